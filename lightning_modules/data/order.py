@@ -1,0 +1,65 @@
+"""Which rows form which batch: by chance, by length, and by nothing else.
+
+The order is a function of (seed, epoch, batch size), so a run that starts at any step sees
+what an uninterrupted one sees. Within chunks of a shuffled epoch rows are sorted by length
+before they are cut into batches, which are shuffled again: little padding, still random.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from lightning_modules.seed import seed_of
+
+CHUNK_BATCHES = 32
+
+
+def epoch_batches(
+    lengths: Sequence[int], batch_size: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Return the epoch's batches of row numbers; every row occurs once, the last may be short."""
+    chance = random.Random(seed_of(seed, "order", epoch))
+    rows = list(range(len(lengths)))
+    chance.shuffle(rows)
+    batches = []
+    for start in range(0, len(rows), CHUNK_BATCHES * batch_size):
+        chunk = sorted(rows[start : start + CHUNK_BATCHES * batch_size], key=lengths.__getitem__)
+        cut = [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
+        chance.shuffle(cut)
+        batches.extend(cut)
+    return batches
+
+
+def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return all rows in batches of like length, longest first, for validation."""
+    rows = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    return [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
+
+
+class TrainingBatches:
+    """The batches of a whole run from optimizer step `start` on; a DataLoader's batch sampler."""
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, *, seed: int, num_epochs: int, start: int
+    ) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._num_epochs = num_epochs
+        self._start = start
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self._lengths) // self._batch_size)
+
+    def __len__(self) -> int:
+        return self._num_epochs * self.steps_per_epoch - self._start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first_epoch, skipped = divmod(self._start, self.steps_per_epoch)
+        for epoch in range(first_epoch, self._num_epochs):
+            batches = epoch_batches(self._lengths, self._batch_size, self._seed, epoch)
+            yield from islice(batches, skipped, None)
+            skipped = 0

@@ -1,0 +1,52 @@
+"""Split rows by chance, stratified by label, duplicates kept together.
+
+A text that occurs twice must not be trained on and judged by, so all rows whose text is the
+same but for case and spaces go to the same side.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from lightning_modules.data.base import Row
+from lightning_modules.seed import seed_of
+
+
+def normalized(text: str) -> str:
+    """Return what two texts must share to count as duplicates.
+
+    >>> normalized(" Not  BAD")
+    'not bad'
+    """
+    return " ".join(text.casefold().split())
+
+
+def split_off(
+    rows: Sequence[Row], fraction: float, seed: int, name: str
+) -> tuple[list[Row], list[Row]]:
+    """Return (kept, taken): about `fraction` of each label's rows are taken for split `name`.
+
+    The choice depends on the texts, the seed and the name, not on the order of the rows. A
+    label whose rows are all one text is kept whole.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        members[normalized(row["text"])].append(index)
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for text, indices in members.items():
+        by_label[rows[indices[0]]["label"]].append(text)
+    taken: set[int] = set()
+    for label in sorted(by_label):
+        texts = sorted(by_label[label])
+        random.Random(seed_of(seed, "split", name, label)).shuffle(texts)
+        wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
+        chosen: list[int] = []
+        for text in texts[:-1]:
+            if len(chosen) >= wanted:
+                break
+            chosen.extend(members[text])
+        taken.update(chosen)
+    kept_rows = [row for index, row in enumerate(rows) if index not in taken]
+    return kept_rows, [rows[index] for index in sorted(taken)]

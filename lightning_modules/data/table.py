@@ -1,0 +1,275 @@
+"""Read a table file strictly: every row or an error that names file, row and column.
+
+CSV and TSV (a header line, UTF-8), JSON (a list of objects), JSONL and Parquet. Nothing is
+guessed and no bad row is dropped; a broken file raises DataError with the first few places.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+
+NUM_PROBLEMS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as they stand in the file; `lines[i]` is where row i starts, counted from 1."""
+
+    path: Path
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    lines: Sequence[int]
+
+    def texts(self, wanted: Mapping[str, str], keys: Mapping[str, str]) -> list[dict[str, str]]:
+        """Return each row as `{field: text}`.
+
+        Args:
+            wanted: Field to column name, as `{"text": "review"}`.
+            keys: Field to the config key that names its column, for the error.
+
+        Raises:
+            ConfigError: A wanted column is not there.
+            DataError: A wanted cell is empty or holds neither text nor a number.
+
+        """
+        absent = [
+            Problem(
+                keys[field],
+                f"must be a column of {self.path}",
+                column,
+                f"Its columns: {', '.join(self.columns)}.",
+            )
+            for field, column in wanted.items()
+            if column not in self.columns
+        ]
+        if absent:
+            raise ConfigError(absent)
+        problems: list[Problem] = []
+        rows = []
+        for line, row in zip(self.lines, self.rows, strict=True):
+            cells = {}
+            for field, column in wanted.items():
+                cell = _cell_text(row.get(column), numbers=field != "text")
+                if isinstance(cell, _Refused):
+                    where = f"{self.path}:{line}:{column}"
+                    problems.append(Problem(where, cell.rule, row.get(column), cell.fix))
+                else:
+                    cells[field] = cell
+            rows.append(cells)
+        _raise_first(problems)
+        return rows
+
+
+def read_table(path: Path, key: str) -> Table:
+    """Read the table file at `path`, which config key `key` names.
+
+    Raises:
+        ConfigError: There is no such file, or its ending is unknown.
+        DataError: The file is empty, has no rows, or is broken.
+
+    """
+    if not path.is_file():
+        raise ConfigError(Problem(key, "must be a file", str(path), _files_there(path)))
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        known = ", ".join(sorted(_READERS))
+        raise ConfigError(Problem(key, f"must end in one of {known}", str(path)))
+    if path.stat().st_size == 0:
+        raise DataError(_nothing(path, "must not be empty", "0 bytes"))
+    try:
+        table = reader(path)
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise DataError(
+            Problem(
+                f"{path}:{line}",
+                "must be UTF-8",
+                Verbatim(f"byte 0x{error.object[error.start]:02x}"),
+                f"Convert it: iconv -f latin1 -t utf-8 {path.name}.",
+            )
+        ) from None
+    if not table.rows:
+        raise DataError(_nothing(path, "must have rows", "0 rows"))
+    return table
+
+
+@dataclass(frozen=True)
+class _Refused:
+    rule: str
+    fix: str
+
+
+def _cell_text(cell: Any, *, numbers: bool) -> str | _Refused:
+    """Return one spelling a value, so that 4, 4.0 and "4" are the same label."""
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return _Refused("must not be empty", "Fill it in or remove the row.")
+    if isinstance(cell, str):
+        return cell.strip()
+    if numbers and isinstance(cell, bool):
+        return str(cell).lower()
+    if numbers and isinstance(cell, int | float) and math.isfinite(cell):
+        return str(int(cell)) if float(cell).is_integer() else str(cell)
+    expected = "text or a number" if numbers else "text"
+    return _Refused(f"must be {expected}", "Mend the row or convert the column.")
+
+
+def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
+    def read(path: Path) -> Table:
+        rows: list[dict[str, str]] = []
+        lines: list[int] = []
+        problems: list[Problem] = []
+        csv.field_size_limit(2**31 - 1)  # a document is longer than the default 128 KiB
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            start = 1
+            columns: list[str] = []
+            try:
+                for cells in reader:
+                    line, start = start, reader.line_num + 1
+                    if not cells:
+                        continue
+                    if not columns:
+                        columns = [cell.strip() for cell in cells]
+                        _check_header(path, columns)
+                    elif len(cells) != len(columns):
+                        rule = f"must have {len(columns)} cells as the header has"
+                        problems.append(
+                            Problem(
+                                f"{path}:{line}",
+                                rule,
+                                len(cells),
+                                f"Quote cells that hold {delimiter!r} or a line break.",
+                            )
+                        )
+                    else:
+                        rows.append(dict(zip(columns, cells, strict=True)))
+                        lines.append(line)
+            except csv.Error as error:
+                raise DataError(
+                    Problem(
+                        f"{path}:{start}",
+                        "must be well quoted",
+                        Verbatim(str(error)),
+                        'Write a quote inside a quoted cell twice: "".',
+                    )
+                ) from None
+        _raise_first(problems)
+        return Table(path, columns, rows, lines)
+
+    return read
+
+
+def _check_header(path: Path, columns: Sequence[str]) -> None:
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise DataError(
+            Problem(f"{path}:1", "column names must differ", ", ".join(repeated), "Rename one.")
+        )
+
+
+def _read_jsonl(path: Path) -> Table:
+    def objects() -> Iterator[tuple[int, Any]]:
+        # Only "\n" ends a line: str.splitlines would also cut at U+2028 inside a string.
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(_not_json(path, number, error)) from None
+
+    return _object_table(path, objects())
+
+
+def _read_json(path: Path) -> Table:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        fix = "One object a line? Name the file .jsonl." if error.msg == "Extra data" else ""
+        raise DataError(_not_json(path, error.lineno, error, fix)) from None
+    if not isinstance(value, list):
+        raise DataError(
+            Problem(
+                f"{path}",
+                "must be a list of objects",
+                Verbatim(type(value).__name__),
+                'Write [{"text": ..., "label": ...}, ...].',
+            )
+        )
+    return _object_table(path, enumerate(value, start=1))
+
+
+def _object_table(path: Path, objects: Iterator[tuple[int, Any]]) -> Table:
+    rows, lines, columns = [], [], dict[str, None]()
+    problems = []
+    for number, value in objects:
+        if isinstance(value, dict):
+            rows.append(value)
+            lines.append(number)
+            columns.update(dict.fromkeys(value))
+        else:
+            found = Verbatim(type(value).__name__)
+            problems.append(Problem(f"{path}:{number}", "must be an object", found))
+    _raise_first(problems)
+    return Table(path, list(columns), rows, lines)
+
+
+def _read_parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = Verbatim(str(error).splitlines()[0])
+        raise DataError(Problem(f"{path}", "must be a Parquet file", reason)) from None
+    rows = table.to_pylist()
+    return Table(path, table.column_names, rows, range(1, len(rows) + 1))
+
+
+_READERS: Mapping[str, Callable[[Path], Table]] = {
+    ".csv": _read_delimited(","),
+    ".tsv": _read_delimited("\t"),
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+
+
+def _not_json(path: Path, line: int, error: json.JSONDecodeError, fix: str = "") -> Problem:
+    return Problem(f"{path}:{line}", "must be JSON", Verbatim(f"{error.msg} at {error.colno}"), fix)
+
+
+def _nothing(path: Path, rule: str, found: str) -> Problem:
+    return Problem(f"{path}", rule, Verbatim(found), "A header or key names and at least one row.")
+
+
+def _files_there(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    names = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in _READERS)
+    if not names:
+        return f"There is no {', '.join(sorted(_READERS))} file in {folder}."
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"In {folder}: {', '.join(names[:8])}{more}."
+
+
+def _raise_first(problems: Sequence[Problem]) -> None:
+    if not problems:
+        return
+    shown = list(problems[:NUM_PROBLEMS_SHOWN])
+    rest = len(problems) - len(shown)
+    if rest:
+        last = shown[-1]
+        shown[-1] = Problem(
+            last.where, last.rule, last.got, f"{last.fix} ({rest} more like these.)"
+        )
+    raise DataError(shown)

@@ -1,0 +1,80 @@
+"""Tokenize once: the cache on disk, by content, tokenizer and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from lightning_modules.data.base import Row
+    from lightning_modules.task.base import Task
+
+
+def cache_folder() -> Path:
+    """Return `$FINESWEEP_CACHE`, or finesweep's place in the user's cache folder."""
+    chosen = os.environ.get("FINESWEEP_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finesweep"
+
+
+def tokenize(
+    rows: Sequence[Row],
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    labels: Sequence[str],
+) -> Dataset:
+    """Return the rows as model inputs, from the cache where they were tokenized before."""
+    from datasets import Dataset, load_from_disk
+
+    folder = cache_folder() / "tokenized" / _key(rows, task, tokenizer, max_length, labels)
+    if not folder.is_dir():
+        columns = task.encode(rows, tokenizer, max_length, labels)
+        _save(Dataset.from_dict(columns), folder)
+    dataset = load_from_disk(str(folder))
+    assert isinstance(dataset, Dataset)
+    return dataset
+
+
+def lengths_of(dataset: Dataset) -> list[int]:
+    """Return the number of tokens of each row."""
+    return [len(tokens) for tokens in dataset["input_ids"]]
+
+
+def _key(
+    rows: Sequence[Row],
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    labels: Sequence[str],
+) -> str:
+    digest = hashlib.sha256()
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    tokens = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
+    for part in (repr(task), tokens, str(max_length), json.dumps(list(labels))):
+        digest.update(part.encode())
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()[:32]
+
+
+def _save(dataset: Dataset, folder: Path) -> None:
+    # Several workers may tokenize the same rows at once: the first one's folder stays.
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_to_disk(str(draft))
+    try:
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft)
+        if not folder.is_dir():
+            raise

@@ -1,0 +1,71 @@
+"""What a user did wrong, in words: one clear line a problem, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it is, the rule, what was found and how to mend it.
+
+    `where` is a config key (`optimizer.lr`) or a place in a file (`my.csv:12:stars`).
+    """
+
+    where: str
+    rule: str
+    got: object
+    fix: str = ""
+
+    def __str__(self) -> str:
+        got = self.got if isinstance(self.got, Verbatim) else repr(self.got)
+        line = f"{self.where}: {self.rule}, got {got}."
+        return f"{line} {self.fix}".rstrip()
+
+    def under(self, key: str) -> Problem:
+        """Return the same problem, its place read relative to config key `key`."""
+        return replace(self, where=f"{key}.{self.where}")
+
+
+class Verbatim(str):
+    """A found value that is shown as it is, without quotes."""
+
+
+class UserError(Exception):
+    """Root of all mistakes that a user can mend; carries every problem found at once."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: Sequence[Problem] = (
+            (problems,) if isinstance(problems, Problem) else tuple(problems)
+        )
+        assert self.problems, "a UserError names at least one problem"
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConfigError(UserError):
+    """A configuration value breaks a rule, or a key is unknown."""
+
+
+class SpaceError(UserError):
+    """A search space cannot be searched."""
+
+
+class DataError(UserError):
+    """A data file cannot be used as it is."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the fix for an unknown name: the nearest known one, or the whole list.
+
+    >>> did_you_mean("batchsize", ["batch_size", "text"])
+    'Did you mean batch_size?'
+    >>> did_you_mean("zzz", ["b", "a"])
+    'Known: a, b.'
+    """
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"Known: {', '.join(names)}." if names else ""

@@ -1,0 +1,131 @@
+"""A trained network as a folder that plain transformers or PEFT loads, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.atomic import write_json, write_text
+from lightning_modules.error import ConfigError, Problem
+from lightning_modules.task.base import Task
+
+if TYPE_CHECKING:
+    from lightning_modules.predictor import Predictor
+    from lightning_modules.run import Run
+
+MANIFEST = "finesweep.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model card tells besides how to load the model.
+
+    Attributes:
+        title: The model's name.
+        facts: Lines of name and value.
+        scores: Validation metrics by name.
+
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    scores: Mapping[str, float]
+
+
+def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
+    """Write weights, tokenizer, labels and model card to the new folder."""
+    folder.mkdir(parents=True)
+    loading = run.strategy.export(predictor.network, predictor.tokenizer, run.model.name, folder)
+    write_json(
+        folder / MANIFEST,
+        {
+            "base": run.model.name,
+            "labels": list(predictor.labels),
+            "max_length": predictor.max_length,
+            "text": getattr(run.data, "text", "text"),
+            "label": getattr(run.data, "label", "label"),
+            "pooled_head": (folder / "head.safetensors").is_file(),
+        },
+    )
+    write_text(folder / "README.md", _readme(card, loading))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what `save_exported` noted; raise ConfigError where it did not write there."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        rule = f"must be a folder with {MANIFEST}"
+        fix = "finesweep export study=NAME to=DIR makes one."
+        raise ConfigError(Problem("model", rule, str(folder), fix))
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+def load_exported(folder: Path, task: Task, base: str | None = None) -> Predictor:
+    """Return the exported model, ready to predict.
+
+    Args:
+        folder: What `save_exported` wrote.
+        task: Decodes what the network answers.
+        base: Where the backbone of an exported head lies; None takes its hub name.
+
+    """
+    from transformers import AutoTokenizer
+
+    from lightning_modules.predictor import Predictor
+
+    manifest = read_manifest(folder)
+    if manifest["pooled_head"]:
+        network: Any = _pooled(folder, base or manifest["base"], len(manifest["labels"]))
+    else:
+        network = _auto(folder, task)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Predictor(network, tokenizer, task, tuple(manifest["labels"]), manifest["max_length"])
+
+
+def _auto(folder: Path, task: Task) -> Any:
+    import torch
+    import transformers
+
+    auto = getattr(transformers, task.auto_class)
+    return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+
+
+def _pooled(folder: Path, base: str, num_labels: int) -> Any:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    from lightning_modules.model.pooled import PooledClassifier
+
+    backbone = AutoModel.from_pretrained(base, dtype=torch.float32, use_safetensors=True)
+    network = PooledClassifier(backbone, num_labels)
+    network.head.load_state_dict(load_file(folder / "head.safetensors"))
+    return network
+
+
+def _readme(card: Card, loading: str) -> str:
+    facts = "\n".join(f"| {name} | {value} |" for name, value in card.facts.items())
+    scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.scores.items())
+    return f"""\
+# {card.title}
+
+| | |
+|---|---|
+{facts}
+
+Scores on the validation rows, which also chose this model among the study's trials; score it
+on rows that it has not been chosen by before you rely on it:
+
+| metric | value |
+|---|---|
+{scores}
+
+Load it from this folder:
+
+```python
+{loading}```
+"""

@@ -1,0 +1,81 @@
+"""Which device and precision a run uses, and why, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Device(Enum):
+    """Where a run trains."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(Enum):
+    """In which numbers a run trains; weights are kept in fp32 in any case."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device with a precision; `str` says both and why."""
+
+    device: Device
+    precision: Precision
+    reason: str
+
+    @property
+    def lightning_precision(self) -> str:
+        """The precision as Lightning names it."""
+        return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
+
+    def __str__(self) -> str:
+        return f"{self.device.value}, {self.precision.value} ({self.reason})"
+
+
+def choose_hardware(device: Device, precision: Precision) -> Hardware:
+    """Settle `auto`: the fastest device there is, bf16 where it has units for it.
+
+    A CPU without bf16 units emulates them and takes three times as long as in fp32.
+    """
+    import torch
+
+    if device is Device.auto:
+        device = (
+            Device.cuda
+            if torch.cuda.is_available()
+            else Device.mps
+            if torch.backends.mps.is_available()
+            else Device.cpu
+        )
+    where = _describe(device)
+    if precision is not Precision.auto:
+        return Hardware(device, precision, f"{where}, precision as configured")
+    if _has_bf16_units(device):
+        return Hardware(device, Precision.bf16, f"{where}, bf16 units found")
+    return Hardware(device, Precision.fp32, f"{where}, no bf16 units")
+
+
+def _describe(device: Device) -> str:
+    import torch
+
+    if device is Device.cuda:
+        return str(torch.cuda.get_device_name())
+    return f"{torch.get_num_threads()} threads" if device is Device.cpu else "Apple GPU"
+
+
+def _has_bf16_units(device: Device) -> bool:
+    import torch
+
+    if device is Device.cuda:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device is Device.cpu:
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return False

@@ -1,0 +1,1 @@
+"""Loggers: where curves and summaries go besides the local record."""

@@ -1,0 +1,12 @@
+"""No logger: the local record alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_modules.logger.base import Logger
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoLogger(Logger):
+    """Log nothing."""

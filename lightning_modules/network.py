@@ -1,0 +1,59 @@
+"""From a run to its network: loaded, adapted, and its trained part as tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lightning_modules.seed import seeded
+from lightning_modules.warm import Warm
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lightning_modules.run import Run
+
+
+def build_network(run: Run, labels: Sequence[str], warm: Warm) -> nn.Module:
+    """Return a fresh network for the run; new weights are drawn from the run's seed."""
+
+    def load() -> nn.Module:
+        with seeded(run.seed, "load"):
+            return run.strategy.load(run.model, run.task, labels)
+
+    # Reading and checking weights takes longer than copying them; strategies that differ only
+    # in what they train share what they load.
+    key = ("network", type(run.strategy).load, run.model, run.task, tuple(labels), run.seed)
+    loaded = warm.once(key, load)
+    with seeded(run.seed, "adapt"):
+        return run.strategy.adapt(copy.deepcopy(loaded))
+
+
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the trained parameters by name, on the CPU."""
+    return {
+        name: parameter.detach().cpu().clone()
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy tensors that `trained_state` gave into the network.
+
+    Raises:
+        KeyError: The network trains other parameters than the state holds.
+
+    """
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if trained.keys() != state.keys():
+        raise KeyError(f"the state is of another network: {sorted(trained.keys() ^ state.keys())}")
+    for name, parameter in trained.items():
+        parameter.data.copy_(state[name])
+
+
+def count_parameters(network: nn.Module) -> tuple[int, int]:
+    """Return (trained, all) numbers of parameters."""
+    counts = [(p.numel() if p.requires_grad else 0, p.numel()) for p in network.parameters()]
+    return sum(trained for trained, _ in counts), sum(every for _, every in counts)

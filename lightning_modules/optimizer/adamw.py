@@ -1,0 +1,59 @@
+"""AdamW: Adam with weight decay apart from the gradient.
+
+Paper: Loshchilov and Hutter 2019, arXiv:1711.05101 (weight_decay = lambda). Vectors (biases,
+norms) are not decayed, as is usual for transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import Problem
+from lightning_modules.optimizer.base import Optimizer
+from lightning_modules.schema import positive, within
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer as TorchOptimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adamw(Optimizer):
+    """AdamW.
+
+    Attributes:
+        weight_decay: lambda, >= 0 and < 1.
+        beta1: Decay of the first moment, in [0, 1).
+        beta2: Decay of the second moment, in [0, 1).
+        eps: Added to the root of the second moment, > 0.
+
+    """
+
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from positive(self, "eps")
+        yield from within(self, 0, 1, "weight_decay", "beta1", "beta2")
+
+    def build(self, network: nn.Module) -> TorchOptimizer:
+        import torch
+
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim > 1]
+        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+        )

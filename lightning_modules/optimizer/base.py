@@ -1,0 +1,34 @@
+"""What every optimizer gives: a torch optimizer over the trainable parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import Problem
+from lightning_modules.schema import Schema, positive
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer as TorchOptimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Schema):
+    """An optimizer.
+
+    Attributes:
+        lr: Peak learning rate, > 0; the schedule scales it.
+
+    """
+
+    lr: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "lr")
+
+    @abstractmethod
+    def build(self, network: nn.Module) -> TorchOptimizer:
+        """Return the optimizer of the network's trainable parameters, in their order."""

@@ -1,0 +1,70 @@
+"""Use a trained network: scores on rows, predictions for rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lightning_modules.data.base import Row
+from lightning_modules.data.order import sorted_batches
+from lightning_modules.datamodule import NUM_EVALUATED_AT_ONCE, Collate
+from lightning_modules.hardware import Device, Precision, choose_hardware
+from lightning_modules.module import inputs_of, joined
+from lightning_modules.network import build_network, restore_state
+from lightning_modules.run import BEST_FILE, Run
+from lightning_modules.task.base import Task
+from lightning_modules.warm import Warm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all that is needed to use it; predicts in float32."""
+
+    network: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    labels: tuple[str, ...]
+    max_length: int
+
+    def score(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return the task's metrics over labelled rows."""
+        return self.task.score(self._observe(rows))
+
+    def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return `{"prediction": ..., "scores": ...}` for each row, in the rows' order."""
+        unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
+        return self.task.decode(self._observe(unlabelled), self.labels)
+
+    def _observe(self, rows: Sequence[Row]) -> Mapping[str, Tensor]:
+        columns = self.task.encode(rows, self.tokenizer, self.max_length, self.labels)
+        examples = [
+            {name: column[index] for name, column in columns.items()} for index in range(len(rows))
+        ]
+        batches = sorted_batches([len(e["input_ids"]) for e in examples], NUM_EVALUATED_AT_ONCE)
+        device = torch.device(choose_hardware(Device.auto, Precision.fp32).device.value)
+        network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
+        observed = []
+        with torch.inference_mode():
+            for batch in batches:
+                inputs = collate([examples[index] for index in batch])
+                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+                observed.append(self.task.observe(network(**inputs_of(inputs)), inputs))
+        order = torch.tensor([index for batch in batches for index in batch]).argsort()
+        return {name: tensor[order] for name, tensor in joined(observed).items()}
+
+
+def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
+    """Return the run's network with the best weights that `fit` left in `folder`."""
+    network = build_network(run, labels, Warm())
+    restore_state(network, load_file(folder / BEST_FILE))
+    tokenizer = run.model.load_tokenizer()
+    return Predictor(network, tokenizer, run.task, tuple(labels), run.data.max_length)

@@ -1,0 +1,41 @@
+"""Warm-up, stable, decay: rise, stay at the peak, fall linearly to 0 at the very end.
+
+Warm-up is measured in epochs and not in shares of the run, so runs that differ only in their
+epochs are the same run until the shorter one decays: comparable, and prunable, at equal
+examples seen.
+
+Paper: Hu et al. 2024 (MiniCPM), arXiv:2404.06395; Hägele et al. 2024, arXiv:2405.18392.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lightning_modules.error import Problem
+from lightning_modules.schedule.base import Length, Schedule, decay, warmup
+from lightning_modules.schema import within
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wsd(Schedule):
+    """Warm-up, stable, decay.
+
+    Attributes:
+        warmup_epochs: Length of the rise in epochs, in [0, 1).
+        decay_fraction: Share of the run that the fall takes, in [0, 1).
+
+    """
+
+    warmup_epochs: float
+    decay_fraction: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from within(self, 0, 1, "warmup_epochs", "decay_fraction")
+
+    def factor(self, step: int, length: Length) -> float:
+        rise = warmup(step, self.warmup_epochs * length.steps_per_epoch)
+        return rise * decay(step, self.stable_steps(length), length.num_steps)
+
+    def stable_steps(self, length: Length) -> int:
+        return length.num_steps - round(self.decay_fraction * length.num_steps)

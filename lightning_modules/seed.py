@@ -1,0 +1,31 @@
+"""Random numbers that belong to a trial, never to the process.
+
+Every draw is a function of (the run's seed, what it is for, a counter), so a resumed run
+draws what the uninterrupted one would have drawn, and no run can disturb another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def seed_of(seed: int, *names: str | int) -> int:
+    """Return a 63-bit seed for one purpose, the same on every machine.
+
+    >>> seed_of(0, "order", 3) == seed_of(0, "order", 3) != seed_of(0, "order", 4)
+    True
+    """
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Draw torch's random numbers inside from `seed_of(...)`; outside nothing has changed."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(seed, *names))
+        yield

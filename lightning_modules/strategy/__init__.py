@@ -1,0 +1,1 @@
+"""Strategies: how a pretrained model is adapted to the task."""

@@ -1,0 +1,96 @@
+"""The life of a strategy: three hooks on the way to a trainable network, one on the way out.
+
+`prepare` changes the examples, `load` brings weights with a head, `adapt` decides what is
+trained, `export` writes what others can load. The base class loads the architecture's own
+head and trains every weight; a strategy says only what it does differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.data.base import Row
+from lightning_modules.error import Problem
+from lightning_modules.schema import Schema, positive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Schema):
+    """A way to adapt a pretrained model.
+
+    Attributes:
+        lr: Default learning rate, > 0; `optimizer.lr` reads it.
+        lr_min: Low end of the range that the default space searches.
+        lr_max: High end of that range.
+
+    """
+
+    lr: float
+    lr_min: float
+    lr_max: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "lr", "lr_min", "lr_max")
+        if not self.lr_min < self.lr_max:
+            yield Problem("lr_min", f"must be < lr_max={self.lr_max}", self.lr_min)
+
+    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows as the model shall read them."""
+        return rows
+
+    def load(self, model: Model, task: Task, labels: Sequence[str]) -> nn.Module:
+        """Return the network with a head for `labels`; missing weights are drawn at random."""
+        network: nn.Module = model.load_network(task.auto_class, **label_names(labels))
+        return network
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        """Return the network with `requires_grad` set on what is trained, and on no more."""
+        return network
+
+    def export(self, network: Any, tokenizer: Any, base: str, folder: Path) -> str:
+        """Write the trained network to `folder`; return Python lines that load it from "."."""
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return _LOAD_AUTO
+
+
+_LOAD_AUTO = """\
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer(["It never once let me down."], return_tensors="pt")
+print(model.config.id2label[model(**inputs).logits.argmax().item()])
+"""
+
+
+def label_names(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the labels as transformers' config keeps them."""
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def silence_dropout(frozen: nn.Module) -> None:
+    """Switch dropout off, in place: a frozen layer has nothing to regularise.
+
+    It also costs a tenth of a step on a CPU, and it would draw random numbers that differ
+    between a run alone and the same run among others.
+    """
+    from torch import nn
+
+    for module in frozen.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0

@@ -1,0 +1,68 @@
+"""Low-rank adapters (LoRA).
+
+Each linear layer y = W x of the backbone becomes y = W x + (alpha / rank) B A x with W frozen,
+A: (rank, in), B: (out, rank). B starts at 0, so step 0 sees the pretrained model exactly. The
+architecture's own head is trained in full.
+
+Paper: Hu et al. 2021, arXiv:2106.09685 (rank = r, alpha = alpha).
+Cost: rank * (in + out) trainable values a layer; none after merging.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import Problem
+from lightning_modules.schema import positive, within
+from lightning_modules.strategy.base import Strategy, silence_dropout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora(Strategy):
+    """Train low-rank adapters on every linear layer, and the head.
+
+    Attributes:
+        rank: r of the paper, > 0.
+        alpha: alpha of the paper, > 0; the update is scaled by alpha / rank.
+        dropout: Probability of dropping an input of A, in [0, 1).
+
+    """
+
+    rank: int
+    alpha: float
+    dropout: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from positive(self, "rank", "alpha")
+        yield from within(self, 0, 1, "dropout")
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        silence_dropout(getattr(network, str(network.base_model_prefix)))
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS,  # PEFT then trains and saves the head too
+            target_modules="all-linear",
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+        )
+        adapted: nn.Module = get_peft_model(network, config)
+        return adapted
+
+    def export(self, network: Any, tokenizer: Any, base: str, folder: Path) -> str:
+        # The adapter names its base; a path of this machine would help nobody.
+        network.peft_config["default"].base_model_name_or_path = base
+        network.save_pretrained(folder / "adapter")
+        (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+        merged = copy.deepcopy(network).merge_and_unload()
+        return super().export(merged, tokenizer, base, folder)

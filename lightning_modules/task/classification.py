@@ -1,0 +1,117 @@
+"""Single-label classification of a text: cross-entropy over C classes.
+
+Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
+(0 is chance, 1 perfect); log_loss, the mean negative log-probability of the label, in nats.
+Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
+
+Shapes: B batch, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightning_modules.data.base import Corpus, Row
+from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.task.base import Batch, Direction, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Task):
+    """Single-label classification."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        "accuracy": "maximize",
+        "macro_f1": "maximize",
+        "mcc": "maximize",
+        "log_loss": "minimize",
+    }
+
+    def labels(self, corpus: Corpus) -> tuple[str, ...]:
+        """Return the labels of the training rows: numbers by value, else by alphabet."""
+        counts = Counter(row["label"] for row in corpus.splits["train"])
+        problems = []
+        if len(counts) < 2:
+            (only,) = counts
+            rule = "the training rows must have at least two labels"
+            fix = "Is this the right column? See data.label."
+            problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), fix))
+        elif len(counts) > max(20, len(corpus.splits["train"]) // 2):
+            rule = "must hold labels that repeat"
+            got = Verbatim(f"{len(counts)} different ones in {len(corpus.splits['train'])} rows")
+            fix = "Is this the right column? See data.label."
+            problems.append(Problem("data.label", rule, got, fix))
+        for split, rows in corpus.splits.items():
+            for label in sorted({row["label"] for row in rows} - set(counts)):
+                rule = f"every label of {split} must be in the training rows"
+                problems.append(Problem("data.label", rule, label, did_you_mean(label, counts)))
+        if problems:
+            raise DataError(problems)
+        return tuple(sorted(counts, key=_by_value))
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        texts = [row["text"] for row in rows]
+        columns = dict(tokenizer(texts, truncation=True, max_length=max_length))
+        if rows and "label" in rows[0]:
+            number = {label: index for index, label in enumerate(labels)}
+            columns["labels"] = [number[row["label"]] for row in rows]
+        return columns
+
+    def num_targets(self, batch: Batch) -> int:
+        return len(batch["labels"])
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
+        return cross_entropy(output.logits.float(), batch["labels"], reduction="sum")
+
+    def observe(self, output: Any, batch: Batch) -> dict[str, Tensor]:
+        observed = {"logits_BC": output.logits.detach().float().cpu()}
+        if "labels" in batch:
+            observed["labels_B"] = batch["labels"].cpu()
+        return observed
+
+    def score(self, observed: Mapping[str, Tensor]) -> dict[str, float]:
+        from torch.nn.functional import cross_entropy
+        from torchmetrics.functional.classification import (
+            multiclass_accuracy,
+            multiclass_f1_score,
+            multiclass_matthews_corrcoef,
+        )
+
+        logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
+        num_classes = logits_BC.shape[1]
+        predicted_B = logits_BC.argmax(dim=1)
+        scores = {
+            "accuracy": multiclass_accuracy(predicted_B, labels_B, num_classes, average="micro"),
+            "macro_f1": multiclass_f1_score(predicted_B, labels_B, num_classes, average="macro"),
+            "mcc": multiclass_matthews_corrcoef(predicted_B, labels_B, num_classes),
+            "log_loss": cross_entropy(logits_BC.double(), labels_B),
+        }
+        # torchmetrics answers in float32, whose 0.885 prints as 0.88499999.
+        return {name: round(float(value), 6) for name, value in scores.items()}
+
+    def decode(self, observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[dict[str, Any]]:
+        decoded = []
+        for probabilities in observed["logits_BC"].softmax(dim=1).tolist():
+            scores = dict(zip(labels, (round(p, 6) for p in probabilities), strict=True))
+            best = max(range(len(labels)), key=probabilities.__getitem__)
+            decoded.append({"prediction": labels[best], "scores": scores})
+        return decoded
+
+
+def _by_value(label: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(label), label
+    except ValueError:
+        return 1, 0.0, label

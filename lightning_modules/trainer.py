@@ -1,0 +1,56 @@
+"""How long and how carefully a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lightning_modules.error import Problem
+from lightning_modules.hardware import Device, Precision
+from lightning_modules.schema import Schema, positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer(Schema):
+    """The settings of the training loop.
+
+    Attributes:
+        epochs: Passes over the training rows, > 0.
+        validations_per_epoch: Validations an epoch, evenly spread, the last at its end, > 0.
+        patience: Validations without a new best after which training ends; None never ends early.
+        max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them.
+        micro_batch_size: Examples that go through the network at once, > 0; gradients are
+            accumulated to the batch size. None takes the batch whole.
+        precision: `auto`, `fp32` or `bf16`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        num_data_workers: Processes that prepare batches, >= 0.
+        checkpoint_seconds: Time between checkpoints to resume from, > 0.
+        log_every_steps: Optimizer steps between logged training losses, > 0; at these steps a
+            loss that is no number ends the run.
+
+    """
+
+    epochs: int
+    validations_per_epoch: int
+    patience: int | None
+    max_grad_norm: float | None
+    micro_batch_size: int | None
+    precision: Precision
+    device: Device
+    num_data_workers: int
+    checkpoint_seconds: float
+    log_every_steps: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(
+            self,
+            "epochs",
+            "validations_per_epoch",
+            "patience",
+            "max_grad_norm",
+            "micro_batch_size",
+            "checkpoint_seconds",
+            "log_every_steps",
+        )
+        if self.num_data_workers < 0:
+            yield Problem("num_data_workers", "must be >= 0", self.num_data_workers)

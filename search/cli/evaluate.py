@@ -1,0 +1,102 @@
+"""finesweep evaluate: score a winner, a run or an exported model on a split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.run import Run, inspect
+from search.cli.argument import needed, parse
+from search.cli.exported import exported_base
+from search.cli.found import find_study
+from search.cli.text import number
+from search.config import build_run, compose
+from search.export import winner
+from search.quiet import quiet_training
+from search.runs import find_run
+
+ABOUT = """\
+Score a study's winner, a run or an exported model. The split is validation unless named: look
+at the test split once, at the end.
+
+  finesweep evaluate study=mine split=test
+  finesweep evaluate run=one
+  finesweep evaluate model=best/ split=test data=files data.train=my.csv data.test=test.csv
+"""
+
+SOURCES = ("study", "run", "model")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command."""
+    parsed = parse("evaluate", ABOUT, words, flags=("json",))
+    own = {}
+    overrides = []
+    for word in parsed.overrides:
+        key, _, value = word.partition("=")
+        # `model=DIR` is the exported model; `model` as a group is none of this command's.
+        if key in (*SOURCES, "split"):
+            own[key] = value
+        else:
+            overrides.append(word)
+    source = _source(own)
+    if overrides and source != "model":
+        key = overrides[0].partition("=")[0]
+        rule = f"{source}={own[source]} brings its own data"
+        raise ConfigError(Problem(key, rule, Verbatim(overrides[0])))
+    split = own.get("split", "validation")
+    scores = _scores(source, own[source], split, overrides)
+    if parsed.json:
+        print(json.dumps(scores, indent=2))
+    else:
+        print(f"{source} {own[source]}, {split} rows")
+        for name, value in scores.items():
+            print(f"  {name:10s} {number(value)}")
+    return 0
+
+
+def _source(own: dict[str, str]) -> str:
+    given = [source for source in SOURCES if source in own]
+    if len(given) != 1:
+        rule, fix = "name one of study=, run= and model=", "As study=mine."
+        raise ConfigError(Problem("evaluate", rule, Verbatim(", ".join(given) or "none"), fix))
+    needed(own, given[0], "NAME")
+    return given[0]
+
+
+def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dict[str, float]:
+    if source == "model":
+        return _scores_exported(Path(name), split, overrides)
+    trained = winner(find_study(name)) if source == "study" else find_run(name)
+    rows = _rows(trained.run, split)
+    _quiet()
+    return trained.load().score(rows)
+
+
+def _scores_exported(folder: Path, split: str, overrides: Sequence[str]) -> dict[str, float]:
+    from lightning_modules.exported import load_exported, read_manifest
+
+    labels = set(read_manifest(folder)["labels"])
+    run = build_run(compose("train", list(overrides)).tree)
+    rows = _rows(run, split)
+    unknown = sorted({row["label"] for row in rows} - labels)
+    if unknown:
+        rule = f"the model knows {', '.join(sorted(labels))}"
+        raise ConfigError(Problem("data.label", rule, unknown[0]))
+    base = exported_base(folder)
+    _quiet()
+    return load_exported(folder, run.task, base).score(rows)
+
+
+def _rows(run: Run, split: str) -> Sequence[dict[str, str]]:
+    splits = inspect(run).corpus.splits
+    if split not in splits:
+        rule = f"must be one of {', '.join(splits)}"
+        raise ConfigError(Problem("split", rule, split))
+    return [dict(row) for row in run.strategy.prepare(splits[split])]
+
+
+def _quiet() -> None:
+    quiet_training()

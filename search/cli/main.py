@@ -1,0 +1,86 @@
+"""Choose the command, and turn mistakes into one clear line and an exit code.
+
+Only the standard library is imported until the command is known: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+HELP = """\
+finesweep finds the best way to fine-tune a language model on your data, and shows how sure it is.
+
+  finesweep COMMAND [key=value ...]
+
+  sweep      run a study, or go on with it up to its total budget
+  plan       show what a sweep would do; touches nothing
+  status     show a study's trials and its best so far
+  evaluate   score a study's winner, a run or an exported model on a split
+  export     write a study's winner as a model that plain transformers loads
+  predict    label the rows of a file with an exported model
+  train      train one configuration
+
+Examples:
+  finesweep sweep study=first
+  finesweep sweep study=mine data=files data.train=my.csv data.text=review data.label=stars \\
+      'optimizer.lr=tag(log,interval(1e-5,5e-3))' 'trainer.epochs=range(1,5)' search.num_trials=20
+  finesweep evaluate study=mine split=test
+
+finesweep COMMAND --help tells more. Options of every command:
+  --json              print for programs          (status, evaluate, plan, train)
+  --cfg job           print the composed configuration and stop
+  --config-dir DIR    look for further group members in DIR
+  -sc install=bash    print the shell code of tab completion: eval "$(finesweep -sc install=bash)"
+"""
+
+COMMANDS = ("sweep", "plan", "status", "evaluate", "export", "predict", "train")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 done, 1 failure, 2 wrong input, 130 or 143 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["-sc"], ["--shell-completion"]):
+        return _complete(words[1:])
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("finesweep"))
+        return 0
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
+    from search.quiet import quiet_libraries
+
+    try:
+        if name not in COMMANDS:
+            rule = f"must be one of {', '.join(COMMANDS)}"
+            got = Verbatim(repr(name))
+            raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
+        quiet_libraries()
+        command = importlib.import_module(f"search.cli.{name}")
+        return int(command.main(words))
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; say no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complete(words: Sequence[str]) -> int:
+    from search.cli.completion import main as complete
+
+    return complete(words, COMMANDS)

@@ -1,0 +1,50 @@
+"""finesweep predict: label the rows of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_modules.atomic import replacing
+from lightning_modules.data.table import read_table
+from lightning_modules.error import ConfigError, Problem
+from lightning_modules.exported import load_exported, read_manifest
+from lightning_modules.task.classification import Classification
+from search.cli.argument import keys, needed, parse
+from search.cli.exported import exported_base
+from search.quiet import quiet_training
+
+ABOUT = """\
+Label the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported model. The output
+holds every input row with `prediction` and `scores` (a probability a label) added, as JSONL.
+
+  finesweep predict model=best/ input=new.csv output=out.jsonl
+  finesweep predict model=best/ input=new.csv output=out.jsonl text=comment
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command."""
+    parsed = parse("predict", ABOUT, words)
+    known = {"model": "", "input": "", "output": "", "text": ""}
+    found = keys(parsed.overrides, known)
+    folder = Path(needed(found, "model", "DIR"))
+    manifest = read_manifest(folder)
+    output = Path(needed(found, "output", "FILE.jsonl"))
+    if output.exists():
+        fix = "Nothing is overwritten: choose another, or remove it."
+        raise ConfigError(Problem("output", "must be a new file", str(output), fix))
+    table = read_table(Path(needed(found, "input", "FILE")), "input")
+    column = found.get("text", manifest["text"])
+    texts = table.texts({"text": column}, {"text": "text"})
+    base = exported_base(folder)
+    quiet_training()
+    predictor = load_exported(folder, Classification(metric="accuracy"), base)
+    predictions = predictor.predict(texts)
+    with replacing(output) as draft, draft.open("w", encoding="utf-8") as file:
+        for row, prediction in zip(table.rows, predictions, strict=True):
+            line = json.dumps({**row, **prediction}, ensure_ascii=False, default=str)
+            file.write(line + "\n")
+    print(f"{len(predictions)} rows are in {output}")
+    return 0

@@ -1,0 +1,22 @@
+"""Where configuration becomes typed, once; the only place that knows Hydra and OmegaConf.
+
+Outside, a configuration is a `Tree`: plain nested dicts whose interpolations are not yet
+resolved, so that a trial's values reach whatever refers to them.
+"""
+
+from search.config.build import Tree, build_run, build_search, resolved, to_yaml
+from search.config.compose import CONF_DIR, Composition, compose, group_options
+from search.config.range import parse_range
+
+__all__ = [
+    "CONF_DIR",
+    "Composition",
+    "Tree",
+    "build_run",
+    "build_search",
+    "compose",
+    "group_options",
+    "parse_range",
+    "resolved",
+    "to_yaml",
+]

@@ -1,0 +1,212 @@
+"""From a tree of plain values to typed, checked objects; every broken rule at once.
+
+A group's `_target_` names its schema. It must be a subclass of the group's base class in an
+allowed package: that is what keeps a config file from running code of its choice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_modules.data.base import Data
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim, did_you_mean
+from lightning_modules.logger.base import Logger
+from lightning_modules.model.base import Model
+from lightning_modules.optimizer.base import Optimizer
+from lightning_modules.run import Run
+from lightning_modules.schedule.base import Schedule
+from lightning_modules.schema import Schema
+from lightning_modules.strategy.base import Strategy
+from lightning_modules.task.base import Task
+from lightning_modules.trainer import Trainer
+from search.pruner.base import Pruner
+from search.sampler.base import Sampler
+from search.settings import Search, SearchSettings
+
+Tree = dict[str, Any]
+
+OUR_PACKAGES = ("lightning_modules", "search")
+
+ROOMS: Mapping[str, type[Schema]] = {
+    "model": Model,
+    "data": Data,
+    "task": Task,
+    "strategy": Strategy,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "trainer": Trainer,
+    "logger": Logger,
+}
+
+
+def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
+    """Return the typed run of `tree`, with `values` by config path put in first.
+
+    Raises:
+        ConfigError: With every unknown key, wrong type and broken rule.
+
+    """
+    config = _with_values(tree, values or {})
+    plugins = _plugins(config)
+    members: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, room in ROOMS.items():
+        try:
+            members[key] = _build(config.get(key), room, key, plugins)
+        except UserError as error:
+            problems.extend(error.problems)
+    seed = config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        problems.append(Problem("seed", "must be a whole number >= 0", seed))
+    if problems:
+        raise ConfigError(problems)
+    return Run(seed=seed, **members)
+
+
+def build_search(tree: Tree) -> Search:
+    """Return the typed search settings of a sweep's tree; raises as `build_run` does."""
+    config = OmegaConf.create(tree)
+    plugins = _plugins(config)
+    problems: list[Problem] = []
+    built: dict[str, Any] = {}
+    node = {key: value for key, value in tree["search"].items() if key not in _SEARCH_GROUPS}
+    makers: Mapping[str, Callable[[], Schema]] = {
+        "settings": lambda: _typed(SearchSettings, OmegaConf.create(node), "search"),
+        "sampler": lambda: _build(config.search.sampler, Sampler, "search.sampler", plugins),
+        "pruner": lambda: _build(config.search.pruner, Pruner, "search.pruner", plugins),
+    }
+    for name, make in makers.items():
+        try:
+            built[name] = make()
+        except UserError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return Search(**built)
+
+
+_SEARCH_GROUPS = ("space", "sampler", "pruner")
+
+
+def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
+    """Return the tree with `values` put in and every interpolation replaced by its value."""
+    config = _with_values(tree, values or {})
+    try:
+        container = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_interpolation_problem("config", error)) from None
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def to_yaml(tree: Tree) -> str:
+    """Return the tree as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
+
+
+def _with_values(tree: Tree, values: Mapping[str, Any]) -> DictConfig:
+    config = OmegaConf.create(tree)
+    for path, value in values.items():
+        OmegaConf.update(config, path, value)
+    return config
+
+
+def _plugins(config: DictConfig) -> tuple[str, ...]:
+    names = OmegaConf.select(config, "search.plugins", default=[])
+    return tuple(str(name) for name in names)
+
+
+def _build(node: Any, room: type[Schema], key: str, plugins: Sequence[str]) -> Schema:
+    """Return the member that `node._target_` names, as a checked `room`."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        rule = "must be a group with a _target_"
+        raise ConfigError(Problem(key, rule, node, f"Choose one, as {key}=NAME."))
+    return _typed(_import(str(node["_target_"]), room, key, plugins), node, key)
+
+
+def _import(target: str, room: type[Schema], key: str, plugins: Sequence[str]) -> type[Schema]:
+    where = f"{key}._target_"
+    allowed = (*OUR_PACKAGES, *plugins)
+    module_name, _, class_name = target.rpartition(".")
+    if module_name.split(".")[0] not in allowed:
+        rule = f"must lie in one of {', '.join(allowed)}"
+        raise ConfigError(Problem(where, rule, target, "Name your package in search.plugins."))
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ImportError as error:
+        rule = "must name a class that can be imported"
+        raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
+    if not isinstance(found, type) or not issubclass(found, room):
+        raise ConfigError(Problem(where, f"must be a {room.__name__}", target))
+    return found
+
+
+def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:
+    known = {field.name for field in fields(schema)}
+    typed = _structured(schema).copy()
+    OmegaConf.set_readonly(typed, False)  # OmegaConf takes frozen classes for read-only values
+    problems = []
+    for name in (str(name) for name in node if name != "_target_"):
+        if name not in known:
+            fix = did_you_mean(name, known)
+            problems.append(Problem(f"{key}.{name}", "must be a known key", Verbatim(name), fix))
+            continue
+        try:
+            value = node[name]
+            OmegaConf.update(typed, name, value)
+        except OmegaConfBaseException:
+            problems.append(_value_problem(schema, name, node).under(key))
+    for name in sorted(known - {str(name) for name in node}):
+        problems.append(Problem(f"{key}.{name}", "must be set", Verbatim("nothing")))
+    if problems:
+        raise ConfigError(problems)
+    try:
+        made = OmegaConf.to_object(typed)
+    except UserError as error:
+        raise ConfigError(problem.under(key) for problem in error.problems) from None
+    assert isinstance(made, schema)
+    return made
+
+
+@cache
+def _structured(schema: Any) -> DictConfig:
+    config = OmegaConf.structured(schema)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _value_problem(schema: type[Schema], name: str, node: DictConfig) -> Problem:
+    given = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(given, dict)
+    value = given[name]
+    if isinstance(value, str) and "${" in value:
+        try:
+            value = node[name]
+        except OmegaConfBaseException as reason:
+            return _interpolation_problem(name, reason)
+    return Problem(name, f"must be {_type_words(get_type_hints(schema)[name])}", value)
+
+
+def _interpolation_problem(where: str, error: Exception) -> Problem:
+    reason = str(error).splitlines()[0]
+    return Problem(where, "must refer to a key that is there", Verbatim(reason))
+
+
+def _type_words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_type_words(part) for part in get_args(hint))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of {', '.join(member.name for member in hint)}"
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if hint is type(None):
+        return "null"
+    return words.get(hint) or f"a {getattr(get_origin(hint) or hint, '__name__', hint)}"

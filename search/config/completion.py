@@ -1,0 +1,16 @@
+"""Completions of a line of overrides, as Hydra's own completion finds them."""
+
+from __future__ import annotations
+
+from hydra._internal.core_plugins.bash_completion import BashCompletion
+from hydra.core.global_hydra import GlobalHydra
+
+from search.config.compose import hydra_ready
+
+
+def complete_line(config_name: str, line: str) -> list[str]:
+    """Return what the last word of `line` can become, as `["strategy=full", ...]`."""
+    with hydra_ready(None):
+        completion = BashCompletion(GlobalHydra.instance().config_loader())
+        found = completion._query(config_name=config_name, line=line)
+        return [name for name in found if not name.startswith("hydra")]

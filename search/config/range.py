@@ -1,0 +1,105 @@
+"""Hydra's sweep grammar as Optuna's distributions.
+
+`choice(a,b)` is categorical, `range(1,5)` the whole numbers 1 to 4 (as in Python, the end is
+left out), `interval(0,1)` a real number, `tag(log,interval(1e-5,1e-2))` one on a log scale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.errors import HydraException
+
+from lightning_modules.error import Problem, SpaceError, Verbatim
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+_FORMS = "Use choice(a,b), range(1,5), interval(0,1) or tag(log,interval(1e-5,1e-2))."
+
+
+def parse_range(path: str, text: str, current: Any) -> BaseDistribution:
+    """Return the distribution of config path `path`, whose value is `current`.
+
+    Raises:
+        SpaceError: The text is no range, or the range is empty or impossible.
+
+    """
+    try:
+        sweep = OverridesParser.create().parse_override(f"key={text}").value()
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise SpaceError(
+            Problem(path, "must be a range", Verbatim(text), f"{reason} {_FORMS}")
+        ) from None
+    if isinstance(sweep, ChoiceSweep):
+        return _categorical(path, text, sweep)
+    if isinstance(sweep, RangeSweep):
+        return _stepped(path, text, sweep)
+    if isinstance(sweep, IntervalSweep):
+        return _interval(path, text, sweep, whole=isinstance(current, int))
+    raise SpaceError(Problem(path, "must be a range", Verbatim(text), _FORMS))
+
+
+def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution
+
+    choices: list[str | int | float | bool] = []
+    for element in sweep.list:
+        choice = getattr(element, "text", element)
+        if not isinstance(choice, str | int | float | bool):
+            rule = "choices must be text, numbers or true and false"
+            raise SpaceError(Problem(path, rule, Verbatim(text)))
+        choices.append(choice)
+    if len(set(map(repr, choices))) < len(choices):
+        raise SpaceError(Problem(path, "choices must differ", Verbatim(text)))
+    return CategoricalDistribution(choices)
+
+
+def _stepped(path: str, text: str, sweep: RangeSweep) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    start, stop, step = sweep.start, sweep.stop, sweep.step
+    assert start is not None and stop is not None
+    _check_order(path, text, "range", start, stop)
+    if step <= 0:
+        raise SpaceError(Problem(path, "the step must be > 0", Verbatim(text)))
+    log = _log_tag(path, text, sweep.tags, start)
+    if log and step != 1:
+        raise SpaceError(Problem(path, "a log range has no step", Verbatim(text)))
+    if all(isinstance(value, int) for value in (start, stop, step)):
+        last = start + (stop - 1 - start) // step * step
+        return IntDistribution(int(start), int(last), log=log, step=int(step))
+    # The end is left out, as in Python; 1e-9 forgives 0.1 + 0.2.
+    last = start + int((stop - start) / step - 1e-9) * step
+    return FloatDistribution(float(start), float(last), step=None if log else step, log=log)
+
+
+def _interval(path: str, text: str, sweep: IntervalSweep, *, whole: bool) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high = sweep.start, sweep.end
+    assert low is not None and high is not None
+    _check_order(path, text, "interval", low, high)
+    log = _log_tag(path, text, sweep.tags, low)
+    if whole and float(low).is_integer() and float(high).is_integer():
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _check_order(path: str, text: str, kind: str, low: float, high: float) -> None:
+    if not low < high:
+        fix = f"Write {kind}({min(low, high):g},{max(low, high):g})."
+        raise SpaceError(Problem(path, "must hold low < high", Verbatim(text), fix))
+
+
+def _log_tag(path: str, text: str, tags: set[str], low: float) -> bool:
+    unknown = tags - {"log"}
+    if unknown:
+        raise SpaceError(Problem(path, "the only known tag is log", Verbatim(text)))
+    if "log" in tags and low <= 0:
+        fix = "A log scale has no zero: start above it."
+        raise SpaceError(Problem(path, "a log range must start > 0", Verbatim(text), fix))
+    return "log" in tags

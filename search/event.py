@@ -1,0 +1,67 @@
+"""What workers tell while they work, as values that fit in one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Began:
+    """An attempt began."""
+
+    number: int
+    attempt: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """An attempt was validated; `value` is the objective there."""
+
+    number: int
+    epoch: float
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt ended; `value` is the objective of a finished one."""
+
+    number: int
+    ending: str
+    reason: str
+    value: float | None
+    seconds: float
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should read."""
+
+    text: str
+
+
+Event = Began | Progressed | Ended | Note
+
+_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (Began, Progressed, Ended, Note)}
+
+
+def to_line(event: Event) -> str:
+    """Return the event as one line.
+
+    >>> from_line(to_line(Note("hello")))
+    Note(text='hello')
+    """
+    return json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n"
+
+
+def from_line(line: str) -> Event:
+    """Return the event that `to_line` wrote."""
+    values = json.loads(line)
+    event: Event = _KINDS[values.pop("event")](**values)
+    return event

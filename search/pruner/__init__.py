@@ -1,0 +1,1 @@
+"""Pruners, one algorithm a file."""

@@ -1,0 +1,31 @@
+"""Keep libraries from talking over ours; called by commands, never at import."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+
+def quiet_libraries() -> None:
+    """Silence progress bars, tips and warnings of libraries that are yet to be imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore")
+
+
+def quiet_training() -> None:
+    """Silence what training would print; imports the heavy libraries."""
+    import datasets
+    import pytorch_lightning
+    import transformers
+
+    assert pytorch_lightning
+    quiet_libraries()
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    # Importing Lightning sets these levels, so they are raised afterwards.
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        for part in (name, f"{name}.utilities.rank_zero"):
+            logging.getLogger(part).setLevel(logging.ERROR)

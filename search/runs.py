@@ -1,0 +1,45 @@
+"""Runs of their own, outside any study: one folder each, under runs/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.run import BEST_FILE, OUTCOME_FILE
+from search.config import build_run
+from search.export import Trained
+from search.plan import check_name
+from search.study import CONFIG_FILE
+
+FOLDER = Path("runs")
+METRICS_FILE = "metrics.json"
+
+
+def new_run_folder(name: str | None) -> Path:
+    """Return the folder of a run that is not there yet; None takes the next free number."""
+    if name is None:
+        taken = [int(path.name) for path in FOLDER.glob("[0-9]*") if path.name.isdigit()]
+        return FOLDER / str(max(taken, default=-1) + 1)
+    check_name("run", name)
+    folder = FOLDER / name
+    if (folder / METRICS_FILE).exists():
+        fix = "Nothing is overwritten: choose another run=NAME, or remove it."
+        raise ConfigError(Problem("run", f"must not be in {FOLDER}/ yet", name, fix))
+    return folder
+
+
+def find_run(name: str) -> Trained:
+    """Return a run that has been trained; raise ConfigError with those that are there."""
+    check_name("run", name)
+    folder = FOLDER / name
+    if not (folder / BEST_FILE).is_file() or not (folder / OUTCOME_FILE).is_file():
+        names = sorted(path.parent.name for path in FOLDER.glob(f"*/{BEST_FILE}"))
+        fix = did_you_mean(name, names) if names else "There is none here yet: finesweep train."
+        got = name if not folder.exists() else Verbatim(f"{name!r}, which has not ended")
+        raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", got, fix))
+    tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
+    return Trained(build_run(tree), folder, f"run {name}", outcome["best"]["metrics"])

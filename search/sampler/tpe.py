@@ -1,0 +1,47 @@
+"""Tree-structured Parzen estimator: sample where good trials were dense and bad ones rare.
+
+Multivariate, so it sees that a learning rate goes with a batch size; grouped, so parameters
+that exist only under a condition stay in the model; with the constant liar, so parallel
+workers do not all try the same place.
+
+Papers: Bergstra et al. 2011 (NeurIPS); Watanabe 2023, arXiv:2304.11127.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import Problem
+from lightning_modules.schema import positive
+from search.sampler.base import Sampler
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tpe(Sampler):
+    """TPE.
+
+    Attributes:
+        num_startup_trials: Trials drawn at random before the model is used, > 0.
+
+    """
+
+    num_startup_trials: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "num_startup_trials")
+
+    def build(self, seed: int) -> BaseSampler:
+        from optuna.samplers import TPESampler
+
+        return TPESampler(
+            n_startup_trials=self.num_startup_trials,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            seed=seed,
+        )

@@ -1,0 +1,116 @@
+"""What every test stands on: no network, no key, a folder and a cache of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to anywhere but this machine."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
+            raise OSError(f"tests use no network, and this one asked for {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of tokenized rows for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Path]:
+    """Stand in an empty folder, without any key or setting of whoever runs the tests."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FINESWEEP_CACHE", str(cache))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def finesweep(here: Path) -> Command:
+    """Run the real command in the test's folder."""
+
+    def run(
+        *words: str, code: int | None = 0, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command(*words), capture_output=True, text=True, cwd=here, timeout=timeout, check=False
+        )
+        if code is not None:
+            assert done.returncode == code, (
+                f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    return run
+
+
+def command(*words: str) -> list[str]:
+    """Return the command line of the installed finesweep, whatever the PATH."""
+    return [str(Path(sys.executable).with_name("finesweep")), *words]
+
+
+def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def learnable(here: Path) -> Path:
+    """Write a small file that even the tiny random model learns: one word decides."""
+    words = ["hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "shoes"]
+    rows = []
+    for number in range(160):
+        label = "positive" if number % 2 else "negative"
+        verdict = "great" if number % 2 else "awful"
+        noun, other = words[number % 8], words[number // 8 % 8]
+        rows.append(
+            {"text": f"The {noun} and the {other} {number} were {verdict}.", "label": label}
+        )
+    return write_jsonl(here / "learnable.jsonl", rows)
+
+
+FAST = (
+    "model=tiny",
+    "strategy=full",
+    "strategy.lr=3e-3",
+    "strategy.lr_min=1e-3",
+    "strategy.lr_max=1e-2",
+    "logger=none",
+)
+"""Words that make a run take a second."""
+
+
+def shared(name: str) -> Path:
+    """Return a real data set's folder, or skip the test where it is not there."""
+    folder = REAL_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data set {name} beside the checkout")
+    return folder
