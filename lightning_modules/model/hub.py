@@ -12,6 +12,8 @@ from pathlib import Path
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.base import Pretrained
 
+HUB_SECONDS = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hub(Pretrained):
@@ -60,27 +62,28 @@ class Hub(Pretrained):
 
 
 def check_reachable(key: str, name: str) -> None:
-    """Fetch the model's small config.json, from the cache where it is there.
+    """Ask whether the model can be had: from the cache, else of the hub, once and briefly.
 
     Raises:
         ConfigError: The hub has no such model or cannot be reached.
-
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    import httpx
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     rule = "must be a local folder or a model of the hub"
     try:
-        hf_hub_download(name, "config.json", etag_timeout=5)
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return
+        HfApi().model_info(name, timeout=HUB_SECONDS)
     except HFValidationError:
         raise ConfigError(Problem(key, rule, name, "Hub names read owner/name.")) from None
-    except LocalEntryNotFoundError:
-        fix = "Connect to the network, give a folder, or set model=minilm."
-        got = Verbatim(f"{name!r}, which is no folder here, not in the cache, and no network")
-        raise ConfigError(Problem(key, rule, got, fix)) from None
     except HfHubHTTPError as error:
-        reason = str(error).splitlines()[0]
-        got = Verbatim(f"{name!r} ({reason})")
+        got = Verbatim(f"{name!r} ({str(error).splitlines()[0]})")
         raise ConfigError(
             Problem(key, rule, got, "Is the name right, and are you let in?")
         ) from None
+    except (httpx.HTTPError, OSError, OfflineModeIsEnabled):
+        fix = "Connect to the network, give a folder, or set model=minilm."
+        got = Verbatim(f"{name!r}, which is no folder here, not in the cache, and no network")
+        raise ConfigError(Problem(key, rule, got, fix)) from None

@@ -152,7 +152,8 @@ def _import(target: str, room: type[Schema], key: str, plugins: Sequence[str]) -
 
 def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:
     known = {field.name for field in fields(schema)}
-    typed = _structured(schema).copy()
+    key_of_cache: Any = schema  # mypy takes a class of dataclasses for unhashable
+    typed = _structured(key_of_cache).copy()
     OmegaConf.set_readonly(typed, False)  # OmegaConf takes frozen classes for read-only values
     problems = []
     for name in (str(name) for name in node if name != "_target_"):
