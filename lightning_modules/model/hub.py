@@ -67,9 +67,9 @@ def check_reachable(key: str, name: str) -> None:
     Raises:
         ConfigError: The hub has no such model or cannot be reached.
     """
-    import httpx
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # whichever release of it the hub client uses
 
     rule = "must be a local folder or a model of the hub"
     try:
