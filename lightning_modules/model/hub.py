@@ -69,7 +69,9 @@ def check_reachable(key: str, name: str) -> None:
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx  # whichever release of it the hub client uses
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        httpx,  # whichever release of it the hub client uses
+    )
 
     rule = "must be a local folder or a model of the hub"
     try:
