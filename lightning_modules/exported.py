@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.strategy.feature_extraction import BACKBONE
 from lightning_modules.task.base import Task
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ class Card:
 def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
     """Write weights, tokenizer, labels and model card to the new folder."""
     folder.mkdir(parents=True)
-    loading = run.strategy.export(predictor.network, predictor.tokenizer, run.model.name, folder)
+    loading = run.strategy.export(predictor.network, predictor.tokenizer, run.model, folder)
     write_json(
         folder / MANIFEST,
         {
-            "base": run.model.name,
+            "base": run.model.hub_name,
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
             "text": getattr(run.data, "text", "text"),
@@ -70,7 +71,8 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     Args:
         folder: What `save_exported` wrote.
         task: Decodes what the network answers.
-        base: Where the backbone of an exported head lies; None takes its hub name.
+        base: Where the backbone of an exported head lies; None takes its hub name, or the
+            folder's own where it has no such name.
 
     """
     from transformers import AutoTokenizer
@@ -79,7 +81,9 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
 
     manifest = read_manifest(folder)
     if manifest["pooled_head"]:
-        network: Any = _pooled(folder, base or manifest["base"], len(manifest["labels"]))
+        network: Any = _pooled(
+            folder, base or manifest["base"] or str(folder / BACKBONE), len(manifest["labels"])
+        )
     else:
         network = _auto(folder, task)
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -121,6 +121,12 @@ def fit_verdict(points: Sequence[Point]) -> str:
             f"{lowest.epoch:g} to {last.validation_loss:.3f} while the training loss fell to "
             f"{last.train_loss:.3f}; try fewer epochs or a lower learning rate"
         )
+    if last.validation_loss > 1.05 * lowest.validation_loss:
+        return (
+            f"was unsteady: the validation loss was {lowest.validation_loss:.3f} at epoch "
+            f"{lowest.epoch:g} and {last.validation_loss:.3f} at the end, the training loss "
+            f"{last.train_loss:.3f}; try a lower learning rate"
+        )
     if last.validation_loss < 0.97 * points[-2].validation_loss:
         return (
             f"was still improving when it ended (validation loss {points[-2].validation_loss:.3f} "

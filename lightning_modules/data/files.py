@@ -14,7 +14,7 @@ from pathlib import Path
 from lightning_modules.data.base import SPLITS, Corpus, Data, Row
 from lightning_modules.data.split import normalized, split_off
 from lightning_modules.data.table import read_table
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 from lightning_modules.schema import within
 
 
@@ -62,16 +62,23 @@ class Files(Data):
                 problems.extend(error.problems)
         if problems:
             raise ConfigError(problems)
-        for split, fraction in (
-            ("test", self.test_fraction),
-            ("validation", self.validation_fraction),
-        ):
-            if split not in splits and fraction > 0:
-                splits["train"], splits[split] = split_off(
-                    splits["train"], fraction, self.split_seed, split
-                )
+        self._take_missing(splits)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
-        return Corpus(ordered, tuple(_leaks(ordered)))
+        return Corpus(ordered, tuple(_notes(ordered)))
+
+    def _take_missing(self, splits: dict[str, Sequence[Row]]) -> None:
+        num_rows = len(splits["train"])
+        for split in ("test", "validation"):
+            fraction: float = getattr(self, f"{split}_fraction")
+            if split in splits or fraction == 0:
+                continue
+            rows = splits["train"]
+            share = fraction * num_rows / len(rows)  # of the whole file, whatever was taken before
+            splits["train"], splits[split] = split_off(rows, share, self.split_seed, split)
+            if not splits[split]:
+                rule = f"must have at least two different texts a label to take {split} rows from"
+                fix = f"Add rows, or set data.{split}=FILE."
+                raise DataError(Problem("data.train", rule, Verbatim(f"{num_rows} rows"), fix))
 
     def _paths(self) -> Iterator[tuple[str, str]]:
         for split in SPLITS:
@@ -85,10 +92,17 @@ class Files(Data):
         return table.texts({"text": self.text, "label": self.label}, keys)
 
 
-def _leaks(splits: dict[str, Sequence[Row]]) -> Iterator[str]:
+def _notes(splits: dict[str, Sequence[Row]]) -> Iterator[str]:
     trained = {normalized(row["text"]) for row in splits["train"]}
     for split in ("validation", "test"):
         leaked = sum(normalized(row["text"]) in trained for row in splits.get(split, ()))
         if leaked:
             rows = "row is" if leaked == 1 else "rows are"
             yield f"{leaked} {split} {rows} in train too: scores flatter that much"
+    labels: dict[str, set[str]] = {}
+    for rows_of_split in splits.values():
+        for row in rows_of_split:
+            labels.setdefault(normalized(row["text"]), set()).add(row["label"])
+    torn = sum(len(found) > 1 for found in labels.values())
+    if torn:
+        yield f"{torn} {'text occurs' if torn == 1 else 'texts occur'} with different labels"

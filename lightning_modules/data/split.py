@@ -36,17 +36,25 @@ def split_off(
         members[normalized(row["text"])].append(index)
     by_label: dict[str, list[str]] = defaultdict(list)
     for text, indices in members.items():
-        by_label[rows[indices[0]]["label"]].append(text)
+        by_label[min(rows[index]["label"] for index in indices)].append(text)
     taken: set[int] = set()
     for label in sorted(by_label):
         texts = sorted(by_label[label])
         random.Random(seed_of(seed, "split", name, label)).shuffle(texts)
         wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
-        chosen: list[int] = []
-        for text in texts[:-1]:
-            if len(chosen) >= wanted:
-                break
-            chosen.extend(members[text])
-        taken.update(chosen)
+        taken.update(_choose([members[text] for text in texts], wanted))
     kept_rows = [row for index, row in enumerate(rows) if index not in taken]
     return kept_rows, [rows[index] for index in sorted(taken)]
+
+
+def _choose(groups: Sequence[Sequence[int]], wanted: int) -> list[int]:
+    """Return the rows of whole groups, in order, `wanted` at most; never of every group."""
+    chosen: list[int] = []
+    num_groups_left = len(groups)
+    for group in groups:
+        if num_groups_left > 1 and len(chosen) + len(group) <= wanted:
+            chosen.extend(group)
+            num_groups_left -= 1
+    if not chosen and num_groups_left > 1:
+        chosen.extend(min(groups, key=lambda group: len(group)))
+    return chosen

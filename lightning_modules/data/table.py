@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 
 NUM_PROBLEMS_SHOWN = 5
+
+_WHOLE = re.compile(r"-?\d+\.0+")
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,8 @@ def read_table(path: Path, key: str) -> Table:
         raise DataError(_nothing(path, "must not be empty", "0 bytes"))
     try:
         table = reader(path)
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError(
-            Problem(
-                f"{path}:{line}",
-                "must be UTF-8",
-                Verbatim(f"byte 0x{error.object[error.start]:02x}"),
-                f"Convert it: iconv -f latin1 -t utf-8 {path.name}.",
-            )
-        ) from None
+    except UnicodeDecodeError:
+        raise DataError(_not_utf8(path)) from None
     if not table.rows:
         raise DataError(_nothing(path, "must have rows", "0 rows"))
     return table
@@ -112,11 +107,14 @@ def _cell_text(cell: Any, *, numbers: bool) -> str | _Refused:
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return _Refused("must not be empty", "Fill it in or remove the row.")
     if isinstance(cell, str):
-        return cell.strip()
+        text = cell.strip()
+        return text.split(".")[0] if numbers and _WHOLE.fullmatch(text) else text
     if numbers and isinstance(cell, bool):
         return str(cell).lower()
-    if numbers and isinstance(cell, int | float) and math.isfinite(cell):
-        return str(int(cell)) if float(cell).is_integer() else str(cell)
+    if numbers and isinstance(cell, int):
+        return str(cell)
+    if numbers and isinstance(cell, float) and math.isfinite(cell):
+        return str(int(cell)) if cell.is_integer() else str(cell)
     expected = "text or a number" if numbers else "text"
     return _Refused(f"must be {expected}", "Mend the row or convert the column.")
 
@@ -138,7 +136,7 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
                         continue
                     if not columns:
                         columns = [cell.strip() for cell in cells]
-                        _check_header(path, columns)
+                        _check_header(path, line, columns)
                     elif len(cells) != len(columns):
                         rule = f"must have {len(columns)} cells as the header has"
                         problems.append(
@@ -167,11 +165,13 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
     return read
 
 
-def _check_header(path: Path, columns: Sequence[str]) -> None:
+def _check_header(path: Path, line: int, columns: Sequence[str]) -> None:
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise DataError(
-            Problem(f"{path}:1", "column names must differ", ", ".join(repeated), "Rename one.")
+            Problem(
+                f"{path}:{line}", "column names must differ", ", ".join(repeated), "Rename one."
+            )
         )
 
 
@@ -182,18 +182,19 @@ def _read_jsonl(path: Path) -> Table:
             if line.strip():
                 try:
                     yield number, json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:
                     raise DataError(_not_json(path, number, error)) from None
 
     return _object_table(path, objects())
 
 
 def _read_json(path: Path) -> Table:
+    text = path.read_text(encoding="utf-8-sig")
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        fix = "One object a line? Name the file .jsonl." if error.msg == "Extra data" else ""
-        raise DataError(_not_json(path, error.lineno, error, fix)) from None
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        raise DataError(_not_json(path, line, error)) from None
     if not isinstance(value, list):
         raise DataError(
             Problem(
@@ -243,8 +244,24 @@ _READERS: Mapping[str, Callable[[Path], Table]] = {
 }
 
 
-def _not_json(path: Path, line: int, error: json.JSONDecodeError, fix: str = "") -> Problem:
-    return Problem(f"{path}:{line}", "must be JSON", Verbatim(f"{error.msg} at {error.colno}"), fix)
+def _not_json(path: Path, line: int, error: ValueError | RecursionError) -> Problem:
+    if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits, deep nesting
+        return Problem(f"{path}:{line}", "must be JSON", Verbatim(str(error).split(";")[0]))
+    fix = "One object a line? Name the file .jsonl." if error.msg == "Extra data" else ""
+    got = Verbatim(f"{error.msg} at {error.colno}")
+    return Problem(f"{path}:{line}", "must be JSON", got, fix)
+
+
+def _not_utf8(path: Path) -> Problem:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:  # readers decode in pieces, and know not where
+        line = content[: error.start].count(b"\n") + 1
+        got = Verbatim(f"byte 0x{content[error.start]:02x}")
+        fix = f"Convert it: iconv -f latin1 -t utf-8 {path.name}."
+        return Problem(f"{path}:{line}", "must be UTF-8", got, fix)
+    raise AssertionError("the file was not UTF-8 a moment ago")
 
 
 def _nothing(path: Path, rule: str, found: str) -> Problem:

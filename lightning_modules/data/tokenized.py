@@ -58,13 +58,22 @@ def _key(
     labels: Sequence[str],
 ) -> str:
     digest = hashlib.sha256()
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    tokens = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
-    for part in (repr(task), tokens, str(max_length), json.dumps(list(labels))):
+    settings = (repr(task), _content(tokenizer), str(max_length), json.dumps(list(labels)))
+    for part in settings:
         digest.update(part.encode())
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()[:32]
+
+
+def _content(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    content = json.loads(backend.to_str())
+    # A call leaves its truncation and padding behind in the tokenizer.
+    content["truncation"] = content["padding"] = None
+    return json.dumps(content, sort_keys=True)
 
 
 def _save(dataset: Dataset, folder: Path) -> None:

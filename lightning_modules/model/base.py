@@ -19,7 +19,12 @@ class Model(Schema):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The name people know the model by; a hub name where there is one."""
+        """The name people know the model by."""
+
+    @property
+    def hub_name(self) -> str | None:
+        """The name by which anyone can fetch the same weights; None where nobody can."""
+        return None
 
     def check(self) -> None:
         """Raise ConfigError where the weights cannot be had; load none of them."""

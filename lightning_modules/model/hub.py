@@ -35,6 +35,10 @@ class Hub(Pretrained):
     def name(self) -> str:
         return self.location()
 
+    @property
+    def hub_name(self) -> str | None:
+        return None if Path(self.location()).is_dir() else self.path
+
     def location(self) -> str:
         assert self.path is not None
         folder = Path(self.path).expanduser()

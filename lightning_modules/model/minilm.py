@@ -45,6 +45,10 @@ class Minilm(Pretrained):
     def name(self) -> str:
         return HUB_NAME
 
+    @property
+    def hub_name(self) -> str:
+        return HUB_NAME
+
     def check(self) -> None:
         if self.source is Source.hub:
             check_reachable("model.source", HUB_NAME)

@@ -57,7 +57,7 @@ class Strategy(Schema):
         """Return the network with `requires_grad` set on what is trained, and on no more."""
         return network
 
-    def export(self, network: Any, tokenizer: Any, base: str, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
         """Write the trained network to `folder`; return Python lines that load it from "."."""
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

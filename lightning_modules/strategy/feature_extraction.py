@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Task
 
 
+BACKBONE = "backbone"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtraction(Strategy):
     """Train a linear head on the frozen backbone's mean-pooled output."""
@@ -39,12 +42,14 @@ class FeatureExtraction(Strategy):
         silence_dropout(backbone)
         return network
 
-    def export(self, network: Any, tokenizer: Any, base: str, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
         from safetensors.torch import save_file
 
+        if model.hub_name is None:  # nobody else could fetch it
+            network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         save_file(network.head.state_dict(), folder / "head.safetensors")
-        return _LOAD_HEAD.format(base=base)
+        return _LOAD_HEAD.format(base=model.hub_name or BACKBONE)
 
 
 _LOAD_HEAD = """\

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from lightning_modules.model.base import Model
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Strategy):
@@ -59,10 +61,10 @@ class Lora(Strategy):
         adapted: nn.Module = get_peft_model(network, config)
         return adapted
 
-    def export(self, network: Any, tokenizer: Any, base: str, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
         # The adapter names its base; a path of this machine would help nobody.
-        network.peft_config["default"].base_model_name_or_path = base
+        network.peft_config["default"].base_model_name_or_path = model.name
         network.save_pretrained(folder / "adapter")
         (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty form
         merged = copy.deepcopy(network).merge_and_unload()
-        return super().export(merged, tokenizer, base, folder)
+        return super().export(merged, tokenizer, model, folder)

@@ -9,6 +9,7 @@ Shapes: B batch, T tokens, C classes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,17 +86,17 @@ class Classification(Task):
         from torch.nn.functional import cross_entropy
         from torchmetrics.functional.classification import (
             multiclass_accuracy,
+            multiclass_confusion_matrix,
             multiclass_f1_score,
-            multiclass_matthews_corrcoef,
         )
 
         logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
         num_classes = logits_BC.shape[1]
         predicted_B = logits_BC.argmax(dim=1)
-        scores = {
+        scores: dict[str, Any] = {
             "accuracy": multiclass_accuracy(predicted_B, labels_B, num_classes, average="micro"),
             "macro_f1": multiclass_f1_score(predicted_B, labels_B, num_classes, average="macro"),
-            "mcc": multiclass_matthews_corrcoef(predicted_B, labels_B, num_classes),
+            "mcc": _mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
             "log_loss": cross_entropy(logits_BC.double(), labels_B),
         }
         # torchmetrics answers in float32, whose 0.885 prints as 0.88499999.
@@ -110,8 +111,22 @@ class Classification(Task):
         return decoded
 
 
+def _mcc(counts_CC: Tensor) -> float:
+    """Return Matthews' correlation for C classes (Gorodkin 2004), 0 where it has no value.
+
+    torchmetrics' own gives a constant guess 0.04 on unbalanced labels, and 1 on a single one.
+    """
+    counts_CC = counts_CC.double()
+    total, right = counts_CC.sum(), counts_CC.diagonal().sum()
+    true_C, predicted_C = counts_CC.sum(dim=1), counts_CC.sum(dim=0)
+    covariance = right * total - true_C @ predicted_C
+    spread = (total**2 - true_C @ true_C) * (total**2 - predicted_C @ predicted_C)
+    return float(covariance / spread.sqrt()) if spread > 0 else 0.0
+
+
 def _by_value(label: str) -> tuple[int, float, str]:
     try:
-        return 0, float(label), label
+        value = float(label)
     except ValueError:
         return 1, 0.0, label
+    return (0, value, label) if math.isfinite(value) else (1, 0.0, label)

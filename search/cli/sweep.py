@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.plan import describe
 from search.cli.text import columns, duration, number, settings
-from search.event import Began, Ended, Event, Note
+from search.event import Began, Ended, Event, Note, Progressed
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.results import compare_with_default, status, write_table
@@ -43,6 +44,8 @@ Most used:
   finesweep sweep study=mine data=files data.train=my.csv search.num_trials=20
   finesweep sweep study=rank strategy=lora 'strategy.rank=choice(4,8,16)' search/space=none
 """
+
+QUIET_SECONDS = 10.0
 
 
 def main(words: Sequence[str]) -> int:
@@ -110,19 +113,34 @@ class Printer:
         self._values: dict[int, str] = {}
         self._best: float | None = study.best.value if study.best is not None else None
         self._hardware = ""
+        self._last_line = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Began):
             self._values[event.number] = settings(event.values)
+        elif isinstance(event, Progressed):
+            self._progressed(event)
         elif isinstance(event, Ended):
             self._ended(event)
         elif isinstance(event, Note):
-            print(event.text, flush=True)
+            self._print(event.text)
+
+    def _progressed(self, event: Progressed) -> None:
+        # Short trials tell enough by ending.
+        if time.monotonic() - self._last_line >= QUIET_SECONDS:
+            metric = self._study.plan.default.task.metric
+            self._print(
+                f"trial {event.number:3d}  epoch {event.epoch:g}  {metric} {event.value:.4f}"
+            )
+
+    def _print(self, line: str) -> None:
+        print(line, flush=True)
+        self._last_line = time.monotonic()
 
     def _ended(self, event: Ended) -> None:
         if event.hardware and event.hardware != self._hardware:
             self._hardware = event.hardware
-            print(f"device   {event.hardware}", flush=True)
+            self._print(f"device   {event.hardware}")
         task = self._study.plan.default.task
         if event.value is not None:
             best = self._best is None or task.better(event.value, self._best)
@@ -132,7 +150,7 @@ class Printer:
             result = f"{event.ending}: {event.reason}"
         took = duration(event.seconds)
         values = self._values.get(event.number, "")
-        print(f"trial {event.number:3d}  {values}  {took}  {result}", flush=True)
+        self._print(f"trial {event.number:3d}  {values}  {took}  {result}")
         if event.ending != Ending.interrupted.value:
             write_table(self._study)
 

@@ -1,0 +1,45 @@
+"""How soon the command line answers: `--help` within 0.5 s, `plan` within 2 s.
+
+Both are whole processes, interleaved with an empty interpreter, whose time shows how loaded the
+machine is. Prints the median of each and the ratio to the bound.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+REPETITIONS = 7
+COMMANDS = {
+    "python -c pass": ([sys.executable, "-c", "pass"], None),
+    "finesweep --help": ([FINESWEEP, "--help"], 0.5),
+    "finesweep plan": ([FINESWEEP, "plan"], 2.0),
+}
+
+
+def main() -> int:
+    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(REPETITIONS):
+            for name, (words, _) in COMMANDS.items():
+                began = time.perf_counter()
+                subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                seconds[name].append(time.perf_counter() - began)
+    missed = 0
+    for name, (_, bound) in COMMANDS.items():
+        median = statistics.median(seconds[name])
+        if bound is None:
+            print(f"{name:18s} {median:.2f} s")
+        else:
+            print(f"{name:18s} {median:.2f} s, {median / bound:.2f} of the {bound:g} s it may take")
+            missed += median > bound
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

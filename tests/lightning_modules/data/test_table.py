@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from lightning_modules.data.table import read_table
+from lightning_modules.error import ConfigError, DataError
+
+WANTED = {"text": "review", "label": "stars"}
+KEYS = {"text": "data.text", "label": "data.label"}
+ROWS: list[dict[str, Any]] = [
+    {"review": "Fine, really.", "stars": 4},
+    {"review": 'He said "no"\nand left.', "stars": 1},
+    {"review": "Schön \u2028 teuer\ttoo", "stars": 3},
+]
+FORMATS = ("csv", "tsv", "json", "jsonl", "parquet")
+
+
+def write_delimited(path: Path, rows: list[dict[str, Any]], delimiter: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+WRITERS: Mapping[str, Callable[[Path, list[dict[str, Any]]], Any]] = {
+    "csv": lambda path, rows: write_delimited(path, rows, ","),
+    "tsv": lambda path, rows: write_delimited(path, rows, "\t"),
+    "json": lambda path, rows: path.write_text(json.dumps(rows, ensure_ascii=False), "utf-8"),
+    "jsonl": lambda path, rows: path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+    ),
+    "parquet": lambda path, rows: pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(rows), path
+    ),
+}
+
+
+def written(name: str, content: str | bytes) -> Path:
+    path = Path(name)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def texts(path: Path) -> list[dict[str, str]]:
+    return read_table(path, "data.train").texts(WANTED, KEYS)
+
+
+def refused(name: str, content: str | bytes) -> list[str]:
+    path = written(name, content)
+    with pytest.raises(DataError) as raised:
+        texts(path)
+    return str(raised.value).splitlines()
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_gives_the_same_rows(ending: str) -> None:
+    path = Path(f"reviews.{ending}")
+    WRITERS[ending](path, ROWS)
+    assert texts(path) == [
+        {"text": "Fine, really.", "label": "4"},
+        {"text": 'He said "no"\nand left.', "label": "1"},
+        {"text": "Schön \u2028 teuer\ttoo", "label": "3"},
+    ]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_table_keeps_the_columns_in_the_files_order(ending: str) -> None:
+    path = Path(f"reviews.{ending}")
+    WRITERS[ending](path, ROWS)
+    assert list(read_table(path, "data.train").columns) == ["review", "stars"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_missing_column_lists_those_there(ending: str) -> None:
+    path = Path(f"reviews.{ending}")
+    WRITERS[ending](path, ROWS)
+    with pytest.raises(ConfigError) as raised:
+        read_table(path, "data.train").texts({"text": "body", "label": "mark"}, KEYS)
+    assert str(raised.value).splitlines() == [
+        f"data.text: must be a column of {path}, got 'body'. Its columns: review, stars.",
+        f"data.label: must be a column of {path}, got 'mark'. Its columns: review, stars.",
+    ]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_an_empty_file_is_refused(ending: str) -> None:
+    assert refused(f"a.{ending}", "") == [
+        f"a.{ending}: must not be empty, got 0 bytes. A header or key names and at least one row."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "review,stars\n"),
+        ("a.tsv", "review\tstars\n"),
+        ("a.json", "[]"),
+        ("a.jsonl", "\n\n"),
+        ("a.csv", "\n"),
+        ("a.csv", b"\xef\xbb\xbf"),
+    ],
+)
+def test_a_file_without_rows_is_refused(name: str, content: str | bytes) -> None:
+    assert refused(name, content) == [
+        f"{name}: must have rows, got 0 rows. A header or key names and at least one row."
+    ]
+
+
+def test_a_parquet_file_without_rows_is_refused() -> None:
+    empty = pyarrow.table({"review": pyarrow.array([], pyarrow.string())})
+    pyarrow.parquet.write_table(empty, "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: must have rows, got 0 rows"):
+        read_table(Path("a.parquet"), "data.train")
+
+
+def test_a_missing_file_lists_the_table_files_there(tmp_path: Path) -> None:
+    for name in ("b.tsv", "a.csv", "notes.txt"):
+        written(name, "x")
+    path = tmp_path / "c.csv"
+    with pytest.raises(ConfigError) as raised:
+        read_table(path, "data.train")
+    assert str(raised.value) == (
+        f"data.train: must be a file, got '{path}'. In {tmp_path}: a.csv, b.tsv."
+    )
+
+
+def test_a_missing_file_lists_eight_and_counts_the_rest(tmp_path: Path) -> None:
+    for number in range(10):
+        written(f"{number}.csv", "x")
+    with pytest.raises(ConfigError, match=r"0\.csv, .*7\.csv and 2 more\.$"):
+        read_table(tmp_path / "c.csv", "data.train")
+
+
+def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_table(tmp_path / "c.csv", "data.train")
+    assert str(raised.value).endswith(
+        f"There is no .csv, .json, .jsonl, .parquet, .tsv file in {tmp_path}."
+    )
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"There is no folder {tmp_path}/nowhere\\."):
+        read_table(tmp_path / "nowhere" / "c.csv", "data.train")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"data\.train: must be a file"):
+        read_table(tmp_path / "c.csv", "data.train")
+
+
+def test_an_unknown_ending_lists_the_known_ones() -> None:
+    path = written("a.xlsx", "x")
+    with pytest.raises(ConfigError) as raised:
+        read_table(path, "data.test")
+    assert str(raised.value) == (
+        "data.test: must end in one of .csv, .json, .jsonl, .parquet, .tsv, got 'a.xlsx'."
+    )
+
+
+def test_an_ending_in_capitals_is_known() -> None:
+    assert texts(written("A.CSV", "review,stars\nok,1\n")) == [{"text": "ok", "label": "1"}]
+
+
+def test_a_wrong_cell_count_names_row_and_count() -> None:
+    assert refused("a.csv", "review,stars\nfine,4\nwell, no,2\n") == [
+        "a.csv:3: must have 2 cells as the header has, got 3. "
+        "Quote cells that hold ',' or a line break."
+    ]
+
+
+def test_a_short_tsv_row_is_refused() -> None:
+    assert refused("a.tsv", "review\tstars\nfine\n") == [
+        "a.tsv:2: must have 2 cells as the header has, got 1. "
+        "Quote cells that hold '\\t' or a line break."
+    ]
+
+
+def test_rows_after_a_cell_of_many_lines_have_their_true_line() -> None:
+    (line,) = refused("a.csv", 'review,stars\r\n"one\r\ntwo\r\nthree",4\r\n\r\nfine,\r\n')
+    assert line.startswith("a.csv:6:stars: must not be empty, got ''.")
+
+
+def test_an_open_quote_names_the_row_where_it_opens() -> None:
+    assert refused("a.csv", 'review,stars\nfine,4\n"open,2\nmore,1\n') == [
+        "a.csv:3: must be well quoted, got unexpected end of data. "
+        'Write a quote inside a quoted cell twice: "".'
+    ]
+
+
+def test_text_after_a_closing_quote_is_refused() -> None:
+    (line,) = refused("a.csv", 'review,stars\n"so "good" it is",4\n')
+    assert line.startswith("a.csv:2: must be well quoted, got ',' expected after '\"'.")
+
+
+def test_repeated_column_names_are_refused() -> None:
+    assert refused("a.csv", "review,stars,stars\nfine,4,4\n") == [
+        "a.csv:1: column names must differ, got 'stars'. Rename one."
+    ]
+
+
+@pytest.mark.xfail(reason="the header is always said to be in line 1", strict=True)
+def test_a_header_below_blank_lines_has_its_true_line() -> None:
+    (line,) = refused("a.csv", "\n\nreview,stars,stars\nfine,4,4\n")
+    assert line.startswith("a.csv:3:")
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "line"),
+    [
+        ("a.csv", b"review,stars\nfine,4\ncaf", 3),
+        ("a.tsv", b"review\tstars\ncaf", 2),
+        ("a.jsonl", b'{"review": "fine", "stars": 4}\n{"review": "caf', 2),
+        ("a.json", b'[\n{"review": "fine", "stars": 4},\n{"review": "caf', 3),
+    ],
+)
+def test_a_byte_that_is_not_utf8_names_line_and_byte(name: str, head: bytes, line: int) -> None:
+    assert refused(name, head + b"\xe9\n") == [
+        f"{name}:{line}: must be UTF-8, got byte 0xe9. Convert it: iconv -f latin1 -t utf-8 {name}."
+    ]
+
+
+@pytest.mark.xfail(reason="error.start counts from the read chunk, not the file", strict=True)
+def test_a_bad_byte_far_into_a_csv_has_its_true_line() -> None:
+    (line,) = refused("a.csv", b"review,stars\n" + b"fine,4\n" * 5000 + b"caf\xe9,1\n")
+    assert line.startswith("a.csv:5002: must be UTF-8")
+
+
+@pytest.mark.xfail(reason="error.start does not count the three bytes of the BOM", strict=True)
+def test_a_bad_byte_after_a_bom_has_its_true_line() -> None:
+    (line,) = refused("a.csv", b"\xef\xbb\xbfreview,stars\nfine,4\n\xe9,1\n")
+    assert line.startswith("a.csv:3: must be UTF-8")
+
+
+def test_utf16_is_not_utf8() -> None:
+    (line,) = refused("a.csv", "review,stars\nfine,4\n".encode("utf-16"))
+    assert line.startswith("a.csv:1: must be UTF-8, got byte 0xff.")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.jsonl",
+            '{"review": "fine", "stars": 4}\n\n{"review": }\n',
+            "a.jsonl:3: must be JSON, got Expecting value at 12.",
+        ),
+        (
+            "a.json",
+            '[{"review": "fine", "stars": 4},\n {"review": }]',
+            "a.json:2: must be JSON, got Expecting value at 13.",
+        ),
+        (
+            "a.json",
+            '{"review": "fine", "stars": 4}\n{"review": "no", "stars": 1}\n',
+            "a.json:2: must be JSON, got Extra data at 1. One object a line? Name the file .jsonl.",
+        ),
+        (
+            "a.json",
+            '{"review": "fine", "stars": 4}',
+            "a.json: must be a list of objects, got dict. "
+            'Write [{"text": ..., "label": ...}, ...].',
+        ),
+        (
+            "a.json",
+            '[{"review": "fine", "stars": 4}, ["no", 1]]',
+            "a.json:2: must be an object, got list.",
+        ),
+        (
+            "a.jsonl",
+            '{"review": "fine", "stars": 4}\n"no"\n',
+            "a.jsonl:2: must be an object, got str.",
+        ),
+    ],
+)
+def test_broken_json_names_the_place(name: str, content: str, message: str) -> None:
+    assert refused(name, content) == [message]
+
+
+@pytest.mark.xfail(
+    raises=(ValueError, OverflowError, RecursionError),
+    reason="ends in a traceback: only JSONDecodeError is caught, and float(int) may overflow",
+    strict=True,
+)
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"review": "a", "stars": 1' + "0" * 400 + "}\n",
+        '{"review": "a", "stars": 1' + "0" * 5000 + "}\n",
+        "[" * 100_000 + "\n",
+    ],
+    ids=["beyond-float", "beyond-int", "too-deep"],
+)
+def test_json_that_python_cannot_hold_is_refused_in_words(content: str) -> None:
+    assert refused("a.jsonl", content)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_an_empty_cell_names_row_and_column(ending: str) -> None:
+    WRITERS[ending](Path("b"), [{"review": "fine", "stars": "  "}, {"review": "", "stars": 1}])
+    assert refused(f"a.{ending}", Path("b").read_bytes()) == [
+        f"a.{ending}:2:stars: must not be empty, got '  '. Fill it in or remove the row.",
+        f"a.{ending}:3:review: must not be empty, got ''. Fill it in or remove the row.",
+    ]
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+def test_a_null_cell_names_row_and_column(ending: str) -> None:
+    WRITERS[ending](Path("b"), [{"review": "fine", "stars": None}, {"review": None, "stars": 1}])
+    assert refused(f"a.{ending}", Path("b").read_bytes()) == [
+        f"a.{ending}:1:stars: must not be empty, got None. Fill it in or remove the row.",
+        f"a.{ending}:2:review: must not be empty, got None. Fill it in or remove the row.",
+    ]
+
+
+def test_a_key_that_one_object_lacks_is_an_empty_cell() -> None:
+    (line,) = refused("a.jsonl", '{"review": "fine", "stars": 4}\n{"review": "no"}\n')
+    assert line.startswith("a.jsonl:2:stars: must not be empty, got None.")
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+def test_a_number_is_no_text(ending: str) -> None:
+    WRITERS[ending](Path("b"), [{"review": 12, "stars": 4}])
+    assert refused(f"a.{ending}", Path("b").read_bytes()) == [
+        f"a.{ending}:1:review: must be text, got 12. Mend the row or convert the column."
+    ]
+
+
+@pytest.mark.parametrize("label", ["[1]", '{"a": 1}', "NaN", "Infinity"])
+def test_a_label_is_text_or_a_number(label: str) -> None:
+    (line,) = refused("a.jsonl", f'{{"review": "fine", "stars": {label}}}\n')
+    assert line.startswith("a.jsonl:1:stars: must be text or a number, got ")
+
+
+def test_only_the_first_five_problems_are_shown_and_the_rest_counted() -> None:
+    lines = refused("a.csv", "review,stars\n" + "fine,\n" * 8)
+    assert [line.split(":")[1] for line in lines] == ["2", "3", "4", "5", "6"]
+    assert lines[-1].endswith("(3 more like these.)")
+
+
+def test_a_line_separator_inside_a_jsonl_string_ends_no_row() -> None:
+    content = '{"review": "one\u2028two\u0085three", "stars": 1}\n{"review": "four", "stars": 2}'
+    assert texts(written("a.jsonl", content)) == [
+        {"text": "one\u2028two\u0085three", "label": "1"},
+        {"text": "four", "label": "2"},
+    ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "json", "jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(ending: str) -> None:
+    path = Path(f"a.{ending}")
+    WRITERS[ending](path, ROWS)
+    expected = texts(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert texts(path) == expected
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_every_line_end_is_read(line_end: str) -> None:
+    path = written("a.csv", line_end.join(["review,stars", "fine,4", "no,1"]))
+    assert [row["text"] for row in texts(path)] == ["fine", "no"]
+
+
+def test_one_number_has_one_label_however_it_is_written() -> None:
+    path = written("a.jsonl", "".join(f'{{"review": "a", "stars": {n}}}\n' for n in ("4", "4.0")))
+    quoted = written("b.jsonl", '{"review": "a", "stars": "4"}\n')
+    assert {row["label"] for row in texts(path) + texts(quoted)} == {"4"}
+
+
+@pytest.mark.parametrize(("value", "label"), [("4.5", "4.5"), ("-0.0", "0"), ("true", "true")])
+def test_other_values_as_labels(value: str, label: str) -> None:
+    path = written("a.jsonl", f'{{"review": "a", "stars": {value}}}\n')
+    assert texts(path) == [{"text": "a", "label": label}]
+
+
+def test_spaces_around_names_and_cells_do_not_count() -> None:
+    assert texts(written("a.csv", " review , stars\n fine , 4 \n")) == [
+        {"text": "fine", "label": "4"}
+    ]
+
+
+def test_a_very_long_document_is_read() -> None:
+    path = written("a.csv", "review,stars\n" + "long " * 100_000 + ",4\n")
+    assert len(texts(path)[0]["text"]) == 499_999
+
+
+@pytest.mark.parametrize("content", [b"review,stars\nfine,4\n", b"PAR1 broken PAR1"])
+def test_what_is_not_parquet_is_refused(content: bytes) -> None:
+    (line,) = refused("a.parquet", content)
+    assert line.startswith("a.parquet: must be a Parquet file, got ")

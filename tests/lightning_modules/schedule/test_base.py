@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_modules.schedule.base import Length, Schedule, decay, warmup
+from lightning_modules.schedule.constant import Constant
+from lightning_modules.schedule.cosine import Cosine
+from lightning_modules.schedule.linear import Linear
+from lightning_modules.schedule.wsd import Wsd
+
+SCHEDULES = [
+    *(Constant(warmup_epochs=share) for share in (0, 0.1, 0.99)),
+    *(Cosine(warmup_fraction=share) for share in (0, 0.1, 0.99)),
+    *(Linear(warmup_fraction=share) for share in (0, 0.1, 0.99)),
+    *(
+        Wsd(warmup_epochs=rise, decay_fraction=fall)
+        for rise in (0, 0.1, 0.99)
+        for fall in (0, 0.2, 0.99)
+    ),
+]
+LENGTHS = [Length(1, 1), Length(3, 1), Length(7, 7), Length(200, 50), Length(1000, 10)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("length", LENGTHS, ids=repr)
+def test_no_step_stands_still_or_exceeds_the_peak(schedule: Schedule, length: Length) -> None:
+    factors = [schedule.factor(step, length) for step in range(length.num_steps)]
+    assert all(0 < factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("length", LENGTHS, ids=repr)
+def test_a_schedule_rises_and_then_never_rises_again(schedule: Schedule, length: Length) -> None:
+    factors = [schedule.factor(step, length) for step in range(length.num_steps)]
+    peak = factors.index(max(factors))
+    assert factors == sorted(factors[: peak + 1]) + sorted(factors[peak + 1 :], reverse=True)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_a_longer_run_is_the_same_for_the_stable_steps(schedule: Schedule) -> None:
+    short, long = Length(200, 50), Length(300, 50)
+    for step in range(schedule.stable_steps(short)):
+        assert schedule.factor(step, short) == schedule.factor(step, long)
+
+
+def test_warmup_rises_linearly_to_one() -> None:
+    assert [warmup(step, 4) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 0.5])
+def test_less_than_a_step_of_warmup_is_none(warmup_steps: float) -> None:
+    assert warmup(0, warmup_steps) == 1
+
+
+def test_decay_falls_linearly_from_start() -> None:
+    assert [decay(step, 2, 6) for step in range(6)] == [1, 1, 1, 0.75, 0.5, 0.25]

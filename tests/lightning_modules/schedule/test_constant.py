@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from lightning_modules.schedule.base import Length
+from lightning_modules.schedule.constant import Constant
+
+
+def test_it_rises_for_its_share_of_an_epoch_and_stays() -> None:
+    schedule, length = Constant(warmup_epochs=0.1), Length(200, 40)
+    assert [schedule.factor(step, length) for step in (0, 1, 2, 3, 4, 199)] == [
+        *(0.25, 0.5, 0.75),
+        *(1, 1, 1),
+    ]
+
+
+def test_every_step_is_stable() -> None:
+    assert Constant(warmup_epochs=0.1).stable_steps(Length(200, 40)) == 200
+
+
+@pytest.mark.parametrize("warmup_epochs", [-0.1, 1])
+def test_an_impossible_rise_is_refused(warmup_epochs: float) -> None:
+    with pytest.raises(ConfigError, match="warmup_epochs: must be >= 0 and < 1"):
+        Constant(warmup_epochs=warmup_epochs)

@@ -1,0 +1,226 @@
+"""One training: the same numbers every time, however it is cut, stopped or split."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lightning_modules.error import ConfigError
+from lightning_modules.logger.base import Identity
+from lightning_modules.record import Ending, Outcome, Point
+from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from search.config import build_run, compose
+
+TINY = ("model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data.batch_size=16")
+
+
+@pytest.fixture
+def make_run(learnable: Path) -> Callable[..., Run]:
+    def make(*words: str) -> Run:
+        data = ("data=files", f"data.train={learnable}")
+        return build_run(compose("train", [*TINY, *data, *words]).tree)
+
+    return make
+
+
+def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
+    folder.mkdir(parents=True, exist_ok=True)
+    return fit(run, folder, Identity("test", None, folder), hooks)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / BEST_FILE)
+
+
+def assert_bit_equal(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+class StopAt(Hooks):
+    """Asks to stop once `step` optimizer steps have been begun."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def interrupted(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+class PruneAt(Hooks):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def progress(self, point: Point) -> str | None:
+        return "not good enough" if point.number == self.number else None
+
+
+def test_learns_and_writes_what_it_promises(make_run: Callable[..., Run], here: Path) -> None:
+    outcome = train(make_run("trainer.epochs=8"), here / "run")
+    assert outcome.ending is Ending.finished
+    assert outcome.best is not None and outcome.best.metrics["accuracy"] == 1.0
+    assert [point.epoch for point in outcome.points][:3] == [0.5, 1.0, 1.5]
+    assert outcome.points[-1].train_loss < outcome.points[0].train_loss
+    written = {path.name for path in (here / "run").iterdir()}
+    assert written == {"best.safetensors", "labels.json", "outcome.json"}
+    assert json.loads((here / "run/labels.json").read_text()) == ["negative", "positive"]
+    assert json.loads((here / "run/outcome.json").read_text())["ending"] == "finished"
+
+
+def test_same_seed_same_bits_and_another_seed_others(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    one = train(make_run(), here / "one")
+    torch.rand(7)  # what the process drew before must not matter
+    two = train(make_run(), here / "two")
+    other = train(make_run("seed=1"), here / "other")
+    assert_bit_equal(here / "one", here / "two")
+    assert [p.train_loss for p in one.points] == [p.train_loss for p in two.points]
+    assert [p.train_loss for p in one.points] != [p.train_loss for p in other.points]
+
+
+def test_training_leaves_the_process_random_state_alone(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(make_run("trainer.epochs=1"), here / "run")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_anywhere_and_resumed_it_ends_bit_equal(
+    make_run: Callable[..., Run], here: Path, workers: int
+) -> None:
+    run = make_run("trainer.epochs=4", f"trainer.num_data_workers={workers}")
+    whole = train(run, here / "whole")
+    last_step = whole.points[-1].step
+    chance = random.Random(20261120)
+    num_stops = 10 if workers == 0 else 2
+    for stop in chance.sample(range(1, last_step), num_stops):
+        folder = here / f"stopped-{stop}"
+        first = train(run, folder, StopAt(stop))
+        assert first.ending is Ending.interrupted
+        assert first.reason == f"interrupted after step {stop}"
+        resumed = train(run, folder)
+        assert resumed.ending is Ending.finished
+        assert_bit_equal(here / "whole", folder)
+        for one, other in zip(whole.points, resumed.points, strict=True):
+            assert (one.step, one.train_loss, one.metrics) == (
+                other.step,
+                other.train_loss,
+                other.metrics,
+            )
+
+
+def test_dropout_is_resumed_too(make_run: Callable[..., Run], here: Path) -> None:
+    # Full fine-tuning keeps the network's dropout of 0.1; LoRA has its own.
+    run = make_run("strategy=lora", "strategy.dropout=0.3", "strategy.lr=1e-2")
+    train(run, here / "whole")
+    train(run, here / "cut", StopAt(5))
+    train(run, here / "cut")
+    assert_bit_equal(here / "whole", here / "cut")
+
+
+def test_stopped_many_times_it_still_ends_the_same(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = make_run("trainer.epochs=2")
+    train(run, here / "whole")
+    endings = []
+    while not endings or endings[-1] is Ending.interrupted:
+        endings.append(train(run, here / "cut", StopAt(3)).ending)
+    assert len(endings) > 3
+    assert_bit_equal(here / "whole", here / "cut")
+
+
+def test_micro_batches_change_nothing_without_dropout(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    words = ("strategy=lora", "strategy.lr=1e-2", "trainer.epochs=1")
+    whole = train(make_run(*words), here / "whole")
+    cut = train(make_run(*words, "trainer.micro_batch_size=3"), here / "cut")
+    for one, other in zip(whole.points, cut.points, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, abs=1e-5)
+    for name, tensor in weights(here / "whole").items():
+        torch.testing.assert_close(tensor, weights(here / "cut")[name], atol=2e-4, rtol=1e-3)
+
+
+def test_pruning_ends_it_with_the_reason(make_run: Callable[..., Run], here: Path) -> None:
+    outcome = train(make_run(), here / "run", PruneAt(2))
+    assert (outcome.ending, outcome.reason) == (Ending.pruned, "not good enough")
+    assert len(outcome.points) == 2
+
+
+def test_a_loss_that_is_no_number_ends_it(make_run: Callable[..., Run], here: Path) -> None:
+    words = ("optimizer.lr=1e30", "trainer.max_grad_norm=null", "trainer.epochs=20")
+    outcome = train(make_run(*words), here / "run")
+    assert outcome.ending is Ending.diverged
+    assert "loss became" in outcome.reason
+
+
+def test_patience_ends_it_early(make_run: Callable[..., Run], here: Path) -> None:
+    outcome = train(make_run("trainer.epochs=30", "trainer.patience=2"), here / "run")
+    assert outcome.ending is Ending.finished
+    assert "no better accuracy in 2 validations" in outcome.reason
+    assert outcome.best is not None
+    assert outcome.points[-1].number == outcome.best.number + 2
+
+
+def test_the_best_checkpoint_is_kept_not_the_last(make_run: Callable[..., Run], here: Path) -> None:
+    from lightning_modules.predictor import load_trained
+
+    run = make_run("task.metric=log_loss", "trainer.epochs=12", "optimizer.lr=2e-2")
+    outcome = train(run, here / "run")
+    assert outcome.best is not None
+    losses = [point.metrics["log_loss"] for point in outcome.points]
+    assert outcome.best.metrics["log_loss"] == min(losses)
+    predictor = load_trained(run, here / "run", ["negative", "positive"])
+    scores = predictor.score(run.data.load().splits["validation"])
+    assert scores == dict(outcome.best.metrics)
+
+
+def test_fewer_steps_than_validations(make_run: Callable[..., Run], here: Path) -> None:
+    words = ("data.batch_size=64", "trainer.validations_per_epoch=8", "trainer.epochs=2")
+    outcome = train(make_run(*words), here / "run")
+    steps = [point.step for point in outcome.points]
+    assert steps == sorted(set(steps))
+    assert outcome.points[-1].epoch == 2.0
+
+
+def test_run_lists_its_values_flat(make_run: Callable[..., Run]) -> None:
+    flat = make_run().flat()
+    assert flat["strategy"] == "full"
+    assert flat["optimizer.lr"] == 3e-3
+    assert flat["trainer.precision"] == "auto"
+    assert all(not isinstance(value, dict) for value in flat.values())
+
+
+def test_a_broken_checkpoint_never_runs_code(make_run: Callable[..., Run], here: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (here / "exploded",))
+
+    folder = here / "run"
+    folder.mkdir()
+    torch.save({"record": Bomb()}, folder / "checkpoint.pt")
+    with pytest.raises(Exception, match=r"[Ww]eights"):
+        train(make_run(), folder)
+    assert not (here / "exploded").exists()
+
+
+def test_every_broken_rule_is_named_at_once(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_run("trainer.epochs=0", "data.batch_size=-1", "optimizer.lr=0")
+    places = {problem.where for problem in caught.value.problems}
+    assert places == {"trainer.epochs", "data.batch_size", "optimizer.lr"}

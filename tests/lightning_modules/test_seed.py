@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import torch
+
+from lightning_modules.seed import seed_of, seeded
+
+
+def test_the_seed_is_the_same_on_every_machine() -> None:
+    assert seed_of(0, "order", 3) == 2723741169552378311
+
+
+def test_seeds_differ_by_run_purpose_and_counter() -> None:
+    seeds = {
+        seed_of(seed, purpose, counter)
+        for seed in range(10)
+        for purpose in ("order", "step")
+        for counter in range(10)
+    }
+    assert len(seeds) == 200
+
+
+def test_a_seed_fits_a_signed_64_bit_number() -> None:
+    assert all(0 <= seed_of(number) < 2**63 for number in range(1000))
+
+
+def test_equal_seeds_draw_the_same() -> None:
+    with seeded(1, "head"):
+        first = torch.rand(4)
+    with seeded(1, "head"):
+        second = torch.rand(4)
+    with seeded(1, "fit"):
+        other = torch.rand(4)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_drawing_inside_leaves_the_outside_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    with seeded(1, "head"):
+        torch.rand(100)
+    assert torch.equal(torch.rand(4), expected)

@@ -1,0 +1,180 @@
+"""Bad input: one clear line, exit 2, before any model is loaded, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.cli import main
+
+
+@pytest.fixture
+def csv_file(here: Path) -> Path:
+    path = here / "my.csv"
+    rows = "".join(f'"review {n}, fine",{"good" if n % 2 else "bad"}\n' for n in range(40))
+    path.write_text("review,stars\n" + rows)
+    return path
+
+
+FILES = ("data=files", "data.train=my.csv", "data.text=review", "data.label=stars")
+
+CASES = [
+    (("optimizer.lrr=3",), "optimizer.lrr: must be a known key, got 3. Did you mean optimizer.lr?"),
+    (("strategy=lorra",), "strategy: must be one of feature_extraction, full, lora, got 'lorra'"),
+    (("trainer.epochs=0",), "trainer.epochs: must be > 0, got 0"),
+    (("trainer.epochs=two",), "trainer.epochs: must be a whole number, got 'two'"),
+    (("data.batch_size=choice(0,8)",), "data.batch_size: must be > 0, got 0 in choice(0,8)"),
+    (("trainer.epochs=range(5,1)",), "trainer.epochs: must hold low < high, got range(5,1)"),
+    (
+        ("optimizer.lr=tag(log,interval(0,1))",),
+        "optimizer.lr: a log range must start > 0, got tag(log,interval(0,1))",
+    ),
+    (("optimzer.lr=interval(0,1)",), "Did you mean optimizer.lr?"),
+    (("search.metric=accurracy",), "Did you mean accuracy?"),
+    (("data=files", "data.train=nope.csv"), "data.train: must be a file, got 'nope.csv'"),
+    (("data=files",), "data.train: must be a file, got None. Set data.train=my.csv."),
+    (
+        ("data=files", "data.train=my.csv", "data.label=stars"),
+        "data.text: must be a column of my.csv, got 'text'. Its columns: review, stars.",
+    ),
+    (("model=hub",), "model.path: must be a hub name or a folder, got None"),
+    (("model=hub", "model.path=./nothing"), "model.path: must be a folder, got './nothing'"),
+    (("study=../x",), "study: must be letters, digits"),
+    (("search.num_trials=0",), "search.num_trials: must be > 0, got 0"),
+    (("noequals",), "noequals: must read key=value, got 'noequals'"),
+]
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+@pytest.mark.parametrize(("words", "line"), CASES)
+def test_one_line_and_exit_2(
+    command: str,
+    words: tuple[str, ...],
+    line: str,
+    csv_file: Path,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([command, *words]) == 2
+    told = capsys.readouterr()
+    assert line in told.err
+    assert len(told.err.strip().splitlines()) == 1
+    assert sorted(path.name for path in here.iterdir()) == ["my.csv"]
+
+
+def files(here: Path, train: str, validation: str | None = None) -> tuple[str, ...]:
+    (here / "t.csv").write_text(train)
+    words = ["data=files", "data.train=t.csv"]
+    if validation is not None:
+        (here / "v.csv").write_text(validation)
+        words.append("data.validation=v.csv")
+    return tuple(words)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "line"),
+    [
+        ("", None, "t.csv: must not be empty, got 0 bytes."),
+        ("text,label\n", None, "t.csv: must have rows, got 0 rows."),
+        (
+            "text,label\n" + "".join(f"text {n},good\n" for n in range(9)),
+            None,
+            "data.label: the training rows must have at least two labels, got only 'good'.",
+        ),
+        (
+            "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(9)),
+            "text,label\nnew,c\n",
+            "data.label: every label of validation must be in the training rows, got 'c'.",
+        ),
+    ],
+)
+def test_unusable_files(
+    train: str,
+    validation: str | None,
+    line: str,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sweep", *files(here, train, validation)]) == 2
+    assert line in capsys.readouterr().err
+    assert not (here / "studies").exists()
+
+
+def test_a_study_with_another_space_says_what_differs(
+    csv_file: Path, here: Path, finesweep: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(finesweep)
+    fixed = ("study=mine", *FILES, "experiment=smoke", "logger=none", "trainer.epochs=1")
+    finesweep("sweep", *fixed, "search.num_trials=1")
+    before = (here / "studies/mine/trials.csv").read_bytes()
+    other = ("optimizer.lr=interval(0.001,0.5)", "trainer.max_grad_norm=2")
+    assert main(["sweep", *fixed, *other]) == 2
+    told = capsys.readouterr().err
+    assert "optimizer.lr: study mine searches tag(log, interval(0.001, 0.01))" in told
+    assert "trainer.max_grad_norm: study mine has 1.0, got 2" in told
+    with csv_file.open("a") as file:
+        file.write("one more,good\n")
+    assert main(["sweep", *fixed]) == 2
+    assert "data: study mine began with other rows" in capsys.readouterr().err
+    assert (here / "studies/mine/trials.csv").read_bytes() == before
+
+
+def test_a_run_that_exists_is_not_overwritten(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = here / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"validation/accuracy": 1}))
+    assert main(["train", "run=one", "model=tiny"]) == 2
+    assert "run: must not be in runs/ yet, got 'one'" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["metrics.json"]
+
+
+def test_a_hub_name_without_network(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    assert main(["sweep", "model=hub", "model.path=some-owner/some-model"]) == 2
+    told = capsys.readouterr().err
+    assert "model.path: must be a local folder or a model of the hub" in told
+    assert "no network" in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_unknown_commands_and_studies(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["swep"]) == 2
+    assert "Did you mean sweep?" in capsys.readouterr().err
+    assert main(["status", "study=nope"]) == 2
+    assert "study: must be a study in studies/, got 'nope'" in capsys.readouterr().err
+    assert main(["evaluate"]) == 2
+    assert "name one of study=, run= and model=" in capsys.readouterr().err
+    assert main(["export", "study=nope"]) == 2
+    assert main(["predict", "model=nowhere"]) == 2
+    assert "must be a folder with finesweep.json" in capsys.readouterr().err
+
+
+def test_several_mistakes_are_told_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("strategy=lorra", "optimizer.lrr=1", "trainer.epochs=range(5,1)")
+    assert main(["plan", *words]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(":")[0] for line in told] == ["strategy", "optimizer.lrr", "trainer.epochs"]
+
+
+def test_config_is_printed_and_nothing_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--cfg", "job", "strategy=full", "data.batch_size=choice(4,8)"]) == 0
+    told = capsys.readouterr().out
+    assert "_target_: lightning_modules.strategy.full.Full" in told
+    assert "data.batch_size: choice(4,8)" in told
+    assert list(here.iterdir()) == []
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    for name in ("sweep", "plan", "status", "evaluate", "export", "predict", "train"):
+        assert f"  {name} " in told
+        assert max(len(line) for line in told.splitlines()) <= 100
+    for name in ("sweep", "plan", "status", "evaluate", "export", "predict", "train"):
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert f"finesweep {name} " in capsys.readouterr().out

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from search.config.completion import complete_line
+
+
+def test_group_completes_to_its_members() -> None:
+    assert complete_line("sweep", "strategy=") == [
+        "strategy=feature_extraction",
+        "strategy=full",
+        "strategy=lora",
+    ]
+
+
+@pytest.mark.parametrize("config", ["sweep", "train"])
+def test_word_completes_to_group_and_keys(config: str) -> None:
+    assert complete_line(config, "optim") == ["optimizer.", "optimizer="]
+
+
+def test_keys_are_those_of_the_chosen_member() -> None:
+    assert complete_line("sweep", "strategy=lora strategy.r") == ["strategy.rank="]
+    assert complete_line("sweep", "strategy=full strategy.r") == []
+
+
+def test_nested_group_completes() -> None:
+    found = complete_line("sweep", "search/sampler=")
+    assert found == ["search/sampler=random", "search/sampler=tpe"]
+
+
+def test_only_a_sweep_has_a_sampler() -> None:
+    assert not any(name.startswith("search/sampler") for name in complete_line("train", "search/"))
+
+
+def test_new_word_offers_every_group_and_nothing_of_hydra() -> None:
+    found = complete_line("sweep", "strategy=full ")
+    assert {"model=", "data=", "search/", "seed="} <= set(found)
+    assert not [name for name in found if name.startswith("hydra")]

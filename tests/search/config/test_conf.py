@@ -1,0 +1,101 @@
+"""Every file under conf/ holds what its schema, its place and its head promise."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search.config import CONF_DIR, build_run, build_search, compose
+from search.plan import build_plan
+
+NEEDED = {
+    "data/files": ["data.train=my.csv"],
+    "model/hub": ["model.path=owner/name"],
+}
+"""What a member cannot have a default for."""
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def member_name(path: Path) -> str:
+    return path.relative_to(CONF_DIR).with_suffix("").as_posix()
+
+
+MEMBERS = sorted(path for path in CONF_DIR.rglob("*.yaml") if "_target_" in read(path))
+SPACES = sorted((CONF_DIR / "search/space").glob("*.yaml"))
+EXPERIMENTS = sorted((CONF_DIR / "experiment").glob("*.yaml"))
+
+each_member = pytest.mark.parametrize("path", MEMBERS, ids=member_name)
+
+
+def schema_of(path: Path) -> Any:
+    module, _, name = read(path)["_target_"].rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_member_is_found() -> None:
+    assert len(MEMBERS) == 22
+
+
+@each_member
+def test_keys_are_exactly_the_fields(path: Path) -> None:
+    assert read(path).keys() - {"_target_"} == {field.name for field in fields(schema_of(path))}
+
+
+@each_member
+def test_target_lives_at_the_mirrored_place(path: Path) -> None:
+    parts = path.relative_to(CONF_DIR).with_suffix("").parts
+    if parts[0] == "search":
+        mirrored = ".".join(parts)
+    elif parts == ("trainer", "default"):
+        mirrored = "lightning_modules.trainer"
+    else:
+        mirrored = ".".join(("lightning_modules", *parts))
+    assert read(path)["_target_"].rpartition(".")[0] == mirrored
+
+
+@each_member
+def test_member_builds(path: Path) -> None:
+    name = member_name(path)
+    group, _, member = name.rpartition("/")
+    tree = compose("sweep", [f"{group}={member}", *NEEDED.get(name, [])]).tree
+    built = build_search(tree) if group.startswith("search/") else build_run(tree)
+    assert type(getattr(built, group.removeprefix("search/"))) is schema_of(path)
+
+
+def test_every_space_is_found() -> None:
+    assert [path.stem for path in SPACES] == ["default", "none"]
+
+
+@pytest.mark.parametrize("path", SPACES, ids=member_name)
+def test_space_parses(path: Path) -> None:
+    plan = build_plan(compose("sweep", [f"search/space={path.stem}"]).tree)
+    assert plan.space.distributions.keys() == read(path).keys()
+
+
+def test_there_are_experiments() -> None:
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=member_name)
+def test_experiment_is_headed_by_a_command_that_composes(path: Path) -> None:
+    heads = [
+        line.removeprefix("# ").partition("  ")[0].split()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("# finesweep ")
+    ]
+    assert heads, f"{path} does not name its command"
+    for _, command, *words in heads:
+        assert f"experiment={path.stem}" in words
+        tree = compose(command, words).tree
+        if command == "sweep":
+            build_plan(tree)
+        else:
+            build_run(tree)

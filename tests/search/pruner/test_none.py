@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from search.pruner.base import Progress
+from search.pruner.none import NoPruner
+
+
+def test_worst_trial_goes_on() -> None:
+    rivals = [Progress({10: 0.9}, 100, 100)] * 20
+    assert NoPruner().reason_to_stop(Progress({10: 0.0}, 100, 100), 1, rivals, 20) is None

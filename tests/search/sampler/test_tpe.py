@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import statistics
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+
+from lightning_modules.error import ConfigError
+from search.sampler.base import seeded_sampler
+from search.sampler.tpe import Tpe
+
+NUM_STARTUP = 10
+
+
+def distances(num_trials: int) -> list[float]:
+    """Return how far each trial lies from the best place, 0.2 of [0, 1]."""
+    sampler = seeded_sampler(Tpe(num_startup_trials=NUM_STARTUP), 0)
+    study = optuna.create_study(sampler=sampler)
+    found = []
+    for _ in range(num_trials):
+        trial = study.ask({"x": FloatDistribution(0, 1)})
+        found.append(abs(trial.params["x"] - 0.2))
+        study.tell(trial, found[-1])
+    return found
+
+
+def test_trials_after_the_startup_go_where_good_ones_were() -> None:
+    found = distances(30)
+    assert statistics.mean(found[NUM_STARTUP:]) < statistics.mean(found[:NUM_STARTUP]) / 2
+
+
+def test_startup_must_be_positive() -> None:
+    with pytest.raises(ConfigError, match="num_startup_trials: must be > 0, got 0"):
+        Tpe(num_startup_trials=0)

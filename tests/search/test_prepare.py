@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_modules.error import ConfigError, UserError
+from search.config import compose
+from search.plan import Plan, build_plan
+from search.prepare import check_study, prepare_study
+from search.study import Study, stored, study_folder
+
+
+def plan_of(*overrides: str) -> Plan:
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]).tree)
+
+
+def prepare(root: Path, *overrides: str) -> Study:
+    plan = plan_of(*overrides)
+    folder = study_folder(root, plan.name)
+    return prepare_study(plan, folder, check_study(plan, folder))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study that no test changes."""
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+def differences(prepared: Study, *overrides: str) -> Sequence[str]:
+    with pytest.raises(ConfigError) as error:
+        check_study(plan_of(*overrides), prepared.folder)
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_folder_holds_configuration_and_provenance(prepared: Study) -> None:
+    config = yaml.safe_load((prepared.folder / "config.yaml").read_text())
+    assert config["optimizer"]["lr"] == config["strategy"]["lr"]
+    provenance = json.loads((prepared.folder / "provenance.json").read_text())
+    assert provenance["seed"] == 0
+    assert provenance["data_sha256"] == stored(prepared.folder)[1]  # type: ignore[index]
+
+
+def test_only_the_default_waits_at_first(prepared: Study) -> None:
+    (trial,) = prepared.trials
+    assert trial.state.name == "WAITING"
+
+
+def test_same_plan_goes_on(prepared: Study) -> None:
+    check_study(plan_of(), prepared.folder)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "search.num_trials=30",
+        "search.max_hours=1",
+        "search.workers=2",
+        "search.keep=1",
+        "search.enqueue=[{optimizer.lr: 3e-4}]",
+        "logger=wandb",
+        "trainer.device=cpu",
+    ],
+)
+def test_budget_and_logger_may_change(prepared: Study, override: str) -> None:
+    check_study(plan_of(override), prepared.folder)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed=1", "seed: study default has 0, got 1."),
+        ("trainer.max_grad_norm=2", "trainer.max_grad_norm: study default has 1.0, got 2."),
+        ("search.metric=mcc", "task.metric: study default has 'accuracy', got 'mcc'."),
+        ("search.pruner.min_finished=2", "search.pruner.min_finished: study default has 4, got 2."),
+        (
+            "trainer.epochs=range(1,9)",
+            "trainer.epochs: study default searches range(1, 4), got range(1,9).",
+        ),
+        (
+            "strategy.rank=choice(4,8)",
+            "strategy.rank: study default searches it not, got choice(4,8).",
+        ),
+        (
+            "data.batch_size=16",
+            "data.batch_size: study default searches choice(8, 16, 32), got no range.",
+        ),
+    ],
+)
+def test_difference_is_told(prepared: Study, override: str, line: str) -> None:
+    (found,) = differences(prepared, override)
+    assert found.startswith(line)
+    assert "Choose another study=NAME" in found
+
+
+def test_another_strategy_is_told_with_all_it_changes(prepared: Study) -> None:
+    found = differences(prepared, "strategy=full")
+    assert any(line.startswith("strategy._target_: ") for line in found)
+    assert any(line.startswith("strategy.rank: ") for line in found)
+    assert any(line.startswith("optimizer.lr: study default searches tag(log") for line in found)
+
+
+def test_another_data_set_is_told(prepared: Study, learnable: Path) -> None:
+    found = differences(prepared, "data=files", f"data.train={learnable}")
+    assert any(line.startswith("data._target_: ") for line in found)
+    assert any(line.startswith("data: study default began with other rows") for line in found)
+
+
+def test_range_written_otherwise_is_no_difference(prepared: Study) -> None:
+    check_study(plan_of("trainer.epochs=range(1,4,1)"), prepared.folder)
+
+
+def test_changed_rows_of_the_same_file_are_told(here: Path, learnable: Path) -> None:
+    words = ("data=files", f"data.train={learnable}")
+    study = prepare(here, *words)
+    with learnable.open("a") as file:
+        file.write('{"text": "One more was great.", "label": "positive"}\n')
+    (line,) = differences(study, *words)
+    assert line.startswith("data: study default began with other rows, got changed files.")
+
+
+def test_unusable_data_is_told_before_any_file_is_made(here: Path) -> None:
+    plan = plan_of("data=files", "data.train=nowhere.csv")
+    with pytest.raises(UserError, match=r"data\.train"):
+        check_study(plan, study_folder(here, plan.name))
+    assert list(here.iterdir()) == []
+
+
+def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) -> None:
+    enqueue = "search.enqueue=[{optimizer.lr: 3e-4}]"
+    first = prepare(here, enqueue)
+    provenance = (first.folder / "provenance.json").read_bytes()
+    second = prepare(here, enqueue, "search.num_trials=30")
+    assert [trial.number for trial in second.trials] == [0, 1]
+    tree, _ = stored(second.folder)  # type: ignore[misc]
+    assert tree["search"]["num_trials"] == 30
+    assert (second.folder / "provenance.json").read_bytes() == provenance

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.settings import SearchSettings
+
+VALID: dict[str, Any] = {
+    "num_trials": 12,
+    "max_hours": None,
+    "workers": 1,
+    "metric": None,
+    "enqueue": [],
+    "keep": 3,
+    "plugins": [],
+}
+
+
+def test_no_workers_trains_here() -> None:
+    assert SearchSettings(**{**VALID, "workers": 0}).workers == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("num_trials", 0, "num_trials"),
+        ("num_trials", -1, "num_trials"),
+        ("max_hours", 0, "max_hours"),
+        ("max_hours", float("nan"), "max_hours"),
+        ("workers", -1, "workers"),
+        ("keep", 0, "keep"),
+        ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
+    ],
+)
+def test_broken_rule_names_its_key(key: str, value: object, where: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        SearchSettings(**{**VALID, key: value})
+    assert [problem.where for problem in error.value.problems] == [where]
+
+
+def test_broken_rules_come_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        SearchSettings(**{**VALID, "num_trials": 0, "workers": -1, "enqueue": ["x"]})
+    assert {problem.where for problem in error.value.problems} == {
+        "num_trials",
+        "workers",
+        "enqueue.0",
+    }

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.config import compose
+from search.lease import this_worker
+from search.plan import Plan, build_plan
+from search.prepare import check_study, prepare_study
+from search.study import study_folder
+from search.suggest import first_suggestions
+
+
+def plan_of(*overrides: str) -> Plan:
+    words = ["model=tiny", "logger=none", "search.num_trials=5", *overrides]
+    return build_plan(compose("sweep", words).tree)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 3e-4}]"),
+        ("optimizer.lr=interval(1e-2,1e-1)", "search.enqueue=[{trainer.epochs: 3}]"),
+    ],
+    ids=["default", "random-enqueued", "default-outside-enqueued"],
+)
+def test_study_then_makes_the_suggested_trials(here: Path, overrides: tuple[str, ...]) -> None:
+    plan = plan_of(*overrides)
+    folder = study_folder(here, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    made = []
+    while (attempt := study.next_attempt(this_worker())) is not None:
+        made.append(dict(attempt.values))
+        study.failed(attempt, "not trained here")
+    assert first_suggestions(plan) == made
+    assert len(made) == 5
+
+
+def test_default_comes_first_then_what_was_enqueued() -> None:
+    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}]")
+    first, second, *_ = first_suggestions(plan)
+    assert first == plan.default_values
+    assert second["optimizer.lr"] == 3e-4
+    assert plan.space.contains(second)
+
+
+def test_only_trials_that_depend_on_no_result_are_told() -> None:
+    assert len(first_suggestions(plan_of("search.sampler.num_startup_trials=2"))) == 2
+    assert len(first_suggestions(plan_of("search.num_trials=3"))) == 3
+
+
+def test_another_seed_suggests_other_values() -> None:
+    assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("seed=1"))[1:]
