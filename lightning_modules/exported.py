@@ -39,6 +39,8 @@ class Card:
 def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
     """Write weights, tokenizer, labels and model card to the new folder."""
     folder.mkdir(parents=True)
+    # Whoever loads the tokenizer and truncates cuts where predict cuts.
+    predictor.tokenizer.model_max_length = predictor.max_length
     loading = run.strategy.export(predictor.network, predictor.tokenizer, run.model, folder)
     write_json(
         folder / MANIFEST,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from lightning_modules.error import ConfigError, Problem
+
 
 class Device(Enum):
     """Where a run trains."""
@@ -55,6 +57,12 @@ def choose_hardware(device: Device, precision: Precision) -> Hardware:
             if torch.backends.mps.is_available()
             else Device.cpu
         )
+    missing = (device is Device.cuda and not torch.cuda.is_available()) or (
+        device is Device.mps and not torch.backends.mps.is_available()
+    )
+    if missing:
+        rule = "must be a device of this machine"
+        raise ConfigError(Problem("trainer.device", rule, device.value, "Set trainer.device=auto."))
     where = _describe(device)
     if precision is not Precision.auto:
         return Hardware(device, precision, f"{where}, precision as configured")

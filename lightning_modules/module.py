@@ -36,7 +36,7 @@ class FineTuner(pl.LightningModule):
         self.record = record
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
-        self._loss_sum = torch.tensor(record.loss_sum, dtype=torch.float64)
+        self._loss_sum = torch.tensor(record.loss_sum)
         self._observed: list[dict[str, Tensor]] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0
@@ -60,7 +60,7 @@ class FineTuner(pl.LightningModule):
         self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
         optimizer.step()
         optimizer.zero_grad()
-        self._loss_sum = self._loss_sum.to(loss.device) + loss.double()
+        self._loss_sum = self._loss_sum.to(loss.device) + loss
         self.record.num_losses += 1
         self.record.step += 1
         if self.record.step % self.run.trainer.log_every_steps == 0:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.atomic import write_json
 from lightning_modules.data.base import Corpus, Data
+from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
 from lightning_modules.logger.base import Identity, Logger, RunLog
 from lightning_modules.model.base import Model
 from lightning_modules.optimizer.base import Optimizer
@@ -21,6 +22,7 @@ from lightning_modules.trainer import Trainer
 from lightning_modules.warm import Warm
 
 BEST_FILE = "best.safetensors"
+CHECKPOINT_FILE = "checkpoint.pt"
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
 
@@ -56,13 +58,31 @@ def inspect(run: Run) -> Material:
     """Check everything that can be checked before the first expensive second.
 
     Raises:
-        UserError: The data cannot be used, or the model cannot be had.
-
+        ConfigError: The data cannot be used, or the model cannot be had; all at once.
     """
-    corpus = run.data.load()
-    labels = run.task.labels(corpus)
-    run.model.check()
-    return Material(corpus, labels)
+    problems: list[Problem] = []
+    made: list[Material] = []
+
+    def check_data() -> None:
+        corpus = run.data.load()
+        made.append(Material(corpus, run.task.labels(corpus)))
+
+    for check in (check_data, run.model.check, lambda: _check_length(run)):
+        try:
+            check()
+        except UserError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return made[0]
+
+
+def _check_length(run: Run) -> None:
+    longest = run.model.max_length
+    if longest is not None and run.data.max_length > longest:
+        rule = f"must be <= {longest}, the tokens that {run.model.name} can read"
+        fix = f"Set data.max_length={longest}."
+        raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
 
 
 class Hooks:
@@ -86,13 +106,18 @@ def fit(
     identity: Identity,
     hooks: Hooks | None = None,
     warm: Warm | None = None,
+    fingerprint: str | None = None,
 ) -> Outcome:
     """Train one run, from its checkpoint in `folder` where there is one.
 
     Writes to `folder`: `best.safetensors` (the trained parameters at the best validation),
-    `labels.json`, `outcome.json`, and `checkpoint.pt` until the run has ended.
+    `labels.json`, `outcome.json`, and now and then `checkpoint.pt`, which the caller may delete
+    once it has kept the outcome.
+
+    Raises:
+        UserError: Data or model cannot be used, or the data are not those of `fingerprint`.
     """
-    from lightning_modules.callback.checkpoint import FILE_NAME, Checkpointing, load_checkpoint
+    from lightning_modules.callback.checkpoint import Checkpointing, load_checkpoint
     from lightning_modules.callback.validation import Validation, validation_steps
     from lightning_modules.datamodule import TextDataModule
     from lightning_modules.hardware import choose_hardware
@@ -101,7 +126,11 @@ def fit(
     from lightning_modules.seed import seeded
 
     hooks, warm = hooks or Hooks(), warm or Warm()
-    material = warm.once(("material", run.data, run.task, run.model), lambda: inspect(run))
+    # How rows are batched and cut changes nothing about which they are.
+    rows = replace(run.data, batch_size=1, max_length=3)
+    material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
+    if fingerprint is not None and material.corpus.fingerprint != fingerprint:
+        raise DataError(changed_rows())
     tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
     hardware = choose_hardware(run.trainer.device, run.trainer.precision)
     write_json(folder / LABELS_FILE, list(material.labels))
@@ -121,12 +150,15 @@ def fit(
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks.progress)
     trainer = _lightning_trainer(hardware, [checkpointing, validation])
-    ending, reason = Ending.finished, f"trained all {run.trainer.epochs} epochs"
+    ending, reason = Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
     try:
         with seeded(run.seed, "fit"):
             trainer.fit(tuner, data)
     except Stopped as stop:
         ending, reason = stop.ending, stop.reason
+    except BaseException:
+        log.finish({"ending": "failed"})
+        raise
     outcome = Outcome(
         ending=ending,
         reason=reason,
@@ -140,15 +172,23 @@ def fit(
     )
     _close(log, outcome)
     write_json(folder / OUTCOME_FILE, outcome.as_dict())
-    if ending is not Ending.interrupted:
-        (folder / FILE_NAME).unlink(missing_ok=True)
     return outcome
+
+
+def changed_rows() -> Problem:
+    """Return the problem of files that are not what they were when training began."""
+    fix = "Set the files back, or begin anew under another name."
+    return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
 
 
 def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
     import pytorch_lightning as pl
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
+    # Lightning's own requeueing saves inside a signal handler.
+    slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
     return pl.Trainer(
+        plugins=slurm,
         accelerator=hardware.device.value,
         devices=1,
         precision=hardware.lightning_precision,

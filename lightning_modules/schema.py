@@ -6,6 +6,8 @@ Values live in `conf/`, types and meaning here. A subclass yields its broken rul
 
 from __future__ import annotations
 
+import math
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ from lightning_modules.error import ConfigError, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schema:
+class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
     """A config group member as a value."""
 
     def __post_init__(self) -> None:
@@ -30,7 +32,7 @@ def positive(schema: Schema, *fields: str) -> Iterator[Problem]:
     """Yield a problem for each named field that is not > 0; None is let through."""
     for field in fields:
         value = getattr(schema, field)
-        if value is not None and not value > 0:
+        if value is not None and not (value > 0 and math.isfinite(value)):
             yield Problem(field, "must be > 0", value, f"Set {field} to a positive number.")
 
 

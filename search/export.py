@@ -34,6 +34,7 @@ class Trained:
     folder: Path
     origin: str
     scores: Mapping[str, float]
+    fingerprint: str
 
     def load(self) -> Predictor:
         """Return the network with its best weights."""
@@ -57,7 +58,8 @@ def winner(study: Study) -> Trained:
         raise ConfigError(Problem("study", rule, Verbatim("no such file")))
     origin = f"study {study.plan.name}, trial {best.number}"
     scores = best.user_attrs["metrics"]
-    return Trained(study.plan.run(study.values_of(best)), folder, origin, scores)
+    run = study.plan.run(study.values_of(best))
+    return Trained(run, folder, origin, scores, study.data_fingerprint)
 
 
 def export(trained: Trained, to: Path) -> None:
@@ -79,7 +81,7 @@ def export(trained: Trained, to: Path) -> None:
     draft = to.with_name(f".{to.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     save_exported(trained.load(), trained.run, card, draft)
-    draft.rename(to)
+    draft.replace(to)  # takes the place of an empty folder
 
 
 def check_new(to: Path) -> None:
@@ -88,8 +90,6 @@ def check_new(to: Path) -> None:
         rule = "must be a new or empty folder"
         fix = "Nothing is overwritten: choose another, or remove it."
         raise ConfigError(Problem("to", rule, str(to), fix))
-    if to.exists():
-        to.rmdir()
 
 
 def _facts(flat: Mapping[str, Any]) -> dict[str, str]:

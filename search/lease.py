@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+CLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,20 @@ class Worker:
     pid: int
     started: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the mark as plain values, for the storage."""
-        return asdict(self)
+    @property
+    def mark(self) -> str:
+        """The worker in one line, for the storage.
+
+        >>> Worker("node", 7, 1.5).mark
+        'node 7 1.5'
+        """
+        return f"{self.host} {self.pid} {self.started}"
+
+    @classmethod
+    def from_mark(cls, mark: str) -> Worker:
+        """Return the worker that `mark` names."""
+        host, pid, started = mark.split(" ")
+        return cls(host, int(pid), float(started))
 
     def is_alive(self) -> bool:
         """Say whether the process still runs, as far as this host can tell."""
@@ -33,7 +45,9 @@ class Worker:
             return True
         try:
             process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != "zombie"
+            # The clock that start times are told by may have been set since.
+            same = abs(process.create_time() - self.started) < CLOCK_SECONDS
+            return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 

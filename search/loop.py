@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 
@@ -39,7 +40,9 @@ def work(study: Study, worker: Worker, interrupted: Callable[[], bool], emit: Em
         try:
             outcome = _train(study, attempt, interrupted, emit, warm)
         except UserError as error:
-            study.failed(attempt, str(error))
+            study.release(
+                attempt, str(error)
+            )  # not the trial's fault: it can run once it is mended
             raise
         except Exception as error:  # the one place where a trial's failure is recorded and counted
             log.exception("trial %d failed", attempt.number)
@@ -65,7 +68,20 @@ def _train(
         emit(Note(f"trial {attempt.number} goes on from its last checkpoint"))
     identity = Identity(name, study.plan.name, study.folder)
     run = study.plan.run(attempt.values)
-    return fit(run, attempt.folder, identity, _Hooks(study, attempt, interrupted, emit), warm)
+    hooks = _Hooks(study, attempt, interrupted, emit)
+    try:
+        return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
+    finally:
+        _free_memory()
+
+
+def _free_memory() -> None:
+    """Let go of the trial's network before the next one is made."""
+    import torch
+
+    gc.collect()  # Lightning's trainer and module refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class _Hooks(Hooks):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_modules.error import ConfigError, Problem, SpaceError, UserError, did_you_mean
+from lightning_modules.error import ConfigError, Problem, UserError, did_you_mean
 from lightning_modules.run import Run
 from search.config import Tree, build_run, build_search
 from search.settings import Search
@@ -39,6 +39,15 @@ class Plan:
     default_values: Mapping[str, Any]
     enqueued: tuple[Mapping[str, Any], ...]
 
+    @property
+    def first(self) -> list[Mapping[str, Any]]:
+        """What is tried first, each once: the default, then `enqueued`."""
+        first: list[Mapping[str, Any]] = []
+        for values in (self.default_values, *self.enqueued):
+            if values not in first:
+                first.append(values)
+        return first
+
     def run(self, values: Mapping[str, Any]) -> Run:
         """Return the typed run of one trial."""
         return build_run(self.tree, values)
@@ -52,20 +61,19 @@ def build_plan(tree: Tree) -> Plan:
 
     """
     problems: list[Problem] = []
-    check_name("study", tree["study"])
+    _collect(problems, lambda: check_name("study", tree["study"]))
     search = _collect(problems, lambda: build_search(tree))
     if search is not None and search.settings.metric is not None:
         metric = search.settings.metric.removeprefix("validation/")
         tree = {**tree, "task": {**tree["task"], "metric": metric}}
     default = _collect(problems, lambda: build_run(tree))
-    if search is None or default is None:
+    space = _collect(problems, lambda: build_space(tree))
+    if search is not None and space is not None:
+        problems.extend(_enqueue_problems(tree, space, tuple(search.settings.enqueue)))
+    if problems or search is None or default is None or space is None:
         raise ConfigError(_metric_named(problems, search))
-    space = build_space(tree)
-    enqueued = tuple(search.settings.enqueue)
-    problems.extend(_enqueue_problems(space, enqueued))
-    if problems:
-        raise SpaceError(problems)
     values = default_values(tree, space)
+    enqueued = tuple(search.settings.enqueue)
     return Plan(tree["study"], tree, space, search, default, values, enqueued)
 
 
@@ -96,12 +104,25 @@ def _metric_named(problems: list[Problem], search: Search | None) -> list[Proble
     ]
 
 
-def _enqueue_problems(space: Space, enqueued: tuple[Mapping[str, Any], ...]) -> Iterator[Problem]:
+def _enqueue_problems(
+    tree: Tree, space: Space, enqueued: tuple[Mapping[str, Any], ...]
+) -> Iterator[Problem]:
     for number, values in enumerate(enqueued):
         for path, value in values.items():
             where = f"search.enqueue.{number}.{path}"
             if path not in space.distributions:
-                fix = did_you_mean(path, space.distributions)
+                fix = did_you_mean(str(path), space.distributions)
                 yield Problem(where, "must be a searched path", value, fix)
             elif not space.allows(path, value):
                 yield Problem(where, f"must lie in {space.texts[path]}", value)
+            else:
+                yield from _refused(tree, where, path, value)
+
+
+def _refused(tree: Tree, where: str, path: str, value: Any) -> Iterator[Problem]:
+    try:
+        build_run(tree, {path: value})
+    except ConfigError as error:
+        for problem in error.problems:
+            if problem.where == path:
+                yield Problem(where, problem.rule, problem.got, problem.fix)

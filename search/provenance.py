@@ -8,6 +8,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+PROVENANCE_FILE = "provenance.json"
+
 PACKAGES = (
     "finesweep",
     "torch",

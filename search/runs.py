@@ -7,11 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
-from lightning_modules.run import BEST_FILE, OUTCOME_FILE
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.run import OUTCOME_FILE, changed_rows
 from search.config import build_run
 from search.export import Trained
 from search.plan import check_name
+from search.provenance import PROVENANCE_FILE
 from search.study import CONFIG_FILE
 
 FOLDER = Path("runs")
@@ -35,11 +36,23 @@ def find_run(name: str) -> Trained:
     """Return a run that has been trained; raise ConfigError with those that are there."""
     check_name("run", name)
     folder = FOLDER / name
-    if not (folder / BEST_FILE).is_file() or not (folder / OUTCOME_FILE).is_file():
-        names = sorted(path.parent.name for path in FOLDER.glob(f"*/{BEST_FILE}"))
+    if not (folder / METRICS_FILE).is_file():
+        names = sorted(path.parent.name for path in FOLDER.glob(f"*/{METRICS_FILE}"))
         fix = did_you_mean(name, names) if names else "There is none here yet: finesweep train."
         got = name if not folder.exists() else Verbatim(f"{name!r}, which has not ended")
         raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", got, fix))
     tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
-    return Trained(build_run(tree), folder, f"run {name}", outcome["best"]["metrics"])
+    origin, scores = f"run {name}", outcome["best"]["metrics"]
+    return Trained(build_run(tree), folder, origin, scores, _stored_fingerprint(folder))
+
+
+def check_rows(folder: Path, fingerprint: str) -> None:
+    """Refuse to go on with a run whose data have changed."""
+    if fingerprint != _stored_fingerprint(folder):
+        raise DataError(changed_rows())
+
+
+def _stored_fingerprint(folder: Path) -> str:
+    values = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    return str(values["data_sha256"])

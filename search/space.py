@@ -55,6 +55,7 @@ def build_space(tree: Tree) -> Space:
     """
     texts: Mapping[str, str] = tree["search"]["space"]
     current = leaves(resolved({k: v for k, v in tree.items() if k != "search"}))
+    current |= _typed_values(tree)
     distributions: dict[str, BaseDistribution] = {}
     problems: list[Problem] = []
     for path, text in texts.items():
@@ -69,6 +70,10 @@ def build_space(tree: Tree) -> Space:
             distributions[path] = distribution
         except SpaceError as error:
             problems.extend(error.problems)
+    if not texts:
+        fix = "Mark one, as 'optimizer.lr=tag(log,interval(1e-5,1e-2))', or use finesweep train."
+        rule = "must vary at least one setting"
+        problems.append(Problem("search.space", rule, Verbatim("nothing"), fix))
     if problems:
         raise SpaceError(problems)
     return Space(distributions, texts)
@@ -78,6 +83,14 @@ def default_values(tree: Tree, space: Space) -> dict[str, Any]:
     """Return what the unmodified configuration has at the searched paths."""
     values = leaves(resolved({k: v for k, v in tree.items() if k != "search"}))
     return {path: values[path] for path in space.distributions}
+
+
+def _typed_values(tree: Tree) -> dict[str, Any]:
+    # A YAML's 16 may be a float's value, and then 16.5 is one too.
+    try:
+        return build_run(tree).flat()
+    except ConfigError:
+        return {}  # reported where the run is built
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

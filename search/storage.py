@@ -7,13 +7,17 @@ its turn. The tables are Optuna's own, so its stock tools read them.
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+    from sqlalchemy.orm import Session
 
 TIMEOUT_SECONDS = 120
+WORKER = "worker"  # the trial attribute with its worker's mark
 
 
 def storage_url(path: Path) -> str:
@@ -36,6 +40,63 @@ def open_storage(path: Path) -> RDBStorage:
     event.listen(storage.engine, "begin", _on_begin)
     storage.engine.dispose()  # the connection that made the tables has not met the hooks
     return storage
+
+
+def claim(storage: RDBStorage, trial_id: int, mark: str) -> bool:
+    """Turn a waiting trial into a running one of the worker with `mark`; False if it was taken.
+
+    State and mark change in one transaction, so no running trial is ever without its worker.
+    """
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import TrialState
+    from sqlalchemy import update
+    from sqlalchemy.orm import Session
+
+    taken = (
+        update(TrialModel)
+        .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.WAITING)
+        .values(state=TrialState.RUNNING, datetime_start=datetime.now())
+    )
+    with Session(storage.engine) as session, session.begin():
+        if session.connection().execute(taken).rowcount != 1:
+            return False
+        _write_mark(session, trial_id, mark)
+    return True
+
+
+def requeue(storage: RDBStorage, trial_id: int, mark: str) -> bool:
+    """Let a running trial wait again; False if it is no longer the one of `mark`'s worker."""
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import TrialState
+    from sqlalchemy import update
+    from sqlalchemy.orm import Session
+
+    freed = (
+        update(TrialModel)
+        .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.RUNNING)
+        .values(state=TrialState.WAITING)
+    )
+    with Session(storage.engine) as session, session.begin():
+        if _read_mark(session, trial_id) != mark:
+            return False
+        return bool(session.connection().execute(freed).rowcount)
+
+
+def _read_mark(session: Session, trial_id: int) -> str:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
+
+    found = session.query(Attribute).filter_by(trial_id=trial_id, key=WORKER).one_or_none()
+    return "" if found is None else str(json.loads(str(found.value_json)))
+
+
+def _write_mark(session: Session, trial_id: int, mark: str) -> None:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
+
+    found = session.query(Attribute).filter_by(trial_id=trial_id, key=WORKER).one_or_none()
+    if found is None:
+        session.add(Attribute(trial_id=trial_id, key=WORKER, value_json=json.dumps(mark)))
+    else:
+        found.value_json = json.dumps(mark)
 
 
 def _on_connect(connection: Any, _: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_text
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.record import Ending, Outcome, Point
+from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE
 from search.config import Tree, resolved, to_yaml
 from search.lease import Worker
 from search.plan import Plan, build_plan
 from search.pruner.base import Progress
 from search.sampler.base import seeded_sampler
-from search.storage import open_storage
+from search.storage import WORKER, claim, open_storage, requeue
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
 DATABASE = "study.db"
@@ -35,7 +37,6 @@ CONFIG_FILE = "config.yaml"
 # Optuna user attributes of a trial; stock dashboards show them.
 VALUES = "values"  # of the default, where it lies outside the space
 ATTEMPT = "attempt"
-WORKER = "worker"
 FOLDER = "folder"
 ENDING = "ending"
 REASON = "reason"
@@ -43,8 +44,7 @@ METRICS = "metrics"
 BEST_EPOCH = "best_epoch"
 SECONDS = "seconds"
 VERDICT = "verdict"
-NUM_EXAMPLES = "num_examples"
-STABLE_EXAMPLES = "stable_examples"
+LENGTH = "examples"  # in all, and up to where a longer run would be the same
 # ... and of the study.
 TREE = "finesweep.tree"
 DATA = "finesweep.data"
@@ -71,16 +71,22 @@ class Attempt:
 class Study:
     """An open study; `create_study` and `load_study` make one."""
 
-    def __init__(self, plan: Plan, folder: Path, study: optuna.Study) -> None:
+    def __init__(self, plan: Plan, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
         self.plan = plan
         self.folder = folder
         self._study = study
-        self._storage = study._storage
+        self._storage = study._storage  # Optuna's cache in front of ...
+        self._rdb = storage
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """All trials of the budget, by number."""
         return [t for t in self._study.get_trials(deepcopy=False) if self._in_budget(t)]
+
+    @property
+    def data_fingerprint(self) -> str:
+        """The fingerprint of the rows that the study began with."""
+        return str(self._study.user_attrs[DATA])
 
     @property
     def num_ended(self) -> int:
@@ -101,57 +107,49 @@ class Study:
         return self.folder / str(trial.user_attrs[FOLDER])
 
     def queue_first(self) -> None:
-        """Put the default and `search.enqueue` into the queue, once."""
-        queued = [trial.user_attrs.get(VALUES) for trial in self._study.get_trials(deepcopy=False)]
-        fixed = [
-            trial.system_attrs.get("fixed_params")
-            for trial in self._study.get_trials(deepcopy=False)
-        ]
-        default = dict(self.plan.default_values)
-        if default not in queued and default not in fixed:
-            if self.plan.space.contains(default):
-                self._add(fixed_params=default)
-            else:  # Optuna refuses parameters outside their distribution
-                self._add(values=default)
-        for values in self.plan.enqueued:
-            if dict(values) not in fixed:
-                self._add(fixed_params=dict(values))
+        """Put the default and `search.enqueue` into the queue, each once."""
+        queued = []
+        for trial in self._study.get_trials(deepcopy=False):
+            queued.append(trial.user_attrs.get(VALUES) or trial.system_attrs.get("fixed_params"))
+        for values in map(dict, self.plan.first):
+            if values not in queued:
+                # Optuna refuses parameters outside their distribution, as a default may be.
+                outside = len(values) == len(self.plan.space.distributions) and not (
+                    self.plan.space.contains(values)
+                )
+                self._add(values=values) if outside else self._add(fixed_params=values)
 
     def requeue_dead(self) -> int:
         """Put trials of workers that are gone back into the queue; return how many."""
         from optuna.trial import TrialState
 
-        dead = [
-            trial
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if not _worker_of(trial).is_alive()
-        ]
-        for trial in dead:
-            self._set(trial.number, {REASON: "its worker died"})
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-        return len(dead)
+        num_requeued = 0
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            mark = str(trial.user_attrs.get(WORKER, ""))
+            is_dead = not mark or not Worker.from_mark(mark).is_alive()
+            if is_dead and requeue(self._rdb, trial._trial_id, mark):
+                num_requeued += 1
+        return num_requeued
 
     def next_attempt(self, worker: Worker) -> Attempt | None:
         """Claim the next trial for `worker`; None when the budget is used up."""
         from optuna.trial import TrialState
 
-        while not self._hours_used_up():
+        while not self.hours_used_up:
             trials = self.trials
             for trial in trials:
-                # False where another worker was faster.
-                if trial.state is TrialState.WAITING and self._storage.set_trial_state_values(
-                    trial._trial_id, TrialState.RUNNING
-                ):
-                    return self._begin(trial, worker)
-            if len(trials) >= self.plan.search.settings.num_trials:
+                is_waiting = trial.state is TrialState.WAITING
+                if is_waiting and claim(self._rdb, trial._trial_id, worker.mark):
+                    return self._begin(trial)
+            if len(trials) < self.plan.search.settings.num_trials:
+                self._add()
+            elif not self.requeue_dead():
                 return None
-            self._add()
         return None
 
     def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
         """Store how long the attempt's run is."""
-        lengths = {NUM_EXAMPLES: num_examples, STABLE_EXAMPLES: stable_examples}
-        self._set(attempt.number, lengths)
+        self._set(attempt.number, {LENGTH: [num_examples, stable_examples]})
 
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
@@ -167,7 +165,7 @@ class Study:
         return self.plan.search.pruner.reason_to_stop(
             self._progress(trial),
             point.number,
-            [self._progress(other) for other in others if NUM_EXAMPLES in other.user_attrs],
+            [self._progress(other) for other in others if LENGTH in other.user_attrs],
             num_finished,
         )
 
@@ -188,7 +186,7 @@ class Study:
         )
         trial = self._trial(attempt.number)
         if outcome.ending is Ending.interrupted:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self.release(attempt)
         elif outcome.ending is Ending.finished:
             assert outcome.best is not None, "a finished run has been validated"
             value = outcome.best.metrics[self.plan.default.task.metric]
@@ -201,14 +199,22 @@ class Study:
             self._study.tell(attempt.number, state=TrialState.PRUNED)
         self._tidy()
 
+    def release(self, attempt: Attempt, reason: str | None = None) -> None:
+        """Let the attempt's trial wait for its next one."""
+        if reason is not None:
+            self._set(attempt.number, {REASON: reason})
+        trial = self._trial(attempt.number)
+        requeue(self._rdb, trial._trial_id, str(trial.user_attrs[WORKER]))
+
     def failed(self, attempt: Attempt, reason: str) -> None:
         """Store that an attempt broke."""
         from optuna.trial import TrialState
 
         self._set(attempt.number, {ENDING: "failed", REASON: reason})
         self._study.tell(attempt.number, state=TrialState.FAIL)
+        self._tidy()
 
-    def _begin(self, trial: FrozenTrial, worker: Worker) -> Attempt:
+    def _begin(self, trial: FrozenTrial) -> Attempt:
         import optuna
 
         if VALUES in trial.user_attrs:
@@ -223,7 +229,7 @@ class Study:
             _take_over(self.folder_of(trial), folder)
         self._set(
             trial.number,
-            {ATTEMPT: attempt, WORKER: worker.as_dict(), FOLDER: relative.as_posix()},
+            {ATTEMPT: attempt, FOLDER: relative.as_posix(), ENDING: None, REASON: None},
         )
         write_text(folder / CONFIG_FILE, to_yaml(run_tree(self.plan.tree, values)))
         return Attempt(trial.number, attempt, values, folder)
@@ -243,7 +249,9 @@ class Study:
     def _in_budget(self, trial: FrozenTrial) -> bool:
         return trial.number < self.plan.search.settings.num_trials
 
-    def _hours_used_up(self) -> bool:
+    @property
+    def hours_used_up(self) -> bool:
+        """Whether `search.max_hours` of training are over."""
         max_hours = self.plan.search.settings.max_hours
         if max_hours is None:
             return False
@@ -261,8 +269,8 @@ class Study:
     def _progress(self, trial: FrozenTrial) -> Progress:
         sign = 1 if self._maximized else -1
         values = {step: sign * value for step, value in trial.intermediate_values.items()}
-        lengths = trial.user_attrs
-        return Progress(values, lengths[STABLE_EXAMPLES], lengths[NUM_EXAMPLES])
+        num_examples, stable_examples = trial.user_attrs[LENGTH]
+        return Progress(values, stable_examples, num_examples)
 
     def _ranking(self) -> list[FrozenTrial]:
         """Return the finished trials, the best first, the earlier first of equals."""
@@ -275,14 +283,14 @@ class Study:
         return self.plan.default.task.direction == "maximize"
 
     def _tidy(self) -> None:
-        """Delete the weights of all ended trials but the best few."""
-        from lightning_modules.run import BEST_FILE
-
+        """Delete what ended trials need no more: checkpoints, and all weights but the best."""
         ended = [t for t in self.trials if t.state.is_finished() and FOLDER in t.user_attrs]
         kept = {trial.number for trial in self._ranking()[: self.plan.search.settings.keep]}
         for trial in ended:
-            if trial.number not in kept:
-                for path in self.folder_of(trial).parent.glob(f"*/{BEST_FILE}"):
+            last = self.folder_of(trial)
+            for path in last.parent.glob("*/*"):
+                is_winners = trial.number in kept and path.parent == last
+                if path.name == CHECKPOINT_FILE or (path.name == BEST_FILE and not is_winners):
                     path.unlink(missing_ok=True)
 
 
@@ -290,12 +298,6 @@ def run_tree(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """Return one trial's resolved configuration, without the search."""
     whole = resolved(tree, values)
     return {key: value for key, value in whole.items() if key not in ("search", "study")}
-
-
-def _worker_of(trial: FrozenTrial) -> Worker:
-    mark = trial.user_attrs.get(WORKER)
-    # A worker that died between its claim and its mark has left none.
-    return Worker(**mark) if mark else Worker(os.uname().nodename, -1, 0.0)
 
 
 def _take_over(before: Path, folder: Path) -> None:
@@ -319,22 +321,22 @@ def open_study(plan: Plan, folder: Path) -> Study:
     sampler = seeded_sampler(plan.search.sampler, plan.default.seed)
     storage = open_storage(folder / DATABASE)
     study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
-    return Study(plan, folder, study)
+    return Study(plan, folder, study, storage)
 
 
 def load_study(folder: Path) -> Study:
-    """Open a study as it was last asked for."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(folder / DATABASE)
-    study = optuna.load_study(study_name=folder.name, storage=storage)
-    return open_study(build_plan(json.loads(study.user_attrs[TREE])), folder)
+    """Open a study as it was last asked for; raise ConfigError where there is none."""
+    before = stored(folder)
+    if before is None:
+        fix = "finesweep sweep begins it."
+        raise ConfigError(Problem("study", "must have begun", folder.name, fix))
+    return open_study(build_plan(before[0]), folder)
 
 
 def stored(folder: Path) -> tuple[Tree, str] | None:
     """Return the tree and data fingerprint of the study in `folder`; None where there is none."""
     import optuna
+    from sqlalchemy.exc import DatabaseError
 
     if not (folder / DATABASE).is_file():
         return None
@@ -343,6 +345,9 @@ def stored(folder: Path) -> tuple[Tree, str] | None:
         study = optuna.load_study(study_name=folder.name, storage=open_storage(folder / DATABASE))
     except KeyError:
         return None  # killed between making the tables and the study
+    except DatabaseError as error:
+        rule = f"{folder / DATABASE} must be an SQLite database"
+        raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
     if TREE not in study.user_attrs:
         return None
     return json.loads(study.user_attrs[TREE]), str(study.user_attrs[DATA])

@@ -19,12 +19,13 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     study = optuna.create_study(sampler=sampler)  # in memory
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
     suggestions: list[dict[str, Any]] = []
+    first = plan.first
     for number in range(min(plan.search.settings.num_trials, startup)):
         if number == 0:
             suggestions.append(dict(plan.default_values))
             study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
             continue
-        if number <= len(plan.enqueued):
-            study.enqueue_trial(dict(plan.enqueued[number - 1]))
+        if number < len(first):
+            study.enqueue_trial(dict(first[number]))
         suggestions.append(plan.space.suggest(study.ask()))
     return suggestions

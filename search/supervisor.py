@@ -44,11 +44,13 @@ class Supervisor:
 
     def run(self) -> int:
         """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
-        events: queue.Queue[Event | None] = queue.Queue()
-        with self._signals() as received:
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        with self._signals(events) as received:
             for number in range(self.num_workers):
                 lines = os.fdopen(self._start(number), "r")
                 threading.Thread(target=_read, args=(lines, events), daemon=True).start()
+                if received:  # came while workers were being started
+                    self._send(signal.SIGTERM)
             num_open = self.num_workers
             while num_open:
                 event = events.get()
@@ -66,7 +68,7 @@ class Supervisor:
         reading, writing = os.pipe()
         log = self.folder / "logs" / f"worker-{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        num_threads = max(1, (os.cpu_count() or 1) // self.num_workers)
+        num_threads = max(1, num_cores() // self.num_workers)
         with log.open("ab") as output:
             worker = subprocess.Popen(
                 # -P: a folder called "search" where the user stands must not be taken for ours.
@@ -84,17 +86,15 @@ class Supervisor:
         return reading
 
     @contextmanager
-    def _signals(self) -> Iterator[list[int]]:
+    def _signals(self, events: queue.SimpleQueue[Event | None]) -> Iterator[list[int]]:
         received: list[int] = []
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             received.append(number)
             again = len(received) > 1
-            for worker in self._workers:
-                if worker.poll() is None:
-                    worker.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+            self._send(signal.SIGKILL if again else signal.SIGTERM)
             if not again:
-                self.on_event(Note("stopping: saving checkpoints (Ctrl-C again ends at once)"))
+                events.put(Note("stopping: saving checkpoints (Ctrl-C again ends at once)"))
 
         before = {
             number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
@@ -104,6 +104,11 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _send(self, number: int) -> None:
+        for worker in self._workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
 
     def _exit_code(self, codes: list[int]) -> int:
         for number, code in enumerate(codes):
@@ -116,8 +121,18 @@ class Supervisor:
         return 1 if any(codes) else 0
 
 
-def _read(lines: TextIO, events: queue.Queue[Event | None]) -> None:
-    with lines:
-        for line in lines:
-            events.put(from_line(line))
-    events.put(None)
+def num_cores() -> int:
+    """Return the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _read(lines: TextIO, events: queue.SimpleQueue[Event | None]) -> None:
+    try:
+        with lines:
+            for line in lines:
+                if line.endswith("\n"):  # a killed worker leaves half a line
+                    events.put(from_line(line))
+    finally:
+        events.put(None)

@@ -8,40 +8,23 @@ started it is gone.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from lightning_modules.error import UserError
 from search.event import Event, Note, to_line
+from search.interrupt import Interrupt
 from search.lease import this_worker
 from search.loop import work
 from search.quiet import quiet_training
 from search.study import load_study
 
 
-def stop_on_signals() -> Callable[[], bool]:
-    """Let SIGINT and SIGTERM set a flag; return the function that reads it.
-
-    Saving belongs between two steps, never into a signal handler.
-    """
-    asked = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        asked.set()
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    return asked.is_set
-
-
 def main(folder: Path, descriptor: int) -> int:
     """Run the worker; return its exit code."""
-    signalled = stop_on_signals()
+    signalled = Interrupt()
     orphaned = threading.Event()
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
     events = os.fdopen(descriptor, "w", buffering=1)

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from safetensors.torch import load_file, save_file
 
 from lightning_modules.atomic import replacing
 from lightning_modules.network import restore_state, trained_state
 from lightning_modules.record import Ending, Record, Stopped
+from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_modules.module import FineTuner
-
-FILE_NAME = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,20 @@ class Saved:
 
     record: Record
     network: Mapping[str, Tensor]
+    best: Mapping[str, Tensor] | None
     optimizer: dict[str, Any]
 
 
 def load_checkpoint(folder: Path) -> Saved | None:
     """Return the folder's checkpoint; None where there is none."""
-    path = folder / FILE_NAME
+    path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
     # weights_only: a checkpoint is tensors and plain values, and must never run code.
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    return Saved(Record.from_dict(saved["record"]), saved["network"], saved["optimizer"])
+    return Saved(
+        Record.from_dict(saved["record"]), saved["network"], saved["best"], saved["optimizer"]
+    )
 
 
 class Checkpointing(pl.Callback):
@@ -59,7 +62,8 @@ class Checkpointing(pl.Callback):
         saved: Saved | None,
         interrupted: Callable[[], bool],
     ) -> None:
-        self._path = folder / FILE_NAME
+        self._path = folder / CHECKPOINT_FILE
+        self._best_path = folder / BEST_FILE
         self._every_seconds = every_seconds
         self._saved = saved
         self._interrupted = interrupted
@@ -76,6 +80,7 @@ class Checkpointing(pl.Callback):
         if self._saved is not None:
             restore_state(tuner.network, self._saved.network)
             trainer.optimizers[0].load_state_dict(self._saved.optimizer)
+            self._restore_best(self._saved)
             self._saved = None
 
     def on_train_batch_start(
@@ -92,11 +97,20 @@ class Checkpointing(pl.Callback):
         """Bring the record's training time up to now."""
         tuner.record.seconds = self._seconds_before + time.monotonic() - self._started
 
+    def _restore_best(self, saved: Saved) -> None:
+        # The file may be of a later validation than the record, if the attempt before was
+        # killed after its last checkpoint.
+        self._best_path.unlink(missing_ok=True)
+        if saved.best is not None:
+            with replacing(self._best_path) as draft:
+                save_file(dict(saved.best), draft)
+
     def _save(self, trainer: pl.Trainer, tuner: FineTuner) -> None:
         tuner.check_loss()  # also writes the loss so far to the record
         state = {
             "record": tuner.record.as_dict(),
             "network": trained_state(tuner.network),
+            "best": load_file(self._best_path) if self._best_path.is_file() else None,
             "optimizer": trainer.optimizers[0].state_dict(),
         }
         with replacing(self._path) as draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,10 @@ class Validation(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
         self._clock.count_seconds(tuner)
         point = self._point(tuner)
+        scores = (point.validation_loss, *point.metrics.values())
+        if not all(math.isfinite(score) for score in scores):
+            became = f"the validation loss became {point.validation_loss} at step {point.step}"
+            raise Stopped(Ending.diverged, became)
         tuner.forget_loss()
         tuner.record.points.append(point)
         self._log.log(
@@ -89,7 +94,7 @@ class Validation(pl.Callback):
         reason = self._progress(point)
         if reason is not None:
             raise Stopped(Ending.pruned, reason)
-        self._check_patience(tuner, point)
+        self._check_patience(tuner)
 
     def _point(self, tuner: FineTuner) -> Point:
         step, per_epoch = tuner.record.step, tuner.run.trainer.validations_per_epoch
@@ -112,9 +117,10 @@ class Validation(pl.Callback):
             with replacing(self._folder / BEST_FILE) as draft:
                 save_file(trained_state(tuner.network), draft)
 
-    def _check_patience(self, tuner: FineTuner, point: Point) -> None:
+    def _check_patience(self, tuner: FineTuner) -> None:
         patience, best = tuner.run.trainer.patience, tuner.record.best
         assert best is not None
-        if patience is not None and point.number - best.number >= patience:
+        num_since = len(tuner.record.points) - 1 - tuner.record.points.index(best)
+        if patience is not None and num_since >= patience:
             reason = f"no better {tuner.run.task.metric} in {patience} validations"
             raise Stopped(Ending.finished, f"{reason}, the best at epoch {best.epoch:g}")

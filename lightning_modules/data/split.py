@@ -6,7 +6,6 @@ same but for case and spaces go to the same side.
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -39,8 +38,8 @@ def split_off(
         by_label[min(rows[index]["label"] for index in indices)].append(text)
     taken: set[int] = set()
     for label in sorted(by_label):
-        texts = sorted(by_label[label])
-        random.Random(seed_of(seed, "split", name, label)).shuffle(texts)
+        # By a hash of each text: rows that are added later move few of the others.
+        texts = sorted(by_label[label], key=lambda text: (seed_of(seed, "split", name, text), text))
         wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
         taken.update(_choose([members[text] for text in texts], wanted))
     kept_rows = [row for index, row in enumerate(rows) if index not in taken]
@@ -56,5 +55,5 @@ def _choose(groups: Sequence[Sequence[int]], wanted: int) -> list[int]:
             chosen.extend(group)
             num_groups_left -= 1
     if not chosen and num_groups_left > 1:
-        chosen.extend(min(groups, key=lambda group: len(group)))
+        chosen.extend(sorted(groups, key=len)[0])
     return chosen

@@ -10,7 +10,7 @@ import logging
 import netrc
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -85,20 +85,28 @@ class WandbLog(RunLog):
 
     def __init__(self, run: wandb.Run) -> None:
         self._run = run
+        self._is_broken = False
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(values), step=step)
+        self._try(lambda: self._run.log(dict(values), step=step))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        self._run.summary.update(dict(summary))
+        self._try(lambda: self._run.summary.update(dict(summary)))
         # finish() waits for the network as long as it takes; the trial does not.
-        closing = threading.Thread(target=self._run.finish, daemon=True)
+        closing = threading.Thread(target=self._try, args=(self._run.finish,), daemon=True)
         closing.start()
         closing.join(FINISH_SECONDS)
         if closing.is_alive():
-            log.warning(
-                "W&B did not finish within %g s; the local record is complete", FINISH_SECONDS
-            )
+            log.warning("W&B did not finish within %g s; the record is complete", FINISH_SECONDS)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self._is_broken:
+            return
+        try:
+            act()
+        except Exception as error:  # whatever W&B raises, the run goes on with the local record
+            self._is_broken = True
+            log.warning("W&B is off from here on: %s", error)
 
 
 def _has_key() -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.schema import Schema
@@ -24,6 +26,11 @@ class Model(Schema):
     @property
     def hub_name(self) -> str | None:
         """The name by which anyone can fetch the same weights; None where nobody can."""
+        return None
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that it can read at once; None where only loading it would tell."""
         return None
 
     def check(self) -> None:
@@ -52,6 +59,14 @@ class Pretrained(Model):
     @abstractmethod
     def location(self) -> str:
         """Return a local folder or a hub name; raise ConfigError where there is neither."""
+
+    @property
+    def max_length(self) -> int | None:
+        path = Path(self.location()) / "config.json"
+        if not path.is_file():
+            return None
+        positions = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+        return positions if isinstance(positions, int) else None
 
     def check(self) -> None:
         self.location()

@@ -53,7 +53,7 @@ class Minilm(Pretrained):
         if self.source is Source.hub:
             check_reachable("model.source", HUB_NAME)
         else:
-            assert self.location()
+            self.location()
 
     def location(self) -> str:
         return HUB_NAME if self.source is Source.hub else self._packaged

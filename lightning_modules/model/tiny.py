@@ -48,6 +48,10 @@ class Tiny(Model):
     def name(self) -> str:
         return "tiny"
 
+    @property
+    def max_length(self) -> int:
+        return 512
+
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast

@@ -50,9 +50,13 @@ class Classification(Task):
             fix = "Is this the right column? See data.label."
             problems.append(Problem("data.label", rule, got, fix))
         for split, rows in corpus.splits.items():
-            for label in sorted({row["label"] for row in rows} - set(counts)):
+            foreign = sorted({row["label"] for row in rows} - set(counts))
+            if foreign:
                 rule = f"every label of {split} must be in the training rows"
-                problems.append(Problem("data.label", rule, label, did_you_mean(label, counts)))
+                shown = Verbatim(", ".join(map(repr, foreign[:5])))
+                more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+                fix = did_you_mean(foreign[0], counts) if len(counts) <= 20 else ""
+                problems.append(Problem("data.label", rule, Verbatim(shown + more), fix))
         if problems:
             raise DataError(problems)
         return tuple(sorted(counts, key=_by_value))

@@ -18,7 +18,7 @@ def parse(
         name: The command.
         about: Its help text, as it shall be printed.
         words: What follows the command.
-        flags: Among `json`, `cfg`, `config-dir`, `multirun`: those it takes.
+        flags: `json` for a command that prints for programs, `config` for one that composes.
 
     """
     parser = argparse.ArgumentParser(

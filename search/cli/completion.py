@@ -24,10 +24,22 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
         start = before[1] if len(before) == 2 else ""
         print("\n".join(name for name in commands if name.startswith(start)))
         return 0
-    config = "train" if before[1] == "train" else "sweep"
     rest = " ".join(before[2:]) + (" " if at_new_word else "")
-    print("\n".join(complete_line(config, rest)))
+    if before[1] in KEYS:
+        start = "" if at_new_word else before[-1]
+        print("\n".join(key for key in KEYS[before[1]] if key.startswith(start)))
+    else:
+        print("\n".join(complete_line("train" if before[1] == "train" else "sweep", rest)))
     return 0
+
+
+# Commands that compose no configuration have these keys alone.
+KEYS = {
+    "status": ("study=", "--json"),
+    "export": ("study=", "to="),
+    "predict": ("model=", "input=", "output=", "text="),
+    "evaluate": ("study=", "run=", "model=", "split=", "--json"),
+}
 
 
 _INSTALL = """\

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.run import Run, inspect
+from lightning_modules.data.base import Corpus, Row
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+from lightning_modules.run import changed_rows
 from search.cli.argument import needed, parse
 from search.cli.exported import exported_base
 from search.cli.found import find_study
@@ -19,7 +20,7 @@ from search.runs import find_run
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. The split is validation unless named: look
-at the test split once, at the end.
+at the test split once, at the end. Scoring is in float32, whatever the training was in.
 
   finesweep evaluate study=mine split=test
   finesweep evaluate run=one
@@ -70,33 +71,32 @@ def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dic
     if source == "model":
         return _scores_exported(Path(name), split, overrides)
     trained = winner(find_study(name)) if source == "study" else find_run(name)
-    rows = _rows(trained.run, split)
-    _quiet()
-    return trained.load().score(rows)
+    corpus = trained.run.data.load()
+    if corpus.fingerprint != trained.fingerprint:
+        # Files that changed may be split in another way: trained rows would be scored as new.
+        raise DataError(changed_rows())
+    rows = _rows(corpus, split)
+    quiet_training()
+    return trained.load().score(trained.run.strategy.prepare(rows))
 
 
 def _scores_exported(folder: Path, split: str, overrides: Sequence[str]) -> dict[str, float]:
     from lightning_modules.exported import load_exported, read_manifest
 
-    labels = set(read_manifest(folder)["labels"])
+    labels = read_manifest(folder)["labels"]
     run = build_run(compose("train", list(overrides)).tree)
-    rows = _rows(run, split)
-    unknown = sorted({row["label"] for row in rows} - labels)
-    if unknown:
-        rule = f"the model knows {', '.join(sorted(labels))}"
-        raise ConfigError(Problem("data.label", rule, unknown[0]))
+    rows = _rows(run.data.load(), split)
+    foreign = sorted({row["label"] for row in rows} - set(labels))
+    if foreign:
+        rule = f"the model knows {', '.join(labels)}"
+        raise ConfigError(Problem("data.label", rule, foreign[0]))
     base = exported_base(folder)
-    _quiet()
+    quiet_training()
     return load_exported(folder, run.task, base).score(rows)
 
 
-def _rows(run: Run, split: str) -> Sequence[dict[str, str]]:
-    splits = inspect(run).corpus.splits
-    if split not in splits:
-        rule = f"must be one of {', '.join(splits)}"
+def _rows(corpus: Corpus, split: str) -> Sequence[Row]:
+    if split not in corpus.splits:
+        rule = f"must be one of {', '.join(corpus.splits)}"
         raise ConfigError(Problem("split", rule, split))
-    return [dict(row) for row in run.strategy.prepare(splits[split])]
-
-
-def _quiet() -> None:
-    quiet_training()
+    return corpus.splits[split]

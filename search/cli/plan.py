@@ -72,7 +72,7 @@ def _first_trials(plan: Plan, suggestions: Sequence[dict[str, Any]]) -> list[str
     header = ["trial", *plan.space.distributions, ""]
     rows = [header]
     for at, values in enumerate(suggestions):
-        why = "default" if at == 0 else "enqueued" if at <= len(plan.enqueued) else ""
+        why = "default" if at == 0 else "enqueued" if at < len(plan.first) else ""
         rows.append([str(at), *(number(values[path]) for path in plan.space.distributions), why])
     more = plan.search.settings.num_trials - len(suggestions)
     tail = [f"and {more} more, chosen by what these find"] if more > 0 else []

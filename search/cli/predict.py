@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning_modules.atomic import replacing
 from lightning_modules.data.table import read_table
@@ -38,13 +40,23 @@ def main(words: Sequence[str]) -> int:
     table = read_table(Path(needed(found, "input", "FILE")), "input")
     column = found.get("text", manifest["text"])
     texts = table.texts({"text": column}, {"text": "text"})
+    added = [name for name in ("prediction", "scores") if name in table.columns]
+    if added:
+        rule = "the input must not have the columns that predict adds"
+        raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
     base = exported_base(folder)
     quiet_training()
     predictor = load_exported(folder, Classification(metric="accuracy"), base)
     predictions = predictor.predict(texts)
     with replacing(output) as draft, draft.open("w", encoding="utf-8") as file:
         for row, prediction in zip(table.rows, predictions, strict=True):
-            line = json.dumps({**row, **prediction}, ensure_ascii=False, default=str)
+            cells = {name: _json_cell(cell) for name, cell in row.items()}
+            line = json.dumps({**cells, **prediction}, ensure_ascii=False, default=str)
             file.write(line + "\n")
     print(f"{len(predictions)} rows are in {output}")
     return 0
+
+
+def _json_cell(cell: Any) -> Any:
+    # JSON has no NaN; a Parquet file may.
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

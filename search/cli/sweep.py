@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,9 +63,8 @@ def main(words: Sequence[str]) -> int:
     sys.stdout.flush()
     code = _work(study)
     write_table(study)
-    if code in (0, 130, 143):
-        print("\n".join(_summary(study, words)), flush=True)
-    return code
+    print("\n".join(_summary(study, words)), flush=True)
+    return code or int(study.best is None)
 
 
 def _work(study: Study) -> int:
@@ -84,25 +81,15 @@ def _work(study: Study) -> int:
 
 
 def _work_here(study: Study, printer: Printer) -> int:
+    from search.interrupt import Interrupt
     from search.lease import this_worker
     from search.loop import work
     from search.quiet import quiet_training
 
-    asked = threading.Event()
-    received: list[int] = []
-
-    def on_signal(number: int, frame: object) -> None:
-        received.append(number)
-        asked.set()
-
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        quiet_training()
-        work(study, this_worker(), asked.is_set, printer)
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
-    return 128 + received[0] if received else 0
+    quiet_training()
+    interrupt = Interrupt()
+    work(study, this_worker(), interrupt, printer)
+    return interrupt.exit_code
 
 
 class Printer:
@@ -164,7 +151,7 @@ def _summary(study: Study, words: Sequence[str]) -> list[str]:
     ]
     comparison = compare_with_default(study)
     if comparison is None:
-        return [*lines, "No trial has finished yet. The same command goes on."]
+        return [*lines, "No trial has finished.", *_remaining(study)]
     best = state["best"]
     metric = study.plan.default.task.metric
     table = [["", metric, *study.plan.space.distributions]]
@@ -179,8 +166,7 @@ def _summary(study: Study, words: Sequence[str]) -> list[str]:
     lines.append(f"It {best['verdict']}.")
     lines.append(_gain(comparison.gain, comparison.default is not None, metric))
     name = study.plan.name
-    if state["remaining"]:
-        lines += ["", f"{state['remaining']} trials remain: the same command goes on."]
+    lines += _remaining(study)
     return [
         *lines,
         "",
@@ -189,6 +175,16 @@ def _summary(study: Study, words: Sequence[str]) -> list[str]:
         f"  finesweep export study={name} to=best/",
         f"  {_longer(words, name, 2 * state['num_trials'])}",
     ]
+
+
+def _remaining(study: Study) -> list[str]:
+    remaining = status(study)["remaining"]
+    if not remaining:
+        return []
+    if study.hours_used_up:
+        hours = study.plan.search.settings.max_hours
+        return ["", f"search.max_hours={hours:g} ended it with {remaining} trials left."]
+    return ["", f"{remaining} trials remain: the same command goes on."]
 
 
 def _row(name: str, value: float | None, values: dict[str, object]) -> list[str]:

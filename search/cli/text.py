@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
     >>> duration(7.31), duration(75), duration(7320)
     ('7.3 s', '1 min 15 s', '2 h 2 min')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.logger.base import Identity
 from lightning_modules.record import Ending, Point
-from lightning_modules.run import Hooks, fit, inspect
+from lightning_modules.run import CHECKPOINT_FILE, Hooks, fit, inspect
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.text import duration, number
 from search.config import build_run, to_yaml
-from search.provenance import provenance
-from search.runs import METRICS_FILE, new_run_folder
+from search.interrupt import Interrupt
+from search.provenance import PROVENANCE_FILE, provenance
+from search.runs import METRICS_FILE, check_rows, new_run_folder
 from search.study import CONFIG_FILE, run_tree
 
 ABOUT = """\
@@ -39,21 +41,26 @@ def main(words: Sequence[str]) -> int:
     config = to_yaml(run_tree(composition.tree, {}))
     _check_same(folder / CONFIG_FILE, config)
     material = inspect(run)
-    write_text(folder / CONFIG_FILE, config)
-    write_json(folder / "provenance.json", provenance(run.seed, material.corpus.fingerprint))
+    fingerprint = material.corpus.fingerprint
+    if (folder / PROVENANCE_FILE).is_file():
+        check_rows(folder, fingerprint)
+    else:
+        write_text(folder / CONFIG_FILE, config)
+        write_json(folder / PROVENANCE_FILE, provenance(run.seed, fingerprint))
 
     from search.quiet import quiet_training
-    from search.worker import stop_on_signals
 
     quiet_training()
-    hooks = _Hooks(run.task.metric, stop_on_signals(), shown=not parsed.json)
+    interrupt = Interrupt()
+    hooks = _Hooks(run.task.metric, interrupt, shown=not parsed.json)
     outcome = fit(run, folder, Identity(folder.name, None, folder), hooks)
     if outcome.ending is Ending.interrupted:
         print(f"{outcome.reason}; the same command with run={folder.name} goes on")
-        return 130
-    if outcome.best is None:
-        print(f"run {folder.name} ended without a validation: {outcome.reason}")
+        return interrupt.exit_code
+    if outcome.best is None or outcome.ending is Ending.diverged:
+        print(f"run {folder.name} {outcome.ending.value}: {outcome.reason}", file=sys.stderr)
         return 1
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     metrics = {f"validation/{name}": value for name, value in outcome.best.metrics.items()}
     write_json(folder / METRICS_FILE, metrics)
     if parsed.json:

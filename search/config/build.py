@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from functools import cache
+from inspect import isabstract
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.data.base import Data
@@ -122,7 +123,8 @@ def _with_values(tree: Tree, values: Mapping[str, Any]) -> DictConfig:
 
 def _plugins(config: DictConfig) -> tuple[str, ...]:
     names = OmegaConf.select(config, "search.plugins", default=[])
-    return tuple(str(name) for name in names)
+    # What is no list of names is reported where the settings are built.
+    return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
 def _build(node: Any, room: type[Schema], key: str, plugins: Sequence[str]) -> Schema:
@@ -145,8 +147,8 @@ def _import(target: str, room: type[Schema], key: str, plugins: Sequence[str]) -
     except ImportError as error:
         rule = "must name a class that can be imported"
         raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
-    if not isinstance(found, type) or not issubclass(found, room):
-        raise ConfigError(Problem(where, f"must be a {room.__name__}", target))
+    if not isinstance(found, type) or not issubclass(found, room) or isabstract(found):
+        raise ConfigError(Problem(where, f"must be a kind of {room.__name__}", target))
     return found
 
 

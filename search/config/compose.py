@@ -69,10 +69,15 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     parsed = [_parse(text) for text in overrides]
     with hydra_ready(config_dir):
         groups = [override for override in parsed if _options(override.key_or_group)]
-        values = [override for override in parsed if override not in groups]
+        # As with Hydra, the last word on a key holds.
+        values = list({o.key_or_group: o for o in parsed if o not in groups}.values())
         problems, refused = list(_group_problems(groups)), set[str]()
         refused.update(problem.where for problem in problems)
-        accepted = [_text(override) for override in groups if override.key_or_group not in refused]
+        accepted = [
+            _text(override)
+            for override in groups
+            if override.key_or_group not in refused and override.value() is not None
+        ]
         base = _compose(name, accepted)
         problems.extend(_key_problems(values, base, refused))
         if problems:
@@ -85,6 +90,9 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain = {str(key): value for key, value in tree.items()}
+    for key in ("study", "run"):  # Hydra reads a name such as 2024 as a number
+        if isinstance(plain.get(key), int):
+            plain[key] = str(plain[key])
     if name == "sweep":
         plain["search"]["space"] = dict(space)
     elif inline:
@@ -110,7 +118,9 @@ def hydra_ready(config_dir: Path | None) -> Iterator[None]:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="finesweep"):
         if config_dir is not None:
             loader: Any = GlobalHydra.instance().config_loader()
-            loader.get_search_path().append("command-line", f"file://{config_dir.resolve()}")
+            path = f"file://{config_dir.resolve()}"
+            # Hydra wants its schema source to stay the last one.
+            loader.get_search_path().prepend("command-line", path, "schema")
             loader.repository.initialize_sources(loader.get_search_path())
         yield
 
@@ -135,7 +145,8 @@ def _parse(text: str) -> Override:
             rule, fix = "must read key=value", f"Write {text}=VALUE, or see --help."
         else:
             rule = "must follow Hydra's override grammar"
-            fix = f"{first} In a shell, quote brackets and parentheses."
+            fix = f"{first}. In a shell, quote brackets and parentheses; Hydra wants other "
+            fix += f"letters than English ones quoted too: '{key}=\"...\"'."
         raise ConfigError(Problem(key, rule, text, fix)) from None
 
 
@@ -164,7 +175,8 @@ def _group_problems(groups: Sequence[Override]) -> Iterator[Problem]:
             yield Problem(group, "must be one member", got, fix)
             continue
         chosen = override.value()
-        if not override.is_delete() and chosen is not None and chosen not in options:
+        nothing = chosen is None and group == "experiment"
+        if override.is_delete() or (chosen not in options and not nothing):
             rule = f"must be one of {', '.join(options)}"
             yield Problem(group, rule, chosen, did_you_mean(str(chosen), options))
 
@@ -180,7 +192,7 @@ def _key_problems(
         if key not in known:
             yield Problem(key, "must be a known key", got, _nearest(key, known))
         elif override.is_sweep_override():
-            if key.split(".")[0] in NOT_SEARCHED:
+            if key.split(".")[0] in NOT_SEARCHED or key == "task.metric":
                 rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
                 yield Problem(key, f"only {rooms} can be searched", got)
             else:

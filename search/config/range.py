@@ -6,6 +6,7 @@ left out), `interval(0,1)` a real number, `tag(log,interval(1e-5,1e-2))` one on 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -46,6 +47,8 @@ def parse_range(path: str, text: str, current: Any) -> BaseDistribution:
 def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution
 
+    if sweep.tags:
+        raise SpaceError(Problem(path, "a choice has no tags", Verbatim(text)))
     choices: list[str | int | float | bool] = []
     for element in sweep.list:
         choice = getattr(element, "text", element)
@@ -53,7 +56,8 @@ def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
             rule = "choices must be text, numbers or true and false"
             raise SpaceError(Problem(path, rule, Verbatim(text)))
         choices.append(choice)
-    if len(set(map(repr, choices))) < len(choices):
+    # 1 and 1.0 are one value to Optuna, 1 and true are not one to us.
+    if len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
         raise SpaceError(Problem(path, "choices must differ", Verbatim(text)))
     return CategoricalDistribution(choices)
 
@@ -90,6 +94,8 @@ def _interval(path: str, text: str, sweep: IntervalSweep, *, whole: bool) -> Bas
 
 
 def _check_order(path: str, text: str, kind: str, low: float, high: float) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise SpaceError(Problem(path, "both ends must be finite", Verbatim(text)))
     if not low < high:
         fix = f"Write {kind}({min(low, high):g},{max(low, high):g})."
         raise SpaceError(Problem(path, "must hold low < high", Verbatim(text), fix))

@@ -32,7 +32,7 @@ def trained(here: Path) -> Callable[..., Trained]:
         run = build_run(compose("train", [*fixed, *words]).tree)
         outcome = fit(run, here / "run", Identity("x", None, here))
         assert outcome.best is not None
-        return Trained(run, here / "run", "run x", outcome.best.metrics)
+        return Trained(run, here / "run", "run x", outcome.best.metrics, "")
 
     return make
 
@@ -120,7 +120,7 @@ def test_nothing_is_overwritten(trained: Callable[..., Trained], here: Path) -> 
 
     (here / "best").mkdir()
     (here / "best" / "mine.txt").write_text("keep me")
-    result = Trained(_any_run(), here, "run x", {})
+    result = Trained(_any_run(), here, "run x", {}, "")
     with pytest.raises(ConfigError, match="new or empty folder"):
         export(result, here / "best")
     assert [path.name for path in (here / "best").iterdir()] == ["mine.txt"]

@@ -12,7 +12,7 @@ from search.event import Began, Ended, Event, Note, Progressed, from_line, to_li
         Progressed(3, 0.5, 0.875, 7.25),
         Ended(3, "finished", "trained all 2 epochs", 0.875, 9.5, "cpu"),
         Ended(3, "diverged", "loss is nan", None, 0.0, ""),
-        Note("first line\nsecond line – with ünicode"),
+        Note("first line\nsecond line, with ünicode"),
     ],
 )
 def test_event_survives_its_line(event: Event) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,9 +22,9 @@ def test_this_process_is_alive() -> None:
 
 
 def test_mark_survives_the_storage() -> None:
-    mark = Worker(**json.loads(json.dumps(this_worker().as_dict())))
-    assert mark == this_worker()
-    assert mark.is_alive()
+    worker = Worker.from_mark(this_worker().mark)
+    assert worker == this_worker()
+    assert worker.is_alive()
 
 
 def test_finished_child_is_dead() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from search.prepare import check_study, prepare_study
 from search.study import Study, stored, study_folder
 
 
+@cache
 def plan_of(*overrides: str) -> Plan:
     return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]).tree)
 
@@ -26,7 +28,7 @@ def prepare(root: Path, *overrides: str) -> Study:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study that no test changes."""
+    """Prepare a study that no test changes."""
     return prepare(tmp_path_factory.mktemp("prepared"))
 
 
@@ -53,47 +55,39 @@ def test_same_plan_goes_on(prepared: Study) -> None:
     check_study(plan_of(), prepared.folder)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "search.num_trials=30",
-        "search.max_hours=1",
-        "search.workers=2",
-        "search.keep=1",
-        "search.enqueue=[{optimizer.lr: 3e-4}]",
-        "logger=wandb",
-        "trainer.device=cpu",
-    ],
-)
-def test_budget_and_logger_may_change(prepared: Study, override: str) -> None:
-    check_study(plan_of(override), prepared.folder)
+def test_budget_and_logger_may_change(prepared: Study) -> None:
+    search = (
+        "num_trials=30",
+        "max_hours=1",
+        "workers=2",
+        "keep=1",
+        "enqueue=[{trainer.epochs: 3}]",
+    )
+    words = (*(f"search.{word}" for word in search), "logger=wandb", "trainer.device=cpu")
+    check_study(plan_of(*words), prepared.folder)
 
 
-@pytest.mark.parametrize(
-    ("override", "line"),
-    [
-        ("seed=1", "seed: study default has 0, got 1."),
-        ("trainer.max_grad_norm=2", "trainer.max_grad_norm: study default has 1.0, got 2."),
-        ("search.metric=mcc", "task.metric: study default has 'accuracy', got 'mcc'."),
-        ("search.pruner.min_finished=2", "search.pruner.min_finished: study default has 4, got 2."),
-        (
-            "trainer.epochs=range(1,9)",
-            "trainer.epochs: study default searches range(1, 4), got range(1,9).",
-        ),
-        (
-            "strategy.rank=choice(4,8)",
-            "strategy.rank: study default searches it not, got choice(4,8).",
-        ),
-        (
-            "data.batch_size=16",
-            "data.batch_size: study default searches choice(8, 16, 32), got no range.",
-        ),
-    ],
-)
-def test_difference_is_told(prepared: Study, override: str, line: str) -> None:
-    (found,) = differences(prepared, override)
-    assert found.startswith(line)
-    assert "Choose another study=NAME" in found
+def test_differences_are_told_at_once(prepared: Study) -> None:
+    found = differences(
+        prepared,
+        "seed=1",
+        "trainer.max_grad_norm=2",
+        "search.metric=mcc",
+        "search.pruner.min_finished=2",
+        "trainer.epochs=range(1,9)",
+        "strategy.rank=choice(4,8)",
+        "data.batch_size=16",
+    )
+    fix = "Choose another study=NAME, or set it back."
+    assert sorted(found) == [
+        f"data.batch_size: study default searches choice(8, 16, 32), got no range. {fix}",
+        f"search.pruner.min_finished: study default has 4, got 2. {fix}",
+        f"seed: study default has 0, got 1. {fix}",
+        f"strategy.rank: study default searches it not, got choice(4,8). {fix}",
+        f"task.metric: study default has 'accuracy', got 'mcc'. {fix}",
+        f"trainer.epochs: study default searches range(1, 4), got range(1,9). {fix}",
+        f"trainer.max_grad_norm: study default has 1.0, got 2. {fix}",
+    ]
 
 
 def test_another_strategy_is_told_with_all_it_changes(prepared: Study) -> None:

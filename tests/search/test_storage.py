@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event, text
 
-from search.storage import open_storage, storage_url
+from search.storage import WORKER, claim, open_storage, requeue, storage_url
 
 
 def test_folder_and_file_are_made(here: Path) -> None:
@@ -27,9 +28,10 @@ def test_stock_optuna_reads_the_tables(here: Path) -> None:
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2)])
 def test_every_connection_is_durable(here: Path, pragma: str, value: object) -> None:
     storage = open_storage(here / "study.db")
-    with storage.engine.connect() as first, storage.engine.connect() as second:
-        for connection in (first, second):
-            assert connection.execute(text(f"PRAGMA {pragma}")).scalar() == value
+    connections = [storage.engine.raw_connection() for _ in range(2)]
+    for connection in connections:
+        assert connection.cursor().execute(f"PRAGMA {pragma}").fetchone() == (value,)
+        connection.close()
 
 
 def test_every_transaction_begins_as_a_writer(here: Path) -> None:
@@ -46,14 +48,13 @@ def test_every_transaction_begins_as_a_writer(here: Path) -> None:
 CLAIM = """
 import sys
 from pathlib import Path
-from optuna.trial import TrialState
-from search.storage import open_storage
+from search.storage import claim, open_storage
 
 storage = open_storage(Path("study.db"))
 print("ready", flush=True)
 input()
 for trial in storage.get_all_trials(storage.get_study_id_from_name("mine")):
-    if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+    if claim(storage, trial._trial_id, sys.argv[1]):
         print(trial.number)
 """
 
@@ -64,12 +65,12 @@ def test_two_processes_claim_each_trial_once(here: Path) -> None:
         study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
     claimants = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", CLAIM],
+            [sys.executable, "-W", "ignore", "-c", CLAIM, mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for mark in ("first", "second")
     ]
     for claimant in claimants:
         assert claimant.stdout is not None
@@ -78,6 +79,38 @@ def test_two_processes_claim_each_trial_once(here: Path) -> None:
         assert claimant.stdin is not None
         claimant.stdin.write("\n")
         claimant.stdin.flush()
-    claimed = [int(line) for claimant in claimants for line in claimant.communicate()[0].split()]
-    assert sorted(claimed) == list(range(40))
-    assert all(trial.state is TrialState.RUNNING for trial in study.trials)
+    first, second = (
+        {int(line) for line in claimant.communicate()[0].split()} for claimant in claimants
+    )
+    assert not first & second
+    assert first | second == set(range(40))
+    for trial in study.trials:
+        assert trial.state is TrialState.RUNNING
+        assert trial.user_attrs[WORKER] == ("first" if trial.number in first else "second")
+
+
+@pytest.fixture
+def waiting(here: Path) -> optuna.Study:
+    study = optuna.create_study(study_name="mine", storage=open_storage(here / "study.db"))
+    study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
+    return study
+
+
+def test_claimed_trial_began_now(here: Path, waiting: optuna.Study) -> None:
+    before = datetime.now()
+    assert claim(open_storage(here / "study.db"), waiting.trials[0]._trial_id, "me")
+    began = waiting.trials[0].datetime_start
+    assert began is not None
+    assert before <= began <= datetime.now()
+
+
+def test_trial_waits_again_for_the_mark_that_holds_it_alone(
+    here: Path, waiting: optuna.Study
+) -> None:
+    storage, trial_id = open_storage(here / "study.db"), waiting.trials[0]._trial_id
+    assert claim(storage, trial_id, "dead")
+    assert not requeue(storage, trial_id, "other")
+    assert requeue(storage, trial_id, "dead")
+    assert not requeue(storage, trial_id, "dead")
+    assert claim(storage, trial_id, "other")
+    assert waiting.trials[0].user_attrs[WORKER] == "other"

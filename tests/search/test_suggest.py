@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from search.study import study_folder
 from search.suggest import first_suggestions
 
 
+@cache
 def plan_of(*overrides: str) -> Plan:
     words = ["model=tiny", "logger=none", "search.num_trials=5", *overrides]
     return build_plan(compose("sweep", words).tree)
@@ -21,21 +24,30 @@ def plan_of(*overrides: str) -> Plan:
     "overrides",
     [
         (),
-        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 3e-4}]"),
+        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 4e-4}]"),
         ("optimizer.lr=interval(1e-2,1e-1)", "search.enqueue=[{trainer.epochs: 3}]"),
     ],
     ids=["default", "random-enqueued", "default-outside-enqueued"],
 )
 def test_study_then_makes_the_suggested_trials(here: Path, overrides: tuple[str, ...]) -> None:
     plan = plan_of(*overrides)
-    folder = study_folder(here, plan.name)
+    assert first_suggestions(plan) == made_by_a_study(plan, here)
+
+
+def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
+    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 3e-4}]")
+    assert first_suggestions(plan) == made_by_a_study(plan, here)
+
+
+def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
+    folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
     made = []
     while (attempt := study.next_attempt(this_worker())) is not None:
         made.append(dict(attempt.values))
         study.failed(attempt, "not trained here")
-    assert first_suggestions(plan) == made
     assert len(made) == 5
+    return made
 
 
 def test_default_comes_first_then_what_was_enqueued() -> None:

@@ -59,7 +59,6 @@ def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
     assert texts(split_off(mixed, 0.2, 0, "test")[1]) == texts(split_off(rows, 0.2, 0, "test")[1])
 
 
-@pytest.mark.xfail(reason="a text with two labels is counted to that of its first row", strict=True)
 def test_the_order_does_not_matter_where_duplicates_disagree() -> None:
     rows = [*ROWS, {"text": "both", "label": "rare"}, {"text": "both", "label": "common"}]
     taken, again = (split_off(each, 0.2, 0, "test")[1] for each in (rows, rows[::-1]))
@@ -74,7 +73,6 @@ def test_duplicates_stay_on_one_side(seed: int) -> None:
     assert not texts(kept) & texts(taken)
 
 
-@pytest.mark.xfail(reason="a group of duplicates is taken whole, however large", strict=True)
 def test_a_much_repeated_text_does_not_swell_the_split() -> None:
     rows = [{"text": "same", "label": "a"}] * 40 + [
         {"text": f"other {number}", "label": "a"} for number in range(60)

@@ -78,9 +78,6 @@ def test_the_second_call_reads_the_cache(folder: Path) -> None:
     assert len(entries(folder)) == 1
 
 
-@pytest.mark.xfail(
-    reason="tokenizing sets the backend's truncation, and that is part of the key", strict=True
-)
 def test_the_cache_serves_a_tokenizer_that_was_used_before(folder: Path) -> None:
     tokenizer = TINY.load_tokenizer()
     call(tokenizer=tokenizer)

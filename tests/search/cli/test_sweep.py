@@ -6,9 +6,12 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,31 +161,33 @@ def test_stock_optuna_reads_the_study(in_study: Path) -> None:
 
 
 def test_stock_dashboard_serves_the_study(study: Path) -> None:
-    import optuna
-    from optuna_dashboard import wsgi
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dashboard = Path(sys.executable).with_name("optuna-dashboard")
+    words = ["sqlite:///studies/s/study.db", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen([dashboard, *words], cwd=study, stderr=subprocess.DEVNULL)
+    try:
+        (summary,) = get(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
+        assert summary["study_name"] == "s"
+        detail = get(f"http://127.0.0.1:{port}/api/studies/{summary['study_id']}")
+        assert [trial["number"] for trial in detail["trials"]] == [0, 1, 2]
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
 
-    url = f"sqlite:///{study}/studies/s/study.db"
-    app = wsgi(optuna.storages.RDBStorage(url))
-    answers: dict[str, Any] = {}
 
-    def get(path: str) -> Any:
-        environment = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "wsgi.url_scheme": "http",
-            "wsgi.input": None,
-        }
-        body = b"".join(app(environment, lambda status, headers: answers.update(status=status)))
-        assert answers["status"].startswith("200"), answers
-        return json.loads(body)
-
-    (summary,) = get("/api/studies")["study_summaries"]
-    assert summary["study_name"] == "s"
-    detail = get(f"/api/studies/{summary['study_id']}")
-    assert [trial["number"] for trial in detail["trials"]] == [0, 1, 2]
+def get(url: str) -> Any:
+    """Return the JSON at `url`, once its server answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def test_the_same_command_adds_nothing_and_a_higher_budget_the_rest(in_study: Path) -> None:

@@ -45,7 +45,6 @@ def test_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.xfail(reason="compared with 60 before it is rounded", strict=True)
 def test_duration_never_shows_sixty_seconds() -> None:
     assert duration(59.97) == "1 min 0 s"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from search.config import Tree, build_run, build_search, compose, resolved, to_y
 
 
 def tree_of(*overrides: str) -> Tree:
+    return copy.deepcopy(composed(*overrides))
+
+
+@cache
+def composed(*overrides: str) -> Tree:
     return compose("sweep", ["model=tiny", "logger=none", *overrides]).tree
 
 
@@ -103,7 +109,6 @@ def test_wrong_type_in_search_says_what_is_right(path: str, value: object, words
     assert (problem.where, problem.rule) == (path, f"must be {words}")
 
 
-@pytest.mark.xfail(reason="_plugins iterates over null: a TypeError, no problem line", strict=True)
 def test_plugins_must_be_a_list() -> None:
     with pytest.raises(ConfigError, match=r"search\.plugins: must be a list"):
         build_search(with_key("search.plugins", None))
@@ -175,7 +180,6 @@ def test_group_without_a_target_is_refused() -> None:
         build_run(with_key("logger", None))
 
 
-@pytest.mark.xfail(reason="Schema is no ABC, so abstract classes are built", strict=True)
 def test_abstract_class_is_refused() -> None:
     tree = tree_of("search/sampler=random")
     tree["search"]["sampler"]["_target_"] = "search.sampler.base.Sampler"
@@ -204,7 +208,7 @@ def test_target_outside_the_allowed_packages_is_not_imported(traced: str) -> Non
 def test_target_in_a_named_plugin_is_imported_and_must_fit(traced: str) -> None:
     tree = with_key("strategy._target_", f"{traced}.Strategy")
     tree["search"]["plugins"] = [traced]
-    with pytest.raises(ConfigError, match="must be a Strategy"):
+    with pytest.raises(ConfigError, match="must be a kind of Strategy"):
         build_run(tree)
     assert Path("trace").exists()
 

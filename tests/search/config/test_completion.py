@@ -28,8 +28,9 @@ def test_nested_group_completes() -> None:
     assert found == ["search/sampler=random", "search/sampler=tpe"]
 
 
-def test_only_a_sweep_has_a_sampler() -> None:
-    assert not any(name.startswith("search/sampler") for name in complete_line("train", "search/"))
+def test_only_a_sweep_has_a_budget() -> None:
+    assert complete_line("sweep", "search.num") == ["search.num_trials="]
+    assert complete_line("train", "search.num") == []
 
 
 def test_new_word_offers_every_group_and_nothing_of_hydra() -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from search.config import CONF_DIR, build_run, build_search, compose
 from search.plan import build_plan
+from search.space import build_space
 
 NEEDED = {
     "data/files": ["data.train=my.csv"],
@@ -76,8 +77,9 @@ def test_every_space_is_found() -> None:
 
 @pytest.mark.parametrize("path", SPACES, ids=member_name)
 def test_space_parses(path: Path) -> None:
-    plan = build_plan(compose("sweep", [f"search/space={path.stem}"]).tree)
-    assert plan.space.distributions.keys() == read(path).keys()
+    words = [f"search/space={path.stem}", "optimizer.eps=interval(1e-8,1e-6)"]
+    space = build_space(compose("sweep", words).tree)
+    assert space.distributions.keys() == {*read(path), "optimizer.eps"}
 
 
 def test_there_are_experiments() -> None:

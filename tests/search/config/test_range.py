@@ -56,7 +56,6 @@ def test_whole_choices_stay_whole() -> None:
         ("range(5,1)", r"low < high, got range\(5,1\)\. Write range\(1,5\)\."),
         ("interval(1,0)", r"low < high, got interval\(1,0\)\. Write interval\(0,1\)\."),
         ("interval(1,1)", "low < high"),
-        ("interval(nan,1)", "low < high"),
         ("range(1,5,0)", "the step must be > 0"),
         ("range(1,5,-1)", "the step must be > 0"),
         ("tag(log,range(1,9,2))", "a log range has no step"),
@@ -84,23 +83,20 @@ def test_mistake_names_its_rule(text: str, rule: str) -> None:
         parse_range("optimizer.lr", text, 1e-3)
 
 
-@pytest.mark.xfail(
-    reason="infinite ends pass, and break with OverflowError when sampled", strict=True
+@pytest.mark.parametrize(
+    "text", ["interval(0,inf)", "interval(-inf,1)", "range(0.1,inf)", "interval(nan,1)"]
 )
-@pytest.mark.parametrize("text", ["interval(0,inf)", "interval(-inf,1)", "range(0.1,inf)"])
 def test_ends_must_be_finite(text: str) -> None:
-    with pytest.raises(SpaceError):
+    with pytest.raises(SpaceError, match="both ends must be finite"):
         parse_range("optimizer.lr", text, 1e-3)
 
 
-@pytest.mark.xfail(reason="tags of a choice are dropped without a word", strict=True)
 @pytest.mark.parametrize("text", ["tag(lin,choice(1,2))", "tag(log,choice(1,2))"])
 def test_choice_takes_no_tag(text: str) -> None:
     with pytest.raises(SpaceError):
         parse_range("optimizer.lr", text, 1e-3)
 
 
-@pytest.mark.xfail(reason="told apart by repr, while Optuna never draws the second", strict=True)
 def test_equal_numbers_are_one_choice() -> None:
     with pytest.raises(SpaceError, match="choices must differ"):
         parse_range("optimizer.lr", "choice(1,1.0)", 1e-3)

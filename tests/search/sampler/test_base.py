@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ SAMPLERS = group_options("search/sampler")
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
+@cache
 def plan_of(name: str, *overrides: str) -> Plan:
     startup = ("search.sampler.num_startup_trials=3",) if name == "tpe" else ()
     words = ["model=tiny", "logger=none", f"search/sampler={name}", *startup, *overrides]
