@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-REAL_DATA = ROOT.parent / "shared" / "data"
-
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,22 +92,3 @@ def learnable(here: Path) -> Path:
             {"text": f"The {noun} and the {other} {number} were {verdict}.", "label": label}
         )
     return write_jsonl(here / "learnable.jsonl", rows)
-
-
-FAST = (
-    "model=tiny",
-    "strategy=full",
-    "strategy.lr=3e-3",
-    "strategy.lr_min=1e-3",
-    "strategy.lr_max=1e-2",
-    "logger=none",
-)
-"""Words that make a run take a second."""
-
-
-def shared(name: str) -> Path:
-    """Return a real data set's folder, or skip the test where it is not there."""
-    folder = REAL_DATA / name
-    if not folder.is_dir():
-        pytest.skip(f"needs the real data set {name} beside the checkout")
-    return folder

@@ -5,7 +5,7 @@ resolved, so that a trial's values reach whatever refers to them.
 """
 
 from search.config.build import Tree, build_run, build_search, resolved, to_yaml
-from search.config.compose import CONF_DIR, Composition, compose, group_options
+from search.config.compose import CONF_DIR, Composition, compose
 from search.config.range import parse_range
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "build_run",
     "build_search",
     "compose",
-    "group_options",
     "parse_range",
     "resolved",
     "to_yaml",

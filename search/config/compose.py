@@ -43,14 +43,12 @@ class Composition:
         tree: All values, interpolations unresolved; its `search.space` is the whole space.
         space: Config path to range, as text in Hydra's sweep grammar.
         fixed: Config paths that the command line took out of the default space.
-        changed: Config keys that the command line named.
 
     """
 
     tree: Tree
     space: Mapping[str, str] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -99,14 +97,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         path, text = next(iter(inline.items()))
         rule = "one run has one value a key"
         raise SpaceError(Problem(path, rule, Verbatim(text), "Use finesweep sweep for ranges."))
-    changed = tuple(override.key_or_group for override in parsed)
-    return Composition(plain, space, tuple(taken_out), changed)
-
-
-def group_options(group: str, config_dir: Path | None = None) -> list[str]:
-    """Return the members of a config group, as `["full", "lora"]` for `strategy`."""
-    with hydra_ready(config_dir):
-        return _options(group)
+    return Composition(plain, space, tuple(taken_out))
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""The main job on real SST-2: scores, the exact budget over a Ctrl-C, and the exported model."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "sst2"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="needs the SST-2 files beside the checkout"),
+]
+
+FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+WORDS = (
+    "data=files",
+    f"data.train={DATA}/train.jsonl",
+    f"data.validation={DATA}/validation.jsonl",
+    f"data.test={DATA}/test.jsonl",
+    "search.num_trials=8",
+)
+
+
+def ask(*words: str) -> str:
+    done = subprocess.run([FINESWEEP, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_lora_interrupted_in_trial_5(here: Path) -> None:
+    words = ("sweep", "study=sst2", *WORDS, "strategy=lora")
+    process = subprocess.Popen(
+        [FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("trial   4") and "optimizer.lr" in line:
+            time.sleep(20)  # trial 5 is under way
+            process.send_signal(signal.SIGINT)
+            break
+    output, _ = process.communicate()
+    assert process.returncode == 130, output
+    ask(*words)
+    status = json.loads(ask("status", "study=sst2", "--json"))
+    assert status["states"]["complete"] + status["states"]["pruned"] == 8
+    assert status["remaining"] == 0
+    scores = json.loads(ask("evaluate", "study=sst2", "split=test", "--json"))
+    assert scores["accuracy"] >= 0.865
+
+    ask("export", "study=sst2", "to=best")
+    ask("predict", "model=best", f"input={DATA}/test.jsonl", "output=out.jsonl")
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [row["prediction"] for row in rows] == plain_predictions([row["text"] for row in rows])
+
+
+def plain_predictions(texts: list[str]) -> list[str]:
+    """Predict with transformers alone, a text at a time."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained("best")
+    tokenizer = AutoTokenizer.from_pretrained("best")
+    labels = model.config.id2label
+    with torch.inference_mode():
+        return [
+            labels[
+                model(**tokenizer(text, truncation=True, return_tensors="pt"))
+                .logits.argmax()
+                .item()
+            ]
+            for text in texts
+        ]
+
+
+def test_frozen_features(here: Path) -> None:
+    ask("sweep", "study=frozen", *WORDS, "strategy=feature_extraction")
+    scores = json.loads(ask("evaluate", "study=frozen", "split=test", "--json"))
+    assert scores["accuracy"] >= 0.80
