@@ -42,8 +42,18 @@ COMMANDS = ("sweep", "plan", "status", "evaluate", "export", "predict", "train")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 done, 1 failure, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (["-sc"], ["--shell-completion"]):
-        return _complete(words[1:])
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; say no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
         print(HELP, end="")
         return 0
@@ -52,10 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(version("finesweep"))
         return 0
-    return _run(words[0], words[1:])
+    if words[0] in ("-sc", "--shell-completion"):
+        from search.cli.completion import main as complete
+
+        return complete(words[1:], COMMANDS)
+    return _run_command(words[0], words[1:])
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
     from search.quiet import quiet_libraries
 
@@ -71,16 +85,3 @@ def _run(name: str, words: Sequence[str]) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; say no more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _complete(words: Sequence[str]) -> int:
-    from search.cli.completion import main as complete
-
-    return complete(words, COMMANDS)

@@ -13,4 +13,4 @@ def complete_line(config_name: str, line: str) -> list[str]:
     with hydra_ready(None):
         completion = BashCompletion(GlobalHydra.instance().config_loader())
         found = completion._query(config_name=config_name, line=line)
-        return [name for name in found if not name.startswith("hydra")]
+        return [name for name in found if not name.startswith("hydra") and "_target_" not in name]
