@@ -88,8 +88,14 @@ def _check_length(run: Run) -> None:
 class Hooks:
     """What a run asks of whoever started it; this one lets it run to its end."""
 
-    def began(self, num_examples: int, stable_examples: int) -> None:
-        """Hear how many examples the run will see, and up to where a longer one is the same."""
+    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+        """Hear that training begins.
+
+        Args:
+            num_examples: Training examples that the run will see.
+            stable_examples: Up to here a longer run would be the same.
+            hardware: Device and precision, and why.
+        """
 
     def progress(self, point: Point) -> str | None:
         """Hear of a validation; answer a reason to prune the run, or None."""
@@ -146,7 +152,8 @@ def fit(
     checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks.interrupted)
     stable_steps = run.schedule.stable_steps(data.length)
     num_examples = run.trainer.epochs * data.num_train
-    hooks.began(num_examples, num_examples * stable_steps // data.length.num_steps)
+    stable_examples = num_examples * stable_steps // data.length.num_steps
+    hooks.began(num_examples, stable_examples, str(hardware))
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks.progress)
     trainer = _lightning_trainer(hardware, [checkpointing, validation])

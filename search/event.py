@@ -18,6 +18,14 @@ class Began:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """An attempt has its data and network, and trains on `hardware` from here on."""
+
+    number: int
+    hardware: str
+
+
+@dataclass(frozen=True)
 class Progressed:
     """An attempt was validated; `value` is the objective there."""
 
@@ -36,7 +44,6 @@ class Ended:
     reason: str
     value: float | None
     seconds: float
-    hardware: str
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,11 @@ class Note:
     text: str
 
 
-Event = Began | Progressed | Ended | Note
+Event = Began | Prepared | Progressed | Ended | Note
 
-_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (Began, Progressed, Ended, Note)}
+_KINDS: Mapping[str, type[Any]] = {
+    kind.__name__: kind for kind in (Began, Prepared, Progressed, Ended, Note)
+}
 
 
 def to_line(event: Event) -> str:

@@ -11,7 +11,7 @@ from lightning_modules.logger.base import Identity
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import Hooks, fit
 from lightning_modules.warm import Warm
-from search.event import Began, Ended, Event, Note, Progressed
+from search.event import Began, Ended, Event, Note, Prepared, Progressed
 from search.lease import Worker
 from search.study import Attempt, Study
 
@@ -48,7 +48,7 @@ def work(study: Study, worker: Worker, interrupted: Callable[[], bool], emit: Em
             log.exception("trial %d failed", attempt.number)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             study.failed(attempt, reason)
-            emit(Ended(attempt.number, "failed", reason, None, 0.0, ""))
+            emit(Ended(attempt.number, "failed", reason, None, 0.0))
             num_failures += 1
             if num_failures == MAX_FAILURES_IN_A_ROW:
                 message = f"{num_failures} trials in a row failed, the last one with {reason}"
@@ -95,8 +95,9 @@ class _Hooks(Hooks):
         self._interrupted = interrupted
         self._emit = emit
 
-    def began(self, num_examples: int, stable_examples: int) -> None:
+    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self._study.began(self._attempt, num_examples, stable_examples)
+        self._emit(Prepared(self._attempt.number, hardware))
 
     def progress(self, point: Point) -> str | None:
         value = point.metrics[self._study.plan.default.task.metric]
@@ -116,5 +117,4 @@ def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:
         outcome.reason,
         best if finished else None,
         outcome.seconds,
-        outcome.hardware,
     )

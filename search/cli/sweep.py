@@ -13,7 +13,7 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.plan import describe
 from search.cli.text import columns, duration, number, settings
-from search.event import Began, Ended, Event, Note, Progressed
+from search.event import Began, Ended, Event, Note, Prepared, Progressed
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.results import compare_with_default, status, write_table
@@ -105,6 +105,9 @@ class Printer:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Began):
             self._values[event.number] = settings(event.values)
+        elif isinstance(event, Prepared) and event.hardware != self._hardware:
+            self._hardware = event.hardware
+            self._print(f"device  {event.hardware}")
         elif isinstance(event, Progressed):
             self._progressed(event)
         elif isinstance(event, Ended):
@@ -125,9 +128,6 @@ class Printer:
         self._last_line = time.monotonic()
 
     def _ended(self, event: Ended) -> None:
-        if event.hardware and event.hardware != self._hardware:
-            self._hardware = event.hardware
-            self._print(f"device   {event.hardware}")
         task = self._study.plan.default.task
         if event.value is not None:
             best = self._best is None or task.better(event.value, self._best)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.event import Began, Ended, Event, Note, Progressed, from_line, to_line
+from search.event import Began, Ended, Event, Note, Prepared, Progressed, from_line, to_line
 
 
 @pytest.mark.parametrize(
@@ -10,8 +10,9 @@ from search.event import Began, Ended, Event, Note, Progressed, from_line, to_li
     [
         Began(3, 1, {"optimizer.lr": 1e-3, "trainer.precision": "fp32"}),
         Progressed(3, 0.5, 0.875, 7.25),
-        Ended(3, "finished", "trained all 2 epochs", 0.875, 9.5, "cpu"),
-        Ended(3, "diverged", "loss is nan", None, 0.0, ""),
+        Ended(3, "finished", "trained all 2 epochs", 0.875, 9.5),
+        Prepared(3, "cpu, fp32"),
+        Ended(3, "diverged", "loss is nan", None, 0.0),
         Note("first line\nsecond line, with ünicode"),
     ],
 )
