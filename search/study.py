@@ -69,7 +69,7 @@ class Attempt:
 
 
 class Study:
-    """An open study; `create_study` and `load_study` make one."""
+    """An open study; `create_or_update` and `load_study` return one."""
 
     def __init__(self, plan: Plan, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
         self.plan = plan
