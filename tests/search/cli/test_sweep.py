@@ -237,7 +237,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     ]
 
 
-LONG = ("trainer.epochs=6", "search/pruner=none", "search.num_trials=3", "search/space=none")
+LONG = ("trainer.epochs=10", "search/pruner=none", "search.num_trials=3", "search/space=none")
 VARIED = ("optimizer.lr=tag(log,interval(1e-3,1e-2))",)
 
 
