@@ -8,6 +8,8 @@ its turn. The tables are Optuna's own, so its stock tools read them.
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,8 @@ def open_storage(path: Path) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy import event
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make(path)
     storage = RDBStorage(
         storage_url(path),
         # isolation_level None: the driver begins no transaction of its own.
@@ -40,6 +43,23 @@ def open_storage(path: Path) -> RDBStorage:
     event.listen(storage.engine, "begin", _on_begin)
     storage.engine.dispose()  # the connection that made the tables has not met the hooks
     return storage
+
+
+def _make(path: Path) -> None:
+    """Put a database with all its tables at `path`, unless another process was faster.
+
+    Two processes that make tables in one file at once break each other.
+    """
+    from optuna.storages import RDBStorage
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        RDBStorage(storage_url(draft)).engine.dispose()
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def claim(storage: RDBStorage, trial_id: int, mark: str) -> bool:

@@ -114,3 +114,15 @@ def test_trial_waits_again_for_the_mark_that_holds_it_alone(
     assert not requeue(storage, trial_id, "dead")
     assert claim(storage, trial_id, "other")
     assert waiting.trials[0].user_attrs[WORKER] == "other"
+
+
+def test_many_processes_may_make_one_database_at_once(here: Path) -> None:
+    code = "import sys; from pathlib import Path; from search.storage import open_storage\n"
+    code += "open_storage(Path('made.db')).get_all_studies()"
+    makers = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=here, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    told = [maker.communicate()[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0] * 6, told
+    assert sorted(path.name for path in here.iterdir() if "draft" in path.name) == []
