@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.atomic import write_json, write_text
-from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.run import Material, inspect
-from search.config import Tree, resolved, to_yaml
+from search.config import Arm, Tree, resolved, to_yaml
+from search.opening import create_or_update, stored
 from search.plan import Plan, build_plan
 from search.provenance import provenance
 from search.space import leaves
-from search.study import CONFIG_FILE, Study, create_or_update, stored
+from search.study import CONFIG_FILE, Study
 
 # What may differ when a study goes on; everything else would mix two experiments.
 MAY_CHANGE = (
@@ -37,11 +38,11 @@ def check_study(plan: Plan, folder: Path) -> Material:
         UserError: With what cannot be used, or what differs.
 
     """
-    material = inspect(plan.default)
+    material = _inspect_arms(plan)
     before = stored(folder)
     if before is not None:
-        tree, fingerprint = before
-        problems = list(_differences(build_plan(tree), plan))
+        composition, fingerprint = before
+        problems = list(_differences(build_plan(composition), plan))
         if fingerprint != material.corpus.fingerprint:
             rule = f"study {plan.name} began with other rows"
             problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
@@ -54,31 +55,80 @@ def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
     """Write the study's configuration and provenance; return it with its queue in order."""
     is_new = stored(folder) is None
     study = create_or_update(plan, folder, material.corpus.fingerprint)
-    write_text(folder / CONFIG_FILE, to_yaml(resolved(plan.tree)))
+    write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if is_new:
         values = provenance(plan.default.seed, material.corpus.fingerprint)
         write_json(folder / "provenance.json", values)
+    study.ask_to_stop(False)
     study.requeue_dead()
     study.queue_first()
     return study
+
+
+def _inspect_arms(plan: Plan) -> Material:
+    """Check every arm's data and model; the rows are the same in all."""
+    problems: dict[str, Problem] = {}
+    materials = []
+    loaded: set[str] = set()
+    for run in plan.defaults.values():
+        key = repr((run.data, run.task, run.model))
+        if key in loaded:
+            continue
+        loaded.add(key)
+        try:
+            materials.append(inspect(run))
+        except UserError as error:
+            problems |= {str(problem): problem for problem in error.problems}
+    if problems:
+        raise ConfigError(problems.values())
+    return materials[0]
+
+
+def _whole(plan: Plan) -> Tree:
+    """Return the default arm's configuration, with the ranges of all arms."""
+    tree = resolved(plan.tree)
+    parameters = plan.space.parameters.values()
+    space = {parameter.name: parameter.text for parameter in parameters}
+    return {**tree, "search": {**tree["search"], "space": space}}
 
 
 _OTHER_NAME = "Choose another study=NAME, or set it back."
 
 
 def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
+    for group in sorted(old.space.groups.keys() | new.space.groups.keys()):
+        before, now = old.space.groups.get(group), new.space.groups.get(group)
+        if set(before or ()) != set(now or ()):
+            rule = f"study {new.name} searches {', '.join(before) if before else 'it not'}"
+            yield Problem(group, rule, Verbatim(", ".join(now) if now else "one"), _OTHER_NAME)
+    told: dict[str, Problem] = {}
+    before_arms = {tuple(arm.choice.items()): arm for arm in old.composition.arms}
+    for arm in new.composition.arms:
+        before_arm = before_arms.get(tuple(arm.choice.items()))
+        if before_arm is not None:
+            found = (*_setting_differences(new.name, before_arm, arm),)
+            told |= {str(problem): problem for problem in found}
+    yield from told.values()
+    yield from _range_differences(old, new)
+
+
+def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:
     before, now = _settings(old.tree), _settings(new.tree)
     for path in sorted(before.keys() | now.keys()):
         if before.get(path) != now.get(path):
-            rule = f"study {new.name} has {before.get(path, 'no such key')!r}"
+            rule = f"study {name} has {before.get(path, 'no such key')!r}"
             yield Problem(path, rule, now.get(path, Verbatim("no such key")), _OTHER_NAME)
-    ranges_before = {path: str(d) for path, d in old.space.distributions.items()}
-    ranges_now = {path: str(d) for path, d in new.space.distributions.items()}
-    for path in sorted(ranges_before.keys() | ranges_now.keys()):
-        if ranges_before.get(path) != ranges_now.get(path):
-            rule = f"study {new.name} searches {old.space.texts.get(path, 'it not')}"
-            got = Verbatim(new.space.texts.get(path, "no range"))
-            yield Problem(path, rule, got, _OTHER_NAME)
+
+
+def _range_differences(old: Plan, new: Plan) -> Iterator[Problem]:
+    before = {p.name: p for p in old.space.parameters.values() if p.name not in old.space.groups}
+    now = {p.name: p for p in new.space.parameters.values() if p.name not in new.space.groups}
+    for name in sorted(before.keys() | now.keys()):
+        was, is_now = before.get(name), now.get(name)
+        if str(was and was.distribution) != str(is_now and is_now.distribution):
+            rule = f"study {new.name} searches {was.text if was else 'it not'}"
+            got = Verbatim(is_now.text if is_now else "no range")
+            yield Problem(name, rule, got, _OTHER_NAME)
 
 
 def _settings(tree: Tree) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class SearchSettings(Schema):
         max_hours: Training hours in all, > 0; no trial begins after them. None sets no limit.
         workers: Processes that train; 0 trains in the calling process.
         metric: Validation metric to search for; None takes the task's own.
+        objectives: Several things to search for at once, the first one a validation metric; see
+            `search.objective`. None takes `metric` alone.
         enqueue: Configurations, as config paths with values, to try after the default.
         keep: Trials, the best ones, whose weights stay on disk, > 0.
         plugins: Packages besides ours whose classes a `_target_` may name.
@@ -31,6 +33,7 @@ class SearchSettings(Schema):
     max_hours: float | None
     workers: int
     metric: str | None
+    objectives: list[str] | None
     enqueue: list[Any]
     keep: int
     plugins: list[str]
@@ -39,6 +42,12 @@ class SearchSettings(Schema):
         yield from positive(self, "num_trials", "max_hours", "keep")
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
+        if self.objectives == []:
+            fix = "Write search.objectives=[validation/accuracy,seconds], or null."
+            yield Problem("objectives", "must name at least one", self.objectives, fix)
+        if self.objectives and self.metric is not None:
+            rule, fix = "must be null where there are objectives", "The first objective leads."
+            yield Problem("metric", rule, self.metric, fix)
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 3e-4}]."

@@ -7,24 +7,24 @@ with any number of workers: a trial belongs to it if its number is below `num_tr
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_text
-from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.error import SpaceError
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE
+from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE
 from search.config import Tree, resolved, to_yaml
 from search.lease import Worker
-from search.plan import Plan, build_plan
+from search.plan import Plan
 from search.pruner.base import Progress
-from search.sampler.base import seeded_sampler
-from search.storage import WORKER, claim, open_storage, requeue
+from search.space import Space
+from search.storage import WORKER, claim, requeue
 
 if TYPE_CHECKING:
     import optuna
@@ -43,11 +43,15 @@ REASON = "reason"
 METRICS = "metrics"
 BEST_EPOCH = "best_epoch"
 SECONDS = "seconds"
+PROGRESS = "progress"  # training seconds at the last validation, and the time of day then
+THREADS = "threads"
+TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
 LENGTH = "examples"  # in all, and up to where a longer run would be the same
 # ... and of the study.
-TREE = "finesweep.tree"
+PLAN = "finesweep.plan"
 DATA = "finesweep.data"
+STOP = "finesweep.stop"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class Study:
         self._rdb = storage
 
     @property
+    def optuna(self) -> optuna.Study:
+        """The study as Optuna's own tools take it."""
+        return self._study
+
+    @property
     def trials(self) -> list[FrozenTrial]:
         """All trials of the budget, by number."""
         return [t for t in self._study.get_trials(deepcopy=False) if self._in_budget(t)]
@@ -95,29 +104,48 @@ class Study:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The finished trial with the best value, the earliest of equals."""
-        return next(iter(self._ranking()), None)
+        """The finished trial with the best first objective, the earliest of equals."""
+        return next(iter(self.ranking), None)
+
+    @property
+    def front(self) -> frozenset[int]:
+        """Numbers of the Pareto front; with one objective, the best trial's."""
+        if len(self.plan.objectives) == 1:
+            return frozenset() if self.best is None else frozenset({self.best.number})
+        front = {trial.number for trial in self._study.best_trials}
+        return frozenset(trial.number for trial in self.trials if trial.number in front)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no trial shall begin any more, as `finesweep stop` asks."""
+        return bool(self._study.user_attrs.get(STOP))
+
+    def ask_to_stop(self, stop: bool) -> None:
+        """Let no trial begin any more, or again."""
+        if stop != self.is_stopping:
+            self._study.set_user_attr(STOP, stop)
 
     def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what a trial varied, by config path."""
-        return dict(trial.user_attrs.get(VALUES, trial.params))
+        if VALUES in trial.user_attrs:
+            return dict(trial.user_attrs[VALUES])
+        fixed = trial.system_attrs.get("fixed_params", {})
+        return self.plan.space.values_of({**fixed, **trial.params})
 
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""
         return self.folder / str(trial.user_attrs[FOLDER])
 
     def queue_first(self) -> None:
-        """Put the default and `search.enqueue` into the queue, each once."""
-        queued = []
-        for trial in self._study.get_trials(deepcopy=False):
-            queued.append(trial.user_attrs.get(VALUES) or trial.system_attrs.get("fixed_params"))
-        for values in map(dict, self.plan.first):
-            if values not in queued:
-                # Optuna refuses parameters outside their distribution, as a default may be.
-                outside = len(values) == len(self.plan.space.distributions) and not (
-                    self.plan.space.contains(values)
-                )
-                self._add(values=values) if outside else self._add(fixed_params=values)
+        """Put what the plan tries first into the queue, each once, as far as the budget goes."""
+        trials = self._study.get_trials(deepcopy=False)
+        queued = [_fixed(trial) for trial in trials]
+        num_left = self.plan.num_trials - len(trials)
+        for values in self.plan.first:
+            template = waiting_trial(self.plan.space, values)
+            if num_left > 0 and _fixed(template) not in queued:
+                self._storage.create_new_trial(self._study._study_id, template_trial=template)
+                num_left -= 1
 
     def requeue_dead(self) -> int:
         """Put trials of workers that are gone back into the queue; return how many."""
@@ -135,14 +163,15 @@ class Study:
         """Claim the next trial for `worker`; None when the budget is used up."""
         from optuna.trial import TrialState
 
-        while not self.hours_used_up:
+        while not self.hours_used_up and not self.is_stopping:
             trials = self.trials
             for trial in trials:
                 is_waiting = trial.state is TrialState.WAITING
                 if is_waiting and claim(self._rdb, trial._trial_id, worker.mark):
                     return self._begin(trial)
-            if len(trials) < self.plan.search.settings.num_trials:
-                self._add()
+            if len(trials) < self.plan.num_trials:
+                template = waiting_trial(self.plan.space, {})
+                self._storage.create_new_trial(self._study._study_id, template_trial=template)
             elif not self.requeue_dead():
                 return None
         return None
@@ -155,11 +184,14 @@ class Study:
         """Store a validation; return a reason to prune the trial, or None."""
         from optuna.trial import TrialState
 
-        trial = self._trial(attempt.number)
+        trial = self.trial(attempt.number)
         if point.examples not in trial.intermediate_values:
             value = point.metrics[self.plan.default.task.metric]
             self._storage.set_trial_intermediate_value(trial._trial_id, point.examples, value)
-            trial = self._trial(attempt.number)
+            self._set(attempt.number, {PROGRESS: [round(point.seconds, 3), time.time()]})
+            trial = self.trial(attempt.number)
+        if len(self.plan.objectives) > 1:
+            return None  # what is worse in one may be on the front by another
         others = [other for other in self.trials if other.number != attempt.number]
         num_finished = sum(other.state is TrialState.COMPLETE for other in others)
         return self.plan.search.pruner.reason_to_stop(
@@ -179,19 +211,20 @@ class Study:
                 ENDING: outcome.ending.value,
                 REASON: outcome.reason,
                 SECONDS: round(outcome.seconds, 3),
+                THREADS: outcome.num_threads,
+                TRAINABLE: outcome.num_trainable,
                 VERDICT: outcome.verdict,
                 METRICS: dict(outcome.best.metrics) if outcome.best else {},
                 BEST_EPOCH: outcome.best.epoch if outcome.best else None,
             },
         )
-        trial = self._trial(attempt.number)
+        trial = self.trial(attempt.number)
         if outcome.ending is Ending.interrupted:
             self.release(attempt)
         elif outcome.ending is Ending.finished:
-            assert outcome.best is not None, "a finished run has been validated"
-            value = outcome.best.metrics[self.plan.default.task.metric]
-            assert math.isfinite(value), "a score that is no number is no result"
-            self._study.tell(attempt.number, value)
+            values = [objective.value(outcome) for objective in self.plan.objectives]
+            assert all(map(math.isfinite, values)), "a score that is no number is no result"
+            self._study.tell(attempt.number, values)
         else:
             if outcome.ending is Ending.diverged:
                 # A violated constraint teaches the sampler; a failure it would not see.
@@ -203,7 +236,7 @@ class Study:
         """Let the attempt's trial wait for its next one."""
         if reason is not None:
             self._set(attempt.number, {REASON: reason})
-        trial = self._trial(attempt.number)
+        trial = self.trial(attempt.number)
         requeue(self._rdb, trial._trial_id, str(trial.user_attrs[WORKER]))
 
     def failed(self, attempt: Attempt, reason: str) -> None:
@@ -231,23 +264,12 @@ class Study:
             trial.number,
             {ATTEMPT: attempt, FOLDER: relative.as_posix(), ENDING: None, REASON: None},
         )
-        write_text(folder / CONFIG_FILE, to_yaml(run_tree(self.plan.tree, values)))
+        tree = run_tree(self.plan.arm(values).tree, self.plan.settings_of(values))
+        write_text(folder / CONFIG_FILE, to_yaml(tree))
         return Attempt(trial.number, attempt, values, folder)
 
-    def _add(
-        self, fixed_params: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
-    ) -> None:
-        from optuna.trial import TrialState, create_trial
-
-        template = create_trial(
-            state=TrialState.WAITING,
-            system_attrs={"fixed_params": dict(fixed_params)} if fixed_params else {},
-            user_attrs={VALUES: dict(values)} if values else {},
-        )
-        self._storage.create_new_trial(self._study._study_id, template_trial=template)
-
     def _in_budget(self, trial: FrozenTrial) -> bool:
-        return trial.number < self.plan.search.settings.num_trials
+        return trial.number < self.plan.num_trials
 
     @property
     def hours_used_up(self) -> bool:
@@ -258,40 +280,61 @@ class Study:
         seconds = sum(float(trial.user_attrs.get(SECONDS, 0)) for trial in self.trials)
         return seconds >= max_hours * 3600
 
-    def _trial(self, number: int) -> FrozenTrial:
+    def trial(self, number: int) -> FrozenTrial:
+        """Return the trial of that number as it stands now."""
         return self._study.get_trials(deepcopy=False)[number]
 
     def _set(self, number: int, values: Mapping[str, Any]) -> None:
-        trial_id = self._trial(number)._trial_id
+        trial_id = self.trial(number)._trial_id
         for name, value in values.items():
             self._storage.set_trial_user_attr(trial_id, name, value)
 
     def _progress(self, trial: FrozenTrial) -> Progress:
-        sign = 1 if self._maximized else -1
+        sign = self.plan.objectives[0].sign
         values = {step: sign * value for step, value in trial.intermediate_values.items()}
         num_examples, stable_examples = trial.user_attrs[LENGTH]
         return Progress(values, stable_examples, num_examples)
 
-    def _ranking(self) -> list[FrozenTrial]:
-        """Return the finished trials, the best first, the earlier first of equals."""
-        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
-        finished.sort(key=lambda trial: trial.value or 0.0, reverse=self._maximized)
-        return finished  # sort is stable, also in reverse
-
     @property
-    def _maximized(self) -> bool:
-        return self.plan.default.task.direction == "maximize"
+    def ranking(self) -> list[FrozenTrial]:
+        """Return the finished trials, the best first objective first, then by the others."""
+        signs = [objective.sign for objective in self.plan.objectives]
+
+        def loss(trial: FrozenTrial) -> list[float]:
+            return [-sign * value for sign, value in zip(signs, trial.values, strict=True)]
+
+        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
+        return sorted(finished, key=loss)  # stable: the earlier first of equals
 
     def _tidy(self) -> None:
         """Delete what ended trials need no more: checkpoints, and all weights but the best."""
         ended = [t for t in self.trials if t.state.is_finished() and FOLDER in t.user_attrs]
-        kept = {trial.number for trial in self._ranking()[: self.plan.search.settings.keep]}
+        best = self.ranking[: self.plan.search.settings.keep]
+        kept = self.front | {trial.number for trial in best}
         for trial in ended:
             last = self.folder_of(trial)
             for path in last.parent.glob("*/*"):
                 is_winners = trial.number in kept and path.parent == last
-                if path.name == CHECKPOINT_FILE or (path.name == BEST_FILE and not is_winners):
+                is_of_best = path.name in (BEST_FILE, OBSERVED_FILE)
+                if path.name == CHECKPOINT_FILE or (is_of_best and not is_winners):
                     path.unlink(missing_ok=True)
+
+
+def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial for the queue with these values, the rest to be sampled."""
+    from optuna.trial import TrialState, create_trial
+
+    try:
+        fixed = space.params_of(values)
+    except SpaceError:
+        # Optuna refuses parameters outside their range, as a default may be.
+        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
+    attributes = {"fixed_params": fixed} if fixed else {}
+    return create_trial(state=TrialState.WAITING, system_attrs=attributes)
+
+
+def _fixed(trial: FrozenTrial) -> Any:
+    return trial.user_attrs.get(VALUES) or trial.system_attrs.get("fixed_params")
 
 
 def run_tree(tree: Tree, values: Mapping[str, Any]) -> Tree:
@@ -306,65 +349,3 @@ def _take_over(before: Path, folder: Path) -> None:
         for path in before.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 shutil.copy2(path, folder / path.name)
-
-
-def study_folder(root: Path, name: str) -> Path:
-    """Return where a study's files go."""
-    return root / "studies" / name
-
-
-def open_study(plan: Plan, folder: Path) -> Study:
-    """Open the study's storage under a plan; the study must be there."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.default.seed)
-    storage = open_storage(folder / DATABASE)
-    study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
-    return Study(plan, folder, study, storage)
-
-
-def load_study(folder: Path) -> Study:
-    """Open a study as it was last asked for; raise ConfigError where there is none."""
-    before = stored(folder)
-    if before is None:
-        fix = "finesweep sweep begins it."
-        raise ConfigError(Problem("study", "must have begun", folder.name, fix))
-    return open_study(build_plan(before[0]), folder)
-
-
-def stored(folder: Path) -> tuple[Tree, str] | None:
-    """Return the tree and data fingerprint of the study in `folder`; None where there is none."""
-    import optuna
-    from sqlalchemy.exc import DatabaseError
-
-    if not (folder / DATABASE).is_file():
-        return None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.load_study(study_name=folder.name, storage=open_storage(folder / DATABASE))
-    except KeyError:
-        return None  # killed between making the tables and the study
-    except DatabaseError as error:
-        rule = f"{folder / DATABASE} must be an SQLite database"
-        raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
-    if TREE not in study.user_attrs:
-        return None
-    return json.loads(study.user_attrs[TREE]), str(study.user_attrs[DATA])
-
-
-def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
-    """Make the study, or bring the stored budget and settings up to `plan`'s."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=plan.name,
-        storage=open_storage(folder / DATABASE),
-        direction=plan.default.task.direction,
-        load_if_exists=True,
-    )
-    study.set_metric_names([f"validation/{plan.default.task.metric}"])
-    study.set_user_attr(TREE, json.dumps(plan.tree))
-    study.set_user_attr(DATA, fingerprint)
-    return open_study(plan, folder)

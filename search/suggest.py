@@ -6,6 +6,7 @@ from typing import Any
 
 from search.plan import Plan
 from search.sampler.base import seeded_sampler
+from search.study import VALUES, waiting_trial
 
 NUM_STARTUP = 10
 
@@ -15,17 +16,14 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.default.seed)
-    study = optuna.create_study(sampler=sampler)  # in memory
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    directions = [objective.direction for objective in plan.objectives]
+    study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
     suggestions: list[dict[str, Any]] = []
-    first = plan.first
-    for number in range(min(plan.search.settings.num_trials, startup)):
-        if number == 0:
-            suggestions.append(dict(plan.default_values))
-            study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
-            continue
-        if number < len(first):
-            study.enqueue_trial(dict(first[number]))
-        suggestions.append(plan.space.suggest(study.ask()))
+    for number in range(min(plan.num_trials, max(startup, len(plan.defaults)))):
+        values = plan.first[number] if number < len(plan.first) else {}
+        study.add_trial(waiting_trial(plan.space, values))
+        trial = study.ask()
+        suggestions.append(trial.user_attrs.get(VALUES) or plan.space.suggest(trial))
     return suggestions

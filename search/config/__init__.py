@@ -5,11 +5,13 @@ resolved, so that a trial's values reach whatever refers to them.
 """
 
 from search.config.build import Tree, build_run, build_search, resolved, to_yaml
-from search.config.compose import CONF_DIR, Composition, compose
+from search.config.compose import CONF_DIR, Arm, Composition, compose
+from search.config.override import tagged, untagged
 from search.config.range import parse_range
 
 __all__ = [
     "CONF_DIR",
+    "Arm",
     "Composition",
     "Tree",
     "build_run",
@@ -17,5 +19,7 @@ __all__ = [
     "compose",
     "parse_range",
     "resolved",
+    "tagged",
     "to_yaml",
+    "untagged",
 ]

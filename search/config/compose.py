@@ -1,11 +1,16 @@
-"""From a command line to one tree: Hydra's composition, its overrides, its sweep grammar."""
+"""From a command line to composed trees: Hydra's composition, its overrides, its sweep grammar.
+
+A range over a group, as `strategy=choice(lora,full)`, makes an arm of each member: a whole
+configuration of its own, with the ranges that exist there.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +18,13 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
 from search.config.build import ROOMS, Tree
+from search.config.override import Word, members_of, parse_word, range_problem, untagged
 from search.config.range import parse_range
 
 
@@ -33,22 +37,68 @@ def _conf_dir() -> Path:
 CONF_DIR = _conf_dir().resolve()
 
 NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
+# Trials of one study are judged by the same rows and the same metric, on the same machine.
+SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of group members, composed.
+
+    Attributes:
+        choice: Group to member, for the groups that vary; empty where none does.
+        tree: All values, interpolations unresolved; its `search.space` is this arm's, as config
+            path to range.
+        words: The words that compose the same as one run, but for what the ranges suggest.
+
+    """
+
+    choice: Mapping[str, str]
+    tree: Tree
+    words: tuple[str, ...] = ()
+
+    @property
+    def space(self) -> Mapping[str, str]:
+        """Config path to range, as text in Hydra's sweep grammar."""
+        space: Mapping[str, str] = self.tree.get("search", {}).get("space", {})
+        return space
 
 
 @dataclass(frozen=True)
 class Composition:
-    """A composed configuration.
+    """What a command line asks for.
 
     Attributes:
-        tree: All values, interpolations unresolved; its `search.space` is the whole space.
-        space: Config path to range, as text in Hydra's sweep grammar.
+        groups: The groups that vary, with their members.
+        arms: Every combination of their members, the default one first; one where none varies.
         fixed: Config paths that the command line took out of the default space.
 
     """
 
-    tree: Tree
-    space: Mapping[str, str] = field(default_factory=dict)
-    fixed: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str, ...]]
+    arms: tuple[Arm, ...]
+    fixed: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def tree(self) -> Tree:
+        """The default arm's values."""
+        return self.arms[0].tree
+
+    @property
+    def space(self) -> Mapping[str, str]:
+        """The default arm's ranges."""
+        return self.arms[0].space
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for the storage."""
+        return {"groups": dict(self.groups), "arms": [asdict(arm) for arm in self.arms]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Composition:
+        """Return the composition that `as_dict` gave."""
+        groups = {group: tuple(members) for group, members in values["groups"].items()}
+        arms = (Arm(arm["choice"], arm["tree"], tuple(arm["words"])) for arm in values["arms"])
+        return cls(groups, tuple(arms))
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -64,40 +114,45 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         SpaceError: A range over something that cannot be searched.
 
     """
-    parsed = [_parse(text) for text in overrides]
+    words = [parse_word(text) for text in overrides]
     with hydra_ready(config_dir):
-        groups = [override for override in parsed if _options(override.key_or_group)]
         # As with Hydra, the last word on a key holds.
-        values = list({o.key_or_group: o for o in parsed if o not in groups}.values())
-        problems, refused = list(_group_problems(groups)), set[str]()
-        refused.update(problem.where for problem in problems)
-        accepted = [
-            _text(override)
-            for override in groups
-            if override.key_or_group not in refused and override.value() is not None
+        chosen = list({word.key: word for word in words if group_options(word.key)}.values())
+        values = {(w.key, w.members): w for w in words if not group_options(w.key)}.values()
+        problems = [problem for word in chosen for problem in _group_problems(word)]
+        refused = {problem.where for problem in problems}
+        chosen = [word for word in chosen if word.key not in refused]
+        fixed = [word for word in chosen if not word.is_range]
+        base = _compose(name, _texts(fixed))
+        groups = _searched_groups(base, chosen)
+        impossible = list(_member_problems(base, groups, {word.key for word in chosen}))
+        problems += impossible
+        if impossible:
+            groups = {}
+        if name != "sweep" and groups:
+            group = next(iter(groups))
+            raise SpaceError(range_problem(group, f"choice({','.join(groups[group])})"))
+        written_for_arms = _is_written_for_arms(base)
+        default = _members(name, fixed) if groups or written_for_arms else {}
+        choices = _choices(default, groups)
+        bases = [
+            _compose(name, [*_texts(fixed), *_choice_words(choice)]) if choice else base
+            for choice in choices
         ]
-        base = _compose(name, accepted)
-        problems.extend(_key_problems(values, base, refused))
+        problems += _key_problems(list(values), bases, choices, refused)
         if problems:
             raise ConfigError(problems)
-        sweeps = {o.key_or_group: o for o in values if o.is_sweep_override()}
-        fixed = [override for override in values if not override.is_sweep_override()]
-        config = _compose(name, [*accepted, *(_text(override) for override in fixed)])
-    inline = {path: _range_text(override) for path, override in sweeps.items()}
-    space, taken_out = _space(config, inline, {override.key_or_group for override in fixed})
-    tree = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(tree, dict)
-    plain = {str(key): value for key, value in tree.items()}
-    for key in ("study", "run"):  # Hydra reads a name such as 2024 as a number
-        if isinstance(plain.get(key), int):
-            plain[key] = str(plain[key])
-    if name == "sweep":
-        plain["search"]["space"] = dict(space)
-    elif inline:
-        path, text = next(iter(inline.items()))
-        rule = "one run has one value a key"
-        raise SpaceError(Problem(path, rule, Verbatim(text), "Use finesweep sweep for ranges."))
-    return Composition(plain, space, tuple(taken_out))
+        if name != "sweep":
+            for word in values:
+                if word.is_range:
+                    raise SpaceError(range_problem(word.key, word.value))
+        arms, taken_out = [], dict[str, None]()
+        for choice, arm_base in zip(choices, bases, strict=True):
+            members = {**default, **choice} if written_for_arms else choice
+            arm, out = _arm(name, arm_base, choice, members, fixed, list(values))
+            arms.append(arm)
+            taken_out.update(dict.fromkeys(out))
+    return Composition(groups, tuple(arms), tuple(taken_out))
 
 
 @contextmanager
@@ -116,88 +171,225 @@ def hydra_ready(config_dir: Path | None) -> Iterator[None]:
         yield
 
 
-def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return hydra_compose(name, overrides=list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
-            reason = Verbatim(str(error).splitlines()[0])
-            raise ConfigError(Problem("config", "must compose", reason)) from None
-
-
-def _parse(text: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        first = str(error).splitlines()[0]
-        key = text.split("=", maxsplit=1)[0] if "=" in text else text
-        if "=" not in text:
-            rule, fix = "must read key=value", f"Write {text}=VALUE, or see --help."
-        else:
-            rule = "must follow Hydra's override grammar"
-            fix = f"{first}. In a shell, quote brackets and parentheses; Hydra wants other "
-            fix += f"letters than English ones quoted too: '{key}=\"...\"'."
-        raise ConfigError(Problem(key, rule, text, fix)) from None
-
-
-def _options(group: str) -> list[str]:
+def group_options(group: str) -> list[str]:
+    """Return the members of a group; none for what is no group."""
     loader = GlobalHydra.instance().config_loader()
     if group in ("", "hydra") or group.startswith("hydra/"):
         return []
     return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
 
 
-def _text(override: Override) -> str:
-    assert override.input_line is not None
-    return override.input_line
+def _arm(
+    name: str,
+    base: DictConfig,
+    choice: Mapping[str, str],
+    members: Mapping[str, str],
+    fixed_groups: Sequence[Word],
+    values: Sequence[Word],
+) -> tuple[Arm, list[str]]:
+    """Return the arm, and the default space's paths that fixed values took out of it."""
+    known = set(_paths(base))
+    here = [word for word in values if word.key in known and word.counts_in(choice)]
+    # A word for this arm beats one for all.
+    own = {word.key: word for word in sorted(here, key=lambda word: len(word.members))}
+    fixed = [word for word in own.values() if not word.is_range]
+    inline = {word.key: word.value for word in own.values() if word.is_range}
+    groups = [*_texts(fixed_groups), *_choice_words(choice)]
+    config = _compose(name, [*groups, *_texts(fixed)]) if fixed else base
+    tree = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(tree, dict)
+    plain: Tree = {str(key): value for key, value in tree.items()}
+    for key in ("study", "run"):  # Hydra reads a name such as 2024 as a number
+        if isinstance(plain.get(key), int):
+            plain[key] = str(plain[key])
+    taken_out: list[str] = []
+    if name == "sweep":
+        default = _default_space(config, members)
+        taken_out = [path for path in default if any(word.key == path for word in fixed)]
+        rest = {path: text for path, text in default.items() if path not in taken_out}
+        plain["search"]["space"] = {**rest, **inline}
+    kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
+    return Arm(choice, plain, tuple(kept)), taken_out
 
 
-def _range_text(override: Override) -> str:
-    return _text(override).partition("=")[2]
+def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, str]:
+    """Return the YAML's ranges that exist in the arm, those for it before those for all.
 
+    Args:
+        config: The arm's.
+        members: Group to member; empty where nothing in the file or the command asks for arms,
+            and every path must exist.
 
-def _group_problems(groups: Sequence[Override]) -> Iterator[Problem]:
-    for override in groups:
-        group, options = override.key_or_group, _options(override.key_or_group)
-        if override.is_sweep_override():
-            fix = f"Run one study a member, as {group}={options[0]} study=NAME-{options[0]}."
-            got = Verbatim(_range_text(override))
-            yield Problem(group, "must be one member", got, fix)
+    """
+    node = OmegaConf.select(config, "search.space")
+    keys = [str(key) for key in node] if node is not None else []
+    known = set(_paths(config))
+    found: dict[str, str] = {}
+    for key in sorted(keys, key=lambda key: len(untagged(key)[1])):
+        path, wanted = untagged(key)
+        foreign = members and path not in known
+        if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(members.values()):
             continue
-        chosen = override.value()
+        try:
+            found[path] = str(node[key])
+        except OmegaConfBaseException as error:
+            reason = Verbatim(str(error).splitlines()[0])
+            raise SpaceError(Problem(f"search.space.{key}", "must resolve", reason)) from None
+    order = dict.fromkeys(untagged(key)[0] for key in keys)
+    return {path: found[path] for path in order if path in found}
+
+
+def _is_written_for_arms(base: DictConfig) -> bool:
+    space = OmegaConf.select(base, "search.space") or {}
+    return any(str(key) in SEARCHED_GROUPS or untagged(str(key))[1] for key in space)
+
+
+def _searched_groups(base: DictConfig, chosen: Sequence[Word]) -> dict[str, tuple[str, ...]]:
+    """Return the groups that vary, by the YAML's space and by the command line, which wins."""
+    space = OmegaConf.select(base, "search.space") or {}
+    groups: dict[str, tuple[str, ...]] = {}
+    for group in SEARCHED_GROUPS:
+        if group in space:
+            groups[group] = members_of(parse_word(f"{group}={space[group]}")) or ()
+    for word in chosen:
+        if word.is_range:
+            groups[word.key] = members_of(word) or ()
+        else:
+            groups.pop(word.key, None)
+    return groups
+
+
+def _members(name: str, fixed: Sequence[Word]) -> dict[str, str]:
+    """Return which member of each group that may vary the unmodified configuration has."""
+    choices = _compose(name, _texts(fixed), return_hydra_config=True).hydra.runtime.choices
+    return {group: str(choices[group]) for group in SEARCHED_GROUPS}
+
+
+def _choices(
+    default: Mapping[str, str], groups: Mapping[str, Sequence[str]]
+) -> list[dict[str, str]]:
+    """Return every combination of members, the one of the unmodified configuration first."""
+    combinations = [
+        dict(zip(groups, members, strict=True)) for members in product(*groups.values())
+    ]
+    return sorted(  # stable: the others stay as they were written
+        combinations, key=lambda choice: any(choice[group] != default[group] for group in groups)
+    )
+
+
+def _choice_words(choice: Mapping[str, str]) -> list[str]:
+    return [f"{group}={member}" for group, member in choice.items()]
+
+
+def _texts(words: Sequence[Word]) -> list[str]:
+    nothing = [word for word in words if word.key == "experiment" and word.override.value() is None]
+    return [word.text for word in words if word not in nothing]
+
+
+def _is_of_a_run(text: str) -> bool:
+    key = text.partition("=")[0].lstrip("+~")
+    ours = key == "study" or key.startswith(("search/", "search."))
+    return not ours or key == "search.plugins"
+
+
+def _compose(name: str, overrides: Sequence[str], **settings: bool) -> DictConfig:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return hydra_compose(name, overrides=list(overrides), **settings)
+        except (HydraException, OmegaConfBaseException) as error:
+            reason = Verbatim(str(error).splitlines()[0])
+            raise ConfigError(Problem("config", "must compose", reason)) from None
+
+
+def _group_problems(word: Word) -> Iterator[Problem]:
+    group, options = word.key, group_options(word.key)
+    if word.is_range and group not in SEARCHED_GROUPS:
+        searched = ", ".join(SEARCHED_GROUPS)
+        fix = f"Only {searched} can vary in a study: run one study a member, as "
+        fix += f"{group}={options[0]} study=NAME-{options[0]}."
+        yield Problem(group, "must be one member", Verbatim(word.value), fix)
+    elif word.is_range and members_of(word) is None:
+        fix = f"Write {group}=choice({','.join(options[:2])})."
+        yield Problem(group, "must list members", Verbatim(word.value), fix)
+    elif not word.is_range:
+        chosen = word.override.value()
         nothing = chosen is None and group == "experiment"
-        if override.is_delete() or (chosen not in options and not nothing):
+        if word.override.is_delete() or (chosen not in options and not nothing):
             rule = f"must be one of {', '.join(options)}"
             yield Problem(group, rule, chosen, did_you_mean(str(chosen), options))
 
 
-def _key_problems(
-    values: Sequence[Override], base: DictConfig, refused_groups: set[str]
+def _member_problems(
+    base: DictConfig, groups: Mapping[str, Sequence[str]], inline: set[str]
 ) -> Iterator[Problem]:
-    known = list(_paths(base))
-    for override in values:
-        key, got = override.key_or_group, Verbatim(_range_text(override) or "nothing")
+    seen: dict[str, str] = {}
+    for group, members in groups.items():
+        options = group_options(group)
+        where = group if group in inline else f"search.space.{group}"
+        if not members:
+            text = Verbatim(OmegaConf.select(base, "search.space")[group])
+            yield Problem(
+                where, "must list members", text, f"Write choice({','.join(options[:2])})."
+            )
+        for member in members:
+            if member not in options:
+                rule = f"members must be of {', '.join(options)}"
+                yield Problem(where, rule, member, did_you_mean(member, options))
+            elif member in seen:
+                rule = f"members must differ from each other and from {seen[member]}'s"
+                yield Problem(where, rule, member)
+            seen[member] = group
+
+
+def _key_problems(
+    values: Sequence[Word],
+    bases: Sequence[DictConfig],
+    choices: Sequence[Mapping[str, str]],
+    refused_groups: set[str],
+) -> Iterator[Problem]:
+    by_arm = [dict.fromkeys(_paths(base)) for base in bases]
+    known = list({path: None for paths in by_arm for path in paths})
+    members = sorted({member for choice in choices for member in choice.values()})
+    for word in values:
+        key, got = word.key, Verbatim(word.value or "nothing")
         if key.split(".")[0] in refused_groups:
             continue  # which keys there are depends on the member
-        if key not in known:
-            yield Problem(key, "must be a known key", got, _nearest(key, known))
-        elif override.is_sweep_override():
-            if key.split(".")[0] in NOT_SEARCHED or key == "task.metric":
-                rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
-                yield Problem(key, f"only {rooms} can be searched", got)
-            else:
-                yield from _range_problems(key, str(got), base)
-        elif isinstance(OmegaConf.select(base, key), DictConfig) and not isinstance(
-            override.value(), dict
-        ):
-            fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
-            yield Problem(key, "is a group of keys", got, fix)
+        foreign = [member for member in word.members if member not in members]
+        if foreign:
+            fix = (
+                did_you_mean(foreign[0], members)
+                or "Search a group, as strategy=choice(lora,full)."
+            )
+            yield Problem(word.shown, "must name searched members", foreign[0], fix)
+        elif key not in known:
+            yield Problem(word.shown, "must be a known key", got, _nearest(key, known))
+        else:
+            arms = zip(bases, choices, by_arm, strict=True)
+            mine = [base for base, choice, paths in arms if key in paths and word.counts_in(choice)]
+            yield from _value_problems(word, mine)
 
 
-def _range_problems(key: str, text: str, base: DictConfig) -> Iterator[Problem]:
+def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem]:
+    key, got = word.key, Verbatim(word.value or "nothing")
+    if not bases:
+        yield Problem(word.shown, f"{', '.join(word.members)} must have the key", got)
+    elif word.is_range:
+        if key.split(".")[0] in NOT_SEARCHED or key == "task.metric":
+            rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
+            yield Problem(key, f"only {rooms} can be searched", got)
+        else:
+            yield from _range_problems(word.shown, str(got), bases[0], key)
+    elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
+        word.override.value(), dict
+    ):
+        fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
+        yield Problem(key, "is a group of keys", got, fix)
+
+
+def _range_problems(shown: str, text: str, base: DictConfig, key: str) -> Iterator[Problem]:
     try:
-        parse_range(key, text, OmegaConf.select(base, key))
+        parse_range(shown, text, OmegaConf.select(base, key))
     except SpaceError as error:
         yield from error.problems
 
@@ -226,18 +418,3 @@ def _paths(config: DictConfig, prefix: str = "") -> Iterator[str]:
         if is_group and prefix + name != "search.space":
             assert isinstance(child, DictConfig)
             yield from _paths(child, f"{prefix}{name}.")
-
-
-def _space(
-    config: DictConfig, inline: Mapping[str, str], fixed: set[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the space and the default space's paths that a fixed value took out of it."""
-    node = OmegaConf.select(config, "search.space")
-    try:
-        default = OmegaConf.to_container(node, resolve=True) if node is not None else {}
-    except OmegaConfBaseException as error:
-        reason = Verbatim(str(error).splitlines()[0])
-        raise SpaceError(Problem("search.space", "must resolve", reason)) from None
-    assert isinstance(default, dict)
-    texts = {str(path): str(text) for path, text in default.items() if path not in fixed}
-    return {**texts, **inline}, [str(path) for path in default if path in fixed]

@@ -5,25 +5,76 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.schema import Schema
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+    from search.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Schema):
     """A sampler."""
 
+    is_finite: ClassVar[bool] = False
+    """Whether `points` is all that it ever tries."""
+
+    @property
+    def name(self) -> str:
+        """The name people know it by."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    @classmethod
+    def refusal(cls, space: Space, num_objectives: int) -> str | None:
+        """Return the rule that the space breaks for this sampler, or None."""
+        return None
+
+    def points(self, space: Space) -> Sequence[Mapping[str, Any]]:
+        """Return what it wants tried before anything else, by config path."""
+        return ()
+
+    def note(self, space: Space) -> str | None:
+        """Return what a person should know about its way with this space, or None."""
+        return None
+
     @abstractmethod
-    def build(self, seed: int) -> BaseSampler:
-        """Return a fresh Optuna sampler; `seed` is in [0, 2**32)."""
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        """Return a fresh Optuna sampler for one trial.
+
+        Args:
+            space: What varies.
+            seed: The study's.
+            number: The trial's.
+        """
 
 
-def seeded_sampler(sampler: Sampler, study_seed: int) -> BaseSampler:
+def trial_seed(seed: int, number: int) -> int:
+    """Return a trial's own seed, in [0, 2**32)."""
+    return seed_of(seed, "sampler", number) % 2**32
+
+
+def condition(space: Space) -> str | None:
+    """Return the rule that a sampler of unconditional spaces asks for, broken by this one."""
+    if not space.is_conditional:
+        return None
+    arms = [{parameter.name for parameter in arm.values()} for arm in space.arms.values()]
+    name = min(name for arm in arms for name in arm if not all(name in other for other in arms))
+    return f"must search conditions, as {name} exists in some arms alone"
+
+
+def several(num_objectives: int) -> str | None:
+    """Return the rule that a sampler of one objective asks for, where there are more."""
+    return None if num_objectives == 1 else f"must search for {num_objectives} objectives at once"
+
+
+def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampler:
     """Return a sampler whose draws are a function of (study seed, trial number, results so far).
 
     Optuna's own draw from the state of the process, so that four workers with one seed
@@ -33,7 +84,7 @@ def seeded_sampler(sampler: Sampler, study_seed: int) -> BaseSampler:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import TrialState
 
     class Seeded(BaseSampler):
         def __init__(self) -> None:
@@ -42,19 +93,19 @@ def seeded_sampler(sampler: Sampler, study_seed: int) -> BaseSampler:
 
         def _of(self, trial: FrozenTrial) -> BaseSampler:
             if self._inner is None or trial.number != self._number:
-                seed = seed_of(study_seed, "sampler", trial.number) % 2**32
-                self._number, self._inner = trial.number, sampler.build(seed)
+                self._number = trial.number
+                self._inner = sampler.build(space, study_seed, trial.number)
             return self._inner
 
         def infer_relative_search_space(
             self, study: Study, trial: FrozenTrial
         ) -> dict[str, BaseDistribution]:
-            return self._of(trial).infer_relative_search_space(study, trial)
+            return self._of(trial).infer_relative_search_space(_inside(study), trial)
 
         def sample_relative(
             self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
         ) -> dict[str, Any]:
-            return self._of(trial).sample_relative(study, trial, search_space)
+            return self._of(trial).sample_relative(_inside(study), trial, search_space)
 
         def sample_independent(
             self,
@@ -63,7 +114,9 @@ def seeded_sampler(sampler: Sampler, study_seed: int) -> BaseSampler:
             param_name: str,
             param_distribution: BaseDistribution,
         ) -> Any:
-            return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+            return self._of(trial).sample_independent(
+                _inside(study), trial, param_name, param_distribution
+            )
 
         def after_trial(
             self,
@@ -75,3 +128,29 @@ def seeded_sampler(sampler: Sampler, study_seed: int) -> BaseSampler:
             self._of(trial).after_trial(study, trial, state, values)
 
     return Seeded()
+
+
+class _Inside:
+    """A study without the trials that lie outside its space, as a default may.
+
+    They have no parameters, and a sampler that models what all trials share would be left with
+    nothing to model.
+    """
+
+    def __init__(self, study: Any) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
+        trials: list[FrozenTrial] = self._study._get_trials(*arguments, **named)
+        return [trial for trial in trials if trial.params or not trial.state.is_finished()]
+
+    def get_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
+        trials: list[FrozenTrial] = self._study.get_trials(*arguments, **named)
+        return [trial for trial in trials if trial.params or not trial.state.is_finished()]
+
+
+def _inside(study: Any) -> Any:
+    return _Inside(study)

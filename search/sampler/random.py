@@ -8,17 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.sampler.base import Sampler
+from search.sampler.base import Sampler, trial_seed
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from search.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Sampler):
     """Random search."""
 
-    def build(self, seed: int) -> BaseSampler:
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
         from optuna.samplers import RandomSampler
 
-        return RandomSampler(seed=seed)
+        return RandomSampler(seed=trial_seed(seed, number))

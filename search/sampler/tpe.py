@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
-from search.sampler.base import Sampler
+from search.sampler.base import Sampler, trial_seed
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from search.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Tpe(Sampler):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "num_startup_trials")
 
-    def build(self, seed: int) -> BaseSampler:
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
         from optuna.samplers import TPESampler
 
         return TPESampler(
@@ -43,5 +45,5 @@ class Tpe(Sampler):
             multivariate=True,
             group=True,
             constant_liar=True,
-            seed=seed,
+            seed=trial_seed(seed, number),
         )

@@ -11,7 +11,7 @@ from search.plan import Plan, build_plan, check_name
 
 @cache
 def plan_of(*overrides: str) -> Plan:
-    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]).tree)
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]))
 
 
 def places(*overrides: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_bad_name_is_told_with_the_other_problems() -> None:
 
 def test_enqueued_values_are_kept_in_order() -> None:
     plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}, {trainer.epochs: 3}]")
-    assert plan.enqueued == ({"optimizer.lr": 3e-4}, {"trainer.epochs": 3})
+    assert plan.first[1:] == ({"optimizer.lr": 3e-4}, {"trainer.epochs": 3})
 
 
 def test_enqueued_values_must_lie_in_the_space() -> None:
@@ -110,3 +110,60 @@ def test_enqueued_values_must_make_a_run() -> None:
 def test_study_without_a_range_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"search\.space: must vary at least one setting"):
         plan_of("search/space=none")
+
+
+ARMS = "strategy=choice(feature_extraction,lora,full)"
+
+
+def test_every_arms_default_comes_first_the_default_arm_s_before_all() -> None:
+    plan = plan_of(ARMS)
+    assert [values["strategy"] for values in plan.first] == ["lora", "feature_extraction", "full"]
+    assert [values["optimizer.lr"] for values in plan.first] == [1e-3, 1e-2, 1e-4]
+    runs = [plan.run(values) for values in plan.first]
+    assert [run.flat()["strategy"] for run in runs] == ["lora", "feature_extraction", "full"]
+    assert plan.default == runs[0]
+
+
+def test_a_trials_configuration_holds_only_what_its_strategy_has() -> None:
+    plan = plan_of(ARMS, "strategy.rank=choice(4,16)")
+    full = plan.run({**plan.first[2], "optimizer.lr": 2e-4})
+    assert full.optimizer.lr == 2e-4 and not hasattr(full.strategy, "rank")
+    assert plan.run({**plan.first[0], "strategy.rank": 16}).flat()["strategy.rank"] == 16
+
+
+def test_enqueued_arm_must_search_the_path() -> None:
+    with pytest.raises(UserError, match=r"search\.enqueue\.0\.strategy\.rank: full must search it"):
+        plan_of(
+            ARMS,
+            "strategy.rank=choice(4,16)",
+            "search.enqueue=[{strategy: full, strategy.rank: 4}]",
+        )
+
+
+def test_objectives_are_named_and_the_first_one_leads() -> None:
+    plan = plan_of("search.objectives=[mcc,seconds,trainable_parameters]")
+    assert [(o.name, o.direction) for o in plan.objectives] == [
+        ("validation/mcc", "maximize"),
+        ("seconds", "minimize"),
+        ("trainable_parameters", "minimize"),
+    ]
+    assert plan.default.task.metric == "mcc"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "line"),
+    [
+        ("[accuracy,secnds]", "must be of .*, got 'secnds'. Did you mean seconds?"),
+        ("[seconds,accuracy]", "the first must be a validation metric, got 'seconds'"),
+        ("[accuracy,validation/accuracy]", "must differ"),
+        ("[]", "must name at least one"),
+        ("[acuracy]", "got 'acuracy'. Did you mean accuracy?"),
+    ],
+)
+def test_mistaken_objectives_are_told(objectives: str, line: str) -> None:
+    with pytest.raises(UserError, match=rf"^search\.objectives: .*{line}"):
+        plan_of(f"search.objectives={objectives}")
+
+
+def test_metric_beside_objectives_is_refused() -> None:
+    assert places("search.objectives=[mcc]", "search.metric=mcc") == ["search.metric"]

@@ -10,14 +10,16 @@ import yaml
 
 from lightning_modules.error import ConfigError, UserError
 from search.config import compose
+from search.lease import this_worker
+from search.opening import stored, study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
-from search.study import Study, stored, study_folder
+from search.study import Study
 
 
 @cache
 def plan_of(*overrides: str) -> Plan:
-    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]).tree)
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]))
 
 
 def prepare(root: Path, *overrides: str) -> Study:
@@ -129,6 +131,33 @@ def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) 
     provenance = (first.folder / "provenance.json").read_bytes()
     second = prepare(here, enqueue, "search.num_trials=30")
     assert [trial.number for trial in second.trials] == [0, 1]
-    tree, _ = stored(second.folder)  # type: ignore[misc]
-    assert tree["search"]["num_trials"] == 30
+    composition, _ = stored(second.folder)  # type: ignore[misc]
+    assert composition.tree["search"]["num_trials"] == 30
     assert (second.folder / "provenance.json").read_bytes() == provenance
+
+
+ARMS = "strategy=choice(lora,full)"
+
+
+def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
+    study = prepare(here, ARMS)
+    config = yaml.safe_load((study.folder / "config.yaml").read_text())
+    assert config["search"]["space"]["strategy"] == "choice(lora, full)"
+    assert "optimizer.lr[full]" in config["search"]["space"]
+    assert [study.values_of(trial)["strategy"] for trial in study.trials] == ["lora", "full"]
+    check_study(plan_of(ARMS), study.folder)
+    (line,) = [
+        line
+        for line in differences(study, "strategy=choice(lora,full,feature_extraction)")
+        if line.startswith("strategy:")
+    ]
+    assert "study default searches lora, full, got lora, full, feature_extraction." in line
+    told = differences(study, "strategy=choice(lora,full)", "trainer.max_grad_norm=2")
+    assert len(told) == 1
+
+
+def test_going_on_lifts_a_stop(here: Path) -> None:
+    study = prepare(here)
+    study.ask_to_stop(True)
+    assert study.is_stopping and study.next_attempt(this_worker()) is None
+    assert not prepare(here).is_stopping

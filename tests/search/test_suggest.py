@@ -8,16 +8,16 @@ import pytest
 
 from search.config import compose
 from search.lease import this_worker
+from search.opening import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
-from search.study import study_folder
 from search.suggest import first_suggestions
 
 
 @cache
 def plan_of(*overrides: str) -> Plan:
     words = ["model=tiny", "logger=none", "search.num_trials=5", *overrides]
-    return build_plan(compose("sweep", words).tree)
+    return build_plan(compose("sweep", words))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ def test_keys_are_those_of_the_chosen_member() -> None:
 
 def test_nested_group_completes() -> None:
     found = complete_line("sweep", "search/sampler=")
-    assert found == ["search/sampler=random", "search/sampler=tpe"]
+    names = ("cmaes", "gp", "grid", "qmc", "random", "tpe")
+    assert found == [f"search/sampler={name}" for name in names]
 
 
 def test_only_a_sweep_has_a_budget() -> None:

@@ -78,8 +78,8 @@ def test_every_space_is_found() -> None:
 @pytest.mark.parametrize("path", SPACES, ids=member_name)
 def test_space_parses(path: Path) -> None:
     words = [f"search/space={path.stem}", "optimizer.eps=interval(1e-8,1e-6)"]
-    space = build_space(compose("sweep", words).tree)
-    assert space.distributions.keys() == {*read(path), "optimizer.eps"}
+    space = build_space(compose("sweep", words))
+    assert set(space.paths) == {*read(path), "optimizer.eps"}
 
 
 def test_there_are_experiments() -> None:
@@ -96,8 +96,8 @@ def test_experiment_is_headed_by_a_command_that_composes(path: Path) -> None:
     assert heads, f"{path} does not name its command"
     for _, command, *words in heads:
         assert f"experiment={path.stem}" in words
-        tree = compose(command, words).tree
+        composition = compose(command, words)
         if command == "sweep":
-            build_plan(tree)
+            build_plan(composition)
         else:
-            build_run(tree)
+            build_run(composition.tree)

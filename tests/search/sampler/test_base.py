@@ -9,34 +9,47 @@ from typing import Any
 import optuna
 import pytest
 
+from lightning_modules.error import ConfigError
 from search.config import CONF_DIR, compose
 from search.lease import this_worker
+from search.opening import open_study, study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
 from search.sampler.base import seeded_sampler
-from search.study import open_study, study_folder
+from search.study import waiting_trial
 
 NUM_TRIALS = 8
 SAMPLERS = sorted(path.stem for path in (CONF_DIR / "search/sampler").glob("*.yaml"))
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
+GRID = (
+    "search/space=none",
+    "optimizer.lr=choice(1e-4,3e-4,1e-3)",
+    "data.batch_size=choice(8,16,32)",
+)
+
+
 @cache
 def plan_of(name: str, *overrides: str) -> Plan:
-    startup = ("search.sampler.num_startup_trials=3",) if name == "tpe" else ()
-    words = ["model=tiny", "logger=none", f"search/sampler={name}", *startup, *overrides]
-    return build_plan(compose("sweep", words).tree)
+    startup = {"tpe": 3, "gp": 3, "cmaes": 2}.get(name)
+    words = ["model=tiny", "logger=none", f"search/sampler={name}", *overrides]
+    words += [f"search.sampler.num_startup_trials={startup}"] if startup else []
+    words += GRID if name == "grid" else ()
+    return build_plan(compose("sweep", words))
 
 
 def values_of(plan: Plan, num_workers: int = 1) -> list[dict[str, Any]]:
     """Return the values of trials that workers, each with a fresh sampler, ask for in turn."""
     storage = optuna.storages.InMemoryStorage()
-    optuna.create_study(study_name="x", storage=storage, direction="maximize")
+    queue = optuna.create_study(study_name="x", storage=storage, direction="maximize")
+    for values in plan.first[: 1 if not plan.search.sampler.is_finite else None]:
+        queue.add_trial(waiting_trial(plan.space, values))
     workers = [
         optuna.load_study(
             study_name="x",
             storage=storage,
-            sampler=seeded_sampler(plan.search.sampler, plan.default.seed),
+            sampler=seeded_sampler(plan.search.sampler, plan.space, plan.default.seed),
         )
         for _ in range(num_workers)
     ]
@@ -50,7 +63,7 @@ def values_of(plan: Plan, num_workers: int = 1) -> list[dict[str, Any]]:
 
 
 def test_every_sampler_is_found() -> None:
-    assert SAMPLERS == ["random", "tpe"]
+    assert SAMPLERS == ["cmaes", "gp", "grid", "qmc", "random", "tpe"]
 
 
 @each_sampler
@@ -58,15 +71,15 @@ def test_fresh_samplers_of_one_seed_agree_trial_by_trial(name: str) -> None:
     assert values_of(plan_of(name)) == values_of(plan_of(name))
 
 
-@each_sampler
+@pytest.mark.parametrize("name", sorted({*SAMPLERS} - {"grid"}))
 def test_another_seed_gives_other_values(name: str) -> None:
     assert values_of(plan_of(name)) != values_of(plan_of(name, "seed=1"))
 
 
 @each_sampler
 def test_trial_numbers_differ(name: str) -> None:
-    rates = [values["optimizer.lr"] for values in values_of(plan_of(name))]
-    assert len(set(rates)) == NUM_TRIALS
+    found = {tuple(values.values()) for values in values_of(plan_of(name))}
+    assert len(found) == NUM_TRIALS
 
 
 @each_sampler
@@ -95,3 +108,64 @@ def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: 
     assert [attempt.number for attempt in attempts] == list(range(NUM_TRIALS))
     assert len({tuple(attempt.values.values()) for attempt in attempts}) == NUM_TRIALS
     assert all(worker.next_attempt(this_worker()) is None for worker in workers)
+
+
+ARMS = "strategy=choice(lora,full)"
+NO_NUMBERS = ("search/space=none", "data.batch_size=choice(8,16)", "strategy.rank=choice(4,8)")
+TWO = "search.objectives=[validation/accuracy,seconds]"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "rule", "able"),
+    [
+        ("gp", (ARMS,), "must search conditions, as optimizer.lr[full] exists", "random, tpe"),
+        ("cmaes", (ARMS,), "must search conditions", "random, tpe"),
+        ("qmc", (ARMS,), "must search conditions", "random, tpe"),
+        ("grid", (), "must search intervals, as that of optimizer.lr", "cmaes, gp, qmc, random"),
+        ("grid", (ARMS,), "must search intervals, as that of optimizer.lr", "random, tpe"),
+        ("cmaes", NO_NUMBERS, "must search the 0 ranges of numbers", "gp, grid, random, tpe"),
+        ("qmc", NO_NUMBERS, "must search a space without any range", "gp, grid, random, tpe"),
+        ("cmaes", (TWO,), "must search for 2 objectives at once", "gp, qmc, random, tpe"),
+    ],
+)
+def test_sampler_that_cannot_is_refused_with_those_that_can(
+    name: str, words: tuple[str, ...], rule: str, able: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        build_plan(compose("sweep", ["model=tiny", f"search/sampler={name}", *words]))
+    (problem,) = error.value.problems
+    assert str(problem).startswith(f"search/sampler: {rule}")
+    assert f"got '{name}'. Those that can: {able}" in str(problem)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_conditions_are_searched(name: str) -> None:
+    plan = plan_of(name, "strategy=choice(feature_extraction,lora,full)")
+    found = values_of(plan)
+    assert all(plan.space.contains(values) for values in found)
+    assert len({values["strategy"] for values in found}) == 3
+
+
+@pytest.mark.parametrize("name", ["gp", "cmaes", "qmc", "tpe"])
+def test_default_outside_the_space_does_not_blind_the_sampler(name: str) -> None:
+    plan = plan_of(name, "optimizer.lr=tag(log,interval(1e-2,1e-1))")
+    assert not plan.space.contains(plan.default_values)
+    found = draws(plan)
+    assert all(plan.space.contains(values) for values in found)
+    if name in ("gp", "tpe", "cmaes"):  # they learn that a higher rate scores more
+        rates = [values["optimizer.lr"] for values in found]
+        assert sum(rates[-8:]) > sum(rates[:8])
+
+
+def draws(plan: Plan, num_trials: int = 24) -> list[dict[str, Any]]:
+    """Return what is tried after a default that lies outside the space."""
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trial(waiting_trial(plan.space, plan.default_values))
+    study.tell(study.ask(), 0.0)
+    found = []
+    for _ in range(num_trials):
+        trial = study.ask()
+        found.append(plan.space.suggest(trial))
+        study.tell(trial, found[-1]["optimizer.lr"])
+    return found

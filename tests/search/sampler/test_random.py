@@ -5,10 +5,13 @@ from optuna.distributions import FloatDistribution
 
 from search.sampler.base import seeded_sampler
 from search.sampler.random import Random
+from search.space import Space
+
+NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
 
 
 def drawn(results: bool) -> list[float]:
-    study = optuna.create_study(sampler=seeded_sampler(Random(), 0))
+    study = optuna.create_study(sampler=seeded_sampler(Random(), NOWHERE, 0))
     values = []
     for number in range(20):
         trial = study.ask({"x": FloatDistribution(0, 1)})

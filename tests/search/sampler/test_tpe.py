@@ -9,13 +9,16 @@ from optuna.distributions import FloatDistribution
 from lightning_modules.error import ConfigError
 from search.sampler.base import seeded_sampler
 from search.sampler.tpe import Tpe
+from search.space import Space
+
+NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
 
 NUM_STARTUP = 10
 
 
 def distances(num_trials: int) -> list[float]:
     """Return how far each trial lies from the best place, 0.2 of [0, 1]."""
-    sampler = seeded_sampler(Tpe(num_startup_trials=NUM_STARTUP), 0)
+    sampler = seeded_sampler(Tpe(num_startup_trials=NUM_STARTUP), NOWHERE, 0)
     study = optuna.create_study(sampler=sampler)
     found = []
     for _ in range(num_trials):

@@ -1,0 +1,46 @@
+"""Gaussian process: model the score as a smooth function, try where improvement is likeliest.
+
+The strongest with few trials over a handful of numbers; an ask takes 0.4 s at 100 trials and
+5 s at 1,000. It cannot model parameters that exist in some arms alone.
+
+Paper: Jones et al. 1998, Efficient global optimization; Optuna's, with expected improvement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import Problem
+from lightning_modules.schema import positive
+from search.sampler.base import Sampler, condition, trial_seed
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from search.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gp(Sampler):
+    """Gaussian process.
+
+    Attributes:
+        num_startup_trials: Trials drawn at random before the model is used, > 0.
+
+    """
+
+    num_startup_trials: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "num_startup_trials")
+
+    @classmethod
+    def refusal(cls, space: Space, num_objectives: int) -> str | None:
+        return condition(space)
+
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        from optuna.samplers import GPSampler
+
+        return GPSampler(seed=trial_seed(seed, number), n_startup_trials=self.num_startup_trials)

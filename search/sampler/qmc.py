@@ -1,0 +1,64 @@
+"""Quasi-Monte Carlo: a scrambled Sobol sequence, which fills the space more evenly than chance.
+
+Trial n takes the sequence's point n, whoever asks, so workers share one sequence. Choices among
+categories are drawn at random.
+
+Paper: Bousquet et al. 2017, Critical hyper-parameters, arXiv:1706.03200.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.sampler.base import Sampler, condition, trial_seed
+from search.sampler.cmaes import drawn_at_random, numbers
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from search.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qmc(Sampler):
+    """Quasi-Monte Carlo."""
+
+    @classmethod
+    def refusal(cls, space: Space, num_objectives: int) -> str | None:
+        none = None if numbers(space) else "must search a space without any range of numbers"
+        return condition(space) or none
+
+    def note(self, space: Space) -> str | None:
+        return drawn_at_random(space)
+
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        from optuna.samplers import QMCSampler, RandomSampler
+
+        distributions = {name: space.parameters[name].distribution for name in numbers(space)}
+
+        class Sobol(QMCSampler):
+            """Optuna's, whose place in the sequence is the trial's number.
+
+            Its own is a counter in the storage that two workers may read at once; and its
+            space is the first trial's, which may lie outside.
+            """
+
+            def infer_relative_search_space(
+                self, study: Study, trial: FrozenTrial
+            ) -> dict[str, BaseDistribution]:
+                return distributions
+
+            def _find_sample_id(self, study: Study, search_space: dict[str, Any]) -> int:
+                return number
+
+        return Sobol(
+            qmc_type="sobol",
+            scramble=True,
+            seed=seed % 2**32,
+            independent_sampler=RandomSampler(seed=trial_seed(seed, number)),
+            warn_independent_sampling=False,  # `note` has said it
+        )
