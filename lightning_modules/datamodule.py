@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader
 
 from lightning_modules.data.order import TrainingBatches, sorted_batches
 from lightning_modules.data.tokenized import lengths_of, tokenize
@@ -50,6 +51,7 @@ class TextDataModule(pl.LightningDataModule):
         steps_per_epoch = self._batches.steps_per_epoch
         self.length = Length(run.trainer.epochs * steps_per_epoch, steps_per_epoch)
         self.num_train = len(self._splits["train"])
+        self.validation_batches = evaluation_batches(lengths_of(self._validation))
 
     def train_dataloader(self) -> DataLoader[Any]:
         num_workers = self._run.trainer.num_data_workers
@@ -61,7 +63,11 @@ class TextDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return evaluation_loader(self._validation, self._tokenizer)
+        return DataLoader(
+            self._validation,
+            batch_sampler=self.validation_batches,
+            collate_fn=Collate(self._tokenizer),
+        )
 
     def _tokenized(self, split: str) -> Any:
         rows = self._run.strategy.prepare(self._splits[split])
@@ -69,13 +75,17 @@ class TextDataModule(pl.LightningDataModule):
         return tokenize(rows, run.task, self._tokenizer, run.data.max_length, self._labels)
 
 
-def evaluation_loader(dataset: Dataset[Any], tokenizer: PreTrainedTokenizerBase) -> DataLoader[Any]:
-    """Return batches of like length; the row numbers are in the order of `sorted_batches`."""
-    return DataLoader(
-        dataset,
-        batch_sampler=sorted_batches(lengths_of(dataset), NUM_EVALUATED_AT_ONCE),
-        collate_fn=Collate(tokenizer),
-    )
+def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Return the numbers of all rows, in batches of like length."""
+    return sorted_batches(lengths, NUM_EVALUATED_AT_ONCE)
+
+
+def in_row_order(
+    observed: Sequence[Mapping[str, Tensor]], batches: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """Join what was observed of each of `batches` (row numbers), in the order of the rows."""
+    order = torch.tensor([row for batch in batches for row in batch]).argsort()
+    return {name: torch.cat([part[name] for part in observed])[order] for name in observed[0]}
 
 
 class Collate:

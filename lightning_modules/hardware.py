@@ -27,10 +27,20 @@ class Precision(Enum):
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device with a precision; `str` says both and why."""
+    """A device with a precision; `str` says both and why.
+
+    Attributes:
+        device: Never `auto`.
+        precision: Never `auto`.
+        num_threads: CPU threads of torch. They decide in which order it adds numbers up, so only
+            the same number of them gives the same bits.
+        reason: Why these.
+
+    """
 
     device: Device
     precision: Precision
+    num_threads: int
     reason: str
 
     @property
@@ -63,12 +73,14 @@ def choose_hardware(device: Device, precision: Precision) -> Hardware:
     if missing:
         rule = "must be a device of this machine"
         raise ConfigError(Problem("trainer.device", rule, device.value, "Set trainer.device=auto."))
-    where = _describe(device)
     if precision is not Precision.auto:
-        return Hardware(device, precision, f"{where}, precision as configured")
-    if _has_bf16_units(device):
-        return Hardware(device, Precision.bf16, f"{where}, bf16 units found")
-    return Hardware(device, Precision.fp32, f"{where}, no bf16 units")
+        reason = "precision as configured"
+    elif _has_bf16_units(device):
+        precision, reason = Precision.bf16, "bf16 units found"
+    else:
+        precision, reason = Precision.fp32, "no bf16 units"
+    where = f"{_describe(device)}, {reason}"
+    return Hardware(device, precision, torch.get_num_threads(), where)
 
 
 def _describe(device: Device) -> str:

@@ -7,13 +7,14 @@ their losses and divides by the whole batch's targets, so the step is the same h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.datamodule import in_row_order
 from lightning_modules.record import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_of
@@ -24,9 +25,20 @@ if TYPE_CHECKING:
 
 
 class FineTuner(pl.LightningModule):
-    """Trains `network` as `run` says and keeps `record`, which may be that of a started run."""
+    """Trains `network` as `run` says and keeps `record`, which may be that of a started run.
 
-    def __init__(self, run: Run, network: nn.Module, length: Length, record: Record) -> None:
+    A validation leaves `scores`, `validation_loss` and `observed`, in the order of the rows that
+    `validation_batches` numbers.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        network: nn.Module,
+        length: Length,
+        validation_batches: Sequence[Sequence[int]],
+        record: Record,
+    ) -> None:
         super().__init__()
         # Clipping and stepping once a batch, however many micro-batches it has.
         self.automatic_optimization = False
@@ -36,8 +48,10 @@ class FineTuner(pl.LightningModule):
         self.record = record
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
+        self.observed: Mapping[str, Tensor] = {}
+        self._validation_batches = validation_batches
         self._loss_sum = torch.tensor(record.loss_sum)
-        self._observed: list[dict[str, Tensor]] = []
+        self._observed_parts: list[dict[str, Tensor]] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0
 
@@ -81,16 +95,17 @@ class FineTuner(pl.LightningModule):
         self.record.loss_sum, self.record.num_losses = 0.0, 0
 
     def on_validation_epoch_start(self) -> None:
-        self._observed, self._validation_loss_sum, self._num_validated = [], 0.0, 0
+        self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         output = self.network(**inputs_of(batch))
         self._validation_loss_sum += self.run.task.loss_sum(output, batch).item()
         self._num_validated += self.run.task.num_targets(batch)
-        self._observed.append(self.run.task.observe(output, batch))
+        self._observed_parts.append(self.run.task.observe(output, batch))
 
     def on_validation_epoch_end(self) -> None:
-        self.scores = self.run.task.score(joined(self._observed))
+        self.observed = in_row_order(self._observed_parts, self._validation_batches)
+        self.scores = self.run.task.score(self.observed)
         self.validation_loss = self._validation_loss_sum / self._num_validated
 
     def _backward(self, batch: Batch) -> Tensor:
@@ -115,8 +130,3 @@ def micro_batches(batch: Batch, size: int | None) -> Iterator[Batch]:
     step = size or num_examples
     for start in range(0, num_examples, step):
         yield {name: tensor[start : start + step] for name, tensor in batch.items()}
-
-
-def joined(observed: list[dict[str, Tensor]]) -> Mapping[str, Tensor]:
-    """Concatenate observations of batches along the examples."""
-    return {name: torch.cat([part[name] for part in observed]) for name in observed[0]}

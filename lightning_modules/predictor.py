@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lightning_modules.data.base import Row
-from lightning_modules.data.order import sorted_batches
-from lightning_modules.datamodule import NUM_EVALUATED_AT_ONCE, Collate
+from lightning_modules.datamodule import Collate, evaluation_batches, in_row_order
 from lightning_modules.hardware import Device, Precision, choose_hardware
-from lightning_modules.module import inputs_of, joined
+from lightning_modules.module import inputs_of
 from lightning_modules.network import build_network, restore_state
 from lightning_modules.run import BEST_FILE, Run
 from lightning_modules.task.base import Task
@@ -49,7 +48,7 @@ class Predictor:
         examples = [
             {name: column[index] for name, column in columns.items()} for index in range(len(rows))
         ]
-        batches = sorted_batches([len(e["input_ids"]) for e in examples], NUM_EVALUATED_AT_ONCE)
+        batches = evaluation_batches([len(tokens) for tokens in columns["input_ids"]])
         device = torch.device(choose_hardware(Device.auto, Precision.fp32).device.value)
         network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
         observed = []
@@ -58,8 +57,7 @@ class Predictor:
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
                 observed.append(self.task.observe(network(**inputs_of(inputs)), inputs))
-        order = torch.tensor([index for batch in batches for index in batch]).argsort()
-        return {name: tensor[order] for name, tensor in joined(observed).items()}
+        return in_row_order(observed, batches)
 
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:

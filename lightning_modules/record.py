@@ -79,6 +79,7 @@ class Outcome:
         num_trainable: Trained parameters.
         num_parameters: All parameters.
         hardware: Device and precision, and why.
+        num_threads: CPU threads it trained with; only with as many is a repeat bit-equal.
         verdict: Whether it over- or underfits, in words.
 
     """
@@ -91,6 +92,7 @@ class Outcome:
     num_trainable: int
     num_parameters: int
     hardware: str
+    num_threads: int
     verdict: str
 
     def as_dict(self) -> dict[str, Any]:

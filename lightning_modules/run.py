@@ -17,14 +17,19 @@ from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.record import Ending, Outcome, Point, Record, Stopped, fit_verdict
 from lightning_modules.schedule.base import Schedule
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.task.base import Task
+from lightning_modules.task.base import MISTAKES, Tables, Task
 from lightning_modules.trainer import Trainer
 from lightning_modules.warm import Warm
 
 BEST_FILE = "best.safetensors"
+OBSERVED_FILE = "observed.safetensors"
 CHECKPOINT_FILE = "checkpoint.pt"
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
+
+NUM_LOGGED_MISTAKES = 20
+# W&B takes 15 microseconds a cell: the confusion of 150 labels would cost each trial 0.3 s.
+NUM_LOGGED_CELLS = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,9 @@ class Hooks:
             hardware: Device and precision, and why.
         """
 
+    def stepped(self, step: int, num_steps: int) -> None:
+        """Hear that optimizer step `step` of `num_steps` is done; has to be quick."""
+
     def progress(self, point: Point) -> str | None:
         """Hear of a validation; answer a reason to prune the run, or None."""
         return None
@@ -117,19 +125,21 @@ def fit(
     """Train one run, from its checkpoint in `folder` where there is one.
 
     Writes to `folder`: `best.safetensors` (the trained parameters at the best validation),
-    `labels.json`, `outcome.json`, and now and then `checkpoint.pt`, which the caller may delete
-    once it has kept the outcome.
+    `observed.safetensors` (what the task observed there, in the order of the validation rows),
+    the task's tables about it (`mistakes.jsonl`, ...), `labels.json`, `outcome.json`, and now and
+    then `checkpoint.pt`, which the caller may delete once it has kept the outcome.
 
     Raises:
         UserError: Data or model cannot be used, or the data are not those of `fingerprint`.
     """
     from lightning_modules.callback.checkpoint import Checkpointing, load_checkpoint
+    from lightning_modules.callback.step import Steps
     from lightning_modules.callback.validation import Validation, validation_steps
     from lightning_modules.datamodule import TextDataModule
+    from lightning_modules.examination import examine
     from lightning_modules.hardware import choose_hardware
     from lightning_modules.module import FineTuner
     from lightning_modules.network import build_network, count_parameters
-    from lightning_modules.seed import seeded
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     # How rows are batched and cut changes nothing about which they are.
@@ -146,7 +156,7 @@ def fit(
     data = TextDataModule(run, material.corpus.splits, material.labels, tokenizer, record.step)
     network = build_network(run, material.labels, warm)
     num_trainable, num_parameters = count_parameters(network)
-    tuner = FineTuner(run, network, data.length, record)
+    tuner = FineTuner(run, network, data.length, data.validation_batches, record)
 
     log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable})
     checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks.interrupted)
@@ -156,13 +166,13 @@ def fit(
     hooks.began(num_examples, stable_examples, str(hardware))
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks.progress)
-    trainer = _lightning_trainer(hardware, [checkpointing, validation])
-    ending, reason = Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
+    callbacks = [checkpointing, Steps(log, hooks.stepped), validation]
+    trainer = _lightning_trainer(hardware, callbacks)
     try:
-        with seeded(run.seed, "fit"):
-            trainer.fit(tuner, data)
-    except Stopped as stop:
-        ending, reason = stop.ending, stop.reason
+        ending, reason = _train(run, trainer, tuner, data)
+        if record.best is not None and ending is not Ending.interrupted:
+            validated = material.corpus.splits["validation"]
+            _log_tables(log, examine(folder, run.task, validated, material.labels))
     except BaseException:
         log.finish({"ending": "failed"})
         raise
@@ -175,6 +185,7 @@ def fit(
         num_trainable=num_trainable,
         num_parameters=num_parameters,
         hardware=str(hardware),
+        num_threads=hardware.num_threads,
         verdict=fit_verdict(record.points),
     )
     _close(log, outcome)
@@ -186,6 +197,17 @@ def changed_rows() -> Problem:
     """Return the problem of files that are not what they were when training began."""
     fix = "Set the files back, or begin anew under another name."
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
+
+
+def _train(run: Run, trainer: Any, tuner: Any, data: Any) -> tuple[Ending, str]:
+    from lightning_modules.seed import seeded
+
+    try:
+        with seeded(run.seed, "fit"):
+            trainer.fit(tuner, data)
+    except Stopped as stop:
+        return stop.ending, stop.reason
+    return Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
 
 
 def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
@@ -210,6 +232,13 @@ def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
         # Resuming inside a run draws no batch order from Lightning's own state.
         use_distributed_sampler=False,
     )
+
+
+def _log_tables(log: RunLog, tables: Tables) -> None:
+    for name, records in tables.items():
+        shown = records[:NUM_LOGGED_MISTAKES] if name == MISTAKES else records
+        if sum(map(len, shown)) <= NUM_LOGGED_CELLS:
+            log.table(f"validation/{name}", shown)
 
 
 def _close(log: RunLog, outcome: Outcome) -> None:

@@ -1,8 +1,9 @@
-"""Checkpoints from which a run goes on bit-equal, and the best weights.
+"""Checkpoints from which a run goes on bit-equal.
 
 Everything random is a function of (seed, step), so a checkpoint is the step, the trained
-tensors, the optimizer's state and the record. It is taken between two optimizer steps, after
-any validation that belongs to the first, and put in place atomically.
+tensors, the optimizer's state, the record and what is kept of the best validation. It is taken
+between two optimizer steps, after any validation that belongs to the first, and put in place
+atomically.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file, save_file
 
 from lightning_modules.atomic import replacing
+from lightning_modules.callback.best import Best, drop_best, load_best, save_best
 from lightning_modules.network import restore_state, trained_state
 from lightning_modules.record import Ending, Record, Stopped
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE
+from lightning_modules.run import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +37,7 @@ class Saved:
 
     record: Record
     network: Mapping[str, Tensor]
-    best: Mapping[str, Tensor] | None
+    best: Best | None
     optimizer: dict[str, Any]
 
 
@@ -47,9 +48,8 @@ def load_checkpoint(folder: Path) -> Saved | None:
         return None
     # weights_only: a checkpoint is tensors and plain values, and must never run code.
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    return Saved(
-        Record.from_dict(saved["record"]), saved["network"], saved["best"], saved["optimizer"]
-    )
+    best = Best(**saved["best"]) if saved["best"] else None
+    return Saved(Record.from_dict(saved["record"]), saved["network"], best, saved["optimizer"])
 
 
 class Checkpointing(pl.Callback):
@@ -62,8 +62,7 @@ class Checkpointing(pl.Callback):
         saved: Saved | None,
         interrupted: Callable[[], bool],
     ) -> None:
-        self._path = folder / CHECKPOINT_FILE
-        self._best_path = folder / BEST_FILE
+        self._folder = folder
         self._every_seconds = every_seconds
         self._saved = saved
         self._interrupted = interrupted
@@ -80,8 +79,8 @@ class Checkpointing(pl.Callback):
         if self._saved is not None:
             restore_state(tuner.network, self._saved.network)
             trainer.optimizers[0].load_state_dict(self._saved.optimizer)
-            self._restore_best(self._saved)
-            self._saved = None
+        self._restore_best()
+        self._saved = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
@@ -97,22 +96,22 @@ class Checkpointing(pl.Callback):
         """Bring the record's training time up to now."""
         tuner.record.seconds = self._seconds_before + time.monotonic() - self._started
 
-    def _restore_best(self, saved: Saved) -> None:
-        # The file may be of a later validation than the record, if the attempt before was
+    def _restore_best(self) -> None:
+        # The files may be of a later validation than the record, if the attempt before was
         # killed after its last checkpoint.
-        self._best_path.unlink(missing_ok=True)
-        if saved.best is not None:
-            with replacing(self._best_path) as draft:
-                save_file(dict(saved.best), draft)
+        drop_best(self._folder)
+        if self._saved is not None and self._saved.best is not None:
+            save_best(self._folder, self._saved.best)
 
     def _save(self, trainer: pl.Trainer, tuner: FineTuner) -> None:
         tuner.check_loss()  # also writes the loss so far to the record
+        best = load_best(self._folder)
         state = {
             "record": tuner.record.as_dict(),
             "network": trained_state(tuner.network),
-            "best": load_file(self._best_path) if self._best_path.is_file() else None,
+            "best": {"weights": best.weights, "observed": best.observed} if best else None,
             "optimizer": trainer.optimizers[0].state_dict(),
         }
-        with replacing(self._path) as draft:
+        with replacing(self._folder / CHECKPOINT_FILE) as draft:
             torch.save(state, draft)
         self._last_save = time.monotonic()

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
-from safetensors.torch import save_file
 
-from lightning_modules.atomic import replacing
+from lightning_modules.callback.best import Best, save_best
 from lightning_modules.network import trained_state
 from lightning_modules.record import Ending, Point, Stopped
-from lightning_modules.run import BEST_FILE
 from lightning_modules.schedule.base import Length
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def validation_steps(length: Length, per_epoch: int) -> dict[int, int]:
 
 
 class Validation(pl.Callback):
-    """Validates, draws the curve, keeps the best weights, and asks whether to go on."""
+    """Validates, draws the curve, keeps the best of it, and asks whether to go on."""
 
     def __init__(
         self,
@@ -63,14 +61,6 @@ class Validation(pl.Callback):
         # interval would not meet the ends of epochs.
         due = tuner.record.step + 1 in self._steps
         trainer.val_check_batch = batch_idx + 1 if due else batch_idx + 2
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, tuner: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if tuner.record.step % tuner.run.trainer.log_every_steps == 0:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            values = {"train/loss": tuner.check_loss(), "train/lr": rate}
-            self._log.log(values, step=tuner.record.step)
 
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
         self._clock.count_seconds(tuner)
@@ -114,8 +104,7 @@ class Validation(pl.Callback):
         task, best = tuner.run.task, tuner.record.best
         if best is None or task.better(point.metrics[task.metric], best.metrics[task.metric]):
             tuner.record.best = point
-            with replacing(self._folder / BEST_FILE) as draft:
-                save_file(trained_state(tuner.network), draft)
+            save_best(self._folder, Best(trained_state(tuner.network), tuner.observed))
 
     def _check_patience(self, tuner: FineTuner) -> None:
         patience, best = tuner.run.trainer.patience, tuner.record.best

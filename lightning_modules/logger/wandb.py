@@ -10,9 +10,11 @@ import logging
 import netrc
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.logger.base import Identity, Logger, RunLog
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import wandb
 
 FINISH_SECONDS = 30.0
+TAG_LENGTH = 64  # a longer one, or an empty one, and W&B refuses the run
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ class Wandb(Logger):
                 entity=self.entity,
                 name=identity.name,
                 group=identity.group,
-                job_type="trial" if identity.group else "run",
+                job_type=identity.job_type,
+                tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
                 dir=identity.folder,
                 mode=self._settled_mode(),
                 config=dict(config),
@@ -90,23 +94,103 @@ class WandbLog(RunLog):
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._try(lambda: self._run.log(dict(values), step=step))
 
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:  # else it had no columns
+            self._show(name, lambda: _table(rows, _columns(rows)))
+
+    def line(
+        self, name: str, rows: Sequence[Mapping[str, Any]], x: str, ys: Sequence[str], title: str
+    ) -> None:
+        def chart() -> Any:
+            import wandb
+
+            series = [
+                [(row[x], row[y]) for row in rows if None not in (row.get(x), row.get(y))]
+                for y in ys
+            ]
+            return wandb.plot.line_series(
+                xs=[[at for at, _ in points] for points in series],
+                ys=[[value for _, value in points] for points in series],
+                keys=list(ys),
+                title=title,
+                xname=x,
+            )
+
+        self._show(name, chart)
+
+    def bars(
+        self, name: str, rows: Sequence[Mapping[str, Any]], label: str, value: str, title: str
+    ) -> None:
+        def chart() -> Any:
+            import wandb
+
+            drawn = [row for row in rows if row.get(value) is not None]
+            return wandb.plot.bar(_table(drawn, [label, value]), label, value, title=title)
+
+        self._show(name, chart)
+
+    def images(self, name: str, paths: Sequence[Path]) -> None:
+        def pictures() -> Any:
+            import wandb
+
+            return [wandb.Image(str(path), caption=path.stem) for path in paths]
+
+        self._show(name, pictures)
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._try(lambda: self._run.summary.update(dict(summary)))
         # finish() waits for the network as long as it takes; the trial does not.
-        closing = threading.Thread(target=self._try, args=(self._run.finish,), daemon=True)
+        closing = threading.Thread(target=self._attempt, args=(self._run.finish,), daemon=True)
         closing.start()
         closing.join(FINISH_SECONDS)
         if closing.is_alive():
             log.warning("W&B did not finish within %g s; the record is complete", FINISH_SECONDS)
 
+    def _show(self, name: str, make: Callable[[], Any]) -> None:
+        def act() -> None:
+            with _data_folder(Path(self._run.settings.sync_dir)):
+                self._run.log({name: make()})
+
+        self._try(act)
+
     def _try(self, act: Callable[[], object]) -> None:
-        if self._is_broken:
-            return
+        if not self._is_broken:
+            self._attempt(act)
+
+    def _attempt(self, act: Callable[[], object]) -> None:
         try:
             act()
         except Exception as error:  # whatever W&B raises, the run goes on with the local record
             self._is_broken = True
             log.warning("W&B is off from here on: %s", error)
+
+
+@contextmanager
+def _data_folder(folder: Path) -> Iterator[None]:
+    """Let W&B keep its copies of tables, for a later `wandb sync`, in `folder`.
+
+    It would keep them in the user's home, for ever, and fail where that cannot be written.
+    """
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column in row))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> wandb.Table:
+    import wandb
+
+    cells = [[row.get(column) for column in columns] for row in rows]
+    # A column may hold a number in one row and a word in the next, as a sampled value may.
+    return wandb.Table(columns=columns, data=cells, allow_mixed_types=True)
 
 
 def _has_key() -> bool:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, "Tensor"]
 Direction = Literal["maximize", "minimize"]
+Tables = Mapping[str, Sequence[Mapping[str, Any]]]
+
+MISTAKES = "mistakes"
+"""What every task calls its table of the rows that it got most wrong."""
+NUM_MISTAKES = 100
+"""How many of them are kept at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,7 @@ class Task(Schema):
 
     @abstractmethod
     def observe(self, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """Return what `score` needs of one batch, on the CPU, batch first."""
+        """Return what `score` needs of one batch, on the CPU: tensors of one entry an example."""
 
     @abstractmethod
     def score(self, observed: Mapping[str, Tensor]) -> dict[str, float]:
@@ -78,3 +84,16 @@ class Task(Schema):
     @abstractmethod
     def decode(self, observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[dict[str, Any]]:
         """Return `{"prediction": ..., "scores": {label: probability}}` for each example."""
+
+    def examine(
+        self, observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
+    ) -> Tables:
+        """Return tables that a person reviews, by name: flat records of JSON values.
+
+        Args:
+            observed: All observations joined, in the order of `rows`.
+            rows: The labelled rows as they are in the corpus.
+            labels: The labels in the order of their class numbers.
+
+        """
+        return {}

@@ -17,10 +17,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
-from lightning_modules.task.base import Batch, Direction, Task
+from lightning_modules.task.base import (
+    MISTAKES,
+    NUM_MISTAKES,
+    Batch,
+    Direction,
+    Tables,
+    Task,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Nobody looks through more of them, and the counts of 1,000 labels would be 20 MB a run.
+MAX_CONFUSED_LABELS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +123,52 @@ class Classification(Task):
             best = max(range(len(labels)), key=probabilities.__getitem__)
             decoded.append({"prediction": labels[best], "scores": scores})
         return decoded
+
+    def examine(
+        self, observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
+    ) -> Tables:
+        """Return the most confident mistakes, and how often which label was taken for which."""
+        tables = {MISTAKES: _mistakes(observed, rows, labels)}
+        if len(labels) <= MAX_CONFUSED_LABELS:
+            tables["confusion"] = _confusion(observed, labels)
+        return tables
+
+
+def _mistakes(
+    observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
+    predicted_B = logits_BC.argmax(dim=1)
+    # In float64: float32 calls everything above 0.99999997 certain, and so gives it no order.
+    probabilities_BC = logits_BC.double().softmax(dim=1)
+    wrong = (predicted_B != labels_B).nonzero().flatten()
+    confidence = probabilities_BC[wrong, predicted_B[wrong]]
+    worst = wrong[confidence.argsort(descending=True, stable=True)][:NUM_MISTAKES]
+    mistakes = []
+    for row in worst.tolist():
+        predicted, label = int(predicted_B[row]), int(labels_B[row])
+        mistakes.append(
+            {
+                **rows[row],
+                "prediction": labels[predicted],
+                "probability": round(float(probabilities_BC[row, predicted]), 6),
+                "label_probability": round(float(probabilities_BC[row, label]), 6),
+            }
+        )
+    return mistakes
+
+
+def _confusion(observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[dict[str, Any]]:
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    predicted_B = observed["logits_BC"].argmax(dim=1)
+    counts_CC = multiclass_confusion_matrix(predicted_B, observed["labels_B"], len(labels))
+    # The prefix keeps a label that is called "label" apart from the column of labels.
+    names = [f"predicted {label}" for label in labels]
+    return [
+        {"label": label, **dict(zip(names, counts, strict=True))}
+        for label, counts in zip(labels, counts_CC.tolist(), strict=True)
+    ]
 
 
 def _mcc(counts_CC: Tensor) -> float:

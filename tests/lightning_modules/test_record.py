@@ -51,6 +51,7 @@ def test_an_outcome_is_plain_values(ending: Ending) -> None:
         num_trainable=6,
         num_parameters=10,
         hardware="cpu",
+        num_threads=2,
         verdict="fine",
     )
     values = json.loads(json.dumps(outcome.as_dict()))

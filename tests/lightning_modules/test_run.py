@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.callback.best import load_observed
+from lightning_modules.data.base import Row
 from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.schedule.base import Length
+from lightning_modules.schedule.constant import Constant
+from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 
 TINY = ("model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data.batch_size=16")
@@ -39,11 +45,19 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / BEST_FILE)
 
 
+def table(folder: Path, name: str) -> list[dict[str, Any]]:
+    lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
 def assert_bit_equal(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
+    for load in (weights, load_observed):
+        first, second = load(one), load(other)
+        assert first.keys() == second.keys()
+        for name, tensor in first.items():
+            assert torch.equal(tensor, second[name]), name
+    for name in ("mistakes", "confusion"):
+        assert table(one, name) == table(other, name)
 
 
 class StopAt(Hooks):
@@ -72,9 +86,12 @@ def test_learns_and_writes_what_it_promises(make_run: Callable[..., Run], here: 
     assert [point.epoch for point in outcome.points][:3] == [0.5, 1.0, 1.5]
     assert outcome.points[-1].train_loss < outcome.points[0].train_loss
     written = {path.name for path in (here / "run").iterdir()}
-    assert written == {"best.safetensors", "labels.json", "outcome.json"}
+    kept = {"best.safetensors", "observed.safetensors", "labels.json", "outcome.json"}
+    assert written == kept | {"mistakes.jsonl", "confusion.jsonl"}
     assert json.loads((here / "run/labels.json").read_text()) == ["negative", "positive"]
-    assert json.loads((here / "run/outcome.json").read_text())["ending"] == "finished"
+    told = json.loads((here / "run/outcome.json").read_text())
+    assert told["ending"] == "finished"
+    assert told["num_threads"] == outcome.num_threads == torch.get_num_threads()
 
 
 def test_same_seed_same_bits_and_another_seed_others(
@@ -112,6 +129,7 @@ def test_stopped_anywhere_and_resumed_it_ends_bit_equal(
         first = train(run, folder, StopAt(stop))
         assert first.ending is Ending.interrupted
         assert first.reason == f"interrupted after step {stop}"
+        assert not list(folder.glob("*.jsonl"))  # it goes on, so there is nothing to review yet
         resumed = train(run, folder)
         assert resumed.ending is Ending.finished
         assert_bit_equal(here / "whole", folder)
@@ -160,6 +178,129 @@ def test_pruning_ends_it_with_the_reason(make_run: Callable[..., Run], here: Pat
     outcome = train(make_run(), here / "run", PruneAt(2))
     assert (outcome.ending, outcome.reason) == (Ending.pruned, "not good enough")
     assert len(outcome.points) == 2
+    assert_tells(here / "run", outcome)
+
+
+def assert_tells(folder: Path, outcome: Outcome) -> None:
+    """Assert that the tables in `folder` are those of the outcome's best validation."""
+    assert outcome.best is not None
+    confusion = table(folder, "confusion")
+    right = sum(each[f"predicted {each['label']}"] for each in confusion)
+    num_rows = sum(each[f"predicted {other['label']}"] for each in confusion for other in confusion)
+    assert right / num_rows == pytest.approx(outcome.best.metrics["accuracy"], abs=1e-6)
+    assert len(table(folder, "mistakes")) == num_rows - right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cliff(Constant):
+    """A rate that no weights survive, from epoch 2 on."""
+
+    def factor(self, step: int, length: Length) -> float:
+        return 1.0 if step < 2 * length.steps_per_epoch else 1e30
+
+
+@pytest.fixture
+def diverging(make_run: Callable[..., Run]) -> Run:
+    run = make_run("trainer.max_grad_norm=null", "trainer.epochs=4")
+    return replace(run, schedule=Cliff(warmup_epochs=0))
+
+
+def test_diverging_after_a_best_leaves_the_best(diverging: Run, here: Path) -> None:
+    outcome = train(diverging, here / "run")
+    assert outcome.ending is Ending.diverged
+    assert outcome.best is not None and outcome.best.epoch <= 2
+    assert_tells(here / "run", outcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompted(Strategy):
+    """The model reads more than the corpus has."""
+
+    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return [{**row, "text": f"In a review: {row['text']}"} for row in rows]
+
+
+def test_mistakes_are_shown_as_the_corpus_has_them(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = make_run("strategy.lr=1e-9", "trainer.epochs=1")  # guesses, and half of them wrong
+    values = {f.name: getattr(run.strategy, f.name) for f in fields(Strategy)}
+    run = replace(run, strategy=Prompted(**values))
+    outcome = train(run, here / "run")
+    mistakes = table(here / "run", "mistakes")
+    assert mistakes
+    rows = run.data.load().splits["validation"]
+    for mistake in mistakes:
+        assert {"text": mistake["text"], "label": mistake["label"]} in rows
+        assert mistake["prediction"] != mistake["label"]
+        assert mistake["probability"] >= mistake["label_probability"]
+    confidence = [mistake["probability"] for mistake in mistakes]
+    assert confidence == sorted(confidence, reverse=True)
+    assert_tells(here / "run", outcome)
+
+
+def test_what_was_observed_is_in_the_order_of_the_rows(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    from lightning_modules.predictor import load_trained
+
+    run = make_run("trainer.epochs=2")
+    train(run, here / "run")
+    rows = run.data.load().splits["validation"]
+    observed = load_observed(here / "run")
+    labels = ["negative", "positive"]
+    true = [labels[number] for number in observed["labels_B"].tolist()]
+    assert true == [row["label"] for row in rows]
+    predictions = load_trained(run, here / "run", labels).predict(rows)
+    probabilities = observed["logits_BC"].softmax(dim=1)[:, 1].tolist()
+    assert probabilities == pytest.approx([p["scores"]["positive"] for p in predictions], abs=1e-5)
+
+
+def test_the_best_of_the_checkpoint_takes_the_place_of_a_later_one(
+    diverging: Run, here: Path
+) -> None:
+    train(diverging, here / "whole")
+    train(diverging, here / "cut", StopAt(15))  # nothing gets better after step 14
+    for name in ("observed.safetensors", "best.safetensors"):
+        (here / "cut" / name).write_bytes(b"what a killed attempt left")
+    train(diverging, here / "cut")
+    assert_bit_equal(here / "whole", here / "cut")
+
+
+def test_a_run_without_a_checkpoint_begins_without_a_best(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = make_run("trainer.epochs=1")
+    train(run, here / "whole")
+    (here / "cut").mkdir()
+    for name in ("observed.safetensors", "best.safetensors"):
+        (here / "cut" / name).write_bytes(b"what a killed attempt left")
+    assert train(run, here / "cut", StopAt(1)).best is None  # saves a checkpoint
+    assert not (here / "cut" / "best.safetensors").exists()
+    train(run, here / "cut")
+    assert_bit_equal(here / "whole", here / "cut")
+
+
+class Listener(Hooks):
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+        self.steps: list[tuple[int, int]] = []
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        self.steps.append((step, num_steps))
+
+    def interrupted(self) -> bool:
+        return len(self.steps) == self.stop
+
+
+def test_every_step_is_told_once(make_run: Callable[..., Run], here: Path) -> None:
+    run = make_run("trainer.epochs=2")
+    first, second = Listener(stop=5), Listener()
+    train(run, here / "run", first)
+    outcome = train(run, here / "run", second)
+    last = outcome.points[-1].step
+    assert first.steps == [(step, last) for step in range(1, 6)]
+    assert second.steps == [(step, last) for step in range(6, last + 1)]
 
 
 def test_a_loss_that_is_no_number_ends_it(make_run: Callable[..., Run], here: Path) -> None:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+)
 
 from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
@@ -181,3 +189,70 @@ def test_decoding_gives_the_likeliest_label_and_all_probabilities() -> None:
     decoded = TASK.decode({"logits_BC": torch.tensor([[0.0, 3.0], [1.0, -1.0]])}, ("no", "yes"))
     assert [each["prediction"] for each in decoded] == ["yes", "no"]
     assert decoded[0]["scores"] == pytest.approx({"no": 0.047426, "yes": 0.952574}, abs=1e-6)
+
+
+def examined(
+    logits_BC: torch.Tensor, labels_B: torch.Tensor, names: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    rows = [{"text": f"row {n}", "label": names[label]} for n, label in enumerate(labels_B)]
+    tables = TASK.examine({"logits_BC": logits_BC, "labels_B": labels_B}, rows, names)
+    assert json.loads(json.dumps(tables)) == tables  # plain values
+    mistakes, confusion = tables["mistakes"], tables["confusion"]
+    assert set(tables) == {"mistakes", "confusion"}
+    return [dict(each) for each in mistakes], [dict(each) for each in confusion]
+
+
+def test_mistakes_are_the_wrong_rows_the_most_confident_first() -> None:
+    logits_BC = torch.tensor([[0.0, 1], [0, 5], [3, 0], [0, 20], [0, 30], [2, 0]])
+    labels_B = torch.tensor([0, 0, 0, 0, 0, 1])
+    mistakes, _ = examined(logits_BC, labels_B, ["no", "yes"])
+    # Rows 3 and 4 are both certain in float32.
+    assert [each["text"] for each in mistakes] == ["row 4", "row 3", "row 1", "row 5", "row 0"]
+    assert mistakes[3] == {
+        "text": "row 5",
+        "label": "yes",
+        "prediction": "no",
+        "probability": pytest.approx(0.880797),
+        "label_probability": pytest.approx(0.119203),
+    }
+
+
+def test_mistakes_end_at_a_hundred() -> None:
+    chance = torch.Generator().manual_seed(0)
+    logits_BC = torch.randn(1000, 2, generator=chance)
+    mistakes, confusion = examined(logits_BC, 1 - logits_BC.argmax(dim=1), ["a", "b"])
+    assert len(mistakes) == 100
+    assert mistakes[0]["probability"] == pytest.approx(logits_BC.softmax(1).max().item(), abs=1e-6)
+    assert sum(each["predicted a"] + each["predicted b"] for each in confusion) == 1000
+
+
+def test_no_mistakes_is_an_empty_table() -> None:
+    mistakes, confusion = examined(torch.eye(2), torch.tensor([0, 1]), ["a", "b"])
+    assert mistakes == []
+    assert confusion == [
+        {"label": "a", "predicted a": 1, "predicted b": 0},
+        {"label": "b", "predicted a": 0, "predicted b": 1},
+    ]
+
+
+@pytest.mark.parametrize(("num_labels", "shown"), [(200, True), (201, False)])
+def test_counts_that_nobody_could_look_through_are_left_out(num_labels: int, shown: bool) -> None:
+    names = [str(number) for number in range(num_labels)]
+    observed = {"logits_BC": torch.zeros(1, num_labels), "labels_B": torch.tensor([1])}
+    tables = TASK.examine(observed, [{"text": "one", "label": "1"}], names)
+    assert len(tables["mistakes"]) == 1
+    assert ("confusion" in tables) is shown
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_confusion_is_scikit_learns(seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    names = ["label", "text", "c", "d"]  # the first two are also columns
+    logits_BC = torch.randn(200, 4, generator=chance)
+    labels_B = torch.randint(3, (200,), generator=chance)  # nobody has the last label
+    mistakes, confusion = examined(logits_BC, labels_B, names)
+    predicted_B = logits_BC.argmax(dim=1)
+    counts = confusion_matrix(labels_B, predicted_B, labels=range(4)).tolist()
+    assert [each["label"] for each in confusion] == names
+    assert [[each[f"predicted {name}"] for name in names] for each in confusion] == counts
+    assert len(mistakes) == min(100, int((labels_B != predicted_B).sum()))

@@ -1,0 +1,214 @@
+"""The real W&B, offline: what a person finds in its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_modules.logger.base import Identity, RunLog
+from lightning_modules.logger.none import NoLogger
+from lightning_modules.logger.wandb import Mode, Wandb
+from lightning_modules.run import fit
+from search.config import build_run, compose
+
+LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline)
+ROWS = [
+    {"number": 0, "accuracy": 0.5, "strategy": "full"},
+    {"number": 1, "accuracy": 0.75, "strategy": "lora", "rank": 8},
+    {"number": 2, "accuracy": None, "strategy": "lora", "rank": "auto"},
+]
+
+
+@pytest.fixture
+def identity(here: Path) -> Identity:
+    return Identity("s", "s", here / "s", "study", ("tiny", "reviews"))
+
+
+def run_folder(folder: Path) -> Path:
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    return run
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """Return what W&B's own reader finds in the log."""
+    wandb = Path(sys.executable).with_name("wandb")
+    words = [wandb, "leet", "inspect", "--json", run_folder(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def of_type(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [record[name] for record in records(folder) if record["type"] == name]
+
+
+def history(folder: Path) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for entry in of_type(folder, "history"):
+        items.update(entry["item"])
+    return items
+
+
+def shown(folder: Path, name: str) -> dict[str, Any]:
+    """Return the table that the log shows under `name`."""
+    path = run_folder(folder) / "files" / history(folder)[f"{name}.path"]
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
+
+
+def chart(folder: Path, name: str) -> dict[str, Any]:
+    key = f"_wandb.visualize.{name}"
+    updates = [entry["update"] for entry in of_type(folder, "config")]
+    (config,) = [update[key]["panel_config"] for update in updates if key in update]
+    return dict(config)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_a_run_says_what_it_is(identity: Identity) -> None:
+    LOGGER.open(identity, {"seed": 0}).finish({"best": 0.75})
+    (run,) = of_type(identity.folder, "run")
+    assert (run["display_name"], run["run_group"], run["job_type"]) == ("s", "s", "study")
+    assert run["tags"] == ["tiny", "reviews"]
+    assert run["config"]["update"]["seed"] == 0
+    assert any(entry["update"].get("best") == 0.75 for entry in of_type(identity.folder, "summary"))
+
+
+def test_a_run_of_its_own_has_neither_group_nor_tags(here: Path) -> None:
+    LOGGER.open(Identity("one", None, here), {}).finish({})
+    (run,) = of_type(here, "run")
+    assert run["job_type"] == "run"
+    assert "run_group" not in run and "tags" not in run
+
+
+def test_tags_that_wandb_refuses_are_cut_or_left_out(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOGGER.open(Identity("one", None, here, tags=("", "x" * 65, "é")), {}).finish({})
+    (run,) = of_type(here, "run")
+    assert run["tags"] == ["x" * 64, "é"]
+    assert not warnings(caplog)
+
+
+def test_a_table_has_every_column_of_any_row(identity: Identity) -> None:
+    log = LOGGER.open(identity, {})
+    log.table("trials", ROWS)
+    log.table("nothing", [])
+    log.finish({})
+    assert shown(identity.folder, "trials") == {
+        "columns": ["number", "accuracy", "strategy", "rank"],
+        "data": [
+            [0, 0.5, "full", None],
+            [1, 0.75, "lora", 8],
+            [2, None, "lora", "auto"],
+        ],
+    }
+    assert "nothing.path" not in history(identity.folder)
+
+
+def test_lines_and_bars_are_charts_over_a_table(identity: Identity) -> None:
+    rows = [{"trial": 1, "value": 0.5, "best": 0.5}, {"trial": 2, "value": None, "best": 0.5}]
+    log = LOGGER.open(identity, {})
+    log.line("history", rows, "trial", ["value", "best"], "The best so far")
+    log.bars("importance", [{"name": "lr", "of": 0.9}, {"name": "x"}], "name", "of", "Importance")
+    log.finish({})
+    line, bars = chart(identity.folder, "history"), chart(identity.folder, "importance")
+    assert line["stringSettings"] == {"title": "The best so far", "xname": "trial"}
+    assert bars["stringSettings"] == {"title": "Importance"}
+    assert bars["fieldSettings"] == {"label": "name", "value": "of"}
+    points = shown(identity.folder, "history_table")["data"]
+    assert points == [[1, "value", 0.5], [1, "best", 0.5], [2, "best", 0.5]]
+    assert shown(identity.folder, "importance_table")["data"] == [["lr", 0.9]]
+
+
+def test_images_are_in_the_log(identity: Identity, here: Path) -> None:
+    from PIL import Image
+
+    paths = [here / "curve.png", here / "matrix.png"]
+    for path, color in zip(paths, ("red", "blue"), strict=True):
+        Image.new("RGB", (8, 4), color).save(path)
+    log = LOGGER.open(identity, {})
+    log.images("pictures", paths)
+    log.finish({})
+    found = history(identity.folder)
+    assert found["pictures.captions"] == ["curve", "matrix"]
+    files = [run_folder(identity.folder) / "files" / name for name in found["pictures.filenames"]]
+    assert [file.read_bytes() for file in files] == [path.read_bytes() for path in paths]
+
+
+def test_nothing_is_left_outside_the_folder(
+    identity: Identity, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = here / "home"
+    home.mkdir()
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    log = LOGGER.open(identity, {})
+    log.table("trials", ROWS)
+    log.finish({})
+    assert not list(home.rglob("*"))
+    assert "WANDB_DATA_DIR" not in os.environ
+    assert list(run_folder(identity.folder).glob("artifacts/staging/*"))
+
+
+def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
+    identity: Identity, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = LOGGER.open(identity, {})
+    log.images("pictures", [here / "missing.png"])
+    log.table("trials", ROWS)
+    log.finish({})
+    (warning,) = warnings(caplog)
+    assert "W&B is off from here on" in warning and "missing.png" in warning
+    assert [record["type"] for record in records(identity.folder)][-1] == "exit"
+
+
+def test_a_log_of_nothing_takes_everything(identity: Identity) -> None:
+    log = NoLogger().open(identity, {})
+    assert type(log) is RunLog
+    log.log({"loss": 1.0}, step=1)
+    log.table("trials", ROWS)
+    log.line("history", ROWS, "number", ["accuracy"], "")
+    log.bars("importance", ROWS, "number", "accuracy", "")
+    log.images("pictures", [Path("missing.png")])
+    log.finish({})
+    assert not identity.folder.exists()
+
+
+def test_a_training_shows_its_mistakes_and_confusion(here: Path) -> None:
+    words = ("model=tiny", "strategy=full", "trainer.epochs=1", "strategy.lr=1e-9")
+    run = build_run(compose("train", [*words, "data.batch_size=100"]).tree)
+    outcome = fit(run, here / "run", Identity("t", "s", here, "trial", ("tiny",)))
+    (found,) = of_type(here, "run")
+    assert (found["job_type"], found["tags"]) == ("trial", ["tiny"])
+    mistakes = shown(here, "validation/mistakes")
+    written = [json.loads(line) for line in (here / "run/mistakes.jsonl").open(encoding="utf-8")]
+    assert len(written) > 20  # guesses on 200 rows
+    assert mistakes["columns"] == list(written[0])
+    assert mistakes["data"] == [list(record.values()) for record in written[:20]]
+    counts = shown(here, "validation/confusion")
+    assert counts["columns"] == ["label", "predicted negative", "predicted positive"]
+    assert sum(sum(row[1:]) for row in counts["data"]) == 200
+    # The curve and the summary come with them, and after them.
+    assert history(here)["validation/accuracy"] == outcome.points[-1].metrics["accuracy"]
+    summary = [entry["update"] for entry in of_type(here, "summary")]
+    assert any(entry.get("ending") == "finished" for entry in summary)
+
+
+def test_counts_of_very_many_labels_are_in_the_file_alone(here: Path) -> None:
+    rows = [{"text": f"It is {n}.", "label": f"class {n % 80:02d}"} for n in range(800)]
+    path = here / "many.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ("model=tiny", "strategy=full", "trainer.epochs=1", "data=files", f"data.train={path}")
+    run = build_run(compose("train", list(words)).tree)
+    fit(run, here / "run", Identity("t", None, here))
+    assert len((here / "run/confusion.jsonl").read_text().splitlines()) == 80
+    assert "validation/mistakes.path" in history(here)
+    assert "validation/confusion.path" not in history(here)
