@@ -11,8 +11,11 @@ from lightning_modules.logger.base import Identity
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import Hooks, fit
 from lightning_modules.warm import Warm
+from search.artifact import FOLDER as ARTIFACTS
+from search.artifact import show_trial
 from search.event import Began, Ended, Event, Note, Prepared, Progressed
 from search.lease import Worker
+from search.publish import tags_of
 from search.study import Attempt, Study
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -47,6 +50,7 @@ def work(study: Study, worker: Worker, interrupted: Callable[[], bool], emit: Em
         except Exception as error:  # the one place where a trial's failure is recorded and counted
             log.exception("trial %d failed", attempt.number)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            _show(study, attempt, reason)
             study.failed(attempt, reason)
             emit(Ended(attempt.number, "failed", reason, None, 0.0))
             num_failures += 1
@@ -55,6 +59,8 @@ def work(study: Study, worker: Worker, interrupted: Callable[[], bool], emit: Em
                 raise RuntimeError(message) from error
         else:
             num_failures = 0
+            if outcome.ending is not Ending.interrupted:
+                _show(study, attempt)
             study.ended(attempt, outcome)
             emit(_ended(study, attempt, outcome))
 
@@ -66,13 +72,26 @@ def _train(
     if attempt.attempt > 1:
         name = f"{name} attempt {attempt.attempt}"
         emit(Note(f"trial {attempt.number} goes on from its last checkpoint"))
-    identity = Identity(name, study.plan.name, study.folder)
     run = study.plan.run(attempt.values)
+    tags = tags_of(run.flat())
+    identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
     hooks = _Hooks(study, attempt, interrupted, emit)
     try:
         return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
     finally:
         _free_memory()
+
+
+def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
+    """Give the trial what a dashboard shows of it, before it is told and can take nothing more."""
+    show_trial(
+        study.optuna,
+        study.trial(attempt.number),
+        attempt.folder,
+        study.folder / ARTIFACTS,
+        study.plan.default.task.metric,
+        failure,
+    )
 
 
 def _free_memory() -> None:

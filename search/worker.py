@@ -18,8 +18,8 @@ from search.event import Event, Note, to_line
 from search.interrupt import Interrupt
 from search.lease import this_worker
 from search.loop import work
+from search.opening import load_study
 from search.quiet import quiet_training
-from search.study import load_study
 
 
 def main(folder: Path, descriptor: int) -> int:

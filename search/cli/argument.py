@@ -16,20 +16,19 @@ def parse(
 
     Args:
         name: The command.
-        about: Its help text, as it shall be printed.
+        about: What it does and examples of it; `--help` prints it as it is, and for a command
+            that composes what can be chosen and set in between.
         words: What follows the command.
-        flags: `json` for a command that prints for programs, `config` for one that composes.
+        flags: `json` for a command that prints for programs, `watch` for one whose table stays,
+            `config` for one that composes.
 
     """
-    parser = argparse.ArgumentParser(
-        prog=f"finesweep {name}",
-        description=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="see above")
+    parser = _Parser(name, about, composes="config" in flags)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=argparse.SUPPRESS)
     if "json" in flags:
         parser.add_argument("--json", action="store_true", help="print for programs")
+    if "watch" in flags:
+        parser.add_argument("--watch", action="store_true", help="keep the table up to date")
     if "config" in flags:
         parser.add_argument("--cfg", choices=["job"], help="print the configuration and stop")
         parser.add_argument(
@@ -37,6 +36,29 @@ def parse(
         )
         parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_intermixed_args(list(words))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Adds to the help what `conf/` has, and reads it only when the help is asked for."""
+
+    def __init__(self, name: str, about: str, *, composes: bool) -> None:
+        super().__init__(
+            prog=f"finesweep {name}",
+            usage="%(prog)s [key=value ...] [options]",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self._name = name
+        self._about = about
+        self._composes = composes
+
+    def format_help(self) -> str:
+        self.description = self._about
+        if self._composes:
+            from search.cli.help import composing_help
+
+            self.description = composing_help(self._name, self._about)
+        return super().format_help()
 
 
 def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:

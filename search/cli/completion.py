@@ -35,7 +35,9 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
 
 # Commands that compose no configuration have these keys alone.
 KEYS = {
-    "status": ("study=", "--json"),
+    "status": ("study=", "--json", "--watch"),
+    "stop": ("study=",),
+    "dashboard": ("study=", "port="),
     "export": ("study=", "to="),
     "predict": ("model=", "input=", "output=", "text="),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),

@@ -19,12 +19,17 @@ from search.quiet import quiet_training
 from search.runs import find_run
 
 ABOUT = """\
-Score a study's winner, a run or an exported model. The split is validation unless named: look
-at the test split once, at the end. Scoring is in float32, whatever the training was in.
+Score a study's winner, a run or an exported model. Look at the test split once,
+at the end. Scoring is in float32, whatever the training was in.
+
+  study=NAME         a study's winner, or
+  run=NAME           a run of finesweep train, or
+  model=DIR          an exported model, with the words of its data set
+  split=validation   or train, test
 
   finesweep evaluate study=mine split=test
   finesweep evaluate run=one
-  finesweep evaluate model=best/ split=test data=files data.train=my.csv data.test=test.csv
+  finesweep evaluate model=best/ split=test data=files data.train=my.csv
 """
 
 SOURCES = ("study", "run", "model")

@@ -10,11 +10,14 @@ from search.cli.found import find_study
 from search.export import check_new, export, winner
 
 ABOUT = """\
-Write a study's winner to a new folder, with a model card.
+Write a study's winner to a new folder, with a README that tells how to load it.
 
-  full                  weights for transformers' Auto classes
-  lora                  the same with the adapter merged; adapter/ holds it alone, for PEFT
-  feature_extraction    the head; the backbone stays where it is, README.md loads both
+  study=NAME   the study
+  to=DIR       the folder; nothing is overwritten
+
+What it holds is the strategy's: all weights for transformers' Auto classes;
+with lora these merged, and adapter/ alone for PEFT; with feature_extraction
+the head, and the backbone only where nobody else could fetch it.
 
   finesweep export study=mine to=best/
 """

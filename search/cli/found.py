@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, did_you_mean
+from search.opening import load_study, study_folder
 from search.plan import check_name
-from search.study import DATABASE, Study, load_study, study_folder
+from search.study import DATABASE, Study
 
 
 def find_study(name: str) -> Study:

@@ -11,32 +11,46 @@ import sys
 from collections.abc import Sequence
 
 HELP = """\
-finesweep finds the best way to fine-tune a language model on your data, and shows how sure it is.
+finesweep finds the best way to fine-tune a language model on your data.
 
   finesweep COMMAND [key=value ...]
 
-  sweep      run a study, or go on with it up to its total budget
-  plan       show what a sweep would do; touches nothing
-  status     show a study's trials and its best so far
-  evaluate   score a study's winner, a run or an exported model on a split
-  export     write a study's winner as a model that plain transformers loads
-  predict    label the rows of a file with an exported model
-  train      train one configuration
+  sweep       run a study, or go on with it up to its total budget
+  plan        show what a sweep would do; touches nothing
+  status      list the studies, or show one: its trials, its best so far
+  stop        let a study end after its running trials
+  dashboard   show a study in the browser
+  evaluate    score a study's winner, a run or an exported model on a split
+  export      write a study's winner as a model that plain transformers loads
+  predict     label the rows of a file with an exported model
+  train       train one configuration, or a trial again
 
 Examples:
   finesweep sweep study=first
-  finesweep sweep study=mine data=files data.train=my.csv data.text=review data.label=stars \\
-      'optimizer.lr=tag(log,interval(1e-5,5e-3))' 'trainer.epochs=range(1,5)' search.num_trials=20
+  finesweep sweep study=mine data=files data.train=my.csv data.text=review \\
+      data.label=stars 'optimizer.lr=tag(log,interval(1e-5,5e-3))' \\
+      'trainer.epochs=range(1,5)' search.num_trials=20
   finesweep evaluate study=mine split=test
 
-finesweep COMMAND --help tells more. Options of every command:
-  --json              print for programs          (status, evaluate, plan, train)
-  --cfg job           print the composed configuration and stop
-  --config-dir DIR    look for further group members in DIR
-  -sc install=bash    print the shell code of tab completion: eval "$(finesweep -sc install=bash)"
+finesweep COMMAND --help tells more. Options:
+  --json              print for programs (status, evaluate, plan, train)
+  --cfg job           print the composed configuration (sweep, plan, train)
+  --config-dir DIR    a folder of further group members (sweep, plan, train)
+  -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
+  --version           print the version
 """
 
-COMMANDS = ("sweep", "plan", "status", "evaluate", "export", "predict", "train")
+COMMANDS = (
+    "sweep",
+    "plan",
+    "status",
+    "stop",
+    "dashboard",
+    "evaluate",
+    "export",
+    "predict",
+    "train",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ from lightning_modules.run import Material
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.text import columns, number
+from search.opening import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study
-from search.study import study_folder
+from search.space import Members
 from search.suggest import first_suggestions
 
 ABOUT = """\
-Show what `finesweep sweep` would do with the same words: space, budget, first trials, files.
-Everything is checked as a sweep checks it; no model is loaded and nothing is written.
+Show what `finesweep sweep` would do with the same words: space, budget, first
+trials, files. Everything is checked, no model is loaded, nothing is written.
 
+  finesweep plan study=first
   finesweep plan study=mine data=files data.train=my.csv strategy=full
+  finesweep plan study=ways 'strategy=choice(lora,full)' search.num_trials=30
 """
 
 
@@ -30,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
-    plan = build_plan(composition.tree)
+    plan = build_plan(composition)
     folder = study_folder(Path(), plan.name)
     material = check_study(plan, folder)
     suggestions = first_suggestions(plan)
@@ -50,18 +53,50 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
     sizes = " / ".join(str(len(rows)) for rows in material.corpus.splits.values())
     names = " / ".join(material.corpus.splits)
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
+    goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
+    pruner = _member(plan.search.pruner) if len(goals) == 1 else "none, as there are several goals"
+    groups = plan.space.groups
+    model, strategy = (
+        _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
+    )
     lines = [
-        ["study", f"{plan.name}: {settings.num_trials} trials{hours}"],
-        ["model", f"{flat['model']}, strategy {flat['strategy']}"],
+        ["study", f"{plan.name}: {plan.num_trials} trials{hours}"],
+        ["model", f"{model}, strategy {strategy}"],
         ["data", f"{flat['data']}: {sizes} rows ({names}), {len(material.labels)} labels"],
-        ["goal", f"{run.task.direction} validation/{run.task.metric}"],
-        ["search", f"{_member(plan.search.sampler)}, pruner {_member(plan.search.pruner)}"],
+        ["goal", ", ".join(goals)],
+        ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
-    for path, text in plan.space.texts.items():
-        lines.append(["space", f"{path}  {text}  (default {number(plan.default_values[path])})"])
+    defaults = dict(zip(plan.space.arms, plan.first, strict=False))
+    for name, parameter in plan.space.parameters.items():
+        value = _default(plan, name, defaults)
+        lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{path}={number(flat.get(path))}, out of the space"] for path in fixed]
-    lines += [["note", note] for note in material.corpus.notes]
+    lines += [["note", note] for note in (*material.corpus.notes, *_notes(plan))]
     return columns(lines)
+
+
+def _either(members: Sequence[str]) -> str:
+    return f"{', '.join(members[:-1])} or {members[-1]}" if len(members) > 1 else members[0]
+
+
+def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]]) -> Any:
+    """Return what the first arm that has the parameter holds by default."""
+    if name in plan.space.groups:
+        return plan.default_values[name]
+    arms = plan.space.arms.items()
+    members, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
+    return defaults[members][path]
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    note = plan.search.sampler.note(plan.space)
+    if note is not None:
+        yield note
+    budget = plan.search.settings.num_trials
+    if plan.search.sampler.is_finite and len(plan.first) > budget:
+        yield f"search.num_trials={budget} tries the first of {len(plan.first)} combinations"
+    if plan.search.sampler.is_finite and len(plan.first) < budget:
+        yield f"there are {len(plan.first)} combinations, fewer than search.num_trials={budget}"
 
 
 def _member(schema: object) -> str:
@@ -69,12 +104,14 @@ def _member(schema: object) -> str:
 
 
 def _first_trials(plan: Plan, suggestions: Sequence[dict[str, Any]]) -> list[str]:
-    header = ["trial", *plan.space.distributions, ""]
+    header = ["trial", *plan.space.paths, ""]
     rows = [header]
+    num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
     for at, values in enumerate(suggestions):
-        why = "default" if at == 0 else "enqueued" if at < len(plan.first) else ""
-        rows.append([str(at), *(number(values[path]) for path in plan.space.distributions), why])
-    more = plan.search.settings.num_trials - len(suggestions)
+        why = "default" if at < num_defaults else ""
+        why = "enqueued" if num_defaults <= at < num_defaults + num_enqueued else why
+        rows.append([str(at), *(number(values.get(path)) for path in plan.space.paths), why])
+    more = plan.num_trials - len(suggestions)
     tail = [f"and {more} more, chosen by what these find"] if more > 0 else []
     return ["", *columns(rows), *tail]
 
@@ -85,7 +122,7 @@ def _files(plan: Plan, folder: Path) -> list[str]:
         "",
         f"A sweep writes to {folder}/ ({state}):",
         "  study.db config.yaml provenance.json trials.csv  the study",
-        f"  trials/0000/ ... {plan.search.settings.num_trials - 1:04d}/  a folder a trial;"
+        f"  trials/0000/ ... {plan.num_trials - 1:04d}/  a folder a trial;"
         f" weights of the best {plan.search.settings.keep}",
         "  wandb/ logs/",
     ]
@@ -96,11 +133,12 @@ def _values(
 ) -> dict[str, Any]:
     return {
         "study": plan.name,
-        "num_trials": plan.search.settings.num_trials,
-        "metric": f"validation/{plan.default.task.metric}",
+        "num_trials": plan.num_trials,
+        "metric": plan.objectives[0].name,
+        "objectives": {objective.name: objective.direction for objective in plan.objectives},
         "rows": {split: len(rows) for split, rows in material.corpus.splits.items()},
         "labels": list(material.labels),
-        "space": dict(plan.space.texts),
+        "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
         "suggestions": list(suggestions),
         "folder": str(folder),
     }

@@ -18,8 +18,14 @@ from search.cli.exported import exported_base
 from search.quiet import quiet_training
 
 ABOUT = """\
-Label the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported model. The output
-holds every input row with `prediction` and `scores` (a probability a label) added, as JSONL.
+Label the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
+model. The output has every input row with `prediction` and `scores` (a
+probability a label), as JSONL.
+
+  model=DIR      the exported model
+  input=FILE     the rows
+  output=FILE    a new file
+  text=COLUMN    the column with the text, where it is not the one trained on
 
   finesweep predict model=best/ input=new.csv output=out.jsonl
   finesweep predict model=best/ input=new.csv output=out.jsonl text=comment

@@ -1,50 +1,106 @@
-"""finesweep status: a study's trials and its best so far."""
+"""finesweep status: the studies that are here, or one study's trials and its best so far."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from search.cli.argument import keys, needed, parse
+from lightning_modules.error import UserError
+from search.cli.argument import keys, parse
 from search.cli.found import find_study
-from search.cli.text import columns, duration, number
-from search.results import rows, status
+from search.cli.live import LiveTable, is_live
+from search.cli.text import columns, duration, number, score, study_list
+from search.opening import load_study, study_folders
+from search.results import rows, snapshot, status, summarize
 from search.study import Study
 
 ABOUT = """\
-Show a study's trials, its best so far and what remains.
+List the studies that are here; with a name, show that study's trials, its best
+so far and what remains. Trials of workers that are gone are queued again.
 
-  finesweep status study=mine
+  study=NAME   the study; without it, all are listed
+
+  finesweep status
+  finesweep status study=mine --watch
   finesweep status study=mine --json
 """
+
+WATCH_SECONDS = 1.0
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
-    parsed = parse("status", ABOUT, words, flags=("json",))
+    parsed = parse("status", ABOUT, words, flags=("json", "watch"))
     found = keys(parsed.overrides, {"study": "its name"})
-    study = find_study(needed(found, "study", "NAME"))
+    if not found.get("study"):
+        return _list(as_json=parsed.json)
+    study = find_study(found["study"])
     study.requeue_dead()
     if parsed.json:
         print(json.dumps(status(study), indent=2))
+    elif parsed.watch and is_live(sys.stdout):
+        _watch(study)
     else:
         print("\n".join(_table(study)))
     return 0
 
 
+def _list(*, as_json: bool) -> int:
+    summaries, unread = [], []
+    for folder in study_folders(Path()):
+        try:
+            summaries.append(summarize(load_study(folder)))
+        except UserError as error:  # one damaged study hides no other
+            unread.append(f"{folder.name}: {error.problems[0]}")
+    if as_json:
+        print(json.dumps([vars(summary) for summary in summaries], indent=2))
+    else:
+        print("\n".join(study_list(summaries)))
+    for line in unread:
+        print(line, file=sys.stderr)
+    return 2 if unread else 0
+
+
+def _watch(study: Study) -> None:
+    """Show the live table until the study has ended, or Ctrl-C."""
+    try:
+        with LiveTable(lambda: snapshot(study)):
+            while status(study)["remaining"]:
+                time.sleep(WATCH_SECONDS)
+                study.requeue_dead()
+    except KeyboardInterrupt:
+        pass  # the way to leave; the study goes on
+
+
 def _table(study: Study) -> list[str]:
     state = status(study)
-    best = state["best"]
-    paths = list(study.plan.space.distributions)
-    lines = [["trial", "state", state["metric"], *paths, "time", "how it ended"]]
-    for row in rows(study):
-        value = f"{row['value']:.4f}" if row["value"] is not None else "-"
-        if best is not None and row["number"] == best["number"]:
-            value += " best"
+    objectives, paths = study.plan.objectives, study.plan.space.paths
+    best = {
+        entry["number"] for entry in state["front"] or ([state["best"]] if state["best"] else [])
+    }
+    mark = "best" if state["front"] is None else "front"
+    lines = [["trial", "state", *(o.name for o in objectives), "", *paths, "time", "how it ended"]]
+    for row, trial in zip(rows(study), study.trials, strict=True):
+        finished = trial.values if row["state"] == "complete" else [None] * len(objectives)
         took = duration(row["seconds"]) if row["seconds"] is not None else "-"
-        varied = [number(row[path]) for path in paths]
-        lines.append([str(row["number"]), row["state"], value, *varied, took, row["reason"] or ""])
+        lines.append(
+            [
+                str(row["number"]),
+                row["state"],
+                *(score(value) for value in finished),
+                mark if row["number"] in best else "",
+                *(number(row[path]) for path in paths),
+                took,
+                row["reason"] or "",
+            ]
+        )
     states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
     summary = f"study {state['study']}: {states or 'no trial yet'}; {state['remaining']} of "
     summary += f"{state['num_trials']} remain"
-    return [summary, "", *columns(lines)]
+    stopping = (
+        ["It begins no further trial, as asked by finesweep stop."] if state["stopping"] else []
+    )
+    return [summary, *stopping, "", *columns(lines)]

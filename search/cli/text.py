@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from search.snapshot import StudySummary
 
 
 def number(value: object) -> str:
@@ -17,6 +19,19 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)
+
+
+def score(value: float | None) -> str:
+    """Return an objective's value; those of most metrics have the same number of decimals.
+
+    >>> score(0.76), score(0.76125), score(95.31234), score(0.000012), score(590592.0), score(None)
+    ('0.7600', '0.7612', '95.31', '1.2e-05', '590,592', '-')
+    """
+    if value is None:
+        return "-"
+    if value == 0 or 0.001 <= abs(value) < 10:
+        return f"{value:.4f}"
+    return f"{value:,.0f}" if float(value).is_integer() else number(value)
 
 
 def settings(values: Mapping[str, Any]) -> str:
@@ -40,6 +55,72 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough(seconds: float) -> str:
+    """Return a time span in one unit and two digits, for where there is little room.
+
+    >>> rough(7.31), rough(75), rough(95), rough(7320), rough(400_000)
+    ('7.3 s', '1.2 min', '1.6 min', '2 h', '111 h')
+    """
+    value, unit = seconds, "s"
+    if seconds >= 60:
+        value, unit = seconds / 60, "min"
+    if seconds >= 3600:
+        value, unit = seconds / 3600, "h"
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.2g} {unit}"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was.
+
+    >>> age(12), age(150), age(3 * 3600), age(200_000)
+    ('just now', '2 min ago', '3 h ago', '2 d ago')
+    """
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // (24 * 3600):.0f} d ago"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return each config path's last part, or as many as tell it from the others.
+
+    >>> short_names(["strategy", "optimizer.lr", "strategy.rank", "head.rank"])
+    ['strategy', 'lr', 'strategy.rank', 'head.rank']
+    """
+    ends = [_ends(path) for path in paths]
+    return [
+        next((end for end in own if sum(end in other for other in ends) == 1), path)
+        for path, own in zip(paths, ends, strict=True)
+    ]
+
+
+def _ends(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[at:]) for at in range(len(parts) - 1, -1, -1)]
+
+
+def study_list(summaries: Sequence[StudySummary]) -> list[str]:
+    """Return a line a study, under a header."""
+    if not summaries:
+        return ["There is no study here yet: finesweep sweep study=NAME begins one."]
+    table = [["study", "trials", "state", "best", "objective", "changed"]]
+    for summary in summaries:
+        table.append(
+            [
+                summary.study,
+                f"{summary.num_ended}/{summary.num_trials}",
+                summary.state,
+                score(summary.best),
+                ", ".join(summary.objectives),
+                age(summary.age_seconds),
+            ]
+        )
+    return columns(table)
 
 
 def columns(rows: list[list[str]], gap: str = "  ") -> list[str]:

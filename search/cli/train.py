@@ -1,91 +1,159 @@
-"""finesweep train: one run."""
+"""finesweep train: one run, of its own or a trial's again."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.logger.base import Identity
-from lightning_modules.record import Ending, Point
-from lightning_modules.run import CHECKPOINT_FILE, Hooks, fit, inspect
+from lightning_modules.record import Ending, Outcome, Point
+from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit, inspect
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.cli.found import find_study
+from search.cli.live import RunProgress
 from search.cli.text import duration, number
 from search.config import build_run, to_yaml
 from search.interrupt import Interrupt
 from search.provenance import PROVENANCE_FILE, provenance
+from search.publish import tags_of
+from search.repeat import Repeat, find_repeat
 from search.runs import METRICS_FILE, check_rows, new_run_folder
 from search.study import CONFIG_FILE, run_tree
 
 ABOUT = """\
-Train one configuration; its files go to runs/NAME. An interrupted run goes on with the same
-command.
+Train one configuration; its files go to runs/NAME. The same command takes up
+an interrupted run. With study= and trial=, a trial trains again, to its scores.
 
   finesweep train run=one strategy=full trainer.epochs=3
   finesweep train run=mine data=files data.train=my.csv optimizer.lr=3e-4
+  finesweep train study=mine trial=3
 """
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be trained, where; `repeat` names the trial it trains again, if any."""
+
+    run: Run
+    config: str
+    folder: Path
+    repeat: Repeat | None
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("train", ABOUT, words, flags=("json", "config"))
-    composition = composed("train", parsed)
-    if composition is None:
+    job = _repeated(parsed) or _composed(parsed)
+    if job is None:
         return 0
-    run = build_run(composition.tree)
-    folder = new_run_folder(composition.tree["run"])
-    config = to_yaml(run_tree(composition.tree, {}))
-    _check_same(folder / CONFIG_FILE, config)
-    material = inspect(run)
-    fingerprint = material.corpus.fingerprint
-    if (folder / PROVENANCE_FILE).is_file():
-        check_rows(folder, fingerprint)
+    _check_same(job.folder / CONFIG_FILE, job.config)
+    fingerprint = inspect(job.run).corpus.fingerprint
+    if job.repeat is not None:
+        job.repeat.check(fingerprint)
+    if (job.folder / PROVENANCE_FILE).is_file():
+        check_rows(job.folder, fingerprint)
     else:
-        write_text(folder / CONFIG_FILE, config)
-        write_json(folder / PROVENANCE_FILE, provenance(run.seed, fingerprint))
+        write_text(job.folder / CONFIG_FILE, job.config)
+        write_json(job.folder / PROVENANCE_FILE, provenance(job.run.seed, fingerprint))
 
     from search.quiet import quiet_training
 
     quiet_training()
+    if job.repeat is not None:
+        job.repeat.prepare()
     interrupt = Interrupt()
-    hooks = _Hooks(run.task.metric, interrupt, shown=not parsed.json)
-    outcome = fit(run, folder, Identity(folder.name, None, folder), hooks)
+    identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
+    if parsed.json:
+        outcome = fit(job.run, job.folder, identity, _Hooks(job.run, interrupt, None))
+    else:
+        with RunProgress() as progress:
+            hooks = _Hooks(job.run, interrupt, progress)
+            outcome = fit(job.run, job.folder, identity, hooks)
     if outcome.ending is Ending.interrupted:
-        print(f"{outcome.reason}; the same command with run={folder.name} goes on")
+        print(f"{outcome.reason}; the same command with run={job.folder.name} goes on")
         return interrupt.exit_code
     if outcome.best is None or outcome.ending is Ending.diverged:
-        print(f"run {folder.name} {outcome.ending.value}: {outcome.reason}", file=sys.stderr)
+        print(f"run {job.folder.name} {outcome.ending.value}: {outcome.reason}", file=sys.stderr)
         return 1
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     metrics = {f"validation/{name}": value for name, value in outcome.best.metrics.items()}
-    write_json(folder / METRICS_FILE, metrics)
+    write_json(job.folder / METRICS_FILE, metrics)
     if parsed.json:
         print(json.dumps(metrics, indent=2))
-        return 0
-    print(f"run {folder.name}: {outcome.reason}, {duration(outcome.seconds)} on {outcome.hardware}")
-    print(f"{outcome.num_trainable:,} of {outcome.num_parameters:,} parameters trained")
-    for name, value in metrics.items():
-        print(f"  {name:20s} {number(value)}")
-    print(f"It {outcome.verdict}.")
-    print(f"Next: finesweep evaluate run={folder.name} split=test")
+    else:
+        print("\n".join(_told(job, outcome, metrics)))
     return 0
 
 
+def _composed(parsed: argparse.Namespace) -> _Job | None:
+    """Return the run that the words describe; None where `--cfg job` printed it."""
+    composition = composed("train", parsed)
+    if composition is None:
+        return None
+    run = build_run(composition.tree)
+    folder = new_run_folder(composition.tree["run"])
+    return _Job(run, to_yaml(run_tree(composition.tree, {})), folder, None)
+
+
+def _repeated(parsed: argparse.Namespace) -> _Job | None:
+    """Return the run of the trial that the words name; None where they name none."""
+    own = dict(
+        word.split("=", maxsplit=1)
+        for word in parsed.overrides
+        if word.startswith(("study=", "trial=", "run="))
+    )
+    if not own.keys() & {"study", "trial"}:
+        return None
+    others = [word for word in parsed.overrides if word.split("=")[0] not in own]
+    if others:
+        rule = "a trial brings its own configuration"
+        fix = "Beside study= and trial= only run= may stand."
+        raise ConfigError(Problem(others[0].split("=")[0], rule, Verbatim(others[0]), fix))
+    missing = {"study", "trial"} - own.keys()
+    if missing:
+        (key,) = missing
+        raise ConfigError(Problem(key, "must be set", Verbatim("nothing"), f"Add {key}=..."))
+    repeat = find_repeat(find_study(own["study"]), own["trial"])
+    folder = new_run_folder(own.get("run") or f"{own['study']}-trial-{own['trial']}")
+    return _Job(repeat.run, to_yaml(repeat.tree), folder, repeat)
+
+
+def _told(job: _Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
+    name = job.folder.name
+    lines = [
+        f"run {name}: {outcome.reason}, {duration(outcome.seconds)} on {outcome.hardware}",
+        f"{outcome.num_trainable:,} of {outcome.num_parameters:,} parameters trained",
+        *(f"  {name:20s} {number(value)}" for name, value in metrics.items()),
+    ]
+    if job.repeat is not None:
+        lines.append(job.repeat.compared(outcome))
+    return [*lines, f"It {outcome.verdict}.", f"Next: finesweep evaluate run={name} split=test"]
+
+
 class _Hooks(Hooks):
-    def __init__(self, metric: str, interrupted: Callable[[], bool], *, shown: bool) -> None:
-        self._metric = metric
+    def __init__(
+        self, run: Run, interrupted: Callable[[], bool], progress: RunProgress | None
+    ) -> None:
+        self._metric = run.task.metric
         self._interrupted = interrupted
-        self._shown = shown
+        self._progress = progress
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        if self._progress is not None:
+            self._progress.step(step, num_steps)
 
     def progress(self, point: Point) -> str | None:
-        if self._shown:
+        if self._progress is not None:
             value = point.metrics[self._metric]
             losses = f"loss {point.train_loss:.4f}, validation {point.validation_loss:.4f}"
-            print(f"epoch {point.epoch:g}  {self._metric} {value:.4f}  {losses}", flush=True)
+            self._progress.point(f"epoch {point.epoch:g}  {self._metric} {value:.4f}  {losses}")
         return None
 
     def interrupted(self) -> bool:

@@ -1,0 +1,45 @@
+"""finesweep dashboard: a study in the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_modules.error import ConfigError, Problem
+from search.cli.argument import keys, needed, parse
+from search.cli.found import find_study
+
+ABOUT = """\
+Show a study in the browser, live while it runs: its trials, what matters, and
+of each trial its learning curve, confusion matrix, wrong examples and a note.
+Ctrl-C ends the dashboard, not the study. It answers this machine alone; from
+another one: ssh -N -L 8080:127.0.0.1:8080 HOST
+
+  study=NAME   the study
+  port=8080    where it listens; 0 takes any free port
+
+  finesweep dashboard study=mine
+  finesweep dashboard study=mine port=0
+"""
+
+PORT = "8080"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command; serves until it is interrupted."""
+    parsed = parse("dashboard", ABOUT, words)
+    known = {"study": "its name", "port": "where it listens, 0 for any that is free"}
+    found = keys(parsed.overrides, known)
+    port = _port(found.get("port", PORT))
+    study = find_study(needed(found, "study", "NAME"))
+    from search.dashboard import open_dashboard
+
+    with open_dashboard(study.folder, study.plan.name, port) as server:
+        print(server.page, flush=True)
+        server.serve_forever()
+    return 0
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**16):
+        raise ConfigError(Problem("port", "must be a number from 0 to 65535", text))
+    return int(text)

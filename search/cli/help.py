@@ -1,0 +1,111 @@
+"""The help of the commands that compose: what can be chosen, what can be set, and how.
+
+Groups, values and words come from `conf/` and the classes that it names; a command adds what it
+does and its examples.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+
+from search.catalogue import Group, Key, load_class, load_groups, load_settings, meanings
+from search.config import CONF_DIR
+
+WIDTHS = range(60, 101)  # of a terminal; narrower ones cut words anyway
+INDENT = 25
+KEY_INDENT = 31
+
+# What is set most often besides the settings of train.yaml and sweep.yaml, by a member that has it.
+USED = {
+    "data/files": ("train", "text", "label"),
+    "data/reviews": ("batch_size", "max_length"),
+    "model/hub": ("path",),
+    "strategy/lora": ("rank",),
+    "optimizer/adamw": ("lr",),
+    "trainer/default": ("epochs", "patience", "device", "precision"),
+    "task/classification": ("metric",),
+    "logger/wandb": ("mode",),
+}
+
+
+def composing_help(command: str, about: str) -> str:
+    """Return the help of a command that composes.
+
+    Args:
+        command: `sweep`, `plan` or `train`.
+        about: What it does, and examples below, two spaces in.
+
+    """
+    name = "train" if command == "train" else "sweep"
+    groups, settings = load_groups(CONF_DIR, name), load_settings(CONF_DIR, name)
+    lead, examples = split_examples(about)
+    width = min(max(shutil.get_terminal_size().columns, WIDTHS[0]), WIDTHS[-1])
+    parts = [
+        lead.rstrip("\n"),
+        "",
+        "Groups, chosen as strategy=full; * is what is taken where none is chosen:",
+        *_group_lines(groups, width),
+        "",
+        f"Keys used most, with their values (all of them: finesweep {command} --cfg job):",
+        *_key_lines(groups, settings, width),
+        "",
+        "Examples:",
+        examples.rstrip("\n"),
+    ]
+    return "\n".join(parts)
+
+
+def split_examples(about: str) -> tuple[str, str]:
+    """Return what stands before the first example of a help text, and the examples."""
+    found = re.search(r"^  finesweep ", about, flags=re.MULTILINE)
+    at = found.start() if found else len(about)
+    return about[:at], about[at:]
+
+
+def _group_lines(groups: Sequence[Group], width: int) -> Iterator[str]:
+    for group in groups:
+        yield f"  {group.name}"
+        for member in group.members:
+            mark = "*" if member.name == group.default else " "
+            yield from _entry(f"  {mark} {member.name}", member.headline, INDENT, width)
+
+
+def _key_lines(groups: Sequence[Group], settings: Sequence[Key], width: int) -> Iterator[str]:
+    for key in settings:
+        yield from _entry(f"  {key.path}={key.value}", key.comment, KEY_INDENT, width)
+    for place, names in USED.items():
+        room, _, chosen = place.partition("/")
+        (group,) = (group for group in groups if group.name == room)
+        for name in names:
+            key, words = _key(group, chosen, name)
+            yield from _entry(f"  {room}.{name}={key.value}", words, KEY_INDENT, width)
+
+
+def _key(group: Group, chosen: str, name: str) -> tuple[Key, str]:
+    """Return a member's key and what it means, with the member where others lack the key."""
+    (member,) = (member for member in group.members if member.name == chosen)
+    (key,) = (key for key in member.keys if key.path == name)
+    assert member.target is not None, "a key of a run has a schema"
+    words = key.comment or _clause(meanings(load_class(member.target))[name])
+    is_common = all(any(key.path == name for key in other.keys) for other in group.members)
+    return key, words if is_common else f"{words} ({group.name}={chosen})"
+
+
+def _clause(meaning: str) -> str:
+    """Return the first clause of what a docstring says, as a comment would.
+
+    >>> _clause("Peak learning rate, > 0; the schedule scales it.")
+    'peak learning rate, > 0'
+    """
+    clause = re.split(r"[;.](?:\s|$)", meaning, maxsplit=1)[0].replace("`", "")
+    return clause[:1].lower() + clause[1:]
+
+
+def _entry(name: str, text: str, indent: int, width: int) -> list[str]:
+    gap = " " * indent
+    if len(name) > indent - 2:  # the words begin below a long name
+        return [name, *wrap(text, width, initial_indent=gap, subsequent_indent=gap)]
+    return wrap(text, width, initial_indent=name.ljust(indent), subsequent_indent=gap) or [name]

@@ -1,0 +1,127 @@
+"""What a sweep prints when it ends: what was found, what it is worth, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from search.cli.text import columns, duration, number
+from search.repeat import repeat_command
+from search.results import compare_with_default, status
+from search.study import Study
+
+
+def summary(study: Study, words: Sequence[str]) -> list[str]:
+    """Return the lines of a study that ended; `words` are those of its command."""
+    state = status(study)
+    states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
+    lines = [
+        "",
+        f"{states}; {duration(state['seconds'])} of training; table: {study.folder}/trials.csv",
+    ]
+    comparison = compare_with_default(study)
+    if comparison is None:
+        return [*lines, "No trial has finished.", *_remaining(study)]
+    best = comparison.best
+    metric = study.plan.objectives[0].short
+    lines += ["", *(_comparison(study) if state["front"] is None else _front(study)), ""]
+    scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
+    lines.append(f"The best one's validation scores: {scores}.")
+    lines.append(f"It {state['best']['verdict']}.")
+    lines.append(_gain(comparison.gain, comparison.default is not None, metric))
+    lines += _remaining(study)
+    name = study.plan.name
+    return [
+        *lines,
+        "",
+        "Train the best one again, to the same scores:",
+        f"  {repeat_command(study, best)}",
+        "Next:",
+        f"  finesweep evaluate study={name} split=test",
+        f"  finesweep export study={name} to=best/",
+        f"  finesweep dashboard study={name}",
+        f"  {_longer(words, name, 2 * state['num_trials'])}",
+    ]
+
+
+def _comparison(study: Study) -> list[str]:
+    """Return the winner beside the default, and beside the best of each other arm."""
+    comparison = compare_with_default(study)
+    assert comparison is not None
+    best, default = comparison.best, comparison.default
+    shown = {best.number: f"best, trial {best.number}"}
+    for trial in study.ranking:
+        members = study.plan.space.members_of(study.values_of(trial))
+        if all(
+            members != study.plan.space.members_of(study.values_of(study.trials[number]))
+            for number in shown
+        ):
+            shown[trial.number] = f"best {' '.join(members)}, trial {trial.number}"
+    if default is not None:
+        named = shown.get(default.number)
+        plain = f"default, trial {default.number}"
+        shown[default.number] = f"{named}, the default" if named else plain
+    paths = [
+        path
+        for path in study.plan.space.paths
+        if any(path in study.values_of(study.trials[number]) for number in shown)
+    ]
+    table = [["", study.plan.objectives[0].short, *paths]]
+    for number_, name in shown.items():
+        trial = study.trials[number_]
+        table.append(_line(name, trial.values[:1], study.values_of(trial), paths))
+    return columns(table)
+
+
+def _front(study: Study) -> list[str]:
+    """Return the Pareto front."""
+    trials = [trial for trial in study.ranking if trial.number in study.front]
+    table = [["", *(o.short for o in study.plan.objectives), *study.plan.space.paths]]
+    for trial in trials:
+        values = study.values_of(trial)
+        table.append(_line(f"trial {trial.number}", trial.values, values, study.plan.space.paths))
+    names = " and ".join(objective.short for objective in study.plan.objectives)
+    if len(trials) == 1:
+        return [f"One trial is best in {names} at once:", *columns(table)]
+    told = f"These {len(trials)} are the Pareto front of {names}: no trial is better in one without"
+    return [f"{told} being worse in another.", *columns(table)]
+
+
+def _line(
+    name: str, scores: Sequence[float], values: dict[str, Any], paths: Sequence[str]
+) -> list[str]:
+    return [
+        name,
+        *(f"{score:.4f}" if abs(score) < 100 else number(score) for score in scores),
+        *(number(values.get(path)) for path in paths),
+    ]
+
+
+def _remaining(study: Study) -> list[str]:
+    remaining = status(study)["remaining"]
+    if not remaining:
+        return []
+    if study.is_stopping:
+        return ["", f"Stopped as asked with {remaining} trials left: the same command goes on."]
+    if study.hours_used_up:
+        hours = study.plan.search.settings.max_hours
+        return ["", f"search.max_hours={hours:g} ended it with {remaining} trials left."]
+    return ["", f"{remaining} trials remain: the same command goes on."]
+
+
+def _gain(gain: float | None, has_default: bool, metric: str) -> str:
+    if not has_default or gain is None:
+        return "The default has not finished, so there is nothing to compare with."
+    if gain == 0:
+        return "Nothing was better than the default configuration."
+    return (
+        f"That is {gain:.4f} better in {metric} than the default configuration, on validation rows."
+    )
+
+
+def _longer(words: Sequence[str], name: str, num_trials: int) -> str:
+    """Return the same command with a higher budget."""
+    kept = [word for word in words if not word.startswith(("study=", "search.num_trials="))]
+    budget = f"search.num_trials={num_trials}"
+    return shlex.join(["finesweep", "sweep", f"study={name}", *kept, budget])

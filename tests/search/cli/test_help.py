@@ -1,0 +1,192 @@
+"""No help can lie: its examples compose, its values are those of conf/, and it answers soon."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from search.cli import main
+from search.cli.help import split_examples
+from search.cli.main import COMMANDS, HELP
+from search.config import CONF_DIR, compose
+
+COMPOSING = ("sweep", "plan", "train")
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def examples_of(text: str) -> list[list[str]]:
+    """Return the words of every line that begins with the command, two spaces in."""
+    joined = text.replace("\\\n", " ")
+    lines = re.findall(r"^  (finesweep [a-z]+ .+|finesweep [a-z]+)$", joined, re.MULTILINE)
+    return [shlex.split(line)[1:] for line in lines]
+
+
+def members(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def files(here: Path) -> Path:
+    rows = "".join(
+        f'"review {n} of a thing, {"fine" if n % 2 else "poor"}",{n % 2},{n % 2}\n'
+        for n in range(40)
+    )
+    (here / "my.csv").write_text("text,label,stars\n" + rows)
+    return here
+
+
+def check(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Run all of a composing command but the training."""
+    command, *rest = words
+    if command == "train":
+        tree = compose("train", rest).tree
+        assert main(["train", *rest, "--cfg", "job"]) == 0
+        assert tree["run"] is not None
+    else:
+        renamed = [word.replace("data.text=review", "data.text=text") for word in rest]
+        assert main(["plan", *renamed]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMPOSING)
+def test_examples_compose(command: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = examples_of(help_of(command, capsys))
+    assert len(examples) == 3
+    for words in examples:
+        assert words[0] == command
+        if words[1:] == ["study=mine", "trial=3"]:
+            assert_known(words, capsys)
+        else:
+            check(words, capsys)
+
+
+def test_ranges_of_the_help_can_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
+    lead, _ = split_examples(help_of("sweep", capsys))
+    ranges = re.findall(r"'([^' ]+=[^' ]+\))'", lead)
+    assert len(ranges) == 5
+    space = compose("sweep", ranges)
+    searched = {*space.groups, *(path for arm in space.arms for path in arm.space)}
+    assert {word.partition("=")[0].partition("[")[0] for word in ranges} <= searched
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {*COMPOSING}))
+def test_examples_of_the_others_name_known_keys(
+    command: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = examples_of(help_of(command, capsys))
+    assert 1 <= len(examples) <= 3
+    for words in examples:
+        assert words[0] == command
+        assert_known(words, capsys)
+
+
+def assert_known(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a command that finds no study, run or model, and says no more than that."""
+    code = main([*words])
+    told = capsys.readouterr().err
+    assert code == (0 if list(words) == ["status"] else 2)
+    assert len(told.splitlines()) == (code == 2)
+    assert "known key" not in told and "must read key=value" not in told
+
+
+def test_examples_of_the_first_help(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = [words for words in examples_of(HELP) if words[0] in COMMANDS]
+    assert [words[0] for words in examples] == ["sweep", "sweep", "evaluate"]
+    for words in examples[:2]:
+        check(words, capsys)
+    assert_known(examples[2], capsys)
+
+
+def test_first_help_names_every_command() -> None:
+    listed = re.findall(r"^  ([a-z]+)  ", HELP, re.MULTILINE)
+    assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMPOSING)
+def test_every_member_is_listed_and_the_default_marked(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = help_of(command, capsys)
+    tree = "train" if command == "train" else "sweep"
+    defaults = re.findall(r"^  - ([\w/]+): (\w+)$", (CONF_DIR / f"{tree}.yaml").read_text(), re.M)
+    assert len(defaults) >= 9
+    for group, default in defaults:
+        block = re.search(rf"^  {group}\n((?: [ *].*\n)+)", told, re.M)
+        assert block is not None, group
+        listed = re.findall(r"^  ([ *]) (\w+)(?:  |$)", block[1], re.M)
+        mine = members(group)
+        assert [name for _, name in listed][: len(mine)] == mine, group
+        assert [name for mark, name in listed if mark == "*"][:1] == [
+            name for name in [default] if name != "null"
+        ]
+
+
+def test_keys_are_shown_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    told = help_of("sweep", capsys)
+    assert re.search(r"^  search\.num_trials=12 +total budget", told, re.M)
+    assert re.search(r"^  trainer\.epochs=2 +passes over the training rows, > 0$", told, re.M)
+    assert re.search(r"^  optimizer\.lr=\$\{strategy\.lr\} +peak learning rate", told, re.M)
+    assert "(data=files)" in told
+    assert "run=null" in help_of("train", capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = f"{HELP}{help_of(command, capsys)}"
+    assert [line for line in told.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize(("columns", "longest"), [("100", 100), ("300", 100), ("20", 80)])
+def test_a_terminal_is_used_as_far_as_it_helps(
+    columns: str,
+    longest: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = help_of("sweep", capsys).splitlines()
+    groups = lines[: lines.index("Examples:")]
+    assert longest - 20 < max(map(len, groups)) <= longest
+
+
+def test_flags_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--config-dir DIR" in help_of("sweep", capsys)
+    assert "--watch" in help_of("status", capsys)
+    assert "--json" not in help_of("export", capsys)
+
+
+def test_first_help_needs_the_standard_library_alone(here: Path) -> None:
+    code = "import sys; from search.cli import main; main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "search" in loaded
+    assert loaded & {"yaml", "hydra", "omegaconf", "optuna", "rich", "numpy", "torch"} == set()
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(["--help"], 0.5), (["sweep", "--help"], 1.0)])
+def test_help_takes_little(words: list[str], seconds: float) -> None:
+    finesweep = str(Path(sys.executable).with_name("finesweep"))
+    took = []
+    for _ in range(3):  # of the processor, as other work may share the machine
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([finesweep, *words], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert 0 < min(took) < seconds

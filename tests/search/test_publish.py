@@ -1,0 +1,76 @@
+"""The study's own run in W&B, read back from the real offline log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from search.config import compose
+from search.opening import study_folder
+from search.plan import build_plan
+from search.prepare import check_study, prepare_study
+from search.publish import publish
+from search.study import Study
+
+
+def study_of(root: Path, *words: str) -> Study:
+    plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
+    folder = study_folder(root, plan.name)
+    return prepare_study(plan, folder, check_study(plan, folder))
+
+
+def score_all(study: Study) -> None:
+    """Give every trial a score that its learning rate decides, as a finished one."""
+    from search.lease import this_worker
+
+    while (attempt := study.next_attempt(this_worker())) is not None:
+        trial = study.trials[attempt.number]
+        attributes = {"metrics": {"accuracy": 0.5}, "verdict": "fits", "seconds": 1.0}
+        for name, value in attributes.items():
+            study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        study._study.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
+
+
+def records_of(run: Path) -> str:
+    wandb = Path(sys.executable).with_name("wandb")
+    done = subprocess.run(
+        [wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_study_run_has_table_history_and_importance(here: Path) -> None:
+    study = study_of(here, "strategy=choice(lora,full)", "search.num_trials=24")
+    score_all(study)
+    publish(study)
+    (run,) = (study.folder / "wandb").glob("offline-run-*")
+    log = records_of(run)
+    (start,) = [r["run"] for line in log.splitlines() if (r := json.loads(line))["type"] == "run"]
+    assert (start["run_group"], start["job_type"]) == ("s", "study")
+    assert start["display_name"] == "s (study)"
+    assert start["tags"] == ["tiny", "lora", "reviews", "classification"]
+    for name in ("trials", "history", "importance", "best/optimizer.lr"):
+        assert name in log, name
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in tables_of(run)}
+    trials = tables["trials"]
+    assert {"number", "state", "value", "strategy", "optimizer.lr"} <= set(trials["columns"])
+    assert len(trials["data"]) == 24
+
+
+def tables_of(run: Path) -> list[Path]:
+    return sorted((run / "files" / "media" / "table").rglob("*.table.json"))
+
+
+def test_study_without_a_result_logs_nothing(here: Path) -> None:
+    study = study_of(here)
+    publish(study)
+    assert not (study.folder / "wandb").exists()
+
+
+def test_no_logger_no_run(here: Path) -> None:
+    study = study_of(here, "logger=none", "search.num_trials=1")
+    score_all(study)
+    publish(study)
+    assert not (study.folder / "wandb").exists()
