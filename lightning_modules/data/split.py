@@ -1,4 +1,4 @@
-"""Split rows by chance, stratified by label, duplicates kept together.
+"""Split rows by chance, stratified by label, duplicates kept together; or take a part of them.
 
 A text that occurs twice must not be trained on and judged by, so all rows whose text is the
 same but for case and spaces go to the same side.
@@ -44,6 +44,23 @@ def split_off(
         taken.update(_choose([members[text] for text in texts], wanted))
     kept_rows = [row for index, row in enumerate(rows) if index not in taken]
     return kept_rows, [rows[index] for index in sorted(taken)]
+
+
+def stratified_part(rows: Sequence[Row], num_rows: int, seed: int) -> list[Row]:
+    """Return `num_rows` of the rows, in their order, each label with its share, one at least.
+
+    The part of a greater `num_rows` holds that of a smaller one. The choice depends on the texts
+    and the seed, not on the order of the rows.
+    """
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        by_label[row["label"]].append(index)
+    places: list[tuple[float, int, int]] = []
+    for indices in by_label.values():
+        keys = {index: seed_of(seed, "part", rows[index]["text"]) for index in indices}
+        for place, index in enumerate(sorted(indices, key=lambda index: (keys[index], index))):
+            places.append((place / len(indices), keys[index], index))
+    return [rows[index] for index in sorted(index for *_, index in sorted(places)[:num_rows])]
 
 
 def _choose(groups: Sequence[Sequence[int]], wanted: int) -> list[int]:

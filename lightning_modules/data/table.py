@@ -67,7 +67,7 @@ class Table:
                 else:
                     cells[field] = cell
             rows.append(cells)
-        _raise_first(problems)
+        raise_first(problems)
         return rows
 
 
@@ -94,6 +94,20 @@ def read_table(path: Path, key: str) -> Table:
     if not table.rows:
         raise DataError(_nothing(path, "must have rows", "0 rows"))
     return table
+
+
+def raise_first(problems: Sequence[Problem]) -> None:
+    """Raise DataError with the first few problems and the number of the rest, if there are any."""
+    if not problems:
+        return
+    shown = list(problems[:NUM_PROBLEMS_SHOWN])
+    rest = len(problems) - len(shown)
+    if rest:
+        last = shown[-1]
+        shown[-1] = Problem(
+            last.where, last.rule, last.got, f"{last.fix} ({rest} more like these.)"
+        )
+    raise DataError(shown)
 
 
 @dataclass(frozen=True)
@@ -159,7 +173,7 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
                         'Write a quote inside a quoted cell twice: "".',
                     )
                 ) from None
-        _raise_first(problems)
+        raise_first(problems)
         return Table(path, columns, rows, lines)
 
     return read
@@ -218,7 +232,7 @@ def _object_table(path: Path, objects: Iterator[tuple[int, Any]]) -> Table:
         else:
             found = Verbatim(type(value).__name__)
             problems.append(Problem(f"{path}:{number}", "must be an object", found))
-    _raise_first(problems)
+    raise_first(problems)
     return Table(path, list(columns), rows, lines)
 
 
@@ -277,16 +291,3 @@ def _files_there(path: Path) -> str:
         return f"There is no {', '.join(sorted(_READERS))} file in {folder}."
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f"In {folder}: {', '.join(names[:8])}{more}."
-
-
-def _raise_first(problems: Sequence[Problem]) -> None:
-    if not problems:
-        return
-    shown = list(problems[:NUM_PROBLEMS_SHOWN])
-    rest = len(problems) - len(shown)
-    if rest:
-        last = shown[-1]
-        shown[-1] = Problem(
-            last.where, last.rule, last.got, f"{last.fix} ({rest} more like these.)"
-        )
-    raise DataError(shown)

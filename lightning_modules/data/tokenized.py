@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.data.base import Row
@@ -39,7 +39,7 @@ def tokenize(
     folder = cache_folder() / "tokenized" / _key(rows, task, tokenizer, max_length, labels)
     if not folder.is_dir():
         columns = task.encode(rows, tokenizer, max_length, labels)
-        _save(Dataset.from_dict(columns), folder)
+        save_once(Dataset.from_dict(columns), folder)
     dataset = load_from_disk(str(folder))
     assert isinstance(dataset, Dataset)
     return dataset
@@ -48,6 +48,19 @@ def tokenize(
 def lengths_of(dataset: Dataset) -> list[int]:
     """Return the number of tokens of each row."""
     return [len(tokens) for tokens in dataset["input_ids"]]
+
+
+def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
+    """Save to `folder`, whole or not at all; of several workers' the first one's stays."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_to_disk(str(draft))
+    try:
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft)
+        if not folder.is_dir():
+            raise
 
 
 def _key(
@@ -74,16 +87,3 @@ def _content(tokenizer: PreTrainedTokenizerBase) -> str:
     # A call leaves its truncation and padding behind in the tokenizer.
     content["truncation"] = content["padding"] = None
     return json.dumps(content, sort_keys=True)
-
-
-def _save(dataset: Dataset, folder: Path) -> None:
-    # Several workers may tokenize the same rows at once: the first one's folder stays.
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_to_disk(str(draft))
-    try:
-        draft.rename(folder)
-    except OSError:
-        shutil.rmtree(draft)
-        if not folder.is_dir():
-            raise

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# These number a text's first token pad_token_id + 1, so that many positions are never read.
+_POSITIONS_BEGIN_BEHIND_PADDING = frozenset(
+    (
+        "camembert",
+        "data2vec-text",
+        "ibert",
+        "longformer",
+        "luke",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +66,35 @@ class Model(Schema):
         """Return the network in float32.
 
         Args:
-            auto_class: A transformers Auto class; parts that the weights lack are drawn from
-                torch's random numbers.
+            auto_class: A transformers Auto class; parameters that the weights lack are drawn from
+                torch's random numbers, and named in the network's `drawn`.
             config: Changes to the architecture's config, as `num_labels=3`.
 
         """
 
+    @abstractmethod
+    def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+        """Return the same architecture in float32, every weight drawn; arguments as above."""
+
+
+class Attention(Enum):
+    """How attention is computed; transformers would fetch and run other kernels from the hub."""
+
+    eager = "eager"
+    sdpa = "sdpa"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Model):
-    """A model whose files lie in a folder or on the hub, as transformers writes them."""
+    """A model whose files lie in a folder or on the hub, as transformers writes them.
+
+    Attributes:
+        attention: `sdpa` (torch's fused attention) or, slower, `eager` (step by step), which every
+            architecture has.
+
+    """
+
+    attention: Attention
 
     @abstractmethod
     def location(self) -> str:
@@ -62,11 +102,17 @@ class Pretrained(Model):
 
     @property
     def max_length(self) -> int | None:
-        path = Path(self.location()) / "config.json"
-        if not path.is_file():
+        path = self._config_path()
+        if path is None or not path.is_file():
             return None
-        positions = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-        return positions if isinstance(positions, int) else None
+        config = json.loads(path.read_text(encoding="utf-8"))
+        positions = config.get("max_position_embeddings")
+        if not isinstance(positions, int):
+            return None
+        if config.get("model_type") in _POSITIONS_BEGIN_BEHIND_PADDING:
+            padding = config.get("pad_token_id")
+            return positions - 1 - (padding if isinstance(padding, int) else 1)
+        return positions
 
     def check(self) -> None:
         self.location()
@@ -74,24 +120,99 @@ class Pretrained(Model):
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.location())
+        with self._loading():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                self.location(), trust_remote_code=False
+            )
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            # transformers 5 makes an empty tokenizer where it finds no files of one.
+            rule, got = f"{self.name} must bring its tokenizer", Verbatim("one without words")
+            fix = "Save it beside the weights: tokenizer.save_pretrained(folder)."
+            raise ConfigError(Problem("model", rule, got, fix))
         if tokenizer.pad_token is None:  # GPT-like tokenizers have none
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
     def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
-        import torch
         import transformers
 
-        network: PreTrainedModel = getattr(transformers, auto_class).from_pretrained(
-            self.location(),
-            # Unset, transformers 5 takes the checkpoint's dtype, which may be half.
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            # A pickle can run code when it is loaded.
-            use_safetensors=True,
-            **config,
+        with self._loading():
+            network, found = getattr(transformers, auto_class).from_pretrained(
+                self.location(),
+                config=self._architecture(config),
+                # A pickle can run code when it is loaded.
+                use_safetensors=True,
+                output_loading_info=True,
+                **self._settings(),
+            )
+        network.drawn = frozenset(found["missing_keys"])
+        return _with_padding(network)
+
+    def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+        import transformers
+
+        with self._loading():
+            network: PreTrainedModel = getattr(transformers, auto_class).from_config(
+                self._architecture(config), **self._settings()
+            )
+        return _with_padding(network)
+
+    def _architecture(self, changes: Mapping[str, Any]) -> PreTrainedConfig:
+        from transformers import AutoConfig
+
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            self.location(), trust_remote_code=False, **changes
         )
-        if network.config.pad_token_id is None:
-            network.config.pad_token_id = network.config.eos_token_id
-        return network
+        return config
+
+    def _settings(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            # Unset, transformers 5 takes the checkpoint's dtype, which may be half.
+            "dtype": torch.float32,
+            # Beside a config, not among its changes: a kernel of the hub that config.json names
+            # would else be fetched.
+            "attn_implementation": self.attention.value,
+            "trust_remote_code": False,
+        }
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        """Turn what transformers raises over files that it cannot use into one line."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if "scaled_dot_product_attention" in str(error):
+                rule, fix = f"must be one that {self.name} has", "Set model.attention=eager."
+                raise ConfigError(Problem("model.attention", rule, "sdpa", fix)) from error
+            rule = f"{self.name} must load from safetensors, without code of its own"
+            raise ConfigError(Problem("model", rule, reason_of(error))) from error
+
+    def _config_path(self) -> Path | None:
+        """Return where config.json is here already, in the folder or in the hub's cache."""
+        location = Path(self.location())
+        if location.is_dir():
+            return location / "config.json"
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            cached = try_to_load_from_cache(self.location(), "config.json")
+        except HFValidationError:  # `check` says so
+            return None
+        return Path(cached) if isinstance(cached, str) else None
+
+
+def reason_of(error: BaseException) -> Verbatim:
+    """Return in a line what went wrong first: libraries wrap it in words that say nothing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = (str(error).splitlines() or [""])[0].rstrip(" .:")
+    return Verbatim(line or type(error).__name__)
+
+
+def _with_padding(network: PreTrainedModel) -> PreTrainedModel:
+    if network.config.pad_token_id is None:  # GPT-like models have none
+        network.config.pad_token_id = network.config.eos_token_id
+    return network

@@ -74,6 +74,9 @@ class Tiny(Model):
         )
 
     def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+        return self.new_network(auto_class, **config)
+
+    def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         import transformers
 
         architecture = transformers.BertConfig(

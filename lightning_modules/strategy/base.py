@@ -91,6 +91,9 @@ def silence_dropout(frozen: nn.Module) -> None:
     """
     from torch import nn
 
-    for module in frozen.modules():
+    modules: Iterator[Any] = frozen.modules()
+    for module in modules:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # ModernBERT hands the number to a function

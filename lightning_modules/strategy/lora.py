@@ -52,8 +52,9 @@ class Lora(Strategy):
 
         silence_dropout(getattr(network, str(network.base_model_prefix)))
         config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,  # PEFT then trains and saves the head too
+            task_type=TaskType.SEQ_CLS,
             target_modules="all-linear",
+            modules_to_save=_new_parts(network),
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
@@ -68,3 +69,20 @@ class Lora(Strategy):
         (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty form
         merged = copy.deepcopy(network).merge_and_unload()
         return super().export(merged, tokenizer, model, folder)
+
+
+def _new_parts(network: nn.Module) -> list[str]:
+    """Return the names of the modules that nothing was learnt in before.
+
+    The head, as a whole: PEFT by itself would adapt DistilBERT's pre_classifier or DeBERTa's
+    pooler. And what the weights lacked of the backbone, as the pooler of a BERT that was trained
+    on masked words alone: an adapter on it would stand for nothing without this very draw.
+    """
+    backbone = str(network.base_model_prefix)
+    head = [
+        name
+        for name, part in network.named_children()
+        if name != backbone and any(True for _ in part.parameters())
+    ]
+    drawn = {name.rpartition(".")[0] for name in getattr(network, "drawn", ())}
+    return [*head, *sorted(name for name in drawn if name.startswith(f"{backbone}."))]

@@ -24,6 +24,7 @@ def files(**changes: Any) -> Files:
         "validation_fraction": 0.1,
         "test_fraction": 0.2,
         "split_seed": 0,
+        "max_train_rows": None,
     }
     return Files(**{**values, **changes})
 
@@ -151,6 +152,7 @@ def test_rows_that_leave_no_validation_are_refused() -> None:
         ({"validation_fraction": 0}, "validation_fraction", "must be > 0 where"),
         ({"validation_fraction": 0.5}, "validation_fraction", "must be >= 0 and < 0.5"),
         ({"test_fraction": -0.1}, "test_fraction", "must be >= 0 and < 0.5"),
+        ({"max_train_rows": 0}, "max_train_rows", "must be > 0"),
         ({"batch_size": 0}, "batch_size", "must be > 0"),
         ({"max_length": 2}, "max_length", "must be > 2 tokens"),
     ],
@@ -165,3 +167,27 @@ def test_no_share_is_needed_where_validation_has_a_file() -> None:
     write("validation.jsonl", numbered("validation", 10))
     data = files(validation="validation.jsonl", validation_fraction=0)
     assert sizes(data) == {"train": 160, "validation": 10, "test": 40}
+
+
+def test_training_rows_are_limited_after_the_splits_are_taken() -> None:
+    whole, part = files().load().splits, files(max_train_rows=50).load().splits
+    assert (part["validation"], part["test"]) == (whole["validation"], whole["test"])
+    assert Counter(row["label"] for row in part["train"]) == {"negative": 25, "positive": 25}
+    assert [row for row in whole["train"] if row in part["train"]] == part["train"]
+
+
+def test_a_greater_limit_adds_rows() -> None:
+    parts = [files(max_train_rows=limit).load().splits["train"] for limit in (20, 33, 50)]
+    texts = [{row["text"] for row in part} for part in parts]
+    assert texts[0] < texts[1] < texts[2]
+
+
+def test_a_limit_beyond_the_rows_changes_nothing() -> None:
+    assert files(max_train_rows=140).load().fingerprint == files().load().fingerprint
+
+
+def test_a_limit_below_the_number_of_labels_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"^data\.max_train_rows: must be >= 2, the number of labels"
+    ):
+        files(max_train_rows=1).load()

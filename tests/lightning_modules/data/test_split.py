@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
-from lightning_modules.data.split import normalized, split_off
+from lightning_modules.data.split import normalized, split_off, stratified_part
 
 ROWS = [
     {"text": f"review {number}", "label": "rare" if number % 10 == 0 else "common"}
@@ -91,3 +92,31 @@ def test_a_small_label_gives_at_least_one() -> None:
     rows = [*ROWS, {"text": "one", "label": "small"}, {"text": "two", "label": "small"}]
     kept, taken = split_off(rows, 0.1, 0, "test")
     assert [Counter(row["label"] for row in side)["small"] for side in (kept, taken)] == [1, 1]
+
+
+@pytest.mark.parametrize("num_rows", [2, 7, 50, 199, 200])
+def test_a_part_has_its_size_and_each_labels_share(num_rows: int) -> None:
+    part = stratified_part(ROWS, num_rows, 0)
+    assert len(part) == num_rows
+    assert part == [row for row in ROWS if row in part]
+    counts = Counter(row["label"] for row in part)
+    assert counts["rare"] >= 1
+    assert abs(counts["rare"] - num_rows / 10) < 1
+
+
+def test_a_greater_part_holds_the_smaller_one() -> None:
+    sizes = [texts(stratified_part(ROWS, num_rows, 0)) for num_rows in range(2, 200)]
+    assert all(one < other for one, other in pairwise(sizes))
+
+
+def test_a_part_depends_on_the_seed_and_not_on_the_order() -> None:
+    first = texts(stratified_part(ROWS, 40, 0))
+    mixed = random.Random(0).sample(ROWS, len(ROWS))
+    assert texts(stratified_part(mixed, 40, 0)) == first
+    assert texts(stratified_part(ROWS, 40, 1)) != first
+
+
+def test_no_label_is_left_out_of_a_part() -> None:
+    rows = [{"text": f"{number}", "label": f"{number % 20}"} for number in range(19)]
+    rows += [{"text": f"more {number}", "label": "19"} for number in range(1000)]
+    assert len({row["label"] for row in stratified_part(rows, 20, 0)}) == 20

@@ -29,8 +29,13 @@ def _embeddings(network: torch.nn.Module) -> int:
     return sum(p.numel() for name, p in network.named_parameters() if "embeddings" in name)
 
 
+def _every(network: torch.nn.Module) -> int:
+    return _embeddings(network) + _ENCODER + _POOLER + _HEAD
+
+
 COUNTS: dict[str, Callable[[torch.nn.Module], int]] = {
-    "full": lambda network: _embeddings(network) + _ENCODER + _POOLER + _HEAD,
+    "full": _every,
+    "from_scratch": _every,
     "lora": lambda network: _LORA + _HEAD,
     "feature_extraction": lambda network: _HEAD,
 }

@@ -1,0 +1,167 @@
+"""Data sets of the hub, or a folder with such files: `data=hub data.path=NAME_OR_FOLDER`.
+
+What the hub has is fetched once: later runs read finesweep's cache, so that a study's rows stay
+the same and no network is needed. No code that comes with a data set is run.
+Example: `data=sst2` or `data=hub data.path=owner/name data.text=sentence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.data.base import SPLITS
+from lightning_modules.data.table import Table, raise_first
+from lightning_modules.data.tabular import Tabular
+from lightning_modules.data.tokenized import cache_folder, save_once
+from lightning_modules.error import ConfigError, DataError, Problem
+from lightning_modules.model.base import reason_of
+from lightning_modules.model.hub import HUB_SECONDS, asking_hub
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubData(Tabular):
+    """Rows of a data set; `train`, `validation` and `test` are the names of its splits.
+
+    Attributes:
+        path: A hub name (`owner/name`), or a folder whose files are named by split.
+        subset: Which of its configurations; None takes the only or default one.
+
+    """
+
+    path: str | None
+    subset: str | None
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        if not self.path:
+            fix = "Set data.path=owner/name or data.path=./folder."
+            yield Problem("path", "must be a hub name or a folder", self.path, fix)
+        if self.train is None:
+            yield Problem("train", "must be the name of a split", None, "Set data.train=train.")
+
+    def reader(self) -> Callable[[str, str], list[dict[str, str]]]:
+        with _no_progress_bars():
+            splits = self._splits()
+
+        def read(split: str, name: str) -> list[dict[str, str]]:
+            return self._rows(splits[name], split, name)
+
+        return read
+
+    def _splits(self) -> DatasetDict:
+        """Return the named splits, and no others."""
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        if folder.is_dir():
+            return self._loaded(str(folder))
+        if self.path.startswith((".", "/", "~")):
+            raise ConfigError(Problem("data.path", "must be a folder", self.path))
+        return self._fetched(self.path)
+
+    def _fetched(self, name: str) -> DatasetDict:
+        from datasets import DatasetDict
+        from huggingface_hub import HfApi, is_offline_mode
+
+        key = json.dumps([name, self.subset, sorted(self._names)])
+        kept = cache_folder() / "hub" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        if not kept.is_dir():
+            with asking_hub("data.path", "data set", name, "or give a folder"):
+                # A data set that is not there is told at once; `datasets` would try for long.
+                if not is_offline_mode():
+                    HfApi().dataset_info(name, timeout=HUB_SECONDS)
+                found = self._loaded(name)
+            save_once(found, kept)
+        return DatasetDict.load_from_disk(str(kept))
+
+    @property
+    def _names(self) -> set[str]:
+        return {name for name in (self.train, self.validation, self.test) if name is not None}
+
+    def _loaded(self, path: str) -> DatasetDict:
+        from datasets import DatasetDict, load_dataset
+        from datasets.exceptions import DatasetsError
+
+        try:
+            if (Path(path) / "dataset_dict.json").is_file():
+                found = DatasetDict.load_from_disk(path)
+            else:
+                found = load_dataset(path, name=self.subset)
+        except (DatasetsError, OSError, RuntimeError) as error:
+            raise DataError(self._unreadable(error)) from error
+        except ValueError as error:
+            raise ConfigError(self._refused(path, error)) from error
+        problems = [
+            Problem(
+                f"data.{split}",
+                f"must be a split of {self.path}",
+                getattr(self, split),
+                f"Its splits: {', '.join(found)}.",
+            )
+            for split in SPLITS
+            if getattr(self, split) not in (None, *found)
+        ]
+        if problems:
+            raise ConfigError(problems)
+        return DatasetDict({name: found[name] for name in sorted(self._names)})
+
+    def _refused(self, path: str, error: ValueError) -> Problem:
+        from datasets import get_dataset_config_names
+
+        if "onfig" not in str(error):  # BuilderConfig not found, or config name is missing
+            return self._unreadable(error)
+        fix = f"Its subsets: {', '.join(get_dataset_config_names(path))}."
+        return Problem("data.subset", f"must be a subset of {self.path}", self.subset, fix)
+
+    def _unreadable(self, error: Exception) -> Problem:
+        return Problem("data.path", f"{self.path} must be readable", reason_of(error))
+
+    def _rows(self, dataset: Dataset, split: str, name: str) -> list[dict[str, str]]:
+        place = Path(f"{self.path}/{name}")
+        wanted = [column for column in (self.text, self.label) if column in dataset.column_names]
+        columns = dataset.select_columns(wanted).to_dict()
+        names = getattr(dataset.features.get(self.label), "names", None)
+        if names is not None:
+            columns[self.label] = self._named(columns[self.label], names, split, place)
+        cells = zip(*columns.values(), strict=True)
+        rows = [dict(zip(columns, row, strict=True)) for row in cells]
+        return self.texts(Table(place, dataset.column_names, rows, range(1, len(rows) + 1)))
+
+    def _named(
+        self, numbers: list[int | None], names: list[str], split: str, place: Path
+    ) -> list[str | None]:
+        """Return the name of each label's number; refuse numbers that stand for no label."""
+        fix = "Remove the row."
+        if split != "train":
+            fix = f"Has the split no labels? Set data.{split}=null to take its rows from train."
+        problems = [
+            Problem(f"{place}:{row}:{self.label}", "must have a label", number, fix)
+            for row, number in enumerate(numbers, start=1)
+            if number is not None and not 0 <= number < len(names)
+        ]
+        raise_first(problems)
+        return [None if number is None else names[number] for number in numbers]
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    import datasets
+    from huggingface_hub import utils
+
+    libraries: tuple[Any, ...] = (datasets, utils)
+    loud = [library for library in libraries if not library.are_progress_bars_disabled()]
+    for library in loud:
+        library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for library in loud:
+            library.enable_progress_bars()

@@ -1,0 +1,584 @@
+"""What every hub model keeps, over every YAML of conf/model that names one.
+
+No hub is asked: each architecture is built small and random, with a tokenizer of its kind, in
+the files that the hub has of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import sentencepiece
+import torch
+import transformers
+import yaml
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.error import ConfigError
+from lightning_modules.exported import load_exported
+from lightning_modules.logger.base import Identity
+from lightning_modules.model.base import Attention
+from lightning_modules.model.hub import Hub
+from lightning_modules.network import build_network
+from lightning_modules.record import Ending
+from lightning_modules.run import Run, fit, inspect
+from lightning_modules.strategy.feature_extraction import BACKBONE
+from lightning_modules.warm import Warm
+from search.config import CONF_DIR, build_run, compose
+from search.export import Trained, export
+
+TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
+LABELS = ("negative", "positive")
+POSITIONS = 64
+
+Write = Callable[[Path], transformers.PreTrainedConfig]
+
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+def write_bert(folder: Path) -> transformers.PreTrainedConfig:
+    tokenizer = word_pieces(folder)
+    return transformers.BertConfig(
+        **SIZES, vocab_size=tokenizer, hidden_size=32, max_position_embeddings=POSITIONS
+    )
+
+
+def write_distilbert(folder: Path) -> transformers.PreTrainedConfig:
+    return transformers.DistilBertConfig(
+        vocab_size=word_pieces(folder),
+        dim=32,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=64,
+        max_position_embeddings=POSITIONS,
+    )
+
+
+def write_roberta(folder: Path) -> transformers.PreTrainedConfig:
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = byte_pairs(special)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.model.save(str(folder))  # vocab.json and merges.txt, as on the hub
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": POSITIONS}))
+    return transformers.RobertaConfig(
+        **SIZES,
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        type_vocab_size=1,
+        max_position_embeddings=POSITIONS + 2,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+
+
+def write_deberta(folder: Path) -> transformers.PreTrainedConfig:
+    # The hub has the sentencepiece model alone, and no tokenizer.json.
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS),
+        model_prefix=str(folder / "spm"),
+        vocab_size=400,
+        **{f"{name}_id": index for index, name in enumerate(("pad", "bos", "eos", "unk"))},
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        minloglevel=2,
+    )
+    (folder / "spm.vocab").unlink()
+    settings = {"do_lower_case": False, "vocab_type": "spm"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return transformers.DebertaV2Config(
+        **SIZES,
+        vocab_size=420,  # more than its tokenizer has, as on the hub
+        hidden_size=32,
+        max_position_embeddings=POSITIONS,
+        type_vocab_size=0,
+        relative_attention=True,
+        position_buckets=16,
+        max_relative_positions=-1,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pooler_hidden_size=32,
+        pooler_dropout=0,
+        pooler_hidden_act="gelu",
+    )
+
+
+def write_modernbert(folder: Path) -> transformers.PreTrainedConfig:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = byte_pairs(special)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **{f"{name[1:-1].lower()}_token": name for name in special},
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    return transformers.ModernBertConfig(
+        **SIZES,
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        max_position_embeddings=POSITIONS,
+        local_attention=8,
+        attention_dropout=0.1,
+        pad_token_id=0,
+        cls_token_id=2,
+        bos_token_id=2,
+        sep_token_id=3,
+        eos_token_id=3,
+    )
+
+
+def word_pieces(folder: Path) -> int:
+    """Write a word-piece tokenizer; return its number of tokens."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special)
+    )
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.model.save(str(folder))  # vocab.txt, as on the hub
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"do_lower_case": True, "model_max_length": POSITIONS}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return tokenizer.get_vocab_size()
+
+
+def byte_pairs(special: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return tokenizer
+
+
+ARCHITECTURES: dict[str, Write] = {
+    "bert": write_bert,
+    "deberta": write_deberta,
+    "distilbert": write_distilbert,
+    "modernbert": write_modernbert,
+    "roberta": write_roberta,
+}
+
+HUB_MODELS = sorted(
+    path.stem
+    for path in (CONF_DIR / "model").glob("*.yaml")
+    if yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"].endswith(".hub.Hub")
+    and path.stem != "hub"
+)
+STRATEGIES = ("full", "lora", "feature_extraction", "from_scratch")
+
+each_model = pytest.mark.parametrize("name", HUB_MODELS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Let networks this small not wait for a second thread."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder with a small random model of the hub model's architecture."""
+
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        config = ARCHITECTURES[name](folder)
+        config.initializer_range = 0.2  # else every text gets the same logits but for noise
+        torch.manual_seed(0)
+        # As on the hub: the network it was trained as, with another head; BERT's has a pooler.
+        bert = transformers.AutoModelForPreTraining
+        auto = bert if name == "bert" else transformers.AutoModelForMaskedLM
+        auto.from_config(config).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def run_of(
+    folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Run]:
+    train = tmp_path_factory.mktemp("rows") / "train.jsonl"
+    lines = REVIEWS.read_text(encoding="utf-8").splitlines(keepends=True)
+    train.write_text("".join(lines[:200]), encoding="utf-8")
+
+    @cache
+    def model(name: str) -> Hub:
+        words = (f"model={name}", f"model.path={folder_of(name)}")
+        found = build_run(compose("train", words).tree).model
+        assert isinstance(found, Hub)
+        return found
+
+    @cache
+    def run(strategy: str) -> Run:
+        data = ("data=files", f"data.train={train}", "data.batch_size=16", "data.max_length=24")
+        short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
+        words = ("model=tiny", f"strategy={strategy}", "logger=none", *data, *short)
+        return build_run(compose("train", words).tree)
+
+    # Composing takes longer than training such a model does.
+    return lambda name, strategy: replace(run(strategy), model=model(name))
+
+
+@pytest.fixture(scope="module")
+def trained(
+    run_of: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Trained]:
+    @cache
+    def make(name: str, strategy: str) -> Trained:
+        run, folder = run_of(name, strategy), tmp_path_factory.mktemp(f"{name}-{strategy}")
+        outcome = fit(run, folder, Identity("x", None, folder))
+        assert outcome.ending is Ending.finished
+        assert outcome.best is not None
+        return Trained(run, folder, "run x", outcome.best.metrics, "")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def exported(
+    trained: Callable[[str, str], Trained], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    @cache
+    def make(name: str, strategy: str) -> Path:
+        folder = tmp_path_factory.mktemp("exported") / strategy
+        export(trained(name, strategy), folder)
+        return folder
+
+    return make
+
+
+def logits(network: Any, tokenizer: Any) -> torch.Tensor:
+    inputs = tokenizer(
+        TEXTS[:40], truncation=True, max_length=24, padding=True, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        found: torch.Tensor = network.eval()(**inputs).logits
+    return found
+
+
+def our_logits(trained: Trained) -> torch.Tensor:
+    predictor = trained.load()
+    found = logits(predictor.network, predictor.tokenizer)
+    assert found.isfinite().all()
+    assert found.std(dim=0).min() > 1e-2
+    return found
+
+
+def assert_same(one: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_every_hub_model_has_its_architecture_here() -> None:
+    assert set(HUB_MODELS) == set(ARCHITECTURES)
+
+
+@each_model
+@pytest.mark.parametrize("strategy", ["full", "lora", "from_scratch"])
+def test_export_loads_with_plain_transformers(
+    trained: Callable[..., Trained], exported: Callable[..., Path], name: str, strategy: str
+) -> None:
+    folder = exported(name, strategy)
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert_same(logits(network, tokenizer), our_logits(trained(name, strategy)))
+    assert network.config.id2label == dict(enumerate(LABELS))
+
+
+@each_model
+def test_adapter_loads_with_peft_on_the_base_model(
+    trained: Callable[..., Trained],
+    exported: Callable[..., Path],
+    folder_of: Callable[[str], Path],
+    name: str,
+) -> None:
+    from peft import PeftModel
+
+    torch.manual_seed(1)  # the head that the base lacks must not matter
+    auto = transformers.AutoModelForSequenceClassification
+    network = auto.from_pretrained(folder_of(name), num_labels=len(LABELS))
+    network = PeftModel.from_pretrained(network, exported(name, "lora") / "adapter")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder_of(name))
+    assert_same(logits(network, tokenizer), our_logits(trained(name, "lora")))
+
+
+def test_adapter_brings_what_the_base_model_lacks(
+    folder_of: Callable[[str], Path], run_of: Callable[[str, str], Run], here: Path
+) -> None:
+    from peft import PeftModel
+
+    auto = transformers.AutoModelForSequenceClassification
+    base = Path(shutil.copytree(folder_of("bert"), here / "model"))
+    transformers.AutoModelForMaskedLM.from_pretrained(base).save_pretrained(base)  # no pooler
+    run = run_of("bert", "lora")
+    run = replace(run, model=Hub(path=str(base), attention=Attention.sdpa))
+    network: Any = build_network(run, LABELS, Warm())
+    network.save_pretrained(here / "adapter")
+    torch.manual_seed(1)
+    again = PeftModel.from_pretrained(auto.from_pretrained(base), here / "adapter")
+    tokenizer = run.model.load_tokenizer()
+    assert_same(logits(again, tokenizer), logits(network, tokenizer))
+
+
+@each_model
+def test_exported_frozen_backbone_and_head_load(
+    trained: Callable[..., Trained], exported: Callable[..., Path], name: str
+) -> None:
+    result, folder = trained(name, "feature_extraction"), exported(name, "feature_extraction")
+    again = load_exported(folder, result.run.task)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert_same(logits(again.network, tokenizer), our_logits(result))
+    plain = transformers.AutoModel.from_pretrained(folder / BACKBONE)
+    for key, tensor in again.network.backbone.state_dict().items():
+        assert torch.equal(plain.state_dict()[key], tensor), key
+
+
+@each_model
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_predictions_are_the_same_alone_and_in_a_batch(
+    trained: Callable[..., Trained], name: str, strategy: str
+) -> None:
+    predictor = trained(name, strategy).load()
+    rows = [{"text": text} for text in TEXTS[:8]]
+    together = predictor.predict(rows)
+    alone = [predictor.predict([row])[0] for row in rows]
+    for one, other in zip(together, alone, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+@each_model
+def test_lora_trains_the_whole_head_and_adapts_every_other_linear_layer(
+    run_of: Callable[..., Run], name: str
+) -> None:
+    adapted = build_network(run_of(name, "lora"), LABELS, Warm())
+    plain: Any = build_network(run_of(name, "full"), LABELS, Warm())
+    backbone = plain.base_model_prefix
+    head = {key for key, _ in plain.named_parameters() if not key.startswith(f"{backbone}.")}
+    trained = {
+        key.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
+        for key, parameter in adapted.named_parameters()
+        if parameter.requires_grad
+    }
+    assert head
+    assert {key for key in trained if not key.startswith(f"{backbone}.")} == head
+    modules = getattr(plain, backbone).named_modules()
+    linear = {f"{backbone}.{key}" for key, m in modules if isinstance(m, torch.nn.Linear)}
+    assert trained - head == {f"{key}.lora_{a}.default.weight" for key in linear for a in "AB"}
+
+
+@each_model
+@pytest.mark.parametrize("strategy", ["lora", "feature_extraction"])
+def test_frozen_layers_draw_no_random_numbers(
+    run_of: Callable[..., Run], name: str, strategy: str
+) -> None:
+    network: Any = build_network(run_of(name, strategy), LABELS, Warm()).train()
+    if strategy == "lora":
+        plain = network.get_base_model()
+        backbone = getattr(plain, plain.base_model_prefix)
+    else:
+        backbone = network.backbone
+    ids = torch.randint(5, 400, (4, 30), generator=torch.Generator().manual_seed(0))
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(backbone(ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
+    assert torch.equal(*found)
+
+
+def with_max_length(run: Run, max_length: int) -> Run:
+    return replace(run, data=replace(run.data, max_length=max_length))
+
+
+@each_model
+def test_reads_as_many_tokens_as_it_says(run_of: Callable[..., Run], here: Path, name: str) -> None:
+    run = with_max_length(run_of(name, "full"), POSITIONS)
+    assert run.model.max_length == POSITIONS
+    network = build_network(run, LABELS, Warm()).eval()
+    ids = torch.full((1, POSITIONS), 7)
+    assert network(ids, attention_mask=torch.ones_like(ids)).logits.isfinite().all()
+    inspect(run)
+    with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
+        inspect(with_max_length(run, POSITIONS + 1))
+
+
+def test_one_token_more_than_roberta_says_is_too_many(run_of: Callable[..., Run]) -> None:
+    network = build_network(run_of("roberta", "full"), LABELS, Warm()).eval()
+    ids = torch.full((1, POSITIONS + 1), 7)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        network(ids, attention_mask=torch.ones_like(ids))
+
+
+@each_model
+def test_attention_is_the_configured_one(run_of: Callable[..., Run], name: str) -> None:
+    for strategy in ("full", "from_scratch", "feature_extraction"):
+        run = run_of(name, strategy)
+        assert isinstance(run.model, Hub)
+        network: Any = build_network(run, LABELS, Warm())
+        network = network.backbone if strategy == "feature_extraction" else network
+        assert network.config._attn_implementation == run.model.attention.value
+
+
+@pytest.mark.parametrize("strategy", ["full", "from_scratch"])
+def test_attention_that_the_architecture_lacks_is_refused_in_a_line(
+    run_of: Callable[..., Run], strategy: str
+) -> None:
+    run = run_of("deberta", strategy)
+    assert isinstance(run.model, Hub)
+    run = replace(run, model=replace(run.model, attention=Attention.sdpa))
+    with pytest.raises(ConfigError) as raised:
+        build_network(run, LABELS, Warm())
+    (problem,) = raised.value.problems
+    assert str(problem).startswith("model.attention: must be one that ")
+    assert str(problem).endswith("has, got 'sdpa'. Set model.attention=eager.")
+
+
+def test_kernels_of_the_hub_cannot_be_named() -> None:
+    words = ["model=bert", "model.attention=kernels-community/flash-attn2"]
+    with pytest.raises(ConfigError, match=r"^model\.attention: must be one of eager, sdpa, got"):
+        build_run(compose("train", words).tree)
+
+
+def test_a_kernel_that_config_json_names_is_not_fetched(
+    folder_of: Callable[[str], Path], here: Path
+) -> None:
+    folder = shutil.copytree(folder_of("bert"), here / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["attn_implementation"] = config["_attn_implementation"] = "someone/kernel"
+    (folder / "config.json").write_text(json.dumps(config))
+    model = Hub(path=str(folder), attention=Attention.sdpa)
+    for make in both(model):
+        assert make("AutoModel").config._attn_implementation == "sdpa"
+
+
+@each_model
+def test_from_scratch_reads_no_weights(
+    folder_of: Callable[[str], Path], run_of: Callable[..., Run], here: Path, name: str
+) -> None:
+    folder = shutil.copytree(folder_of(name), here / "model")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()
+    run = run_of(name, "from_scratch")
+    assert isinstance(run.model, Hub)
+    pretrained = run.model.load_network("AutoModel").state_dict()
+    run = replace(run, model=replace(run.model, path=str(folder)))
+    network: Any = build_network(run, LABELS, Warm())
+    backbone = getattr(network, network.base_model_prefix).state_dict()
+    shared = [key for key in backbone if key in pretrained and pretrained[key].unique().numel() > 9]
+    assert len(shared) >= 9
+    for key in shared:
+        # A padding token's vector is 0 in both.
+        assert (backbone[key] == pretrained[key]).float().mean() < 0.05, key
+    again: Any = build_network(run, LABELS, Warm())
+    for key, tensor in again.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[key]), key
+
+
+def both(model: Hub) -> tuple[Callable[[str], Any], ...]:
+    return model.load_network, model.new_network
+
+
+@pytest.fixture
+def bert(folder_of: Callable[[str], Path], here: Path) -> Path:
+    return Path(shutil.copytree(folder_of("bert"), here / "model"))
+
+
+def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
+    (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
+    model = Hub(path="./model", attention=Attention.sdpa)
+    with pytest.raises(ConfigError, match=r"^model\.path: the folder must hold \*\.safetensors"):
+        model.check()
+    with pytest.raises(ConfigError, match=r"^model: model must load from safetensors"):
+        model.load_network("AutoModel")
+
+
+def test_half_precision_weights_load_in_float32(bert: Path) -> None:
+    network = transformers.AutoModel.from_pretrained(bert, dtype=torch.bfloat16)
+    network.save_pretrained(bert)
+    model = Hub(path=str(bert), attention=Attention.sdpa)
+    assert json.loads((bert / "config.json").read_text())["dtype"] == "bfloat16"
+    for make in both(model):
+        assert {p.dtype for p in make("AutoModel").parameters()} == {torch.float32}
+
+
+def test_a_name_that_is_none_is_refused(here: Path) -> None:
+    model = Hub(path="one/two/three", attention=Attention.sdpa)
+    assert model.max_length is None
+    with pytest.raises(ConfigError, match=r"Hub names read owner/name\.$"):
+        model.check()
+
+
+def test_code_that_comes_with_a_model_is_not_run(here: Path) -> None:
+    folder = here / "model"
+    folder.mkdir()
+    (folder / "code.py").write_text("from pathlib import Path\n\nPath('ran').touch()\n")
+    auto = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": "code.Words"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": auto}))
+    model = Hub(path=str(folder), attention=Attention.sdpa)
+    refused = pytest.raises(ConfigError, match=r"^model: .*without code of its own")
+    with refused:
+        model.load_tokenizer()
+    for make in both(model):
+        with refused:
+            make("AutoModel")
+    assert not (here / "ran").exists()
+
+
+@each_model
+def test_a_model_without_its_tokenizer_is_refused(
+    folder_of: Callable[[str], Path], here: Path, name: str
+) -> None:
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(folder_of(name) / file, here / file)
+    with pytest.raises(ConfigError, match=r"^model: \. must"):
+        Hub(path=".", attention=Attention.sdpa).load_tokenizer()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_model_in_the_hubs_cache_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, folder_of: Callable[[str], Path], here: Path, file: str
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here))
+    model = Hub(path="owner/name", attention=Attention.sdpa)
+    assert model.max_length is None
+    snapshot = here / "models--owner--name" / "snapshots" / "0"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0")
+    shutil.copy(folder_of("roberta") / "config.json", snapshot)
+    assert model.max_length == POSITIONS
+    with pytest.raises(ConfigError, match="not in the cache, and no network"):
+        model.check()
+    (snapshot / file).touch()
+    model.check()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_modules.data.reviews import Reviews
+from lightning_modules.network import build_network
+from lightning_modules.predictor import Predictor
+from lightning_modules.run import Run
+from lightning_modules.warm import Warm
+from search.config import build_run, compose
+
+LABELS = ("negative", "positive")
+
+
+def minilm(*words: str) -> Run:
+    return build_run(compose("train", ["model=minilm", "strategy=from_scratch", *words]).tree)
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return build_network(minilm(), LABELS, Warm())
+
+
+def test_no_pretrained_tensor_is_used(network: Any) -> None:
+    pretrained = minilm().model.load_network("AutoModel").state_dict()
+    scratch = network.bert.state_dict()
+    assert scratch.keys() == pretrained.keys()
+    scratch.pop("pooler.dense.bias")  # 0 in both: nothing has ever trained MiniLM's pooler
+    for name, tensor in scratch.items():
+        # What is not drawn begins at 0 or 1, and training has moved it away from there.
+        assert not torch.equal(tensor, pretrained[name]), name
+        assert tensor.shape == pretrained[name].shape
+
+
+def test_weights_have_the_spread_that_bert_begins_with(network: Any) -> None:
+    drawn = [p for p in network.bert.parameters() if p.dim() == 2]
+    assert len(drawn) > 30
+    assert all(0.019 < parameter.std().item() < 0.021 for parameter in drawn)
+
+
+def test_it_begins_at_chance(network: Any) -> None:
+    run = minilm()
+    rows = Reviews(batch_size=16, max_length=128).load().splits["validation"][:64]
+    predictor = Predictor(network, run.model.load_tokenizer(), run.task, LABELS, 128)
+    scores = predictor.score(rows)
+    assert scores["log_loss"] == pytest.approx(0.693, abs=0.02)
+    assert 0.3 < scores["accuracy"] < 0.7
+
+
+def test_the_seed_decides_the_weights(network: Any) -> None:
+    other = build_network(minilm("seed=1"), LABELS, Warm())
+    again = build_network(minilm(), LABELS, Warm())
+    key = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(again.state_dict()[key], network.state_dict()[key])
+    assert not torch.equal(other.state_dict()[key], network.state_dict()[key])
+
+
+def test_dropout_is_as_in_full_training(network: Any) -> None:
+    rates = {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.1}
