@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test test-slow check bench install clean
+.PHONY: sweep test test-slow check bench docs pictures install clean
 
 sweep: $(INSTALLED) ## set up, and run the default study to its end
 	$(BIN)/finesweep sweep study=first
@@ -23,6 +23,12 @@ check: $(INSTALLED) ## lint, format, types, rules between rooms
 
 bench: $(INSTALLED) ## every claim of speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(INSTALLED) ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+pictures: $(INSTALLED) ## the README's pictures, of the study that make sweep runs
+	$(BIN)/python docs/make_pictures.py studies/first
 
 install: $(INSTALLED)
 

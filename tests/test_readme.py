@@ -25,7 +25,13 @@ def blocks(language: str) -> list[str]:
 
 def quickened(script: str) -> str:
     script = script.replace("\\\n", " ").replace("search.num_trials=20", BUDGET)
-    return re.sub(r"^finesweep (sweep|plan|train) ", rf"finesweep \1 {QUICK} ", script, flags=re.M)
+    def quick(line: str) -> str:
+        words = QUICK.replace("strategy=full ", "") if "'strategy=" in line else QUICK
+        if "trial=" in line:
+            return line
+        return re.sub(r"^finesweep (sweep|plan|train) ", rf"finesweep \1 {words} ", line)
+
+    return "\n".join(map(quick, script.splitlines()))
 
 
 def test_shell_blocks_run_in_order(here: Path) -> None:
@@ -37,7 +43,7 @@ def test_shell_blocks_run_in_order(here: Path) -> None:
     (here / "new.csv").write_text("id,review\n7,A great meal\n8,An awful room\n")
     (here / ".venv").symlink_to(Path(sys.executable).parents[1])
     scripts = blocks("bash")
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     script = "set -euo pipefail\n" + "\n".join(map(quickened, scripts))
     done = subprocess.run(
         ["bash", "-c", script],

@@ -20,7 +20,7 @@ KEY_INDENT = 31
 
 # What is set most often besides the settings of train.yaml and sweep.yaml, by a member that has it.
 USED = {
-    "data/files": ("train", "text", "label"),
+    "data/files": ("train", "text", "label", "max_train_rows"),
     "data/reviews": ("batch_size", "max_length"),
     "model/hub": ("path",),
     "strategy/lora": ("rank",),
@@ -67,7 +67,7 @@ def split_examples(about: str) -> tuple[str, str]:
 
 def _group_lines(groups: Sequence[Group], width: int) -> Iterator[str]:
     for group in groups:
-        yield f"  {group.name}"
+        yield f"  {group.name}: {group.about}"
         for member in group.members:
             mark = "*" if member.name == group.default else " "
             yield from _entry(f"  {mark} {member.name}", member.headline, INDENT, width)

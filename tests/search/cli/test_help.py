@@ -125,10 +125,10 @@ def test_every_member_is_listed_and_the_default_marked(
 ) -> None:
     told = help_of(command, capsys)
     tree = "train" if command == "train" else "sweep"
-    defaults = re.findall(r"^  - ([\w/]+): (\w+)$", (CONF_DIR / f"{tree}.yaml").read_text(), re.M)
+    defaults = re.findall(r"^  - ([\w/]+): (\w+)", (CONF_DIR / f"{tree}.yaml").read_text(), re.M)
     assert len(defaults) >= 9
     for group, default in defaults:
-        block = re.search(rf"^  {group}\n((?: [ *].*\n)+)", told, re.M)
+        block = re.search(rf"^  {group}: .+\n((?: [ *].*\n)+)", told, re.M)
         assert block is not None, group
         listed = re.findall(r"^  ([ *]) (\w+)(?:  |$)", block[1], re.M)
         mine = members(group)

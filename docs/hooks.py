@@ -1,0 +1,140 @@
+"""Makes the reference of the site: from `conf/`, the docstrings of its classes, and the help.
+
+MkDocs calls `on_config` and `on_files`; the pages exist only while it builds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from search.catalogue import (
+    Group,
+    Key,
+    Member,
+    load_class,
+    load_groups,
+    load_settings,
+    meanings,
+    module_text,
+)
+from search.cli.main import COMMANDS, HELP, main
+from search.config import CONF_DIR
+from search.settings import SearchSettings
+
+FOLDER = "reference"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the reference to the navigation."""
+    assert config.nav is not None
+    config.nav.append({"Reference": [f"{FOLDER}/{name}" for name in pages()]})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the reference."""
+    for name, content in pages().items():
+        files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """Return each page's Markdown by its file name, in the order of the navigation."""
+    groups = load_groups(CONF_DIR, "sweep")
+    return {
+        "commands.md": _text(_commands()),
+        "settings.md": _text(_settings()),
+        **{f"{group.name.replace('/', '-')}.md": _text(_group(group)) for group in groups},
+    }
+
+
+def _text(lines: Iterator[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _commands() -> Iterator[str]:
+    yield "# Commands"
+    yield from ("", "What `finesweep --help` and `finesweep COMMAND --help` print.")
+    yield from ("", "```text", HELP.rstrip("\n"), "```")
+    for command in COMMANDS:
+        yield from ("", f"## {command}", "", "```text", _help(command).rstrip("\n"), "```")
+
+
+def _help(command: str) -> str:
+    out = io.StringIO()
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "80"
+    try:
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+    finally:
+        os.environ.pop("COLUMNS")
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+    return out.getvalue()
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield from ("", "The keys of `conf/sweep.yaml` and `conf/train.yaml` that belong to no group.")
+    told = {f"search.{name}": meaning for name, meaning in meanings(SearchSettings).items()}
+    for command in ("sweep", "train"):
+        yield from ("", f"## finesweep {command}", "")
+        yield from _table(load_settings(CONF_DIR, command), told, prefix="")
+
+
+def _group(group: Group) -> Iterator[str]:
+    yield f"# {group.name}"
+    yield from ("", f"{group.about[:1].upper()}{_escaped(group.about[1:])}.")
+    yield from ("", "| member | |", "|---|---|")
+    for member in group.members:
+        mark = ", the default" if member.name == group.default else ""
+        yield f"| [`{member.name}`](#{member.name}){mark} | {_escaped(member.headline)} |"
+    for member in group.members:
+        yield from _member(member, {other.name for other in group.members})
+
+
+def _member(member: Member, names: Collection[str]) -> Iterator[str]:
+    yield from ("", f"## {member.name} {{ #{member.name} }}")
+    yield from ("", f"`{member.group}={member.name}`: {_escaped(member.headline)}.")
+    if member.notes:
+        yield from ("", _escaped(member.notes))
+    told: Mapping[str, str] = {}
+    if member.target is not None:
+        schema = load_class(member.target)
+        told = meanings(schema)
+        home = schema.__module__.rpartition(".")[2]
+        if home != member.name and home in names:
+            yield from ("", f"One of [`{home}`](#{home}), with these values:")
+        else:
+            yield from ("", _escaped(module_text(schema)))
+            yield from ("", f"Class: `{member.target}`.")
+    if member.keys:
+        # A space's or an experiment's keys are whole config paths.
+        prefix = f"{member.group.replace('/', '.')}." if member.target else ""
+        yield ""
+        yield from _table(member.keys, told, prefix)
+
+
+def _table(keys: Sequence[Key], told: Mapping[str, str], prefix: str) -> Iterator[str]:
+    yield from ("| key | value | |", "|---|---|---|")
+    for key in keys:
+        words = [told.get(key.path, ""), key.comment]
+        meaning = "<br>".join(_escaped(text).replace("\n", " ") for text in words if text)
+        value = f"`{key.value}`" if key.value else ""
+        yield f"| `{prefix}{key.path}` | {value.replace('|', chr(92) + '|')} | {meaning} |"
+
+
+def _escaped(text: str) -> str:
+    """Return plain text as Markdown that reads the same; what stands in backticks stays code."""
+    parts = re.split(r"(`[^`]+`)", text)
+    for at in range(0, len(parts), 2):
+        parts[at] = re.sub(r"([\\*_\[\]|#])", r"\\\1", parts[at]).replace("<", "&lt;")
+    return "".join(parts)

@@ -1,0 +1,219 @@
+"""What `conf/` offers, as values: the groups, their members, and what each key means.
+
+Headlines, values and comments are read from the YAML files, meanings from the docstrings of the
+classes that they name, so that help and reference cannot say anything else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import cleandoc
+from itertools import takewhile
+from pathlib import Path
+
+import yaml
+from yaml.error import Mark
+from yaml.nodes import MappingNode, Node
+
+TARGET = "_target_"
+PACKAGE = "# @package"
+"""Where a file's values go; Hydra wants it in the first line, so the headline is the second."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One value of a YAML file.
+
+    Attributes:
+        path: Its config path inside the file, as `lr` or `search.keep`.
+        value: The value as it is written.
+        comment: What is written behind it or in the lines above; may be empty.
+
+    """
+
+    path: str
+    value: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """One YAML file of a group.
+
+    Attributes:
+        group: The group, as `strategy` or `search/sampler`.
+        name: What is chosen, as `lora` in `strategy=lora`.
+        headline: What it is, in a line.
+        notes: The comment below the headline; may be empty.
+        target: The class that types its keys; None where it has none.
+        keys: Its keys, in the order of the file, without `_target_`.
+
+    """
+
+    group: str
+    name: str
+    headline: str
+    notes: str
+    target: str | None
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group that a command composes.
+
+    Attributes:
+        name: Its folder, as `strategy` or `search/sampler`.
+        about: What it decides, in a few words.
+        default: The member that is taken where none is named; None takes none.
+        members: By name.
+
+    """
+
+    name: str
+    about: str
+    default: str | None
+    members: tuple[Member, ...]
+
+
+def load_groups(conf_dir: Path, command: str) -> tuple[Group, ...]:
+    """Return the groups that `conf_dir/COMMAND.yaml` composes, in its order."""
+    return tuple(
+        Group(key.path, key.comment, yaml.safe_load(key.value), _load_members(conf_dir, key.path))
+        for key in _load_defaults(conf_dir / f"{command}.yaml")
+    )
+
+
+def load_settings(conf_dir: Path, command: str) -> tuple[Key, ...]:
+    """Return the keys of `conf_dir/COMMAND.yaml` itself, those of no group."""
+    return tuple(_load_file(conf_dir / f"{command}.yaml")[1])
+
+
+def load_class(target: str) -> type:
+    """Return the class that a `_target_` names."""
+    module, _, name = target.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert isinstance(found, type), f"{target} is no class"
+    return found
+
+
+def module_text(kind: type) -> str:
+    """Return the docstring of the class's module: the method, its paper, an example."""
+    return cleandoc(importlib.import_module(kind.__module__).__doc__ or "")
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return what each attribute means, by its name, from the class and its bases.
+
+    >>> from lightning_modules.optimizer.adamw import Adamw
+    >>> meanings(Adamw)["lr"]
+    'Peak learning rate, > 0; the schedule scales it.'
+    """
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__):
+        found |= _attributes(cleandoc(part.__doc__ or ""))
+    return found
+
+
+def _attributes(docstring: str) -> Mapping[str, str]:
+    lines = docstring.splitlines()
+    if "Attributes:" not in lines:
+        return {}
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines[lines.index("Attributes:") + 1 :]:
+        if line and not line.startswith(" "):
+            break  # the next section
+        entry = re.fullmatch(r" {4}(\w+): (.*)", line)
+        if entry:
+            name = entry[1]
+            found[name] = entry[2]
+        elif line.strip():
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _load_members(conf_dir: Path, group: str) -> tuple[Member, ...]:
+    paths = sorted((conf_dir / group).glob("*.yaml"))
+    return tuple(_load_member(group, path) for path in paths)
+
+
+def _load_member(group: str, path: Path) -> Member:
+    head, keys = _load_file(path)
+    headline, *notes = head or ("",)
+    target = next((key.value for key in keys if key.path == TARGET), None)
+    values = tuple(key for key in keys if key.path != TARGET)
+    return Member(group, path.stem, headline, " ".join(notes), target, values)
+
+
+def _load_defaults(path: Path) -> Iterator[Key]:
+    """Yield the entries of the defaults list that name a group, each as a key."""
+    text = path.read_text(encoding="utf-8")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, MappingNode), f"{path} has a defaults list"
+    (entries,) = (value for name, value in root.value if name.value == "defaults")
+    for entry in entries.value:
+        if isinstance(entry, MappingNode):
+            yield from _keys(entry, [*text.splitlines(), ""])
+
+
+def _load_file(path: Path) -> tuple[list[str], list[Key]]:
+    """Return the comment lines at the head of a file, and its keys."""
+    text = path.read_text(encoding="utf-8")
+    lines = [*text.splitlines(), ""]
+    head = list(takewhile(_is_comment, lines))
+    comments = [_comment_text(line) for line in head if not line.startswith(PACKAGE)]
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(root, MappingNode):
+        return comments, []
+    # The head speaks of the file, not of its first key.
+    lines[: len(head)] = [""] * len(head)
+    keys = [key for key in _keys(root, lines) if key.path != "defaults"]
+    return comments, keys
+
+
+def _keys(
+    node: MappingNode, lines: Sequence[str], prefix: str = "", told: str = ""
+) -> Iterator[Key]:
+    for name, value in node.value:
+        path, above = f"{prefix}{name.value}", _above(lines, name.start_mark.line)
+        if isinstance(value, MappingNode) and not value.flow_style:
+            behind = _behind(lines, name.end_mark)
+            yield from _keys(value, lines, f"{path}.", _joined(told, above, behind))
+        else:
+            comment = _joined(told, above, _behind(lines, value.end_mark))
+            yield Key(path, _written(lines, value), comment)
+        told = ""
+
+
+def _written(lines: Sequence[str], value: Node) -> str:
+    first, last = value.start_mark, value.end_mark
+    if first.line == last.line:
+        return lines[first.line][first.column : last.column]
+    parts = [lines[first.line][first.column :], *lines[first.line + 1 : last.line]]
+    return " ".join(part.strip() for part in (*parts, lines[last.line][: last.column]))
+
+
+def _above(lines: Sequence[str], number: int) -> str:
+    found = list(takewhile(_is_comment, reversed(lines[:number])))
+    return _joined(*map(_comment_text, reversed(found)))
+
+
+def _behind(lines: Sequence[str], end: Mark) -> str:
+    _, mark, comment = lines[end.line][end.column :].partition("#")
+    return comment.strip() if mark else ""
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _comment_text(line: str) -> str:
+    return " ".join(line.lstrip("# ").split())
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)

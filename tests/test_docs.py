@@ -1,0 +1,244 @@
+"""The site builds strictly and offline, leaves nothing of conf/ out, and its commands compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from search.catalogue import load_groups, load_settings
+from search.cli.argument import parse
+from search.cli.completion import KEYS
+from search.cli.main import COMMANDS
+from search.config import CONF_DIR, build_run, compose
+from search.plan import build_plan
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+GROUPS = load_groups(CONF_DIR, "sweep")
+COMPOSING = ("sweep", "plan", "train")
+
+
+class Page(HTMLParser):
+    """What a built page has that others can refer to, and what it refers to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.add(value)
+            elif name == "href" and value and tag == "a":
+                self.links.append(value)
+            elif name in ("href", "src", "srcset", "data", "poster") and value and tag != "a":
+                self.fetched.append(value)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_page_is_built_and_nothing_else(site: Path, pages: dict[Path, Page]) -> None:
+    built = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
+    written = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
+    reference = {f"reference/{group.name.replace('/', '-')}" for group in GROUPS}
+    extra = {"reference/commands", "reference/settings", "404"}
+    assert built == written | reference | extra
+    assert list(site.rglob("*.py")) == []
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_reference_has_every_member_and_key(
+    group: Any, site: Path, pages: dict[Path, Page]
+) -> None:
+    page = pages[site / "reference" / f"{group.name.replace('/', '-')}.html"]
+    files = sorted((CONF_DIR / group.name).glob("*.yaml"))
+    assert files
+    for path in files:
+        assert path.stem in page.ids
+        assert f"{group.name}={path.stem}: " in page.text
+    for member in group.members:
+        assert member.headline in page.text
+        prefix = "" if member.target is None else f"{group.name.replace('/', '.')}."
+        for key in member.keys:
+            assert f"{prefix}{key.path}" in page.text
+            assert key.value in page.text
+
+
+def test_every_yaml_is_in_the_reference() -> None:
+    named = {CONF_DIR / group.name / f"{m.name}.yaml" for group in GROUPS for m in group.members}
+    rest = {path.name for path in set(CONF_DIR.rglob("*.yaml")) - named}
+    assert rest == {"sweep.yaml", "train.yaml"}
+
+
+def test_reference_has_every_setting_and_command(site: Path, pages: dict[Path, Page]) -> None:
+    settings = pages[site / "reference" / "settings.html"].text
+    for command in ("sweep", "train"):
+        for key in load_settings(CONF_DIR, command):
+            assert key.path in settings and key.comment in settings
+    assert "Trials in all, over every call and worker" in settings
+    commands = pages[site / "reference" / "commands.html"]
+    for command in COMMANDS:
+        assert command in commands.ids
+        assert f"usage: finesweep {command} " in commands.text
+
+
+def test_relative_links_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+    num_links = 0
+    for path, page in pages.items():
+        if path.name == "404.html":  # is shown at any address
+            continue
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                assert parts.scheme == "https", f"{path}: {link}"
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            assert target.is_file(), f"{path.relative_to(site)}: {link}"
+            if parts.fragment and target.suffix == ".html":
+                ids = pages[site / target.relative_to(site.resolve())].ids
+                assert unquote(parts.fragment) in ids, f"{path.relative_to(site)}: {link}"
+            num_links += 1
+    assert num_links > 300
+
+
+def test_pages_fetch_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    fetched = {link for page in pages.values() for link in page.fetched}
+    assert any(link.endswith(".css") for link in fetched)
+    assert any(link.endswith(".js") for link in fetched)
+    assert [link for link in fetched if urlsplit(link).netloc] == []
+    for path in site.rglob("*.css"):
+        assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", path.read_text(encoding="utf-8"))
+
+
+def test_nothing_fetches_a_font_or_sends_statistics() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in settings
+    plain = yaml.safe_load(settings)
+    assert plain["plugins"] == ["search"]
+    assert "analytics" not in plain["extra"]
+
+
+def fences(language: str) -> Iterator[tuple[Path, str, str]]:
+    """Yield page, title and content of each fenced block in `language`."""
+    pattern = rf'^```{language}(?: title="([^"]+)")?\n(.*?)^```$'
+    for path in (*PAGES, ROOT / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        for title, content in re.findall(pattern, text, re.DOTALL | re.MULTILINE):
+            yield path, title, content
+
+
+def commands() -> Iterator[tuple[Path, str]]:
+    """Yield each line of a shell block that calls finesweep, whole."""
+    for language in ("bash", "console"):
+        for path, _, content in fences(language):
+            for line in content.replace("\\\n", " ").splitlines():
+                found = re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(finesweep [a-z].*)", line)
+                if found:
+                    yield path, found[1].removesuffix(" &")
+
+
+LINES = [
+    pytest.param(line, id=f"{path.stem}-{number}")
+    for number, (path, line) in enumerate(sorted(set(commands())))
+]
+
+
+def test_commands_are_found() -> None:
+    assert len(LINES) > 50
+
+
+@pytest.fixture
+def own_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the files that the pages show, and make their package importable."""
+    for language in ("python", "yaml"):
+        for _, title, content in fences(language):
+            if title:
+                (here / title).parent.mkdir(parents=True, exist_ok=True)
+                (here / title).write_text(content)
+    assert (here / "my_package").is_dir() and (here / "my_conf").is_dir()
+    monkeypatch.syspath_prepend(str(here))
+    return here
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_command_composes(line: str, own_files: Path) -> None:
+    _, command, *words = shlex.split(line, comments=True)
+    assert command in COMMANDS
+    if command not in COMPOSING:
+        flags = [word for word in words if word.startswith("--")]
+        keys = [f"{word.partition('=')[0]}=" for word in words if word not in flags]
+        assert {*flags, *keys} <= {*KEYS[command]}
+        return
+    if command == "train" and any(word.startswith("trial=") for word in words):
+        assert {word.partition("=")[0] for word in words} == {"study", "trial"}
+        return
+    parsed = parse(command, "", words, flags=("config", "json"))
+    name = "train" if command == "train" else "sweep"
+    composition = compose(name, parsed.overrides, parsed.config_dir)
+    if name == "train":
+        build_run(composition.tree)
+    else:
+        build_plan(composition)
+
+
+def test_the_jokes_of_the_extending_page_load(own_files: Path) -> None:
+    words = ["data=jokes", "search.plugins=[my_package]"]
+    run = build_run(compose("train", words, own_files / "my_conf").tree)
+    assert {split: len(rows) for split, rows in run.data.load().splits.items()} == {
+        "train": 60,
+        "validation": 15,
+        "test": 15,
+    }
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_in_order(here: Path) -> None:
+    """On a small random network: what is shown is the way, not the scores."""
+    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    script = "set -euo pipefail\n"
+    for language, content in re.findall(r"^```(bash|python)\n(.*?)^```$", text, re.S | re.M):
+        is_shell = language == "bash"
+        script += content if is_shell else f"python - <<'END'\n{content}END\n"
+    script = re.sub(
+        r"^finesweep (sweep|plan) ", r"finesweep \1 experiment=smoke ", script, flags=re.M
+    )
+    script = script.replace("search.num_trials=6", "search.num_trials=2")
+    script = script.replace("search.num_trials=8", "search.num_trials=3")
+    path = f"export PATH={Path(sys.executable).parent}:$PATH\n"
+    done = subprocess.run(
+        ["bash", "-c", path + script], cwd=here, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goes on: 2 of 3 trials have ended" in done.stdout
+    assert len((here / "out.jsonl").read_text().splitlines()) == 50
