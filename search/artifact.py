@@ -169,7 +169,7 @@ def _makers(
     confusion, mistakes = folder / "confusion.jsonl", folder / f"{MISTAKES}.jsonl"
     if confusion.is_file():
         yield MATRIX, lambda: _matrix(confusion)
-    if mistakes.is_file():
+    if mistakes.is_file() and mistakes.stat().st_size:
         yield TABLE, lambda: _rows(mistakes)
 
 
@@ -232,7 +232,7 @@ def _ending(outcome: Mapping[str, Any] | None, failure: str | None) -> Iterator[
         return
     if failure is None:
         yield f"**{outcome['ending'].capitalize()}**: {_escaped(outcome['reason'])}."
-        yield f"It {_escaped(outcome['verdict'])}."
+        yield f"**Verdict**: {_escaped(outcome['verdict'])}."
     best = outcome["best"]
     if best is not None:
         scores = {
@@ -285,17 +285,17 @@ def _escaped(text: str) -> str:
     >>> _escaped("macro_f1 [*]")
     'macro\\_f1 \\[\\*\\]'
     """
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:
     """Return any text as code in a line.
 
-    >>> _code("a `b`")
-    '`` a `b` ``'
+    >>> _code("a `b`"), _code("a")
+    ('`` a `b` ``', '`a`')
     """
-    ticks = _ticks(text, 1)
-    return f"{ticks} {' '.join(text.split())} {ticks}" if "`" in text else f"`{text}`"
+    ticks, line = _ticks(text, 1), " ".join(text.split())
+    return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
 
 
 def _block(text: str) -> str:
@@ -306,4 +306,4 @@ def _block(text: str) -> str:
 
 def _ticks(text: str, least: int) -> str:
     """Return more backticks than the text has in a row."""
-    return "`" * max(least, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    return "`" * max([least, *(len(run) + 1 for run in re.findall("`+", text))])

@@ -4,8 +4,8 @@ The dashboard shows them as cards of 200 by 150 pixels and, in a trial's note, a
 column: they are 4 to 3, with large type. Colours are Okabe and Ito's, which people of any colour
 vision tell apart, and lines also differ in stroke and marker; the matrix has one hue and numbers.
 
-They are drawn without pyplot: no window, no global figure. Cost: 0.05 to 0.08 s a picture on one
-core, up to 0.3 s for a matrix of 30 labels with every cell filled.
+They are drawn without pyplot: no window, no global figure. Cost on one core: 0.1 s a curve, 0.05
+to 0.1 s a matrix of up to 8 labels, 0.4 s one of 30; matplotlib's import takes 0.6 s once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,24 @@ _DPI = 100
 _WIDTH, _HEIGHT = 640, 480
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#007A5A", "#6B6B6B"
 
+# matplotlib's own font, which has no Chinese, Japanese or Korean, and usual ones that do.
+_FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+)
+
 # Whatever matplotlibrc the user has.
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.labelsize": 13,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.family": ["DejaVu Sans"],
     "font.size": 12,
     "legend.frameon": False,
     "lines.linewidth": 2.5,
@@ -56,7 +67,7 @@ def learning_curve(points: Sequence[Point], metric: str, best: Point | None = No
     from matplotlib.figure import Figure
 
     assert points, "a curve has points"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_style()):
         figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
         losses = figure.add_axes((0.16, 0.54, 0.81, 0.37))
         scores = figure.add_axes((0.16, 0.135, 0.81, 0.37))
@@ -94,10 +105,17 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
     num = len(names)
     # More labels than this get a larger picture rather than smaller type.
     scale = 1.0 if num <= 10 else 1.5 if num <= 20 else 2.0
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_style()):
         figure = Figure(figsize=(_WIDTH * scale / _DPI, _HEIGHT * scale / _DPI), dpi=_DPI)
         _draw_matrix(figure, names, counts, size=13 if num <= 4 else 12 if num <= 10 else 11)
         return _png(figure)
+
+
+def _style() -> dict[Any, Any]:
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return {**_STYLE, "font.family": [name for name in _FONTS if name in installed]}
 
 
 _STROKES: dict[str, dict[str, Any]] = {

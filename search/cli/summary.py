@@ -102,12 +102,13 @@ def _remaining(study: Study) -> list[str]:
     remaining = status(study)["remaining"]
     if not remaining:
         return []
+    left = f"{remaining} trial{'' if remaining == 1 else 's'}"
     if study.is_stopping:
-        return ["", f"Stopped as asked with {remaining} trials left: the same command goes on."]
+        return ["", f"Stopped as asked, {left} left: the same command goes on."]
     if study.hours_used_up:
         hours = study.plan.search.settings.max_hours
-        return ["", f"search.max_hours={hours:g} ended it with {remaining} trials left."]
-    return ["", f"{remaining} trials remain: the same command goes on."]
+        return ["", f"search.max_hours={hours:g} ended it, {left} left."]
+    return ["", f"{left} left: the same command goes on."]
 
 
 def _gain(gain: float | None, has_default: bool, metric: str) -> str:

@@ -1,0 +1,123 @@
+"""One study over three strategies, as a user runs it: table, JSON, and the winner again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+STRATEGIES = ["lora", "feature_extraction", "full"]  # the default arm first
+WORDS = (
+    "study=ways",
+    "model=tiny",
+    "strategy=choice(feature_extraction,lora,full)",
+    "strategy.rank=choice(4,8)",
+    "trainer.epochs=1",
+    "search.num_trials=5",
+)
+
+
+def ask(*words: str, cwd: Path, **own: str) -> str:
+    """Run the command with `own` added to the environment; return what it prints."""
+    done = subprocess.run(
+        [FINESWEEP, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **own},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Run the study; its output is in the file `stdout`."""
+    folder = tmp_path_factory.mktemp("ways")
+    own = {"FINESWEEP_CACHE": str(cache), "WANDB_MODE": "offline"}
+    (folder / "stdout").write_text(ask("sweep", *WORDS, cwd=folder, **own))
+    return folder
+
+
+def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
+    with (ways / "studies/ways/trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["strategy"] for row in rows[:3]] == STRATEGIES
+    assert [row["optimizer.lr"] for row in rows[:3]] == ["0.001", "0.01", "0.0001"]
+    assert all(bool(row["strategy.rank"]) == (row["strategy"] == "lora") for row in rows)
+    text = (ways / "stdout").read_text()
+    assert "strategy feature_extraction, lora or full" in text
+    assert "optimizer.lr[full]  tag(log, interval(2e-05, 0.0005))  (default 0.0001)" in text
+    for strategy in STRATEGIES:
+        assert f"best {strategy}, trial" in text or f"strategy={strategy}" in text
+
+
+def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
+    best = json.loads(ask("status", "study=ways", "--json", cwd=ways))["best"]
+    expected = {"strategy", "optimizer.lr", "data.batch_size"}
+    expected |= {"strategy.rank"} if best["params"]["strategy"] == "lora" else set()
+    assert best["params"].keys() == expected
+
+
+def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
+    lines = (ways / "stdout").read_text().splitlines()
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
+    _, *words = shlex.split(lines[at + 1])
+    best = json.loads(ask("status", "study=ways", "--json", cwd=ways))["best"]
+    scores = json.loads(ask(*words, "--json", cwd=tmp_path))
+    assert scores == {f"validation/{name}": value for name, value in best["metrics"].items()}
+    (config,) = tmp_path.glob("runs/*/config.yaml")
+    assert ("rank:" in config.read_text()) == (best["params"]["strategy"] == "lora")
+
+
+def test_any_trial_is_trained_again_from_its_study(ways: Path) -> None:
+    told = ask("train", "study=ways", "trial=1", cwd=ways)
+    assert "That is trial 1 of study ways again, to the same score." in told
+    assert (ways / "runs/ways-trial-1/metrics.json").is_file()
+    for words, line in (
+        (("study=ways", "trial=99"), "trial: must be a trial of study ways, 0 to 4, got '99'."),
+        (("study=ways",), "trial: must be set, got nothing. Add trial=..."),
+        (("study=ways", "trial=1", "seed=3"), "seed: a trial brings its own configuration"),
+    ):
+        done = subprocess.run(
+            [FINESWEEP, "train", *words], capture_output=True, text=True, check=False, cwd=ways
+        )
+        assert (done.returncode, done.stderr.splitlines()[0][: len(line)]) == (2, line)
+
+
+def test_studies_are_listed(ways: Path) -> None:
+    header, line = ask("status", cwd=ways).splitlines()
+    assert header.split() == ["study", "trials", "state", "best", "objective", "changed"]
+    assert line.split()[:3] == ["ways", "5/5", "done"]
+    (entry,) = json.loads(ask("status", "--json", cwd=ways))
+    assert (entry["study"], entry["num_ended"], entry["state"]) == ("ways", 5, "done")
+
+
+def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here: Path) -> None:
+    words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=4")
+    words += ("search.num_trials=2", "search/pruner=none")
+    sweep = subprocess.Popen([FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        # Each asks in a process of its own; the study's first trial is long enough.
+        if list(here.glob("studies/k/trials/0000/attempt-1/best.safetensors")):
+            break
+    assert "ends with its running trial" in ask("stop", "study=k", cwd=here)
+    output, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, output
+    assert "Stopped as asked, 1 trial left: the same command goes on." in output
+    state = json.loads(ask("status", "study=k", "--json", cwd=here))
+    assert state["states"]["complete"] == 1 and state["stopping"]
+    assert "It begins no further trial" in ask("status", "study=k", cwd=here)
+    ask(*words, cwd=here)
+    assert json.loads(ask("status", "study=k", "--json", cwd=here))["remaining"] == 0
