@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
@@ -58,10 +57,10 @@ def stored(folder: Path) -> tuple[Composition, str] | None:
     except DatabaseError as error:
         rule = f"{folder / DATABASE} must be an SQLite database"
         raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
-    if PLAN not in study.user_attrs:
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    if PLAN not in attributes:
         return None
-    composition = Composition.from_dict(json.loads(study.user_attrs[PLAN]))
-    return composition, str(study.user_attrs[DATA])
+    return Composition.from_dict(attributes[PLAN]), str(attributes[DATA])
 
 
 def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
@@ -76,6 +75,6 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
         load_if_exists=True,
     )
     study.set_metric_names([objective.name for objective in plan.objectives])
-    study.set_user_attr(PLAN, json.dumps(plan.composition.as_dict()))
-    study.set_user_attr(DATA, fingerprint)
+    for name, value in ((PLAN, plan.composition.as_dict()), (DATA, fingerprint)):
+        study._storage.set_study_system_attr(study._study_id, name, value)
     return open_study(plan, folder)

@@ -48,7 +48,7 @@ THREADS = "threads"
 TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
 LENGTH = "examples"  # in all, and up to where a longer run would be the same
-# ... and of the study.
+# ... and system attributes of the study, which dashboards leave out.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"
 STOP = "finesweep.stop"
@@ -95,7 +95,7 @@ class Study:
     @property
     def data_fingerprint(self) -> str:
         """The fingerprint of the rows that the study began with."""
-        return str(self._study.user_attrs[DATA])
+        return str(self._attributes[DATA])
 
     @property
     def num_ended(self) -> int:
@@ -118,12 +118,12 @@ class Study:
     @property
     def is_stopping(self) -> bool:
         """Whether no trial shall begin any more, as `finesweep stop` asks."""
-        return bool(self._study.user_attrs.get(STOP))
+        return bool(self._attributes.get(STOP))
 
     def ask_to_stop(self, stop: bool) -> None:
         """Let no trial begin any more, or again."""
         if stop != self.is_stopping:
-            self._study.set_user_attr(STOP, stop)
+            self._storage.set_study_system_attr(self._study._study_id, STOP, stop)
 
     def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what a trial varied, by config path."""
@@ -279,6 +279,11 @@ class Study:
             return False
         seconds = sum(float(trial.user_attrs.get(SECONDS, 0)) for trial in self.trials)
         return seconds >= max_hours * 3600
+
+    @property
+    def _attributes(self) -> Mapping[str, Any]:
+        attributes: Mapping[str, Any] = self._storage.get_study_system_attrs(self._study._study_id)
+        return attributes
 
     def trial(self, number: int) -> FrozenTrial:
         """Return the trial of that number as it stands now."""

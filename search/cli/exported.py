@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_modules.exported import read_manifest
+from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import check_reachable
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
 
@@ -20,7 +21,7 @@ def exported_base(folder: Path) -> str | None:
     manifest = read_manifest(folder)
     base: str | None = manifest["base"] if manifest["pooled_head"] else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
-        return Minilm(source=Source.package).location()
+        return Minilm(source=Source.package, attention=Attention.sdpa).location()
     if base is not None:
         check_reachable("model", base)
     return base
