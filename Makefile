@@ -25,7 +25,7 @@ bench: $(INSTALLED) ## every claim of speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 docs: $(INSTALLED) ## the documentation as a site, in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: $(INSTALLED) ## the README's pictures, of the study that make sweep runs
 	$(BIN)/python docs/make_pictures.py studies/first

@@ -32,7 +32,7 @@ class Lora(Strategy):
     """Train low-rank adapters on every linear layer, and the head.
 
     Attributes:
-        rank: r of the paper, > 0.
+        rank: Width of the adapters, r of the paper, > 0.
         alpha: alpha of the paper, > 0; the update is scaled by alpha / rank.
         dropout: Probability of dropping an input of A, in [0, 1).
 

@@ -8,6 +8,7 @@ from search.config.completion import complete_line
 def test_group_completes_to_its_members() -> None:
     assert complete_line("sweep", "strategy=") == [
         "strategy=feature_extraction",
+        "strategy=from_scratch",
         "strategy=full",
         "strategy=lora",
     ]

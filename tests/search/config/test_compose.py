@@ -76,7 +76,7 @@ def test_space_none_starts_from_nothing() -> None:
         ("+trainer.novel=3", "must be a known key"),
         ("hydra.run.dir=x", "must be a known key"),
         ("strategi=lora", "must be a known key, got lora. Did you mean strategy?"),
-        ("strategy=lroa", "must be one of feature_extraction, full, lora, got 'lroa'. Did you"),
+        ("strategy=lroa", "must be one of feature_extraction, from_scratch, full, lora, got 'lroa'. D"),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
         ("search.sampler=random", "is a group of keys, got random. Choose a member as search/sam"),
         ("trainer.epochs", "must read key=value, got 'trainer.epochs'. Write trainer.epochs=VALUE"),
@@ -163,13 +163,13 @@ def test_config_dir_adds_a_member(config_dir: Path) -> None:
 
 
 def test_config_dir_keeps_our_members(config_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="one of feature_extraction, full, gentle, lora"):
+    with pytest.raises(ConfigError, match="one of feature_extraction, from_scratch, full, gentle"):
         compose("sweep", ["strategy=x"], config_dir)
 
 
 def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
     compose("sweep", ["strategy=gentle"], config_dir)
-    with pytest.raises(ConfigError, match="one of feature_extraction, full, lora"):
+    with pytest.raises(ConfigError, match="one of feature_extraction, from_scratch, full, lora"):
         compose("sweep", ["strategy=gentle"])
 
 

@@ -16,9 +16,17 @@ from search.space import build_space
 
 NEEDED = {
     "data/files": ["data.train=my.csv"],
+    "data/hub": ["data.path=owner/name"],
     "model/hub": ["model.path=owner/name"],
 }
 """What a member cannot have a default for."""
+
+
+OF_THE_HUB = {
+    *("bert", "deberta", "distilbert", "modernbert", "roberta"),
+    *("ag_news", "imdb", "sst2"),
+}
+"""Members that are one YAML and no class of their own."""
 
 
 def read(path: Path) -> Any:
@@ -42,7 +50,7 @@ def schema_of(path: Path) -> Any:
 
 
 def test_every_member_is_found() -> None:
-    assert len(MEMBERS) == 22
+    assert len(MEMBERS) == 36
 
 
 @each_member
@@ -57,6 +65,8 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         mirrored = ".".join(parts)
     elif parts == ("trainer", "default"):
         mirrored = "lightning_modules.trainer"
+    elif path.stem in OF_THE_HUB:
+        mirrored = f"lightning_modules.{parts[0]}.hub"
     else:
         mirrored = ".".join(("lightning_modules", *parts))
     assert read(path)["_target_"].rpartition(".")[0] == mirrored
