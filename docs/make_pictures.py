@@ -8,10 +8,11 @@ the dashboard drive it by the same code.
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 WIDTH = 1280
+COLUMNS = 88  # of the terminal
 
 _ARGUMENTS = [
     "--no-sandbox",  # containers run it as root
@@ -31,20 +33,51 @@ _ARGUMENTS = [
 ]
 
 
-def main(study: Path, to: Path) -> None:
-    """Write the pictures of the study in folder `study` to folder `to`."""
+def main(study: Path, to: Path, names: Sequence[str]) -> None:
+    """Write the named pictures of the study in folder `study` to folder `to`; all without names."""
+    makers = {"table": table, "dashboard": dashboard, "dashboard-trial": dashboard_trial}
+    for name in names or makers:
+        with browsing() as page:
+            _write(to / f"{name}.png", makers[name](page, study))
+
+
+def table(page: Page, study: Path) -> bytes:
+    """Return the live table as it stands now."""
+    from rich.console import Console
+
+    from search.cli.table import study_table
+    from search.opening import load_study
+    from search.results import snapshot
+
+    terminal = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    terminal.print(study_table(snapshot(load_study(study)), width=COLUMNS, height=40))
+    drawn = terminal.export_svg(title=f"finesweep sweep study={study.name}")
+    # Rich names a font that a browser would fetch; the one that is here will do.
+    drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+    page.set_content(f"<body style='margin: 0; background: white'>{drawn}</body>")
+    picture: bytes = page.locator("svg").screenshot()
+    return picture
+
+
+def dashboard(page: Page, study: Path) -> bytes:
+    """Return the dashboard's page of the study."""
+    page.set_viewport_size({"width": WIDTH, "height": 1230})
+    with serving(study) as address:
+        open_study(page, address)
+        return page.screenshot()
+
+
+def dashboard_trial(page: Page, study: Path) -> bytes:
+    """Return the dashboard's page of the study's best trial."""
     from search.opening import load_study
 
     best = load_study(study).best
     if best is None:
         sys.exit(f"{study}: no trial has finished")
-    with serving(study) as address, browsing() as page:
-        page.set_viewport_size({"width": WIDTH, "height": 1230})
-        open_study(page, address)
-        _write(to / "dashboard.png", page.screenshot())
-        page.set_viewport_size({"width": WIDTH, "height": 1020})
+    page.set_viewport_size({"width": WIDTH, "height": 1020})
+    with serving(study) as address:
         open_trial(page, address, best.number)
-        _write(to / "dashboard-trial.png", page.screenshot())
+        return page.screenshot()
 
 
 @contextmanager

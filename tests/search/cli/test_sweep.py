@@ -129,8 +129,8 @@ def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
 def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> None:
     wandb = Path(sys.executable).with_name("wandb")
     runs = sorted((study / "studies" / "s" / "wandb").glob("offline-run-*"))
-    assert len(runs) == 3
-    names = set()
+    assert len(runs) == 4
+    names, job_types = set(), []
     for run in runs:
         done = subprocess.run(
             [wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True
@@ -138,6 +138,10 @@ def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> N
         records = [json.loads(line) for line in done.stdout.splitlines()]
         (start,) = [record["run"] for record in records if record["type"] == "run"]
         assert start["run_group"] == "s"
+        job_types.append(start["job_type"])
+        if start["job_type"] == "study":
+            continue  # tests/search/test_publish.py reads it
+        assert start["tags"] == ["tiny", "full", "reviews", "classification"]
         names.add(start["display_name"])
         config = start["config"]["update"]
         assert config["strategy"] == "full" and config["optimizer.lr"] > 0
@@ -147,6 +151,7 @@ def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> N
         summaries = json.dumps([r for r in records if r["type"] == "summary"])
         assert "best/accuracy" in summaries and "verdict" in summaries
     assert names == {"s trial 0", "s trial 1", "s trial 2"}
+    assert sorted(job_types) == ["study", "trial", "trial", "trial"]
 
 
 def test_stock_optuna_reads_the_study(in_study: Path) -> None:
