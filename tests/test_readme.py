@@ -25,6 +25,7 @@ def blocks(language: str) -> list[str]:
 
 def quickened(script: str) -> str:
     script = script.replace("\\\n", " ").replace("search.num_trials=20", BUDGET)
+
     def quick(line: str) -> str:
         words = QUICK.replace("strategy=full ", "") if "'strategy=" in line else QUICK
         if "trial=" in line:

@@ -22,7 +22,10 @@ FILES = ("data=files", "data.train=my.csv", "data.text=review", "data.label=star
 
 CASES = [
     (("optimizer.lrr=3",), "optimizer.lrr: must be a known key, got 3. Did you mean optimizer.lr?"),
-    (("strategy=lorra",), "strategy: must be one of feature_extraction, from_scratch, full, lora, got 'lorra'"),
+    (
+        ("strategy=lorra",),
+        "strategy: must be one of feature_extraction, from_scratch, full, lora, got 'lorra'",
+    ),
     (("trainer.epochs=0",), "trainer.epochs: must be > 0, got 0"),
     (("trainer.epochs=two",), "trainer.epochs: must be a whole number, got 'two'"),
     (("data.batch_size=choice(0,8)",), "data.batch_size: must be > 0, got 0 in choice(0,8)"),

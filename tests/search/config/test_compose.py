@@ -76,7 +76,10 @@ def test_space_none_starts_from_nothing() -> None:
         ("+trainer.novel=3", "must be a known key"),
         ("hydra.run.dir=x", "must be a known key"),
         ("strategi=lora", "must be a known key, got lora. Did you mean strategy?"),
-        ("strategy=lroa", "must be one of feature_extraction, from_scratch, full, lora, got 'lroa'. D"),
+        (
+            "strategy=lroa",
+            "must be one of feature_extraction, from_scratch, full, lora, got 'lroa'. D",
+        ),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
         ("search.sampler=random", "is a group of keys, got random. Choose a member as search/sam"),
         ("trainer.epochs", "must read key=value, got 'trainer.epochs'. Write trainer.epochs=VALUE"),
