@@ -255,12 +255,17 @@ def _close(log: RunLog, outcome: Outcome) -> None:
     )
 
 
+def _member(value: Any) -> str:
+    """Return what a member is known by: its file's name, of the hub its own there."""
+    name = type(value).__module__.rsplit(".", 1)[-1]
+    return str(value.path) if name == "hub" else name
+
+
 def _flatten(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if not is_dataclass(value):
         return [(prefix, value.value if isinstance(value, Enum) else value)]
     # A group reads as its member's name, `strategy: lora`, beside its values.
-    member = type(value).__module__.rsplit(".", 1)[-1]
-    own = [(prefix, member)] if prefix else []
+    own = [(prefix, _member(value))] if prefix else []
     dot = f"{prefix}." if prefix else ""
     return own + [
         pair

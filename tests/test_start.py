@@ -49,7 +49,11 @@ rooms = ("model", "data", "task", "strategy", "optimizer", "schedule", "trainer"
 built = 0
 for room in rooms:
     for path in sorted((CONF_DIR / room).glob("*.yaml")):
-        needs = {"hub": ["model.path=x/y"], "files": ["data.train=x.csv"]}.get(path.stem, [])
+        needs = {
+            "model/hub": ["model.path=x/y"],
+            "data/hub": ["data.path=x/y"],
+            "data/files": ["data.train=x.csv"],
+        }.get(f"{room}/{path.stem}", [])
         build_run(compose("train", [f"{room}={path.stem}", *needs]).tree)
         built += 1
 assert built >= 17, built

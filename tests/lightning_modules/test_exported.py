@@ -15,6 +15,7 @@ import torch
 from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.model.base import Attention
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.run import Run, fit
 from search.config import build_run, compose
@@ -74,7 +75,7 @@ def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Pa
     result = trained("model=minilm", "strategy=lora", "data.batch_size=32")
     export(result, here / "best")
     ours = labels_of(result.load().predict([{"text": text} for text in TEXTS]))
-    base = Minilm(source=Source.package).location()
+    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
     network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
     network = PeftModel.from_pretrained(network, here / "best" / "adapter")
     tokenizer = AutoTokenizer.from_pretrained(here / "best")
@@ -96,7 +97,7 @@ def test_frozen_backbones_card_loads_base_and_head(
     export(result, here / "best")
     files = {path.name for path in (here / "best").iterdir()}
     assert "head.safetensors" in files and "model.safetensors" not in files
-    base = Minilm(source=Source.package).location()
+    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
     named = {"'sentence-transformers/all-MiniLM-L6-v2'": repr(base)}
     text = "It never once let me down."
     (ours,) = labels_of(result.load().predict([{"text": text}]))
