@@ -206,7 +206,7 @@ def _pace(study: Study, rows: Sequence[TrialRow]) -> tuple[float | None, float |
         return None, None
     mean, num_workers = sum(spans) / len(spans), sum(row.state == "running" for row in rows)
     if not num_workers:
-        return 3600 / max(mean, 1e-3), 0.0 if not num_left else None
+        return 3600 / max(mean, 1e-3), None
     under_way = [
         row.seconds_left if row.seconds_left is not None else mean / 2
         for row in rows

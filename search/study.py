@@ -257,7 +257,10 @@ class Study:
         attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
         relative = Path("trials") / f"{trial.number:04d}" / f"attempt-{attempt}"
         folder = self.folder / relative
-        folder.mkdir(parents=True, exist_ok=True)
+        # What lies there is of another study, whose database is gone: its checkpoint must not be
+        # taken for this trial's.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         if FOLDER in trial.user_attrs:
             _take_over(self.folder_of(trial), folder)
         self._set(

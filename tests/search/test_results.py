@@ -118,3 +118,12 @@ def test_study_in_a_line_among_others(here: Path) -> None:
     summary = summarize(study)
     assert (summary.state, summary.num_ended, summary.best) == ("done", 2, 0.7)
     assert 0 <= summary.age_seconds < 60 < time.time()
+
+
+def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: Path) -> None:
+    left = here / "studies/s/trials/0000/attempt-1/checkpoint.pt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of a study whose database is gone")
+    attempt = begin(study_of(here, "search.num_trials=2"))
+    assert attempt.folder == left.parent
+    assert [path.name for path in attempt.folder.iterdir()] == ["config.yaml"]
