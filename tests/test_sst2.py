@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,3 +84,16 @@ def test_frozen_features(here: Path) -> None:
     ask("sweep", "study=frozen", *WORDS, "strategy=feature_extraction")
     scores = json.loads(ask("evaluate", "study=frozen", "split=test", "--json"))
     assert scores["accuracy"] >= 0.80
+
+
+def test_three_strategies_and_the_winner_again(here: Path) -> None:
+    data = (*WORDS[:-1], "data.max_train_rows=1000", "trainer.epochs=1", "search.num_trials=6")
+    ways = ("strategy=choice(feature_extraction,lora,full)", "strategy.rank=choice(4,8,16)")
+    output = ask("sweep", "study=ways", *data, *ways)
+    lines = output.splitlines()
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
+    best = json.loads(ask("status", "study=ways", "--json"))["best"]
+    assert best["value"] >= 0.78
+    _, *words = shlex.split(lines[at + 1])
+    scores = json.loads(ask(*words, "--json"))
+    assert scores == {f"validation/{name}": value for name, value in best["metrics"].items()}

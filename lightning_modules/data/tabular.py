@@ -97,8 +97,10 @@ class Tabular(Data):
             splits["train"], splits[split] = split_off(rows, share, self.split_seed, split)
             if not splits[split]:
                 rule = f"must have at least two different texts a label to take {split} rows from"
-                fix = f"Add rows, or set data.{split}."
-                raise DataError(Problem("data.train", rule, Verbatim(f"{num_rows} rows"), fix))
+                num_labels = len({row["label"] for row in rows})
+                got = Verbatim(f"{num_rows} rows of {num_labels} labels")
+                fix = f"Is data.label the right column? Else add rows, or set data.{split}."
+                raise DataError(Problem("data.train", rule, got, fix))
 
     def _limited(self, rows: Sequence[Row]) -> Sequence[Row]:
         num_labels = len({row["label"] for row in rows})

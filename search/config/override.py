@@ -74,7 +74,8 @@ def parse_word(text: str) -> Word:
         first = str(error).splitlines()[0]
         key = text.split("=", maxsplit=1)[0] if "=" in text else text
         if "=" not in text:
-            rule, fix = "must read key=value", f"Write {text}=VALUE, or see --help."
+            rule, fix = "must read key=value", f"Write {text}=VALUE, or see --help. A shell "
+            fix += "wants a value with spaces quoted: 'data.text=my column'."
         else:
             rule = "must follow Hydra's override grammar"
             fix = f"{first}. In a shell, quote brackets and parentheses; Hydra wants other "
