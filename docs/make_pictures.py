@@ -1,8 +1,9 @@
-"""Make the README's pictures of the dashboard: `python docs/make_pictures.py studies/first`.
+"""Make the README's pictures of a study: `python docs/make_pictures.py studies/first`.
 
-Beside this file, or in a second folder that is named, it writes dashboard.png, the page of the
-study, and dashboard-trial.png, that of its best trial. It needs Debian's chromium; the tests of
-the dashboard drive it by the same code.
+Beside this file, or in a second folder, it writes table.png, the table as a terminal shows it at
+this moment, dashboard.png, the page of the study, and dashboard-trial.png, that of its best trial;
+names behind the folders make those alone. It needs Debian's chromium; the tests of the dashboard
+drive it by the same code.
 """
 
 from __future__ import annotations
@@ -133,4 +134,5 @@ def _write(path: Path, picture: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent)
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent
+    main(Path(sys.argv[1]), folder, sys.argv[3:])

@@ -94,6 +94,6 @@ def test_three_strategies_and_the_winner_again(here: Path) -> None:
     (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
     best = json.loads(ask("status", "study=ways", "--json"))["best"]
     assert best["value"] >= 0.78
-    _, *words = shlex.split(lines[at + 1])
+    words = shlex.split(lines[at + 1].partition("finesweep ")[2])
     scores = json.loads(ask(*words, "--json"))
     assert scores == {f"validation/{name}": value for name, value in best["metrics"].items()}

@@ -71,9 +71,10 @@ def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
 def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     lines = (ways / "stdout").read_text().splitlines()
     (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
-    _, *words = shlex.split(lines[at + 1])
+    prefix, _, rest = lines[at + 1].strip().partition("finesweep ")
+    threads = dict(word.split("=") for word in prefix.split())
     best = json.loads(ask("status", "study=ways", "--json", cwd=ways))["best"]
-    scores = json.loads(ask(*words, "--json", cwd=tmp_path))
+    scores = json.loads(ask(*shlex.split(rest), "--json", cwd=tmp_path, **threads))
     assert scores == {f"validation/{name}": value for name, value in best["metrics"].items()}
     (config,) = tmp_path.glob("runs/*/config.yaml")
     assert ("rank:" in config.read_text()) == (best["params"]["strategy"] == "lora")

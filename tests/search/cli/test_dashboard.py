@@ -186,7 +186,7 @@ def test_the_pictures_of_the_readme_are_small(live: Live, tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for name in ("dashboard.png", "dashboard-trial.png"):
+    for name in ("table.png", "dashboard.png", "dashboard-trial.png"):
         assert 10_000 < (tmp_path / name).stat().st_size < 200 * 1024, name
 
 
