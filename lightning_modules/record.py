@@ -63,6 +63,7 @@ class Ending(Enum):
     finished = "finished"
     pruned = "pruned"
     diverged = "diverged"
+    infeasible = "infeasible"
     interrupted = "interrupted"
 
 

@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.record import Point
 from lightning_modules.run import OUTCOME_FILE
 from lightning_modules.task.base import MISTAKES
-from search import study as keys
+from search import attribute as keys
 from search.cli.text import duration, number
 from search.picture import confusion_matrix, learning_curve
-from search.storage import WORKER
 
 if TYPE_CHECKING:
     import optuna
@@ -58,12 +57,14 @@ COLUMNS = {
     keys.METRICS: "validation scores at its best",
     keys.BEST_EPOCH: "where that was",
     keys.SECONDS: "training time over all attempts",
-    keys.ATTEMPT: "tries; each but the last was interrupted",
+    keys.ATTEMPT: "tries so far",
     keys.FOLDER: "where the last one's files are",
     keys.LENGTH: "training examples the run sees, and up to where a longer one is the same",
     keys.THREADS: "CPU threads; only with as many is a repeat bit-equal",
     keys.TRAINABLE: "parameters that are trained",
-    WORKER: "who trains it: host, process, start",
+    keys.WORKER: "who trains it, or did so last",
+    keys.ATTEMPTS: "how each attempt but the last ended",
+    keys.CHECKPOINT: "the last one, and where it lies",
     keys.VALUES: "what the default has, where it lies outside the space",
     keys.PROGRESS: "training time at the last validation, and when that was",
 }

@@ -29,8 +29,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from lightning_modules.error import ConfigError, Problem
 from search import artifact
+from search.location import file_of, is_local, storage_of
 from search.storage import open_storage
-from search.study import DATABASE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -161,22 +161,25 @@ def build_app(folder: Path) -> Access:
 
     # What goes wrong is still told; that two trials are too few for importances is not.
     logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
-    database = folder / DATABASE
+    url = storage_of(folder)
     artifacts = FileSystemArtifactStore(folder / artifact.FOLDER)
     # `get_storage` keeps ended trials in memory.
-    reading = wsgi(get_storage(_read_only(database)), artifacts)
-    return Access(reading, wsgi(open_storage(database), artifacts))
+    reading = wsgi(get_storage(_read_only(url)), artifacts)
+    return Access(reading, wsgi(open_storage(url), artifacts))
 
 
-def _read_only(database: Path) -> RDBStorage:
-    """Open the database like a worker, on connections that cannot write."""
+def _read_only(url: str) -> RDBStorage:
+    """Open the storage like a worker, on connections that cannot write."""
     from sqlalchemy import event
 
-    storage = open_storage(database)
+    storage = open_storage(url)
 
     def cannot_write(dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
-        arguments[0] = f"{database.resolve().as_uri()}?mode=ro"
-        options["uri"] = True
+        if is_local(url):
+            arguments[0] = f"{file_of(url).resolve().as_uri()}?mode=ro"
+            options["uri"] = True
+        else:
+            options["options"] = "-c default_transaction_read_only=on"
 
     event.listen(storage.engine, "do_connect", cannot_write)
     storage.engine.dispose()
@@ -223,6 +226,6 @@ def open_dashboard(folder: Path, name: str, port: int) -> Server:
         fix = f"Set port={port + 1}, or port=0 for any that is free."
         raise ConfigError(Problem("port", f"must be free on {HOST}", port, fix)) from None
     server.set_app(build_app(folder))
-    study_id = open_storage(folder / DATABASE).get_study_id_from_name(name)
+    study_id = open_storage(storage_of(folder)).get_study_id_from_name(name)
     server.page = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id}"
     return server

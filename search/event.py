@@ -7,6 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from search.queue import Fall
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A worker has joined the study under its name."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A worker goes on, and what it does; tells a supervisor that it does not hang."""
+
+    doing: str
+
 
 @dataclass(frozen=True)
 class Began:
@@ -53,11 +69,19 @@ class Note:
     text: str
 
 
-Event = Began | Prepared | Progressed | Ended | Note
+Event = Joined | Alive | Began | Prepared | Progressed | Ended | Note
 
 _KINDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (Began, Prepared, Progressed, Ended, Note)
+    kind.__name__: kind for kind in (Joined, Alive, Began, Prepared, Progressed, Ended, Note)
 }
+
+
+def fallen(fall: Fall) -> Event:
+    """Return the news of an attempt that did not end itself."""
+    if fall.verdict is not None:
+        return Ended(fall.number, "failed", fall.verdict, None, 0.0)
+    attempt = f" attempt {fall.attempt}" if fall.attempt else ""
+    return Note(f"trial {fall.number}{attempt} ended: {fall.reason}; it will go on")
 
 
 def to_line(event: Event) -> str:

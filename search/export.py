@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.run import BEST_FILE, LABELS_FILE, Run
+from search.attribute import WORKER
 from search.results import status
 from search.study import Study
 
@@ -55,7 +56,8 @@ def winner(study: Study) -> Trained:
     folder = study.folder_of(best)
     if not (folder / BEST_FILE).is_file():
         rule = f"trial {best.number} must have its weights in {folder}"
-        raise ConfigError(Problem("study", rule, Verbatim("no such file")))
+        fix = f"Worker {best.user_attrs.get(WORKER)} trained it: copy the folder from its machine."
+        raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
     origin = f"study {study.plan.name}, trial {best.number}"
     scores = best.user_attrs["metrics"]
     run = study.plan.run(study.values_of(best))

@@ -6,13 +6,21 @@ import os
 import signal
 from types import FrameType
 
+# A Ctrl-C, a polite kill, and what schedulers such as Slurm send some time before the end.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def exit_code(number: int) -> int:
+    """Return 130 for a Ctrl-C and 143 for all that ends a process from outside."""
+    return 130 if number == signal.SIGINT else 143
+
 
 class Interrupt:
-    """Set by the first SIGINT or SIGTERM; the second one ends the process at once."""
+    """Set by the first of `SIGNALS`; the second one ends the process at once."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
     def __call__(self) -> bool:
@@ -21,8 +29,8 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM, 0 without any."""
-        return 0 if self.number is None else 128 + self.number
+        """130 after SIGINT, 143 after another one, 0 without any."""
+        return 0 if self.number is None else exit_code(self.number)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import yaml
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
 from lightning_modules.run import Run
+from search.attribute import VALUES
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
+from search.location import folder_name
 from search.objective import COSTS, METRIC_PREFIX, Objective, build_objectives, objective_problems
 from search.sampler.base import Sampler
 from search.settings import Search, SearchSettings
-from search.space import Members, Space, build_space, default_values
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+from search.space import Members, Space, build_space, default_values, waiting_trial
 
 T = TypeVar("T")
 
@@ -64,9 +64,19 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        """The total budget; what `first` holds where the sampler knows nothing beyond."""
+        """The total budget, no more than there are different trials."""
         budget = self.search.settings.num_trials
-        return min(budget, len(self.first)) if self.search.sampler.is_finite else budget
+        return budget if self.limit is None else min(budget, self.limit)
+
+    @cached_property
+    def limit(self) -> int | None:
+        """How many different trials the study can have; None for no end of them."""
+        if self.search.sampler.is_finite:
+            return len(self.first)
+        if self.space.num_combinations is None:
+            return None
+        num_outside = sum(VALUES in waiting_trial(self.space, v).user_attrs for v in self.first)
+        return self.space.num_combinations + num_outside
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """Return the composed arm of a trial's values."""
@@ -91,7 +101,7 @@ def build_plan(composition: Composition) -> Plan:
 
     """
     problems: list[Problem] = []
-    _collect(problems, lambda: check_name("study", composition.tree["study"]))
+    name = _collect(problems, lambda: plain_name("study", composition.tree["study"]))
     search = _collect(problems, lambda: build_search(composition.tree))
     if search is not None:
         composition = _with_metric(composition, search.settings)
@@ -111,18 +121,24 @@ def build_plan(composition: Composition) -> Plan:
             objectives = build_objectives(names, task)
     if not problems and search is not None and space is not None:
         problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
-    if problems or search is None or defaults is None or space is None:
+    if problems or name is None or search is None or defaults is None or space is None:
         raise ConfigError(_metric_named(_told_once(problems), search))
     first += search.sampler.points(space)
-    name = composition.tree["study"]
     return Plan(name, composition, space, search, objectives, defaults, tuple(_once(first)))
 
 
-def check_name(key: str, name: object) -> None:
-    """Refuse a study's or run's name that is no plain folder name."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        rule = "must be letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
-        raise ConfigError(Problem(key, rule, name, f"Set {key}=NAME."))
+def plain_name(key: str, name: object) -> str:
+    """Return the plain name of a study or run, see `search.location.folder_name`.
+
+    Raises:
+        ConfigError: It is empty.
+
+    """
+    # YAML and Hydra take a name of digits for a number.
+    text = str(name) if isinstance(name, str | int | float) else ""
+    if not text:
+        raise ConfigError(Problem(key, "must be a name", name, f"Set {key}=NAME."))
+    return folder_name(text)
 
 
 def _collect(problems: list[Problem], make: Callable[[], T]) -> T | None:

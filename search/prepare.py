@@ -9,12 +9,14 @@ from typing import Any
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.run import Material, inspect
+from search.attempt import CONFIG_FILE
 from search.config import Arm, Tree, resolved, to_yaml
+from search.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.opening import create_or_update, stored
 from search.plan import Plan, build_plan
 from search.provenance import provenance
 from search.space import leaves
-from search.study import CONFIG_FILE, Study
+from search.study import Study
 
 # What may differ when a study goes on; everything else would mix two experiments.
 MAY_CHANGE = (
@@ -23,6 +25,9 @@ MAY_CHANGE = (
     "search.workers",
     "search.enqueue",
     "search.keep",
+    "search.max_attempts",
+    "search.hang_seconds",
+    "search.lease_seconds",
     "search.metric",  # has become task.metric
     "logger",
     "trainer.device",
@@ -38,12 +43,18 @@ def check_study(plan: Plan, folder: Path) -> Material:
         UserError: With what cannot be used, or what differs.
 
     """
+    url = storage_of(folder)
+    if is_local(url):
+        check_disk(folder)
     material = _inspect_arms(plan)
     before = stored(folder)
+    if before is None and not is_local(url) and (folder / DATABASE).exists():
+        rule = f"{folder} must not belong to another study"
+        got = Verbatim(f"one with its own {DATABASE}")
+        raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
     if before is not None:
-        composition, fingerprint = before
-        problems = list(_differences(build_plan(composition), plan))
-        if fingerprint != material.corpus.fingerprint:
+        problems = list(_differences(build_plan(before.composition), plan))
+        if before.fingerprint != material.corpus.fingerprint:
             rule = f"study {plan.name} began with other rows"
             problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
         if problems:
@@ -59,8 +70,11 @@ def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
     if is_new:
         values = provenance(plan.default.seed, material.corpus.fingerprint)
         write_json(folder / "provenance.json", values)
+    url = storage_of(folder)
+    if not is_local(url):
+        write_json(folder / STUDY_FILE, {"storage": shown(url)})
     study.ask_to_stop(False)
-    study.requeue_dead()
+    study.heal()
     study.queue_first()
     return study
 

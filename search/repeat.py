@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, DataError, Problem, UserError
 from lightning_modules.record import Outcome
 from lightning_modules.run import Run, changed_rows
+from search.attribute import METRICS, THREADS
 from search.config import Tree, compose
-from search.study import METRICS, THREADS, Study, run_tree
+from search.study import Study, run_tree
 from search.supervisor import num_cores
 
 if TYPE_CHECKING:

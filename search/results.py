@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_text
-from search import study as keys
+from search import attribute as keys
 from search.snapshot import Snapshot, StudySummary, TrialRow
 from search.study import Study
 
@@ -151,7 +151,7 @@ def summarize(study: Study) -> StudySummary:
     progress = [t.user_attrs[keys.PROGRESS][1] for t in trials if keys.PROGRESS in t.user_attrs]
     changed = max([*(moment.timestamp() for moment in times if moment), *progress], default=None)
     if changed is None:
-        changed = (study.folder / keys.DATABASE).stat().st_mtime
+        changed = study.folder.stat().st_mtime if study.folder.exists() else 0.0
     is_running = any(trial.state.name == "RUNNING" for trial in trials)
     is_done = study.num_ended >= study.plan.num_trials
     return StudySummary(

@@ -9,11 +9,11 @@ import yaml
 
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.run import OUTCOME_FILE, changed_rows
+from search.attempt import CONFIG_FILE
 from search.config import build_run
 from search.export import Trained
-from search.plan import check_name
+from search.plan import plain_name
 from search.provenance import PROVENANCE_FILE
-from search.study import CONFIG_FILE
 
 FOLDER = Path("runs")
 METRICS_FILE = "metrics.json"
@@ -24,7 +24,7 @@ def new_run_folder(name: str | None) -> Path:
     if name is None:
         taken = [int(path.name) for path in FOLDER.glob("[0-9]*") if path.name.isdigit()]
         return FOLDER / str(max(taken, default=-1) + 1)
-    check_name("run", name)
+    name = plain_name("run", name)
     folder = FOLDER / name
     if (folder / METRICS_FILE).exists():
         fix = "Nothing is overwritten: choose another run=NAME, or remove it."
@@ -34,7 +34,7 @@ def new_run_folder(name: str | None) -> Path:
 
 def find_run(name: str) -> Trained:
     """Return a run that has been trained; raise ConfigError with those that are there."""
-    check_name("run", name)
+    name = plain_name("run", name)
     folder = FOLDER / name
     if not (folder / METRICS_FILE).is_file():
         names = sorted(path.parent.name for path in FOLDER.glob(f"*/{METRICS_FILE}"))

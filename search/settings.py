@@ -24,6 +24,11 @@ class SearchSettings(Schema):
         objectives: Several things to search for at once, the first one a validation metric; see
             `search.objective`. None takes `metric` alone.
         enqueue: Configurations, as config paths with values, to try after the default.
+        max_attempts: Attempts at a trial that end by a fault and get no further than those before,
+            after which the trial has failed, > 0.
+        hang_seconds: Time without progress after which a worker is killed, > 0.
+        lease_seconds: Time without a sign of life after which a worker of another machine, or one
+            that was stopped, has lost its trials to the others, > 0.
         keep: Trials, the best ones, whose weights stay on disk, > 0.
         plugins: Packages besides ours whose classes a `_target_` may name.
 
@@ -35,11 +40,22 @@ class SearchSettings(Schema):
     metric: str | None
     objectives: list[str] | None
     enqueue: list[Any]
+    max_attempts: int
+    hang_seconds: float
+    lease_seconds: float
     keep: int
     plugins: list[str]
 
     def problems(self) -> Iterator[Problem]:
-        yield from positive(self, "num_trials", "max_hours", "keep")
+        yield from positive(
+            self,
+            "num_trials",
+            "max_hours",
+            "max_attempts",
+            "hang_seconds",
+            "lease_seconds",
+            "keep",
+        )
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
         if self.objectives == []:

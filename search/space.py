@@ -8,6 +8,7 @@ the parameter exists in those alone. People see `optimizer.lr` in any case.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
+from search.attribute import VALUES
 from search.config import (
     Arm,
     Composition,
@@ -28,7 +30,7 @@ from search.config import (
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import BaseTrial
+    from optuna.trial import BaseTrial, FrozenTrial
 
 Values = Mapping[str, Any]
 Members = tuple[str, ...]
@@ -50,6 +52,11 @@ class Parameter:
     path: str
     text: str
     distribution: BaseDistribution
+
+    @cached_property
+    def values(self) -> tuple[Any, ...] | None:
+        """Every value of a choice or a range with steps; None for an interval."""
+        return _values(self.distribution)
 
     def allows(self, value: Any) -> bool:
         """Say whether the value lies in the range."""
@@ -92,6 +99,14 @@ class Space:
     def is_conditional(self) -> bool:
         """Whether some parameter exists in some arms alone."""
         return len({frozenset(p.name for p in arm.values()) for arm in self.arms.values()}) > 1
+
+    @cached_property
+    def num_combinations(self) -> int | None:
+        """How many different trials there can be; None for no end of them."""
+        arms = [[parameter.values for parameter in arm.values()] for arm in self.arms.values()]
+        if any(values is None for arm in arms for values in arm):
+            return None
+        return sum(math.prod(len(values or ()) for values in arm) for arm in arms)
 
     def members_of(self, values: Values) -> Members:
         """Return the arm of a trial's values."""
@@ -211,6 +226,19 @@ def default_values(arm: Arm) -> dict[str, Any]:
     return {**arm.choice, **{path: values[path] for path in arm.space}}
 
 
+def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial for the queue with these values, the rest to be sampled."""
+    from optuna.trial import TrialState, create_trial
+
+    try:
+        fixed = space.params_of(values)
+    except SpaceError:
+        # Optuna refuses parameters outside their range, as a default may be.
+        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
+    attributes = {"fixed_params": fixed} if fixed else {}
+    return create_trial(state=TrialState.WAITING, system_attrs=attributes)
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the tree's values by their config path.
 
@@ -316,3 +344,23 @@ def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:
     if choices is not None:
         return tuple(choices)
     return getattr(distribution, "low"), getattr(distribution, "high")  # noqa: B009
+
+
+def _values(distribution: BaseDistribution) -> tuple[Any, ...] | None:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.step is None:
+        return None
+    num_steps = round((distribution.high - distribution.low) / distribution.step)
+    return tuple(
+        round(distribution.low + at * distribution.step, 12) for at in range(num_steps + 1)
+    )

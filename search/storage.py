@@ -1,122 +1,137 @@
-"""The study's storage: Optuna's tables in SQLite, opened so that no result is lost.
-
-Stock SQLite transactions begin as readers and become writers late: two workers that told
-results at once lost 34 of 480 of them. Every transaction here begins as a writer and waits
-its turn. The tables are Optuna's own, so its stock tools read them.
-"""
+"""Open the storage of a study: SQLite in its folder, or a PostgreSQL server."""
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.location import VARIABLE, file_of, is_local, shown
+from search.patience import Patience
+
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Connection, Engine
+
+    from search.tables import StudyStorage
 
 TIMEOUT_SECONDS = 120
-WORKER = "worker"  # the trial attribute with its worker's mark
+CONNECT_SECONDS = 10
+# Any number, the same for all that make tables on a server at once.
+_MAKING = 7_212_026
 
 
-def storage_url(path: Path) -> str:
-    """Return the URL by which stock tools open the database file."""
-    return f"sqlite:///{path}"
+def open_storage(url: str | Path, patience: Patience | None = None) -> StudyStorage:
+    """Open a storage by its URL or file, with its tables, made where there are none.
 
+    Args:
+        url: As `search.location.storage_of` gives it, or the path of an SQLite file.
+        patience: How long to wait for a storage that does not answer; some seconds by default.
 
-def open_storage(path: Path) -> RDBStorage:
-    """Open the database file, made where there is none."""
-    from optuna.storages import RDBStorage
-    from sqlalchemy import event
+    Raises:
+        StorageGone: It does not answer.
+        ConfigError: It lets nobody in under this name and password.
 
-    if not path.exists():
-        _make(path)
-    storage = RDBStorage(
-        storage_url(path),
-        # isolation_level None: the driver begins no transaction of its own.
-        engine_kwargs={"connect_args": {"timeout": TIMEOUT_SECONDS, "isolation_level": None}},
-    )
-    event.listen(storage.engine, "connect", _on_connect)
-    event.listen(storage.engine, "begin", _on_begin)
-    storage.engine.dispose()  # the connection that made the tables has not met the hooks
+    """
+    from search.tables import WORKERS, StudyStorage
+
+    url = f"sqlite:///{url}" if isinstance(url, Path) else url
+    patience = patience or Patience(shown(url))
+    if is_local(url):
+        if not file_of(url).exists():
+            patience(lambda: _make_file(file_of(url)))
+        storage = StudyStorage(url, _engine_options(url), patience)
+        _prepare(storage.engine)
+        patience(lambda: WORKERS.metadata.create_all(storage.engine))
+    else:
+        storage = _on_server(url, patience)
     return storage
 
 
-def _make(path: Path) -> None:
+def open_engine(url: str) -> Engine:
+    """Return connections to an open storage that stand under no lease."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url, **_engine_options(url))
+    _prepare(engine)
+    return engine
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if is_local(url):
+        # isolation_level None: the driver begins no transaction of its own.
+        return {"connect_args": {"timeout": TIMEOUT_SECONDS, "isolation_level": None}}
+    return {
+        "pool_size": 2,  # a server has connections for some hundred
+        "max_overflow": 8,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "finesweep",
+            # A server that vanished without a word is noticed in about a minute.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        },
+    }
+
+
+def _prepare(engine: Engine) -> None:
+    from sqlalchemy import event
+
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+        engine.dispose()  # the connections that made the tables have not met the hooks
+
+
+def _on_server(url: str, patience: Patience) -> StudyStorage:
+    """Open a server's storage; processes that make its tables at once would break each other."""
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import OperationalError
+
+    from search.tables import WORKERS, StudyStorage
+
+    engine = create_engine(url, **_engine_options(url))
+    try:
+        if patience(lambda: inspect(engine).has_table(WORKERS.name)):
+            return StudyStorage(url, _engine_options(url), patience)
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
+            connection.commit()  # the lock is the session's
+            storage = StudyStorage(url, _engine_options(url), patience)
+            WORKERS.metadata.create_all(storage.engine)
+            return storage
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[-1]
+        fix = f"Check user, password and database of storage=URL or {VARIABLE}."
+        rule = f"{shown(url)} must let finesweep in"
+        raise ConfigError(Problem("storage", rule, Verbatim(reason), fix)) from None
+    finally:
+        engine.dispose()
+
+
+def _make_file(path: Path) -> None:
     """Put a database with all its tables at `path`, unless another process was faster.
 
     Two processes that make tables in one file at once break each other.
     """
     from optuna.storages import RDBStorage
 
+    from search.tables import WORKERS
+
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        RDBStorage(storage_url(draft)).engine.dispose()
+        storage = RDBStorage(f"sqlite:///{draft}")
+        WORKERS.metadata.create_all(storage.engine)
+        storage.engine.dispose()
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def claim(storage: RDBStorage, trial_id: int, mark: str) -> bool:
-    """Turn a waiting trial into a running one of the worker with `mark`; False if it was taken.
-
-    State and mark change in one transaction, so no running trial is ever without its worker.
-    """
-    from optuna.storages._rdb.models import TrialModel
-    from optuna.trial import TrialState
-    from sqlalchemy import update
-    from sqlalchemy.orm import Session
-
-    taken = (
-        update(TrialModel)
-        .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.WAITING)
-        .values(state=TrialState.RUNNING, datetime_start=datetime.now())
-    )
-    with Session(storage.engine) as session, session.begin():
-        if session.connection().execute(taken).rowcount != 1:
-            return False
-        _write_mark(session, trial_id, mark)
-    return True
-
-
-def requeue(storage: RDBStorage, trial_id: int, mark: str) -> bool:
-    """Let a running trial wait again; False if it is no longer the one of `mark`'s worker."""
-    from optuna.storages._rdb.models import TrialModel
-    from optuna.trial import TrialState
-    from sqlalchemy import update
-    from sqlalchemy.orm import Session
-
-    freed = (
-        update(TrialModel)
-        .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.RUNNING)
-        .values(state=TrialState.WAITING)
-    )
-    with Session(storage.engine) as session, session.begin():
-        if _read_mark(session, trial_id) != mark:
-            return False
-        return bool(session.connection().execute(freed).rowcount)
-
-
-def _read_mark(session: Session, trial_id: int) -> str:
-    from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
-
-    found = session.query(Attribute).filter_by(trial_id=trial_id, key=WORKER).one_or_none()
-    return "" if found is None else str(json.loads(str(found.value_json)))
-
-
-def _write_mark(session: Session, trial_id: int, mark: str) -> None:
-    from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
-
-    found = session.query(Attribute).filter_by(trial_id=trial_id, key=WORKER).one_or_none()
-    if found is None:
-        session.add(Attribute(trial_id=trial_id, key=WORKER, value_json=json.dumps(mark)))
-    else:
-        found.value_json = json.dumps(mark)
 
 
 def _on_connect(connection: Any, _: Any) -> None:
@@ -127,5 +142,5 @@ def _on_connect(connection: Any, _: Any) -> None:
     cursor.close()
 
 
-def _on_begin(connection: Any) -> None:
+def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -8,79 +8,70 @@ with any number of workers: a trial belongs to it if its number is below `num_tr
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_text
-from lightning_modules.error import SpaceError
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE
+from search import queue
+from search.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder, where_is
+from search.attribute import (
+    ATTEMPT,
+    ATTEMPTS,
+    BEST_EPOCH,
+    CHECKPOINT,
+    DATA,
+    ENDING,
+    FOLDER,
+    ID,
+    KEY,
+    LENGTH,
+    METRICS,
+    MICRO_BATCH,
+    PROGRESS,
+    REASON,
+    SECONDS,
+    STOP,
+    THREADS,
+    TRAINABLE,
+    VALUES,
+    VERDICT,
+)
 from search.config import Tree, resolved, to_yaml
-from search.lease import Worker
+from search.history import End, Fault
+from search.lease import Lease, gone_workers, used_seconds
 from search.plan import Plan
+from search.process import Process
 from search.pruner.base import Progress
-from search.space import Space
-from search.storage import WORKER, claim, requeue
+from search.queue import Fall
+from search.space import waiting_trial
+from search.suggest import candidates, key_of
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-DATABASE = "study.db"
-CONFIG_FILE = "config.yaml"
-
-# Optuna user attributes of a trial; stock dashboards show them.
-VALUES = "values"  # of the default, where it lies outside the space
-ATTEMPT = "attempt"
-FOLDER = "folder"
-ENDING = "ending"
-REASON = "reason"
-METRICS = "metrics"
-BEST_EPOCH = "best_epoch"
-SECONDS = "seconds"
-PROGRESS = "progress"  # training seconds at the last validation, and the time of day then
-THREADS = "threads"
-TRAINABLE = "trainable_parameters"
-VERDICT = "verdict"
-LENGTH = "examples"  # in all, and up to where a longer run would be the same
-# ... and system attributes of the study, which dashboards leave out.
-PLAN = "finesweep.plan"
-DATA = "finesweep.data"
-STOP = "finesweep.stop"
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try at a trial.
-
-    Attributes:
-        number: The trial's number, the same over all attempts.
-        attempt: 1 for the first.
-        values: What the trial varies, by config path.
-        folder: Where the attempt's files go.
-
-    """
-
-    number: int
-    attempt: int
-    values: Mapping[str, Any]
-    folder: Path
+    from search.tables import StudyStorage
 
 
 class Study:
     """An open study; `create_or_update` and `load_study` return one."""
 
-    def __init__(self, plan: Plan, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, study: optuna.Study, storage: StudyStorage
+    ) -> None:
         self.plan = plan
         self.folder = folder
+        self.lease: Lease | None = None
         self._study = study
         self._storage = study._storage  # Optuna's cache in front of ...
-        self._rdb = storage
+        self._tables = storage
+        self._id = study._study_id
 
     @property
     def optuna(self) -> optuna.Study:
@@ -123,7 +114,7 @@ class Study:
     def ask_to_stop(self, stop: bool) -> None:
         """Let no trial begin any more, or again."""
         if stop != self.is_stopping:
-            self._storage.set_study_system_attr(self._study._study_id, STOP, stop)
+            self._storage.set_study_system_attr(self._id, STOP, stop)
 
     def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what a trial varied, by config path."""
@@ -134,51 +125,76 @@ class Study:
 
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""
-        return self.folder / str(trial.user_attrs[FOLDER])
+        return inside(self.folder, str(trial.user_attrs[FOLDER]))
+
+    def join(self, supervisor: Process | None = None) -> Lease:
+        """Become a worker of the study: from here on it may take attempts.
+
+        Should others take it for dead, everything it asks of the study raises LeaseLost from then
+        on; it can open the study anew.
+        """
+        assert self.lease is None
+        seconds = self.plan.search.settings.lease_seconds
+        lease = Lease(self._tables.url, self._id, seconds, supervisor)
+        self._tables.patience(lease.join)
+        lease.fence(self._tables.engine)
+        self.lease = lease
+        return lease
 
     def queue_first(self) -> None:
         """Put what the plan tries first into the queue, each once, as far as the budget goes."""
-        trials = self._study.get_trials(deepcopy=False)
-        queued = [_fixed(trial) for trial in trials]
-        num_left = self.plan.num_trials - len(trials)
-        for values in self.plan.first:
-            template = waiting_trial(self.plan.space, values)
-            if num_left > 0 and _fixed(template) not in queued:
-                self._storage.create_new_trial(self._study._study_id, template_trial=template)
-                num_left -= 1
+        templates = [waiting_trial(self.plan.space, values) for values in self.plan.first]
+        queue.add_trials(self._tables, self._id, self.plan.num_trials, templates)
 
-    def requeue_dead(self) -> int:
-        """Put trials of workers that are gone back into the queue; return how many."""
-        from optuna.trial import TrialState
+    def heal(self) -> list[Fall]:
+        """Give the trials of workers that are gone back to the queue; return their falls."""
+        engine, falls = self._tables.engine, list[Fall]()
 
-        num_requeued = 0
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            mark = str(trial.user_attrs.get(WORKER, ""))
-            is_dead = not mark or not Worker.from_mark(mark).is_alive()
-            if is_dead and requeue(self._rdb, trial._trial_id, mark):
-                num_requeued += 1
-        return num_requeued
+        def look() -> list[tuple[str, str, float]]:
+            with engine.begin() as connection:
+                return list(gone_workers(connection, self._id))
 
-    def next_attempt(self, worker: Worker) -> Attempt | None:
-        """Claim the next trial for `worker`; None when the budget is used up."""
-        from optuna.trial import TrialState
+        for worker, reason, renewed in self._tables.patience(look):
+            falls += self.end_worker(worker, Fault.lost, reason, renewed)
+        return falls
 
-        while not self.hours_used_up and not self.is_stopping:
-            trials = self.trials
-            for trial in trials:
-                is_waiting = trial.state is TrialState.WAITING
-                if is_waiting and claim(self._rdb, trial._trial_id, worker.mark):
+    def end_worker(
+        self, worker: str, fault: Fault, reason: str, renewed: float | None = None
+    ) -> list[Fall]:
+        """End another worker, which is gone, and its attempts."""
+        tables, max_attempts = self._tables, self.plan.search.settings.max_attempts
+        return list(queue.end_worker(tables, worker, fault, reason, max_attempts, renewed))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial begins any more, or again."""
+        return self.is_stopping or self.hours_used_up or self.num_ended >= self.plan.num_trials
+
+    def next_attempt(self) -> Attempt | None:
+        """Claim the next trial for this worker; None when there is none now.
+
+        As long as the study is not over, others have the rest, and one may come back.
+        """
+        assert self.lease is not None, "only one who has joined can train"
+        while not (self.is_stopping or self.hours_used_up):
+            for trial in self.trials:
+                is_waiting = trial.state.name == "WAITING"
+                if is_waiting and queue.claim(self._tables, trial._trial_id, self.lease.name):
                     return self._begin(trial)
-            if len(trials) < self.plan.num_trials:
-                template = waiting_trial(self.plan.space, {})
-                self._storage.create_new_trial(self._study._study_id, template_trial=template)
-            elif not self.requeue_dead():
+            template = waiting_trial(self.plan.space, {})
+            num_added = queue.add_trials(self._tables, self._id, self.plan.num_trials, [template])
+            if not num_added and not self.heal():
                 return None
         return None
 
     def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
         """Store how long the attempt's run is."""
-        self._set(attempt.number, {LENGTH: [num_examples, stable_examples]})
+        self._set(attempt, {LENGTH: [num_examples, stable_examples]})
+
+    def saved(self, attempt: Attempt, step: int) -> None:
+        """Store that the attempt can go on from `step`."""
+        where = where_is(attempt.folder)
+        self._set(attempt, {CHECKPOINT: {"attempt": attempt.attempt, "step": step, "where": where}})
 
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
@@ -188,7 +204,7 @@ class Study:
         if point.examples not in trial.intermediate_values:
             value = point.metrics[self.plan.default.task.metric]
             self._storage.set_trial_intermediate_value(trial._trial_id, point.examples, value)
-            self._set(attempt.number, {PROGRESS: [round(point.seconds, 3), time.time()]})
+            self._set(attempt, {PROGRESS: [round(point.seconds, 3), time.time()]})
             trial = self.trial(attempt.number)
         if len(self.plan.objectives) > 1:
             return None  # what is worse in one may be on the front by another
@@ -202,100 +218,146 @@ class Study:
         )
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Store how an attempt ended; an interrupted one waits for the next."""
+        """Store how an attempt that ended by itself ended; its trial is over."""
         from optuna.trial import TrialState
 
+        assert outcome.ending is not Ending.interrupted, "that one is handed back"
         self._set(
-            attempt.number,
+            attempt,
             {
                 ENDING: outcome.ending.value,
                 REASON: outcome.reason,
-                SECONDS: round(outcome.seconds, 3),
                 THREADS: outcome.num_threads,
                 TRAINABLE: outcome.num_trainable,
                 VERDICT: outcome.verdict,
                 METRICS: dict(outcome.best.metrics) if outcome.best else {},
                 BEST_EPOCH: outcome.best.epoch if outcome.best else None,
+                SECONDS: round(outcome.seconds, 3),
             },
         )
-        trial = self.trial(attempt.number)
-        if outcome.ending is Ending.interrupted:
-            self.release(attempt)
-        elif outcome.ending is Ending.finished:
+        if outcome.ending is Ending.finished:
             values = [objective.value(outcome) for objective in self.plan.objectives]
             assert all(map(math.isfinite, values)), "a score that is no number is no result"
             self._study.tell(attempt.number, values)
         else:
-            if outcome.ending is Ending.diverged:
+            if outcome.ending is not Ending.pruned:
                 # A violated constraint teaches the sampler; a failure it would not see.
-                self._storage.set_trial_system_attr(trial._trial_id, "constraints:diverged", 1.0)
+                name = f"constraints:{outcome.ending.value}"
+                self._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
             self._study.tell(attempt.number, state=TrialState.PRUNED)
         self._tidy()
 
-    def release(self, attempt: Attempt, reason: str | None = None) -> None:
-        """Let the attempt's trial wait for its next one."""
-        if reason is not None:
-            self._set(attempt.number, {REASON: reason})
-        trial = self.trial(attempt.number)
-        requeue(self._rdb, trial._trial_id, str(trial.user_attrs[WORKER]))
-
-    def failed(self, attempt: Attempt, reason: str) -> None:
-        """Store that an attempt broke."""
-        from optuna.trial import TrialState
-
-        self._set(attempt.number, {ENDING: "failed", REASON: reason})
-        self._study.tell(attempt.number, state=TrialState.FAIL)
-        self._tidy()
+    def hand_back(self, attempt: Attempt, fault: Fault, reason: str, seconds: float | None) -> Fall:
+        """End an attempt that others may follow; return what becomes of its trial."""
+        assert self.lease is not None
+        if seconds is not None:
+            self._set(attempt, {SECONDS: round(seconds, 3)})
+        worker, max_attempts = self.lease.name, self.plan.search.settings.max_attempts
+        fall = queue.hand_back(self._tables, attempt.trial_id, worker, fault, reason, max_attempts)
+        if fall is None:  # a try of ours whose answer was lost
+            fall = Fall(attempt.number, attempt.attempt, reason, None)
+        if fall.verdict is not None:
+            self._tidy()
+        return fall
 
     def _begin(self, trial: FrozenTrial) -> Attempt:
-        import optuna
-
-        if VALUES in trial.user_attrs:
-            values = dict(trial.user_attrs[VALUES])
-        else:
-            values = self.plan.space.suggest(optuna.trial.Trial(self._study, trial._trial_id))
-        attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
-        relative = Path("trials") / f"{trial.number:04d}" / f"attempt-{attempt}"
-        folder = self.folder / relative
-        # What lies there is of another study, whose database is gone: its checkpoint must not be
-        # taken for this trial's.
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        if FOLDER in trial.user_attrs:
-            _take_over(self.folder_of(trial), folder)
-        self._set(
-            trial.number,
-            {ATTEMPT: attempt, FOLDER: relative.as_posix(), ENDING: None, REASON: None},
+        values = self._settled(trial)
+        ends = [End.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
+        # An attempt that was killed before it had begun left its number, and nothing else.
+        number = len(ends) + 1
+        relative = relative_folder(trial.number, number)
+        folder = inside(self.folder, relative)
+        before = (
+            inside(self.folder, trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else None
         )
+        study_id = str(self._attributes.get(ID))
+        taken_over = make_folder(folder, study_id, before if before != folder else None)
+        micro_batch_size = self._micro_batch_size(trial, ends, values)
+        attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
+        attributes = {ATTEMPT: number, FOLDER: relative, ENDING: None, REASON: None}
+        checkpoint = trial.user_attrs.get(CHECKPOINT) if taken_over else None
+        self._set(attempt, {**attributes, CHECKPOINT: checkpoint, MICRO_BATCH: micro_batch_size})
         tree = run_tree(self.plan.arm(values).tree, self.plan.settings_of(values))
         write_text(folder / CONFIG_FILE, to_yaml(tree))
-        return Attempt(trial.number, attempt, values, folder)
+        if ends:
+            attempt = replace(attempt, notes=(_way_on(attempt, ends[-1], trial, taken_over),))
+        return attempt
+
+    def _settled(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return what the trial varies, and let no other trial of the study vary the same."""
+        if VALUES in trial.user_attrs:
+            return dict(trial.user_attrs[VALUES])
+        space = self.plan.space
+        if KEY in trial.system_attrs:  # by an attempt before this one
+            return space.values_of(trial.system_attrs[queue.FIXED])
+        taken = {t.system_attrs[KEY] for t in self.trials if KEY in t.system_attrs}
+        found = candidates(self._study, trial._trial_id, self.plan, taken.__contains__)
+        values: dict[str, Any] = {}
+        for number in count():
+            another = next(found, None)
+            # Where all are taken, it is by a wish: a queued configuration that was tried before.
+            even_if_taken = another is None
+            values = values if another is None else another
+            if number and not even_if_taken and key_of(values) in taken:
+                continue
+            params = {
+                name: (value, space.parameters[name].distribution)
+                for name, value in space.params_of(values).items()
+            }
+            key = key_of(values)
+            if queue.reserve(
+                self._tables, self._id, trial._trial_id, key, params, even_if_taken=even_if_taken
+            ):
+                break
+        return values
+
+    def _micro_batch_size(
+        self, trial: FrozenTrial, ends: list[End], values: Mapping[str, Any]
+    ) -> int | None:
+        before: int | None = trial.user_attrs.get(MICRO_BATCH)
+        if not ends or ends[-1].fault is not Fault.out_of_memory:
+            return before
+        run = self.plan.run(values)
+        size = before or run.trainer.micro_batch_size or run.data.batch_size
+        return max(1, size // 2)
 
     def _in_budget(self, trial: FrozenTrial) -> bool:
         return trial.number < self.plan.num_trials
 
     @property
-    def hours_used_up(self) -> bool:
-        """Whether `search.max_hours` of training are over."""
+    def seconds_left(self) -> tuple[float, int] | None:
+        """The training time that is left of `search.max_hours`, and how many workers use it.
+
+        None where there is no limit.
+        """
         max_hours = self.plan.search.settings.max_hours
         if max_hours is None:
-            return False
-        seconds = sum(float(trial.user_attrs.get(SECONDS, 0)) for trial in self.trials)
-        return seconds >= max_hours * 3600
+            return None
+
+        def look() -> tuple[float, int]:
+            with self._tables.engine.begin() as connection:
+                return used_seconds(connection, self._id)
+
+        used, num_busy = self._tables.patience(look)
+        return max_hours * 3600 - used, num_busy
+
+    @property
+    def hours_used_up(self) -> bool:
+        """Whether `search.max_hours` of training are over."""
+        left = self.seconds_left
+        return left is not None and left[0] <= 0
 
     @property
     def _attributes(self) -> Mapping[str, Any]:
-        attributes: Mapping[str, Any] = self._storage.get_study_system_attrs(self._study._study_id)
+        attributes: Mapping[str, Any] = self._storage.get_study_system_attrs(self._id)
         return attributes
 
     def trial(self, number: int) -> FrozenTrial:
         """Return the trial of that number as it stands now."""
         return self._study.get_trials(deepcopy=False)[number]
 
-    def _set(self, number: int, values: Mapping[str, Any]) -> None:
-        trial_id = self.trial(number)._trial_id
-        for name, value in values.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+    def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
+        queue.set_attributes(self._tables, attempt.trial_id, values)
 
     def _progress(self, trial: FrozenTrial) -> Progress:
         sign = self.plan.objectives[0].sign
@@ -328,32 +390,23 @@ class Study:
                     path.unlink(missing_ok=True)
 
 
-def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial for the queue with these values, the rest to be sampled."""
-    from optuna.trial import TrialState, create_trial
-
-    try:
-        fixed = space.params_of(values)
-    except SpaceError:
-        # Optuna refuses parameters outside their range, as a default may be.
-        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
-    attributes = {"fixed_params": fixed} if fixed else {}
-    return create_trial(state=TrialState.WAITING, system_attrs=attributes)
-
-
-def _fixed(trial: FrozenTrial) -> Any:
-    return trial.user_attrs.get(VALUES) or trial.system_attrs.get("fixed_params")
-
-
 def run_tree(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """Return one trial's resolved configuration, without the search."""
     whole = resolved(tree, values)
     return {key: value for key, value in whole.items() if key not in ("search", "study")}
 
 
-def _take_over(before: Path, folder: Path) -> None:
-    """Give an attempt the files of the one before it; both keep their own from then on."""
-    if before.is_dir() and before != folder:
-        for path in before.iterdir():
-            if path.is_file() and not path.name.startswith("."):
-                shutil.copy2(path, folder / path.name)
+def _way_on(attempt: Attempt, end: End, trial: FrozenTrial, taken_over: bool) -> str:
+    """Return in words where an attempt begins that is not the trial's first."""
+    why = f"attempt {end.attempt} ended: {end.reason}"
+    checkpoint = trial.user_attrs.get(CHECKPOINT)
+    if checkpoint is None:
+        return f"trial {attempt.number} begins again, it had no checkpoint yet ({why})"
+    if taken_over:
+        step = checkpoint["step"]
+        return f"trial {attempt.number} goes on from its last checkpoint, step {step} ({why})"
+    where = checkpoint["where"]
+    return (
+        f"trial {attempt.number} starts over ({why}): its checkpoint lies in {where}, which is "
+        "out of reach from here"
+    )

@@ -1,4 +1,9 @@
-"""Start workers, pass on what they tell, stop them in order; trains nothing itself."""
+"""Start workers, replace those that fall, pass on what they tell; trains nothing itself.
+
+A worker that crashed, was killed, ran out of memory or leaked is replaced; one that shows no
+progress for `search.hang_seconds` is killed with all its children first. What it was at is given
+back to the queue with the reason, so the next worker goes on from the checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +21,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from search.event import Event, Note, from_line
+from search.device import share_of
+from search.event import Alive, Began, Ended, Event, Joined, Note, fallen, from_line
+from search.history import Fault
+from search.interrupt import SIGNALS, exit_code
+from search.patience import StorageGone
+from search.process import kill_tree, num_memory_kills
+from search.study import Study
 
 # glibc gives large buffers back to the kernel after every step and takes them again; keeping
 # them made a training step on a CPU 1.02 to 1.3 times as fast.
@@ -24,101 +36,231 @@ _MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(2**27),
 }
+# -P: a folder called "search" where the user stands must not be taken for ours.
+_WORKER = (sys.executable, "-P", "-m", "search.worker")
+POLL_SECONDS = 0.5
+MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
+MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
+MAX_FAILURES_IN_A_ROW = 3  # of trials: it is not the trials that fail
+FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75
 
 
 @dataclass
-class Supervisor:
-    """Worker processes of one study on this host.
+class _Slot:
+    """The place of one worker.
 
     Attributes:
-        folder: The study's folder.
-        num_workers: Processes to start, > 0.
-        on_event: Hears every worker's events.
+        number: 0 for the first.
+        process: The worker that is in it.
+        worker: Its name in the study; None until it has joined.
+        trial: The trial that it is at, or None.
+        doing: What it was last heard of doing.
+        last_sign: When that was, by the monotonic clock.
+        num_bad_starts: Workers in a row that ended before they began a trial.
+        num_memory_kills: Processes that the kernel had killed for memory when it started.
+        code: How it ended, once it is not to be replaced.
 
     """
 
-    folder: Path
-    num_workers: int
-    on_event: Callable[[Event], None]
-    _workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    number: int
+    process: subprocess.Popen[bytes]
+    num_memory_kills: int
+    worker: str | None = None
+    trial: int | None = None
+    doing: str = "starting"
+    last_sign: float = field(default_factory=time.monotonic)
+    num_bad_starts: int = 0
+    is_hung: bool = False
+    code: int | None = None
+
+
+class Supervisor:
+    """Worker processes of one study on this host, whose logs go by `name`."""
+
+    def __init__(
+        self,
+        study: Study,
+        num_workers: int,
+        on_event: Callable[[Event], None],
+        name: str = "worker",
+    ) -> None:
+        self._name = name
+        self._study = study
+        self._num_workers = num_workers
+        self._on_event = on_event
+        self._slots: list[_Slot] = []
+        self._events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
+        self._received: list[int] = []
+        self._num_failures = 0
+        self._has_given_up = False
 
     def run(self) -> int:
         """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
-        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        with self._signals(events) as received:
-            for number in range(self.num_workers):
-                lines = os.fdopen(self._start(number), "r")
-                threading.Thread(target=_read, args=(lines, events), daemon=True).start()
-                if received:  # came while workers were being started
-                    self._send(signal.SIGTERM)
-            num_open = self.num_workers
-            while num_open:
-                event = events.get()
-                if event is None:
-                    num_open -= 1
-                else:
-                    self.on_event(event)
-            codes = [worker.wait() for worker in self._workers]
-        if received:
-            return 128 + received[0]
-        return self._exit_code(codes)
+        with self._signals():
+            for number in range(self._num_workers):
+                self._slots.append(self._start(number))
+            while any(slot.code is None for slot in self._slots):
+                self._hear()
+                self._clear_up()
+        if self._received:
+            return exit_code(self._received[0])
+        codes = [slot.code for slot in self._slots]
+        if WRONG_INPUT in codes:
+            return WRONG_INPUT
+        return int(any(codes) or self._has_given_up)
 
-    def _start(self, number: int) -> int:
-        """Start a worker; return the descriptor of its events."""
+    def _hear(self) -> None:
+        """Take in one event, or see that there is none."""
+        try:
+            number, event = self._events.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return
+        slot = self._slots[number]
+        if event is None:
+            self._fallen(slot)
+            return
+        slot.last_sign = time.monotonic()
+        if isinstance(event, Joined):
+            slot.worker = event.worker
+            return
+        if isinstance(event, Alive):
+            slot.doing = event.doing
+            return
+        if isinstance(event, Began):
+            slot.trial, slot.num_bad_starts = event.number, 0
+        elif isinstance(event, Ended):
+            slot.trial = None
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        self._on_event(event)
+        if isinstance(event, Ended) and event.ending != "interrupted":
+            self._num_failures = self._num_failures + 1 if event.ending == "failed" else 0
+            if self._num_failures == MAX_FAILURES_IN_A_ROW:
+                self._give_up(f"{self._num_failures} trials in a row failed: {event.reason}")
+
+    def _give_up(self, reason: str) -> None:
+        self._has_given_up = True
+        self._on_event(Note(f"the sweep stops, {reason}"))
+        self._send(signal.SIGTERM)
+
+    def _fallen(self, slot: _Slot) -> None:
+        """See how a worker ended, give its trial back, and put another one in its place."""
+        code = slot.process.wait()
+        assert slot.process.stdin is not None
+        slot.process.stdin.close()
+        kill_tree(slot.process.pid)  # data workers and loggers that it left behind
+        fault, reason = self._fault(slot, code)
+        if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
+            self._give_back(slot, fault, reason)
+        is_over = self._received or self._has_given_up
+        if code in (FINISHED, WRONG_INPUT) or is_over:
+            slot.code = WRONG_INPUT if code == WRONG_INPUT else FINISHED
+            if code == WRONG_INPUT:
+                self._send(signal.SIGTERM)  # the others would meet the same
+            return
+        if code != REPLACE and slot.trial is None:
+            slot.num_bad_starts += 1
+            if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
+                self._on_event(Note(f"worker {slot.number} {reason}, again and again"))
+                slot.code = 1
+                return
+        again = self._start(slot.number)
+        again.num_bad_starts = slot.num_bad_starts
+        self._slots[slot.number] = again
+
+    def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
+        log = f"its log: {self._log(slot.number)}"
+        if slot.is_hung:
+            seconds = self._study.plan.search.settings.hang_seconds
+            return Fault.hung, f"no progress for {seconds:g} s, {slot.doing}"
+        if code >= 0:
+            return Fault.killed, f"the worker failed with exit code {code}; {log}"
+        if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
+            return Fault.out_of_memory, "the kernel killed the worker: the machine's memory ran out"
+        return Fault.killed, f"the worker was killed by signal {-code} ({_name_of(-code)})"
+
+    def _give_back(self, slot: _Slot, fault: Fault, reason: str) -> None:
+        assert slot.worker is not None
+        try:
+            falls = self._study.end_worker(slot.worker, fault, reason)
+        except StorageGone as error:
+            self._on_event(Note(str(error)))  # whoever meets the study next will heal it
+            return
+        for fall in falls:
+            self._tell(fallen(fall))
+        if not falls and not self._received:
+            self._on_event(Note(f"worker {slot.number}: {reason}"))
+
+    def _clear_up(self) -> None:
+        """Kill what hangs, and the children of what has died: they hold its events open."""
+        longest = self._study.plan.search.settings.hang_seconds
+        for slot in self._slots:
+            if slot.code is None:
+                is_dead = slot.process.poll() is not None
+                is_hung = not is_dead and time.monotonic() - slot.last_sign > longest
+                slot.is_hung = slot.is_hung or is_hung
+                if is_dead or is_hung:
+                    kill_tree(slot.process.pid)
+
+    def _log(self, number: int) -> Path:
+        return self._study.folder / "logs" / f"{self._name}-{number}.log"
+
+    def _start(self, number: int) -> _Slot:
+        """Start a worker and listen to it."""
         reading, writing = os.pipe()
-        log = self.folder / "logs" / f"worker-{number}.log"
+        log = self._log(number)
         log.parent.mkdir(parents=True, exist_ok=True)
-        num_threads = worker_threads(self.num_workers)
+        num_threads = worker_threads(self._num_workers)
+        devices = share_of(number, getattr(self._study.plan.default.trainer, "devices", 1))
         with log.open("ab") as output:
-            worker = subprocess.Popen(
-                # -P: a folder called "search" where the user stands must not be taken for ours.
-                [sys.executable, "-P", "-m", "search.worker", str(self.folder), str(writing)],
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "search.worker",
+                    str(self._study.folder),
+                    str(writing),
+                ],
                 stdin=subprocess.PIPE,  # closes when this process dies, and so tells the worker
                 stdout=output,
                 stderr=output,
                 pass_fds=[writing],
-                env={**_MALLOC, **os.environ, "OMP_NUM_THREADS": str(num_threads)},
+                env={**_MALLOC, **os.environ, **devices, "OMP_NUM_THREADS": str(num_threads)},
                 # A Ctrl-C reaches this process alone, which passes it on once.
                 start_new_session=True,
             )
         os.close(writing)
-        self._workers.append(worker)
-        return reading
+        lines = os.fdopen(reading, "r")
+        threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
+        if self._received:  # came while the worker was being started
+            process.send_signal(signal.SIGTERM)
+        return _Slot(number, process, num_memory_kills())
 
     @contextmanager
-    def _signals(self, events: queue.SimpleQueue[Event | None]) -> Iterator[list[int]]:
-        received: list[int] = []
-
+    def _signals(self) -> Iterator[None]:
         def on_signal(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            again = len(received) > 1
-            self._send(signal.SIGKILL if again else signal.SIGTERM)
-            if not again:
-                events.put(Note("stopping: saving checkpoints (Ctrl-C again ends at once)"))
+            self._received.append(number)
+            if len(self._received) == 1:
+                self._send(signal.SIGTERM)
+                note = Note("stopping: saving checkpoints (Ctrl-C again ends at once)")
+                self._events.put((0, note))
+            else:
+                for slot in self._slots:
+                    kill_tree(slot.process.pid)
 
-        before = {
-            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, on_signal) for number in SIGNALS}
         try:
-            yield received
+            yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _send(self, number: int) -> None:
-        for worker in self._workers:
-            if worker.poll() is None:
-                worker.send_signal(number)
-
-    def _exit_code(self, codes: list[int]) -> int:
-        for number, code in enumerate(codes):
-            if code not in (0, 2):
-                log = self.folder / "logs" / f"worker-{number}.log"
-                what = f"was killed by signal {-code}" if code < 0 else "failed"
-                self.on_event(Note(f"worker {number} {what}; its log: {log}"))
-        if 2 in codes:
-            return 2
-        return 1 if any(codes) else 0
+        for slot in self._slots:
+            if slot.process.poll() is None:
+                slot.process.send_signal(number)
 
 
 def worker_threads(num_workers: int) -> int:
@@ -138,11 +280,18 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _read(lines: TextIO, events: queue.SimpleQueue[Event | None]) -> None:
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _read(number: int, lines: TextIO, events: queue.SimpleQueue[tuple[int, Event | None]]) -> None:
     try:
         with lines:
             for line in lines:
                 if line.endswith("\n"):  # a killed worker leaves half a line
-                    events.put(from_line(line))
+                    events.put((number, from_line(line)))
     finally:
-        events.put(None)
+        events.put((number, None))

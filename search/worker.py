@@ -1,8 +1,8 @@
 """A worker process: `python -m search.worker STUDY_FOLDER EVENT_DESCRIPTOR`.
 
 It trains trials of the study and writes events to the descriptor. It stops in order, saving a
-checkpoint, on SIGINT or SIGTERM and when its standard input closes, that is, when whoever
-started it is gone.
+checkpoint, on the signals of `search.interrupt` and when its standard input closes, that is, when
+whoever started it is gone.
 """
 
 from __future__ import annotations
@@ -11,41 +11,95 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning_modules.error import UserError
-from search.event import Event, Note, to_line
+from search.event import Alive, Event, Joined, Note, to_line
 from search.interrupt import Interrupt
-from search.lease import this_worker
-from search.loop import work
+from search.lease import LeaseLost
+from search.location import shown, storage_of
+from search.loop import Emit, Replace, work
 from search.opening import load_study
+from search.patience import Patience, StorageGone
+from search.process import Process
 from search.quiet import quiet_training
+
+REPLACE = 75  # exit code: the work is not done, and a fresh process shall go on with it
 
 
 def main(folder: Path, descriptor: int) -> int:
     """Run the worker; return its exit code."""
     signalled = Interrupt()
     orphaned = threading.Event()
+    supervisor = Process.of(os.getppid())
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
     events = os.fdopen(descriptor, "w", buffering=1)
+    lock = threading.Lock()
 
     def emit(event: Event) -> None:
         try:
-            events.write(to_line(event))
+            with lock:
+                events.write(to_line(event))
         except BrokenPipeError:
             orphaned.set()
 
+    emit(Alive("starting"))
     quiet_training()
     try:
-        work(load_study(folder), this_worker(), lambda: signalled() or orphaned.is_set(), emit)
+        _work(folder, supervisor, lambda: signalled() or orphaned.is_set(), emit)
     except UserError as error:
         emit(Note(str(error)))
         return 2
+    except Replace as reason:
+        emit(Note(f"the worker is replaced: {reason}"))
+        return REPLACE
+    except StorageGone as error:
+        emit(Note(str(error)))
+        return 1
     except Exception as error:
         traceback.print_exc()
-        emit(Note(f"{type(error).__name__}: {error}"))
+        emit(Note(f"{type(error).__name__}: {error}".splitlines()[0]))
         return 1
     return 0
+
+
+def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], emit: Emit) -> None:
+    while True:
+        patience = Patience(
+            storage=shown(storage_of(folder)),
+            max_seconds=None,
+            tell=lambda text: emit(Note(text)),
+            is_stopping=interrupted,
+            waiting=lambda: emit(Alive("waiting for the storage")),
+        )
+        study = load_study(folder, patience)
+        lease = study.join(supervisor)
+        emit(Joined(lease.name))
+        try:
+            work(study, interrupted, emit)
+        except LeaseLost as error:
+            emit(Note(f"worker {lease.name} was taken for dead ({error}), and joins anew"))
+            lease.leave()
+        except BaseException:
+            lease.leave("stopped by an error")
+            raise
+        else:
+            lease.leave()
+            return
+
+
+def work_here(folder: Path, emit: Emit) -> int:
+    """Train in the calling process, as a debugger wants it; return the exit code."""
+    quiet_training()
+    interrupt = Interrupt()
+    while True:
+        try:
+            _work(folder, Process.this(), interrupt, emit)
+        except Replace as reason:
+            emit(Note(f"{reason}, in the process that goes on"))
+        else:
+            return interrupt.exit_code
 
 
 def _watch_parent(orphaned: threading.Event) -> None:

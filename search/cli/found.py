@@ -5,17 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, did_you_mean
-from search.opening import load_study, study_folder
-from search.plan import check_name
-from search.study import DATABASE, Study
+from search.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
+from search.opening import load_study, stored, study_folders
+from search.plan import plain_name
+from search.study import Study
 
 
 def find_study(name: str) -> Study:
     """Open the study of that name; raise ConfigError with those that are there."""
-    check_name("study", name)
-    folder = study_folder(Path(), name)
-    if not (folder / DATABASE).is_file():
-        names = sorted(path.parent.name for path in Path("studies").glob(f"*/{DATABASE}"))
-        fix = did_you_mean(name, names) if names else "There is none here yet: finesweep sweep."
-        raise ConfigError(Problem("study", "must be a study in studies/", name, fix))
+    folder = study_folder(Path(), plain_name("study", name))
+    if stored(folder) is None:
+        raise ConfigError(_missing(name, folder))
     return load_study(folder)
+
+
+def _missing(name: str, folder: Path) -> Problem:
+    if not is_local(storage_of(folder)):
+        names = [path.name for path in study_folders(Path())]
+        fix = did_you_mean(name, names) if names else "It has none yet: finesweep sweep."
+        return Problem("study", "must be a study of the storage", name, fix)
+    if (folder / STUDY_FILE).is_file():
+        fix = f"Its trials are on a server: set {VARIABLE}."
+        return Problem("study", "must have its storage here", name, fix)
+    names = [path.name for path in study_folders(Path())]
+    fix = did_you_mean(name, names) if names else "There is none here yet: finesweep sweep."
+    return Problem("study", "must be a study in studies/", name, fix)

@@ -19,6 +19,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   plan        show what a sweep would do; touches nothing
   status      list the studies, or show one: its trials, its best so far
   stop        let a study end after its running trials
+  worker      join a study, from this or another machine
   dashboard   show a study in the browser
   evaluate    score a study's winner, a run or an exported model on a split
   export      write a study's winner as a model that plain transformers loads
@@ -38,6 +39,8 @@ finesweep COMMAND --help tells more. Options:
   --config-dir DIR    a folder of further group members (sweep, plan, train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
   --version           print the version
+
+  storage=URL, or FINESWEEP_STORAGE, names a PostgreSQL server for studies of many machines.
 """
 
 COMMANDS = (
@@ -45,6 +48,7 @@ COMMANDS = (
     "plan",
     "status",
     "stop",
+    "worker",
     "dashboard",
     "evaluate",
     "export",
@@ -85,6 +89,8 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
+    from search.location import take_storage
+    from search.patience import StorageGone
     from search.quiet import quiet_libraries
 
     try:
@@ -94,8 +100,11 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
         quiet_libraries()
         command = importlib.import_module(f"search.cli.{name}")
-        return int(command.main(words))
+        return int(command.main(take_storage(name, words)))
     except UserError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
+    except StorageGone as error:
+        print(f"storage: {error}", file=sys.stderr)
+        return 1

@@ -11,7 +11,7 @@ from lightning_modules.run import Material
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.text import columns, number
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study
 from search.space import Members

@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     if not found.get("study"):
         return _list(as_json=parsed.json)
     study = find_study(found["study"])
-    study.requeue_dead()
+    study.heal()
     if parsed.json:
         print(json.dumps(status(study), indent=2))
     elif parsed.watch and is_live(sys.stdout):
@@ -70,7 +70,7 @@ def _watch(study: Study) -> None:
         with LiveTable(lambda: snapshot(study)):
             while status(study)["remaining"]:
                 time.sleep(WATCH_SECONDS)
-                study.requeue_dead()
+                study.heal()
     except KeyboardInterrupt:
         pass  # the way to leave; the study goes on
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.cli.text import columns, duration, number
+from search.location import VARIABLE, is_local, storage_of
 from search.repeat import repeat_command
 from search.results import compare_with_default, status
 from search.study import Study
@@ -35,6 +36,7 @@ def summary(study: Study, words: Sequence[str]) -> list[str]:
     return [
         *lines,
         "",
+        *_needed_storage(study),
         "Train the best one again, to the same scores:",
         f"  {repeat_command(study, best)}",
         "Next:",
@@ -43,6 +45,13 @@ def summary(study: Study, words: Sequence[str]) -> list[str]:
         f"  finesweep dashboard study={name}",
         f"  {_longer(words, name, 2 * state['num_trials'])}",
     ]
+
+
+def _needed_storage(study: Study) -> list[str]:
+    if is_local(storage_of(study.folder)):
+        return []
+    # The URL is in no output, for its password.
+    return [f"With {VARIABLE} set to the study's storage:"]
 
 
 def _comparison(study: Study) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from search.artifact import show_study
@@ -12,8 +12,7 @@ from search.cli.compose import composed
 from search.cli.news import news_of
 from search.cli.plan import describe
 from search.cli.summary import summary
-from search.event import Event
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.publish import publish
@@ -66,20 +65,10 @@ def _work(study: Study) -> int:
         return 0
     with news_of(study) as tell:
         if study.plan.search.settings.workers == 0:
-            return _work_here(study, tell)
+            from search.worker import work_here
+
+            return work_here(study.folder, tell)
         from search.supervisor import Supervisor
 
         num_workers = min(study.plan.search.settings.workers, num_left)
-        return Supervisor(study.folder, num_workers, tell).run()
-
-
-def _work_here(study: Study, tell: Callable[[Event], None]) -> int:
-    from search.interrupt import Interrupt
-    from search.lease import this_worker
-    from search.loop import work
-    from search.quiet import quiet_training
-
-    quiet_training()
-    interrupt = Interrupt()
-    work(study, this_worker(), interrupt, tell)
-    return interrupt.exit_code
+        return Supervisor(study, num_workers, tell).run()

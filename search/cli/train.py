@@ -14,6 +14,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.logger.base import Identity
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit, inspect
+from search.attempt import CONFIG_FILE
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.found import find_study
@@ -25,7 +26,7 @@ from search.provenance import PROVENANCE_FILE, provenance
 from search.publish import tags_of
 from search.repeat import Repeat, find_repeat
 from search.runs import METRICS_FILE, check_rows, new_run_folder
-from search.study import CONFIG_FILE, run_tree
+from search.study import run_tree
 
 ABOUT = """\
 Train one configuration; its files go to runs/NAME. The same command takes up

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from search.sampler.base import Sampler, trial_seed
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
     from search.space import Space
@@ -29,9 +28,7 @@ class Grid(Sampler):
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         endless = [
-            parameter.path
-            for parameter in space.parameters.values()
-            if grid_values(parameter.distribution) is None
+            parameter.path for parameter in space.parameters.values() if parameter.values is None
         ]
         return f"must search intervals, as that of {endless[0]}" if endless else None
 
@@ -39,7 +36,7 @@ class Grid(Sampler):
         points: list[Mapping[str, Any]] = []
         for members, arm in space.arms.items():
             choice = dict(zip(space.groups, members, strict=True))
-            axes = [grid_values(parameter.distribution) or () for parameter in arm.values()]
+            axes = [parameter.values or () for parameter in arm.values()]
             points += [
                 {**choice, **dict(zip(arm, values, strict=True))} for values in product(*axes)
             ]
@@ -50,24 +47,3 @@ class Grid(Sampler):
 
         # Asked only for what `search.enqueue` leaves open.
         return RandomSampler(seed=trial_seed(seed, number))
-
-
-def grid_values(distribution: BaseDistribution) -> tuple[Any, ...] | None:
-    """Return the values of a choice or a range with steps; None for an interval."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if isinstance(distribution, CategoricalDistribution):
-        return tuple(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
-    assert isinstance(distribution, FloatDistribution)
-    if distribution.step is None:
-        return None
-    num_steps = round((distribution.high - distribution.low) / distribution.step)
-    return tuple(
-        round(distribution.low + at * distribution.step, 12) for at in range(num_steps + 1)
-    )

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from search.config import compose
 from search.importance import importances
-from search.lease import this_worker
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.study import Study
@@ -17,7 +16,8 @@ def study_of(root: Path, num_trials: int, *words: str) -> Study:
     plan = build_plan(compose("sweep", [*fixed, *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    while (attempt := study.next_attempt(this_worker())) is not None:
+    study.join()
+    while (attempt := study.next_attempt()) is not None:
         values = attempt.values
         score = values["optimizer.lr"] + 10 * (values.get("strategy") == "full")
         study._study.tell(attempt.number, score)

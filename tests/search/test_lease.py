@@ -1,56 +1,142 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from dataclasses import replace
+import time
+from pathlib import Path
 
-import psutil
+import optuna
+import pytest
+from sqlalchemy import text
 
-from search.lease import Worker, this_worker
-
-
-def worker_of(child: subprocess.Popen[bytes]) -> Worker:
-    return replace(this_worker(), pid=child.pid, started=psutil.Process(child.pid).create_time())
-
-
-def child_waiting_for_input() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-
-
-def test_this_process_is_alive() -> None:
-    assert this_worker().is_alive()
+from search.history import Fault
+from search.lease import Lease, LeaseLost, gone_workers, this_host, used_seconds
+from search.process import Process
+from search.queue import add_trials, claim, end_worker, set_attributes
+from search.storage import open_storage
+from search.tables import WORKERS, StudyStorage
+from search.attribute import WORKER
 
 
-def test_mark_survives_the_storage() -> None:
-    worker = Worker.from_mark(this_worker().mark)
-    assert worker == this_worker()
-    assert worker.is_alive()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, here: Path) -> StudyStorage:
+    if request.param == "sqlite":
+        return open_storage(here / "study.db")
+    return open_storage(request.getfixturevalue("postgres").new_database())
 
 
-def test_finished_child_is_dead() -> None:
-    child = child_waiting_for_input()
-    worker = worker_of(child)
-    assert worker.is_alive()
-    child.communicate(b"\n")
-    assert not worker.is_alive()
+@pytest.fixture
+def study_id(storage: StudyStorage) -> int:
+    return optuna.create_study(study_name="s", storage=storage)._study_id
 
 
-def test_finished_child_that_nobody_awaited_is_dead() -> None:
-    child = child_waiting_for_input()
-    worker = worker_of(child)
-    assert child.stdin is not None
-    child.stdin.close()
-    process = psutil.Process(child.pid)
-    while process.status() != psutil.STATUS_ZOMBIE:
-        pass
-    assert not worker.is_alive()
-    child.wait()
+def lease_on(storage: StudyStorage, study_id: int, seconds: float = 60) -> Lease:
+    return Lease(storage.url, study_id, seconds).join()
 
 
-def test_another_process_under_the_same_number_is_not_taken_for_it() -> None:
-    worker = this_worker()
-    assert not replace(worker, started=worker.started - 100).is_alive()
+def gone(storage: StudyStorage, study_id: int) -> dict[str, str]:
+    with storage.engine.begin() as connection:
+        return {name: reason for name, reason, _ in gone_workers(connection, study_id)}
 
 
-def test_worker_on_another_host_counts_as_alive() -> None:
-    assert Worker("another-host", 1, 0.0).is_alive()
+def test_a_lease_is_renewed_and_ends_in_order(storage: StudyStorage, study_id: int) -> None:
+    lease = lease_on(storage, study_id, seconds=0.6)
+    with storage.engine.begin() as connection:
+        first = connection.execute(WORKERS.select()).one()
+    time.sleep(0.5)
+    with storage.engine.begin() as connection:
+        later = connection.execute(WORKERS.select()).one()
+    assert later.renewed > first.renewed and later.ended is None
+    assert gone(storage, study_id) == {}
+    lease.leave()
+    with storage.engine.begin() as connection:
+        assert connection.execute(WORKERS.select()).one().ended == "left in order"
+    assert gone(storage, study_id) == {}
+
+
+def other_host(storage: StudyStorage, **values: object) -> None:
+    """Let every worker be one of another machine, and change what else is said of it."""
+    with storage.engine.begin() as connection:
+        connection.execute(WORKERS.update().values(host="elsewhere", **values))
+
+
+def test_elsewhere_only_the_lease_tells(storage: StudyStorage, study_id: int) -> None:
+    lease = lease_on(storage, study_id)
+    other_host(storage, pid=1)
+    assert gone(storage, study_id) == {}
+    with storage.engine.begin() as connection:
+        connection.execute(WORKERS.update().values(renewed=WORKERS.c.renewed - 61))
+        # No lease can be renewed while its server is down.
+        is_server = connection.dialect.name == "postgresql"
+    if is_server:
+        assert gone(storage, study_id) == {} or "61 s" in gone(storage, study_id)[lease.name]
+    else:
+        assert gone(storage, study_id) == {lease.name: "it gave no sign of life for 61 s"}
+    lease.leave()
+
+
+def test_here_the_kernel_tells(storage: StudyStorage, study_id: int) -> None:
+    lease = lease_on(storage, study_id)
+    with storage.engine.begin() as connection:
+        started = Process.this().started - 100  # an earlier process of the same number
+        connection.execute(WORKERS.update().values(started=started, supervisor_started=started))
+    assert gone(storage, study_id) == {lease.name: "its process is gone"}
+    with storage.engine.begin() as connection:
+        # A supervisor that lives will say how its worker ended.
+        connection.execute(WORKERS.update().values(supervisor_pid=1, supervisor_started=0))
+        init = Process.of(1)
+        connection.execute(
+            WORKERS.update().values(supervisor_pid=1, supervisor_started=init.started)
+        )
+    assert gone(storage, study_id) == {}
+    lease.leave()
+
+
+def test_every_transaction_of_one_whose_lease_ended_is_refused(
+    storage: StudyStorage, study_id: int
+) -> None:
+    fenced = open_storage(storage.url if "postgres" in storage.url else Path(storage.url[10:]))
+    lease = lease_on(fenced, study_id)
+    lease.fence(fenced.engine)
+    study = optuna.load_study(study_name="s", storage=fenced)
+    trial = study.ask()
+    set_attributes(storage, trial._trial_id, {WORKER: lease.name})
+    trial.report(0.5, 1)
+    (fall,) = end_worker(storage, lease.name, Fault.lost, "gone", max_attempts=3)
+    assert fall.number == 0 and fall.verdict is None
+    for late in (
+        lambda: trial.report(0.6, 2),
+        lambda: study.tell(trial, 0.7),
+        lambda: trial.set_user_attr("late", 1),
+        lambda: set_attributes(fenced, trial._trial_id, {"late": 1}),
+        lambda: claim(fenced, trial._trial_id, lease.name),
+        lambda: add_trials(fenced, study_id, 9, [optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)]),
+    ):
+        with pytest.raises(LeaseLost, match="gone"):
+            late()
+    assert lease.is_lost
+    (kept,) = optuna.load_study(study_name="s", storage=storage).trials
+    assert kept.state is optuna.trial.TrialState.WAITING and "late" not in kept.user_attrs
+    assert kept.intermediate_values == {1: 0.5}
+    with storage.engine.begin() as connection:  # no lock was left behind
+        connection.execute(text("UPDATE studies SET study_name = 's'"))
+    lease.leave()
+
+
+def test_training_time_is_counted_up_to_the_end(storage: StudyStorage, study_id: int) -> None:
+    lease = lease_on(storage, study_id)
+    lease.set_busy(True)
+    time.sleep(0.4)
+    with storage.engine.begin() as connection:
+        used, num_busy = used_seconds(connection, study_id)
+    assert 0.4 <= used < 2 and num_busy == 1
+    end_worker(storage, lease.name, Fault.killed, "killed", max_attempts=3)
+    with storage.engine.begin() as connection:
+        after, num_busy = used_seconds(connection, study_id)
+    assert used <= after < 2 and num_busy == 0
+    time.sleep(0.3)
+    with storage.engine.begin() as connection:
+        assert used_seconds(connection, study_id) == (after, 0)
+
+
+def test_a_host_is_this_boot_of_this_machine(here: Path) -> None:
+    assert this_host() == this_host()
+    assert len(this_host().split()) == 3

@@ -10,8 +10,8 @@ import yaml
 
 from lightning_modules.error import ConfigError, UserError
 from search.config import compose
-from search.lease import this_worker
-from search.opening import stored, study_folder
+from search.location import study_folder
+from search.opening import stored
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
 from search.study import Study
@@ -25,7 +25,9 @@ def plan_of(*overrides: str) -> Plan:
 def prepare(root: Path, *overrides: str) -> Study:
     plan = plan_of(*overrides)
     folder = study_folder(root, plan.name)
-    return prepare_study(plan, folder, check_study(plan, folder))
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    return study
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_folder_holds_configuration_and_provenance(prepared: Study) -> None:
     assert config["optimizer"]["lr"] == config["strategy"]["lr"]
     provenance = json.loads((prepared.folder / "provenance.json").read_text())
     assert provenance["seed"] == 0
-    assert provenance["data_sha256"] == stored(prepared.folder)[1]  # type: ignore[index]
+    assert provenance["data_sha256"] == stored(prepared.folder).fingerprint  # type: ignore[union-attr]
 
 
 def test_only_the_default_waits_at_first(prepared: Study) -> None:
@@ -131,7 +133,9 @@ def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) 
     provenance = (first.folder / "provenance.json").read_bytes()
     second = prepare(here, enqueue, "search.num_trials=30")
     assert [trial.number for trial in second.trials] == [0, 1]
-    composition, _ = stored(second.folder)  # type: ignore[misc]
+    before = stored(second.folder)
+    assert before is not None
+    composition = before.composition
     assert composition.tree["search"]["num_trials"] == 30
     assert (second.folder / "provenance.json").read_bytes() == provenance
 
@@ -159,5 +163,5 @@ def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
 def test_going_on_lifts_a_stop(here: Path) -> None:
     study = prepare(here)
     study.ask_to_stop(True)
-    assert study.is_stopping and study.next_attempt(this_worker()) is None
+    assert study.is_stopping and study.next_attempt() is None
     assert not prepare(here).is_stopping

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from search.config import compose
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.publish import publish
@@ -18,14 +18,15 @@ from search.study import Study
 def study_of(root: Path, *words: str) -> Study:
     plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
     folder = study_folder(root, plan.name)
-    return prepare_study(plan, folder, check_study(plan, folder))
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    return study
 
 
 def score_all(study: Study) -> None:
     """Give every trial a score that its learning rate decides, as a finished one."""
-    from search.lease import this_worker
 
-    while (attempt := study.next_attempt(this_worker())) is not None:
+    while (attempt := study.next_attempt()) is not None:
         trial = study.trials[attempt.number]
         attributes = {"metrics": {"accuracy": 0.5}, "verdict": "fits", "seconds": 1.0}
         for name, value in attributes.items():

@@ -10,8 +10,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
-from search.lease import this_worker
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.repeat import find_repeat, repeat_command
@@ -24,7 +23,8 @@ def study_of(root: Path, *words: str) -> Study:
     plan = build_plan(compose("sweep", ["model=tiny", *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    while (attempt := study.next_attempt(this_worker())) is not None:
+    study.join()
+    while (attempt := study.next_attempt()) is not None:
         study.failed(attempt, "not trained here")
     return study
 
@@ -77,7 +77,8 @@ def test_what_words_cannot_say_is_taken_from_the_study(here: Path) -> None:
     plan = build_plan(compose("sweep", words, here / "mine"))
     folder = study_folder(here, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    assert study.next_attempt(this_worker()) is not None
+    study.join()
+    assert study.next_attempt() is not None
     assert repeat_command(study, study.trials[0]) == "finesweep train study=g trial=0"
     assert find_repeat(study, "0").run == plan.default
 

@@ -10,22 +10,24 @@ import pytest
 
 from lightning_modules.record import Ending, Outcome, Point
 from search.config import compose
-from search.lease import this_worker
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.results import rows, snapshot, status, summarize, write_table
-from search.study import Attempt, Study
+from search.attempt import Attempt
+from search.study import Study
 
 
 def study_of(root: Path, *words: str) -> Study:
     plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
     folder = study_folder(root, plan.name)
-    return prepare_study(plan, folder, check_study(plan, folder))
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    return study
 
 
 def begin(study: Study) -> Attempt:
-    attempt = study.next_attempt(this_worker())
+    attempt = study.next_attempt()
     assert attempt is not None
     study.began(attempt, num_examples=1200, stable_examples=960)
     return attempt

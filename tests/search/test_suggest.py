@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from search.config import compose
-from search.lease import this_worker
-from search.opening import study_folder
+from search.location import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
 from search.suggest import first_suggestions
@@ -42,8 +41,9 @@ def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
 def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
     made = []
-    while (attempt := study.next_attempt(this_worker())) is not None:
+    while (attempt := study.next_attempt()) is not None:
         made.append(dict(attempt.values))
         study.failed(attempt, "not trained here")
     assert len(made) == 5

@@ -11,12 +11,12 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import CONF_DIR, compose
-from search.lease import this_worker
-from search.opening import open_study, study_folder
+from search.location import study_folder
+from search.opening import open_study
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
 from search.sampler.base import seeded_sampler
-from search.study import waiting_trial
+from search.space import waiting_trial
 
 NUM_TRIALS = 8
 SAMPLERS = sorted(path.stem for path in (CONF_DIR / "search/sampler").glob("*.yaml"))
@@ -100,14 +100,16 @@ def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: 
     folder = study_folder(here, plan.name)
     prepare_study(plan, folder, check_study(plan, folder))
     workers = [open_study(plan, folder) for _ in range(4)]
+    for worker in workers:
+        worker.join()
     attempts = []
     for number in range(NUM_TRIALS):
-        attempt = workers[number % 4].next_attempt(this_worker())
+        attempt = workers[number % 4].next_attempt()
         assert attempt is not None
         attempts.append(attempt)
     assert [attempt.number for attempt in attempts] == list(range(NUM_TRIALS))
     assert len({tuple(attempt.values.values()) for attempt in attempts}) == NUM_TRIALS
-    assert all(worker.next_attempt(this_worker()) is None for worker in workers)
+    assert all(worker.next_attempt() is None for worker in workers)
 
 
 ARMS = "strategy=choice(lora,full)"

@@ -1,0 +1,156 @@
+"""Where studies are: their files in `studies/NAME/`, their trials in a database.
+
+The database is `study.db` in the study's folder (SQLite), or the PostgreSQL server that the word
+`storage=URL` or the variable FINESWEEP_STORAGE names. A URL holds a password, so it lives in the
+environment of our processes alone: it is in no configuration, no file, no log and no message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+
+DATABASE = "study.db"
+STUDY_FILE = "study.json"  # in the folder of a study whose trials are on a server
+VARIABLE = "FINESWEEP_STORAGE"
+WORDS = ("storage=", "search.storage=")
+MAX_NAME = 100
+
+_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_BY_FILE = ("worker", "status", "stop", "dashboard")
+_DRIVER = "postgresql+psycopg"
+# A lock of SQLite's is no lock there, and its write-ahead log is shared memory of one host.
+_NETWORK_DISKS = (
+    *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "9p"),
+    *("ceph", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.ceph", "fuse.glusterfs"),
+    *("fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"),
+)
+
+
+def folder_name(name: str) -> str:
+    """Return the plain name by which a study is known: to its folder, its storage, its commands.
+
+    A name that is none gets one that ends with its sum: always the same, and its own.
+
+    >>> folder_name("first-try")
+    'first-try'
+    >>> folder_name("../../etc")
+    'etc-74ccf3c5'
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:40].rstrip("-._") or "study"
+    return f"{stem}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def study_folder(root: Path, name: str) -> Path:
+    """Return where the files of the study of that plain name go."""
+    assert _PLAIN.fullmatch(name), name
+    return root / "studies" / name
+
+
+def storage_of(folder: Path) -> str:
+    """Return the URL of the storage of the study in `folder`, password included."""
+    return os.environ.get(VARIABLE) or f"sqlite:///{folder / DATABASE}"
+
+
+def is_local(url: str) -> bool:
+    """Say whether the storage is an SQLite file."""
+    return url.startswith("sqlite:")
+
+
+def file_of(url: str) -> Path:
+    """Return the file of a local storage."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def shown(url: str) -> str:
+    """Return a storage in words that tell nobody its password.
+
+    >>> shown("postgresql+psycopg://me:secret@db.example:5433/trials?sslpassword=x")
+    'postgresql://db.example:5433/trials'
+    """
+    if is_local(url):
+        return str(file_of(url))
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"postgresql://{host}{parts.path}"
+
+
+def take_storage(command: str, words: Sequence[str]) -> list[str]:
+    """Put `storage=URL` from the words, else the variable, in order; return the other words.
+
+    The words are kept out of `sys.argv` too, which W&B and provenance store. For a command that
+    only looks at a study or joins it, the storage may be the path of its SQLite file: the command
+    then stands where that study lies.
+
+    Raises:
+        ConfigError: It is no URL of PostgreSQL, and no such file.
+
+    """
+    given = [word.partition("=")[2] for word in words if word.startswith(WORDS)]
+    sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(WORDS)]
+    where, url = VARIABLE, os.environ.get(VARIABLE, "")
+    if given:
+        where, url = "storage", given[-1].strip("'\"")
+    if command in _BY_FILE and url.endswith(DATABASE):
+        _go_to(url)
+        url = ""
+    if url:
+        os.environ[VARIABLE] = _checked(where, url)
+    else:
+        os.environ.pop(VARIABLE, None)
+    return [word for word in words if not word.startswith(WORDS)]
+
+
+def _go_to(path: str) -> None:
+    file = Path(path.removeprefix("sqlite:///")).absolute()
+    if not file.is_file() or file.parent.parent.name != "studies":
+        rule = f"must be a postgresql:// URL or the path of a study's {DATABASE}"
+        raise ConfigError(Problem("storage", rule, Verbatim(str(file))))
+    os.chdir(file.parent.parent.parent)
+
+
+def check_disk(folder: Path) -> None:
+    """Refuse an SQLite study on a network disk."""
+    import psutil
+
+    path = folder.resolve()
+    disks = [
+        disk for disk in psutil.disk_partitions(all=True) if path.is_relative_to(disk.mountpoint)
+    ]
+    disk = max(disks, key=lambda disk: len(disk.mountpoint), default=None)
+    if disk is not None and disk.fstype.lower() in _NETWORK_DISKS:
+        rule = "an SQLite study must lie on a disk of this machine: network disks lose its locks"
+        fix = f"Set {VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE, or change folder."
+        raise ConfigError(Problem("study", rule, Verbatim(f"{path} on {disk.fstype}"), fix))
+
+
+def _checked(where: str, url: str) -> str:
+    fix = "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE; without one, a study is a file."
+    rule = "must be the URL of a PostgreSQL database"
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in _SCHEMES:
+        # Whatever it is, it may hold a password.
+        raise ConfigError(Problem(where, rule, Verbatim(f"one that begins {scheme[:12]!r}"), fix))
+    if rest.partition("/")[0].count("@") > 1:
+        got = Verbatim("one with two @")
+        fix = "Write @ in a password as %40, : as %3A and / as %2F."
+        raise ConfigError(Problem(where, rule, got, fix))
+    try:
+        parts = urlsplit(url)
+        has_all = bool(parts.path.strip("/")) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        has_all = False
+    if not has_all:
+        got = Verbatim("one without a database, or with a port that is no number")
+        raise ConfigError(Problem(where, rule, got, fix))
+    return f"{_DRIVER}://{rest}"

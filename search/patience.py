@@ -1,0 +1,132 @@
+"""Waiting for a storage that cannot answer now: a full disk, a restarted server, a held lock.
+
+Nothing that a worker has to tell may be lost for such a reason, and everything that it does to the
+storage can be done twice, so it is done again until it works.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
+TELL_AFTER_SECONDS = 1.0
+TELL_AGAIN_SECONDS = 60.0
+STOPPING_SECONDS = 5.0
+
+# PostgreSQL's classes of errors that pass: connection, resources, operator, rollback, system.
+_PASSING = ("08", "53", "57P", "40", "58")
+# ... and what libpq says, without a class, where waiting will not help.
+_REFUSALS = ("authentication failed", "no password supplied", "does not exist", "pg_hba.conf")
+_SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 5, 6, 10, 13, 14
+_NO_ROOM_BYTES = 1_000_000
+
+
+class StorageGone(Exception):
+    """The storage did not answer as long as anyone would wait for it."""
+
+
+@dataclass
+class Patience:
+    """How long to wait for a storage, and whom to tell.
+
+    Attributes:
+        storage: The storage in words without its password.
+        max_seconds: Time to wait; None waits for as long as it takes.
+        tell: Hears what is waited for.
+        is_stopping: Whether to give up soon, as someone has asked to stop.
+        waiting: Called again and again while waiting.
+
+    """
+
+    storage: str
+    max_seconds: float | None = 10.0
+    tell: Callable[[str], None] = lambda text: None
+    is_stopping: Callable[[], bool] = lambda: False
+    waiting: Callable[[], None] = lambda: None
+
+    def __call__(self, operate: Callable[[], T]) -> T:
+        """Return what `operate` returns, as soon as the storage lets it.
+
+        Raises:
+            StorageGone: It did not in time.
+
+        """
+        began, wait = time.monotonic(), FIRST_WAIT_SECONDS
+        next_word = TELL_AFTER_SECONDS
+        while True:
+            try:
+                value = operate()
+            except Exception as error:
+                trouble = trouble_of(error, self.storage)
+                if trouble is None:
+                    raise
+                waited = time.monotonic() - began
+                longest = STOPPING_SECONDS if self.is_stopping() else self.max_seconds
+                if longest is not None and waited > longest:
+                    raise StorageGone(f"{trouble}; waited {waited:.0f} s") from None
+                if waited >= next_word:
+                    self.tell(f"{trouble}; waiting")
+                    next_word = waited + TELL_AGAIN_SECONDS
+            else:
+                if next_word > TELL_AFTER_SECONDS:
+                    self.tell(f"{self.storage} answers again")
+                return value
+            self.waiting()
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def trouble_of(error: BaseException, storage: str) -> str | None:
+    """Return in words what passes by itself or by somebody's help; None for any other error."""
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, DBAPIError | PoolTimeout):
+        found = found.__cause__
+    if found is None:
+        return None
+    if isinstance(found, PoolTimeout):
+        return f"{storage} has no connection free"
+    assert isinstance(found, DBAPIError)
+    code = getattr(found.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return _trouble_of_sqlite(code & 0xFF, storage)
+    state = getattr(found.orig, "sqlstate", None)
+    if any(phrase in str(found.orig) for phrase in _REFUSALS):
+        return None
+    if state is not None and state.startswith(_PASSING):
+        full = ": its disk is full" if state == "53100" else ""
+        return f"{storage} cannot answer now{full}"
+    is_gone = found.connection_invalidated or (
+        state is None and type(found.orig).__name__ in ("OperationalError", "InterfaceError")
+    )
+    return f"{storage} cannot be reached" if is_gone else None
+
+
+def _trouble_of_sqlite(code: int, storage: str) -> str | None:
+    if code in (_SQLITE_BUSY, _SQLITE_LOCKED):
+        return f"{storage} is locked by another process"
+    # A full disk also shows as a log or its index that cannot grow.
+    free = _free_bytes(Path(storage))
+    if code == _SQLITE_FULL or (
+        code in (_SQLITE_IOERR, _SQLITE_CANTOPEN) and free is not None and free < _NO_ROOM_BYTES
+    ):
+        room = "" if free is None else f", {free:,} bytes are free"
+        return f"the disk of {storage} is full{room}"
+    return None
+
+
+def _free_bytes(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return None
