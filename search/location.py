@@ -140,7 +140,8 @@ def _checked(where: str, url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in _SCHEMES:
         # Whatever it is, it may hold a password.
-        raise ConfigError(Problem(where, rule, Verbatim(f"one that begins {scheme[:12]!r}"), fix))
+        got = Verbatim(f"one that begins {scheme}://" if mark else "one that begins otherwise")
+        raise ConfigError(Problem(where, rule, got, fix))
     if rest.partition("/")[0].count("@") > 1:
         got = Verbatim("one with two @")
         fix = "Write @ in a password as %40, : as %3A and / as %2F."

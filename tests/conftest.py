@@ -158,7 +158,7 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A real server, started for the tests that need one."""
+    """Start a real server for the tests that need one."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")

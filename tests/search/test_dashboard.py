@@ -246,7 +246,7 @@ def test_a_page_is_what_its_headers_say(server: Server) -> None:
 
 
 def test_what_it_reads_with_cannot_write(study: optuna.Study, here: Path) -> None:
-    storage = dashboard._read_only(here / "study.db")
+    storage = dashboard._read_only(f"sqlite:///{here}/study.db")
     assert storage.get_n_trials(study._study_id) == 2
     with pytest.raises(OperationalError, match="readonly"), storage.engine.begin() as connection:
         connection.execute(text("DELETE FROM trials"))
@@ -255,7 +255,7 @@ def test_what_it_reads_with_cannot_write(study: optuna.Study, here: Path) -> Non
 def test_a_reader_that_stops_in_the_middle_holds_up_no_worker(
     study: optuna.Study, here: Path
 ) -> None:
-    reader = dashboard._read_only(here / "study.db")
+    reader = dashboard._read_only(f"sqlite:///{here}/study.db")
     with reader.engine.begin() as connection:
         count = text("SELECT count(*) FROM trials")
         assert connection.execute(count).scalar() == 2

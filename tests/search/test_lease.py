@@ -7,13 +7,15 @@ import optuna
 import pytest
 from sqlalchemy import text
 
+from search.attribute import WORKER
 from search.history import Fault
 from search.lease import Lease, LeaseLost, gone_workers, this_host, used_seconds
 from search.process import Process
 from search.queue import add_trials, claim, end_worker, set_attributes
 from search.storage import open_storage
 from search.tables import WORKERS, StudyStorage
-from search.attribute import WORKER
+
+WAITING = optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -108,7 +110,7 @@ def test_every_transaction_of_one_whose_lease_ended_is_refused(
         lambda: trial.set_user_attr("late", 1),
         lambda: set_attributes(fenced, trial._trial_id, {"late": 1}),
         lambda: claim(fenced, trial._trial_id, lease.name),
-        lambda: add_trials(fenced, study_id, 9, [optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)]),
+        lambda: add_trials(fenced, study_id, 9, [WAITING]),
     ):
         with pytest.raises(LeaseLost, match="gone"):
             late()

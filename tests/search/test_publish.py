@@ -25,7 +25,6 @@ def study_of(root: Path, *words: str) -> Study:
 
 def score_all(study: Study) -> None:
     """Give every trial a score that its learning rate decides, as a finished one."""
-
     while (attempt := study.next_attempt()) is not None:
         trial = study.trials[attempt.number]
         attributes = {"metrics": {"accuracy": 0.5}, "verdict": "fits", "seconds": 1.0}

@@ -10,6 +10,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
+from search.history import Fault
 from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
@@ -20,12 +21,12 @@ ARMS = "strategy=choice(feature_extraction,lora,full)"
 
 
 def study_of(root: Path, *words: str) -> Study:
-    plan = build_plan(compose("sweep", ["model=tiny", *words]))
+    plan = build_plan(compose("sweep", ["model=tiny", "search.max_attempts=1", *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
     study.join()
     while (attempt := study.next_attempt()) is not None:
-        study.failed(attempt, "not trained here")
+        study.hand_back(attempt, Fault.failed, "not trained here", None)
     return study
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.record import Ending, Outcome, Point
+from search.attempt import Attempt
 from search.config import compose
+from search.history import Fault
 from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.results import rows, snapshot, status, summarize, write_table
-from search.attempt import Attempt
 from search.study import Study
 
 
@@ -111,11 +112,11 @@ def test_rows_of_arms_show_the_path_and_leave_out_what_an_arm_lacks(here: Path) 
 
 
 def test_study_in_a_line_among_others(here: Path) -> None:
-    study = study_of(here, "search.num_trials=2")
+    study = study_of(here, "search.num_trials=2", "search.max_attempts=1")
     assert summarize(study).state == "stopped" and summarize(study).best is None
     attempt = begin(study)
     assert summarize(study).state == "running"
-    study.failed(attempt, "broke")
+    study.hand_back(attempt, Fault.failed, "broke", None)
     finish(study, 0.7, 1.0)
     summary = summarize(study)
     assert (summary.state, summary.num_ended, summary.best) == ("done", 2, 0.7)
@@ -128,4 +129,7 @@ def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: P
     left.write_bytes(b"of a study whose database is gone")
     attempt = begin(study_of(here, "search.num_trials=2"))
     assert attempt.folder == left.parent
-    assert [path.name for path in attempt.folder.iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in attempt.folder.iterdir()) == [
+        "attempt.json",
+        "config.yaml",
+    ]

@@ -14,6 +14,9 @@ VALID: dict[str, Any] = {
     "metric": None,
     "objectives": None,
     "enqueue": [],
+    "max_attempts": 3,
+    "hang_seconds": 1800.0,
+    "lease_seconds": 60.0,
     "keep": 3,
     "plugins": [],
 }
@@ -32,6 +35,9 @@ def test_no_workers_trains_here() -> None:
         ("max_hours", float("nan"), "max_hours"),
         ("workers", -1, "workers"),
         ("keep", 0, "keep"),
+        ("max_attempts", 0, "max_attempts"),
+        ("hang_seconds", 0.0, "hang_seconds"),
+        ("lease_seconds", -1.0, "lease_seconds"),
         ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
     ],
 )

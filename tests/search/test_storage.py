@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
 from sqlalchemy import event, text
 
 from search.storage import open_storage

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from search.config import compose
+from search.history import Fault
 from search.location import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
@@ -15,7 +16,8 @@ from search.suggest import first_suggestions
 
 @cache
 def plan_of(*overrides: str) -> Plan:
-    words = ["model=tiny", "logger=none", "search.num_trials=5", *overrides]
+    words = ["model=tiny", "logger=none", "search.num_trials=5", "search.max_attempts=1"]
+    words += overrides
     return build_plan(compose("sweep", words))
 
 
@@ -45,7 +47,7 @@ def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
     made = []
     while (attempt := study.next_attempt()) is not None:
         made.append(dict(attempt.values))
-        study.failed(attempt, "not trained here")
+        study.hand_back(attempt, Fault.failed, "not trained here", None)
     assert len(made) == 5
     return made
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from optuna.distributions import FloatDistribution, IntDistribution
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from search.config import compose
 from search.plan import build_plan
-from search.sampler.grid import grid_values
+from search.space import Parameter
 
 WORDS = (
     "model=tiny",
@@ -14,6 +16,10 @@ WORDS = (
     "strategy.rank=choice(4,16)",
     "trainer.epochs=range(1,3)",
 )
+
+
+def values_of(distribution: BaseDistribution) -> tuple[Any, ...] | None:
+    return Parameter("name", "path", "text", distribution).values
 
 
 def test_every_combination_of_every_arm_once_and_the_defaults_first() -> None:
@@ -31,6 +37,6 @@ def test_budget_below_the_grid_holds() -> None:
 
 
 def test_values_of_stepped_ranges() -> None:
-    assert grid_values(IntDistribution(2, 8, step=3)) == (2, 5, 8)
-    assert grid_values(FloatDistribution(0.0, 0.3, step=0.1)) == (0.0, 0.1, 0.2, 0.3)
-    assert grid_values(FloatDistribution(0.0, 1.0)) is None
+    assert values_of(IntDistribution(2, 8, step=3)) == (2, 5, 8)
+    assert values_of(FloatDistribution(0.0, 0.3, step=0.1)) == (0.0, 0.1, 0.2, 0.3)
+    assert values_of(FloatDistribution(0.0, 1.0)) is None
