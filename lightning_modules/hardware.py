@@ -35,6 +35,7 @@ class Hardware:
         num_threads: CPU threads of torch. They decide in which order it adds numbers up, so only
             the same number of them gives the same bits.
         reason: Why these.
+        num_devices: Ranks that share every batch; on a CPU they also share the threads.
 
     """
 
@@ -42,6 +43,7 @@ class Hardware:
     precision: Precision
     num_threads: int
     reason: str
+    num_devices: int = 1
 
     @property
     def lightning_precision(self) -> str:
@@ -49,10 +51,11 @@ class Hardware:
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
 
     def __str__(self) -> str:
-        return f"{self.device.value}, {self.precision.value} ({self.reason})"
+        ranks = f" x {self.num_devices} ranks" if self.num_devices > 1 else ""
+        return f"{self.device.value}{ranks}, {self.precision.value} ({self.reason})"
 
 
-def choose_hardware(device: Device, precision: Precision) -> Hardware:
+def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) -> Hardware:
     """Settle `auto`: the fastest device there is, bf16 where it has units for it.
 
     A CPU without bf16 units emulates them and takes three times as long as in fp32.
@@ -73,6 +76,11 @@ def choose_hardware(device: Device, precision: Precision) -> Hardware:
     if missing:
         rule = "must be a device of this machine"
         raise ConfigError(Problem("trainer.device", rule, device.value, "Set trainer.device=auto."))
+    num_present = {Device.cuda: torch.cuda.device_count(), Device.mps: 1}.get(device)
+    if num_present is not None and num_devices > num_present:
+        rule = f"must be <= {num_present}, the GPUs of this machine"
+        fix = f"Set trainer.devices={num_present}, or trainer.device=cpu."
+        raise ConfigError(Problem("trainer.devices", rule, num_devices, fix))
     if precision is not Precision.auto:
         reason = "precision as configured"
     elif _has_bf16_units(device):
@@ -80,7 +88,7 @@ def choose_hardware(device: Device, precision: Precision) -> Hardware:
     else:
         precision, reason = Precision.fp32, "no bf16 units"
     where = f"{_describe(device)}, {reason}"
-    return Hardware(device, precision, torch.get_num_threads(), where)
+    return Hardware(device, precision, torch.get_num_threads(), where, num_devices)
 
 
 def _describe(device: Device) -> str:

@@ -72,7 +72,8 @@ def inspect(run: Run) -> Material:
         corpus = run.data.load()
         made.append(Material(corpus, run.task.labels(corpus)))
 
-    for check in (check_data, run.model.check, lambda: _check_length(run)):
+    checks = (check_data, run.model.check, lambda: _check_length(run), lambda: _check_shares(run))
+    for check in checks:
         try:
             check()
         except UserError as error:
@@ -88,6 +89,14 @@ def _check_length(run: Run) -> None:
         rule = f"must be <= {longest}, the tokens that {run.model.name} can read"
         fix = f"Set data.max_length={longest}."
         raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
+
+
+def _check_shares(run: Run) -> None:
+    devices = run.trainer.devices
+    if run.data.batch_size < devices:
+        rule = f"must be >= {devices}, the devices that share a batch"
+        fix = f"Set data.batch_size={devices}, or trainer.devices={run.data.batch_size}."
+        raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
 
 
 class Hooks:
@@ -140,6 +149,7 @@ def fit(
     from lightning_modules.hardware import choose_hardware
     from lightning_modules.module import FineTuner
     from lightning_modules.network import build_network, count_parameters
+    from lightning_modules.peers import Peers
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     # How rows are batched and cut changes nothing about which they are.
@@ -147,8 +157,11 @@ def fit(
     material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
     if fingerprint is not None and material.corpus.fingerprint != fingerprint:
         raise DataError(changed_rows())
+    _check_shares(run)
+    hardware = choose_hardware(run.trainer.device, run.trainer.precision, run.trainer.devices)
+    peers = warm.once(("peers", run.trainer.devices), lambda: Peers(run.trainer.devices))
+    peers.start()
     tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
-    hardware = choose_hardware(run.trainer.device, run.trainer.precision)
     write_json(folder / LABELS_FILE, list(material.labels))
 
     saved = load_checkpoint(folder)
@@ -167,9 +180,10 @@ def fit(
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks.progress)
     callbacks = [checkpointing, Steps(log, hooks.stepped), validation]
-    trainer = _lightning_trainer(hardware, callbacks)
+    trainer = lightning_trainer(hardware, callbacks)
+    ranks = peers.lead(run, hardware, material, record.step)
     try:
-        ending, reason = _train(run, trainer, tuner, data)
+        ending, reason = _train(run, trainer, tuner, data, ranks)
         if record.best is not None and ending is not Ending.interrupted:
             validated = material.corpus.splits["validation"]
             _log_tables(log, examine(folder, run.task, validated, material.labels))
@@ -199,18 +213,19 @@ def changed_rows() -> Problem:
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
 
 
-def _train(run: Run, trainer: Any, tuner: Any, data: Any) -> tuple[Ending, str]:
+def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[Ending, str]:
     from lightning_modules.seed import seeded
 
     try:
-        with seeded(run.seed, "fit"):
+        with ranks as tuner.ranks, seeded(run.seed, "fit"):
             trainer.fit(tuner, data)
     except Stopped as stop:
         return stop.ending, stop.reason
     return Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
 
 
-def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
+def lightning_trainer(hardware: Any, callbacks: list[Any], rank: int = 0) -> Any:
+    """Return the trainer of one rank, which knows of no other."""
     import pytorch_lightning as pl
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -219,7 +234,7 @@ def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
     return pl.Trainer(
         plugins=slurm,
         accelerator=hardware.device.value,
-        devices=1,
+        devices=[rank] if hardware.device.value == "cuda" else 1,
         precision=hardware.lightning_precision,
         # One Lightning epoch spans the run; epochs are places in its stream of batches.
         max_epochs=1,

@@ -20,9 +20,10 @@ class Trainer(Schema):
         patience: Validations without a new best after which training ends; None never ends early.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them.
         micro_batch_size: Examples that go through the network at once, > 0; gradients are
-            accumulated to the batch size. None takes the batch whole.
+            accumulated to the batch size. None takes the batch, or a device's share of it, whole.
         precision: `auto`, `fp32` or `bf16`.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        devices: GPUs, or processes on a CPU, that share every batch, > 0.
         num_data_workers: Processes that prepare batches, >= 0.
         checkpoint_seconds: Time between checkpoints to resume from, > 0.
         log_every_steps: Optimizer steps between logged training losses, > 0; at these steps a
@@ -37,6 +38,7 @@ class Trainer(Schema):
     micro_batch_size: int | None
     precision: Precision
     device: Device
+    devices: int
     num_data_workers: int
     checkpoint_seconds: float
     log_every_steps: int
@@ -49,6 +51,7 @@ class Trainer(Schema):
             "patience",
             "max_grad_norm",
             "micro_batch_size",
+            "devices",
             "checkpoint_seconds",
             "log_every_steps",
         )

@@ -81,6 +81,8 @@ class Checkpointing(pl.Callback):
             trainer.optimizers[0].load_state_dict(self._saved.optimizer)
         self._restore_best()
         self._saved = None
+        # Starting the other ranks of a run takes longer than a short run trains.
+        self._started = self._last_save = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int

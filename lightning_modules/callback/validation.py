@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,22 @@ def validation_steps(length: Length, per_epoch: int) -> dict[int, int]:
     }
 
 
-class Validation(pl.Callback):
+class Due(pl.Callback):
+    """Lets Lightning validate after the steps that `validation_steps` names."""
+
+    def __init__(self, steps: Mapping[int, int]) -> None:
+        self._steps = steps
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning validates where (batch_idx + 1) is a multiple of val_check_batch. Its fixed
+        # interval would not meet the ends of epochs.
+        due = tuner.record.step + 1 in self._steps
+        trainer.val_check_batch = batch_idx + 1 if due else batch_idx + 2
+
+
+class Validation(Due):
     """Validates, draws the curve, keeps the best of it, and asks whether to go on."""
 
     def __init__(
@@ -47,20 +62,12 @@ class Validation(pl.Callback):
         clock: Checkpointing,
         progress: Callable[[Point], str | None],
     ) -> None:
+        super().__init__(steps)
         self._folder = folder
-        self._steps = steps
         self._num_train = num_train
         self._log = log
         self._clock = clock
         self._progress = progress
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
-    ) -> None:
-        # Lightning validates where (batch_idx + 1) is a multiple of val_check_batch. Its fixed
-        # interval would not meet the ends of epochs.
-        due = tuner.record.step + 1 in self._steps
-        trainer.val_check_batch = batch_idx + 1 if due else batch_idx + 2
 
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
         self._clock.count_seconds(tuner)
