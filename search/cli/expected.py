@@ -9,6 +9,7 @@ from search.estimate import Estimate, Measured
 from search.plan import Plan
 from search.space import Members
 
+MUCH = 0.2  # of the CPU, taken by others
 WIDTH = 6  # of the names beside the other lines of plan
 
 
@@ -63,6 +64,8 @@ def _time(plan: Plan, expected: Estimate) -> Iterator[str]:
     if num_trials < expected.num_trials:
         yield f"search.max_hours={hours:g} ends it there, of {expected.num_trials} trials"
     yield _source(expected.measured)
+    if expected.measured.busy > MUCH:
+        yield f"other work took {expected.measured.busy:.0%} of the CPU; alone it takes less"
     if expected.num_workers > 1:
         yield f"as long as {expected.num_workers} workers at once do not slow each other down"
 
