@@ -22,6 +22,7 @@ from lightning_modules.run import OUTCOME_FILE
 from search.plan import Plan
 from search.pruner.none import NoPruner
 from search.space import Members
+from search.study import ATTEMPT, SECONDS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 NUM_DRAWS = 256
 MIN_TRIALS = 2
 
-# User attributes of a study's trials; search.study writes them.
-SECONDS = "seconds"
-ATTEMPT = "attempt"
-MEMORY = "memory_bytes"
+MEMORY = "memory_bytes"  # user attribute of a trial, as those of search.study
 
 
 @dataclass(frozen=True)

@@ -80,20 +80,19 @@ def _memory(expected: Estimate) -> Iterator[str]:
     if peak is None or total is None:
         return
     at = " ".join(f"{path}={value}" for path, value in measured.sizes.items())
-    arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
-    each = f" ({_each(arms)})" if len(arms) > 1 else ""
-    line = f"{size(peak)} a worker at {at}{each}" if at else f"{size(peak)} a worker so far{each}"
+    line = f"{size(peak)} a worker at {at}" if at else f"{size(peak)} a worker so far"
     if expected.num_workers > 1:
         line += f", {size(total)} for {expected.num_workers}"
-    if measured.free_bytes is None:
-        yield line
-        return
     where = "free on the GPU" if measured.device == "cuda" else "free"
-    yield f"{line}; {size(measured.free_bytes)} are {where}"
-    if not expected.fits:
+    free = measured.free_bytes
+    yield line if free is None else f"{line}; {size(free)} are {where}"
+    arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
+    if len(arms) > 1:
+        yield f"{_each(arms)} GB"
+    if free is not None and not expected.fits:
         fewer = "search.workers, " if expected.num_workers > 1 else ""
         yield (
-            f"DOES NOT FIT: {size(total)} of {size(measured.free_bytes)}. Lower {fewer}"
+            f"DOES NOT FIT: {size(total)} of {size(free)}. Lower {fewer}"
             "data.batch_size or data.max_length, or set trainer.micro_batch_size."
         )
 

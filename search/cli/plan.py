@@ -38,7 +38,7 @@ trials, files, time, memory. Everything is checked, nothing is written.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("plan", ABOUT, words, flags=("json", "config"))
-    wants_probe = _take_probe(parsed.overrides)
+    wants_probe = take_probe(parsed.overrides)
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _take_probe(overrides: list[str]) -> bool:
+def take_probe(overrides: list[str]) -> bool:
     """Take `probe=...` out of the words, which is none of the configuration; the last holds."""
     given = [word for word in overrides if word.partition("=")[0] == "probe"]
     overrides[:] = [word for word in overrides if word not in given]
@@ -87,7 +87,7 @@ def _past(plan: Plan, folder: Path) -> Past:
 
 def _say_arm(members: Members) -> None:
     what = " ".join(members) or "the default configuration"
-    print(f"measuring {what} ...", file=sys.stderr, flush=True)
+    print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
 
 
 def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[str]:

@@ -52,8 +52,9 @@ def test_pruning_workers_arms_and_others_are_told() -> None:
         "        measured: lora 0.031, full 0.031 s a training row",
         "        other work took 50% of the CPU; alone it takes less",
         "        as long as 2 workers at once do not slow each other down",
-        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128 (lora 1.4, full 1.4),"
-        " 2.8 GB for 2; 21.3 GB are free on the GPU",
+        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128, 2.8 GB for 2;"
+        " 21.3 GB are free on the GPU",
+        "        lora 1.4, full 1.4 GB",
     ]
 
 
@@ -100,7 +101,10 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
     before = sorted(cache.rglob("*"))
     words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full)", "probe=true")
     done = finesweep(*words, "--json")
-    assert done.stderr.splitlines() == ["measuring lora ...", "measuring full ..."]
+    assert done.stderr.splitlines() == [
+        "measuring some steps of lora ...",
+        "measuring some steps of full ...",
+    ]
     found = json.loads(done.stdout)["estimate"]
     assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full"]
     for arm in found["arms"]:
