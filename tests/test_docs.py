@@ -19,6 +19,7 @@ from search.catalogue import load_groups, load_settings
 from search.cli.argument import parse
 from search.cli.completion import KEYS
 from search.cli.main import COMMANDS
+from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose
 from search.plan import build_plan
 
@@ -204,6 +205,8 @@ def test_command_composes(line: str, own_files: Path) -> None:
         assert {word.partition("=")[0] for word in words} == {"study", "trial"}
         return
     parsed = parse(command, "", words, flags=("config", "json"))
+    if command == "plan":
+        take_probe(parsed.overrides)
     name = "train" if command == "train" else "sweep"
     composition = compose(name, parsed.overrides, parsed.config_dir)
     if name == "train":

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.run import Material
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.cli.expected import estimate_lines
 from search.cli.text import columns, number
+from search.estimate import Estimate, Past, estimate, past_of
 from search.location import study_folder
+from search.opening import open_study, stored
 from search.plan import Plan, build_plan
 from search.prepare import check_study
+from search.probe import ProbeFailed, probe
 from search.space import Members
 from search.suggest import first_suggestions
 
 ABOUT = """\
 Show what `finesweep sweep` would do with the same words: space, budget, first
-trials, files. Everything is checked, no model is loaded, nothing is written.
+trials, files, time, memory. Everything is checked, nothing is written.
+
+  probe=true   train a few steps of every arm, to measure time and memory;
+               without it no model is loaded
 
   finesweep plan study=first
   finesweep plan study=mine data=files data.train=my.csv strategy=full
@@ -30,6 +39,7 @@ trials, files. Everything is checked, no model is loaded, nothing is written.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("plan", ABOUT, words, flags=("json", "config"))
+    wants_probe = take_probe(parsed.overrides)
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
@@ -37,13 +47,48 @@ def main(words: Sequence[str]) -> int:
     folder = study_folder(Path(), plan.name)
     material = check_study(plan, folder)
     suggestions = first_suggestions(plan)
+    if not parsed.json:
+        print("\n".join(describe(plan, material, composition.fixed)), flush=True)
+    past = _past(plan, folder)
+    try:
+        measured = probe(plan, _say_arm) if wants_probe else past.measured
+    except ProbeFailed as error:
+        print(f"probe: failed: {error}", file=sys.stderr)
+        return 1
+    splits = material.corpus.splits
+    rows = len(splits["train"]), len(splits["validation"])
+    expected = estimate(plan, rows, measured, suggestions, past) if measured else None
     if parsed.json:
-        print(json.dumps(_values(plan, folder, material, suggestions), indent=2))
+        print(json.dumps(_values(plan, folder, material, suggestions, expected), indent=2))
     else:
-        print("\n".join(describe(plan, material, composition.fixed)))
+        print("\n".join(estimate_lines(plan, expected)))
         print("\n".join(_first_trials(plan, suggestions)))
         print("\n".join(_files(plan, folder)))
     return 0
+
+
+def take_probe(overrides: list[str]) -> bool:
+    """Take `probe=...` out of the words, which is none of the configuration; the last holds."""
+    given = [word for word in overrides if word.partition("=")[0] == "probe"]
+    overrides[:] = [word for word in overrides if word not in given]
+    value = given[-1].partition("=")[2] if given else "false"
+    if value not in ("true", "false"):
+        fix = "probe=true measures time and memory."
+        raise ConfigError(Problem("probe", "must be true or false", value, fix))
+    return value == "true"
+
+
+def _past(plan: Plan, folder: Path) -> Past:
+    if stored(folder) is None:
+        return Past()
+    import psutil
+
+    return past_of(plan, open_study(plan, folder), psutil.virtual_memory().available)
+
+
+def _say_arm(members: Members) -> None:
+    what = " ".join(members) or "the default configuration"
+    print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
 
 
 def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[str]:
@@ -129,7 +174,11 @@ def _files(plan: Plan, folder: Path) -> list[str]:
 
 
 def _values(
-    plan: Plan, folder: Path, material: Material, suggestions: Sequence[dict[str, Any]]
+    plan: Plan,
+    folder: Path,
+    material: Material,
+    suggestions: Sequence[dict[str, Any]],
+    expected: Estimate | None,
 ) -> dict[str, Any]:
     return {
         "study": plan.name,
@@ -140,5 +189,6 @@ def _values(
         "labels": list(material.labels),
         "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
         "suggestions": list(suggestions),
+        "estimate": None if expected is None else expected.as_dict(tuple(plan.space.groups)),
         "folder": str(folder),
     }

@@ -1,0 +1,334 @@
+"""A short measured try of every arm: seconds an example, start-up seconds, peak memory.
+
+Each arm has a process of its own, `python -m search.probe`, so that its peak is its own and
+all of it is given back. It trains with `fit`, as a trial does, on a part of the rows, in a
+temporary folder: first two steps of the longest rows at the largest batch size of the space,
+for the peak, then some steps of rows taken by chance at the default one, for the pace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from lightning_modules.data.base import Corpus, Row
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.logger.base import Identity
+from lightning_modules.logger.none import NoLogger
+from lightning_modules.record import Point
+from lightning_modules.run import Hooks, Material, Run, fit, inspect
+from lightning_modules.warm import T, Warm
+from search.config import Composition
+from search.estimate import Measured, Pace
+from search.plan import Plan, build_plan
+from search.space import Members
+from search.supervisor import MALLOC, worker_threads
+
+# They decide how much goes through the network at once, and so the peak.
+SIZES = ("data.batch_size", "data.max_length", "trainer.micro_batch_size")
+
+PACE_SECONDS = 10.0  # of timed steps, about
+MAX_SECONDS = 20.0  # after which they end in any case
+CHANCE_SEED = 0
+NUM_STEPS = (4, 40)  # timed, the first of them for nothing
+NUM_VALIDATED = (64, 512)
+
+
+class ProbeFailed(Exception):
+    """The probe's process broke, for a reason that is none of the configuration's."""
+
+
+def probe(plan: Plan, on_arm: Callable[[Members], None] = lambda members: None) -> Measured:
+    """Measure every arm, each in a process of its own; the study's folder stays as it is.
+
+    Args:
+        plan: The study's.
+        on_arm: Hears which arm is measured next.
+
+    Raises:
+        UserError: Data or model cannot be used, or a batch does not fit.
+        ProbeFailed: A process broke.
+
+    """
+    import psutil
+
+    busy = psutil.cpu_percent(interval=0.5) / 100
+    told: dict[Members, dict[str, Any]] = {}
+    for members in plan.defaults:
+        on_arm(members)
+        told[members] = _measure_apart(plan, members)
+    greediest = max(told, key=lambda members: int(told[members]["memory_bytes"]))
+    return Measured(
+        paces={
+            members: Pace(arm["train"], arm["validation"], arm["start"], arm["memory_bytes"])
+            for members, arm in told.items()
+        },
+        start=max(arm["worker_start"] for arm in told.values()),
+        device=told[greediest]["device"],
+        free_bytes=min(arm["free_bytes"] for arm in told.values()),
+        busy=busy,
+        sizes=_sizes(plan.run(largest(plan, greediest))),
+    )
+
+
+def largest(plan: Plan, members: Members) -> dict[str, Any]:
+    """Return values of the arm that take the most memory: its members and its largest sizes."""
+    values: dict[str, Any] = dict(zip(plan.space.groups, members, strict=True))
+    for path in SIZES:
+        if path in plan.space.arms[members]:
+            distribution: Any = plan.space.arms[members][path].distribution
+            choices = getattr(distribution, "choices", None)
+            values[path] = max(choices) if choices else distribution.high
+    return values
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    """Return how much goes through the network at once."""
+    values = run.flat()
+    size = "trainer.micro_batch_size"
+    path = "data.batch_size" if values[size] is None else size
+    return {path: values[path], "data.max_length": values["data.max_length"]}
+
+
+def _measure_apart(plan: Plan, members: Members) -> dict[str, Any]:
+    asked = {"composition": plan.composition.as_dict(), "members": members}
+    environment = {**MALLOC, **os.environ}
+    if plan.search.settings.workers:
+        environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
+    done = subprocess.run(
+        # -P: a folder called "search" where the user stands must not be taken for ours.
+        [sys.executable, "-P", "-m", "search.probe"],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    if done.returncode == -9:
+        raise ConfigError(_too_large(plan.run(largest(plan, members)), "a killed process"))
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ProbeFailed(lines[-1])
+    told: dict[str, Any] = json.loads(done.stdout)
+    if "problems" in told:
+        problems = told["problems"]
+        raise ConfigError(
+            Problem(where, rule, Verbatim(got), fix) for where, rule, got, fix in problems
+        )
+    return told
+
+
+def _too_large(run: Run, got: str) -> Problem:
+    sizes = " ".join(f"{path}={value}" for path, value in _sizes(run).items())
+    fix = "Lower them, or set trainer.micro_batch_size=4."
+    return Problem("probe", f"{sizes} must fit into memory", Verbatim(got), fix)
+
+
+def main() -> int:
+    """Measure the arm that standard input names; tell the numbers on standard output."""
+    asked = json.load(sys.stdin)
+    # What libraries print goes where errors go.
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    plan = build_plan(Composition.from_dict(asked["composition"]))
+    told: dict[str, Any]
+    try:
+        told = measure(plan, tuple(asked["members"]))
+    except UserError as error:
+        told = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
+    with output:
+        json.dump(told, output)
+    return 0
+
+
+def _got(problem: Problem) -> str:
+    return problem.got if isinstance(problem.got, Verbatim) else repr(problem.got)
+
+
+def measure(plan: Plan, members: Members) -> dict[str, Any]:
+    """Return what a run of the arm takes, as plain values; to be called once a process."""
+    import psutil
+
+    process = psutil.Process()
+    free_bytes = psutil.virtual_memory().available
+    from search.quiet import quiet_training
+
+    quiet_training()
+    import torch
+
+    from lightning_modules.hardware import choose_hardware
+
+    default, large = plan.defaults[members], plan.run(largest(plan, members))
+    device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
+    if device == "cuda":
+        free_bytes = torch.cuda.mem_get_info()[0]
+    material = inspect(default)
+    with TemporaryDirectory(prefix="finesweep-probe-") as name:
+        # Rows of a sample, once tokenized, are of no use to anybody.
+        os.environ["FINESWEEP_CACHE"] = name
+        warm = Warm()
+        longest = _longest(large, material)
+        try:
+            peak = _Try(large, longest, warm, Path(name, "peak"))
+        except torch.OutOfMemoryError:
+            raise ConfigError(_too_large(large, "out of memory")) from None
+        memory_bytes = _peak_bytes(device)
+        sample = _sample(default, material, peak.steps[-1] / large.data.batch_size)
+        pace = _Try(default, sample, warm, Path(name, "pace"))
+    batch_size = min(default.data.batch_size, len(sample.corpus.splits["train"]))
+    # The mean, not the median: a batch has rows of like length, and takes as long as they are.
+    step = sum(pace.steps[1:]) / len(pace.steps[1:])
+    # A slow run was ended before its validation.
+    validated, of = (pace, sample) if pace.validations else (peak, longest)
+    return {
+        "train": step / batch_size,
+        "validation": median(validated.validations) / len(of.corpus.splits["validation"]),
+        "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations)),
+        "worker_start": peak.began_at - process.create_time(),
+        "memory_bytes": memory_bytes,
+        "free_bytes": free_bytes,
+        "device": device,
+    }
+
+
+class _Try(Hooks):
+    """A run over a part of its rows, with the times of its steps and validations.
+
+    Attributes:
+        steps: Seconds of each step.
+        validations: Seconds of each validation.
+        seconds: Seconds of the whole run.
+        began_at: The time of day when its network was there.
+
+    """
+
+    def __init__(self, run: Run, part: Material, warm: Warm, folder: Path) -> None:
+        self.steps: list[float] = []
+        self.validations: list[float] = []
+        self.began_at = 0.0
+        self._mark = 0.0
+        self._deadline = 0.0
+        num_steps = -(-len(part.corpus.splits["train"]) // run.data.batch_size)
+        trainer = replace(
+            run.trainer,
+            epochs=-(-NUM_STEPS[0] // num_steps) if num_steps < 2 else 1,
+            validations_per_epoch=1,
+            patience=None,
+            log_every_steps=1,  # which waits for the device: a step's time is its own
+        )
+        folder.mkdir()
+        began = time.monotonic()
+        fit(
+            replace(run, trainer=trainer, logger=NoLogger()),
+            folder,
+            Identity("probe", None, folder),
+            self,
+            _Parts(warm, part),
+        )
+        self.seconds = time.monotonic() - began
+
+    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+        self.began_at = time.time()
+        self._mark = time.monotonic()
+        self._deadline = self._mark + MAX_SECONDS
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        self.steps.append(self._lap())
+
+    def progress(self, point: Point) -> str | None:
+        self.validations.append(self._lap())
+        return None
+
+    def interrupted(self) -> bool:
+        return len(self.steps) > 1 and time.monotonic() > self._deadline
+
+    def _lap(self) -> float:
+        before, self._mark = self._mark, time.monotonic()
+        return self._mark - before
+
+
+class _Parts(Warm):
+    """Gives a run a part of the rows, with the labels of all; the rest comes from `warm`."""
+
+    def __init__(self, warm: Warm, part: Material) -> None:
+        super().__init__()
+        self._warm = warm
+        self._part = part
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        if isinstance(key, tuple) and key[0] == "material":
+            part: Any = self._part
+            return cast("T", part)
+        return self._warm.once(key, make)
+
+
+def _longest(run: Run, material: Material) -> Material:
+    """Return the longest rows: two steps of them, and as many as are validated at once."""
+
+    def longest(split: str, number: int) -> list[Row]:
+        rows = material.corpus.splits[split]
+        return sorted(rows, key=lambda row: -sum(map(len, row.values())))[:number]
+
+    train = longest("train", 2 * run.data.batch_size)
+    return _part(material, train, longest("validation", NUM_VALIDATED[0]))
+
+
+def _sample(run: Run, material: Material, example_seconds: float) -> Material:
+    """Return rows taken by chance, whole batches of them, for about `PACE_SECONDS`.
+
+    Args:
+        run: What they are for.
+        material: All rows.
+        example_seconds: What the longest rows took, so that it rather takes less.
+
+    """
+    chance = random.Random(CHANCE_SEED)
+    batch_size = run.data.batch_size
+
+    def taken(split: str, number: int) -> list[Row]:
+        rows = material.corpus.splits[split]
+        return chance.sample(list(rows), min(number, len(rows)))
+
+    num_steps = round(PACE_SECONDS / max(example_seconds * batch_size, 1e-9))
+    train = taken("train", _within(NUM_STEPS, num_steps) * batch_size)
+    whole = len(train) // batch_size * batch_size or len(train)
+    num_validated = round(PACE_SECONDS / max(example_seconds, 1e-9))
+    return _part(
+        material, train[:whole], taken("validation", _within(NUM_VALIDATED, num_validated))
+    )
+
+
+def _within(limits: tuple[int, int], value: int) -> int:
+    low, high = limits
+    return min(max(value, low), high)
+
+
+def _part(material: Material, train: Sequence[Row], validation: Sequence[Row]) -> Material:
+    splits = {"train": train, "validation": validation}
+    return Material(Corpus(splits), material.labels)
+
+
+def _peak_bytes(device: str) -> int:
+    """Return the most memory that this process has had: of the GPU, or else its own."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_reserved())
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # KiB elsewhere
+
+
+if __name__ == "__main__":
+    sys.exit(main())
