@@ -68,7 +68,7 @@ def replacing(
 @contextmanager
 def telling_full(path: Path, num_bytes: int | None = None) -> Iterator[None]:
     """Raise DiskFull where what is done inside finds no room, whatever it raises itself."""
-    if num_bytes is not None and 0 < _total_bytes(path) and free_bytes(path) < num_bytes:
+    if num_bytes is not None and _total_bytes(path) > 0 and free_bytes(path) < num_bytes:
         raise DiskFull(path, num_bytes)
     try:
         yield

@@ -16,6 +16,8 @@ _TEXTS = (
     "STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",
 )
+# All that oneDNN says of a shortage on a CPU; for what it cannot do it names a "descriptor".
+_WHOLE_TEXTS = ("could not create a primitive", "could not execute a primitive")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -28,7 +30,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)
+    if not isinstance(error, RuntimeError):
+        return False
+    return str(error) in _WHOLE_TEXTS or any(text in str(error) for text in _TEXTS)
 
 
 def unless_out_of_memory(act: Callable[[], T]) -> T | None:

@@ -195,6 +195,4 @@ def halved(size: int, batch: Batch) -> int:
     if size > 1:
         return size // 2
     num_tokens = batch["input_ids"].shape[1]
-    raise Stopped(
-        Ending.infeasible, f"one example of {num_tokens} tokens does not fit into memory"
-    )
+    raise Stopped(Ending.infeasible, f"one example of {num_tokens} tokens does not fit into memory")

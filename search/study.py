@@ -226,7 +226,7 @@ class Study:
             assert all(map(math.isfinite, values)), "a score that is no number is no result"
             self._study.tell(attempt.number, values)
         else:
-            if outcome.ending is Ending.diverged:
+            if outcome.ending in (Ending.diverged, Ending.infeasible):
                 # A violated constraint teaches the sampler; a failure it would not see.
                 self._storage.set_trial_system_attr(trial._trial_id, "constraints:diverged", 1.0)
             self._study.tell(attempt.number, state=TrialState.PRUNED)
