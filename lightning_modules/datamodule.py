@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -33,12 +33,14 @@ class TextDataModule(pl.LightningDataModule):
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
         start: int = 0,
+        alive: Callable[[str], None] = lambda doing: None,
     ) -> None:
         super().__init__()
         self._run = run
         self._splits = splits
         self._labels = labels
         self._tokenizer = tokenizer
+        self._alive = alive
         self._train = self._tokenized("train")
         self._validation = self._tokenized("validation")
         self._batches = TrainingBatches(
@@ -72,7 +74,8 @@ class TextDataModule(pl.LightningDataModule):
     def _tokenized(self, split: str) -> Any:
         rows = self._run.strategy.prepare(self._splits[split])
         run = self._run
-        return tokenize(rows, run.task, self._tokenizer, run.data.max_length, self._labels)
+        max_length, alive = run.data.max_length, self._alive
+        return tokenize(rows, run.task, self._tokenizer, max_length, self._labels, alive)
 
 
 def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:

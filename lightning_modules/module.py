@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -16,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.datamodule import in_row_order
+from lightning_modules.memory import unless_out_of_memory
 from lightning_modules.ranks import Ranks, Validated
 from lightning_modules.record import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
-    from lightning_modules.run import Run
+    from lightning_modules.run import Hooks, Run
     from lightning_modules.task.base import Batch
 
 
@@ -40,6 +42,7 @@ class FineTuner(pl.LightningModule):
         length: Length,
         validation_batches: Sequence[Sequence[int]],
         record: Record,
+        hooks: Hooks,
     ) -> None:
         super().__init__()
         # Clipping and stepping once a batch, however many micro-batches it has.
@@ -49,6 +52,7 @@ class FineTuner(pl.LightningModule):
         self.length = length
         self.record = record
         self.ranks = Ranks()
+        self.hooks = hooks
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
         self.observed: Mapping[str, Tensor] = {}
@@ -57,6 +61,7 @@ class FineTuner(pl.LightningModule):
         self._observed_parts: list[dict[str, Tensor] | None] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0
+        self._evaluated_at_once: int | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.run.optimizer.build(self.network)
@@ -75,16 +80,15 @@ class FineTuner(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         step = self.record.step
+        self.hooks.alive(f"training, step {step + 1} of {self.length.num_steps}")
         optimizer: Any = self.optimizers()
         factor = self.run.schedule.factor(step, self.length)
         for group in optimizer.param_groups:
             group["lr"] = self.run.optimizer.lr * factor
-        # Dropout is a function of (seed, step): a resumed run draws what it would have drawn.
-        torch.manual_seed(seed_of(self.run.seed, "step", step, *self.ranks.stream))
         loss = self.ranks.sum_gradients(self.network, self._backward(batch))
-        self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
-        optimizer.step()
-        optimizer.zero_grad()
+        if unless_out_of_memory(partial(self._update, optimizer)) is None:
+            reason = f"the optimizer's step {step + 1}, with its states, does not fit into memory"
+            raise Stopped(Ending.infeasible, reason)
         self._loss_sum = self._loss_sum.to(loss.device) + loss
         self.record.num_losses += 1
         self.record.step += 1
@@ -109,14 +113,25 @@ class FineTuner(pl.LightningModule):
         self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.hooks.alive(f"validating after step {self.record.step}")
         batch = self.ranks.share(batch)
         if num_examples(batch) == 0:
             self._observed_parts.append(None)
             return
-        output = self.network(**inputs_of(batch))
-        self._validation_loss_sum += self.run.task.loss_sum(output, batch).item()
+        while True:
+            size = smallest(num_examples(batch), self._evaluated_at_once)
+            evaluated = unless_out_of_memory(partial(self._evaluate, batch, size))
+            if evaluated is not None:
+                break
+            self._evaluated_at_once = halved(size, batch)
+            self.hooks.note(
+                f"memory ran out in the validation after step {self.record.step}: "
+                f"{self._evaluated_at_once} examples at once in place of {size}"
+            )
+        loss_sum, observed = evaluated
+        self._validation_loss_sum += loss_sum
         self._num_validated += self.run.task.num_targets(batch)
-        self._observed_parts.append(self.run.task.observe(output, batch))
+        self._observed_parts.append(observed)
 
     def on_validation_epoch_end(self) -> None:
         found = self.ranks.gather(
@@ -128,19 +143,54 @@ class FineTuner(pl.LightningModule):
         batches = zip(*(each.parts for each in found), strict=True)
         parts = [part for batch in batches for part in batch if part is not None]
         self.observed = in_row_order(parts, self._validation_batches)
-        self.scores = self.run.task.score(self.observed)
         num_targets = sum(each.num_targets for each in found)
         self.validation_loss = sum(each.loss_sum for each in found) / num_targets
+        # Metrics are not made for outputs that are no numbers: some would raise, some mislead.
+        is_sound = math.isfinite(self.validation_loss)
+        self.scores = self.run.task.score(self.observed) if is_sound else {}
+
+    def _evaluate(self, batch: Batch, size: int) -> tuple[float, dict[str, Tensor]]:
+        loss_sum, parts = 0.0, []
+        for piece in micro_batches(batch, size):
+            output = self.network(**inputs_of(piece))
+            loss_sum += self.run.task.loss_sum(output, piece).item()
+            parts.append(self.run.task.observe(output, piece))
+        return loss_sum, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _backward(self, batch: Batch) -> Tensor:
+        """Leave the batch's gradients and return its loss, in pieces that fit into memory."""
+        while True:
+            configured = self.run.trainer.micro_batch_size
+            size = smallest(num_examples(batch), configured, self.record.micro_batch_size)
+            # Dropout is a function of (seed, step): a resumed run draws what it would have
+            # drawn, and a step done again what it would have drawn so cut from the start.
+            torch.manual_seed(seed_of(self.run.seed, "step", self.record.step, *self.ranks.stream))
+            loss = unless_out_of_memory(partial(self._accumulate, batch, size))
+            if loss is not None:
+                return loss
+            self.zero_grad()
+            self.record.micro_batch_size = halved(size, batch)
+            self.hooks.note(
+                f"memory ran out at step {self.record.step + 1}: micro-batches of "
+                f"{self.record.micro_batch_size} in place of {size}, the effective batch stays "
+                f"{self.run.data.batch_size}"
+            )
+
+    def _accumulate(self, batch: Batch, size: int) -> Tensor:
         num_targets = self.run.task.num_targets(batch)
         losses = []
-        for micro in micro_batches(self.ranks.share(batch), self.run.trainer.micro_batch_size):
+        for micro in micro_batches(self.ranks.share(batch), size):
             output = self.network(**inputs_of(micro))
             loss = self.run.task.loss_sum(output, micro) / num_targets
             self.manual_backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
+
+    def _update(self, optimizer: Any) -> bool:
+        self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
+        optimizer.step()
+        optimizer.zero_grad()
+        return True
 
 
 def inputs_of(batch: Batch) -> dict[str, Tensor]:
@@ -153,8 +203,20 @@ def num_examples(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
-def micro_batches(batch: Batch, size: int | None) -> Iterator[Batch]:
-    """Cut the batch into pieces of at most `size` examples; None leaves it whole."""
-    num = num_examples(batch)
-    for start in range(0, num, size or max(1, num)):
-        yield {name: tensor[start : start + (size or num)] for name, tensor in batch.items()}
+def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
+    """Cut the batch into pieces of at most `size` examples."""
+    for start in range(0, num_examples(batch), size):
+        yield {name: tensor[start : start + size] for name, tensor in batch.items()}
+
+
+def smallest(*sizes: int | None) -> int:
+    """Return the smallest of the sizes that are given."""
+    return min(size for size in sizes if size is not None)
+
+
+def halved(size: int, batch: Batch) -> int:
+    """Return half of a size that did not fit; where that was one example, end the run."""
+    if size > 1:
+        return size // 2
+    num_tokens = batch["input_ids"].shape[1]
+    raise Stopped(Ending.infeasible, f"one example of {num_tokens} tokens does not fit into memory")

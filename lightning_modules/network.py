@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seeded
 from lightning_modules.warm import Warm
@@ -51,6 +51,20 @@ def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise KeyError(f"the state is of another network: {sorted(trained.keys() ^ state.keys())}")
     for name, parameter in trained.items():
         parameter.data.copy_(state[name])
+
+
+def num_bytes_of(values: Any) -> int:
+    """Return the bytes of all tensors in nested mappings and sequences."""
+    if isinstance(values, Mapping):
+        return sum(map(num_bytes_of, values.values()))
+    if isinstance(values, list | tuple):
+        return sum(map(num_bytes_of, values))
+    return int(getattr(values, "nbytes", 0))
+
+
+def first_unsound(state: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor that holds NaN or infinity, None where none does."""
+    return next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
 
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.ranks import Collective, Lost, Together, Validated
 from lightning_modules.record import Ending, Record, Stopped
-from lightning_modules.run import lightning_trainer
+from lightning_modules.run import Hooks, lightning_trainer
 from lightning_modules.seed import seeded
 from lightning_modules.warm import Warm
 
@@ -135,7 +135,7 @@ def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
     network = build_network(run, start.labels, warm)
     record = Record(step=start.step)
-    tuner = FineTuner(run, network, data.length, data.validation_batches, record)
+    tuner = FineTuner(run, network, data.length, data.validation_batches, record, Hooks())
     due = Due(validation_steps(data.length, run.trainer.validations_per_epoch))
     trainer = lightning_trainer(hardware, [due], index)
     line.say("ready")

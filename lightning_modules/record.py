@@ -44,6 +44,8 @@ class Record:
     num_losses: int = 0
     points: list[Point] = field(default_factory=list)
     best: Point | None = None
+    # Smaller than the configured one once memory ran out; None as long as it did not.
+    micro_batch_size: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -77,11 +79,13 @@ class Outcome:
         best: The best validation, None where there was none.
         points: The learning curve.
         seconds: Training time over all attempts.
-        num_trainable: Trained parameters.
-        num_parameters: All parameters.
+        num_trainable: Trained parameters; 0 where the network was never built.
+        num_parameters: All parameters; 0 where the network was never built.
         hardware: Device and precision, and why.
         num_threads: CPU threads it trained with; only with as many is a repeat bit-equal.
         verdict: Whether it over- or underfits, in words.
+        memory_bytes: The attempt's peak memory: on CUDA what its tensors took, elsewhere what the
+            process held (see `callback.memory`); 0 where nothing measured it.
 
     """
 
@@ -95,6 +99,7 @@ class Outcome:
     hardware: str
     num_threads: int
     verdict: str
+    memory_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""

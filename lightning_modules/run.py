@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from lightning_modules.warm import Warm
 BEST_FILE = "best.safetensors"
 OBSERVED_FILE = "observed.safetensors"
 CHECKPOINT_FILE = "checkpoint.pt"
+PREVIOUS_FILE = "checkpoint.previous.pt"
+CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
+"""Newest first."""
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
 
@@ -122,6 +126,23 @@ class Hooks:
         """Say whether the run shall save a checkpoint and stop now."""
         return False
 
+    def alive(self, doing: str) -> None:
+        """Hear that work goes on; has to be quick.
+
+        Called before everything that may take long: each phase, optimizer step and validation
+        batch, and again and again while the run waits for room on the disk.
+
+        Args:
+            doing: What comes next, as "training, step 12 of 200".
+
+        """
+
+    def saved(self, step: int) -> None:
+        """Hear that a checkpoint after optimizer step `step` is on disk."""
+
+    def note(self, text: str) -> None:
+        """Hear something that a person should read."""
+
 
 def fit(
     run: Run,
@@ -136,75 +157,109 @@ def fit(
     Writes to `folder`: `best.safetensors` (the trained parameters at the best validation),
     `observed.safetensors` (what the task observed there, in the order of the validation rows),
     the task's tables about it (`mistakes.jsonl`, ...), `labels.json`, `outcome.json`, and now and
-    then `checkpoint.pt`, which the caller may delete once it has kept the outcome.
+    then `checkpoint.pt` and the one before it, `checkpoint.previous.pt`, which the caller may
+    delete once it has kept the outcome. On a full disk it waits for room.
 
     Raises:
         UserError: Data or model cannot be used, or the data are not those of `fingerprint`.
     """
     from lightning_modules.callback.checkpoint import Checkpointing, load_checkpoint
-    from lightning_modules.callback.step import Steps
-    from lightning_modules.callback.validation import Validation, validation_steps
+    from lightning_modules.callback.memory import PeakMemory
     from lightning_modules.datamodule import TextDataModule
-    from lightning_modules.examination import examine
     from lightning_modules.hardware import choose_hardware
     from lightning_modules.module import FineTuner
-    from lightning_modules.network import build_network, count_parameters
+    from lightning_modules.network import count_parameters
     from lightning_modules.peers import Peers
+    from lightning_modules.room import write_when_room
 
     hooks, warm = hooks or Hooks(), warm or Warm()
+    material = _material(run, hooks, warm, fingerprint)
+    hardware = choose_hardware(run.trainer.device, run.trainer.precision, run.trainer.devices)
+    peers = warm.once(("peers", run.trainer.devices), lambda: Peers(run.trainer.devices))
+    peers.start()
+    tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
+    memory = PeakMemory(hardware.device)
+
+    saved = load_checkpoint(folder, hooks.note)
+    record = saved.record if saved else Record()
+    num_trainable = num_parameters = 0
+
+    def outcome_of(ending: Ending, reason: str) -> Outcome:
+        return Outcome(
+            ending=ending,
+            reason=reason,
+            best=record.best if num_parameters else None,
+            points=tuple(record.points),
+            seconds=record.seconds,
+            num_trainable=num_trainable,
+            num_parameters=num_parameters,
+            hardware=str(hardware),
+            num_threads=hardware.num_threads,
+            verdict=fit_verdict(record.points),
+            memory_bytes=memory.num_bytes,
+        )
+
+    try:
+        write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(material.labels)))
+        rows = material.corpus.splits
+        tokenized = partial(TextDataModule, run, rows, material.labels, tokenizer)
+        data = write_when_room(hooks, lambda: tokenized(record.step, hooks.alive))
+        hooks.alive("loading the model")
+        network = _network(run, material.labels, warm)
+    except Stopped as stop:
+        return _written(folder, outcome_of(stop.ending, stop.reason), hooks)
+    num_trainable, num_parameters = count_parameters(network)
+    tuner = FineTuner(run, network, data.length, data.validation_batches, record, hooks)
+    hooks.alive("opening the log")
+    log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable}, hooks.note)
+    checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks)
+    hooks.began(*_lengths(run, data), str(hardware))
+    watching = _watching(run, folder, data, log, checkpointing, hooks)
+    trainer = lightning_trainer(hardware, [memory, checkpointing, *watching])
+    ranks = peers.lead(run, hardware, material, record.step)
+    try:
+        hooks.alive("beginning to train")
+        ending, reason = _train(run, trainer, tuner, data, ranks)
+        if record.best is not None and ending is not Ending.interrupted:
+            _review(run, folder, material, log, hooks)
+    except Stopped as stop:  # asked for while the tables waited for room
+        ending, reason = stop.ending, stop.reason
+    except BaseException:
+        log.finish({"ending": "failed"})
+        raise
+    outcome = outcome_of(ending, reason)
+    _close(log, outcome)
+    return _written(folder, outcome, hooks)
+
+
+def _material(run: Run, hooks: Hooks, warm: Warm, fingerprint: str | None) -> Material:
+    hooks.alive("loading the data")
     # How rows are batched and cut changes nothing about which they are.
     rows = replace(run.data, batch_size=1, max_length=3)
     material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
     if fingerprint is not None and material.corpus.fingerprint != fingerprint:
         raise DataError(changed_rows())
     _check_shares(run)
-    hardware = choose_hardware(run.trainer.device, run.trainer.precision, run.trainer.devices)
-    peers = warm.once(("peers", run.trainer.devices), lambda: Peers(run.trainer.devices))
-    peers.start()
-    tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
-    write_json(folder / LABELS_FILE, list(material.labels))
+    return material
 
-    saved = load_checkpoint(folder)
-    record = saved.record if saved else Record()
-    data = TextDataModule(run, material.corpus.splits, material.labels, tokenizer, record.step)
-    network = build_network(run, material.labels, warm)
-    num_trainable, num_parameters = count_parameters(network)
-    tuner = FineTuner(run, network, data.length, data.validation_batches, record)
 
-    log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable})
-    checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks.interrupted)
-    stable_steps = run.schedule.stable_steps(data.length)
+def _lengths(run: Run, data: Any) -> tuple[int, int]:
+    """Return the training examples that the run sees, and up to where a longer one is the same."""
     num_examples = run.trainer.epochs * data.num_train
-    stable_examples = num_examples * stable_steps // data.length.num_steps
-    hooks.began(num_examples, stable_examples, str(hardware))
+    stable_steps = run.schedule.stable_steps(data.length)
+    return num_examples, num_examples * stable_steps // data.length.num_steps
+
+
+def _watching(
+    run: Run, folder: Path, data: Any, log: RunLog, clock: Any, hooks: Hooks
+) -> tuple[Any, ...]:
+    """Return the callbacks that tell of steps and validations."""
+    from lightning_modules.callback.step import Steps
+    from lightning_modules.callback.validation import Validation, validation_steps
+
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
-    validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks.progress)
-    callbacks = [checkpointing, Steps(log, hooks.stepped), validation]
-    trainer = lightning_trainer(hardware, callbacks)
-    ranks = peers.lead(run, hardware, material, record.step)
-    try:
-        ending, reason = _train(run, trainer, tuner, data, ranks)
-        if record.best is not None and ending is not Ending.interrupted:
-            validated = material.corpus.splits["validation"]
-            _log_tables(log, examine(folder, run.task, validated, material.labels))
-    except BaseException:
-        log.finish({"ending": "failed"})
-        raise
-    outcome = Outcome(
-        ending=ending,
-        reason=reason,
-        best=record.best,
-        points=tuple(record.points),
-        seconds=record.seconds,
-        num_trainable=num_trainable,
-        num_parameters=num_parameters,
-        hardware=str(hardware),
-        num_threads=hardware.num_threads,
-        verdict=fit_verdict(record.points),
-    )
-    _close(log, outcome)
-    write_json(folder / OUTCOME_FILE, outcome.as_dict())
-    return outcome
+    validation = Validation(folder, steps, data.num_train, log, clock, hooks)
+    return Steps(log, hooks.stepped), validation
 
 
 def changed_rows() -> Problem:
@@ -213,7 +268,31 @@ def changed_rows() -> Problem:
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
 
 
+def _network(run: Run, labels: Sequence[str], warm: Warm) -> Any:
+    from lightning_modules.memory import unless_out_of_memory
+    from lightning_modules.network import build_network
+
+    network = unless_out_of_memory(lambda: build_network(run, labels, warm))
+    if network is None:
+        raise Stopped(Ending.infeasible, "the network does not fit into memory")
+    return network
+
+
+def _written(folder: Path, outcome: Outcome, hooks: Hooks) -> Outcome:
+    """Write the outcome and return it; one that found no room is that of an interrupted run."""
+    from lightning_modules.room import write_when_room
+
+    try:
+        write = partial(write_json, folder / OUTCOME_FILE, outcome.as_dict())
+        write_when_room(hooks, write)
+    except Stopped as stop:
+        if outcome.ending is not Ending.interrupted:
+            return replace(outcome, ending=stop.ending, reason=stop.reason)
+    return outcome
+
+
 def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[Ending, str]:
+    from lightning_modules.memory import free_memory, is_out_of_memory
     from lightning_modules.seed import seeded
 
     try:
@@ -221,7 +300,19 @@ def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[E
             trainer.fit(tuner, data)
     except Stopped as stop:
         return stop.ending, stop.reason
-    return Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # Of no batch, as when the network goes to the device or a checkpoint is gathered.
+        reason = f"memory ran out after step {tuner.record.step}: {_first_line(error)}"
+    else:
+        return Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
+    free_memory()
+    return Ending.infeasible, reason
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).split("\n")[0]
 
 
 def lightning_trainer(hardware: Any, callbacks: list[Any], rank: int = 0) -> Any:
@@ -247,6 +338,17 @@ def lightning_trainer(hardware: Any, callbacks: list[Any], rank: int = 0) -> Any
         # Resuming inside a run draws no batch order from Lightning's own state.
         use_distributed_sampler=False,
     )
+
+
+def _review(run: Run, folder: Path, material: Material, log: RunLog, hooks: Hooks) -> None:
+    """Write the task's tables about the best validation, and log them."""
+    from lightning_modules.examination import examine
+    from lightning_modules.room import write_when_room
+
+    hooks.alive("examining the best validation")
+    rows = material.corpus.splits["validation"]
+    tables = partial(examine, folder, run.task, rows, material.labels)
+    _log_tables(log, write_when_room(hooks, tables))
 
 
 def _log_tables(log: RunLog, tables: Tables) -> None:

@@ -61,6 +61,8 @@ COLUMNS = {
     keys.FOLDER: "where the last one's files are",
     keys.LENGTH: "training examples the run sees, and up to where a longer one is the same",
     keys.THREADS: "CPU threads; only with as many is a repeat bit-equal",
+    keys.MEMORY: "peak memory, as far as it was sampled",
+    keys.MICRO_BATCH: "examples at once that the last attempt began with, where fewer than asked",
     keys.TRAINABLE: "parameters that are trained",
     keys.WORKER: "who trains it, or did so last",
     keys.ATTEMPTS: "how each attempt but the last ended",

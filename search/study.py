@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_text
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE
+from lightning_modules.run import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
 from search import queue
 from search.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder, where_is
 from search.attribute import (
@@ -233,6 +233,7 @@ class Study:
                 METRICS: dict(outcome.best.metrics) if outcome.best else {},
                 BEST_EPOCH: outcome.best.epoch if outcome.best else None,
                 SECONDS: round(outcome.seconds, 3),
+                MEMORY: outcome.memory_bytes,
             },
         )
         if outcome.ending is Ending.finished:
@@ -240,7 +241,7 @@ class Study:
             assert all(map(math.isfinite, values)), "a score that is no number is no result"
             self._study.tell(attempt.number, values)
         else:
-            if outcome.ending is not Ending.pruned:
+            if outcome.ending in (Ending.diverged, Ending.infeasible):
                 # A violated constraint teaches the sampler; a failure it would not see.
                 name = f"constraints:{outcome.ending.value}"
                 self._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
@@ -386,7 +387,7 @@ class Study:
             for path in last.parent.glob("*/*"):
                 is_winners = trial.number in kept and path.parent == last
                 is_of_best = path.name in (BEST_FILE, OBSERVED_FILE)
-                if path.name == CHECKPOINT_FILE or (is_of_best and not is_winners):
+                if path.name in CHECKPOINT_FILES or (is_of_best and not is_winners):
                     path.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -49,6 +50,41 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterat
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+
+
+class SmallDisk:
+    """A real file system of its own size, with a file that fills it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filling = folder / "filling"
+
+    def fill(self, num_free: int = 0) -> None:
+        """Leave `num_free` bytes, or a page less."""
+        descriptor = os.open(self._filling, os.O_WRONLY | os.O_CREAT)
+        try:
+            while shutil.disk_usage(self.folder).free > num_free:
+                os.write(descriptor, bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        finally:
+            os.close(descriptor)
+
+    def free(self) -> None:
+        self._filling.unlink()
+
+
+@pytest.fixture
+def small_disk(here: Path) -> Iterator[SmallDisk]:
+    """Mount a disk of 8 MB; skip where that is not allowed."""
+    folder = here / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(words, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    yield SmallDisk(folder)
+    # Lazily: W&B's own process may still have its log open.
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

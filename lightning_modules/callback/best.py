@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file, save_file
 
 from lightning_modules.atomic import replacing
+from lightning_modules.network import num_bytes_of
 from lightning_modules.run import BEST_FILE, OBSERVED_FILE
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ class Best:
 
 def save_best(folder: Path, best: Best) -> None:
     """Put the best validation's files in place."""
-    with replacing(folder / OBSERVED_FILE) as draft:
-        save_file(dict(best.observed), draft)
-    with replacing(folder / BEST_FILE) as draft:
-        save_file(dict(best.weights), draft)
+    for name, tensors in ((OBSERVED_FILE, best.observed), (BEST_FILE, best.weights)):
+        with replacing(folder / name, num_bytes_of(tensors)) as draft:
+            save_file(dict(tensors), draft)
 
 
 def load_best(folder: Path) -> Best | None:

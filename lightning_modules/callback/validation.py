@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
 from lightning_modules.callback.best import Best, save_best
+from lightning_modules.callback.checkpoint import check_sound
 from lightning_modules.network import trained_state
 from lightning_modules.record import Ending, Point, Stopped
+from lightning_modules.room import write_when_room
 from lightning_modules.schedule.base import Length
 
 if TYPE_CHECKING:
     from lightning_modules.callback.checkpoint import Checkpointing
     from lightning_modules.logger.base import RunLog
     from lightning_modules.module import FineTuner
+    from lightning_modules.run import Hooks
 
 
 def validation_steps(length: Length, per_epoch: int) -> dict[int, int]:
@@ -60,22 +64,22 @@ class Validation(Due):
         num_train: int,
         log: RunLog,
         clock: Checkpointing,
-        progress: Callable[[Point], str | None],
+        hooks: Hooks,
     ) -> None:
         super().__init__(steps)
         self._folder = folder
         self._num_train = num_train
         self._log = log
         self._clock = clock
-        self._progress = progress
+        self._hooks = hooks
 
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
         self._clock.count_seconds(tuner)
         point = self._point(tuner)
-        scores = (point.validation_loss, *point.metrics.values())
-        if not all(math.isfinite(score) for score in scores):
-            became = f"the validation loss became {point.validation_loss} at step {point.step}"
-            raise Stopped(Ending.diverged, became)
+        scores = {"validation loss": point.validation_loss, **point.metrics}
+        for name, score in scores.items():
+            if not math.isfinite(score):
+                raise Stopped(Ending.diverged, f"the {name} became {score} at step {point.step}")
         tuner.forget_loss()
         tuner.record.points.append(point)
         self._log.log(
@@ -88,7 +92,7 @@ class Validation(Due):
             step=point.step,
         )
         self._keep_best(tuner, point)
-        reason = self._progress(point)
+        reason = self._hooks.progress(point)
         if reason is not None:
             raise Stopped(Ending.pruned, reason)
         self._check_patience(tuner)
@@ -110,8 +114,10 @@ class Validation(Due):
     def _keep_best(self, tuner: FineTuner, point: Point) -> None:
         task, best = tuner.run.task, tuner.record.best
         if best is None or task.better(point.metrics[task.metric], best.metrics[task.metric]):
+            kept = Best(trained_state(tuner.network), tuner.observed)
+            check_sound(kept.weights, point.step)
+            write_when_room(self._hooks, partial(save_best, self._folder, kept))
             tuner.record.best = point
-            save_best(self._folder, Best(trained_state(tuner.network), tuner.observed))
 
     def _check_patience(self, tuner: FineTuner) -> None:
         patience, best = tuner.run.trainer.patience, tuner.record.best

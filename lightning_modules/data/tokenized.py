@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.atomic import DiskFull, telling_full
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from lightning_modules.data.base import Row
     from lightning_modules.task.base import Task
+
+
+ROWS_AT_ONCE = 10_000  # some seconds' worth
 
 
 def cache_folder() -> Path:
@@ -32,13 +37,25 @@ def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     labels: Sequence[str],
+    alive: Callable[[str], None] = lambda doing: None,
 ) -> Dataset:
-    """Return the rows as model inputs, from the cache where they were tokenized before."""
+    """Return the rows as model inputs, from the cache where they were tokenized before.
+
+    Raises:
+        DiskFull: The cache has no room.
+
+    """
     from datasets import Dataset, load_from_disk
 
     folder = cache_folder() / "tokenized" / _key(rows, task, tokenizer, max_length, labels)
     if not folder.is_dir():
-        columns = task.encode(rows, tokenizer, max_length, labels)
+        columns: dict[str, list[Any]] = {}
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            alive(f"tokenizing, row {start} of {len(rows)}")
+            some = rows[start : start + ROWS_AT_ONCE]
+            for name, values in task.encode(some, tokenizer, max_length, labels).items():
+                columns.setdefault(name, []).extend(values)
+        alive("keeping the tokenized rows")
         save_once(Dataset.from_dict(columns), folder)
     dataset = load_from_disk(str(folder))
     assert isinstance(dataset, Dataset)
@@ -54,9 +71,13 @@ def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
     """Save to `folder`, whole or not at all; of several workers' the first one's stays."""
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
     draft.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_to_disk(str(draft))
     try:
+        with telling_full(folder):
+            dataset.save_to_disk(str(draft))
         draft.rename(folder)
+    except DiskFull:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     except OSError:
         shutil.rmtree(draft)
         if not folder.is_dir():

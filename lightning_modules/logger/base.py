@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,18 @@ class RunLog:
 class Logger(Schema):
     """A logger."""
 
-    def open(self, identity: Identity, config: Mapping[str, Any]) -> RunLog:
-        """Return an open log for one attempt; `config` is flat."""
+    def open(
+        self,
+        identity: Identity,
+        config: Mapping[str, Any],
+        note: Callable[[str], None] = lambda text: None,
+    ) -> RunLog:
+        """Return an open log for one attempt.
+
+        Args:
+            identity: What the attempt is called.
+            config: Its values, flat.
+            note: Hears what a person should read, as that the log is not complete.
+
+        """
         return RunLog()

@@ -2,6 +2,9 @@
 
 Online where there is a key, else offline: `wandb leet` reads the files, `wandb sync` sends
 them. A W&B that fails or hangs never harms the run; the local record is complete without it.
+
+On a full disk W&B raises nothing while it loses what it is given, and breaks when it finishes:
+so its folder is looked at before every entry, and the log ends where there is no room.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.atomic import free_bytes, megabytes
 from lightning_modules.logger.base import Identity, Logger, RunLog
 
 if TYPE_CHECKING:
     import wandb
 
 FINISH_SECONDS = 30.0
+NEEDED_BYTES = 256 * 1024  # some blocks of W&B's log, and its table of this machine's packages
 TAG_LENGTH = 64  # a longer one, or an empty one, and W&B refuses the run
 
 log = logging.getLogger(__name__)
@@ -51,11 +56,17 @@ class Wandb(Logger):
     entity: str | None
     mode: Mode
 
-    def open(self, identity: Identity, config: Mapping[str, Any]) -> RunLog:
+    def open(
+        self,
+        identity: Identity,
+        config: Mapping[str, Any],
+        note: Callable[[str], None] = lambda text: None,
+    ) -> RunLog:
         import wandb
 
-        identity.folder.mkdir(parents=True, exist_ok=True)
         try:
+            identity.folder.mkdir(parents=True, exist_ok=True)
+            _check_room(identity.folder)
             run = wandb.init(
                 project=self.project,
                 entity=self.entity,
@@ -73,9 +84,9 @@ class Wandb(Logger):
                 ),
             )
         except Exception as error:  # whatever W&B raises, training goes on with the local record
-            log.warning("W&B is off for this run: %s", error)
+            _tell(note, f"W&B is off for this run: {error}")
             return RunLog()
-        return WandbLog(run)
+        return WandbLog(run, identity.folder, note)
 
     def _settled_mode(self) -> Any:
         if self.mode is not Mode.auto:
@@ -87,8 +98,10 @@ class Wandb(Logger):
 class WandbLog(RunLog):
     """A live W&B run."""
 
-    def __init__(self, run: wandb.Run) -> None:
+    def __init__(self, run: wandb.Run, folder: Path, note: Callable[[str], None]) -> None:
         self._run = run
+        self._folder = folder
+        self._note = note
         self._is_broken = False
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -139,12 +152,15 @@ class WandbLog(RunLog):
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._try(lambda: self._run.summary.update(dict(summary)))
+        for handler in logging.getLogger("wandb").handlers:
+            # On a full disk W&B's own log would print a traceback a line.
+            handler.handleError = lambda record: None  # type: ignore[method-assign]
         # finish() waits for the network as long as it takes; the trial does not.
         closing = threading.Thread(target=self._attempt, args=(self._run.finish,), daemon=True)
         closing.start()
         closing.join(FINISH_SECONDS)
         if closing.is_alive():
-            log.warning("W&B did not finish within %g s; the record is complete", FINISH_SECONDS)
+            self._tell(f"W&B did not finish within {FINISH_SECONDS:g} s; the record is complete")
 
     def _show(self, name: str, make: Callable[[], Any]) -> None:
         def act() -> None:
@@ -154,15 +170,34 @@ class WandbLog(RunLog):
         self._try(act)
 
     def _try(self, act: Callable[[], object]) -> None:
+        def act_in_room() -> None:
+            _check_room(self._folder)
+            act()
+
         if not self._is_broken:
-            self._attempt(act)
+            self._attempt(act_in_room)
 
     def _attempt(self, act: Callable[[], object]) -> None:
         try:
             act()
         except Exception as error:  # whatever W&B raises, the run goes on with the local record
-            self._is_broken = True
-            log.warning("W&B is off from here on: %s", error)
+            if not self._is_broken:
+                self._is_broken = True
+                self._tell(f"W&B is off from here on: {error}")
+
+    def _tell(self, text: str) -> None:
+        _tell(self._note, text)
+
+
+def _tell(note: Callable[[str], None], text: str) -> None:
+    log.warning("%s", text)
+    note(text)
+
+
+def _check_room(folder: Path) -> None:
+    free = free_bytes(folder)
+    if free < NEEDED_BYTES:
+        raise OSError(f"the disk is full: {folder} needs some room, {megabytes(free)} are free")
 
 
 @contextmanager

@@ -63,7 +63,10 @@ class Task(Schema):
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Return columns of model inputs; rows without a label get no `labels` column."""
+        """Return columns of model inputs; rows without a label get no `labels` column.
+
+        A large split is encoded in parts, so no row's inputs may depend on another row.
+        """
 
     @abstractmethod
     def num_targets(self, batch: Batch) -> int:

@@ -80,7 +80,7 @@ def main(words: Sequence[str]) -> int:
     if outcome.ending is Ending.interrupted:
         print(f"{outcome.reason}; the same command with run={job.folder.name} goes on")
         return interrupt.exit_code
-    if outcome.best is None or outcome.ending is Ending.diverged:
+    if outcome.best is None or outcome.ending in (Ending.diverged, Ending.infeasible):
         print(f"run {job.folder.name} {outcome.ending.value}: {outcome.reason}", file=sys.stderr)
         return 1
     (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,6 +24,7 @@ from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.schedule.base import Length
 from lightning_modules.schedule.constant import Constant
 from lightning_modules.strategy.base import Strategy
+from lightning_modules.task.classification import Classification
 from search.config import build_run, compose
 
 TINY = ("model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data.batch_size=16")
@@ -308,6 +311,103 @@ def test_a_loss_that_is_no_number_ends_it(make_run: Callable[..., Run], here: Pa
     outcome = train(make_run(*words), here / "run")
     assert outcome.ending is Ending.diverged
     assert "loss became" in outcome.reason
+    assert outcome.best is None and not outcome.points
+    assert not (here / "run" / BEST_FILE).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaks(Strategy):
+    """After so many optimizer steps the network gets gradients or outputs that are no numbers."""
+
+    what: str
+    value: float
+    after: int = 0
+
+    def adapt(self, network: Any) -> Any:
+        parameter = next(network.parameters())
+        num_steps = 0
+
+        def of_gradient(gradient: torch.Tensor) -> torch.Tensor:
+            nonlocal num_steps
+            num_steps += 1
+            return gradient * self.value if num_steps > self.after else gradient
+
+        def of_output(module: Any, arguments: Any, output: Any) -> None:
+            if not module.training:
+                output.logits[0, 0] = self.value
+
+        if self.what == "gradient":
+            parameter.register_hook(of_gradient)
+        else:
+            network.register_forward_hook(of_output)
+        return network
+
+
+def broken(run: Run, what: str, value: float, after: int = 0) -> Run:
+    values = {f.name: getattr(run.strategy, f.name) for f in fields(Strategy)}
+    return replace(run, strategy=Breaks(**values, what=what, value=value, after=after))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("every", [1, 3])
+def test_gradients_that_are_no_numbers_end_it_within_a_logging_interval(
+    make_run: Callable[..., Run], here: Path, value: float, every: int
+) -> None:
+    words = (f"trainer.log_every_steps={every}", "trainer.validations_per_epoch=1")
+    hooks = Listener()
+    outcome = train(broken(make_run(*words), "gradient", value, after=1), here / "run", hooks)
+    assert outcome.ending is Ending.diverged
+    # Step 2 spoils the weights, step 3 shows it.
+    assert hooks.steps == [] or hooks.steps[-1][0] <= 2 + every
+    assert outcome.best is None and not (here / "run" / BEST_FILE).exists()
+
+
+def test_weights_that_are_no_numbers_are_never_a_checkpoint(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = broken(make_run(), "gradient", math.nan)
+    outcome = train(run, here / "run", StopAt(1))  # the loss so far was sound
+    assert outcome.ending is Ending.diverged
+    assert "became NaN or infinite by step 1" in outcome.reason
+    assert not (here / "run/checkpoint.pt").exists()
+
+
+def test_a_run_whose_last_step_spoils_the_weights_has_not_finished(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    words = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.log_every_steps=100")
+    outcome = train(broken(make_run(*words), "gradient", math.nan, after=6), here / "run")
+    assert outcome.ending is Ending.diverged
+    assert outcome.reason == "the validation loss became nan at step 7"
+    assert outcome.best is None and not (here / "run" / BEST_FILE).exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_outputs_of_the_validation_alone_that_are_no_numbers_end_it(
+    make_run: Callable[..., Run], here: Path, value: float
+) -> None:
+    outcome = train(broken(make_run(), "output", value), here / "run")
+    assert outcome.ending is Ending.diverged
+    assert "the validation loss became" in outcome.reason
+    assert outcome.best is None and not (here / "run" / BEST_FILE).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoScore(Classification):
+    """Its metric is no number in validation 2, whatever the loss."""
+
+    def score(self, observed: Any) -> dict[str, float]:
+        scores = super().score(observed)
+        return scores if scores["log_loss"] > 0.6 else {**scores, "mcc": math.nan}
+
+
+def test_a_metric_alone_that_is_no_number_ends_it(make_run: Callable[..., Run], here: Path) -> None:
+    run = make_run("trainer.epochs=8")
+    outcome = train(replace(run, task=NoScore(metric="accuracy")), here / "run")
+    assert outcome.ending is Ending.diverged
+    assert outcome.reason.startswith("the mcc became nan at step ")
+    assert outcome.best is not None and outcome.best.metrics["log_loss"] > 0.6
+    assert all(math.isfinite(point.metrics["mcc"]) for point in outcome.points)
 
 
 def test_patience_ends_it_early(make_run: Callable[..., Run], here: Path) -> None:
@@ -354,10 +454,56 @@ def test_a_broken_checkpoint_never_runs_code(make_run: Callable[..., Run], here:
 
     folder = here / "run"
     folder.mkdir()
-    torch.save({"record": Bomb()}, folder / "checkpoint.pt")
-    with pytest.raises(Exception, match=r"[Ww]eights"):
-        train(make_run(), folder)
+    torch.save({"record": Bomb()}, folder / "bomb")
+    content = (folder / "bomb").read_bytes()
+    (folder / "checkpoint.pt").write_bytes(content + hashlib.sha256(content).digest())
+    hooks = Told()
+    assert train(make_run("trainer.epochs=1"), folder, hooks).ending is Ending.finished
     assert not (here / "exploded").exists()
+    assert hooks.notes == [
+        "checkpoint.pt is broken (it holds more than tensors and plain values), "
+        "checkpoint.previous.pt is missing: the run begins anew"
+    ]
+
+
+class Told(Hooks):
+    def __init__(self) -> None:
+        self.doings: list[str] = []
+        self.notes: list[str] = []
+
+    def alive(self, doing: str) -> None:
+        self.doings.append(doing)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_everything_that_may_take_long_is_announced(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    hooks = Told()
+    words = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "data.max_length=31")
+    outcome = train(make_run(*words, "trainer.checkpoint_seconds=1e-9"), here / "run", hooks)
+    last = outcome.points[-1].step
+    assert [doing for doing in hooks.doings if doing.startswith("training")] == [
+        f"training, step {step} of {last}" for step in range(1, last + 1)
+    ]
+    said = list(dict.fromkeys(doing for doing in hooks.doings if not doing.startswith("training")))
+    assert said == [
+        "loading the data",
+        "tokenizing, row 0 of 112",
+        "keeping the tokenized rows",
+        "tokenizing, row 0 of 24",
+        "loading the model",
+        "opening the log",
+        "beginning to train",
+        *(f"saving a checkpoint after step {step}" for step in range(last)),
+        f"validating after step {last}",
+        "examining the best validation",
+        "closing the log",
+    ]
+    assert hooks.notes == []
+    assert outcome.memory_bytes > 50e6
 
 
 def test_every_broken_rule_is_named_at_once(make_run: Callable[..., Run]) -> None:

@@ -15,8 +15,10 @@ import pytest
 from lightning_modules.logger.base import Identity, RunLog
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.logger.wandb import Mode, Wandb
-from lightning_modules.run import fit
+from lightning_modules.record import Ending
+from lightning_modules.run import Hooks, fit
 from search.config import build_run, compose
+from tests.conftest import SmallDisk
 
 LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline)
 ROWS = [
@@ -212,3 +214,36 @@ def test_counts_of_very_many_labels_are_in_the_file_alone(here: Path) -> None:
     assert len((here / "run/confusion.jsonl").read_text().splitlines()) == 80
     assert "validation/mistakes.path" in history(here)
     assert "validation/confusion.path" not in history(here)
+
+
+class Notes(Hooks):
+    def __init__(self, disk: SmallDisk, fill: int) -> None:
+        self.disk, self.fill = disk, fill
+        self.notes: list[str] = []
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        if step == self.fill:
+            self.disk.fill()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("fill", [0, 3])
+def test_a_full_folder_of_its_own_ends_the_log_and_not_the_run(
+    here: Path, small_disk: SmallDisk, capfd: pytest.CaptureFixture[str], fill: int
+) -> None:
+    words = ("model=tiny", "strategy=full", "trainer.epochs=1", "data.batch_size=100")
+    run = build_run(compose("train", [*words, "trainer.log_every_steps=1"]).tree)
+    hooks = Notes(small_disk, fill)
+    hooks.stepped(0, 0)
+    outcome = fit(run, here / "run", Identity("t", None, small_disk.folder), hooks)
+    assert outcome.ending is Ending.finished
+    since = "from here on" if fill else "for this run"
+    assert hooks.notes == [
+        f"W&B is off {since}: the disk is full: {small_disk.folder} needs some room, "
+        "0 bytes are free"
+    ]
+    assert "Traceback" not in capfd.readouterr().err
+    written = {path.name for path in (here / "run").iterdir()}
+    assert {"best.safetensors", "mistakes.jsonl", "outcome.json"} <= written
