@@ -192,6 +192,16 @@ def gone_workers(connection: Connection, study_id: int) -> Iterator[tuple[str, s
             yield row.name, reason, float(row.renewed)
 
 
+def present_workers(connection: Connection, study_id: int) -> frozenset[str]:
+    """Return the names of the workers whose lease has not ended."""
+    from sqlalchemy import select
+
+    from search.tables import WORKERS
+
+    here = select(WORKERS.c.name).where(WORKERS.c.study_id == study_id, WORKERS.c.ended.is_(None))
+    return frozenset(connection.scalars(here))
+
+
 def used_seconds(connection: Connection, study_id: int) -> tuple[float, int]:
     """Return the time that the study's workers have trained, and how many do so now.
 

@@ -153,9 +153,14 @@ def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, An
 
 
 def hand_back(
-    storage: StudyStorage, trial_id: int, worker: str, fault: Fault, reason: str, max_attempts: int
+    storage: StudyStorage,
+    trial_id: int,
+    worker: str | None,
+    fault: Fault,
+    reason: str,
+    max_attempts: int,
 ) -> Fall | None:
-    """End the running attempt of `worker`; None if the trial is not its any more."""
+    """End the running attempt of `worker`, None for nobody; None if it is not its any more."""
 
     def give() -> Fall | None:
         with _transaction(storage) as session:
@@ -227,7 +232,7 @@ def _fall(
     storage: StudyStorage,
     session: Session,
     trial_id: int,
-    worker: str,
+    worker: str | None,
     fault: Fault,
     reason: str,
     max_attempts: int,
@@ -245,7 +250,7 @@ def _fall(
     if attempt <= len(ends):
         attempt = 0  # killed before its attempt had begun: nothing to count
     checkpoint = _user_attribute(session, trial_id, CHECKPOINT) or {}
-    end = End(attempt, fault, reason, int(checkpoint.get("step", 0)), worker)
+    end = End(attempt, fault, reason, int(checkpoint.get("step", 0)), worker or "")
     micro_batch = _user_attribute(session, trial_id, MICRO_BATCH)
     verdict = None
     if attempt:

@@ -31,6 +31,7 @@ from search.attribute import (
     ID,
     KEY,
     LENGTH,
+    MEMORY,
     METRICS,
     MICRO_BATCH,
     PROGRESS,
@@ -41,10 +42,11 @@ from search.attribute import (
     TRAINABLE,
     VALUES,
     VERDICT,
+    WORKER,
 )
 from search.config import Tree, resolved, to_yaml
 from search.history import End, Fault
-from search.lease import Lease, gone_workers, used_seconds
+from search.lease import Lease, gone_workers, present_workers, used_seconds
 from search.plan import Plan
 from search.process import Process
 from search.pruner.base import Progress
@@ -156,7 +158,7 @@ class Study:
 
         for worker, reason, renewed in self._tables.patience(look):
             falls += self.end_worker(worker, Fault.lost, reason, renewed)
-        return falls
+        return falls + self._give_back_orphans()
 
     def end_worker(
         self, worker: str, fault: Fault, reason: str, renewed: float | None = None
@@ -164,6 +166,30 @@ class Study:
         """End another worker, which is gone, and its attempts."""
         tables, max_attempts = self._tables, self.plan.search.settings.max_attempts
         return list(queue.end_worker(tables, worker, fault, reason, max_attempts, renewed))
+
+    def _give_back_orphans(self) -> list[Fall]:
+        """Give back the running trials of workers that have left, or of nobody."""
+        running = [trial for trial in self.trials if trial.state.name == "RUNNING"]
+        if not running:
+            return []
+        tables, max_attempts = self._tables, self.plan.search.settings.max_attempts
+
+        def look() -> frozenset[str]:
+            with tables.engine.begin() as connection:
+                return present_workers(connection, self._id)
+
+        present = tables.patience(look)
+        falls = []
+        for trial in running:
+            worker = trial.user_attrs.get(WORKER)
+            if worker not in present:
+                reason = "its worker has left it"
+                falls.append(
+                    queue.hand_back(
+                        tables, trial._trial_id, worker, Fault.lost, reason, max_attempts
+                    )
+                )
+        return [fall for fall in falls if fall is not None]
 
     @property
     def is_over(self) -> bool:

@@ -81,9 +81,10 @@ def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], em
         except LeaseLost as error:
             emit(Note(f"worker {lease.name} was taken for dead ({error}), and joins anew"))
             lease.leave()
-        except BaseException:
-            lease.leave("stopped by an error")
+        except (UserError, Replace) as reason:
+            lease.leave(str(reason))
             raise
+        # Any other error leaves a trial behind, and whoever started this worker gives it back.
         else:
             lease.leave()
             return

@@ -1,0 +1,173 @@
+"""Faults that are real: processes, signals, disks and servers, and what a study makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+
+# One thread a worker, short trials, and nothing that a fault is not about.
+SMALL = (
+    "model=tiny",
+    "strategy=full",
+    "logger=none",
+    "trainer.precision=fp32",
+    "trainer.epochs=2",
+    "trainer.checkpoint_seconds=0.2",
+    "data.batch_size=16",
+    "search/pruner=none",
+    "search/space=none",
+    "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+    "search.lease_seconds=3",
+)
+
+
+def command(*words: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("finesweep")), *words]
+
+
+@dataclass
+class Sweep:
+    """A real sweep under way, and its study as stock Optuna sees it."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    name: str
+    storage: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes that live, whoever started them."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            line = " ".join(process.info["cmdline"] or ())
+            mine = "search.worker" in line and f"/{self.name} " in f"{line} "
+            if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
+                with suppress(psutil.NoSuchProcess):
+                    if Path(process.cwd()) == self.folder:
+                        found.append(process)
+        return found
+
+    @property
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            return optuna.load_study(study_name=self.name, storage=self.storage).trials
+        except (KeyError, Exception):  # not yet made
+            return []
+
+    def until(self, holds: Callable[[], Any], seconds: float = 120) -> Any:
+        """Wait for what holds; fail with what was printed when it does not, or the sweep ends."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            value = holds()
+            if value:
+                return value
+            time.sleep(0.05)
+        raise AssertionError("it did not come to pass:\n" + self.end(signal.SIGKILL))
+
+    def under_way(self, step: int = 1) -> list[optuna.trial.FrozenTrial]:
+        """Return the running trials that have saved a checkpoint at `step` or later."""
+        running = [trial for trial in self.trials if trial.state.name == "RUNNING"]
+        return [t for t in running if (t.user_attrs.get("checkpoint") or {}).get("step", 0) >= step]
+
+    def end(self, number: int | None = None, seconds: float = 300) -> str:
+        """Send a signal, if one is given; return what was printed until the end."""
+        if number is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=seconds)
+        return output
+
+
+Start = Callable[..., Sweep]
+
+
+@pytest.fixture
+def sweep(here: Path) -> Iterator[Start]:
+    """Start `finesweep sweep study=s ...` in the test's folder; whatever is left is killed."""
+    started: list[Sweep] = []
+
+    def start(*words: str, name: str = "s", storage: str | None = None, **more: str) -> Sweep:
+        environment = {**os.environ, **more}
+        if storage:
+            environment["FINESWEEP_STORAGE"] = storage
+        process = subprocess.Popen(
+            command("sweep", f"study={name}", *SMALL, *words),
+            cwd=here,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        url = storage or f"sqlite:///{here}/studies/{name}/study.db"
+        started.append(Sweep(process, here, name, url))
+        return started[-1]
+
+    yield start
+    for each in started:
+        for process in [each.process, *each.workers]:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()
+        each.process.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest) -> str | None:
+    """Return the URL of an empty database on a real server, or None for SQLite."""
+    if request.param == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
+
+
+def kill_at_random(sweep: Sweep, num_kills: int, chance: random.Random, pause: float) -> int:
+    """SIGKILL workers at random moments until `num_kills` were killed or the sweep has ended."""
+    killed = 0
+    while killed < num_kills and sweep.process.poll() is None:
+        time.sleep(chance.uniform(0, 2 * pause))
+        victims = sweep.workers
+        if victims:
+            with suppress(psutil.NoSuchProcess):
+                chance.choice(victims).kill()
+                killed += 1
+    return killed
+
+
+def ask(*words: str, code: int = 0, **more: str) -> str:
+    """Run a command where the test stands and return what it prints."""
+    done = subprocess.run(
+        command(*words),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **more},
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def status(storage: str | None = None, name: str = "s") -> Mapping[str, Any]:
+    more = {"FINESWEEP_STORAGE": storage} if storage else {}
+    values: Mapping[str, Any] = json.loads(ask("status", f"study={name}", "--json", **more))
+    return values
+
+
+def ends_of(trial: optuna.trial.FrozenTrial) -> Sequence[Mapping[str, Any]]:
+    ends: Sequence[Mapping[str, Any]] = trial.user_attrs.get("attempts", ())
+    return ends
