@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import partial
@@ -167,11 +167,8 @@ def fit(
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     hooks.alive("loading the data")
-    # How rows are batched and cut changes nothing about which they are.
-    rows = replace(run.data, batch_size=1, max_length=3)
-    material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
-    if fingerprint is not None and material.corpus.fingerprint != fingerprint:
-        raise DataError(changed_rows())
+    material = _material(run, warm, fingerprint)
+    splits, labels = material.corpus.splits, material.labels
     tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
     hardware = choose_hardware(run.trainer.device, run.trainer.precision)
     memory = PeakMemory(hardware.device)
@@ -196,10 +193,9 @@ def fit(
         )
 
     try:
-        write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(material.labels)))
-        splits, labels = material.corpus.splits, material.labels
-        tokenized = partial(TextDataModule, run, splits, labels, tokenizer)
-        data = write_when_room(hooks, lambda: tokenized(record.step, hooks.alive))
+        write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(labels)))
+        tokenize = partial(TextDataModule, run, splits, labels, tokenizer)
+        data = write_when_room(hooks, lambda: tokenize(record.step, hooks.alive))
         hooks.alive("loading the model")
         network = _network(run, labels, warm)
     except Stopped as stop:
@@ -210,29 +206,22 @@ def fit(
     hooks.alive("opening the log")
     log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable}, hooks.note)
     checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks)
-    stable_steps = run.schedule.stable_steps(data.length)
-    num_examples = run.trainer.epochs * data.num_train
-    stable_examples = num_examples * stable_steps // data.length.num_steps
-    hooks.began(num_examples, stable_examples, str(hardware))
+    hooks.began(*_examples(run, data), str(hardware))
     steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, checkpointing, hooks)
-    callbacks = [memory, checkpointing, Steps(log, hooks.stepped), validation]
-    trainer = _lightning_trainer(hardware, callbacks)
+    stepping = Steps(log, hooks.stepped)
+    trainer = _lightning_trainer(hardware, [memory, checkpointing, stepping, validation])
+    hooks.alive("beginning to train")
     try:
-        hooks.alive("beginning to train")
         ending, reason = _train(run, trainer, tuner, data)
         if record.best is not None and ending is not Ending.interrupted:
-            hooks.alive("examining the best validation")
             review = partial(examine, folder, run.task, splits["validation"], labels)
-            _log_tables(log, write_when_room(hooks, review))
-    except Stopped as stop:  # asked for while the tables waited for room
-        ending, reason = stop.ending, stop.reason
+            ending, reason = _reviewed(review, log, hooks, ending, reason)
     except BaseException:
         log.finish({"ending": "failed"})
         raise
     outcome = outcome_of(ending, reason)
-    hooks.alive("closing the log")
-    _close(log, outcome)
+    _close(log, outcome, hooks)
     return _written(folder, outcome, hooks)
 
 
@@ -240,6 +229,15 @@ def changed_rows() -> Problem:
     """Return the problem of files that are not what they were when training began."""
     fix = "Set the files back, or begin anew under another name."
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
+
+
+def _material(run: Run, warm: Warm, fingerprint: str | None) -> Material:
+    # How rows are batched and cut changes nothing about which they are.
+    rows = replace(run.data, batch_size=1, max_length=3)
+    material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
+    if fingerprint is not None and material.corpus.fingerprint != fingerprint:
+        raise DataError(changed_rows())
+    return material
 
 
 def _network(run: Run, labels: Sequence[str], warm: Warm) -> Any:
@@ -252,13 +250,19 @@ def _network(run: Run, labels: Sequence[str], warm: Warm) -> Any:
     return network
 
 
+def _examples(run: Run, data: Any) -> tuple[int, int]:
+    """Return the run's training examples, and up to where a longer run would be the same."""
+    num_examples = run.trainer.epochs * data.num_train
+    stable_steps = run.schedule.stable_steps(data.length)
+    return num_examples, num_examples * stable_steps // data.length.num_steps
+
+
 def _written(folder: Path, outcome: Outcome, hooks: Hooks) -> Outcome:
     """Write the outcome and return it; one that found no room is that of an interrupted run."""
     from lightning_modules.room import write_when_room
 
     try:
-        write = partial(write_json, folder / OUTCOME_FILE, outcome.as_dict())
-        write_when_room(hooks, write)
+        write_when_room(hooks, lambda: write_json(folder / OUTCOME_FILE, outcome.as_dict()))
     except Stopped as stop:
         if outcome.ending is not Ending.interrupted:
             return replace(outcome, ending=stop.ending, reason=stop.reason)
@@ -287,6 +291,20 @@ def _train(run: Run, trainer: Any, tuner: Any, data: Any) -> tuple[Ending, str]:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).split("\n")[0]
+
+
+def _reviewed(
+    review: Callable[[], Tables], log: RunLog, hooks: Hooks, ending: Ending, reason: str
+) -> tuple[Ending, str]:
+    """Leave the task's tables; return how the run ended, interrupted where they found no room."""
+    from lightning_modules.room import write_when_room
+
+    hooks.alive("examining the best validation")
+    try:
+        _log_tables(log, write_when_room(hooks, review))
+    except Stopped as stop:
+        return stop.ending, stop.reason
+    return ending, reason
 
 
 def _lightning_trainer(hardware: Any, callbacks: list[Any]) -> Any:
@@ -320,7 +338,8 @@ def _log_tables(log: RunLog, tables: Tables) -> None:
             log.table(f"validation/{name}", shown)
 
 
-def _close(log: RunLog, outcome: Outcome) -> None:
+def _close(log: RunLog, outcome: Outcome, hooks: Hooks) -> None:
+    hooks.alive("closing the log")
     best: Mapping[str, Any] = outcome.best.metrics if outcome.best else {}
     log.finish(
         {
