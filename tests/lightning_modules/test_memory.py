@@ -105,7 +105,7 @@ def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     notes, outcome = train_in(20 << 20, long_texts, "model.num_layers=24", first=first)
     assert outcome["ending"] == "infeasible", (notes, outcome)
     assert outcome["reason"] == "one example of 400 tokens does not fit into memory"
-    assert notes[-1].startswith("memory ran out at step 1: micro-batches of 1 in place of 2")
+    assert notes[-1].startswith("memory ran out at step 1: micro-batches of 1 in place of "), notes
     assert outcome["best"] is None
 
 
