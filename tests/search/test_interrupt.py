@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import time
@@ -18,6 +19,8 @@ def start(here: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command("sweep", "study=k", "logger=none", "experiment=smoke", *words),
         cwd=here,
+        # The same bits need the same number, also of a study that trains in its own process.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -53,6 +56,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 LONG = ("trainer.epochs=10", "search/pruner=none", "search.num_trials=3", "search/space=none")
+HERE = "search.workers=0"  # no worker to start
 VARIED = ("optimizer.lr=tag(log,interval(1e-3,1e-2))",)
 
 
@@ -74,7 +78,7 @@ def test_ctrl_c_then_the_same_command_ends_with_the_exact_budget(here: Path) -> 
     assert status["states"]["complete"] == 3 and status["remaining"] == 0
     uninterrupted = here / "other"
     uninterrupted.mkdir()
-    output, _ = (other := start(uninterrupted, *LONG, *VARIED)).communicate(timeout=180)
+    output, _ = (other := start(uninterrupted, *LONG, *VARIED, HERE)).communicate(timeout=180)
     assert other.returncode == 0, output
     assert _values(uninterrupted) == _values(here)
 
@@ -91,7 +95,7 @@ def test_killed_outright_it_heals_and_goes_on(here: Path) -> None:
         worker.kill()
     process.kill()
     process.communicate()
-    output, _ = (again := start(here, *LONG, *VARIED)).communicate(timeout=180)
+    output, _ = (again := start(here, *LONG, *VARIED, HERE)).communicate(timeout=180)
     assert again.returncode == 0, output
     status = json.loads(run_here("status", "study=k", "--json"))
     assert status["states"]["complete"] == 3 and status["remaining"] == 0
