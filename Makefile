@@ -11,7 +11,7 @@ sweep: $(INSTALLED) ## set up, and run the default study to its end
 
 # A test file a core, and a thread each: threads that share a core mostly wait for each other.
 test: $(INSTALLED) ## set up, and run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -q -m "slow"

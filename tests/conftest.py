@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import getpass
+import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# The files of tests that wait longest for processes of their own: they begin first, so that no
+# core is left alone with one of them at the end.
+LONGEST = (
+    "tests/search/test_interrupt.py",
+    "tests/test_readme.py",
+    "tests/search/cli/test_sweep.py",
+    "tests/search/cli/test_dashboard.py",
+    "tests/lightning_modules/test_run.py",
+    "tests/lightning_modules/test_exported.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files for `--dist loadfile --no-loadscope-reorder`, which keeps their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +132,25 @@ def finesweep(here: Path) -> Command:
 def command(*words: str) -> list[str]:
     """Return the command line of the installed finesweep, whatever the PATH."""
     return [str(Path(sys.executable).with_name("finesweep")), *words]
+
+
+def run_here(*words: str, code: int = 0) -> str:
+    """Run a command in this process; return what it prints.
+
+    It imports nothing anew, which a process of its own does for 1 to 8 s.
+    """
+    from search.cli import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            returned = main(words)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert returned == code, printed.getvalue()
+    return printed.getvalue()
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -26,6 +26,10 @@ TEXTS = [
 ]
 
 
+# Of MiniLM a part of the reviews: enough to tell two labels.
+FEW = ("data=files", f"data.train={REVIEWS}", "data.max_train_rows=160", "data.batch_size=16")
+
+
 @pytest.fixture
 def trained(here: Path) -> Callable[..., Trained]:
     def make(*words: str) -> Trained:
@@ -72,9 +76,10 @@ def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Pa
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    result = trained("model=minilm", "strategy=lora", "data.batch_size=32")
+    result = trained("model=minilm", "strategy=lora", *FEW)
     export(result, here / "best")
     ours = labels_of(result.load().predict([{"text": text} for text in TEXTS]))
+    assert set(ours) == {"negative", "positive"}
     base = Minilm(source=Source.package, attention=Attention.sdpa).location()
     network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
     network = PeftModel.from_pretrained(network, here / "best" / "adapter")
@@ -93,7 +98,7 @@ def test_model_cards_lines_run_as_printed(trained: Callable[..., Trained], here:
 def test_frozen_backbones_card_loads_base_and_head(
     trained: Callable[..., Trained], here: Path
 ) -> None:
-    result = trained("model=minilm", "strategy=feature_extraction", "data.batch_size=32")
+    result = trained("model=minilm", "strategy=feature_extraction", *FEW)
     export(result, here / "best")
     files = {path.name for path in (here / "best").iterdir()}
     assert "head.safetensors" in files and "model.safetensors" not in files

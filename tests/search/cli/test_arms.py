@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -12,6 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from search.cli import main
+from tests.conftest import run_here
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 STRATEGIES = ["lora", "feature_extraction", "full"]  # the default arm first
@@ -39,6 +43,12 @@ def ask(*words: str, cwd: Path, **own: str) -> str:
     return done.stdout
 
 
+def ask_here(*words: str, cwd: Path) -> str:
+    """Run the command in this process; return what it prints."""
+    with contextlib.chdir(cwd):
+        return run_here(*words)
+
+
 @pytest.fixture(scope="module")
 def ways(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """Run the study; its output is in the file `stdout`."""
@@ -62,7 +72,7 @@ def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
 
 
 def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
-    best = json.loads(ask("status", "study=ways", "--json", cwd=ways))["best"]
+    best = json.loads(ask_here("status", "study=ways", "--json", cwd=ways))["best"]
     expected = {"strategy", "optimizer.lr", "data.batch_size"}
     expected |= {"strategy.rank"} if best["params"]["strategy"] == "lora" else set()
     assert best["params"].keys() == expected
@@ -73,14 +83,16 @@ def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
     prefix, _, rest = lines[at + 1].strip().partition("finesweep ")
     threads = dict(word.split("=") for word in prefix.split())
-    best = json.loads(ask("status", "study=ways", "--json", cwd=ways))["best"]
+    best = json.loads(ask_here("status", "study=ways", "--json", cwd=ways))["best"]
     scores = json.loads(ask(*shlex.split(rest), "--json", cwd=tmp_path, **threads))
     assert scores == {f"validation/{name}": value for name, value in best["metrics"].items()}
     (config,) = tmp_path.glob("runs/*/config.yaml")
     assert ("rank:" in config.read_text()) == (best["params"]["strategy"] == "lora")
 
 
-def test_any_trial_is_trained_again_from_its_study(ways: Path) -> None:
+def test_any_trial_is_trained_again_from_its_study(
+    ways: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = ask("train", "study=ways", "trial=1", cwd=ways)
     assert "That is trial 1 of study ways again, to the same score." in told
     assert (ways / "runs/ways-trial-1/metrics.json").is_file()
@@ -89,17 +101,16 @@ def test_any_trial_is_trained_again_from_its_study(ways: Path) -> None:
         (("study=ways",), "trial: must be set, got nothing. Add trial=..."),
         (("study=ways", "trial=1", "seed=3"), "seed: a trial brings its own configuration"),
     ):
-        done = subprocess.run(
-            [FINESWEEP, "train", *words], capture_output=True, text=True, check=False, cwd=ways
-        )
-        assert (done.returncode, done.stderr.splitlines()[0][: len(line)]) == (2, line)
+        monkeypatch.chdir(ways)
+        assert main(["train", *words]) == 2
+        assert capsys.readouterr().err.startswith(line)
 
 
 def test_studies_are_listed(ways: Path) -> None:
-    header, line = ask("status", cwd=ways).splitlines()
+    header, line = ask_here("status", cwd=ways).splitlines()
     assert header.split() == ["study", "trials", "state", "best", "objective", "changed"]
     assert line.split()[:3] == ["ways", "5/5", "done"]
-    (entry,) = json.loads(ask("status", "--json", cwd=ways))
+    (entry,) = json.loads(ask_here("status", "--json", cwd=ways))
     assert (entry["study"], entry["num_ended"], entry["state"]) == ("ways", 5, "done")
 
 
@@ -110,15 +121,15 @@ def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        # Each asks in a process of its own; the study's first trial is long enough.
+        # The sweep has a process of its own; the study's first trial is long enough.
         if list(here.glob("studies/k/trials/0000/attempt-1/best.safetensors")):
             break
-    assert "ends with its running trial" in ask("stop", "study=k", cwd=here)
+    assert "ends with its running trial" in run_here("stop", "study=k")
     output, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 0, output
     assert "Stopped as asked, 1 trial left: the same command goes on." in output
-    state = json.loads(ask("status", "study=k", "--json", cwd=here))
+    state = json.loads(run_here("status", "study=k", "--json"))
     assert state["states"]["complete"] == 1 and state["stopping"]
-    assert "It begins no further trial" in ask("status", "study=k", cwd=here)
-    ask(*words, cwd=here)
-    assert json.loads(ask("status", "study=k", "--json", cwd=here))["remaining"] == 0
+    assert "It begins no further trial" in run_here("status", "study=k")
+    run_here(*words, "search.workers=0")
+    assert json.loads(run_here("status", "study=k", "--json"))["remaining"] == 0

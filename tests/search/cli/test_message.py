@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
+from tests.conftest import run_here
 
 
 @pytest.fixture
@@ -106,11 +107,10 @@ def test_unusable_files(
 
 
 def test_a_study_with_another_space_says_what_differs(
-    csv_file: Path, here: Path, finesweep: object, capsys: pytest.CaptureFixture[str]
+    csv_file: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert callable(finesweep)
     fixed = ("study=mine", *FILES, "experiment=smoke", "logger=none", "trainer.epochs=1")
-    finesweep("sweep", *fixed, "search.num_trials=1")
+    run_here("sweep", *fixed, "search.num_trials=1", "search.workers=0")
     before = (here / "studies/mine/trials.csv").read_bytes()
     other = ("optimizer.lr=interval(0.001,0.5)", "trainer.max_grad_norm=2")
     assert main(["sweep", *fixed, *other]) == 2

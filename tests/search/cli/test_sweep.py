@@ -1,30 +1,27 @@
-"""The main job, as a user does it: the real command, real processes, real signals."""
+"""The main job, as a user does it: a study by the real command, and all that reads it."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-SMOKE = ("experiment=smoke", "trainer.epochs=2", "search.num_trials=3")
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from tests.conftest import command, run_here
 
-
-def command(*words: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("finesweep")), *words]
+# Scores are repeated in fp32, so they are the same only where training was in it too.
+FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")
+SMOKE = (*FIXED, "search.num_trials=3")
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +49,6 @@ def in_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study
 
 
-def ask(*words: str, code: int = 0) -> str:
-    """Run a command where the test stands and return what it prints."""
-    done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_tells_what_it_found_and_what_comes_next(study: Path) -> None:
     text = (study / "stdout").read_text()
     assert "3 trials" in text and "600 / 200 / 200 rows" in text
@@ -67,7 +57,7 @@ def test_tells_what_it_found_and_what_comes_next(study: Path) -> None:
     assert "default configuration" in text
     for following in ("finesweep evaluate study=s split=test", "finesweep export study=s to=best/"):
         assert following in text
-    assert "finesweep sweep study=s experiment=smoke trainer.epochs=2 search.num_trials=6" in text
+    assert f"finesweep sweep study=s {' '.join(FIXED)} search.num_trials=6" in text
     assert (study / "stderr").read_text() == ""
 
 
@@ -89,7 +79,7 @@ def test_leaves_the_promised_files(study: Path) -> None:
 
 
 def test_status_as_json(in_study: Path) -> None:
-    status = json.loads(ask("status", "study=s", "--json"))
+    status = json.loads(run_here("status", "study=s", "--json"))
     assert status["study"] == "s"
     assert sum(status["states"].values()) == 3
     assert status["states"]["complete"] + status["states"]["pruned"] == 3
@@ -99,30 +89,30 @@ def test_status_as_json(in_study: Path) -> None:
 
 
 def test_evaluate_repeats_the_winners_score(in_study: Path) -> None:
-    best = json.loads(ask("status", "study=s", "--json"))["best"]
-    scores = json.loads(ask("evaluate", "study=s", "--json"))
+    best = json.loads(run_here("status", "study=s", "--json"))["best"]
+    scores = json.loads(run_here("evaluate", "study=s", "--json"))
     assert scores == best["metrics"]
-    assert set(json.loads(ask("evaluate", "study=s", "split=test", "--json"))) == set(scores)
+    assert set(json.loads(run_here("evaluate", "study=s", "split=test", "--json"))) == set(scores)
 
 
 def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
-    ask("export", "study=s", "to=best")
+    run_here("export", "study=s", "to=best")
     reviews = Path(__file__).parents[3] / "lightning_modules" / "data" / "reviews.jsonl"
     rows = [json.loads(line) for line in reviews.read_text().splitlines()]
     test = [row for row in rows if row["split"] == "test"]
     Path("new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))
-    ask("predict", "model=best", "input=new.jsonl", "output=out.jsonl")
+    run_here("predict", "model=best", "input=new.jsonl", "output=out.jsonl")
     out = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert [row["text"] for row in out] == [row["text"] for row in test]
     accuracy = sum(row["prediction"] == row["label"] for row in out) / len(out)
-    scores = json.loads(ask("evaluate", "study=s", "split=test", "--json"))
+    scores = json.loads(run_here("evaluate", "study=s", "split=test", "--json"))
     assert accuracy == pytest.approx(scores["accuracy"])
     assert all(sum(row["scores"].values()) == pytest.approx(1, abs=1e-5) for row in out)
-    exported = json.loads(ask("evaluate", "model=best", "split=test", "--json"))
+    exported = json.loads(run_here("evaluate", "model=best", "split=test", "--json"))
     assert exported == scores
     before = Path("out.jsonl").read_bytes()
-    ask("predict", "model=best", "input=new.jsonl", "output=out.jsonl", code=2)
-    ask("export", "study=s", "to=best", code=2)
+    run_here("predict", "model=best", "input=new.jsonl", "output=out.jsonl", code=2)
+    run_here("export", "study=s", "to=best", code=2)
     assert Path("out.jsonl").read_bytes() == before
 
 
@@ -196,114 +186,9 @@ def get(url: str) -> Any:
 
 
 def test_the_same_command_adds_nothing_and_a_higher_budget_the_rest(in_study: Path) -> None:
-    before = json.loads(ask("status", "study=s", "--json"))
-    assert "goes on: 3 of 3" in ask("sweep", "study=s", *SMOKE)
-    assert json.loads(ask("status", "study=s", "--json")) == before
-    ask("sweep", "study=s", *SMOKE, "search.num_trials=4", "search.workers=0")
-    after = json.loads(ask("status", "study=s", "--json"))
+    before = json.loads(run_here("status", "study=s", "--json"))
+    assert "goes on: 3 of 3" in run_here("sweep", "study=s", *SMOKE)
+    assert json.loads(run_here("status", "study=s", "--json")) == before
+    run_here("sweep", "study=s", *SMOKE, "search.num_trials=4", "search.workers=0")
+    after = json.loads(run_here("status", "study=s", "--json"))
     assert after["num_trials"] == 4 and after["remaining"] == 0
-
-
-def start(here: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command("sweep", "study=k", "logger=none", "experiment=smoke", *words),
-        cwd=here,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for_progress(here: Path, number: int, timeout: float = 120) -> None:
-    """Return once trial `number` has been validated and still trains."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database = here / "studies" / "k" / "study.db"
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if database.is_file():
-            try:
-                study = optuna.load_study(study_name="k", storage=f"sqlite:///{database}")
-            except KeyError:
-                continue
-            trials = study.get_trials(deepcopy=False)
-            if len(trials) > number and trials[number].intermediate_values:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"trial {number} did not get under way")
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "search.worker" in " ".join(child.cmdline())
-    ]
-
-
-LONG = ("trainer.epochs=10", "search/pruner=none", "search.num_trials=3", "search/space=none")
-VARIED = ("optimizer.lr=tag(log,interval(1e-3,1e-2))",)
-
-
-def test_ctrl_c_then_the_same_command_ends_with_the_exact_budget(here: Path) -> None:
-    process = start(here, *LONG, *VARIED)
-    wait_for_progress(here, 1)
-    (worker,) = workers_of(process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "saving checkpoints" in output and "the same command goes on" in output
-    assert not worker.is_running()
-    waiting = json.loads(ask("status", "study=k", "--json"))["states"]
-    assert waiting == {"complete": 1, "pruned": 0, "fail": 0, "running": 0, "waiting": 1}
-    output, _ = (again := start(here, *LONG, *VARIED)).communicate(timeout=180)
-    assert again.returncode == 0, output
-    assert "goes on from its last checkpoint" in output
-    status = json.loads(ask("status", "study=k", "--json"))
-    assert status["states"]["complete"] == 3 and status["remaining"] == 0
-    uninterrupted = here / "other"
-    uninterrupted.mkdir()
-    output, _ = (other := start(uninterrupted, *LONG, *VARIED)).communicate(timeout=180)
-    assert other.returncode == 0, output
-    assert _values(uninterrupted) == _values(here)
-
-
-def _values(folder: Path) -> list[tuple[str, str]]:
-    with (folder / "studies" / "k" / "trials.csv").open(newline="") as file:
-        return [(row["optimizer.lr"], row["validation/log_loss"]) for row in csv.DictReader(file)]
-
-
-def test_killed_outright_it_heals_and_goes_on(here: Path) -> None:
-    process = start(here, *LONG, *VARIED)
-    wait_for_progress(here, 0)
-    for worker in workers_of(process):
-        worker.kill()
-    process.kill()
-    process.communicate()
-    output, _ = (again := start(here, *LONG, *VARIED)).communicate(timeout=180)
-    assert again.returncode == 0, output
-    status = json.loads(ask("status", "study=k", "--json"))
-    assert status["states"]["complete"] == 3 and status["remaining"] == 0
-
-
-def test_workers_stop_in_order_when_their_supervisor_is_killed(here: Path) -> None:
-    process = start(here, *LONG, *VARIED)
-    wait_for_progress(here, 0)
-    (worker,) = workers_of(process)
-    process.kill()
-    process.communicate()
-    worker.wait(timeout=60)
-    status = json.loads(ask("status", "study=k", "--json"))
-    assert status["states"]["waiting"] == 1 and status["states"]["running"] == 0
-
-
-def test_two_workers_share_the_budget_exactly(here: Path) -> None:
-    words = ("search.workers=2", "search.num_trials=5", "trainer.epochs=1")
-    output, _ = (process := start(here, *words)).communicate(timeout=240)
-    assert process.returncode == 0, output
-    with (here / "studies/k/trials.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["number"] for row in rows] == list("01234")
-    assert all(row["attempts"] == "1" for row in rows)
-    assert len({(row["optimizer.lr"], row["data.batch_size"]) for row in rows}) == 5
