@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.data.base import LABELS_REPEAT, Corpus, Row, hardly_repeat
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.task.base import (
     MISTAKES,
@@ -52,13 +52,12 @@ class Classification(Task):
         if len(counts) < 2:
             (only,) = counts
             rule = "the training rows must have at least two labels"
-            fix = "Is this the right column? See data.label."
+            fix = "Is it the right column? Name the one with the classes."
             problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), fix))
-        elif len(counts) > max(20, len(corpus.splits["train"]) // 2):
-            rule = "must hold labels that repeat"
-            got = Verbatim(f"{len(counts)} different ones in {len(corpus.splits['train'])} rows")
-            fix = "Is this the right column? See data.label."
-            problems.append(Problem("data.label", rule, got, fix))
+        elif hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
+            got = Verbatim(f"{len(counts)} different ones in the {num_rows} training rows")
+            fix = "Is it the right column? Name the one with the classes."
+            problems.append(Problem("data.label", LABELS_REPEAT, got, fix))
         for split, rows in corpus.splits.items():
             foreign = sorted({row["label"] for row in rows} - set(counts))
             if foreign:
