@@ -217,7 +217,7 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
         ((), "study: must be set, got nothing. Set study=NAME."),
         (("study=nope", "port=http"), "port: must be a number from 0 to 65535, got 'http'."),
         (("study=nope", "port=70000"), "port: must be a number from 0 to 65535, got '70000'."),
-        (("study=nope", "prot=1"), "prot: must be a known key, got 1. Did you mean port?"),
+        (("study=nope", "prot=1"), "prot: must be a known key, got prot. Did you mean port?"),
     ],
 )
 def test_wrong_words_are_one_line(

@@ -21,7 +21,10 @@ def csv_file(here: Path) -> Path:
 FILES = ("data=files", "data.train=my.csv", "data.text=review", "data.label=stars")
 
 CASES = [
-    (("optimizer.lrr=3",), "optimizer.lrr: must be a known key, got 3. Did you mean optimizer.lr?"),
+    (
+        ("optimizer.lrr=3",),
+        "optimizer.lrr: must be a known key, got optimizer.lrr. Did you mean optimizer.lr?",
+    ),
     (
         ("strategy=lorra",),
         "strategy: must be one of feature_extraction, from_scratch, full, lora, got 'lorra'",
