@@ -1,0 +1,86 @@
+"""What plan tells of a study that is there, and what a study of unbalanced labels is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
+# So low a rate leaves the random network saying what it said at first.
+WORDS = (
+    "study=s",
+    "experiment=smoke",
+    "logger=none",
+    "data=files",
+    "data.train=my.csv",
+    "data.validation=other.csv",
+    "trainer.epochs=1",
+    "optimizer.lr=1e-9",
+    "search/pruner=none",
+)
+NOTE = "always 'bill' would have accuracy 0.6500"
+
+
+def ask(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        [FINESWEEP, *words], capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Run two trials on three unbalanced labels; the output is in the file `stdout`."""
+    folder = tmp_path_factory.mktemp("study")
+    labels = ["bill"] * 13 + ["parcel"] * 4 + ["device"] * 3
+    for name, num_rows in (("my", 100), ("other", 20)):
+        rows = "".join(f"{name} words {n},{labels[n % 20]}\n" for n in range(num_rows))
+        (folder / f"{name}.csv").write_text("text,label\n" + rows)
+    os.environ["FINESWEEP_CACHE"] = str(cache)
+    (folder / "stdout").write_text(ask(folder, "sweep", *WORDS, "search.num_trials=2"))
+    return folder
+
+
+def test_the_header_tells_what_guessing_has(study: Path) -> None:
+    assert f"note    {NOTE}\n" in (study / "stdout").read_text()
+
+
+def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
+    lines = (study / "stdout").read_text().splitlines()
+    assert any(line.startswith("It predicts '") for line in lines)
+    assert any(line.startswith("It is not better than always 'bill'") for line in lines)
+
+
+def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
+    told = ask(study, "plan", *WORDS, "search.num_trials=4")
+    assert "(goes on with the study there: 2 of 4 trials have ended)" in told
+    header, *trials = told.partition("\n\n")[2].split("\n\n")[0].splitlines()
+    assert header.startswith("trial")
+    assert [line.endswith("done") for line in trials] == [True, True, False, False]
+    assert trials[0].endswith("default, done")
+    values = json.loads(ask(study, "plan", *WORDS, "search.num_trials=4", "--json"))
+    assert values["ended"] == [0, 1]
+    assert values["baseline"] == {"guess": "always 'bill'", "score": 0.65}
+
+
+def test_what_was_enqueued_since_is_not_taken_for_what_has_ended(study: Path) -> None:
+    enqueued = "search.enqueue=[{data.batch_size:32}]"
+    before = ask(study, "plan", *WORDS, "search.num_trials=2").partition("\n\n")[2]
+    after = ask(study, "plan", *WORDS, "search.num_trials=2", enqueued).partition("\n\n")[2]
+    assert before.replace(", enqueued", "") == after.replace(", enqueued", "")
+
+
+def test_planning_a_study_that_is_there_loads_no_torch(study: Path) -> None:
+    code = f"""
+import sys
+from search.cli import main
+assert main(["plan", *{WORDS!r}]) == 0
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=study, check=True, stdout=subprocess.DEVNULL)
