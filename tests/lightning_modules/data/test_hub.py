@@ -192,7 +192,7 @@ def test_rows_without_label_are_refused() -> None:
         "Has the split no labels? Set data.test=null to take its rows from train."
     )
     assert len(found) == 10
-    assert found[-1].endswith("(25 more like these.)")
+    assert found[-1].endswith(" And 20 more.")
 
 
 def test_a_broken_row_names_split_row_and_column() -> None:
