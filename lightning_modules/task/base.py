@@ -43,7 +43,8 @@ class Task(Schema):
     """A task.
 
     Attributes:
-        metric: The validation metric that decides: best checkpoint, objective, winner.
+        metric: The validation metric that decides: best checkpoint (on a tie the validation loss
+            does), objective, winner.
 
     """
 
