@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,11 +205,11 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
         text=True,
     )
     assert server.stdout is not None
-    assert server.stdout.readline().startswith("http://127.0.0.1:")
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/\S+\n", server.stdout.readline())
+    assert server.stdout.readline() == "Ctrl-C ends the dashboard, not the study.\n"
     server.send_signal(signal.SIGINT)
     output, told = server.communicate(timeout=30)
-    assert output == "Ctrl-C ends the dashboard, not the study.\n"
-    assert (server.returncode, told) == (130, "interrupted\n")
+    assert (server.returncode, output, told) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
