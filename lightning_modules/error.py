@@ -65,7 +65,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'Known: a, b.'
     """
     names = sorted(set(known))
-    near = get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean {near[0]}?"
+    near = nearest(name, names)
+    if near is not None:
+        return f"Did you mean {near}?"
     return f"Known: {', '.join(names)}." if names else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is meant by a misspelt one, in whatever case; None if none is.
+
+    >>> nearest("MESSGAE", ["id", "Message"])
+    'Message'
+    """
+    by_case = {each.casefold(): each for each in sorted(set(known), reverse=True)}
+    near = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
+    return by_case[near[0]] if near else None

@@ -54,6 +54,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
+    _share(folder)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -92,6 +93,14 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     return Predictor(network, tokenizer, task, tuple(manifest["labels"]), manifest["max_length"])
 
 
+def _share(folder: Path) -> None:
+    """Let whoever may read one file of the folder read all: safetensors' are its owner's alone."""
+    mode = (folder / MANIFEST).stat().st_mode
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
 def _auto(folder: Path, task: Task) -> Any:
     import torch
     import transformers
@@ -114,7 +123,8 @@ def _pooled(folder: Path, base: str, num_labels: int) -> Any:
 
 
 def _readme(card: Card, loading: str) -> str:
-    facts = "\n".join(f"| {name} | {value} |" for name, value in card.facts.items())
+    lines = ((name, value.replace("|", "\\|")) for name, value in card.facts.items())
+    facts = "\n".join(f"| {name} | {value} |" for name, value in lines)
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.scores.items())
     return f"""\
 # {card.title}

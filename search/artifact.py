@@ -177,14 +177,14 @@ def _makers(
 
 
 def _matrix(path: Path) -> bytes:
-    records = _records(path)
+    records = read_records(path)
     labels = [record["label"] for record in records]
     counts = [[record[f"predicted {label}"] for label in labels] for record in records]
     return confusion_matrix(labels, counts)
 
 
 def _rows(path: Path) -> bytes:
-    rows = [{name: _cell(value) for name, value in row.items()} for row in _records(path)]
+    rows = [{name: _cell(value) for name, value in row.items()} for row in read_records(path)]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
@@ -193,7 +193,8 @@ def _cell(value: object) -> object:
     return f"{str(value)[:MAX_CHARACTERS]}…" if is_long else value
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return a table that `examine` wrote."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.data.base import SPLITS
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.run import BEST_FILE, LABELS_FILE, Run
 from search.attribute import WORKER
@@ -95,16 +96,15 @@ def check_new(to: Path) -> None:
 
 
 def _facts(flat: Mapping[str, Any]) -> dict[str, str]:
-    shown = (
-        "model",
-        "strategy",
-        "task",
-        "data",
-        "optimizer.lr",
-        "data.batch_size",
-        "trainer.epochs",
-    )
+    files = {f"data.{split}": flat.get(f"data.{split}") for split in SPLITS}
+    shown = {
+        **{path: flat[path] for path in ("model", "strategy", "task", "data")},
+        # By name: where they lie on this machine is nobody's business.
+        **{path: Path(file).name for path, file in files.items() if file is not None},
+        **{path: flat[path] for path in ("data.text", "data.label") if path in flat},
+        **{path: flat[path] for path in ("optimizer.lr", "data.batch_size", "trainer.epochs")},
+    }
     return {
-        path: f"{flat[path]:.6g}" if isinstance(flat[path], float) else str(flat[path])
-        for path in shown
+        path: f"{value:.6g}" if isinstance(value, float) else str(value)
+        for path, value in shown.items()
     }

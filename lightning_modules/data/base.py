@@ -16,6 +16,14 @@ Row = Mapping[str, str]
 
 SPLITS = ("train", "validation", "test")
 
+LABELS_REPEAT = "must hold labels that repeat"
+"""The rule that a column of numbers, dates or other texts breaks."""
+
+
+def hardly_repeat(num_labels: int, num_rows: int) -> bool:
+    """Say whether so many different labels are rather a column of something else."""
+    return num_labels > max(20, num_rows // 2)
+
 
 @dataclass(frozen=True)
 class Corpus:

@@ -11,13 +11,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 
-NUM_PROBLEMS_SHOWN = 5
+NUM_PROBLEMS_SHOWN = 10
 
 _WHOLE = re.compile(r"-?\d+\.0+")
 
@@ -48,7 +48,7 @@ class Table:
                 keys[field],
                 f"must be a column of {self.path}",
                 column,
-                f"Its columns: {', '.join(self.columns)}.",
+                self._columns_there(column),
             )
             for field, column in wanted.items()
             if column not in self.columns
@@ -69,6 +69,11 @@ class Table:
             rows.append(cells)
         raise_first(problems)
         return rows
+
+    def _columns_there(self, wanted: str) -> str:
+        near = nearest(wanted, self.columns)
+        question = "" if near is None else f"Did you mean {near}? "
+        return f"{question}Its columns: {', '.join(self.columns)}."
 
 
 def read_table(path: Path, key: str) -> Table:
@@ -103,10 +108,7 @@ def raise_first(problems: Sequence[Problem]) -> None:
     shown = list(problems[:NUM_PROBLEMS_SHOWN])
     rest = len(problems) - len(shown)
     if rest:
-        last = shown[-1]
-        shown[-1] = Problem(
-            last.where, last.rule, last.got, f"{last.fix} ({rest} more like these.)"
-        )
+        shown[-1] = replace(shown[-1], fix=f"{shown[-1].fix} And {rest} more.".lstrip())
     raise DataError(shown)
 
 
@@ -290,4 +292,8 @@ def _files_there(path: Path) -> str:
     if not names:
         return f"There is no {', '.join(sorted(_READERS))} file in {folder}."
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"In {folder}: {', '.join(names[:8])}{more}."
+    # By the stem: a common ending makes any two short names alike.
+    alike = [name for name in names if nearest(path.stem, [Path(name).stem])]
+    near = nearest(path.name, alike)
+    question = "" if near is None else f"Did you mean {path.with_name(near)}? "
+    return f"{question}In {folder}: {', '.join(names[:8])}{more}."

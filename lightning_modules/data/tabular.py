@@ -10,7 +10,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_modules.data.base import SPLITS, Corpus, Data, Row
+from lightning_modules.data.base import (
+    LABELS_REPEAT,
+    SPLITS,
+    Corpus,
+    Data,
+    Row,
+    hardly_repeat,
+)
 from lightning_modules.data.split import normalized, split_off, stratified_part
 from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
@@ -75,10 +82,28 @@ class Tabular(Data):
                 problems.extend(error.problems)
         if problems:
             raise ConfigError(problems)
+        self._check_labels(splits["train"])
         self._take_missing(splits)
         splits["train"] = self._limited(splits["train"])
         ordered = {split: splits[split] for split in SPLITS if split in splits}
-        return Corpus(ordered, tuple(_notes(ordered)))
+        return Corpus(ordered, tuple(self._notes(ordered)))
+
+    def _check_labels(self, rows: Sequence[Row]) -> None:
+        """Refuse a label column that is no label, before rows are split by it."""
+        num_labels = len({row["label"] for row in rows})
+        if hardly_repeat(num_labels, len(rows)):
+            raise DataError(self._no_labels(num_labels, len(rows)))
+
+    def _no_labels(self, num_labels: int, num_rows: int) -> Problem:
+        got = Verbatim(f"{num_labels} different ones in the {num_rows} rows of {self.train}")
+        fix = f"Is {self.label!r} the right column? Name the one with the classes."
+        return Problem("data.label", LABELS_REPEAT, got, fix)
+
+    def _notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+        texts = (row["text"] for rows in splits.values() for row in rows)
+        if not any(character.isalpha() for text in texts for character in text):
+            yield f"no text of data.text={self.text} has a letter in it: is it the right column?"
+        yield from _notes(splits)
 
     def _places(self) -> Iterator[tuple[str, str]]:
         for split in SPLITS:
@@ -98,6 +123,8 @@ class Tabular(Data):
             if not splits[split]:
                 rule = f"must have at least two different texts a label to take {split} rows from"
                 num_labels = len({row["label"] for row in rows})
+                if 1 < num_labels == num_rows:
+                    raise DataError(self._no_labels(num_labels, num_rows))
                 got = Verbatim(f"{num_rows} rows of {num_labels} labels")
                 fix = f"Is data.label the right column? Else add rows, or set data.{split}."
                 raise DataError(Problem("data.train", rule, got, fix))

@@ -24,12 +24,27 @@ NUM_MISTAKES = 100
 """How many of them are kept at most."""
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What is had without reading a row: the least that a model has to beat.
+
+    Attributes:
+        guess: How, as `always 'positive'`.
+        score: The value of the task's `metric` that it has.
+
+    """
+
+    guess: str
+    score: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(Schema):
     """A task.
 
     Attributes:
-        metric: The validation metric that decides: best checkpoint, objective, winner.
+        metric: The validation metric that decides: best checkpoint (on a tie the validation loss
+            does), objective, winner.
 
     """
 
@@ -54,6 +69,10 @@ class Task(Schema):
     def better(self, value: float, than: float) -> bool:
         """Say whether `value` of `metric` is strictly better."""
         return value > than if self.direction == "maximize" else value < than
+
+    def beats(self, value: float, baseline: Baseline) -> bool:
+        """Say whether `value` of `metric` is better by more than the rounding of float32."""
+        return abs(value - baseline.score) > 1e-6 and self.better(value, baseline.score)
 
     @abstractmethod
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
@@ -100,3 +119,11 @@ class Task(Schema):
 
         """
         return {}
+
+    def baseline(self, rows: Sequence[Row]) -> Baseline | None:
+        """Return what guessing without reading has on these labelled rows; None has no such."""
+        return None
+
+    def collapse(self, tables: Tables) -> str | None:
+        """Return in words that all predictions are the same, by what `examine` gave, or None."""
+        return None

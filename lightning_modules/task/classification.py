@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.data.base import LABELS_REPEAT, Corpus, Row, hardly_repeat
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.task.base import (
     MISTAKES,
     NUM_MISTAKES,
+    Baseline,
     Batch,
     Direction,
     Tables,
@@ -29,6 +30,7 @@ from lightning_modules.task.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+CONFUSION = "confusion"
 # Nobody looks through more of them, and the counts of 1,000 labels would be 20 MB a run.
 MAX_CONFUSED_LABELS = 200
 
@@ -52,13 +54,12 @@ class Classification(Task):
         if len(counts) < 2:
             (only,) = counts
             rule = "the training rows must have at least two labels"
-            fix = "Is this the right column? See data.label."
+            fix = "Is it the right column? Name the one with the classes."
             problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), fix))
-        elif len(counts) > max(20, len(corpus.splits["train"]) // 2):
-            rule = "must hold labels that repeat"
-            got = Verbatim(f"{len(counts)} different ones in {len(corpus.splits['train'])} rows")
-            fix = "Is this the right column? See data.label."
-            problems.append(Problem("data.label", rule, got, fix))
+        elif hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
+            got = Verbatim(f"{len(counts)} different ones in the {num_rows} training rows")
+            fix = "Is it the right column? Name the one with the classes."
+            problems.append(Problem("data.label", LABELS_REPEAT, got, fix))
         for split, rows in corpus.splits.items():
             foreign = sorted({row["label"] for row in rows} - set(counts))
             if foreign:
@@ -130,8 +131,28 @@ class Classification(Task):
         """Return the most confident mistakes, and how often which label was taken for which."""
         tables = {MISTAKES: _mistakes(observed, rows, labels)}
         if len(labels) <= MAX_CONFUSED_LABELS:
-            tables["confusion"] = _confusion(observed, labels)
+            tables[CONFUSION] = _confusion(observed, labels)
         return tables
+
+    def baseline(self, rows: Sequence[Row]) -> Baseline:
+        """Return what the most frequent label has; of log_loss, what the labels' shares have."""
+        counts = Counter(row["label"] for row in rows)
+        largest = min(counts, key=lambda label: (-counts[label], label))
+        share = counts[largest] / len(rows)
+        if self.metric == "log_loss":
+            shares = [count / len(rows) for count in counts.values()]
+            entropy = -sum(each * math.log(each) for each in shares)
+            return Baseline("guessing by the labels' shares", entropy)
+        # The largest label has precision `share` and recall 1, every other an F1 of 0.
+        macro_f1 = 2 * share / (1 + share) / len(counts)
+        scores = {"accuracy": share, "macro_f1": macro_f1, "mcc": 0.0}
+        return Baseline(f"always {largest!r}", scores[self.metric])
+
+    def collapse(self, tables: Tables) -> str | None:
+        records = tables.get(CONFUSION, ())
+        labels = [record["label"] for record in records]
+        predicted = [name for name in labels if any(row[f"predicted {name}"] for row in records)]
+        return f"predicts {predicted[0]!r} for every row" if len(predicted) == 1 else None
 
 
 def _mistakes(

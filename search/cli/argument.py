@@ -76,7 +76,7 @@ def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
             problems.append(Problem(key, "must read key=value", word))
         elif key not in known:
             fix = did_you_mean(key, known)
-            problems.append(Problem(key, "must be a known key", Verbatim(value), fix))
+            problems.append(Problem(key, "must be a known key", Verbatim(key), fix))
         else:
             found[key] = value
     if problems:

@@ -34,7 +34,8 @@ def main(words: Sequence[str]) -> int:
     from search.dashboard import open_dashboard
 
     with open_dashboard(study.folder, study.plan.name, port) as server:
-        print(server.page, flush=True)
+        print(server.page)
+        print("Ctrl-C ends the dashboard, not the study.", flush=True)
         server.serve_forever()
     return 0
 

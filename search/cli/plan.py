@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.run import Material
+from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.expected import estimate_lines
-from search.cli.text import columns, number
+from search.cli.text import columns, number, score
 from search.estimate import Estimate, Past, estimate, past_of
 from search.location import study_folder
-from search.opening import open_study, stored
+from search.opening import load_study, open_study, stored
 from search.plan import Plan, build_plan
 from search.prepare import check_study
 from search.probe import ProbeFailed, probe
@@ -49,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     suggestions = first_suggestions(plan)
     if not parsed.json:
         print("\n".join(describe(plan, material, composition.fixed)), flush=True)
-    past = _past(plan, folder)
+    past, ended = _past(plan, folder), _ended(folder)
     try:
         measured = probe(plan, _say_arm) if wants_probe else past.measured
     except ProbeFailed as error:
@@ -59,11 +61,12 @@ def main(words: Sequence[str]) -> int:
     rows = len(splits["train"]), len(splits["validation"])
     expected = estimate(plan, rows, measured, suggestions, past) if measured else None
     if parsed.json:
-        print(json.dumps(_values(plan, folder, material, suggestions, expected), indent=2))
+        values = _values(plan, folder, material, suggestions, expected, ended)
+        print(json.dumps(values, indent=2))
     else:
         print("\n".join(estimate_lines(plan, expected)))
-        print("\n".join(_first_trials(plan, suggestions)))
-        print("\n".join(_files(plan, folder)))
+        print("\n".join(_first_trials(plan, suggestions, ended)))
+        print("\n".join(_files(plan, folder, len(ended))))
     return 0
 
 
@@ -116,8 +119,14 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
         value = _default(plan, name, defaults)
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{path}={number(flat.get(path))}, out of the space"] for path in fixed]
-    lines += [["note", note] for note in (*material.corpus.notes, *_notes(plan))]
+    notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
+    lines += [["note", note] for note in notes]
     return columns(lines)
+
+
+def baseline(plan: Plan, material: Material) -> Baseline | None:
+    """Return what guessing has on the validation rows."""
+    return plan.default.task.baseline(material.corpus.splits["validation"])
 
 
 def _either(members: Sequence[str]) -> str:
@@ -131,6 +140,12 @@ def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]
     arms = plan.space.arms.items()
     members, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
     return defaults[members][path]
+
+
+def _baseline_notes(plan: Plan, material: Material) -> Iterator[str]:
+    found = baseline(plan, material)
+    if found is not None:
+        yield f"{found.guess} would have {plan.default.task.metric} {score(found.score)}"
 
 
 def _notes(plan: Plan) -> Iterator[str]:
@@ -148,21 +163,40 @@ def _member(schema: object) -> str:
     return type(schema).__module__.rsplit(".", 1)[-1]
 
 
-def _first_trials(plan: Plan, suggestions: Sequence[dict[str, Any]]) -> list[str]:
+def _ended(folder: Path) -> dict[int, Mapping[str, Any]]:
+    """Return number and values of the trials that the study in `folder` has ended already."""
+    if stored(folder) is None:
+        return {}
+    study = load_study(folder)
+    return {
+        trial.number: study.values_of(trial) for trial in study.trials if trial.state.is_finished()
+    }
+
+
+def _first_trials(
+    plan: Plan, suggestions: Sequence[Mapping[str, Any]], ended: Mapping[int, Mapping[str, Any]]
+) -> list[str]:
     header = ["trial", *plan.space.paths, ""]
     rows = [header]
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
-    for at, values in enumerate(suggestions):
-        why = "default" if at < num_defaults else ""
-        why = "enqueued" if num_defaults <= at < num_defaults + num_enqueued else why
-        rows.append([str(at), *(number(values.get(path)) for path in plan.space.paths), why])
+    for at, suggested in enumerate(suggestions):
+        values = ended.get(at, suggested)  # what was enqueued since comes after what has ended
+        words = ["default"] if at < num_defaults else []
+        if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
+            words.append("enqueued")
+        if at in ended:
+            words.append("done")
+        cells = [number(values.get(path)) for path in plan.space.paths]
+        rows.append([str(at), *cells, ", ".join(words)])
     more = plan.num_trials - len(suggestions)
     tail = [f"and {more} more, chosen by what these find"] if more > 0 else []
     return ["", *columns(rows), *tail]
 
 
-def _files(plan: Plan, folder: Path) -> list[str]:
+def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
     state = "goes on with the study there" if folder.exists() else "does not exist yet"
+    if num_ended:
+        state += f": {num_ended} of {plan.num_trials} trials have ended"
     return [
         "",
         f"A sweep writes to {folder}/ ({state}):",
@@ -179,7 +213,9 @@ def _values(
     material: Material,
     suggestions: Sequence[dict[str, Any]],
     expected: Estimate | None,
+    ended: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
+    found = baseline(plan, material)
     return {
         "study": plan.name,
         "num_trials": plan.num_trials,
@@ -187,8 +223,10 @@ def _values(
         "objectives": {objective.name: objective.direction for objective in plan.objectives},
         "rows": {split: len(rows) for split, rows in material.corpus.splits.items()},
         "labels": list(material.labels),
+        "baseline": None if found is None else asdict(found),
         "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
         "suggestions": list(suggestions),
         "estimate": None if expected is None else expected.as_dict(tuple(plan.space.groups)),
+        "ended": sorted(ended),
         "folder": str(folder),
     }

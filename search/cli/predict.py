@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.atomic import replacing
-from lightning_modules.data.table import read_table
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.data.table import Table, read_table
+from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.exported import load_exported, read_manifest
 from lightning_modules.task.classification import Classification
 from search.cli.argument import keys, needed, parse
@@ -24,7 +24,7 @@ probability a label), as JSONL.
 
   model=DIR      the exported model
   input=FILE     the rows
-  output=FILE    a new file
+  output=FILE    a new file, its name ending with .jsonl
   text=COLUMN    the column with the text, where it is not the one trained on
 
   finesweep predict model=best/ input=new.csv output=out.jsonl
@@ -40,11 +40,16 @@ def main(words: Sequence[str]) -> int:
     folder = Path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
     output = Path(needed(found, "output", "FILE.jsonl"))
+    if output.suffix.lower() != ".jsonl":
+        fix = f"Predictions are written as JSONL: set output={output.with_suffix('.jsonl')}."
+        raise ConfigError(Problem("output", "must end with .jsonl", str(output), fix))
     if output.exists():
         fix = "Nothing is overwritten: choose another, or remove it."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     table = read_table(Path(needed(found, "input", "FILE")), "input")
     column = found.get("text", manifest["text"])
+    if "text" not in found:
+        _check_trained(table, column)
     texts = table.texts({"text": column}, {"text": "text"})
     added = [name for name in ("prediction", "scores") if name in table.columns]
     if added:
@@ -61,6 +66,15 @@ def main(words: Sequence[str]) -> int:
             file.write(line + "\n")
     print(f"{len(predictions)} rows are in {output}")
     return 0
+
+
+def _check_trained(table: Table, column: str) -> None:
+    """Refuse a table without the column that the model was trained on."""
+    if column not in table.columns:
+        rule = f"must have the column {column!r} that the model was trained on"
+        got = Verbatim(f"columns {', '.join(table.columns)}")
+        fix = f"Name the one with the text: text={nearest(column, table.columns) or 'COLUMN'}."
+        raise ConfigError(Problem(str(table.path), rule, got, fix))
 
 
 def _json_cell(cell: Any) -> Any:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search.cli.text import columns, duration, number
+from search.artifact import read_records
+from search.attribute import METRICS
+from search.cli.text import columns, duration, number, score
 from search.location import VARIABLE, is_local, storage_of
 from search.repeat import repeat_command
 from search.results import compare_with_default, status
 from search.study import Study
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
-def summary(study: Study, words: Sequence[str]) -> list[str]:
-    """Return the lines of a study that ended; `words` are those of its command."""
+    from lightning_modules.task.base import Baseline
+
+
+def summary(study: Study, words: Sequence[str], baseline: Baseline | None) -> list[str]:
+    """Return the lines of a study that ended.
+
+    Args:
+        study: The study.
+        words: Those of its command.
+        baseline: What guessing has on the validation rows.
+
+    """
     state = status(study)
     states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
     lines = [
@@ -30,6 +44,7 @@ def summary(study: Study, words: Sequence[str]) -> list[str]:
     scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
     lines.append(f"The best one's validation scores: {scores}.")
     lines.append(f"It {state['best']['verdict']}.")
+    lines += _warnings(study, best, baseline)
     lines.append(_gain(comparison.gain, comparison.default is not None, metric))
     lines += _remaining(study)
     name = study.plan.name
@@ -52,6 +67,20 @@ def _needed_storage(study: Study) -> list[str]:
         return []
     # The URL is in no output, for its password.
     return [f"With {VARIABLE} set to the study's storage:"]
+
+
+def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> list[str]:
+    """Return what makes the winner worth little, however it compares with other trials."""
+    task = study.plan.default.task
+    lines = []
+    if baseline is not None and not task.beats(best.user_attrs[METRICS][task.metric], baseline):
+        had = f"{task.metric} {score(baseline.score)}"
+        lines.append(f"It is not better than {baseline.guess}, which has {had}.")
+    paths = study.folder_of(best).glob("*.jsonl")
+    collapse = task.collapse({path.stem: read_records(path) for path in paths})
+    if collapse is not None:
+        lines.append(f"It {collapse} of validation.")
+    return lines
 
 
 def _comparison(study: Study) -> list[str]:
@@ -102,7 +131,7 @@ def _line(
 ) -> list[str]:
     return [
         name,
-        *(f"{score:.4f}" if abs(score) < 100 else number(score) for score in scores),
+        *(f"{each:.4f}" if abs(each) < 100 else number(each) for each in scores),
         *(number(values.get(path)) for path in paths),
     ]
 

@@ -10,7 +10,7 @@ from search.artifact import show_study
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.news import news_of
-from search.cli.plan import describe
+from search.cli.plan import baseline, describe
 from search.cli.summary import summary
 from search.location import study_folder
 from search.plan import build_plan
@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
     sys.stdout.flush()
     code = _work(study)
     write_table(study)
-    print("\n".join(summary(study, words)), flush=True)
+    print("\n".join(summary(study, words, baseline(plan, material))), flush=True)
     publish(study)
     return code or int(study.best is None)
 

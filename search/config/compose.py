@@ -381,7 +381,7 @@ def _key_problems(
     known = list({path: None for paths in by_arm for path in paths})
     members = sorted({member for choice in choices for member in choice.values()})
     for word in values:
-        key, got = word.key, Verbatim(word.value or "nothing")
+        key = word.key
         if key.split(".")[0] in refused_groups:
             continue  # which keys there are depends on the member
         foreign = [member for member in word.members if member not in members]
@@ -392,7 +392,7 @@ def _key_problems(
             )
             yield Problem(word.shown, "must name searched members", foreign[0], fix)
         elif key not in known:
-            yield Problem(word.shown, "must be a known key", got, _nearest(key, known))
+            yield Problem(word.shown, "must be a known key", Verbatim(key), _nearest(key, known))
         else:
             arms = zip(bases, choices, by_arm, strict=True)
             mine = [base for base, choice, paths in arms if key in paths and word.counts_in(choice)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,6 +121,36 @@ def test_a_tiny_frozen_backbone_is_exported_whole(
     ours = result.load().predict([{"text": text} for text in TEXTS])
     again = load_exported(here / "best", result.run.task, None)
     assert again.predict([{"text": text} for text in TEXTS]) == ours
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora", "feature_extraction"])
+def test_every_file_follows_the_umask(
+    trained: Callable[..., Trained], here: Path, strategy: str
+) -> None:
+    result = trained("model=tiny", f"strategy={strategy}")
+    before = os.umask(0o027)
+    try:
+        export(result, here / "best")
+    finally:
+        os.umask(before)
+    files = [path for path in (here / "best").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".safetensors" for path in files)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+
+
+def test_the_card_names_files_and_columns(
+    trained: Callable[..., Trained], learnable: Path, here: Path
+) -> None:
+    text = learnable.read_text(encoding="utf-8").replace('"text"', '"a|b"')
+    (here / "data").mkdir()
+    (here / "data" / "mine.jsonl").write_text(text, encoding="utf-8")
+    file = here / "data" / "mine.jsonl"
+    result = trained("model=tiny", "data=files", f"data.train={file}", "data.text='a|b'")
+    export(result, here / "best")
+    card = (here / "best" / "README.md").read_text(encoding="utf-8")
+    assert "| data.train | mine.jsonl |" in card
+    assert "| data.text | a\\|b |" in card and "| data.label | label |" in card
+    assert "data.test" not in card and str(here) not in card
 
 
 def test_nothing_is_overwritten(trained: Callable[..., Trained], here: Path) -> None:

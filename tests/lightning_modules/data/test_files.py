@@ -139,6 +139,46 @@ def test_a_broken_row_names_its_file() -> None:
         files(test="test.csv").load()
 
 
+@pytest.mark.parametrize("num_rows", [5, 300])
+@pytest.mark.parametrize("validation", [None, "validation.jsonl"])
+def test_a_label_column_of_different_values_is_refused_under_its_key(
+    num_rows: int, validation: str | None
+) -> None:
+    rows = [{"id": f"id-{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(num_rows)]
+    for name in ("train.jsonl", "validation.jsonl"):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = files(label="id", validation=validation)
+    with pytest.raises(DataError) as raised:
+        data.load()
+    assert str(raised.value) == (
+        f"data.label: must hold labels that repeat, got {num_rows} different ones in the "
+        f"{num_rows} rows of train.jsonl. Is 'id' the right column? Name the one with the classes."
+    )
+
+
+def test_one_row_of_each_label_is_enough_where_the_other_splits_have_files() -> None:
+    write("train.jsonl", ["one", "two"])
+    write("validation.jsonl", numbered("validation", 10))
+    assert sizes(files(validation="validation.jsonl", test_fraction=0))["train"] == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "noted"),
+    [
+        (["7", "8.5", "-9"], True),
+        (["2024-01-03", "2024-02-01", "2024-02-07"], True),
+        (["7", "8", "Gate 9"], False),
+        (["寒い", "暑い", "7"], False),
+    ],
+)
+def test_a_text_column_of_numbers_is_noted(texts: list[str], noted: bool) -> None:
+    for name in ("train.jsonl", "validation.jsonl"):
+        write(name, [*texts] * 2)
+    notes = files(validation="validation.jsonl", test_fraction=0).load().notes
+    told = "no text of data.text=text has a letter in it: is it the right column?"
+    assert (told in notes) is noted
+
+
 def test_rows_that_leave_no_validation_are_refused() -> None:
     write("train.jsonl", ["one", "two"])
     with pytest.raises(DataError):

@@ -191,8 +191,8 @@ def test_rows_without_label_are_refused() -> None:
         "copy/test:1:label: must have a label, got -1. "
         "Has the split no labels? Set data.test=null to take its rows from train."
     )
-    assert len(found) == 5
-    assert found[-1].endswith("(25 more like these.)")
+    assert len(found) == 10
+    assert found[-1].endswith(" And 20 more.")
 
 
 def test_a_broken_row_names_split_row_and_column() -> None:

@@ -90,6 +90,17 @@ def test_a_missing_column_lists_those_there(ending: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(("given", "meant"), [("reveiw", "review"), ("REVIEW", "review")])
+def test_a_misspelt_column_is_named(given: str, meant: str) -> None:
+    table = read_table(written("a.csv", "review,stars\nfine,4\n"), "data.train")
+    with pytest.raises(ConfigError) as raised:
+        table.texts({"text": given}, KEYS)
+    assert str(raised.value) == (
+        f"data.text: must be a column of a.csv, got {given!r}. "
+        f"Did you mean {meant}? Its columns: review, stars."
+    )
+
+
 @pytest.mark.parametrize("ending", FORMATS)
 def test_an_empty_file_is_refused(ending: str) -> None:
     assert refused(f"a.{ending}", "") == [
@@ -144,6 +155,26 @@ def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
         read_table(tmp_path / "c.csv", "data.train")
     assert str(raised.value).endswith(
         f"There is no .csv, .json, .jsonl, .parquet, .tsv file in {tmp_path}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("ticket.csv", "tickets.csv"),
+        ("./Tickets.csv", "tickets.csv"),
+        ("tickets.cvs", "tickets.csv"),
+        ("orders.csv", "orders.jsonl"),
+    ],
+)
+def test_a_misspelt_file_is_named(given: str, meant: str) -> None:
+    for name in ("tickets.csv", "tickets.parquet", "orders.jsonl"):
+        written(name, "x")
+    with pytest.raises(ConfigError) as raised:
+        read_table(Path(given), "data.train")
+    assert str(raised.value) == (
+        f"data.train: must be a file, got {str(Path(given))!r}. Did you mean {meant}? "
+        "In .: orders.jsonl, tickets.csv, tickets.parquet."
     )
 
 
@@ -332,10 +363,16 @@ def test_a_label_is_text_or_a_number(label: str) -> None:
     assert line.startswith("a.jsonl:1:stars: must be text or a number, got ")
 
 
-def test_only_the_first_five_problems_are_shown_and_the_rest_counted() -> None:
-    lines = refused("a.csv", "review,stars\n" + "fine,\n" * 8)
-    assert [line.split(":")[1] for line in lines] == ["2", "3", "4", "5", "6"]
-    assert lines[-1].endswith("(3 more like these.)")
+def test_ten_problems_are_shown_and_the_rest_counted() -> None:
+    lines = refused("a.csv", "review,stars\n" + "fine,\n" * 13)
+    assert [line.split(":")[1] for line in lines] == [str(row) for row in range(2, 12)]
+    assert lines[-1].endswith("Fill it in or remove the row. And 3 more.")
+    assert not any("more" in line for line in lines[:-1])
+
+
+def test_ten_problems_are_all() -> None:
+    lines = refused("a.csv", "review,stars\n" + "fine,\n" * 10)
+    assert len(lines) == 10 and not any("more" in line for line in lines)
 
 
 def test_a_line_separator_inside_a_jsonl_string_ends_no_row() -> None:

@@ -132,7 +132,7 @@ def test_the_label_nan_has_its_place_whatever_the_order_of_rows() -> None:
 def test_a_single_label_is_refused() -> None:
     assert refused(["yes"] * 10) == [
         "data.label: the training rows must have at least two labels, got only 'yes'. "
-        "Is this the right column? See data.label."
+        "Is it the right column? Name the one with the classes."
     ]
 
 
@@ -151,8 +151,8 @@ def test_a_label_that_only_training_has_is_fine() -> None:
 
 def test_a_label_column_that_never_repeats_is_refused() -> None:
     assert refused([f"id-{number}" for number in range(100)]) == [
-        "data.label: must hold labels that repeat, got 100 different ones in 100 rows. "
-        "Is this the right column? See data.label."
+        "data.label: must hold labels that repeat, got 100 different ones in the 100 training "
+        "rows. Is it the right column? Name the one with the classes."
     ]
 
 
@@ -256,3 +256,42 @@ def test_the_confusion_is_scikit_learns(seed: int) -> None:
     assert [each["label"] for each in confusion] == names
     assert [[each[f"predicted {name}"] for name in names] for each in confusion] == counts
     assert len(mistakes) == min(100, int((labels_B != predicted_B).sum()))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc"])
+@pytest.mark.parametrize("labels", ["aab", "aaabbc", "abbbb", "abc"])
+def test_the_baseline_is_what_always_the_largest_label_scores(metric: str, labels: str) -> None:
+    task = Classification(metric=metric)
+    names = task.labels(corpus(labels))
+    found = task.baseline(corpus(labels).splits["train"])
+    largest = max(names, key=labels.count)
+    logits_BC = torch.zeros(len(labels), len(names))
+    logits_BC[:, names.index(largest)] = 1.0
+    labels_B = torch.tensor([names.index(label) for label in labels])
+    scores = task.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    assert found.guess == f"always {largest!r}"
+    assert found.score == pytest.approx(scores[metric], abs=1e-6)
+    assert not task.beats(scores[metric], found)
+    assert task.beats(scores[metric] + 0.01, found)
+
+
+def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
+    task = Classification(metric="log_loss")
+    found = task.baseline(corpus("aab").splits["train"])
+    shares_BC = [[2 / 3, 1 / 3]] * 3
+    assert found.guess == "guessing by the labels' shares"
+    assert found.score == pytest.approx(log_loss([0, 0, 1], shares_BC))
+    assert task.beats(found.score - 0.01, found)
+    assert not task.beats(found.score + 0.01, found)
+
+
+@pytest.mark.parametrize(("predicted", "collapsed"), [([0, 0, 0], True), ([0, 1, 0], False)])
+def test_predictions_of_a_single_label_are_told(predicted: list[int], collapsed: bool) -> None:
+    observed = {"logits_BC": torch.eye(2)[predicted], "labels_B": torch.tensor([0, 0, 1])}
+    rows = [{"text": f"row {n}", "label": "ab"[n // 2]} for n in range(3)]
+    told = TASK.collapse(TASK.examine(observed, rows, ["a", "b"]))
+    assert told == ("predicts 'a' for every row" if collapsed else None)
+
+
+def test_without_a_confusion_nothing_is_said_of_single_labels() -> None:
+    assert TASK.collapse({"mistakes": []}) is None

@@ -52,7 +52,7 @@ def test_wrong_keys_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         keys(["studi=x", "split", "to=y"], KNOWN)
     assert [str(problem) for problem in error.value.problems] == [
-        "studi: must be a known key, got x. Did you mean study?",
+        "studi: must be a known key, got studi. Did you mean study?",
         "split: must read key=value, got 'split'.",
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,7 +205,8 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
         text=True,
     )
     assert server.stdout is not None
-    assert server.stdout.readline().startswith("http://127.0.0.1:")
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/\S+\n", server.stdout.readline())
+    assert server.stdout.readline() == "Ctrl-C ends the dashboard, not the study.\n"
     server.send_signal(signal.SIGINT)
     output, told = server.communicate(timeout=30)
     assert (server.returncode, output, told) == (130, "", "interrupted\n")
@@ -217,7 +219,7 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
         ((), "study: must be set, got nothing. Set study=NAME."),
         (("study=nope", "port=http"), "port: must be a number from 0 to 65535, got 'http'."),
         (("study=nope", "port=70000"), "port: must be a number from 0 to 65535, got '70000'."),
-        (("study=nope", "prot=1"), "prot: must be a known key, got 1. Did you mean port?"),
+        (("study=nope", "prot=1"), "prot: must be a known key, got prot. Did you mean port?"),
     ],
 )
 def test_wrong_words_are_one_line(

@@ -22,7 +22,10 @@ def csv_file(here: Path) -> Path:
 FILES = ("data=files", "data.train=my.csv", "data.text=review", "data.label=stars")
 
 CASES = [
-    (("optimizer.lrr=3",), "optimizer.lrr: must be a known key, got 3. Did you mean optimizer.lr?"),
+    (
+        ("optimizer.lrr=3",),
+        "optimizer.lrr: must be a known key, got optimizer.lrr. Did you mean optimizer.lr?",
+    ),
     (
         ("strategy=lorra",),
         "strategy: must be one of feature_extraction, from_scratch, full, lora, got 'lorra'",
@@ -43,6 +46,16 @@ CASES = [
         ("data=files", "data.train=my.csv", "data.label=stars"),
         "data.text: must be a column of my.csv, got 'text'. Its columns: review, stars.",
     ),
+    (
+        ("data=files", "data.train=mmy.csv", "data.text=review", "data.label=stars"),
+        "data.train: must be a file, got 'mmy.csv'. Did you mean my.csv? In .: my.csv.",
+    ),
+    (
+        ("data=files", "data.train=my.csv", "data.text=reveiw", "data.label=stars"),
+        "data.text: must be a column of my.csv, got 'reveiw'. Did you mean review? "
+        "Its columns: review, stars.",
+    ),
+    (("txet=5",), "txet: must be a known key, got txet. "),
     (("model=hub",), "model.path: must be a hub name or a folder, got None"),
     (("model=hub", "model.path=./nothing"), "model.path: must be a folder, got './nothing'"),
     (("study=../x",), "study: must be letters, digits"),
@@ -153,6 +166,48 @@ def test_unknown_commands_and_studies(here: Path, capsys: pytest.CaptureFixture[
     assert main(["export", "study=nope"]) == 2
     assert main(["predict", "model=nowhere"]) == 2
     assert "must be a folder with finesweep.json" in capsys.readouterr().err
+
+
+@pytest.fixture
+def exported(here: Path) -> Path:
+    """Write what predict reads of an exported model before it loads any."""
+    folder = here / "best"
+    folder.mkdir()
+    values = {"text": "review", "label": "stars", "labels": ["a", "b"], "pooled_head": False}
+    (folder / "finesweep.json").write_text(json.dumps(values))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("output=o.csv",),
+            "output: must end with .jsonl, got 'o.csv'. "
+            "Predictions are written as JSONL: set output=o.jsonl.",
+        ),
+        (
+            ("output=o.jsonl",),
+            "new.csv: must have the column 'review' that the model was trained on, "
+            "got columns id, Reviews. Name the one with the text: text=Reviews.",
+        ),
+        (
+            ("output=o.jsonl", "text=nope"),
+            "text: must be a column of new.csv, got 'nope'. Its columns: id, Reviews.",
+        ),
+    ],
+)
+def test_predict_refuses_before_anything_is_computed(
+    words: tuple[str, ...],
+    line: str,
+    exported: Path,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (here / "new.csv").write_text("id,Reviews\n1,fine\n")
+    assert main(["predict", "model=best", "input=new.csv", *words]) == 2
+    assert capsys.readouterr().err == f"{line}\n"
+    assert sorted(path.name for path in here.iterdir()) == ["best", "new.csv"]
 
 
 def test_several_mistakes_are_told_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

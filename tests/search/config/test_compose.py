@@ -69,13 +69,13 @@ def test_space_none_starts_from_nothing() -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("trainer.epoch=3", "must be a known key, got 3. Did you mean trainer.epochs?"),
-        ("trainr.epochs=3", "must be a known key, got 3. Did you mean trainer.epochs?"),
-        ("optimizer.rate=3", "must be a known key, got 3. Did you mean"),
-        ("batch_size=8", "must be a known key, got 8. Did you mean data.batch_size?"),
+        ("trainer.epoch=3", "must be a known key, got trainer.epoch. Did you mean trainer.epochs?"),
+        ("trainr.epochs=3", "must be a known key, got trainr.epochs. Did you mean trainer.epochs?"),
+        ("optimizer.rate=3", "must be a known key, got optimizer.rate. Did you mean"),
+        ("batch_size=8", "must be a known key, got batch_size. Did you mean data.batch_size?"),
         ("+trainer.novel=3", "must be a known key"),
         ("hydra.run.dir=x", "must be a known key"),
-        ("strategi=lora", "must be a known key, got lora. Did you mean strategy?"),
+        ("strategi=lora", "must be a known key, got strategi. Did you mean strategy?"),
         (
             "strategy=lroa",
             "must be one of feature_extraction, from_scratch, full, lora, got 'lroa'. D",
