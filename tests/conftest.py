@@ -23,6 +23,7 @@ import pytest
 # The files of tests that wait longest for processes of their own: they begin first, so that no
 # core is left alone with one of them at the end.
 LONGEST = (
+    "tests/faults/test_storm.py",
     "tests/search/test_interrupt.py",
     "tests/test_readme.py",
     "tests/search/cli/test_sweep.py",

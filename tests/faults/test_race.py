@@ -1,0 +1,214 @@
+"""Many processes at the same trials at once: each trial has one of them, and the budget holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.attribute import ATTEMPT, ATTEMPTS, WORKER
+from search.config import compose
+from search.lease import Lease
+from search.location import VARIABLE, study_folder
+from search.plan import build_plan
+from search.prepare import check_study, prepare_study
+from search.queue import add_trials, claim, set_attributes
+from search.storage import open_storage
+from search.study import Study
+from search.tables import WORKERS, StudyStorage
+
+NUM_QUEUED, NUM_STALE = 40, 10
+WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
+
+
+def together(code: str, words: Sequence[Sequence[str]], here: Path) -> list[list[str]]:
+    """Run `code` in a process for each of `words`, begun at the same moment; return the output."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, *each],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=here,
+        )
+        for each in words
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    output = [process.communicate(timeout=600)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return output
+
+
+def url_of(storage: str | None, here: Path) -> str:
+    return storage or f"sqlite:///{here}/race.db"
+
+
+def opened(storage: str | None, here: Path) -> StudyStorage:
+    return open_storage(storage or here / "race.db")
+
+
+CLAIM = """
+import sys
+from optuna.trial import TrialState
+from pathlib import Path
+from search.queue import claim
+from search.storage import open_storage
+
+url, worker = sys.argv[1:]
+storage = open_storage(url)
+study_ids = [study._study_id for study in storage.get_all_studies()]
+print("ready", flush=True)
+input()
+for study_id in study_ids:
+    for trial in storage.get_all_trials(study_id):
+        if claim(storage, trial._trial_id, worker):
+            storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [trial.number])
+            print(study_id, trial.number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "num_repetitions"),
+    [(4, 3), pytest.param(16, 20, marks=pytest.mark.slow)],
+)
+def test_each_queued_trial_is_run_once(
+    storage: str | None, here: Path, num_processes: int, num_repetitions: int
+) -> None:
+    tables = opened(storage, here)
+    study_ids = []
+    for number in range(num_repetitions):
+        study = optuna.create_study(study_name=f"race{number}", storage=tables)
+        study_ids.append(study._study_id)
+        add_trials(tables, study._study_id, NUM_QUEUED, [WAITING] * NUM_QUEUED)
+    names = [[url_of(storage, here), f"worker-{number}"] for number in range(num_processes)]
+    told = together(CLAIM, names, here)
+    runs = Counter(line for lines in told for line in lines)
+    assert len(runs) == num_repetitions * NUM_QUEUED and set(runs.values()) == {1}
+    for number in range(num_repetitions):
+        trials = optuna.load_study(study_name=f"race{number}", storage=tables).trials
+        assert [trial.values for trial in trials] == [[n] for n in range(NUM_QUEUED)]
+        for trial in trials:  # the one who told it is the one who has it
+            teller = int(trial.user_attrs[WORKER].removeprefix("worker-"))
+            assert f"{study_ids[number]} {trial.number}" in told[teller]
+
+
+REAP = """
+import sys
+from pathlib import Path
+from search.history import Fault
+from search.lease import gone_workers
+from search.queue import end_worker
+from search.storage import open_storage
+
+storage = open_storage(sys.argv[1])
+study_ids = [study._study_id for study in storage.get_all_studies()]
+print("ready", flush=True)
+input()
+for study_id in study_ids:
+    with storage.engine.begin() as connection:
+        gone = list(gone_workers(connection, study_id))
+    for worker, reason, renewed in gone:
+        for fall in end_worker(storage, worker, Fault.lost, reason, 3, renewed):
+            print(study_id, fall.number)
+"""
+
+
+@pytest.mark.parametrize("num_repetitions", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_each_stale_trial_is_queued_again_once(
+    storage: str | None, here: Path, num_repetitions: int
+) -> None:
+    tables = opened(storage, here)
+    for number in range(num_repetitions):
+        study = optuna.create_study(study_name=f"race{number}", storage=tables)
+        add_trials(tables, study._study_id, NUM_STALE, [WAITING] * NUM_STALE)
+        lease = Lease(tables.url, study._study_id, 60)
+        tables.patience(lease.join)
+        for trial in study.trials:
+            assert claim(tables, trial._trial_id, lease.name)
+            set_attributes(tables, trial._trial_id, {ATTEMPT: 1})
+        lease._left.set()  # it renews no more, and its process is another one now
+        with tables.engine.begin() as connection:
+            gone = {"started": 1.0, "supervisor_started": 1.0}
+            connection.execute(WORKERS.update().where(WORKERS.c.name == lease.name).values(**gone))
+    told = together(REAP, [[url_of(storage, here)]] * 4, here)
+    falls = Counter(line for lines in told for line in lines)
+    assert len(falls) == num_repetitions * NUM_STALE and set(falls.values()) == {1}
+    for number in range(num_repetitions):
+        trials = optuna.load_study(study_name=f"race{number}", storage=tables).trials
+        assert {trial.state for trial in trials} == {TrialState.WAITING}
+        assert [len(trial.user_attrs[ATTEMPTS]) for trial in trials] == [1] * NUM_STALE
+
+
+# Everything of a worker but the training, which is none.
+WORK = """
+import sys, time
+from pathlib import Path
+from lightning_modules.record import Ending, Outcome, Point
+from search.opening import load_study
+
+study = load_study(Path(sys.argv[1]))
+study.join()
+print("ready", flush=True)
+input()
+while (attempt := study.next_attempt()) is not None:
+    study.began(attempt, 100, 80)
+    metrics = {"accuracy": 1 - abs(attempt.values.get("optimizer.lr", 0) - 0.003), "macro_f1": 0.5,
+               "mcc": 0.0, "log_loss": 0.5}
+    point = Point(1, 1, 50, 0.5, 0.5, 0.5, metrics, 0.01)
+    study.progress(attempt, point)
+    outcome = Outcome(Ending.finished, "done", point, (point,), 0.01, 1, 2, "", 1, "fine")
+    study.ended(attempt, outcome)
+    print(attempt.number, sorted(attempt.values.items()))
+"""
+
+
+def made(here: Path, *words: str) -> Study:
+    plan = build_plan(compose("sweep", ["study=s", "model=tiny", "logger=none", *words]))
+    folder = study_folder(here, plan.name)
+    return prepare_study(plan, folder, check_study(plan, folder))
+
+
+@pytest.mark.parametrize("num_workers", [1, 4, pytest.param(16, marks=pytest.mark.slow)])
+def test_the_budget_is_a_total_and_exact(
+    storage: str | None, here: Path, num_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, storage or "")
+    budget = 4 * num_workers + 1
+    folder = made(here, f"search.num_trials={budget}").folder
+    told = together(WORK, [[str(folder)]] * num_workers, here)
+    lines = [line for each in told for line in each]
+    assert sorted(int(line.split()[0]) for line in lines) == list(range(budget))
+    distinct = {line.partition(" ")[2] for line in lines}
+    assert len(distinct) == budget  # asked for: 99 %
+    # ... and after going on with a higher one.
+    study = made(here, f"search.num_trials={budget + 3}")
+    together(WORK, [[str(folder)]] * min(num_workers, 2), here)
+    trials = study.optuna.get_trials(deepcopy=False)
+    assert len(trials) == budget + 3
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+
+
+def test_a_space_that_is_used_up_ends_the_study(
+    storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, storage or "")
+    space = ("search/space=none", "data.batch_size=choice(8,16,32)", "strategy.rank=choice(4,8)")
+    study = made(here, *space, "search.num_trials=20")
+    assert study.plan.num_trials == 6
+    told = together(WORK, [[str(study.folder)]] * 4, here)
+    lines = [line for each in told for line in each]
+    assert len(lines) == 6 and len({line.partition(" ")[2] for line in lines}) == 6
+    assert len(study.optuna.get_trials(deepcopy=False)) == 6
+    assert study.is_over
