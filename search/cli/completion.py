@@ -37,6 +37,7 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
 KEYS = {
     "status": ("study=", "--json", "--watch"),
     "stop": ("study=",),
+    "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
     "export": ("study=", "to="),
     "predict": ("model=", "input=", "output=", "text="),

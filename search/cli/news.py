@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lightning_modules.record import Ending
 from search.cli.live import LiveTable, is_live
 from search.cli.text import duration, score, settings
 from search.event import Began, Ended, Event, Note, Prepared, Progressed
+from search.patience import StorageGone
 from search.results import snapshot, write_table
 from search.study import Study
 
@@ -97,5 +98,9 @@ class Lines:
 
 
 def _keep_table(study: Study, event: Ended) -> None:
-    if event.ending != Ending.interrupted.value:
+    if event.ending == Ending.interrupted.value:
+        return
+    # A convenience, written anew at the end: no full disk, and no storage that is away, may end
+    # a sweep over it.
+    with suppress(StorageGone, OSError):
         write_table(study)

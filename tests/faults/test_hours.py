@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.faults.conftest import Start, ends_of, status
 
 SECONDS = 6.0
