@@ -228,7 +228,7 @@ def fit(
         log.finish({"ending": "failed"})
         raise
     outcome = outcome_of(ending, reason)
-    _close(log, outcome)
+    _close(log, outcome, hooks)
     return _written(folder, outcome, hooks)
 
 
@@ -358,7 +358,8 @@ def _log_tables(log: RunLog, tables: Tables) -> None:
             log.table(f"validation/{name}", shown)
 
 
-def _close(log: RunLog, outcome: Outcome) -> None:
+def _close(log: RunLog, outcome: Outcome, hooks: Hooks) -> None:
+    hooks.alive("closing the log")
     best: Mapping[str, Any] = outcome.best.metrics if outcome.best else {}
     log.finish(
         {

@@ -17,7 +17,8 @@ class Trainer(Schema):
     Attributes:
         epochs: Passes over the training rows, > 0.
         validations_per_epoch: Validations an epoch, evenly spread, the last at its end, > 0.
-        patience: Validations without a new best after which training ends; None never ends early.
+        patience: Validations without a better metric after which training ends; None never ends
+            early.
             The same metric with a lower validation loss is a new best.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them.
         micro_batch_size: Examples that go through the network at once, > 0; gradients are

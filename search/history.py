@@ -2,18 +2,21 @@
 
 An interrupted attempt is nobody's fault and never counts. A broken one counts as long as the
 trial gets no further: a trial that reaches a later checkpoint each time was not what broke it, and
-goes on for as long as it takes. A hang costs `search.hang_seconds` of a device each time, so it
-has one more try.
+goes on for as long as it takes. What was killed from outside, or vanished with its machine, is
+hardly ever the trial's fault, so that has to happen many times. A hang costs
+`search.hang_seconds` of a device each time, so it has one more try.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
 MAX_HANGS = 2
+MAX_KILLS = 20
 
 
 class Fault(Enum):
@@ -21,8 +24,9 @@ class Fault(Enum):
 
     interrupted = "interrupted"  # asked to stop, at a safe point
     failed = "failed"  # its code raised an error
-    killed = "killed"  # its process died
-    lost = "lost"  # its worker gave no sign of life
+    crashed = "crashed"  # its process ended by itself, as by a segmentation fault
+    killed = "killed"  # someone else ended its process
+    lost = "lost"  # its worker gave no sign of life any more
     hung = "hung"  # no progress for search.hang_seconds
     out_of_memory = "out of memory"  # the kernel killed its process for want of memory
 
@@ -59,19 +63,22 @@ class End:
 def reason_to_fail(ends: Sequence[End], max_attempts: int) -> str | None:
     """Return why there is no further attempt, or None.
 
-    >>> end = End(1, Fault.killed, "killed by signal 9", 0, "w")
+    >>> end = End(1, Fault.failed, "ValueError: no", 0, "w")
     >>> reason_to_fail([end, end], max_attempts=3)
     >>> reason_to_fail([end, end, end], max_attempts=3)
-    '3 attempts got no further, the last one: killed by signal 9'
+    '3 attempts got no further, the last one: ValueError: no'
     """
-    furthest, num_faults, num_hangs = 0, 0, 0
+    furthest, counts = 0, Counter[Fault]()
     for end in ends:
         if end.step > furthest:
-            furthest, num_faults, num_hangs = end.step, 0, 0
-        # A smaller micro-batch follows one that did not fit: that is no repetition.
-        num_faults += end.fault not in (Fault.interrupted, Fault.out_of_memory)
-        num_hangs += end.fault is Fault.hung
-    if not num_faults or (num_faults < max_attempts and num_hangs < MAX_HANGS):
+            furthest = end.step
+            counts.clear()
+        counts[end.fault] += 1
+    # A smaller micro-batch follows one that did not fit: that is no repetition.
+    num_faults = counts[Fault.failed] + counts[Fault.crashed] + counts[Fault.hung]
+    num_kills = counts[Fault.killed] + counts[Fault.lost]
+    if num_faults < max_attempts and num_kills < MAX_KILLS and counts[Fault.hung] < MAX_HANGS:
         return None
-    attempts = "1 attempt" if num_faults == 1 else f"{num_faults} attempts"
+    num = num_faults + num_kills
+    attempts = "1 attempt" if num == 1 else f"{num} attempts"
     return f"{attempts} got no further, the last one: {ends[-1].reason}"

@@ -38,6 +38,8 @@ MALLOC = {
 }
 # -P: a folder called "search" where the user stands must not be taken for ours.
 _WORKER = (sys.executable, "-P", "-m", "search.worker")
+# Any other one, as a segmentation fault, is of the process's own making.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
@@ -175,10 +177,13 @@ class Supervisor:
             seconds = self._study.plan.search.settings.hang_seconds
             return Fault.hung, f"no progress for {seconds:g} s, {slot.doing}"
         if code >= 0:
-            return Fault.killed, f"the worker failed with exit code {code}; {log}"
+            return Fault.crashed, f"the worker failed with exit code {code}; {log}"
         if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
             return Fault.out_of_memory, "the kernel killed the worker: the machine's memory ran out"
-        return Fault.killed, f"the worker was killed by signal {-code} ({_name_of(-code)})"
+        by = f"by signal {-code} ({_name_of(-code)})"
+        if -code in _FROM_OUTSIDE:
+            return Fault.killed, f"the worker was killed {by}"
+        return Fault.crashed, f"the worker crashed {by}; {log}"
 
     def _give_back(self, slot: _Slot, fault: Fault, reason: str) -> None:
         assert slot.worker is not None

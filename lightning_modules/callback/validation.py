@@ -133,9 +133,13 @@ class Validation(Due):
             tuner.record.best = point
 
     def _check_patience(self, tuner: FineTuner) -> None:
-        patience, best = tuner.run.trainer.patience, tuner.record.best
-        assert best is not None
-        num_since = len(tuner.record.points) - 1 - tuner.record.points.index(best)
-        if patience is not None and num_since >= patience:
-            reason = f"no better {tuner.run.task.metric} in {patience} validations"
-            raise Stopped(Ending.finished, f"{reason}, the best at epoch {best.epoch:g}")
+        """End training that gets no better; a tie that only the loss decides is no better."""
+        patience, points = tuner.run.trainer.patience, tuner.record.points
+        task = tuner.run.task
+        last_gain = points[0]
+        for point in points:
+            if task.better(point.metrics[task.metric], last_gain.metrics[task.metric]):
+                last_gain = point
+        if patience is not None and len(points) - 1 - points.index(last_gain) >= patience:
+            reason = f"no better {task.metric} in {patience} validations"
+            raise Stopped(Ending.finished, f"{reason}, the best at epoch {last_gain.epoch:g}")

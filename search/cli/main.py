@@ -40,7 +40,8 @@ finesweep COMMAND --help tells more. Options:
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
   --version           print the version
 
-  storage=URL, or FINESWEEP_STORAGE, names a PostgreSQL server for studies of many machines.
+  storage=URL         a PostgreSQL server, for studies of many machines; or set
+                      FINESWEEP_STORAGE
 """
 
 COMMANDS = (

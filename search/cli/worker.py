@@ -29,7 +29,7 @@ at the same ones below the folder where this runs.
   workers=1    processes that train
 
   finesweep worker study=mine
-  finesweep worker study=mine storage=postgresql://me:secret@db:5432/trials
+  finesweep worker study=mine workers=2
 """
 
 

@@ -50,7 +50,7 @@ def storm(
 ) -> tuple[Sweep, str, int]:
     chance = random.Random(SEED)
     budget = (f"search.num_trials={num_trials}", f"search.workers={num_workers}")
-    sweep = start(*budget, "search.max_attempts=50", storage=storage)
+    sweep = start(*budget, storage=storage)
     sweep.until(sweep.under_way)
     killed = 0
     while killed < num_kills and sweep.process.poll() is None:

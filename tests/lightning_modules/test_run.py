@@ -422,8 +422,13 @@ def test_patience_ends_it_early(make_run: Callable[..., Run], here: Path) -> Non
     outcome = train(make_run("trainer.epochs=30", "trainer.patience=2"), here / "run")
     assert outcome.ending is Ending.finished
     assert "no better accuracy in 2 validations" in outcome.reason
-    assert outcome.best is not None
-    assert outcome.points[-1].number == outcome.best.number + 2
+    accuracies = [point.metrics["accuracy"] for point in outcome.points]
+    last_gain = accuracies.index(max(accuracies)) + 1
+    assert outcome.points[-1].number == last_gain + 2
+    # Of those with the best accuracy, the weights of the lowest loss are kept.
+    assert outcome.best is not None and outcome.best.metrics["accuracy"] == max(accuracies)
+    ties = [p for p in outcome.points if p.metrics["accuracy"] == max(accuracies)]
+    assert outcome.best.validation_loss == min(point.validation_loss for point in ties)
 
 
 def test_the_best_checkpoint_is_kept_not_the_last(make_run: Callable[..., Run], here: Path) -> None:

@@ -58,7 +58,7 @@ CASES = [
     (("txet=5",), "txet: must be a known key, got txet. "),
     (("model=hub",), "model.path: must be a hub name or a folder, got None"),
     (("model=hub", "model.path=./nothing"), "model.path: must be a folder, got './nothing'"),
-    (("study=../x",), "study: must be letters, digits"),
+    (("study=''",), "study: must be a name, got ''. Set study=NAME."),
     (("search.num_trials=0",), "search.num_trials: must be > 0, got 0"),
     (("noequals",), "noequals: must read key=value, got 'noequals'"),
 ]
