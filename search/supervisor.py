@@ -39,6 +39,7 @@ MALLOC = {
 # -P: a folder called "search" where the user stands must not be taken for ours.
 _WORKER = (sys.executable, "-P", "-m", "search.worker")
 POLL_SECONDS = 0.5
+START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
 MAX_FAILURES_IN_A_ROW = 3  # of trials: it is not the trials that fail
@@ -172,8 +173,7 @@ class Supervisor:
     def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
         log = f"its log: {self._log(slot.number)}"
         if slot.is_hung:
-            seconds = self._study.plan.search.settings.hang_seconds
-            return Fault.hung, f"no progress for {seconds:g} s, {slot.doing}"
+            return Fault.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
             return Fault.killed, f"the worker failed with exit code {code}; {log}"
         if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
@@ -194,14 +194,18 @@ class Supervisor:
 
     def _clear_up(self) -> None:
         """Kill what hangs, and the children of what has died: they hold its events open."""
-        longest = self._study.plan.search.settings.hang_seconds
         for slot in self._slots:
             if slot.code is None:
                 is_dead = slot.process.poll() is not None
-                is_hung = not is_dead and time.monotonic() - slot.last_sign > longest
+                is_hung = not is_dead and time.monotonic() - slot.last_sign > self._longest(slot)
                 slot.is_hung = slot.is_hung or is_hung
                 if is_dead or is_hung:
                     kill_tree(slot.process.pid)
+
+    def _longest(self, slot: _Slot) -> float:
+        """Return the seconds without a sign after which the slot's worker hangs."""
+        longest = self._study.plan.search.settings.hang_seconds
+        return longest if slot.worker is not None else max(longest, START_SECONDS)
 
     def _log(self, number: int) -> Path:
         return self._study.folder / "logs" / f"{self._name}-{number}.log"
