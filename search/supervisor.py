@@ -154,8 +154,7 @@ class Supervisor:
         fault, reason = self._fault(slot, code)
         if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
             self._give_back(slot, fault, reason)
-        is_over = self._received or self._has_given_up
-        if code in (FINISHED, WRONG_INPUT) or is_over:
+        if code in (FINISHED, WRONG_INPUT) or self._is_over():
             slot.code = WRONG_INPUT if code == WRONG_INPUT else FINISHED
             if code == WRONG_INPUT:
                 self._send(signal.SIGTERM)  # the others would meet the same
@@ -169,6 +168,15 @@ class Supervisor:
         again = self._start(slot.number)
         again.num_bad_starts = slot.num_bad_starts
         self._slots[slot.number] = again
+
+    def _is_over(self) -> bool:
+        """Say whether another worker would find nothing to do."""
+        if self._received or self._has_given_up:
+            return True
+        try:
+            return self._study.is_over
+        except StorageGone:
+            return False  # a worker waits for it as long as it takes
 
     def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
         log = f"its log: {self._log(slot.number)}"
