@@ -61,7 +61,9 @@ def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 def children_of_hangs() -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["cmdline"]) if "faulttests" in (p.info["cmdline"] or ())]
+    return [
+        p for p in psutil.process_iter(["cmdline"]) if "faulttests" in (p.info["cmdline"] or ())
+    ]
 
 
 @pytest.mark.parametrize("how", ["deep", pytest.param("shallow", marks=pytest.mark.slow)])

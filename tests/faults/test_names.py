@@ -14,7 +14,13 @@ import pytest
 from tests.conftest import run_here
 from tests.faults.conftest import SMALL
 
-SHORT = (*SMALL, "trainer.epochs=1", "search.num_trials=1", "search.workers=0", "data.batch_size=64")
+SHORT = (
+    *SMALL,
+    "trainer.epochs=1",
+    "search.num_trials=1",
+    "search.workers=0",
+    "data.batch_size=64",
+)
 
 # A shell cannot pass a NUL; a YAML can hold one, and every other name.
 NAMES = {
@@ -111,7 +117,11 @@ def test_a_storage_cannot_send_anyone_out_of_the_studys_folder(
     capsys.readouterr()
     # Ending a second trial tidies the files of the first.
     more = (*SHORT, "search.num_trials=2")
-    for words in (("sweep", "study=s", *more), ("evaluate", "study=s"), ("export", "study=s", "to=out")):
+    for words in (
+        ("sweep", "study=s", *more),
+        ("evaluate", "study=s"),
+        ("export", "study=s", "to=out"),
+    ):
         run_here(*words, code=2)
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"study: its storage must name files in studies/s, got {folder!r}")
