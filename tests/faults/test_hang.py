@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,10 +61,15 @@ def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return ("--config-dir=conf", "search.plugins=[faulty_of_mine]", "strategy=hangs")
 
 
-def children_of_hangs() -> list[psutil.Process]:
-    return [
-        p for p in psutil.process_iter(["cmdline"]) if "faulttests" in (p.info["cmdline"] or ())
-    ]
+def children_of_hangs(here: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        is_child = "faulttests" in (process.info["cmdline"] or ())
+        if is_child and process.info["status"] != psutil.STATUS_ZOMBIE:
+            with suppress(psutil.NoSuchProcess):
+                if Path(process.cwd()) == here:
+                    found.append(process)
+    return found
 
 
 @pytest.mark.parametrize("how", ["deep", pytest.param("shallow", marks=pytest.mark.slow)])
@@ -79,9 +85,9 @@ def test_it_is_killed_with_its_children_and_tried_once_more(
         "trainer.epochs=1",
         "trainer.checkpoint_seconds=1000",  # else each attempt would get further than the last
     )
-    it.until(lambda: len(children_of_hangs()) == 2)
+    it.until(lambda: len(children_of_hangs(it.folder)) == 2)
     output = it.end()
-    assert not children_of_hangs() and not it.workers
+    assert not children_of_hangs(it.folder) and not it.workers
     reason = r"no progress for 5 s, training, step [1-5] of 38"
     assert re.search(rf"trial 1 attempt 1 ended: {reason}; it will go on", output), output
     verdict = rf"2 attempts got no further, the last one: {reason}"
