@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.atomic import write_json
+from lightning_modules.error import ConfigError, Problem
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "attempt.json"
@@ -50,12 +51,15 @@ def inside(folder: Path, relative: str) -> Path:
     """Return the path of `relative`, which a storage gave, in a study's folder.
 
     Raises:
-        ValueError: It leads out of the folder.
+        ConfigError: It leads out of the folder.
 
     """
     path = folder / relative
     if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder)):
-        raise ValueError(f"the storage names a file outside {folder}: {relative!r}")
+        fix = "Someone else has written to it."
+        raise ConfigError(
+            Problem("study", f"its storage must name files in {folder}", relative, fix)
+        )
     return path
 
 

@@ -23,7 +23,7 @@ from search.patience import StorageGone
 from search.publish import tags_of
 from search.study import Study
 
-ALIVE_SECONDS = 1.0  # between two signs of life
+ALIVE_SECONDS = 1.0  # between two signs of life in one phase of an attempt
 POLL_SECONDS = 1.0  # between two looks for a trial that comes back
 HOURS_POLL_SECONDS = 10.0  # between two looks at what other workers have used of the budget
 # A worker that holds this much more than after its first trial leaks.
@@ -159,11 +159,13 @@ class _Hooks(Hooks):
         self._emit = emit
         self._hours = _Hours(study)
         self._last_sign = 0.0
+        self._phase = ""
 
     def alive(self, doing: str) -> None:
-        now = time.monotonic()
-        if now - self._last_sign >= ALIVE_SECONDS:
-            self._last_sign = now
+        now, phase = time.monotonic(), doing.partition(",")[0]
+        # Each phase is told of: what a worker was last heard of doing is where it is said to hang.
+        if phase != self._phase or now - self._last_sign >= ALIVE_SECONDS:
+            self._last_sign, self._phase = now, phase
             self._emit(Alive(doing))
 
     def note(self, text: str) -> None:

@@ -41,6 +41,7 @@ _WORKER = (sys.executable, "-P", "-m", "search.worker")
 # Any other one, as a segmentation fault, is of the process's own making.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
+START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
 MAX_FAILURES_IN_A_ROW = 3  # of trials: it is not the trials that fail
@@ -155,8 +156,7 @@ class Supervisor:
         fault, reason = self._fault(slot, code)
         if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
             self._give_back(slot, fault, reason)
-        is_over = self._received or self._has_given_up
-        if code in (FINISHED, WRONG_INPUT) or is_over:
+        if code in (FINISHED, WRONG_INPUT) or self._is_over():
             slot.code = WRONG_INPUT if code == WRONG_INPUT else FINISHED
             if code == WRONG_INPUT:
                 self._send(signal.SIGTERM)  # the others would meet the same
@@ -171,11 +171,19 @@ class Supervisor:
         again.num_bad_starts = slot.num_bad_starts
         self._slots[slot.number] = again
 
+    def _is_over(self) -> bool:
+        """Say whether another worker would find nothing to do."""
+        if self._received or self._has_given_up:
+            return True
+        try:
+            return self._study.is_over
+        except StorageGone:
+            return False  # a worker waits for it as long as it takes
+
     def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
         log = f"its log: {self._log(slot.number)}"
         if slot.is_hung:
-            seconds = self._study.plan.search.settings.hang_seconds
-            return Fault.hung, f"no progress for {seconds:g} s, {slot.doing}"
+            return Fault.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
             return Fault.crashed, f"the worker failed with exit code {code}; {log}"
         if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
@@ -199,14 +207,18 @@ class Supervisor:
 
     def _clear_up(self) -> None:
         """Kill what hangs, and the children of what has died: they hold its events open."""
-        longest = self._study.plan.search.settings.hang_seconds
         for slot in self._slots:
             if slot.code is None:
                 is_dead = slot.process.poll() is not None
-                is_hung = not is_dead and time.monotonic() - slot.last_sign > longest
+                is_hung = not is_dead and time.monotonic() - slot.last_sign > self._longest(slot)
                 slot.is_hung = slot.is_hung or is_hung
                 if is_dead or is_hung:
                     kill_tree(slot.process.pid)
+
+    def _longest(self, slot: _Slot) -> float:
+        """Return the seconds without a sign after which the slot's worker hangs."""
+        longest = self._study.plan.search.settings.hang_seconds
+        return longest if slot.worker is not None else max(longest, START_SECONDS)
 
     def _log(self, number: int) -> Path:
         return self._study.folder / "logs" / f"{self._name}-{number}.log"

@@ -1,11 +1,10 @@
-"""Studies that are interrupted and killed: real processes, real signals, nothing lost."""
+"""Studies whose processes are killed, and shared ones: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -60,34 +59,6 @@ HERE = "search.workers=0"  # no worker to start
 VARIED = ("optimizer.lr=tag(log,interval(1e-3,1e-2))",)
 
 
-def test_ctrl_c_then_the_same_command_ends_with_the_exact_budget(here: Path) -> None:
-    process = start(here, *LONG, *VARIED)
-    wait_for_progress(here, 1)
-    (worker,) = workers_of(process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "saving checkpoints" in output and "the same command goes on" in output
-    assert not worker.is_running()
-    waiting = json.loads(run_here("status", "study=k", "--json"))["states"]
-    assert waiting == {"complete": 1, "pruned": 0, "fail": 0, "running": 0, "waiting": 1}
-    output, _ = (again := start(here, *LONG, *VARIED)).communicate(timeout=180)
-    assert again.returncode == 0, output
-    assert "goes on from its last checkpoint" in output
-    status = json.loads(run_here("status", "study=k", "--json"))
-    assert status["states"]["complete"] == 3 and status["remaining"] == 0
-    uninterrupted = here / "other"
-    uninterrupted.mkdir()
-    output, _ = (other := start(uninterrupted, *LONG, *VARIED, HERE)).communicate(timeout=180)
-    assert other.returncode == 0, output
-    assert _values(uninterrupted) == _values(here)
-
-
-def _values(folder: Path) -> list[tuple[str, str]]:
-    with (folder / "studies" / "k" / "trials.csv").open(newline="") as file:
-        return [(row["optimizer.lr"], row["validation/log_loss"]) for row in csv.DictReader(file)]
-
-
 def test_killed_outright_it_heals_and_goes_on(here: Path) -> None:
     process = start(here, *LONG, *VARIED)
     wait_for_progress(here, 0)
@@ -99,17 +70,6 @@ def test_killed_outright_it_heals_and_goes_on(here: Path) -> None:
     assert again.returncode == 0, output
     status = json.loads(run_here("status", "study=k", "--json"))
     assert status["states"]["complete"] == 3 and status["remaining"] == 0
-
-
-def test_workers_stop_in_order_when_their_supervisor_is_killed(here: Path) -> None:
-    process = start(here, *LONG, *VARIED)
-    wait_for_progress(here, 0)
-    (worker,) = workers_of(process)
-    process.kill()
-    process.communicate()
-    worker.wait(timeout=60)
-    status = json.loads(run_here("status", "study=k", "--json"))
-    assert status["states"]["waiting"] == 1 and status["states"]["running"] == 0
 
 
 def test_two_workers_share_the_budget_exactly(here: Path) -> None:

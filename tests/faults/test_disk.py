@@ -1,0 +1,101 @@
+"""A disk that fills up under a sweep: said with the path and the room, and nothing told is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SmallDisk
+from tests.faults.conftest import Start, Sweep
+
+EPOCHS = 14
+# Rates so small that no validation is better than the first: beside checkpoints, only the
+# database and W&B are written to.
+WORDS = (
+    "logger=wandb",
+    f"trainer.epochs={EPOCHS}",
+    "trainer.validations_per_epoch=1",
+    "trainer.checkpoint_seconds=2",
+    "model.width=16",
+    "optimizer.lr=tag(log,interval(1e-9,1e-8))",
+    "strategy.lr=1e-9",
+    "search.num_trials=2",
+)
+
+
+@pytest.fixture
+def disk(small_disk: SmallDisk, here: Path) -> SmallDisk:
+    """Let the studies lie on the small disk, and nothing else."""
+    (here / "studies").symlink_to(small_disk.folder, target_is_directory=True)
+    return small_disk
+
+
+def printed(sweep: Sweep) -> str:
+    """Return what the sweep has printed until now."""
+    assert sweep.process.stdout is not None
+    descriptor = sweep.process.stdout.fileno()
+    os.set_blocking(descriptor, False)
+    with suppress(BlockingIOError):
+        while part := os.read(descriptor, 65536):
+            sweep.lines.append(part.decode())
+    return "".join(sweep.lines)
+
+
+def wait_for(sweep: Sweep, pattern: str) -> None:
+    """Wait until the sweep prints it; the tests of what it says are these."""
+    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=60)
+
+
+def wait_for_checkpoint(sweep: Sweep) -> dict[int, float]:
+    """Return the validations told when trial 0 has just told of a new checkpoint."""
+    (trial,) = sweep.until(lambda: [t for t in sweep.trials[:1] if t.intermediate_values])
+    step = (trial.user_attrs.get("checkpoint") or {}).get("step", 0)
+    (trial,) = sweep.until(lambda: sweep.under_way(step + 1))
+    return dict(trial.intermediate_values)
+
+
+def test_full_disks_are_waited_out_and_the_budget_is_exact(
+    sweep: Start, disk: SmallDisk, here: Path
+) -> None:
+    it = sweep(*WORDS)
+    folder = "studies/s"
+
+    # The database and W&B. The worker stands still meanwhile, so that no checkpoint is due before.
+    early = wait_for_checkpoint(it)
+    (worker,) = it.workers
+    worker.suspend()
+    disk.fill()
+    worker.resume()
+    wait_for(it, rf"the disk of \S*{folder}/study\.db is full, 0 bytes are free; waiting")
+    wait_for(
+        it,
+        rf"trial 0: W&B is off from here on: the disk is full: \S*{folder} needs some room, "
+        "0 bytes are free",
+    )
+    disk.free()
+    wait_for(it, rf"{folder}/study\.db answers again")
+
+    # A checkpoint: some room is left, and too little.
+    later = wait_for_checkpoint(it)
+    disk.fill(num_free=150_000)
+    wait_for(
+        it,
+        rf"trial 0: the disk is full: \S*{folder}/trials/0000/attempt-1/checkpoint\.pt "
+        r"needs 0\.\d MB, [\d.,]+ (MB|bytes) are free; waiting for room",
+    )
+    disk.free()
+
+    it.end()
+    assert it.process.returncode == 0, printed(it)
+    first, second = it.trials
+    assert [first.state.name, second.state.name] == ["COMPLETE", "COMPLETE"]
+    assert first.user_attrs["attempt"] == second.user_attrs["attempt"] == 1
+    assert early.keys() < later.keys()
+    for told in (early, later):
+        assert first.intermediate_values.items() >= told.items()
+    assert len(first.intermediate_values) == len(second.intermediate_values) == EPOCHS
+    assert len((here / folder / "trials.csv").read_text().splitlines()) == 1 + 2

@@ -1,0 +1,168 @@
+"""A trial that runs out of memory harms no other: it goes on in pieces, or ends as infeasible."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import search.supervisor
+from search.config import compose
+from search.event import Ended, Event
+from search.history import Fault
+from search.location import study_folder
+from search.opening import load_study
+from search.plan import build_plan
+from search.prepare import check_study, prepare_study
+from search.process import num_memory_kills
+from search.queue import MEMORY_REASON
+from search.supervisor import Supervisor, _Slot
+from tests.faults.conftest import SMALL, Start, ends_of
+
+# A real shortage: a trial may take no more than `room` above what its process has at its
+# beginning. What the heap holds then is written down, a line a trial.
+CRAMPED = '''
+import ctypes, gc, json, os, resource
+from dataclasses import dataclass
+
+import psutil
+
+from lightning_modules.strategy.base import Strategy
+
+
+class Mallinfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd",
+        "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cramped(Strategy):
+    """Trains with little room."""
+
+    room: int
+
+    def adapt(self, network):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        gc.collect()
+        libc = ctypes.CDLL(None)
+        libc.mallinfo2.restype = Mallinfo
+        heap = libc.mallinfo2()
+        memory = psutil.Process().memory_info()
+        with open("memory.jsonl", "a") as file:
+            told = {"pid": os.getpid(), "rss": memory.rss, "heap": heap.uordblks + heap.hblkhd}
+            print(json.dumps({**told, "room": self.room}), file=file)
+        if 0 < self.room < 1000:
+            network.ballast = ballast = []
+            resource.setrlimit(resource.RLIMIT_AS, (memory.vms, hard))
+            for size in (1 << 20, 1 << 16):  # of what earlier trials gave back to the heap
+                try:
+                    while True:
+                        ballast.append(bytearray(size))
+                except MemoryError:
+                    pass
+            resource.setrlimit(resource.RLIMIT_AS, (memory.vms + (self.room << 20), hard))
+        return network
+'''
+YAML = "_target_: cramped_of_mine.Cramped\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\nroom: 0\n"
+
+
+@pytest.fixture
+def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Write a strategy with little room; return the words that use it."""
+    (here / "cramped_of_mine").mkdir()
+    (here / "cramped_of_mine/__init__.py").write_text(CRAMPED)
+    (here / "conf/strategy").mkdir(parents=True)
+    (here / "conf/strategy/cramped.yaml").write_text(YAML)
+    monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(filter(None, sys.path))}")
+    return ("--config-dir=conf", "search.plugins=[cramped_of_mine]", "strategy=cramped")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory and reads glibc's heap")
+def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memory(
+    sweep: Start, own: tuple[str, ...], here: Path
+) -> None:
+    rows = [
+        {"text": f"{n} " + f"It was {'great' if n % 2 else 'awful'}. " * 120, "label": str(n % 2)}
+        for n in range(80)
+    ]
+    (here / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    it = sweep(
+        *own,
+        *("data=files", "data.train=long.jsonl", "data.max_length=400", "data.batch_size=32"),
+        *("model.width=64", "trainer.epochs=1", "optimizer.lr=1e-3", "search.num_trials=6"),
+        "strategy.room=choice(0,5,180,1000,1001)",
+        "search.enqueue=[{strategy.room: 180},{strategy.room: 1000},{strategy.room: 5},"
+        "{strategy.room: 1001}]",
+    )
+    output = it.end()
+    assert it.process.returncode == 0, output
+    trials = it.trials
+    assert [t.params["strategy.room"] for t in trials] == [0, 180, 1000, 5, 1001]
+    assert [t.user_attrs["attempt"] for t in trials] == [1] * 5
+
+    # Trial 1 goes on in pieces; the first batch may be the short one of 24.
+    halved = "memory ran out at step 1: micro-batches of (16 in place of 32|12 in place of 24), "
+    assert re.search(f"trial 1: {halved}the effective batch stays 32", output), output
+    # Trial 3 tried less and less, down to one example, and ends so that the sampler learns of it.
+    assert [t.state.name for t in trials] == [*["COMPLETE"] * 3, "PRUNED", "COMPLETE"]
+    assert re.search(r"trial 3: memory ran out at step 1: micro-batches of 1 in place of ", output)
+    reason = "one example of 400 tokens does not fit into memory"
+    assert (trials[3].user_attrs["reason"], trials[3].user_attrs["ending"]) == (
+        reason,
+        "infeasible",
+    )
+    assert trials[3].system_attrs["constraints:infeasible"] == 1.0
+
+    # Each trial found as much memory in use at its beginning as the one before it, within 1 %,
+    # and the one after the infeasible trial as much as the first, in a process of its own.
+    begun = [json.loads(line) for line in (here / "memory.jsonl").read_text().splitlines()]
+    assert [each["room"] for each in begun] == [0, 180, 1000, 5, 1001]
+    pids = [each["pid"] for each in begun]
+    assert len(set(pids[:4])) == 1 and pids[4] != pids[0]
+    heaps = [each["heap"] for each in begun]
+    assert heaps[2] == pytest.approx(heaps[1], rel=0.01)
+    assert heaps[3] == pytest.approx(heaps[2], rel=0.01)
+    assert heaps[4] == pytest.approx(heaps[0], rel=0.01)
+
+
+def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro_batch(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = build_plan(compose("sweep", [*("study=s", *SMALL), "search.max_attempts=2"]))
+    folder = study_folder(Path(), plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    events: list[Event] = []
+    supervisor = Supervisor(study, 1, events.append)
+    sizes = []
+    while not study.trial(0).state.is_finished():
+        worker = load_study(folder)
+        lease = worker.join()
+        attempt = worker.next_attempt()
+        assert attempt is not None and attempt.number == 0
+        sizes.append(attempt.micro_batch_size)
+        process = subprocess.Popen(["sleep", "100"])
+        slot = _Slot(0, process, num_memory_kills(), lease.name, 0)  # type: ignore[arg-type]
+        process.kill()
+        code = process.wait()
+        # Who killed it is told by the kernel's own count of such kills alone.
+        assert supervisor._fault(slot, code)[0] is Fault.killed
+        with monkeypatch.context() as patch:
+            patch.setattr(search.supervisor, "num_memory_kills", lambda: num_memory_kills() + 1)
+            fault, reason = supervisor._fault(slot, code)
+        assert fault is Fault.out_of_memory
+        supervisor._give_back(slot, fault, reason)
+        lease.leave()
+    assert sizes == [None, 8, 4, 2, 1]
+    trial = study.trial(0)
+    assert (trial.state.name, trial.user_attrs["ending"]) == ("PRUNED", "infeasible")
+    assert trial.user_attrs["reason"] == MEMORY_REASON
+    assert trial.system_attrs["constraints:infeasible"] == 1.0
+    assert [end["fault"] for end in ends_of(trial)] == ["out of memory"] * 5
+    # It is told as what it is, so three of them in a row are no reason to stop the sweep.
+    assert events[-1] == Ended(0, "infeasible", MEMORY_REASON, None, 0.0)

@@ -1,0 +1,128 @@
+"""Names that lead elsewhere, or are none: nothing is written or deleted outside the root."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_here
+from tests.faults.conftest import SMALL
+
+SHORT = (
+    *SMALL,
+    "trainer.epochs=1",
+    "search.num_trials=1",
+    "search.workers=0",
+    "data.batch_size=64",
+)
+
+# A shell cannot pass a NUL; a YAML can hold one, and every other name.
+NAMES = {
+    "up": "../x",
+    "far up": "../../../../../../tmp/finesweep-x",
+    "absolute": "{outside}/x",
+    "windows": "..\\\\x",
+    "nul": "a\\0b",
+    "long": "n" * 600,
+    "emoji": "\U0001f680 first \U0001f680",
+    "dots": "..",
+    "space": " ",
+    "line": "a\\nb",
+    "tilde": "~/x",
+}
+
+
+def tree_of(folder: Path) -> Mapping[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def root(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand deep in folders with a file each, none of which may change but the innermost."""
+    for folder in (here / "outside", here / "outside/a", here / "outside/a/studies"):
+        folder.mkdir()
+        (folder / "keep").write_text("me")
+    root = here / "outside/a/root"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    before = {name: content for name, content in tree_of(here).items() if "a/root" not in name}
+    yield root
+    after = {name: content for name, content in tree_of(here).items() if "a/root" not in name}
+    assert after == before
+    assert not Path("/tmp/finesweep-x").exists()
+
+
+def yaml_named(root: Path, key: str, name: str) -> tuple[str, ...]:
+    """Write an experiment that gives the name; return the words that choose it."""
+    folder = root / "conf/experiment"
+    folder.mkdir(parents=True)
+    text = name.format(outside=root.parent)
+    (folder / "named.yaml").write_text(f'# @package _global_\n{key}: "{text}"\n', encoding="utf-8")
+    return ("--config-dir=conf", "experiment=named")
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_study_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name: str) -> None:
+    output = run_here("sweep", *yaml_named(root, "study", name), *SHORT)
+    (folder,) = (root / "studies").iterdir()
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", folder.name)
+    assert f"study={folder.name}" in output
+    assert (folder / "trials.csv").is_file()
+
+
+@pytest.mark.parametrize("command", ["sweep", "plan", "stop", "evaluate", "export", "train"])
+def test_an_empty_name_is_refused_in_one_line(
+    root: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "run" if command == "train" else "study"
+    run_here(command, f"{key}=", code=2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"{key}: must be (a name|set), got ", line)
+    assert not list(root.iterdir())
+
+
+@pytest.mark.parametrize("name", ["up", "absolute", "long", "emoji"])
+def test_a_run_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name: str) -> None:
+    words = yaml_named(root, "run", NAMES[name])
+    run_here("train", *words, *SMALL[:5], "trainer.epochs=1", "data.batch_size=64")
+    (folder,) = (root / "runs").iterdir()
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", folder.name)
+
+
+OUTSIDE = ["../../../studies", "../../../../../../../../../../../etc", "{outside}", "a/../../../.."]
+
+
+@pytest.mark.parametrize("folder", OUTSIDE)
+def test_a_storage_cannot_send_anyone_out_of_the_studys_folder(
+    root: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder.format(outside=root.parent)
+    run_here("sweep", "study=s", *SHORT)
+    database = root / "studies/s/study.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        changed = connection.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'folder'",
+            [json.dumps(folder)],
+        )
+        assert changed.rowcount == 1
+    capsys.readouterr()
+    # Ending a second trial tidies the files of the first.
+    more = (*SHORT, "search.num_trials=2")
+    for words in (
+        ("sweep", "study=s", *more),
+        ("evaluate", "study=s"),
+        ("export", "study=s", "to=out"),
+    ):
+        run_here(*words, code=2)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"study: its storage must name files in studies/s, got {folder!r}")
+    assert not (root / "out").exists()

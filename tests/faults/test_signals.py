@@ -1,0 +1,186 @@
+"""Asked to stop, a sweep saves what it has and leaves nothing behind; the same command goes on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+
+from lightning_modules.callback.checkpoint import read_checkpoint
+from tests.conftest import run_here
+from tests.faults.conftest import SMALL, Start, Sweep
+
+# The only checkpoints are those that a signal asks for.
+LONG = ("trainer.epochs=8", "trainer.checkpoint_seconds=1000", "search.num_trials=2")
+
+
+def validated(sweep: Sweep, number: int = 0) -> Callable[[], optuna.trial.FrozenTrial | None]:
+    """Return whether the trial trains and has been validated by the attempt that is at it."""
+    before = len(sweep.trials[number].intermediate_values) if sweep.trials else 0
+
+    def look() -> optuna.trial.FrozenTrial | None:
+        found = sweep.trials[number : number + 1]
+        under_way = [t for t in found if len(t.intermediate_values) > before]
+        return next((t for t in under_way if t.state.name == "RUNNING"), None)
+
+    return look
+
+
+def step_of_interruption(sweep: Sweep, before: optuna.trial.FrozenTrial) -> int:
+    """Assert that the trial waits with a checkpoint of when it was stopped; return its step."""
+    trial = sweep.trials[before.number]
+    assert trial.state.name == "WAITING"
+    last = trial.user_attrs["attempts"][-1]
+    step: int = trial.user_attrs["checkpoint"]["step"]
+    assert (last["fault"], last["step"]) == ("interrupted", step)
+    assert last["reason"] == f"interrupted after step {step}"
+    # 600 rows in batches of 16 are 38 steps, with a validation after 19 and 38 of them.
+    assert step >= 19 * len(before.intermediate_values) > 0
+    assert trial.intermediate_values.items() >= before.intermediate_values.items()
+    folder = sweep.folder / "studies" / sweep.name / trial.user_attrs["folder"]
+    assert read_checkpoint(folder / "checkpoint.pt").record.step == step
+    return step
+
+
+@contextmanager
+def nothing_left(sweep: Sweep) -> Iterator[list[psutil.Process]]:
+    """Yield all processes of the sweep; assert that none of them, nor a later one, is left."""
+    family = psutil.Process(sweep.process.pid).children(recursive=True)
+    yield family
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    assert not sweep.workers
+
+
+def stop(sweep: Sweep, number: int, code: int) -> tuple[str, float]:
+    """Send the signal; return what the sweep printed and how long it took to end."""
+    begun = time.monotonic()
+    output = sweep.end(number, seconds=60)
+    assert sweep.process.returncode == code, output
+    return output, time.monotonic() - begun
+
+
+def names_of(processes: list[psutil.Process]) -> str:
+    names = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            names.append(" ".join(process.cmdline()))
+    return "\n".join(names)
+
+
+def losses(folder: Path) -> list[tuple[str, ...]]:
+    with (folder / "studies/s/trials.csv").open(newline="") as file:
+        return [
+            (row["optimizer.lr"], row["validation/log_loss"], row["best_epoch"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
+    sweep: Start, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ctrl-C: every process it had is gone, W&B's own and the data worker among them.
+    first = sweep(*LONG, "logger=wandb", "trainer.num_data_workers=1")
+    before = first.until(validated(first))
+    with nothing_left(first) as family:
+        assert "wandb-core" in names_of(family)
+        assert len(first.workers) == 2  # a data worker is a fork of the worker
+        output, seconds = stop(first, signal.SIGINT, 130)
+    assert seconds < 30
+    assert "saving checkpoints" in output and "the same command goes on" in output
+    kept = step_of_interruption(first, before)
+
+    # A second Ctrl-C does not wait for a worker that cannot stop.
+    second = sweep(*LONG)
+    before = second.until(validated(second))
+    (worker,) = second.workers
+    worker.suspend()
+    with nothing_left(second):
+        second.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert second.process.poll() is None
+        output, seconds = stop(second, signal.SIGINT, 130)
+    assert seconds < 2
+    assert f"goes on from its last checkpoint, step {kept}" in output
+    assert second.trials[0].user_attrs["checkpoint"]["step"] == kept
+
+    # Workers stop in order when their supervisor is killed outright.
+    third = sweep(*LONG)
+    before = third.until(validated(third))
+    with nothing_left(third) as family:
+        begun = time.monotonic()
+        third.process.kill()
+        psutil.wait_procs(family, timeout=30)
+        assert time.monotonic() - begun < 30
+    newest = step_of_interruption(third, before)
+    assert newest > kept
+
+    # A crash of the machine left the newest checkpoint cut off; the one before it serves.
+    path = here / "studies/s" / third.trials[0].user_attrs["folder"] / "checkpoint.pt"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    last = sweep(*LONG)
+    output = last.end()
+    assert last.process.returncode == 0, output
+    broken = "checkpoint.pt is broken (its content and its sha256 differ)"
+    assert f"{broken}: the run goes on from checkpoint.previous.pt, step {kept}" in output
+    assert [trial.state.name for trial in last.trials] == ["COMPLETE", "COMPLETE"]
+    assert [trial.number for trial in last.trials] == [0, 1]
+
+    whole = here / "whole"
+    whole.mkdir()
+    monkeypatch.chdir(whole)
+    run_here("sweep", "study=s", *SMALL, *LONG, "search.workers=0")
+    assert losses(whole) == losses(here)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
+)
+def test_a_sweep_in_the_calling_process_stops_for_every_signal(
+    here: Path, number: int, code: int
+) -> None:
+    words = ("sweep", "study=s", *SMALL, *LONG, "search.workers=0")
+    here_url = f"sqlite:///{here}/studies/s/study.db"
+    it = Sweep(subprocess.Popen(["true"], text=True), here, "s", here_url)
+    found: list[Any] = []
+
+    def send() -> None:
+        look = validated(it)
+        deadline = time.monotonic() + 60
+        while not found and time.monotonic() < deadline:
+            found.extend(filter(None, [look()]))
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    run_here(*words, code=code)
+    thread.join()
+    step_of_interruption(it, found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("data_workers", [0, 2])
+def test_every_worker_stops_for_every_signal(sweep: Start, number: int, data_workers: int) -> None:
+    words = (f"trainer.num_data_workers={data_workers}", "search.workers=2", "logger=wandb")
+    it = sweep(*LONG, *words)
+    it.until(lambda: len(it.trials) == 2)
+    running = [it.until(validated(it, trial)) for trial in (0, 1)]
+    with nothing_left(it):
+        _, seconds = stop(it, number, 143)
+    assert seconds < 30
+    for before in running:
+        step_of_interruption(it, before)
