@@ -31,13 +31,12 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import optuna
-
 from faults.postgres import Postgres, postgres_binaries
 from faults.side import BATCH_SIZES, LRS, SIDES, Crew, Pool, Trials, Worker
 from faults.worker import GRACE_SECONDS, Toy
@@ -108,6 +107,7 @@ class Bench:
         self.seed = seed
         self.server = server
         self._num_studies = 0
+        self._crews: list[Crew] = []
 
     def study(self, side: str, storage: str, budget: int, **more: object) -> Trials:
         """Make a new study in a database of its own."""
@@ -116,6 +116,16 @@ class Bench:
         folder = more.pop("root", None) or self.folder / f"{self._num_studies}-{side}"
         assert isinstance(folder, Path)
         return Trials(side, folder, url, budget, seed=self.seed, **more)  # type: ignore[arg-type]
+
+    def crew(self, trials: Trials, num_workers: int) -> Crew:
+        """Start workers on a study."""
+        self._crews.append(Crew(trials, num_workers))
+        return self._crews[-1]
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        for crew in self._crews:
+            crew.kill_all()
 
     @contextmanager
     def pool(self, side: str, num_workers: int) -> Iterator[Pool]:
@@ -129,8 +139,10 @@ class Bench:
 def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     """SIGKILL workers at random moments."""
     scale, chance = bench.scale, random.Random(bench.seed)
-    trials = bench.study(side, storage, scale.storm_trials, toy=Toy(steps=24))
-    crew, killed = Crew(trials, 4), list[int]()
+    trials = bench.study(
+        side, storage, scale.storm_trials, toy=Toy(steps=16, checkpoint_steps=4, validation_steps=8)
+    )
+    crew, killed = bench.crew(trials, 4), list[int]()
     deadline = time.monotonic() + 600
     # Spread over the study: the next kill is due when so many trials are done.
     dues = sorted(chance.uniform(0, 0.9 * scale.storm_trials) for _ in range(scale.kills))
@@ -153,7 +165,7 @@ def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
 def kill_all(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     """SIGKILL every worker and whoever started them; look after the study; go on with it."""
     trials = bench.study(side, storage, bench.scale.dead_trials, toy=LONGER, is_supervised=False)
-    crew = Crew(trials, 4)
+    crew = bench.crew(trials, 4)
     wait(lambda: len({event["pid"] for event in trials.of("saved")}) == 4)
     pids = [worker.pid for worker in crew.workers]
     crew.kill_all()
@@ -161,7 +173,7 @@ def kill_all(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     trials.look()
     found: Found = {"trials RUNNING after the grace period": num_running(trials)}
     trials.toy = Toy()
-    is_over = Crew(trials, 4).finish(120)
+    is_over = bench.crew(trials, 4).finish(120)
     time.sleep(GRACE_SECONDS + 1)
     found["still RUNNING after the study went on"] = num_running(trials)
     found |= interruptions(trials, pids) | ending(trials, is_over)
@@ -215,12 +227,12 @@ def stop_and_continue(bench: Bench, side: str, storage: str) -> tuple[str, Found
     sums: Counter[str] = Counter()
     for _ in range(bench.scale.stops):
         trials = bench.study(side, storage, 3, toy=LONGER, is_supervised=False)
-        first = Crew(trials, 1)
+        first = bench.crew(trials, 1)
         sleeper = first.workers[0]
         wait(lambda trials=trials: trials.of("saved"))
         trial = trials.of("saved")[0]["trial"]
         sleeper.process.send_signal(signal.SIGSTOP)
-        second = Crew(trials, 1)
+        second = bench.crew(trials, 1)
 
         def began(
             trials: Trials = trials, sleeper: Worker = sleeper, trial: int = trial
@@ -228,7 +240,9 @@ def stop_and_continue(bench: Bench, side: str, storage: str) -> tuple[str, Found
             events = trials.of("began")
             return [e for e in events if e["trial"] == trial and e["pid"] != sleeper.pid]
 
-        taken = wait(began, 30)
+        with suppress(TimeoutError):
+            wait(began, 30)
+        taken = began()
         sleeper.process.send_signal(signal.SIGCONT)
         is_over = second.finish(60) and first.finish(60)
         sums["not taken over"] += not taken
@@ -263,7 +277,7 @@ def fill_disk(bench: Bench, side: str, storage: str) -> tuple[str, Found] | None
             return None
         trials = bench.study(side, storage, 40, root=disk / "root")
         trials.log = bench.folder / f"disk-{side}-log"
-        crew = Crew(trials, 2)
+        crew = bench.crew(trials, 2)
         for number in range(bench.scale.fillings):
             wait(lambda number=number: len(trials.of("told")) >= 3 + 9 * number)
             fill(disk)
@@ -282,8 +296,13 @@ def fill_disk(bench: Bench, side: str, storage: str) -> tuple[str, Found] | None
 def restart_server(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     """Restart PostgreSQL at once, without asking its clients."""
     assert bench.server is not None
-    trials = bench.study(side, storage, 12 * bench.scale.restarts, toy=Toy(steps=24))
-    crew = Crew(trials, 4)
+    trials = bench.study(
+        side,
+        storage,
+        12 * bench.scale.restarts,
+        toy=Toy(steps=16, checkpoint_steps=4, validation_steps=8),
+    )
+    crew = bench.crew(trials, 4)
     for number in range(bench.scale.restarts):
         wait(lambda number=number: len(trials.of("told")) >= 2 + 9 * number)
         bench.server.restart("immediate")
@@ -426,9 +445,7 @@ def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
     for pid in pids:
         mine = [event for event in events if event["pid"] == pid]
         begins = [event for event in mine if event["event"] == "began"]
-        if not begins or any(
-            e["event"] == "told" and e["time"] > begins[-1]["time"] for e in mine
-        ):
+        if not begins or any(e["event"] == "told" and e["time"] > begins[-1]["time"] for e in mine):
             continue
         last = begins[-1]
         followers = [
@@ -454,14 +471,14 @@ def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
     return found
 
 
-def wait(holds: Callable[[], T], seconds: float = 60) -> T | None:
-    """Return what holds as soon as it does; None if it does not in time."""
+def wait(holds: Callable[[], T], seconds: float = 180) -> T:
+    """Return what holds as soon as it does."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := holds():
             return value
         time.sleep(0.05)
-    return None
+    raise TimeoutError(f"it did not come to pass in {seconds:g} s")
 
 
 @contextmanager
@@ -522,7 +539,7 @@ def measure(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
                 print(f"{name}: mounting a disk is not permitted, skipped", file=sys.stderr)
                 continue
             row = Row(name, fault, storage, found[0][0], found[0][1], found[1][1])
-            print(f"{name} on {storage}: {seconds:.0f} s", file=sys.stderr)
+            print(f"{name}, {seconds:.0f} s: {table([row]).splitlines()[-1]}", file=sys.stderr)
             yield row
 
 
@@ -589,7 +606,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="finesweep-reliability-") as folder:
             os.environ.setdefault("FINESWEEP_CACHE", f"{folder}/cache")
             bench = Bench(Path(folder), SCALES[asked.scale], asked.seed, server)
-            rows = list(measure(bench, names))
+            try:
+                rows = list(measure(bench, names))
+            finally:
+                bench.end()
     finally:
         if server is not None:
             server.remove()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from faults.postgres import Postgres, postgres_binaries
 
 # The files of tests that wait longest for processes of their own: they begin first, so that no

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from faults.worker import GRACE_SECONDS, Toy, stock_storage
 from optuna.trial import FrozenTrial
 
-from faults.worker import GRACE_SECONDS, Toy, stock_storage
 from search.config import compose
 from search.history import Fault
 from search.location import VARIABLE, study_folder
