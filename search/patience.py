@@ -86,12 +86,14 @@ class Patience:
 
 def trouble_of(error: BaseException, storage: str) -> str | None:
     """Return in words what passes by itself or by somebody's help; None for any other error."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, PendingRollbackError
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     found: BaseException | None = error
     while found is not None and not isinstance(found, DBAPIError | PoolTimeout):
-        found = found.__cause__
+        # Optuna reads trials another way when one fails, in a transaction that is broken by then.
+        is_second = isinstance(found, PendingRollbackError)
+        found = found.__context__ if is_second else found.__cause__
     if found is None:
         return None
     if isinstance(found, PoolTimeout):

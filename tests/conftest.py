@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import io
 import json
 import os
@@ -13,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.postgres import Postgres, postgres_binaries
 
 # The files of tests that wait longest for processes of their own: they begin first, so that no
 # core is left alone with one of them at the end.
@@ -174,70 +173,12 @@ def learnable(here: Path) -> Path:
     return write_jsonl(here / "learnable.jsonl", rows)
 
 
-class Postgres:
-    """A PostgreSQL server of the tests' own, on a port of its own."""
-
-    def __init__(self, binaries: Path) -> None:
-        self._binaries = binaries
-        # Not in pytest's folders: the server's user cannot enter them.
-        self.folder = Path(tempfile.mkdtemp(prefix="finesweep-postgres-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._num_databases = 0
-        if os.geteuid() == 0:  # as whom it refuses to run
-            shutil.chown(self.folder, "postgres")
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "tests")
-        self.start()
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off"
-        log = str(self.folder / "log")
-        self._control("start", "-w", "-o", options, "-l", log)
-
-    def stop(self, mode: str = "fast") -> None:
-        self._control("stop", "-m", mode)
-
-    def restart(self, mode: str = "immediate") -> None:
-        self.stop(mode)
-        self.start()
-
-    def new_database(self) -> str:
-        """Return the URL of an empty database, with a password that must be found nowhere."""
-        self._num_databases += 1
-        name = f"studies{self._num_databases}"
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tests", name)
-        return f"postgresql+psycopg://tests:planted-secret@127.0.0.1:{self.port}/{name}"
-
-    def remove(self) -> None:
-        self.stop("immediate")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _control(self, *words: str) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), *words)
-
-    def _run(self, program: str, *words: str) -> None:
-        command = [str(self._binaries / program), *words]
-        if os.geteuid() == 0:
-            command = ["runuser", "-u", "postgres", "--", *command]
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if program != "pg_ctl" else subprocess.DEVNULL,
-            stderr=subprocess.STDOUT if program != "pg_ctl" else subprocess.DEVNULL,
-            text=True,
-            cwd="/",
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout} (as {getpass.getuser()})"
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Start a real server for the tests that need one."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
+    binaries = postgres_binaries()
+    if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    server = Postgres(found[-1])
+    server = Postgres(binaries)
     yield server
     server.remove()

@@ -1,0 +1,307 @@
+"""The two sides of the reliability benchmark, finesweep and stock Optuna, under one interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from faults.worker import GRACE_SECONDS, Toy, stock_storage
+from optuna.trial import FrozenTrial
+
+from search.config import compose
+from search.history import Fault
+from search.location import VARIABLE, study_folder
+from search.opening import load_study
+from search.plan import build_plan
+from search.prepare import check_study, prepare_study
+from search.queue import add_trials
+from search.space import waiting_trial
+
+SIDES = ("finesweep", "stock")
+LRS = (1e-4, 1e-3, 1e-2)
+BATCH_SIZES = (8, 16)
+WORDS = (
+    *("model=tiny", "strategy=full", "logger=none", "search/space=none", "search/pruner=none"),
+    f"search.lease_seconds={GRACE_SECONDS:g}",
+)
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass
+class Trials:
+    """A study of one side, and what its workers wrote down.
+
+    Attributes:
+        side: `finesweep` or `stock`.
+        folder: Where its files go.
+        url: Its database.
+        budget: How many trials it shall finish.
+        seed: The sampler's.
+        toy: What its workers train.
+        is_finite: Whether it searches 6 combinations instead of an interval.
+        num_queued: Trials that wait from the beginning, each with a learning rate of its own.
+
+    """
+
+    side: str
+    folder: Path
+    url: str | None
+    budget: int
+    seed: int = 0
+    toy: Toy = field(default_factory=Toy)
+    is_finite: bool = False
+    num_queued: int = 0
+    name: str = "s"
+    is_supervised: bool = True
+
+    def __post_init__(self) -> None:
+        root = self.folder
+        root.mkdir(parents=True, exist_ok=True)
+        self.log = Path(f"{self.folder}-log")
+        queued = [10 ** (-4 + 2 * number / 997) for number in range(self.num_queued)]
+        if self.side == "stock":
+            self._make_stock(queued)
+        else:
+            self._make_finesweep(queued)
+
+    def _make_stock(self, queued: Sequence[float]) -> None:
+        self.url_of_database = self.url or f"sqlite:///{self.folder}/study.db"
+        storage = stock_storage(self.url_of_database)
+        study = optuna.create_study(study_name=self.name, storage=storage, direction="maximize")
+        for lr in queued:
+            study.enqueue_trial({"lr": lr})
+        storage.engine.dispose()
+
+    def _make_finesweep(self, queued: Sequence[float]) -> None:
+        lr = "tag(log,interval(1e-4,1e-2))"
+        words = [*WORDS, f"study={self.name}", f"search.num_trials={self.budget}"]
+        words.append(f"seed={self.seed}")
+        if self.is_finite:
+            lr = f"choice({','.join(map(str, LRS))})"
+            words.append(f"data.batch_size=choice({','.join(map(str, BATCH_SIZES))})")
+        with self._environment():
+            plan = build_plan(compose("sweep", [*words, f"optimizer.lr={lr}"]))
+            self.folder = study_folder(self.folder, self.name)
+            study = prepare_study(plan, self.folder, check_study(plan, self.folder))
+            self.url_of_database = study._tables.url
+            templates = [waiting_trial(plan.space, {"optimizer.lr": lr}) for lr in queued]
+            add_trials(study._tables, study._id, self.budget, templates)
+            study._tables.engine.dispose()
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        os.environ.pop(VARIABLE, None)
+        if self.url:
+            os.environ[VARIABLE] = self.url
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE, None)
+
+    def job(self, do: str = "work", **more: Any) -> dict[str, Any]:
+        """Return a job for one of its workers."""
+        space: dict[str, Any] = {"lr": list(LRS), "batch_size": list(BATCH_SIZES)}
+        return {
+            "do": do,
+            "name": self.name,
+            "folder": str(self.folder),
+            "database": self.url is not None,
+            "url": self.url_of_database,
+            "log": str(self.log),
+            "toy": asdict(self.toy),
+            "seed": self.seed,
+            "num_trials": self.budget,
+            "space": space if self.is_finite else {"lr": None},
+            "is_supervised": self.is_supervised,
+            **more,
+        }
+
+    def bury(self, pid: int, reason: str) -> None:
+        """Do what whoever started a worker does once it is dead: finesweep's supervisor tells."""
+        if self.side == "finesweep":
+            joined = [e["worker"] for e in self.events if (e["event"], e["pid"]) == ("joined", pid)]
+            with self._opened() as study:
+                for worker in joined:
+                    study.end_worker(worker, Fault.killed, reason)
+
+    def look(self) -> None:
+        """Do what a user does who looks after a study: `finesweep status`, `optuna trials`."""
+        if self.side == "finesweep":
+            with self._opened() as study:
+                study.heal()
+        else:
+            _ = self.all
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with self._environment():
+            study = load_study(self.folder)
+            try:
+                yield study
+            finally:
+                study._tables.engine.dispose()
+
+    @property
+    def all(self) -> list[FrozenTrial]:
+        """All trials as stock Optuna reads them from the database."""
+        storage = optuna.storages.RDBStorage(self.url_of_database)
+        try:
+            return optuna.load_study(study_name=self.name, storage=storage).get_trials()
+        finally:
+            storage.engine.dispose()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What the workers wrote down, in the order of time."""
+        found = []
+        for path in self.log.glob("*.jsonl"):
+            lines = path.read_text().split("\n")[:-1]  # a killed worker leaves half a line
+            found += [json.loads(line) for line in lines]
+        return sorted(found, key=lambda event: float(event["time"]))
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of one kind."""
+        return [event for event in self.events if event["event"] == name]
+
+
+class Worker:
+    """A worker process."""
+
+    def __init__(self, side: str, log: Path) -> None:
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER), side],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        self._is_ready = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def give(self, job: Mapping[str, Any], is_last: bool = False) -> None:
+        """Give it a job; after the last one it ends."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        if is_last:
+            self.process.stdin.close()
+
+    def wait_ready(self) -> None:
+        if not self._is_ready:
+            assert self.process.stdout is not None
+            assert self.process.stdout.readline() == "ready\n", self._log.read_text()
+            self._is_ready = True
+
+    def answer(self) -> Any:
+        """Wait for its answer.
+
+        Raises:
+            EOFError: It has died instead.
+
+        """
+        self.wait_ready()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise EOFError(self._log)
+        return json.loads(line)["answer"]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Pool:
+    """Worker processes that do one job after another: races begin at the same moment."""
+
+    def __init__(self, side: str, num_workers: int, log: Path) -> None:
+        self.workers = [Worker(side, log) for _ in range(num_workers)]
+        for worker in self.workers:
+            worker.wait_ready()
+        self._side, self._path = side, log
+
+    def do(self, job: Mapping[str, Any], delay: float = 1.0) -> tuple[list[Any], int]:
+        """Let all do a job at once; return their answers, and how many died of it."""
+        start, answers, num_died = time.time() + delay, [], 0
+        for worker in self.workers:
+            worker.give({**job, "start": start})
+        for place, worker in enumerate(self.workers):
+            try:
+                answers.append(worker.answer())
+            except EOFError:
+                num_died += 1
+                worker.kill()
+                self.workers[place] = Worker(self._side, self._path)
+                self.workers[place].wait_ready()
+        return answers, num_died
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+
+class Crew:
+    """Workers of one study; whoever of them dies is replaced, whatever killed it."""
+
+    def __init__(self, trials: Trials, num_workers: int) -> None:
+        self._trials = trials
+        self._output = trials.log.with_suffix(".stderr")
+        self.workers = [self.start() for _ in range(num_workers)]
+        self.num_died = 0
+
+    def start(self) -> Worker:
+        worker = Worker(self._trials.side, self._output)
+        worker.give(self._trials.job(), is_last=True)
+        return worker
+
+    def joined(self) -> list[Worker]:
+        """Return those that live and have joined the study."""
+        pids = {event["pid"] for event in self._trials.of("joined")}
+        return [w for w in self.workers if w.process.poll() is None and w.pid in pids]
+
+    def replace(self, worker: Worker, reason: str) -> None:
+        """Bury a dead worker and put another one in its place."""
+        self._trials.bury(worker.pid, reason)
+        self.workers[self.workers.index(worker)] = self.start()
+
+    def kill(self, worker: Worker) -> None:
+        worker.kill()
+        self.replace(worker, "killed by signal 9")
+
+    def tend(self) -> bool:
+        """Replace those that died of themselves; say whether any is still at work."""
+        for worker in list(self.workers):
+            code = worker.process.poll()
+            if code:
+                self.num_died += 1
+                self.replace(worker, f"exit code {code}")
+        return any(worker.process.poll() is None for worker in self.workers)
+
+    def finish(self, seconds: float) -> bool:
+        """Tend until all have ended; say whether they did in time. Nobody is left after it."""
+        deadline = time.monotonic() + seconds
+        while self.tend() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        is_over = all(worker.process.poll() is not None for worker in self.workers)
+        self.kill_all()
+        return is_over
+
+    def kill_all(self) -> None:
+        for worker in self.workers:
+            worker.kill()

@@ -1,0 +1,341 @@
+"""A worker process of the reliability benchmark, of either side: `python -P worker.py SIDE`.
+
+It reads jobs as lines of JSON, does one after another, and answers each with a line. Training is a
+toy: some short sleeps, a score that is a function of the learning rate, a checkpoint every few
+steps. Everything around it is the real thing: finesweep's worker loop (`search.loop`), or Optuna's
+`optimize` with the callbacks, the heartbeat and the checkpoint that its documentation shows.
+
+What a worker is sure of it writes to a log of its own, on the disk before it goes on, so that what
+it was told can be compared with what the storage says later.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GRACE_SECONDS = 3.0
+HEARTBEAT_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The toy training: its length, and how often it saves and validates."""
+
+    steps: int = 12
+    step_seconds: float = 0.02
+    checkpoint_steps: int = 3
+    validation_steps: int = 4
+
+    def run(self, checkpoint: Path, lr: float, save: Saved, report: Reported) -> None:
+        """Train from the checkpoint, if there is one, to the end."""
+        from lightning_modules.atomic import write_json
+        from lightning_modules.room import write_when_room
+        from lightning_modules.run import Hooks
+
+        for step in range(step_of(checkpoint) + 1, self.steps + 1):
+            time.sleep(self.step_seconds)
+            if step % self.validation_steps == 0:
+                report(step, score(lr) * step / self.steps)
+            if step % self.checkpoint_steps == 0:
+                content = {"step": step, "pid": os.getpid()}
+                write_when_room(Hooks(), lambda content=content: write_json(checkpoint, content))
+                save(step)
+
+
+Saved = Callable[[int], None]
+Reported = Callable[[int, float], None]
+
+
+def score(lr: float) -> float:
+    """Return the toy's score, 1 at best."""
+    return 1 / (1 + (math.log10(lr) + 3) ** 2)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step up to which a trial was saved."""
+    try:
+        return int(json.loads(checkpoint.read_text())["step"])
+    except OSError:
+        return 0
+
+
+class Log:
+    """What this process knows for sure, a line an event; what it was told is on the disk at once."""
+
+    def __init__(self, folder: str) -> None:
+        folder_ = Path(folder)
+        folder_.mkdir(parents=True, exist_ok=True)
+        path = folder_ / f"{os.getpid()}.jsonl"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def __call__(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, "pid": os.getpid(), "time": time.time(), **values})
+        os.write(self._descriptor, line.encode() + b"\n")
+        if event == "told":
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Finesweep:
+    """Does jobs with finesweep's own machinery."""
+
+    def __init__(self) -> None:
+        import search.loop
+        import search.opening  # noqa: F401
+
+    def work(self, job: Mapping[str, Any], log: Log) -> None:
+        """Train trials until the study is over, as `search.worker` and `search.loop` do."""
+        from search.lease import LeaseLost
+        from search.opening import load_study
+        from search.patience import Patience
+        from search.process import Process
+
+        while True:
+            patience = Patience("the storage", max_seconds=None)
+            study = load_study(Path(job["folder"]), patience)
+            # One whose supervisor lives leaves it to that to say how it ended.
+            lease = study.join(Process.of(os.getppid()) if job["is_supervised"] else None)
+            log("joined", worker=lease.name)
+            wait_until(job)
+            try:
+                self._take_all(study, Toy(**job["toy"]), log)
+            except LeaseLost as error:
+                log("refused", reason=str(error))
+                lease.leave()
+            else:
+                lease.leave()
+                return
+            finally:
+                study._tables.engine.dispose()
+
+    def _take_all(self, study: Any, toy: Toy, log: Log) -> None:
+        from search.history import Fault
+        from search.lease import LeaseLost
+        from search.patience import StorageGone
+
+        while True:
+            attempt = study.next_attempt()
+            if attempt is None:
+                if study.is_over:
+                    return
+                time.sleep(0.2)
+                continue
+            study.lease.set_busy(True)
+            try:
+                outcome = self._train(study, attempt, toy, log)
+            except (LeaseLost, StorageGone):
+                raise
+            except Exception as error:
+                log("failed", trial=attempt.number, reason=repr(error))
+                study.hand_back(attempt, Fault.failed, repr(error), None)
+                raise
+            finally:
+                study.lease.set_busy(False)
+            study.ended(attempt, outcome)
+            value = outcome.best.metrics["accuracy"]
+            log("told", trial=attempt.number, number=attempt.number, value=value)
+
+    def _train(self, study: Any, attempt: Any, toy: Toy, log: Log) -> Any:
+        from lightning_modules.record import Ending, Outcome, Point
+        from lightning_modules.run import CHECKPOINT_FILE
+
+        checkpoint = attempt.folder / CHECKPOINT_FILE
+        trial = attempt.number
+        log(
+            "began",
+            trial=trial,
+            number=trial,
+            values=dict(attempt.values),
+            step=step_of(checkpoint),
+            path=str(checkpoint),
+        )
+        study.began(attempt, toy.steps, toy.steps)
+        lr = attempt.values.get("optimizer.lr", 1e-3)
+
+        def point(step: int, value: float) -> Point:
+            return Point(step, step, step, step, 0.5, 0.5, {"accuracy": value}, float(step))
+
+        def save(step: int) -> None:
+            log("wrote", trial=trial, path=str(checkpoint))
+            study.saved(attempt, step)
+            log("saved", trial=trial, step=step)
+
+        toy.run(
+            checkpoint, lr, save, lambda step, value: study.progress(attempt, point(step, value))
+        )
+        best = point(toy.steps, score(lr))
+        return Outcome(Ending.finished, "to its end", best, (best,), 1.0, 1, 1, "toy", 1, "")
+
+    def hold(self, job: Mapping[str, Any], log: Log) -> None:
+        """Begin trials as so many workers, and answer while they run."""
+        from search.opening import load_study, open_study
+
+        folder = Path(job["folder"])
+        plan = load_study(folder).plan
+        self._held = []
+        for _ in range(job["num_trials"]):
+            study = open_study(plan, folder)
+            study.join()
+            assert study.next_attempt() is not None
+            self._held.append(study)
+
+    def reap(self, job: Mapping[str, Any], log: Log) -> int:
+        """Give stale trials back to the queue; return how many this process did."""
+        from search.opening import load_study
+
+        study = load_study(Path(job["folder"]))
+        wait_until(job)
+        falls = study.heal()
+        study._tables.engine.dispose()
+        return len(falls)
+
+
+class Stock:
+    """Does jobs with stock Optuna."""
+
+    def __init__(self) -> None:
+        import optuna
+        import optuna.storages
+        import sqlalchemy  # noqa: F401
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def work(self, job: Mapping[str, Any], log: Log) -> None:
+        """Train trials until Optuna's callback counts enough of them."""
+        from optuna.storages import RetryHeartbeatStaleTrialCallback
+        from optuna.study import MaxTrialsCallback
+        from optuna.trial import FrozenTrial, Trial, TrialState
+
+        toy, space = Toy(**job["toy"]), job["space"]
+
+        def objective(trial: Trial) -> float:
+            # Optuna 5.0 took system_attrs from Trial, which its own example hands over here.
+            frozen = study._storage.get_trial(trial._trial_id)
+            origin = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+            origin = trial.number if origin is None else origin
+            lr = (
+                trial.suggest_categorical("lr", space["lr"])
+                if isinstance(space["lr"], list)
+                else trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+            )
+            if "batch_size" in space:
+                trial.suggest_categorical("batch_size", space["batch_size"])
+            checkpoint = Path(job["folder"]) / "checkpoints" / f"{origin}.json"
+            log(
+                "began",
+                trial=origin,
+                number=trial.number,
+                values=trial.params,
+                step=step_of(checkpoint),
+                path=str(checkpoint),
+            )
+            result = job.get("results", {}).get(str(trial.number))
+            if result is not None:
+                return float(result)
+
+            def save(step: int) -> None:
+                log("wrote", trial=origin, path=str(checkpoint))
+                log("saved", trial=origin, step=step)
+
+            toy.run(checkpoint, lr, save, lambda step, value: trial.report(value, step))
+            return score(lr)
+
+        def tell(study: Any, trial: FrozenTrial) -> None:
+            if trial.state is TrialState.COMPLETE:
+                origin = trial.system_attrs.get("failed_trial", trial.number)
+                log("told", trial=origin, number=trial.number, value=trial.value)
+
+        study = self._open(job)
+        log("joined", worker=None)
+        wait_until(job)
+        limit = MaxTrialsCallback(job["num_trials"], states=(TrialState.COMPLETE,))
+        study.optimize(objective, callbacks=[tell, limit])
+        study._storage._backend.engine.dispose()
+
+    def hold(self, job: Mapping[str, Any], log: Log) -> None:
+        """Begin trials, and answer while they run."""
+        study = self._open(job)
+        for _ in range(job["num_trials"]):
+            trial = study.ask()
+            trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+            study._storage.record_heartbeat(trial._trial_id)
+
+    def reap(self, job: Mapping[str, Any], log: Log) -> None:
+        """Give stale trials back to the queue, as every worker does before each trial."""
+        import optuna
+
+        study = self._open(job)
+        wait_until(job)
+        optuna.storages.fail_stale_trials(study)
+        study._storage._backend.engine.dispose()
+
+    def _open(self, job: Mapping[str, Any]) -> Any:
+        import optuna
+
+        sampler = optuna.samplers.TPESampler(seed=job["seed"])
+        return optuna.load_study(
+            study_name=job["name"], storage=stock_storage(job["url"]), sampler=sampler
+        )
+
+
+def stock_storage(url: str) -> Any:
+    """Return Optuna's storage with what its documentation offers against faults."""
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+
+    # Ten times the wait for a lock that the documentation's example has.
+    more = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {}
+    return RDBStorage(
+        url,
+        engine_kwargs=more,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=int(GRACE_SECONDS),
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
+    )
+
+
+def wait_until(job: Mapping[str, Any]) -> None:
+    """Sleep until the moment at which all processes of a race begin."""
+    time.sleep(max(0.0, job.get("start", 0.0) - time.time()))
+
+
+def jobs() -> Iterator[dict[str, Any]]:
+    while line := sys.stdin.readline():
+        yield json.loads(line)
+
+
+def main() -> int:
+    """Do the jobs of the standard input; end with 1 after one that raised an error."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    worker = {"finesweep": Finesweep, "stock": Stock}[sys.argv[1]]()
+    print("ready", flush=True)
+    for job in jobs():
+        if job["database"]:
+            os.environ["FINESWEEP_STORAGE"] = job["url"]
+        else:
+            os.environ.pop("FINESWEEP_STORAGE", None)
+        log = Log(job["log"])
+        try:
+            answer = getattr(worker, job["do"])(job, log)
+        except Exception as error:
+            log("died", reason=repr(error)[:300])
+            raise
+        finally:
+            log.close()
+        print(json.dumps({"answer": answer}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
