@@ -68,7 +68,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 class Log:
-    """What this process knows for sure, a line an event; what it was told is on the disk at once."""
+    """What the process knows for sure, a line an event; each is on the disk at once."""
 
     def __init__(self, folder: str) -> None:
         folder_ = Path(folder)
