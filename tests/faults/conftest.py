@@ -65,6 +65,8 @@ class Sweep:
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if self.storage.startswith("sqlite:///") and not Path(self.storage[10:]).is_file():
+            return []  # Optuna would make one, in the way of the sweep's own
         try:
             return optuna.load_study(study_name=self.name, storage=self.storage).trials
         except (KeyError, Exception):  # not yet made
