@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.queue import MEMORY_REASON, Fall
+from search.queue import Fall
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,8 @@ _KINDS: Mapping[str, type[Any]] = {
 
 def fallen(fall: Fall) -> Event:
     """Return the news of an attempt that did not end itself."""
-    if fall.verdict is not None:
-        ending = "infeasible" if fall.verdict == MEMORY_REASON else "failed"
-        return Ended(fall.number, ending, fall.verdict, None, 0.0)
+    if fall.ending is not None:
+        return Ended(fall.number, fall.ending, fall.verdict, None, 0.0)
     attempt = f" attempt {fall.attempt}" if fall.attempt else ""
     return Note(f"trial {fall.number}{attempt} ended: {fall.reason}; it will go on")
 

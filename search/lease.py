@@ -13,22 +13,25 @@ that wakes up late can change nothing any more.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.patience import trouble_of
 from search.process import Process
 from search.storage import open_engine
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
+
+log = logging.getLogger(__name__)
 
 RENEWALS = 6  # in the time of a lease
 
@@ -82,10 +85,13 @@ class Lease:
 
     def join(self) -> Lease:
         """Enter the worker into the storage and begin to renew its lease."""
+        from sqlalchemy.exc import IntegrityError
+
         from search.tables import WORKERS
 
         process = Process.this()
-        with self._engine.begin() as connection:
+        # Twice, where the answer to the first was lost on the way.
+        with suppress(IntegrityError), self._engine.begin() as connection:
             connection.execute(
                 WORKERS.insert().values(
                     name=self.name,
@@ -126,10 +132,11 @@ class Lease:
 
         from search.tables import WORKERS
 
-        # The lock lets others read and renew in between, but not end the lease.
+        # PostgreSQL's FOR KEY SHARE lets the lease be renewed meanwhile; whoever ends it takes the
+        # row FOR UPDATE, and waits.
         mine = select(WORKERS.c.ended).where(WORKERS.c.name == self.name)
         if engine.dialect.name != "sqlite":
-            mine = mine.with_for_update(read=True)
+            mine = mine.with_for_update(read=True, key_share=True)
 
         def look(connection: Connection) -> None:
             found = connection.execute(mine).one_or_none()
@@ -145,9 +152,8 @@ class Lease:
         while not self._left.wait(self._lease_seconds / RENEWALS):
             try:
                 self._write()
-            except Exception as error:
-                if trouble_of(error, "") is None:
-                    raise  # whoever trains will meet the same, and tell it
+            except Exception:  # a full disk, a server away: the next one may work
+                log.warning("the lease of %s could not be renewed", self.name, exc_info=True)
 
     def _write(self, **values: Any) -> None:
         from search.tables import WORKERS

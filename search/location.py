@@ -142,8 +142,9 @@ def _checked(where: str, url: str) -> str:
         # Whatever it is, it may hold a password.
         got = Verbatim(f"one that begins {scheme}://" if mark else "one that begins otherwise")
         raise ConfigError(Problem(where, rule, got, fix))
-    if rest.partition("/")[0].count("@") > 1:
-        got = Verbatim("one with two @")
+    server, _, path = rest.partition("?")[0].partition("/")
+    if server.count("@") > 1 or "@" in path:
+        got = Verbatim("one with an @ too many")
         fix = "Write @ in a password as %40, : as %3A and / as %2F."
         raise ConfigError(Problem(where, rule, got, fix))
     try:

@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from lightning_modules.error import UserError
@@ -71,7 +72,7 @@ def _work_on(
 ) -> None:
     """Train one attempt and tell how it ended."""
     assert study.lease is not None
-    study.lease.set_busy(True)
+    study.set_busy(True)
     try:
         outcome = _train(study, attempt, interrupted, emit, warm)
     except UserError as error:
@@ -87,7 +88,8 @@ def _work_on(
         emit(fallen(study.hand_back(attempt, Fault.failed, reason, None)))
         raise Replace(f"an error in trial {attempt.number}") from error
     finally:
-        study.lease.set_busy(False)
+        with suppress(StorageGone):
+            study.set_busy(False)
     if outcome.ending is Ending.interrupted:
         reason = outcome.reason
         if study.hours_used_up:
@@ -184,6 +186,9 @@ class _Hooks(Hooks):
         return self._study.progress(self._attempt, point)
 
     def interrupted(self) -> bool:
+        assert self._study.lease is not None
+        if self._study.lease.is_lost:  # noticed by the thread that renews it
+            raise LeaseLost("others go on with its trial")
         return self._interrupted() or self._hours.are_over()
 
 

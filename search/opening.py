@@ -50,7 +50,7 @@ def study_folders(root: Path) -> list[Path]:
 
 def load_study(folder: Path, patience: Patience | None = None) -> Study:
     """Open a study as it was last asked for; raise ConfigError where there is none."""
-    before = stored(folder)
+    before = stored(folder, patience)
     if before is None:
         fix = "finesweep sweep begins it."
         raise ConfigError(Problem("study", "must have begun", folder.name, fix))
@@ -75,7 +75,7 @@ class Stored:
     root: str
 
 
-def stored(folder: Path) -> Stored | None:
+def stored(folder: Path, patience: Patience | None = None) -> Stored | None:
     """Return what is kept of the study whose files go to `folder`, or None."""
     import optuna
     from sqlalchemy.exc import DatabaseError
@@ -85,7 +85,7 @@ def stored(folder: Path) -> Stored | None:
         return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = open_storage(url)
+        storage = open_storage(url, patience)
         attributes = storage.get_study_system_attrs(storage.get_study_id_from_name(folder.name))
     except KeyError:
         return None  # killed between making the tables and the study
@@ -113,9 +113,10 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
     )
     study.set_metric_names([objective.name for objective in plan.objectives])
     known = storage.get_study_system_attrs(study._study_id)
-    values: dict[str, Any] = {PLAN: plan.composition.as_dict(), DATA: fingerprint}
+    values: dict[str, Any] = {DATA: fingerprint}
     if ID not in known:
         values |= {ID: secrets.token_hex(8), ROOT: where_is(folder.parent.parent)}
+    values[PLAN] = plan.composition.as_dict()  # last: with it, the study is there
     for name, value in values.items():
         storage.set_study_system_attr(study._study_id, name, value)
     return open_study(plan, folder)

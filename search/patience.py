@@ -6,12 +6,16 @@ storage can be done twice, so it is done again until it works.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 
@@ -89,27 +93,32 @@ def trouble_of(error: BaseException, storage: str) -> str | None:
     from sqlalchemy.exc import DBAPIError, PendingRollbackError
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(Path(getattr(error, "path", None) or error.filename or storage))
     found: BaseException | None = error
     while found is not None and not isinstance(found, DBAPIError | PoolTimeout):
         # Optuna reads trials another way when one fails, in a transaction that is broken by then.
         is_second = isinstance(found, PendingRollbackError)
         found = found.__context__ if is_second else found.__cause__
-    if found is None:
-        return None
     if isinstance(found, PoolTimeout):
         return f"{storage} has no connection free"
-    assert isinstance(found, DBAPIError)
+    if not isinstance(found, DBAPIError):
+        return None
     code = getattr(found.orig, "sqlite_errorcode", None)
     if code is not None:
         return _trouble_of_sqlite(code & 0xFF, storage)
-    state = getattr(found.orig, "sqlstate", None)
-    if any(phrase in str(found.orig) for phrase in _REFUSALS):
+    return _trouble_of_server(found, storage)
+
+
+def _trouble_of_server(error: DBAPIError, storage: str) -> str | None:
+    state = getattr(error.orig, "sqlstate", None)
+    if any(phrase in str(error.orig) for phrase in _REFUSALS):
         return None
     if state is not None and state.startswith(_PASSING):
         full = ": its disk is full" if state == "53100" else ""
         return f"{storage} cannot answer now{full}"
-    is_gone = found.connection_invalidated or (
-        state is None and type(found.orig).__name__ in ("OperationalError", "InterfaceError")
+    is_gone = error.connection_invalidated or (
+        state is None and type(error.orig).__name__ in ("OperationalError", "InterfaceError")
     )
     return f"{storage} cannot be reached" if is_gone else None
 
@@ -122,9 +131,14 @@ def _trouble_of_sqlite(code: int, storage: str) -> str | None:
     if code == _SQLITE_FULL or (
         code in (_SQLITE_IOERR, _SQLITE_CANTOPEN) and free is not None and free < _NO_ROOM_BYTES
     ):
-        room = "" if free is None else f", {free:,} bytes are free"
-        return f"the disk of {storage} is full{room}"
+        return _full(Path(storage))
     return None
+
+
+def _full(path: Path) -> str:
+    free = _free_bytes(path)
+    room = "" if free is None else f", {free:,} bytes are free"
+    return f"the disk of {path} is full{room}"
 
 
 def _free_bytes(path: Path) -> int | None:

@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-CLOCK_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
 class Process:
@@ -17,7 +15,7 @@ class Process:
 
     Attributes:
         pid: Its number.
-        started: Its start, in seconds since 1970.
+        started: Its start by a clock of its own; only whether two are equal tells anything.
 
     """
 
@@ -32,29 +30,45 @@ class Process:
     @classmethod
     def of(cls, pid: int) -> Process:
         """Return the process that has this number now; one that is gone has the start 0."""
-        import psutil
-
-        try:
-            return cls(pid, psutil.Process(pid).create_time())
-        except psutil.NoSuchProcess:
-            return cls(pid, 0.0)
+        return cls(pid, _start_of(pid) or 0.0)
 
     def state(self) -> str:
         """Return `running`, `stopped` (by a signal, so that it may go on) or `gone`."""
         import psutil
 
+        if _start_of(self.pid) != self.started:
+            return "gone"
         try:
-            process = psutil.Process(self.pid)
-            # The clock that start times are told by may have been set since.
-            if abs(process.create_time() - self.started) > CLOCK_SECONDS:
-                return "gone"
-            status = process.status()
+            status = psutil.Process(self.pid).status()
         except psutil.NoSuchProcess:
             return "gone"
         if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return "gone"
         stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
         return "stopped" if status in stopped else "running"
+
+
+def _start_of(pid: int) -> float | None:
+    """Return when a process started, None where there is none.
+
+    Linux counts it from the boot of the machine. Told as a time of day it would move whenever the
+    clock is set, and a process that lives be taken for another one.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        # Its name, in brackets, may hold anything; the 20th word after it is the start.
+        return float(
+            stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        )
+    except (ProcessLookupError, FileNotFoundError):
+        if Path("/proc/self/stat").exists():
+            return None
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def kill_tree(leader: int) -> None:

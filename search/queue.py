@@ -50,14 +50,16 @@ class Fall:
         number: The trial's.
         attempt: 1 for the first.
         reason: For people.
-        verdict: Why the trial goes on no more; None where it waits for its next attempt.
+        ending: `failed` or `infeasible`; None where the trial waits for its next attempt.
+        verdict: The reason of that ending, for people.
 
     """
 
     number: int
     attempt: int
     reason: str
-    verdict: str | None
+    ending: str | None = None
+    verdict: str = ""
 
 
 def add_trials(
@@ -199,7 +201,8 @@ def end_worker(
         with _transaction(storage) as session:
             connection = session.connection()
             its = WORKERS.c.name == worker
-            row = connection.execute(WORKERS.select().where(its)).one_or_none()
+            # Waits for the worker's own transactions, which hold it FOR KEY SHARE.
+            row = connection.execute(WORKERS.select().where(its).with_for_update()).one_or_none()
             if row is None:
                 return ()
             conditions = [its, WORKERS.c.ended.is_(None)]
@@ -256,19 +259,18 @@ def _fall(
     if attempt:
         ends.append(end)
         verdict = reason_to_fail(ends, max_attempts)
-    state, values = TrialState.WAITING, {ATTEMPTS: [end.as_dict() for end in ends], REASON: reason}
+    state, ending = TrialState.WAITING, None
     if verdict is not None:
-        state = TrialState.FAIL
-        values |= {ENDING: "failed", REASON: verdict}
+        state, ending = TrialState.FAIL, "failed"
     elif fault is Fault.out_of_memory and micro_batch == 1:
-        state, verdict = TrialState.PRUNED, MEMORY_REASON
-        values |= {ENDING: "infeasible", REASON: MEMORY_REASON}
+        state, ending, verdict = TrialState.PRUNED, "infeasible", MEMORY_REASON
         storage._set_trial_attr_without_commit(session, System, trial_id, INFEASIBLE, 1.0)
+    values = {ATTEMPTS: [end.as_dict() for end in ends], REASON: verdict or reason, ENDING: ending}
     _set_user(storage, session, trial_id, values)
     trial.state = state
     if state.is_finished():
         trial.datetime_complete = datetime.now()
-    return Fall(int(trial.number or 0), attempt, reason, verdict)
+    return Fall(int(trial.number or 0), attempt, reason, ending, verdict or "")
 
 
 @contextmanager

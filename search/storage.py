@@ -67,6 +67,8 @@ def _engine_options(url: str) -> dict[str, Any]:
         "max_overflow": 8,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
+        # What counts and numbers trials under a lock has to see what others did before it.
+        "isolation_level": "READ COMMITTED",
         "connect_args": {
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "finesweep",
@@ -74,6 +76,7 @@ def _engine_options(url: str) -> dict[str, Any]:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
         },
     }
 
@@ -84,7 +87,9 @@ def _prepare(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
-        engine.dispose()  # the connections that made the tables have not met the hooks
+    else:
+        event.listen(engine, "connect", _on_server_connect)
+    engine.dispose()  # the connections that made the tables have not met the hooks
 
 
 def _on_server(url: str, patience: Patience) -> StudyStorage:
@@ -95,15 +100,22 @@ def _on_server(url: str, patience: Patience) -> StudyStorage:
     from search.tables import WORKERS, StudyStorage
 
     engine = create_engine(url, **_engine_options(url))
-    try:
-        if patience(lambda: inspect(engine).has_table(WORKERS.name)):
-            return StudyStorage(url, _engine_options(url), patience)
+
+    def make() -> None:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
             connection.commit()  # the lock is the session's
-            storage = StudyStorage(url, _engine_options(url), patience)
-            WORKERS.metadata.create_all(storage.engine)
-            return storage
+            made = StudyStorage(url, _engine_options(url), Patience(shown(url), max_seconds=0))
+            WORKERS.metadata.create_all(made.engine)
+            made.engine.dispose()
+        engine.dispose()  # lets go of the lock
+
+    try:
+        if not patience(lambda: inspect(engine).has_table(WORKERS.name)):
+            patience(make)
+        storage = StudyStorage(url, _engine_options(url), patience)
+        _prepare(storage.engine)
+        return storage
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[-1]
         fix = f"Check user, password and database of storage=URL or {VARIABLE}."
@@ -140,6 +152,13 @@ def _on_connect(connection: Any, _: Any) -> None:
     # FULL: a told result is on the disk before the worker goes on.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _on_server_connect(connection: Any, _: Any) -> None:
+    # A worker that was stopped or vanished in the midst of a transaction must not hold up the rest.
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
+    connection.commit()
 
 
 def _on_begin(connection: Connection) -> None:

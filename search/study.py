@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -47,6 +48,7 @@ from search.attribute import (
 from search.config import Tree, resolved, to_yaml
 from search.history import End, Fault
 from search.lease import Lease, gone_workers, present_workers, used_seconds
+from search.patience import StorageGone
 from search.plan import Plan
 from search.process import Process
 from search.pruner.base import Progress
@@ -143,6 +145,20 @@ class Study:
         self.lease = lease
         return lease
 
+    def set_busy(self, is_busy: bool) -> None:
+        """Count the time of this worker as training from here on, or no more."""
+        assert self.lease is not None
+        lease = self.lease
+        self._tables.patience(lambda: lease.set_busy(is_busy))
+
+    def leave(self, reason: str) -> None:
+        """Be a worker no more; what is left undone has been handed back."""
+        assert self.lease is not None
+        lease = self.lease
+        with suppress(StorageGone):  # the lease will run out
+            self._tables.patience(lambda: lease.leave(reason))
+        self._tables.engine.dispose()
+
     def queue_first(self) -> None:
         """Put what the plan tries first into the queue, each once, as far as the budget goes."""
         templates = [waiting_trial(self.plan.space, values) for values in self.plan.first]
@@ -206,7 +222,8 @@ class Study:
             for trial in self.trials:
                 is_waiting = trial.state.name == "WAITING"
                 if is_waiting and queue.claim(self._tables, trial._trial_id, self.lease.name):
-                    return self._begin(trial)
+                    # Others may have had it since the list was read.
+                    return self._begin(self.trial(trial.number))
             template = waiting_trial(self.plan.space, {})
             num_added = queue.add_trials(self._tables, self._id, self.plan.num_trials, [template])
             if not num_added and not self.heal():
@@ -282,8 +299,8 @@ class Study:
         worker, max_attempts = self.lease.name, self.plan.search.settings.max_attempts
         fall = queue.hand_back(self._tables, attempt.trial_id, worker, fault, reason, max_attempts)
         if fall is None:  # a try of ours whose answer was lost
-            fall = Fall(attempt.number, attempt.attempt, reason, None)
-        if fall.verdict is not None:
+            fall = Fall(attempt.number, attempt.attempt, reason)
+        if fall.ending is not None:
             self._tidy()
         return fall
 
@@ -298,14 +315,20 @@ class Study:
             inside(self.folder, trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else None
         )
         study_id = str(self._attributes.get(ID))
-        taken_over = make_folder(folder, study_id, before if before != folder else None)
+        before = before if before != folder else None
+        tree = run_tree(self.plan.arm(values).tree, self.plan.settings_of(values))
+
+        def prepare() -> bool:
+            taken_over = make_folder(folder, study_id, before)
+            write_text(folder / CONFIG_FILE, to_yaml(tree))
+            return taken_over
+
+        taken_over = self._tables.patience(prepare)  # a full disk is waited for
         micro_batch_size = self._micro_batch_size(trial, ends, values)
         attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
         attributes = {ATTEMPT: number, FOLDER: relative, ENDING: None, REASON: None}
         checkpoint = trial.user_attrs.get(CHECKPOINT) if taken_over else None
         self._set(attempt, {**attributes, CHECKPOINT: checkpoint, MICRO_BATCH: micro_batch_size})
-        tree = run_tree(self.plan.arm(values).tree, self.plan.settings_of(values))
-        write_text(folder / CONFIG_FILE, to_yaml(tree))
         if ends:
             attempt = replace(attempt, notes=(_way_on(attempt, ends[-1], trial, taken_over),))
         return attempt

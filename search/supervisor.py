@@ -41,11 +41,12 @@ _WORKER = (sys.executable, "-P", "-m", "search.worker")
 # Any other one, as a segmentation fault, is of the process's own making.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
+STILL_SECONDS = 5.0  # between two looks of the supervisor's: it was stopped itself
 START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
 MAX_FAILURES_IN_A_ROW = 3  # of trials: it is not the trials that fail
-FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75
+FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75  # how a worker ends
 
 
 @dataclass
@@ -60,7 +61,8 @@ class _Slot:
         doing: What it was last heard of doing.
         last_sign: When that was, by the monotonic clock.
         num_bad_starts: Workers in a row that ended before they began a trial.
-        num_memory_kills: Processes that the kernel had killed for memory when it started.
+        num_memory_kills: Processes that the kernel had killed for memory when it was last heard of.
+        is_told: It was asked to stop; a second time would end it at once.
         code: How it ended, once it is not to be replaced.
 
     """
@@ -74,6 +76,7 @@ class _Slot:
     last_sign: float = field(default_factory=time.monotonic)
     num_bad_starts: int = 0
     is_hung: bool = False
+    is_told: bool = False
     code: int | None = None
 
 
@@ -96,6 +99,9 @@ class Supervisor:
         self._received: list[int] = []
         self._num_failures = 0
         self._has_given_up = False
+        self._is_wrong_input = False
+        self._is_away = False  # the storage did not answer while the study was being stopped
+        self._looked = time.monotonic()
 
     def run(self) -> int:
         """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
@@ -105,12 +111,24 @@ class Supervisor:
             while any(slot.code is None for slot in self._slots):
                 self._hear()
                 self._clear_up()
+                if self._is_stopping:
+                    self._ask_to_stop()
         if self._received:
             return exit_code(self._received[0])
-        codes = [slot.code for slot in self._slots]
-        if WRONG_INPUT in codes:
+        if self._is_wrong_input:
             return WRONG_INPUT
-        return int(any(codes) or self._has_given_up)
+        return int(any(slot.code for slot in self._slots) or self._has_given_up)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return bool(self._received) or self._has_given_up or self._is_wrong_input
+
+    def _ask_to_stop(self) -> None:
+        """Ask every worker once, whenever it was started: a second time it would drop all."""
+        for slot in self._slots:
+            if slot.code is None and not slot.is_told and slot.process.poll() is None:
+                slot.is_told = True
+                slot.process.send_signal(signal.SIGTERM)
 
     def _hear(self) -> None:
         """Take in one event, or see that there is none."""
@@ -122,7 +140,7 @@ class Supervisor:
         if event is None:
             self._fallen(slot)
             return
-        slot.last_sign = time.monotonic()
+        slot.last_sign, slot.num_memory_kills = time.monotonic(), num_memory_kills()
         if isinstance(event, Joined):
             slot.worker = event.worker
             return
@@ -145,7 +163,6 @@ class Supervisor:
     def _give_up(self, reason: str) -> None:
         self._has_given_up = True
         self._on_event(Note(f"the sweep stops, {reason}"))
-        self._send(signal.SIGTERM)
 
     def _fallen(self, slot: _Slot) -> None:
         """See how a worker ended, give its trial back, and put another one in its place."""
@@ -156,12 +173,13 @@ class Supervisor:
         fault, reason = self._fault(slot, code)
         if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
             self._give_back(slot, fault, reason)
-        if code in (FINISHED, WRONG_INPUT) or self._is_over():
-            slot.code = WRONG_INPUT if code == WRONG_INPUT else FINISHED
-            if code == WRONG_INPUT:
-                self._send(signal.SIGTERM)  # the others would meet the same
+        if code == WRONG_INPUT:
+            self._is_wrong_input = True  # the others would meet the same
+        # One that ended in order although there is work was asked to, by somebody else.
+        if self._is_over():
+            slot.code = FINISHED
             return
-        if code != REPLACE and slot.trial is None:
+        if code not in (FINISHED, REPLACE) and slot.trial is None:
             slot.num_bad_starts += 1
             if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
                 self._on_event(Note(f"worker {slot.number} {reason}, again and again"))
@@ -173,7 +191,7 @@ class Supervisor:
 
     def _is_over(self) -> bool:
         """Say whether another worker would find nothing to do."""
-        if self._received or self._has_given_up:
+        if self._is_stopping:
             return True
         try:
             return self._study.is_over
@@ -195,10 +213,13 @@ class Supervisor:
 
     def _give_back(self, slot: _Slot, fault: Fault, reason: str) -> None:
         assert slot.worker is not None
+        if self._is_away and self._is_stopping:
+            return  # whoever meets the study next will heal it
         try:
             falls = self._study.end_worker(slot.worker, fault, reason)
         except StorageGone as error:
-            self._on_event(Note(str(error)))  # whoever meets the study next will heal it
+            self._is_away = True
+            self._on_event(Note(str(error)))
             return
         for fall in falls:
             self._tell(fallen(fall))
@@ -207,7 +228,11 @@ class Supervisor:
 
     def _clear_up(self) -> None:
         """Kill what hangs, and the children of what has died: they hold its events open."""
+        now = time.monotonic()
+        stood_still, self._looked = now - self._looked, now
         for slot in self._slots:
+            if stood_still > STILL_SECONDS:
+                slot.last_sign = now  # it was this process that was stopped, not the worker
             if slot.code is None:
                 is_dead = slot.process.poll() is not None
                 is_hung = not is_dead and time.monotonic() - slot.last_sign > self._longest(slot)
@@ -232,14 +257,7 @@ class Supervisor:
         devices = share_of(number, self._study.plan.default.trainer.devices)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "search.worker",
-                    str(self._study.folder),
-                    str(writing),
-                ],
+                [*_WORKER, str(self._study.folder), str(writing)],
                 stdin=subprocess.PIPE,  # closes when this process dies, and so tells the worker
                 stdout=output,
                 stderr=output,
@@ -251,8 +269,6 @@ class Supervisor:
         os.close(writing)
         lines = os.fdopen(reading, "r")
         threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
-        if self._received:  # came while the worker was being started
-            process.send_signal(signal.SIGTERM)
         return _Slot(number, process, num_memory_kills())
 
     @contextmanager
@@ -260,12 +276,12 @@ class Supervisor:
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._received.append(number)
             if len(self._received) == 1:
-                self._send(signal.SIGTERM)
                 note = Note("stopping: saving checkpoints (Ctrl-C again ends at once)")
-                self._events.put((0, note))
+                self._events.put((0, note))  # also wakes up who is to ask the workers
             else:
                 for slot in self._slots:
-                    kill_tree(slot.process.pid)
+                    if slot.code is None:
+                        kill_tree(slot.process.pid)
 
         before = {number: signal.signal(number, on_signal) for number in SIGNALS}
         try:
@@ -273,11 +289,6 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _send(self, number: int) -> None:
-        for slot in self._slots:
-            if slot.process.poll() is None:
-                slot.process.send_signal(number)
 
 
 def worker_threads(num_workers: int) -> int:

@@ -31,9 +31,9 @@ WORKERS = Table(
     Column("study_id", Integer, nullable=False, index=True),
     Column("host", String(255), nullable=False),  # this boot of this machine or container
     Column("pid", Integer, nullable=False),
-    Column("started", Float, nullable=False),
+    Column("started", Float(53), nullable=False),
     Column("supervisor_pid", Integer, nullable=False),
-    Column("supervisor_started", Float, nullable=False),
+    Column("supervisor_started", Float(53), nullable=False),
     Column("lease_seconds", Float, nullable=False),
     Column("renewed", Float(53), nullable=False),
     Column("is_busy", Boolean, nullable=False),  # in an attempt

@@ -24,8 +24,7 @@ from search.opening import load_study
 from search.patience import Patience, StorageGone
 from search.process import Process
 from search.quiet import quiet_training
-
-REPLACE = 75  # exit code: the work is not done, and a fresh process shall go on with it
+from search.supervisor import REPLACE
 
 
 def main(folder: Path, descriptor: int) -> int:
@@ -80,13 +79,13 @@ def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], em
             work(study, interrupted, emit)
         except LeaseLost as error:
             emit(Note(f"worker {lease.name} was taken for dead ({error}), and joins anew"))
-            lease.leave()
+            study.leave(str(error))
         except (UserError, Replace) as reason:
-            lease.leave(str(reason))
+            study.leave(str(reason))
             raise
         # Any other error leaves a trial behind, and whoever started this worker gives it back.
         else:
-            lease.leave()
+            study.leave("left in order")
             return
 
 

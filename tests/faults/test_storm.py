@@ -163,9 +163,10 @@ def test_workers_may_join_from_elsewhere(sweep: Start, storage: str | None, here
 
 def test_a_server_restarted_at_once_fails_no_trial(sweep: Start, postgres) -> None:  # type: ignore[no-untyped-def]
     storage = postgres.new_database()
-    whole = sweep("search.num_trials=5", "trainer.epochs=4", storage=storage)
+    whole = sweep("search.num_trials=5", "trainer.epochs=8", storage=storage)
     for _ in range(5):
-        whole.until(lambda: whole.under_way() or whole.process.poll() is not None)
+        whole.until(whole.under_way)
+        assert whole.process.poll() is None
         postgres.restart("immediate")
     output = whole.end()
     assert whole.process.returncode == 0, output

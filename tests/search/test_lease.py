@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from search.attribute import WORKER
 from search.history import Fault
@@ -103,7 +104,7 @@ def test_every_transaction_of_one_whose_lease_ended_is_refused(
     set_attributes(storage, trial._trial_id, {WORKER: lease.name})
     trial.report(0.5, 1)
     (fall,) = end_worker(storage, lease.name, Fault.lost, "gone", max_attempts=3)
-    assert fall.number == 0 and fall.verdict is None
+    assert fall.number == 0 and fall.ending is None
     for late in (
         lambda: trial.report(0.6, 2),
         lambda: study.tell(trial, 0.7),
@@ -142,3 +143,33 @@ def test_training_time_is_counted_up_to_the_end(storage: StudyStorage, study_id:
 def test_a_host_is_this_boot_of_this_machine(here: Path) -> None:
     assert this_host() == this_host()
     assert len(this_host().split()) == 3
+
+
+def test_a_lease_is_renewed_while_its_worker_is_in_a_transaction(
+    storage: StudyStorage, study_id: int
+) -> None:
+    if storage.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite's writers wait for each other, and never for long")
+    fenced = open_storage(storage.url)
+    lease = lease_on(fenced, study_id, seconds=0.6)
+    lease.fence(fenced.engine)
+    with fenced.engine.begin():
+        with storage.engine.begin() as connection:
+            first = connection.execute(WORKERS.select()).one().renewed
+        time.sleep(0.5)
+        with storage.engine.begin() as connection:
+            assert connection.execute(WORKERS.select()).one().renewed > first
+            # ... but nobody ends it as long as the transaction lasts.
+            connection.execute(text("SET lock_timeout = '200ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                connection.execute(WORKERS.select().with_for_update())
+    lease.leave()
+
+
+def test_who_stands_still_in_a_transaction_holds_up_no_one_for_long(
+    storage: StudyStorage, study_id: int
+) -> None:
+    with storage.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            shown = connection.scalar(text("SHOW idle_in_transaction_session_timeout"))
+            assert shown == "30s"

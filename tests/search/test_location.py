@@ -95,6 +95,7 @@ def test_the_word_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch, here
         "me:secret@db/trials",
         "postgresql://me:secret@db",
         "postgresql://me:sec@ret@db/trials",
+        "postgresql://me:12/34secret@db/trials",
         "postgresql://me:secret@db:many/trials",
         "sqlite:///secret/other.db",
     ],
