@@ -23,7 +23,9 @@ from faults.postgres import Postgres, postgres_binaries
 # core is left alone with one of them at the end.
 LONGEST = (
     "tests/faults/test_storm.py",
-    "tests/search/test_interrupt.py",
+    "tests/faults/test_signals.py",
+    "tests/faults/test_disk.py",
+    "tests/faults/test_race.py",
     "tests/test_readme.py",
     "tests/search/cli/test_sweep.py",
     "tests/search/cli/test_dashboard.py",

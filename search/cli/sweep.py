@@ -16,7 +16,7 @@ from search.location import study_folder
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.publish import publish
-from search.results import status, write_table
+from search.results import TABLE_FILE, status, write_table
 from search.study import Study
 
 ABOUT = """\
@@ -53,7 +53,10 @@ def main(words: Sequence[str]) -> int:
         print(f"goes on: {study.num_ended} of {plan.num_trials} trials have ended")
     sys.stdout.flush()
     code = _work(study)
-    write_table(study)
+    try:
+        write_table(study)
+    except OSError as error:
+        print(f"{study.folder}/{TABLE_FILE} could not be written: {error}", file=sys.stderr)
     print("\n".join(summary(study, words, baseline(plan, material))), flush=True)
     publish(study)
     return code or int(study.best is None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.conftest import Start, ends_of, status
 
 SECONDS = 6.0
 
 
+@pytest.mark.slow
 def test_training_stops_when_the_hours_are_used_up_and_goes_on_with_more(sweep: Start) -> None:
     words = ("search.num_trials=2", "trainer.epochs=400", "search.workers=2")
     first = sweep(*words, f"search.max_hours={SECONDS / 3600}")

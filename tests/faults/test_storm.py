@@ -15,12 +15,10 @@ from tests.faults.conftest import Start, Sweep, ask, command, ends_of, kill_at_r
 
 SEED = 20261121
 SLOW = pytest.mark.slow
-# Each real sweep costs some 20 s of imports: the fast tests have one storage each, the slow both.
+# Each real sweep costs some 20 s of imports, and the fast tests of leases and races, and those of
+# benchmarks/reliability.py, ask both storages the same without training.
 on_sqlite_first = pytest.mark.parametrize(
     "storage", ["sqlite", pytest.param("postgresql", marks=SLOW)], indirect=True
-)
-on_a_server_first = pytest.mark.parametrize(
-    "storage", ["postgresql", pytest.param("sqlite", marks=SLOW)], indirect=True
 )
 
 
@@ -78,7 +76,7 @@ def test_fifty_kills_in_two_hundred_trials_lose_nothing(sweep: Start, storage: s
     assert killed == 50 and 10 <= broken <= 50
 
 
-@on_a_server_first
+@SLOW
 def test_all_killed_at_once_is_healed_by_whoever_looks(sweep: Start, storage: str | None) -> None:
     whole = sweep("search.num_trials=2", "trainer.epochs=6", storage=storage)
     (trial,) = whole.until(lambda: whole.under_way(step=5))
@@ -103,7 +101,7 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(sweep: Start, storage: st
     assert len(curve) == 12  # every validation once, before and after
 
 
-@on_sqlite_first
+@SLOW
 def test_a_worker_stopped_too_long_is_refused_and_joins_anew(
     sweep: Start, storage: str | None
 ) -> None:
