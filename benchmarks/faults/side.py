@@ -270,9 +270,9 @@ class Crew:
         worker.give(self._trials.job(), is_last=True)
         return worker
 
-    def joined(self) -> list[Worker]:
-        """Return those that live and have joined the study."""
-        pids = {event["pid"] for event in self._trials.of("joined")}
+    def at_work(self) -> list[Worker]:
+        """Return those that live and have begun a trial."""
+        pids = {event["pid"] for event in self._trials.of("began")}
         return [w for w in self.workers if w.process.poll() is None and w.pid in pids]
 
     def replace(self, worker: Worker, reason: str) -> None:
