@@ -32,6 +32,8 @@ BATCH_SIZES = (8, 16)
 WORDS = (
     *("model=tiny", "strategy=full", "logger=none", "search/space=none", "search/pruner=none"),
     f"search.lease_seconds={GRACE_SECONDS:g}",
+    # A storm may kill one trial again and again; neither side shall give it up for that.
+    "search.max_attempts=1000",
 )
 WORKER = Path(__file__).with_name("worker.py")
 
