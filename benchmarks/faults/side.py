@@ -32,6 +32,8 @@ BATCH_SIZES = (8, 16)
 WORDS = (
     *("model=tiny", "strategy=full", "logger=none", "search/space=none", "search/pruner=none"),
     f"search.lease_seconds={GRACE_SECONDS:g}",
+    # A storm may kill one trial again and again; neither side shall give it up for that.
+    "search.max_attempts=1000",
 )
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -270,9 +272,9 @@ class Crew:
         worker.give(self._trials.job(), is_last=True)
         return worker
 
-    def joined(self) -> list[Worker]:
-        """Return those that live and have joined the study."""
-        pids = {event["pid"] for event in self._trials.of("joined")}
+    def at_work(self) -> list[Worker]:
+        """Return those that live and have begun a trial."""
+        pids = {event["pid"] for event in self._trials.of("began")}
         return [w for w in self.workers if w.process.poll() is None and w.pid in pids]
 
     def replace(self, worker: Worker, reason: str) -> None:

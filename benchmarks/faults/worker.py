@@ -224,8 +224,8 @@ class Stock:
             origin = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
             origin = trial.number if origin is None else origin
             lr = (
-                trial.suggest_categorical("lr", space["lr"])
-                if isinstance(space["lr"], list)
+                float(trial.suggest_categorical("lr", space["lr"]))
+                if space["lr"]
                 else trial.suggest_float("lr", 1e-4, 1e-2, log=True)
             )
             if "batch_size" in space:
@@ -299,7 +299,7 @@ def stock_storage(url: str) -> Any:
         engine_kwargs=more,
         heartbeat_interval=HEARTBEAT_SECONDS,
         grace_period=int(GRACE_SECONDS),
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
     )
 
 
