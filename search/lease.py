@@ -152,8 +152,9 @@ class Lease:
         while not self._left.wait(self._lease_seconds / RENEWALS):
             try:
                 self._write()
-            except Exception:  # a full disk, a server away: the next one may work
-                log.warning("the lease of %s could not be renewed", self.name, exc_info=True)
+            except Exception as error:  # a full disk, a server away: the next one may work
+                reason = str(error).partition("\n")[0]
+                log.warning("the lease of %s could not be renewed: %s", self.name, reason)
 
     def _write(self, **values: Any) -> None:
         from search.tables import WORKERS

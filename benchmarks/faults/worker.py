@@ -111,9 +111,9 @@ class Finesweep:
                 self._take_all(study, Toy(**job["toy"]), log)
             except LeaseLost as error:
                 log("refused", reason=str(error))
-                lease.leave()
+                study.leave("left in order")
             else:
-                lease.leave()
+                study.leave("left in order")
                 return
             finally:
                 study._tables.engine.dispose()
@@ -130,7 +130,7 @@ class Finesweep:
                     return
                 time.sleep(0.2)
                 continue
-            study.lease.set_busy(True)
+            study.set_busy(True)
             try:
                 outcome = self._train(study, attempt, toy, log)
             except (LeaseLost, StorageGone):
@@ -140,7 +140,7 @@ class Finesweep:
                 study.hand_back(attempt, Fault.failed, repr(error), None)
                 raise
             finally:
-                study.lease.set_busy(False)
+                study.set_busy(False)
             study.ended(attempt, outcome)
             value = outcome.best.metrics["accuracy"]
             log("told", trial=attempt.number, number=attempt.number, value=value)

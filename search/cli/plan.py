@@ -153,10 +153,10 @@ def _notes(plan: Plan) -> Iterator[str]:
     if note is not None:
         yield note
     budget = plan.search.settings.num_trials
-    if plan.search.sampler.is_finite and len(plan.first) > budget:
+    if plan.limit is not None and plan.limit < budget:
+        yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
+    elif plan.search.sampler.is_finite and len(plan.first) > budget:
         yield f"search.num_trials={budget} tries the first of {len(plan.first)} combinations"
-    if plan.search.sampler.is_finite and len(plan.first) < budget:
-        yield f"there are {len(plan.first)} combinations, fewer than search.num_trials={budget}"
 
 
 def _member(schema: object) -> str:

@@ -138,6 +138,9 @@ def _line(
 
 def _remaining(study: Study) -> list[str]:
     remaining = status(study)["remaining"]
+    plan = study.plan
+    if not remaining and plan.limit is not None and plan.limit < plan.search.settings.num_trials:
+        return ["", f"All {plan.limit} combinations have been tried: the space is used up."]
     if not remaining:
         return []
     left = f"{remaining} trial{'' if remaining == 1 else 's'}"

@@ -222,7 +222,7 @@ def test_an_unknown_column_lists_those_there_are() -> None:
     write(sst2())
     assert lines(hub_data(text="text", label="labels")) == [
         "data.text: must be a column of copy/train, got 'text'. Its columns: idx, sentence, label.",
-        "data.label: must be a column of copy/train, got 'labels'. "
+        "data.label: must be a column of copy/train, got 'labels'. Did you mean label? "
         "Its columns: idx, sentence, label.",
     ]
 
