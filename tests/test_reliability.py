@@ -9,6 +9,9 @@ from pathlib import Path
 
 from faults.postgres import postgres_binaries
 
+# Some minutes: what it asks of finesweep alone, tests/faults/ asks in seconds.
+pytestmark = pytest.mark.slow
+
 HARNESS = Path(__file__).parents[1] / "benchmarks" / "reliability.py"
 
 
