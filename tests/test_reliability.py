@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from faults.postgres import postgres_binaries
 
 # Some minutes: what it asks of finesweep alone, tests/faults/ asks in seconds.
