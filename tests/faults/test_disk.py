@@ -79,15 +79,9 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
     disk.free()
     wait_for(it, rf"{folder}/study\.db answers again")
 
-    # A checkpoint: some room is left, and too little.
+    # That a checkpoint waits too is in tests/lightning_modules/test_room.py: here the database,
+    # which grows with every validation, would meet the end of the disk at the same moment.
     later = wait_for_checkpoint(it)
-    disk.fill(num_free=150_000)
-    wait_for(
-        it,
-        rf"trial 0: the disk is full: \S*{folder}/trials/0000/attempt-1/checkpoint\.pt "
-        r"needs 0\.\d MB, [\d.,]+ (MB|bytes) are free; waiting for room",
-    )
-    disk.free()
 
     it.end()
     assert it.process.returncode == 0, printed(it)
