@@ -26,33 +26,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with all that is needed to use it; predicts in float32."""
+    """A network with all that is needed to use it.
+
+    Attributes:
+        network: The network, with its head.
+        tokenizer: What makes its inputs.
+        task: What it predicts.
+        labels: The names of what it predicts.
+        max_length: Tokens of a text that it reads.
+        precision: In which numbers it is scored; those of the training repeat its scores.
+            Predictions are made in fp32, as plain transformers makes them of an exported model.
+
+    """
 
     network: nn.Module
     tokenizer: PreTrainedTokenizerBase
     task: Task
     labels: tuple[str, ...]
     max_length: int
+    precision: Precision = Precision.fp32
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
-        return self.task.score(self._observe(rows))
+        return self.task.score(self._observe(rows, self.precision))
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return `{"prediction": ..., "scores": ...}` for each row, in the rows' order."""
         unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
-        return self.task.decode(self._observe(unlabelled), self.labels)
+        return self.task.decode(self._observe(unlabelled, Precision.fp32), self.labels)
 
-    def _observe(self, rows: Sequence[Row]) -> Mapping[str, Tensor]:
+    def _observe(self, rows: Sequence[Row], precision: Precision) -> Mapping[str, Tensor]:
         columns = self.task.encode(rows, self.tokenizer, self.max_length, self.labels)
         examples = [
             {name: column[index] for name, column in columns.items()} for index in range(len(rows))
         ]
         batches = evaluation_batches([len(tokens) for tokens in columns["input_ids"]])
-        device = torch.device(choose_hardware(Device.auto, Precision.fp32).device.value)
+        hardware = choose_hardware(Device.auto, precision)
+        device = torch.device(hardware.device.value)
+        # As Lightning trains in mixed precision.
+        mixed = torch.autocast(
+            device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
+        )
         network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
         observed = []
-        with torch.inference_mode():
+        with torch.inference_mode(), mixed:
             for batch in batches:
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
@@ -65,4 +82,6 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     network = build_network(run, labels, Warm())
     restore_state(network, load_file(folder / BEST_FILE))
     tokenizer = run.model.load_tokenizer()
-    return Predictor(network, tokenizer, run.task, tuple(labels), run.data.max_length)
+    return Predictor(
+        network, tokenizer, run.task, tuple(labels), run.data.max_length, run.trainer.precision
+    )

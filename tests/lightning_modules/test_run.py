@@ -524,3 +524,16 @@ def test_every_broken_rule_is_named_at_once(make_run: Callable[..., Run]) -> Non
         make_run("trainer.epochs=0", "data.batch_size=-1", "optimizer.lr=0")
     places = {problem.where for problem in caught.value.problems}
     assert places == {"trainer.epochs", "data.batch_size", "optimizer.lr"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_trained_network_scores_again_what_its_training_told(
+    make_run: Callable[..., Run], here: Path, precision: str
+) -> None:
+    from lightning_modules.predictor import load_trained
+
+    run = make_run("trainer.epochs=2", f"trainer.precision={precision}")
+    outcome = train(run, here / "run")
+    labels = json.loads((here / "run/labels.json").read_text())
+    scores = load_trained(run, here / "run", labels).score(run.data.load().splits["validation"])
+    assert outcome.best is not None and scores == outcome.best.metrics

@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import command, run_here
 
-# Scores are repeated in fp32, so they are the same only where training was in it too.
+# An exported model is scored in fp32, so it repeats a score only where training was in it too.
 FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")
 SMOKE = (*FIXED, "search.num_trials=3")
 
