@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning_modules.atomic import write_json
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.run import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "attempt.json"
@@ -84,6 +85,21 @@ def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
                 shutil.copy2(path, folder / path.name)
     write_json(folder / IDENTITY_FILE, {"study": study_id})
     return taken_over
+
+
+def tidy(last: Path, *, keep_best: bool) -> None:
+    """Delete what an ended trial needs no more, in the folders of all its attempts.
+
+    Args:
+        last: The folder of its last attempt.
+        keep_best: Keep the weights of its best validation, and what was observed there.
+
+    """
+    for path in last.parent.glob("*/*"):
+        is_best = path.name in (BEST_FILE, OBSERVED_FILE)
+        is_kept = keep_best and path.parent == last
+        if path.name in CHECKPOINT_FILES or (is_best and not is_kept):
+            path.unlink(missing_ok=True)
 
 
 def _identity(folder: Path) -> str | None:

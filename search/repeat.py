@@ -11,8 +11,8 @@ from lightning_modules.error import ConfigError, DataError, Problem, UserError
 from lightning_modules.record import Outcome
 from lightning_modules.run import Run, changed_rows
 from search.attribute import METRICS, THREADS
-from search.config import Tree, compose
-from search.study import Study, run_tree
+from search.config import Tree, compose, run_tree
+from search.study import Study
 from search.supervisor import num_cores
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _literal(value: Any) -> str:
 
 def _composed(words: list[str]) -> dict[str, Any] | None:
     try:
-        return _run_part(run_tree(compose("train", words).tree, {}))
+        return _run_part(run_tree(compose("train", words).tree))
     except UserError:
         return None
 

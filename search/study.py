@@ -11,19 +11,13 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.atomic import write_text
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
 from search import queue
-from search.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder, where_is
+from search.attempt import Attempt, inside, tidy, where_is
 from search.attribute import (
-    ATTEMPT,
-    ATTEMPTS,
     BEST_EPOCH,
     CHECKPOINT,
     DATA,
@@ -34,7 +28,6 @@ from search.attribute import (
     LENGTH,
     MEMORY,
     METRICS,
-    MICRO_BATCH,
     PROGRESS,
     REASON,
     SECONDS,
@@ -45,8 +38,8 @@ from search.attribute import (
     VERDICT,
     WORKER,
 )
-from search.config import Tree, resolved, to_yaml
-from search.history import End, Fault
+from search.beginning import begin
+from search.history import Fault
 from search.lease import Lease, gone_workers, present_workers, used_seconds
 from search.patience import StorageGone
 from search.plan import Plan
@@ -54,7 +47,7 @@ from search.process import Process
 from search.pruner.base import Progress
 from search.queue import Fall
 from search.space import waiting_trial
-from search.suggest import candidates, key_of
+from search.suggest import settle
 
 if TYPE_CHECKING:
     import optuna
@@ -222,8 +215,7 @@ class Study:
             for trial in self.trials:
                 is_waiting = trial.state.name == "WAITING"
                 if is_waiting and queue.claim(self._tables, trial._trial_id, self.lease.name):
-                    # Others may have had it since the list was read.
-                    return self._begin(self.trial(trial.number))
+                    return self._begin(trial.number)
             template = waiting_trial(self.plan.space, {})
             num_added = queue.add_trials(self._tables, self._id, self.plan.num_trials, [template])
             if not num_added and not self.heal():
@@ -304,72 +296,14 @@ class Study:
             self._tidy()
         return fall
 
-    def _begin(self, trial: FrozenTrial) -> Attempt:
-        values = self._settled(trial)
-        ends = [End.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
-        # An attempt that was killed before it had begun left its number, and nothing else.
-        number = len(ends) + 1
-        relative = relative_folder(trial.number, number)
-        folder = inside(self.folder, relative)
-        before = (
-            inside(self.folder, trial.user_attrs[FOLDER]) if FOLDER in trial.user_attrs else None
-        )
+    def _begin(self, number: int) -> Attempt:
+        trial = self.trial(number)  # others may have had it before it was claimed
+        values = trial.user_attrs.get(VALUES)
+        if values is None:
+            taken = {t.system_attrs[KEY] for t in self.trials if KEY in t.system_attrs}
+            values = settle(self._study, self._tables, trial, self.plan, taken)
         study_id = str(self._attributes.get(ID))
-        before = before if before != folder else None
-        tree = run_tree(self.plan.arm(values).tree, self.plan.settings_of(values))
-
-        def prepare() -> bool:
-            taken_over = make_folder(folder, study_id, before)
-            write_text(folder / CONFIG_FILE, to_yaml(tree))
-            return taken_over
-
-        taken_over = self._tables.patience(prepare)  # a full disk is waited for
-        micro_batch_size = self._micro_batch_size(trial, ends, values)
-        attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
-        attributes = {ATTEMPT: number, FOLDER: relative, ENDING: None, REASON: None}
-        checkpoint = trial.user_attrs.get(CHECKPOINT) if taken_over else None
-        self._set(attempt, {**attributes, CHECKPOINT: checkpoint, MICRO_BATCH: micro_batch_size})
-        if ends:
-            attempt = replace(attempt, notes=(_way_on(attempt, ends[-1], trial, taken_over),))
-        return attempt
-
-    def _settled(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Return what the trial varies, and let no other trial of the study vary the same."""
-        if VALUES in trial.user_attrs:
-            return dict(trial.user_attrs[VALUES])
-        space = self.plan.space
-        if KEY in trial.system_attrs:  # by an attempt before this one
-            return space.values_of(trial.system_attrs[queue.FIXED])
-        taken = {t.system_attrs[KEY] for t in self.trials if KEY in t.system_attrs}
-        found = candidates(self._study, trial._trial_id, self.plan, taken.__contains__)
-        values: dict[str, Any] = {}
-        for number in count():
-            another = next(found, None)
-            # Where all are taken, it is by a wish: a queued configuration that was tried before.
-            even_if_taken = another is None
-            values = values if another is None else another
-            if number and not even_if_taken and key_of(values) in taken:
-                continue
-            params = {
-                name: (value, space.parameters[name].distribution)
-                for name, value in space.params_of(values).items()
-            }
-            key = key_of(values)
-            if queue.reserve(
-                self._tables, self._id, trial._trial_id, key, params, even_if_taken=even_if_taken
-            ):
-                break
-        return values
-
-    def _micro_batch_size(
-        self, trial: FrozenTrial, ends: list[End], values: Mapping[str, Any]
-    ) -> int | None:
-        before: int | None = trial.user_attrs.get(MICRO_BATCH)
-        if not ends or ends[-1].fault is not Fault.out_of_memory:
-            return before
-        run = self.plan.run(values)
-        size = before or run.trainer.micro_batch_size or run.data.batch_size
-        return max(1, size // 2)
+        return begin(self._tables, self.plan, self.folder, study_id, trial, dict(values))
 
     def _in_budget(self, trial: FrozenTrial) -> bool:
         return trial.number < self.plan.num_trials
@@ -428,35 +362,7 @@ class Study:
 
     def _tidy(self) -> None:
         """Delete what ended trials need no more: checkpoints, and all weights but the best."""
-        ended = [t for t in self.trials if t.state.is_finished() and FOLDER in t.user_attrs]
-        best = self.ranking[: self.plan.search.settings.keep]
-        kept = self.front | {trial.number for trial in best}
-        for trial in ended:
-            last = self.folder_of(trial)
-            for path in last.parent.glob("*/*"):
-                is_winners = trial.number in kept and path.parent == last
-                is_of_best = path.name in (BEST_FILE, OBSERVED_FILE)
-                if path.name in CHECKPOINT_FILES or (is_of_best and not is_winners):
-                    path.unlink(missing_ok=True)
-
-
-def run_tree(tree: Tree, values: Mapping[str, Any]) -> Tree:
-    """Return one trial's resolved configuration, without the search."""
-    whole = resolved(tree, values)
-    return {key: value for key, value in whole.items() if key not in ("search", "study")}
-
-
-def _way_on(attempt: Attempt, end: End, trial: FrozenTrial, taken_over: bool) -> str:
-    """Return in words where an attempt begins that is not the trial's first."""
-    why = f"attempt {end.attempt} ended: {end.reason}"
-    checkpoint = trial.user_attrs.get(CHECKPOINT)
-    if checkpoint is None:
-        return f"trial {attempt.number} begins again, it had no checkpoint yet ({why})"
-    if taken_over:
-        step = checkpoint["step"]
-        return f"trial {attempt.number} goes on from its last checkpoint, step {step} ({why})"
-    where = checkpoint["where"]
-    return (
-        f"trial {attempt.number} starts over ({why}): its checkpoint lies in {where}, which is "
-        "out of reach from here"
-    )
+        kept = self.front | {t.number for t in self.ranking[: self.plan.search.settings.keep]}
+        for trial in self.trials:
+            if trial.state.is_finished() and FOLDER in trial.user_attrs:
+                tidy(self.folder_of(trial), keep_best=trial.number in kept)

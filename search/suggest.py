@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Set
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seed_of
-from search.attribute import VALUES
+from search.attribute import KEY, VALUES
 from search.plan import Plan
-from search.queue import FIXED
+from search.queue import FIXED, reserve
 from search.sampler.base import seeded_sampler
 from search.space import Space, waiting_trial
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.tables import StudyStorage
 
 NUM_STARTUP = 10
 NUM_DRAWS = 20  # in an endless space, where two of the same are a sampler's habit, not chance
@@ -31,6 +34,43 @@ MAX_LISTED = 100_000
 def key_of(values: Mapping[str, Any]) -> str:
     """Return values by config path as text; the same values are the same text."""
     return json.dumps(values, sort_keys=True)
+
+
+def settle(
+    study: optuna.Study, tables: StudyStorage, trial: FrozenTrial, plan: Plan, taken: Set[str]
+) -> dict[str, Any]:
+    """Return what a claimed trial varies, and let no other trial of the study vary the same.
+
+    Args:
+        study: The study, whose sampler is asked.
+        tables: Its storage.
+        trial: The trial; what an attempt before this one settled stays.
+        plan: The study's.
+        taken: The keys of the trials that are settled; others may settle at this moment.
+
+    """
+    space = plan.space
+    if KEY in trial.system_attrs:
+        return space.values_of(trial.system_attrs[FIXED])
+
+    def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
+        params = {
+            name: (value, space.parameters[name].distribution)
+            for name, value in space.params_of(values).items()
+        }
+        key = key_of(values)
+        return reserve(
+            tables, study._study_id, trial._trial_id, key, params, even_if_taken=even_if_taken
+        )
+
+    found = candidates(study, trial._trial_id, plan, taken.__contains__)
+    suggested = next(found)
+    for values in chain([suggested], found):
+        if key_of(values) not in taken and is_reserved(values):
+            return values
+    # All are taken: by a wish, a queued configuration that was tried before.
+    is_reserved(suggested, even_if_taken=True)
+    return suggested
 
 
 def candidates(

@@ -20,13 +20,12 @@ from search.cli.compose import composed
 from search.cli.found import find_study
 from search.cli.live import RunProgress
 from search.cli.text import duration, number
-from search.config import build_run, to_yaml
+from search.config import build_run, run_tree, to_yaml
 from search.interrupt import Interrupt
 from search.provenance import PROVENANCE_FILE, provenance
 from search.publish import tags_of
 from search.repeat import Repeat, find_repeat
 from search.runs import METRICS_FILE, check_rows, new_run_folder
-from search.study import run_tree
 
 ABOUT = """\
 Train one configuration; its files go to runs/NAME. The same command takes up
@@ -100,7 +99,7 @@ def _composed(parsed: argparse.Namespace) -> _Job | None:
         return None
     run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
-    return _Job(run, to_yaml(run_tree(composition.tree, {})), folder, None)
+    return _Job(run, to_yaml(run_tree(composition.tree)), folder, None)
 
 
 def _repeated(parsed: argparse.Namespace) -> _Job | None:

@@ -4,7 +4,7 @@ Outside, a configuration is a `Tree`: plain nested dicts whose interpolations ar
 resolved, so that a trial's values reach whatever refers to them.
 """
 
-from search.config.build import Tree, build_run, build_search, resolved, to_yaml
+from search.config.build import Tree, build_run, build_search, resolved, run_tree, to_yaml
 from search.config.compose import CONF_DIR, Arm, Composition, compose
 from search.config.override import tagged, untagged
 from search.config.range import parse_range
@@ -19,6 +19,7 @@ __all__ = [
     "compose",
     "parse_range",
     "resolved",
+    "run_tree",
     "tagged",
     "to_yaml",
     "untagged",

@@ -109,6 +109,12 @@ def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
     return {str(key): value for key, value in container.items()}
 
 
+def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
+    """Return the resolved configuration of one run: the tree without what is the search's."""
+    whole = resolved(tree, values)
+    return {key: value for key, value in whole.items() if key not in ("search", "study")}
+
+
 def to_yaml(tree: Tree) -> str:
     """Return the tree as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(tree))
