@@ -27,6 +27,7 @@ from search.history import Fault
 from search.interrupt import SIGNALS, exit_code
 from search.patience import StorageGone
 from search.process import kill_tree, num_memory_kills
+from search.streak import Streak
 from search.study import Study
 
 # glibc gives large buffers back to the kernel after every step and takes them again; keeping
@@ -45,7 +46,6 @@ STILL_SECONDS = 5.0  # between two looks of the supervisor's: it was stopped its
 START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
-MAX_FAILURES_IN_A_ROW = 3  # of trials: it is not the trials that fail
 FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75  # how a worker ends
 
 
@@ -97,7 +97,7 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
         self._received: list[int] = []
-        self._num_failures = 0
+        self._streak = Streak()
         self._has_given_up = False
         self._is_wrong_input = False
         self._is_away = False  # the storage did not answer while the study was being stopped
@@ -155,14 +155,10 @@ class Supervisor:
 
     def _tell(self, event: Event) -> None:
         self._on_event(event)
-        if isinstance(event, Ended) and event.ending != "interrupted":
-            self._num_failures = self._num_failures + 1 if event.ending == "failed" else 0
-            if self._num_failures == MAX_FAILURES_IN_A_ROW:
-                self._give_up(f"{self._num_failures} trials in a row failed: {event.reason}")
-
-    def _give_up(self, reason: str) -> None:
-        self._has_given_up = True
-        self._on_event(Note(f"the sweep stops, {reason}"))
+        reason = self._streak.reason_to_stop(event)
+        if reason is not None:
+            self._has_given_up = True
+            self._on_event(Note(reason))
 
     def _fallen(self, slot: _Slot) -> None:
         """See how a worker ended, give its trial back, and put another one in its place."""

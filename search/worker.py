@@ -24,6 +24,7 @@ from search.opening import load_study
 from search.patience import Patience, StorageGone
 from search.process import Process
 from search.quiet import quiet_training
+from search.streak import Streak
 from search.supervisor import REPLACE
 
 
@@ -92,14 +93,22 @@ def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], em
 def work_here(folder: Path, emit: Emit) -> int:
     """Train in the calling process, as a debugger wants it; return the exit code."""
     quiet_training()
-    interrupt = Interrupt()
+    interrupt, streak = Interrupt(), Streak()
+    reasons: list[str] = []
+
+    def tell(event: Event) -> None:
+        emit(event)
+        if reason := streak.reason_to_stop(event):
+            reasons.append(reason)
+            emit(Note(reason))
+
     while True:
         try:
-            _work(folder, Process.this(), interrupt, emit)
+            _work(folder, Process.this(), lambda: interrupt() or bool(reasons), tell)
         except Replace as reason:
             emit(Note(f"{reason}, in the process that goes on"))
         else:
-            return interrupt.exit_code
+            return interrupt.exit_code or int(bool(reasons))
 
 
 def _watch_parent(orphaned: threading.Event) -> None:

@@ -122,16 +122,27 @@ def test_code_that_raises_is_tried_max_attempts_times_and_the_study_goes_on(
     assert verdict in output
 
 
+FAILS = (
+    *("strategy.value=error", "search.max_attempts=1", "search.num_trials=5"),
+    *("trainer.epochs=1", "trainer.checkpoint_seconds=1000"),
+)
+STOPS = "the sweep stops, 3 trials in a row failed: 1 attempt got no further"
+
+
+def test_three_failures_in_a_row_stop_a_sweep_in_the_calling_process(
+    here: Path, own: tuple[str, ...]
+) -> None:
+    output = run_here("sweep", "study=s", *SMALL, *own, *FAILS, "search.workers=0", code=1)
+    assert output.count(STOPS) == 1
+    assert [t.state.name for t in trials_of(here)] == ["FAIL"] * 3
+
+
 @pytest.mark.slow
-def test_three_failures_in_a_row_stop_the_sweep(sweep: Start, own: tuple[str, ...]) -> None:
-    it = sweep(
-        *own,
-        *("strategy.value=error", "search.max_attempts=1", "search.num_trials=5"),
-        *("trainer.epochs=1", "trainer.checkpoint_seconds=1000"),
-    )
+def test_three_failures_in_a_row_stop_a_sweep(sweep: Start, own: tuple[str, ...]) -> None:
+    it = sweep(*own, *FAILS)
     output = it.end()
     assert it.process.returncode == 1, output
-    assert "the sweep stops, 3 trials in a row failed: 1 attempt got no further" in output
+    assert STOPS in output
     told = status()
     assert told["states"]["fail"] == 3 and told["remaining"] == 2
     assert not it.workers
