@@ -18,6 +18,8 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 # One thread a worker, short trials, and nothing that a fault is not about.
 SMALL = (
@@ -69,16 +71,19 @@ class Sweep:
             return []  # Optuna would make one, in the way of the sweep's own
         try:
             return optuna.load_study(study_name=self.name, storage=self.storage).trials
-        except (KeyError, Exception):  # not yet made
+        except (KeyError, SQLAlchemyError, StorageInternalError):  # not yet made, or away
             return []
 
     def until(self, holds: Callable[[], Any], seconds: float = 120) -> Any:
         """Wait for what holds; fail with what was printed when it does not, or the sweep ends."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
+            has_ended = self.process.poll() is not None
             value = holds()
             if value:
                 return value
+            if has_ended:
+                break
             time.sleep(0.05)
         raise AssertionError("it did not come to pass:\n" + self.end(signal.SIGKILL))
 
