@@ -136,11 +136,12 @@ def fit_verdict(points: Sequence[Point]) -> str:
             f"{last.train_loss:.3f}; try a lower learning rate"
         )
     if last.validation_loss < 0.97 * points[-2].validation_loss:
-        return (
-            f"was still improving when it ended (validation loss {points[-2].validation_loss:.3f} "
-            f"to {last.validation_loss:.3f}), so it underfits; try more epochs or a higher "
-            "learning rate"
-        )
+        improved = f"validation loss {points[-2].validation_loss:.3f} to {last.validation_loss:.3f}"
+        ended, advice = "it ended", ", so it underfits; try more epochs or a higher learning rate"
+        if last.epoch <= 1:  # within the first epoch every training improves
+            ended = "its one epoch ended"
+            advice = "; more epochs or a higher learning rate may help"
+        return f"was still improving when {ended} ({improved}){advice}"
     if last.validation_loss > 1.5 * last.train_loss:
         return (
             f"fits its training rows better than new ones (loss {last.train_loss:.3f} against "

@@ -69,7 +69,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 model = AutoModelForSequenceClassification.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
-inputs = tokenizer(["It never once let me down."], truncation=True, return_tensors="pt")
+inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax().item()])
 """
 

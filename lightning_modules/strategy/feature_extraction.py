@@ -59,7 +59,7 @@ from transformers import AutoModel, AutoTokenizer
 
 backbone, tokenizer = AutoModel.from_pretrained({base!r}), AutoTokenizer.from_pretrained(".")
 head, labels = load_file("head.safetensors"), json.load(open("finesweep.json"))["labels"]
-inputs = tokenizer(["It never once let me down."], truncation=True, return_tensors="pt")
+inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 mask = inputs["attention_mask"].unsqueeze(-1)
 features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
 print(labels[torch.nn.functional.linear(features, head["weight"], head["bias"]).argmax().item()])

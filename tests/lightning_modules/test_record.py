@@ -82,6 +82,14 @@ def test_a_still_falling_validation_loss_underfits() -> None:
     )
 
 
+def test_a_single_epoch_that_improves_is_not_called_underfitting() -> None:
+    # Of two validations an epoch.
+    assert fit_verdict(curve([0.9, 0.7], [0.9, 0.7])) == (
+        "was still improving when its one epoch ended (validation loss 0.900 to 0.700); more "
+        "epochs or a higher learning rate may help"
+    )
+
+
 def test_a_flat_end_levelled_off() -> None:
     verdict = fit_verdict(curve([0.9, 0.5, 0.45], [0.8, 0.5, 0.5]))
     assert verdict == (
