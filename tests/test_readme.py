@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import run_here
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +41,25 @@ def quickened(script: str) -> str:
     return "\n".join(map(quick, script.splitlines()))
 
 
-def test_shell_blocks_run_in_order(here: Path) -> None:
+def run_in_bash(script: str) -> None:
+    words = ["bash", "-c", "set -euo pipefail\n" + script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_in_this_process(script: str) -> None:
+    """Run each line's command here, without the seconds of imports that each would need."""
+    commands = [shlex.split(line, comments=True) for line in script.splitlines()]
+    assert commands[0] == ["source", ".venv/bin/activate"]
+    for command, *words in commands[1:]:
+        assert command == "finesweep"
+        run_here(*words)
+
+
+@pytest.mark.parametrize(
+    "run", [run_in_this_process, pytest.param(run_in_bash, marks=pytest.mark.slow)]
+)
+def test_shell_blocks_run_in_order(here: Path, run: Callable[[str], None]) -> None:
     rows = "".join(
         f'"The {"meal" if n % 3 else "room"} {n} was {"great" if n % 2 else "awful"}",{n % 2 + 1}\n'
         for n in range(60)
@@ -47,15 +69,7 @@ def test_shell_blocks_run_in_order(here: Path) -> None:
     (here / ".venv").symlink_to(Path(sys.executable).parents[1])
     scripts = blocks("bash")
     assert len(scripts) == 4
-    script = "set -euo pipefail\n" + "\n".join(map(quickened, scripts))
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=here,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run("\n".join(map(quickened, scripts)))
     for name in ("study.db", "config.yaml", "provenance.json", "trials.csv", "wandb"):
         assert (here / "studies" / "mine" / name).exists(), name
     out = [json.loads(line) for line in (here / "out.jsonl").read_text().splitlines()]

@@ -53,8 +53,11 @@ def ask_here(*words: str, cwd: Path) -> str:
 def ways(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """Run the study; its output is in the file `stdout`."""
     folder = tmp_path_factory.mktemp("ways")
-    own = {"FINESWEEP_CACHE": str(cache), "WANDB_MODE": "offline"}
-    (folder / "stdout").write_text(ask("sweep", *WORDS, cwd=folder, **own))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FINESWEEP_CACHE", str(cache))
+        patch.setenv("WANDB_MODE", "offline")
+        told = ask_here("sweep", *WORDS, "search.workers=0", cwd=folder)
+    (folder / "stdout").write_text(told)
     return folder
 
 
@@ -93,7 +96,7 @@ def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
 def test_any_trial_is_trained_again_from_its_study(
     ways: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ask("train", "study=ways", "trial=1", cwd=ways)
+    told = ask_here("train", "study=ways", "trial=1", cwd=ways)
     assert "That is trial 1 of study ways again, to the same score." in told
     assert (ways / "runs/ways-trial-1/metrics.json").is_file()
     for words, line in (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import run_here
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 # So low a rate leaves the random network saying what it said at first.
@@ -42,8 +44,10 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     for name, num_rows in (("my", 100), ("other", 20)):
         rows = "".join(f"{name} words {n},{labels[n % 20]}\n" for n in range(num_rows))
         (folder / f"{name}.csv").write_text("text,label\n" + rows)
-    os.environ["FINESWEEP_CACHE"] = str(cache)
-    (folder / "stdout").write_text(ask(folder, "sweep", *WORDS, "search.num_trials=2"))
+    words = (*WORDS, "search.num_trials=2", "search.workers=0")
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setenv("FINESWEEP_CACHE", str(cache))
+        (folder / "stdout").write_text(run_here("sweep", *words))
     return folder
 
 
