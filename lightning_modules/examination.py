@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,24 +10,19 @@ from lightning_modules.atomic import write_text
 from lightning_modules.callback.best import load_observed
 
 if TYPE_CHECKING:
-    from lightning_modules.data.base import Row
-    from lightning_modules.task.base import Tables, Task
+    from lightning_modules.task.base import Examples, Tables, Task
 
 
-def examine(folder: Path, task: Task, rows: Sequence[Row], labels: Sequence[str]) -> Tables:
+def examine(folder: Path, task: Task, examples: Examples) -> Tables:
     """Write each table to `folder` as `<name>.jsonl`, a record a line; return them.
 
     Args:
         folder: Where the best validation is kept.
         task: Makes the tables.
-        rows: The validation rows as they are in the corpus.
-        labels: The labels in the order of their class numbers.
+        examples: The validation rows as they are in the corpus, and how to read the observations.
 
     """
-    observed = load_observed(folder)
-    for name, tensor in observed.items():
-        assert len(tensor) == len(rows), f"{name}: {len(tensor)} observed of {len(rows)} rows"
-    tables = task.examine(observed, rows, labels)
+    tables = task.examine(load_observed(folder), examples)
     for name, records in tables.items():
         lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in records]
         write_text(folder / f"{name}.jsonl", "".join(lines))

@@ -41,20 +41,26 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     folder.mkdir(parents=True)
     # Whoever loads the tokenizer and truncates cuts where predict cuts.
     predictor.tokenizer.model_max_length = predictor.max_length
-    loading = run.strategy.export(predictor.network, predictor.tokenizer, run.model, folder)
+    loading = run.strategy.export(
+        predictor.network, predictor.tokenizer, run.model, run.task, folder
+    )
     write_json(
         folder / MANIFEST,
         {
             "base": run.model.hub_name,
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
-            "text": getattr(run.data, "text", "text"),
-            "label": getattr(run.data, "label", "label"),
+            "task": {key: value for key, value in run.flat().items() if _is_of_task(key)},
+            "columns": {field: getattr(run.data, field, field) for field in run.task.cells},
             "pooled_head": (folder / "head.safetensors").is_file(),
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
     _share(folder)
+
+
+def _is_of_task(key: str) -> bool:
+    return key == "task" or key.startswith("task.")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

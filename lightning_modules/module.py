@@ -16,8 +16,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.datamodule import in_row_order
 from lightning_modules.memory import unless_out_of_memory
+from lightning_modules.observed import in_row_order, joined
 from lightning_modules.ranks import Ranks, Validated
 from lightning_modules.record import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
@@ -25,14 +25,14 @@ from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
     from lightning_modules.run import Hooks, Run
-    from lightning_modules.task.base import Batch
+    from lightning_modules.task.base import Batch, Examples
 
 
 class FineTuner(pl.LightningModule):
     """Trains `network` as `run` says and keeps `record`, which may be that of a started run.
 
-    A validation leaves `scores`, `validation_loss` and `observed`, in the order of the rows that
-    `validation_batches` numbers.
+    A validation leaves `scores`, `validation_loss` and `observed`, in the order of the examples
+    that `validation_batches` numbers.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class FineTuner(pl.LightningModule):
         run: Run,
         network: nn.Module,
         length: Length,
+        validation: Examples,
         validation_batches: Sequence[Sequence[int]],
         record: Record,
         hooks: Hooks,
@@ -56,11 +57,12 @@ class FineTuner(pl.LightningModule):
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
         self.observed: Mapping[str, Tensor] = {}
+        self._validation = validation
         self._validation_batches = validation_batches
         self._loss_sum = torch.tensor(record.loss_sum)
         self._observed_parts: list[dict[str, Tensor] | None] = []
         self._validation_loss_sum = 0.0
-        self._num_validated = 0
+        self._num_validated = 0.0
         self._evaluated_at_once: int | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -110,7 +112,7 @@ class FineTuner(pl.LightningModule):
         self.record.loss_sum, self.record.num_losses = 0.0, 0
 
     def on_validation_epoch_start(self) -> None:
-        self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0
+        self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0.0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.hooks.alive(f"validating after step {self.record.step}")
@@ -147,15 +149,15 @@ class FineTuner(pl.LightningModule):
         self.validation_loss = sum(each.loss_sum for each in found) / num_targets
         # Metrics are not made for outputs that are no numbers: some would raise, some mislead.
         is_sound = math.isfinite(self.validation_loss)
-        self.scores = self.run.task.score(self.observed) if is_sound else {}
+        self.scores = self.run.task.score(self.observed, self._validation) if is_sound else {}
 
     def _evaluate(self, batch: Batch, size: int) -> tuple[float, dict[str, Tensor]]:
         loss_sum, parts = 0.0, []
         for piece in micro_batches(batch, size):
-            output = self.network(**inputs_of(piece))
+            output = self.run.task.forward(self.network, piece)
             loss_sum += self.run.task.loss_sum(output, piece).item()
-            parts.append(self.run.task.observe(output, piece))
-        return loss_sum, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            parts.append(self.run.task.observe(self.network, output, piece))
+        return loss_sum, joined(parts)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Leave the batch's gradients and return its loss, in pieces that fit into memory."""
@@ -180,7 +182,7 @@ class FineTuner(pl.LightningModule):
         num_targets = self.run.task.num_targets(batch)
         losses = []
         for micro in micro_batches(self.ranks.share(batch), size):
-            output = self.network(**inputs_of(micro))
+            output = self.run.task.forward(self.network, micro)
             loss = self.run.task.loss_sum(output, micro) / num_targets
             self.manual_backward(loss)
             losses.append(loss.detach())
@@ -191,11 +193,6 @@ class FineTuner(pl.LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         return True
-
-
-def inputs_of(batch: Batch) -> dict[str, Tensor]:
-    """Return the batch without its labels: the loss is the task's, not the network's."""
-    return {name: tensor for name, tensor in batch.items() if name != "labels"}
 
 
 def num_examples(batch: Batch) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seeded
@@ -11,20 +12,42 @@ from lightning_modules.warm import Warm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
 
+    from lightning_modules.data.base import Row
     from lightning_modules.run import Run
 
 
-def build_network(run: Run, labels: Sequence[str], warm: Warm) -> nn.Module:
-    """Return a fresh network for the run; new weights are drawn from the run's seed."""
+def build_tokenizer(run: Run, rows: Sequence[Row], warm: Warm) -> PreTrainedTokenizerBase:
+    """Return the run's tokenizer; `rows` are those that it trains on."""
+    key: tuple[Hashable, ...] = ("tokenizer", run.model)
+    if run.strategy.trains_tokenizer:
+        key = (*key, repr(run.strategy), run.task, repr(replace(run.data, batch_size=1)))
+    return warm.once(key, lambda: run.strategy.load_tokenizer(run.model, run.task, rows))
+
+
+def build_network(
+    run: Run, labels: Sequence[str], warm: Warm, tokenizer: PreTrainedTokenizerBase | None = None
+) -> nn.Module:
+    """Return a fresh network for the run; new weights are drawn from the run's seed.
+
+    Args:
+        run: The run.
+        labels: The labels in the order of their class numbers.
+        warm: Keeps what is loaded.
+        tokenizer: The run's; None stands for the model's own.
+
+    """
+    read = tokenizer if tokenizer is not None else build_tokenizer(run, (), warm)
 
     def load() -> nn.Module:
         with seeded(run.seed, "load"):
-            return run.strategy.load(run.model, run.task, labels)
+            return run.strategy.load(run.model, run.task, labels, read)
 
     # Reading and checking weights takes longer than copying them; strategies that differ only
     # in what they train share what they load.
-    key = ("network", type(run.strategy).load, run.model, run.task, tuple(labels), run.seed)
+    loading = repr(run.strategy) if run.strategy.trains_tokenizer else type(run.strategy).load
+    key = ("network", loading, run.model, run.task, tuple(labels), len(read), run.seed)
     loaded = warm.once(key, load)
     with seeded(run.seed, "adapt"):
         return run.strategy.adapt(copy.deepcopy(loaded))

@@ -131,11 +131,13 @@ def main(descriptor: int, index: int) -> None:
 def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
     run, hardware = start.run, start.hardware
     torch.set_num_threads(start.num_threads)
-    tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
+    tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
-    network = build_network(run, start.labels, warm)
+    network = build_network(run, start.labels, warm, tokenizer)
     record = Record(step=start.step)
-    tuner = FineTuner(run, network, data.length, data.validation_batches, record, Hooks())
+    tuner = FineTuner(
+        run, network, data.length, data.validation, data.validation_batches, record, Hooks()
+    )
     due = Due(validation_steps(data.length, run.trainer.validations_per_epoch))
     trainer = lightning_trainer(hardware, [due], index)
     line.say("ready")

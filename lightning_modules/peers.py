@@ -33,6 +33,7 @@ from lightning_modules.record import Ending, Stopped
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.data.base import Row
     from lightning_modules.hardware import Hardware
@@ -60,6 +61,7 @@ class Start:
         hardware: Where it trains.
         splits: The rows to train and to validate on.
         labels: The labels in the order of their class numbers.
+        tokenizer: The run's.
         step: Optimizer steps already done.
         num_threads: CPU threads of each rank.
         meeting: The file by which the ranks find each other.
@@ -70,6 +72,7 @@ class Start:
     hardware: Hardware
     splits: Mapping[str, Sequence[Row]]
     labels: tuple[str, ...]
+    tokenizer: PreTrainedTokenizerBase
     step: int
     num_threads: int
     meeting: str
@@ -133,7 +136,14 @@ class Peers:
         _kill(self._peers, os.getpid())
 
     @contextmanager
-    def lead(self, run: Run, hardware: Hardware, material: Material, step: int) -> Iterator[Ranks]:
+    def lead(
+        self,
+        run: Run,
+        hardware: Hardware,
+        material: Material,
+        tokenizer: PreTrainedTokenizerBase,
+        step: int,
+    ) -> Iterator[Ranks]:
         """Begin the run on every rank, and end it on all of them, however it ends on this one.
 
         The rows must have been tokenized: the other ranks read them from the cache.
@@ -154,7 +164,9 @@ class Peers:
             with tempfile.TemporaryDirectory(prefix="finesweep-ranks-") as folder:
                 splits = {name: material.corpus.splits[name] for name in ("train", "validation")}
                 meeting = str(Path(folder) / "meeting")
-                start = Start(run, hardware, splits, material.labels, step, share, meeting)
+                start = Start(
+                    run, hardware, splits, material.labels, tokenizer, step, share, meeting
+                )
                 with self._following(start) as ranks:
                     yield ranks
         except Stopped:

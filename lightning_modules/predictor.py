@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lightning_modules.data.base import Row
-from lightning_modules.datamodule import Collate, evaluation_batches, in_row_order
+from lightning_modules.data.collate import Collate
+from lightning_modules.data.order import evaluation_batches
 from lightning_modules.hardware import Device, Precision, choose_hardware
-from lightning_modules.module import inputs_of
-from lightning_modules.network import build_network, restore_state
-from lightning_modules.run import BEST_FILE, Run
-from lightning_modules.task.base import Task
+from lightning_modules.network import build_network, build_tokenizer, restore_state
+from lightning_modules.observed import in_row_order
+from lightning_modules.run import BEST_FILE, TOKENIZER_FOLDER, Run
+from lightning_modules.task.base import Examples, Task
 from lightning_modules.warm import Warm
 
 if TYPE_CHECKING:
@@ -48,19 +49,25 @@ class Predictor:
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
-        return self.task.score(self._observe(rows, self.precision))
+        return self.task.score(self._observe(rows, self.precision), self._examples(rows))
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return `{"prediction": ..., "scores": ...}` for each row, in the rows' order."""
+        """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""
         unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
-        return self.task.decode(self._observe(unlabelled, Precision.fp32), self.labels)
+        observed = self._observe(unlabelled, Precision.fp32)
+        return self.task.decode(observed, self._examples(unlabelled))
+
+    def _examples(self, rows: Sequence[Row]) -> Examples:
+        return Examples(rows, self.labels, self.tokenizer)
 
     def _observe(self, rows: Sequence[Row], precision: Precision) -> Mapping[str, Tensor]:
         columns = self.task.encode(rows, self.tokenizer, self.max_length, self.labels)
+        lengths = [len(tokens) for tokens in columns["input_ids"]]
         examples = [
-            {name: column[index] for name, column in columns.items()} for index in range(len(rows))
+            {name: column[index] for name, column in columns.items()}
+            for index in range(len(lengths))
         ]
-        batches = evaluation_batches([len(tokens) for tokens in columns["input_ids"]])
+        batches = evaluation_batches(lengths)
         hardware = choose_hardware(Device.auto, precision)
         device = torch.device(hardware.device.value)
         # As Lightning trains in mixed precision.
@@ -73,15 +80,22 @@ class Predictor:
             for batch in batches:
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-                observed.append(self.task.observe(network(**inputs_of(inputs)), inputs))
+                output = self.task.forward(network, inputs)
+                observed.append(self.task.observe(network, output, inputs))
         return in_row_order(observed, batches)
 
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     """Return the run's network with the best weights that `fit` left in `folder`."""
-    network = build_network(run, labels, Warm())
+    kept, warm = folder / TOKENIZER_FOLDER, Warm()
+    if kept.is_dir():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(kept)
+    else:
+        tokenizer = build_tokenizer(run, (), warm)
+    network = build_network(run, labels, warm, tokenizer)
     restore_state(network, load_file(folder / BEST_FILE))
-    tokenizer = run.model.load_tokenizer()
     return Predictor(
         network, tokenizer, run.task, tuple(labels), run.data.max_length, run.trainer.precision
     )

@@ -50,7 +50,7 @@ class Validated:
 
     parts: Sequence[dict[str, Tensor] | None]
     loss_sum: float
-    num_targets: int
+    num_targets: float
 
 
 class Ranks:

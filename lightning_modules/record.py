@@ -115,6 +115,10 @@ class Stopped(Exception):
         self.reason = reason
 
 
+UNTRAINED = "was not trained, so it can neither over- nor underfit"
+"""The verdict on a run without a step."""
+
+
 def fit_verdict(points: Sequence[Point]) -> str:
     """Say in words whether the curve shows over- or underfitting.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import partial
@@ -14,11 +14,20 @@ from lightning_modules.data.base import Corpus, Data
 from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
 from lightning_modules.logger.base import Identity, Logger, RunLog
 from lightning_modules.model.base import Model
+from lightning_modules.model.kind import MEMBERS
 from lightning_modules.optimizer.base import Optimizer
-from lightning_modules.record import Ending, Outcome, Point, Record, Stopped, fit_verdict
+from lightning_modules.record import (
+    UNTRAINED,
+    Ending,
+    Outcome,
+    Point,
+    Record,
+    Stopped,
+    fit_verdict,
+)
 from lightning_modules.schedule.base import Schedule
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.task.base import MISTAKES, Tables, Task
+from lightning_modules.task.base import GENERATED, MISTAKES, Examples, Tables, Task
 from lightning_modules.trainer import Trainer
 from lightning_modules.warm import Warm
 
@@ -30,8 +39,10 @@ CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
 """Newest first."""
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
+TOKENIZER_FOLDER = "tokenizer"
+"""Only of a run that makes its tokenizer of its rows."""
 
-NUM_LOGGED_MISTAKES = 20
+NUM_LOGGED_ROWS = 20
 # W&B takes 15 microseconds a cell: the confusion of 150 labels would cost each trial 0.3 s.
 NUM_LOGGED_CELLS = 5000
 
@@ -73,10 +84,11 @@ def inspect(run: Run) -> Material:
     made: list[Material] = []
 
     def check_data() -> None:
-        corpus = run.data.load()
+        corpus = run.data.load(run.task)
         made.append(Material(corpus, run.task.labels(corpus)))
 
-    checks = (check_data, run.model.check, lambda: _check_length(run), lambda: _check_shares(run))
+    checks: list[Callable[[], None]] = [check_data, run.model.check]
+    checks += [partial(check, run) for check in _CHECKS]
     for check in checks:
         try:
             check()
@@ -95,12 +107,29 @@ def _check_length(run: Run) -> None:
         raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
 
 
+def _check_strategy(run: Run) -> None:
+    run.strategy.check(run.model, run.task)
+
+
+def _check_kind(run: Run) -> None:
+    kind = run.model.known_kind()
+    if kind is not None and kind not in run.task.kinds:
+        kinds = " or ".join(each.value for each in run.task.kinds)
+        rule = f"task={_member(run.task)} must have a model of kind {kinds}"
+        names = ", ".join(name for each in run.task.kinds for name in MEMBERS[each])
+        got = Verbatim(f"{run.model.name}, of kind {kind.value}")
+        raise ConfigError(Problem("model", rule, got, f"Those that can: {names}."))
+
+
 def _check_shares(run: Run) -> None:
     devices = run.trainer.devices
     if run.data.batch_size < devices:
         rule = f"must be >= {devices}, the devices that share a batch"
         fix = f"Set data.batch_size={devices}, or trainer.devices={run.data.batch_size}."
         raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
+
+
+_CHECKS = (_check_length, _check_kind, _check_shares, _check_strategy)
 
 
 class Hooks:
@@ -165,19 +194,16 @@ def fit(
     """
     from lightning_modules.callback.checkpoint import Checkpointing, load_checkpoint
     from lightning_modules.callback.memory import PeakMemory
-    from lightning_modules.datamodule import TextDataModule
     from lightning_modules.hardware import choose_hardware
     from lightning_modules.module import FineTuner
     from lightning_modules.network import count_parameters
     from lightning_modules.peers import Peers
-    from lightning_modules.room import write_when_room
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     material = _material(run, hooks, warm, fingerprint)
     hardware = choose_hardware(run.trainer.device, run.trainer.precision, run.trainer.devices)
     peers = warm.once(("peers", run.trainer.devices), lambda: Peers(run.trainer.devices))
     peers.start()
-    tokenizer = warm.once(("tokenizer", run.model), run.model.load_tokenizer)
     memory = PeakMemory(hardware.device)
 
     saved = load_checkpoint(folder, hooks.note)
@@ -195,33 +221,33 @@ def fit(
             num_parameters=num_parameters,
             hardware=str(hardware),
             num_threads=hardware.num_threads,
-            verdict=fit_verdict(record.points),
+            verdict=fit_verdict(record.points) if run.strategy.trains else UNTRAINED,
             memory_bytes=memory.num_bytes,
         )
 
     try:
-        write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(material.labels)))
-        rows = material.corpus.splits
-        tokenized = partial(TextDataModule, run, rows, material.labels, tokenizer)
-        data = write_when_room(hooks, lambda: tokenized(record.step, hooks.alive))
+        tokenizer = _tokenizer(run, folder, material, hooks, warm)
+        data = _data(run, material, tokenizer, record.step, hooks)
         hooks.alive("loading the model")
-        network = _network(run, material.labels, warm)
+        network = _network(run, material.labels, warm, tokenizer)
     except Stopped as stop:
         return _written(folder, outcome_of(stop.ending, stop.reason), hooks)
     num_trainable, num_parameters = count_parameters(network)
-    tuner = FineTuner(run, network, data.length, data.validation_batches, record, hooks)
+    tuner = FineTuner(
+        run, network, data.length, data.validation, data.validation_batches, record, hooks
+    )
     hooks.alive("opening the log")
     log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable}, hooks.note)
     checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks)
     hooks.began(*_lengths(run, data), str(hardware))
     watching = _watching(run, folder, data, log, checkpointing, hooks)
     trainer = lightning_trainer(hardware, [memory, checkpointing, *watching])
-    ranks = peers.lead(run, hardware, material, record.step)
+    ranks = peers.lead(run, hardware, material, tokenizer, record.step)
     try:
         hooks.alive("beginning to train")
         ending, reason = _train(run, trainer, tuner, data, ranks)
         if record.best is not None and ending is not Ending.interrupted:
-            _review(run, folder, material, log, hooks)
+            _review(run, folder, data.validation, log, hooks)
     except Stopped as stop:  # asked for while the tables waited for room
         ending, reason = stop.ending, stop.reason
     except BaseException:
@@ -245,9 +271,11 @@ def _material(run: Run, hooks: Hooks, warm: Warm, fingerprint: str | None) -> Ma
 
 def _lengths(run: Run, data: Any) -> tuple[int, int]:
     """Return the training examples that the run sees, and up to where a longer one is the same."""
-    num_examples = run.trainer.epochs * data.num_train
-    stable_steps = run.schedule.stable_steps(data.length)
-    return num_examples, num_examples * stable_steps // data.length.num_steps
+    length = data.length
+    if not length.num_steps:
+        return 0, 0
+    num_examples = round(data.num_train * length.num_steps / length.steps_per_epoch)
+    return num_examples, num_examples * run.schedule.stable_steps(length) // length.num_steps
 
 
 def _watching(
@@ -257,7 +285,9 @@ def _watching(
     from lightning_modules.callback.step import Steps
     from lightning_modules.callback.validation import Validation, validation_steps
 
-    steps = validation_steps(data.length, run.trainer.validations_per_epoch)
+    steps: Mapping[int, float] = {0: 0.0}
+    if data.length.num_steps:
+        steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, clock, hooks)
     return Steps(log, hooks.stepped), validation
 
@@ -268,11 +298,34 @@ def changed_rows() -> Problem:
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
 
 
-def _network(run: Run, labels: Sequence[str], warm: Warm) -> Any:
+def _tokenizer(run: Run, folder: Path, material: Material, hooks: Hooks, warm: Warm) -> Any:
+    """Return the run's tokenizer, and keep in `folder` what only this run's rows tell."""
+    from lightning_modules.network import build_tokenizer
+    from lightning_modules.room import write_when_room
+
+    write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(material.labels)))
+    hooks.alive("making the tokenizer")
+    tokenizer = build_tokenizer(run, material.corpus.splits["train"], warm)
+    if run.strategy.trains_tokenizer:
+        write_when_room(hooks, lambda: tokenizer.save_pretrained(folder / TOKENIZER_FOLDER))
+    return tokenizer
+
+
+def _data(run: Run, material: Material, tokenizer: Any, step: int, hooks: Hooks) -> Any:
+    from lightning_modules.datamodule import TextDataModule
+    from lightning_modules.room import write_when_room
+
+    splits, labels = material.corpus.splits, material.labels
+    return write_when_room(
+        hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.alive)
+    )
+
+
+def _network(run: Run, labels: Sequence[str], warm: Warm, tokenizer: Any) -> Any:
     from lightning_modules.memory import unless_out_of_memory
     from lightning_modules.network import build_network
 
-    network = unless_out_of_memory(lambda: build_network(run, labels, warm))
+    network = unless_out_of_memory(lambda: build_network(run, labels, warm, tokenizer))
     if network is None:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
     return network
@@ -297,7 +350,10 @@ def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[E
 
     try:
         with ranks as tuner.ranks, seeded(run.seed, "fit"):
-            trainer.fit(tuner, data)
+            if data.length.num_steps:
+                trainer.fit(tuner, data)
+            else:
+                trainer.validate(tuner, data, verbose=False)
     except Stopped as stop:
         return stop.ending, stop.reason
     except Exception as error:
@@ -306,7 +362,10 @@ def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[E
         # Of no batch, as when the network goes to the device or a checkpoint is gathered.
         reason = f"memory ran out after step {tuner.record.step}: {_first_line(error)}"
     else:
-        return Ending.finished, f"trained to its end, epoch {run.trainer.epochs}"
+        if not data.length.num_steps:
+            return Ending.finished, "is not trained"
+        epochs = data.length.num_steps / data.length.steps_per_epoch
+        return Ending.finished, f"trained to its end, epoch {epochs:g}"
     free_memory()
     return Ending.infeasible, reason
 
@@ -340,20 +399,19 @@ def lightning_trainer(hardware: Any, callbacks: list[Any], rank: int = 0) -> Any
     )
 
 
-def _review(run: Run, folder: Path, material: Material, log: RunLog, hooks: Hooks) -> None:
+def _review(run: Run, folder: Path, examples: Examples, log: RunLog, hooks: Hooks) -> None:
     """Write the task's tables about the best validation, and log them."""
     from lightning_modules.examination import examine
     from lightning_modules.room import write_when_room
 
     hooks.alive("examining the best validation")
-    rows = material.corpus.splits["validation"]
-    tables = partial(examine, folder, run.task, rows, material.labels)
+    tables = partial(examine, folder, run.task, examples)
     _log_tables(log, write_when_room(hooks, tables))
 
 
 def _log_tables(log: RunLog, tables: Tables) -> None:
     for name, records in tables.items():
-        shown = records[:NUM_LOGGED_MISTAKES] if name == MISTAKES else records
+        shown = records[:NUM_LOGGED_ROWS] if name in (MISTAKES, GENERATED) else records
         if sum(map(len, shown)) <= NUM_LOGGED_CELLS:
             log.table(f"validation/{name}", shown)
 

@@ -16,7 +16,10 @@ class Trainer(Schema):
 
     Attributes:
         epochs: Passes over the training rows, > 0.
+        max_steps: Optimizer steps at most, > 0, wherever in an epoch that is; None trains all
+            epochs.
         validations_per_epoch: Validations an epoch, evenly spread, the last at its end, > 0.
+            Training ends with one in any case.
         patience: Validations without a better metric after which training ends; None never ends
             early.
             The same metric with a lower validation loss is a new best.
@@ -34,6 +37,7 @@ class Trainer(Schema):
     """
 
     epochs: int
+    max_steps: int | None
     validations_per_epoch: int
     patience: int | None
     max_grad_norm: float | None
@@ -49,6 +53,7 @@ class Trainer(Schema):
         yield from positive(
             self,
             "epochs",
+            "max_steps",
             "validations_per_epoch",
             "patience",
             "max_grad_norm",

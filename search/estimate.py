@@ -217,12 +217,15 @@ def training_seconds(
     """Return the seconds that a trial with these values trains and validates, to its end."""
     trainer = plan.defaults[plan.space.members_of(values)].trainer
     data = plan.defaults[plan.space.members_of(values)].data
-    epochs = values.get("trainer.epochs", trainer.epochs)
+    epochs = float(values.get("trainer.epochs", trainer.epochs))
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_train, num_validation = rows
     # Validations that fall on one step are one.
     num_validations = min(wanted, math.ceil(num_train / batch_size))
+    max_steps = values.get("trainer.max_steps", trainer.max_steps)
+    if max_steps is not None:
+        epochs = min(epochs, max_steps * batch_size / num_train)
     pace = _pace(plan, values, measured)
     return float(
         epochs * (num_train * pace.train + num_validations * num_validation * pace.validation)

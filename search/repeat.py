@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,12 @@ from lightning_modules.error import ConfigError, DataError, Problem, UserError
 from lightning_modules.record import Outcome
 from lightning_modules.run import Run, changed_rows
 from search.attribute import METRICS, THREADS
-from search.config import Tree, compose, run_tree
+from search.config import Tree, compose, literal, run_tree
 from search.study import Study
 from search.supervisor import num_cores
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-_PLAIN = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True)
@@ -116,18 +113,7 @@ def _words(study: Study, trial: FrozenTrial) -> list[str]:
     named = study.plan.search.settings
     if named.metric is not None or named.objectives is not None:
         words.append(f"task.metric={metric}")
-    return [*words, *(f"{path}={_literal(value)}" for path, value in settings.items())]
-
-
-def _literal(value: Any) -> str:
-    """Return a value in Hydra's grammar."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return str(value)
+    return [*words, *(f"{path}={literal(value)}" for path, value in settings.items())]
 
 
 def _composed(words: list[str]) -> dict[str, Any] | None:

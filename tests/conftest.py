@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from faults.postgres import Postgres, postgres_binaries
 
+from lightning_modules.task.classification import Classification
+
 # The files of tests that wait longest for processes of their own: they begin first, so that no
 # core is left alone with one of them at the end.
 LONGEST = (
@@ -184,3 +186,8 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres(binaries)
     yield server
     server.remove()
+
+
+def classification(metric: str = "accuracy") -> Classification:
+    """Return the task of `conf/task/classification.yaml`."""
+    return Classification(metric=metric, text="text", text_pair=None, label="label")

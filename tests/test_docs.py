@@ -218,7 +218,7 @@ def test_command_composes(line: str, own_files: Path) -> None:
 def test_the_jokes_of_the_extending_page_load(own_files: Path) -> None:
     words = ["data=jokes", "search.plugins=[my_package]"]
     run = build_run(compose("train", words, own_files / "my_conf").tree)
-    assert {split: len(rows) for split, rows in run.data.load().splits.items()} == {
+    assert {split: len(rows) for split, rows in run.data.load(run.task).splits.items()} == {
         "train": 60,
         "validation": 15,
         "test": 15,

@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Task
 
 
-def validation_steps(length: Length, per_epoch: int) -> dict[int, int]:
-    """Return each validation's optimizer step, with its number from 1 on, evenly over epochs.
+def validation_steps(length: Length, per_epoch: int) -> dict[int, float]:
+    """Return each validation's optimizer step, with the epochs done, evenly over epochs.
 
-    Where an epoch has fewer steps than validations, those that fall together are one.
+    Where an epoch has fewer steps than validations, those that fall together are one. The end of
+    training has one of its own.
 
     >>> validation_steps(Length(num_steps=10, steps_per_epoch=5), per_epoch=2)
-    {2: 1, 5: 2, 8: 3, 10: 4}
+    {2: 0.5, 5: 1.0, 8: 1.5, 10: 2.0}
     """
-    total = length.num_steps // length.steps_per_epoch * per_epoch
-    return {
-        max(1, round(number * length.steps_per_epoch / per_epoch)): number
-        for number in range(1, total + 1)
+    epochs = length.num_steps / length.steps_per_epoch
+    steps = {
+        max(1, round(number * length.steps_per_epoch / per_epoch)): number / per_epoch
+        for number in range(1, int(epochs * per_epoch) + 1)
     }
+    steps[length.num_steps] = epochs
+    return steps
 
 
 def is_better(point: Point, best: Point, task: Task) -> bool:
@@ -55,7 +58,7 @@ def is_better(point: Point, best: Point, task: Task) -> bool:
 class Due(pl.Callback):
     """Lets Lightning validate after the steps that `validation_steps` names."""
 
-    def __init__(self, steps: Mapping[int, int]) -> None:
+    def __init__(self, steps: Mapping[int, float]) -> None:
         self._steps = steps
 
     def on_train_batch_start(
@@ -73,7 +76,7 @@ class Validation(Due):
     def __init__(
         self,
         folder: Path,
-        steps: dict[int, int],
+        steps: Mapping[int, float],
         num_train: int,
         log: RunLog,
         clock: Checkpointing,
@@ -111,13 +114,13 @@ class Validation(Due):
         self._check_patience(tuner)
 
     def _point(self, tuner: FineTuner) -> Point:
-        step, per_epoch = tuner.record.step, tuner.run.trainer.validations_per_epoch
-        number = self._steps[step]
+        step = tuner.record.step
+        epoch = self._steps[step]
         return Point(
-            number=number,
+            number=1 + sorted(self._steps).index(step),
             step=step,
-            examples=round(number * self._num_train / per_epoch),
-            epoch=number / per_epoch,
+            examples=round(epoch * self._num_train),
+            epoch=epoch,
             train_loss=tuner.check_loss(),
             validation_loss=tuner.validation_loss,
             metrics=dict(tuner.scores),

@@ -8,21 +8,18 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
 
-Row = Mapping[str, str]
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Task
+
+Row = Mapping[str, Any]
+"""One example, field by field, as `{"text": ..., "label": ...}`: values of JSON."""
 
 SPLITS = ("train", "validation", "test")
-
-LABELS_REPEAT = "must hold labels that repeat"
-"""The rule that a column of numbers, dates or other texts breaks."""
-
-
-def hardly_repeat(num_labels: int, num_rows: int) -> bool:
-    """Say whether so many different labels are rather a column of something else."""
-    return num_labels > max(20, num_rows // 2)
 
 
 @dataclass(frozen=True)
@@ -62,5 +59,5 @@ class Data(Schema):
             yield Problem("max_length", "must be > 2 tokens", self.max_length)
 
     @abstractmethod
-    def load(self) -> Corpus:
-        """Read, check and split; raise DataError or ConfigError, and load no model for it."""
+    def load(self, task: Task) -> Corpus:
+        """Read what the task needs, check and split; raise UserError, and load no model for it."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.table import read_table
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.error import Problem
+
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,8 @@ class Files(Tabular):
         if self.train is None:
             yield Problem("train", "must be a file", None, "Set data.train=my.csv.")
 
-    def reader(self) -> Callable[[str, str], list[dict[str, str]]]:
-        def read(split: str, path: str) -> list[dict[str, str]]:
-            return self.texts(read_table(Path(path).expanduser(), f"data.{split}"))
+    def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
+        def read(split: str, path: str) -> list[dict[str, Any]]:
+            return self.rows_of(read_table(Path(path).expanduser(), f"data.{split}"), task)
 
         return read

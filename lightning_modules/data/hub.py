@@ -26,6 +26,8 @@ from lightning_modules.model.hub import HUB_SECONDS, asking_hub
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+    from lightning_modules.task.base import Task
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubData(Tabular):
@@ -48,12 +50,12 @@ class HubData(Tabular):
         if self.train is None:
             yield Problem("train", "must be the name of a split", None, "Set data.train=train.")
 
-    def reader(self) -> Callable[[str, str], list[dict[str, str]]]:
+    def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
         with _no_progress_bars():
             splits = self._splits()
 
-        def read(split: str, name: str) -> list[dict[str, str]]:
-            return self._rows(splits[name], split, name)
+        def read(split: str, name: str) -> list[dict[str, Any]]:
+            return self._rows(splits[name], split, name, task)
 
         return read
 
@@ -124,16 +126,17 @@ class HubData(Tabular):
     def _unreadable(self, error: Exception) -> Problem:
         return Problem("data.path", f"{self.path} must be readable", reason_of(error))
 
-    def _rows(self, dataset: Dataset, split: str, name: str) -> list[dict[str, str]]:
+    def _rows(self, dataset: Dataset, split: str, name: str, task: Task) -> list[dict[str, Any]]:
         place = Path(f"{self.path}/{name}")
-        wanted = [column for column in (self.text, self.label) if column in dataset.column_names]
+        wanted = [each for each in self.columns(task).values() if each in dataset.column_names]
         columns = dataset.select_columns(wanted).to_dict()
         names = getattr(dataset.features.get(self.label), "names", None)
-        if names is not None:
+        if names is not None and self.label in columns:
             columns[self.label] = self._named(columns[self.label], names, split, place)
         cells = zip(*columns.values(), strict=True)
         rows = [dict(zip(columns, row, strict=True)) for row in cells]
-        return self.texts(Table(place, dataset.column_names, rows, range(1, len(rows) + 1)))
+        numbers = range(1, len(rows) + 1)
+        return self.rows_of(Table(place, dataset.column_names, rows, numbers), task)
 
     def _named(
         self, numbers: list[int | None], names: list[str], split: str, place: Path

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 from lightning_modules.seed import seed_of
 
 CHUNK_BATCHES = 32
+NUM_EVALUATED_AT_ONCE = 64
 
 
 def epoch_batches(
@@ -38,28 +38,32 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
 
 
+def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Return the numbers of all examples, in batches of like length."""
+    return sorted_batches(lengths, NUM_EVALUATED_AT_ONCE)
+
+
 class TrainingBatches:
     """The batches of a whole run from optimizer step `start` on; a DataLoader's batch sampler."""
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, *, seed: int, num_epochs: int, start: int
+        self, lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int, start: int
     ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
-        self._num_epochs = num_epochs
+        self._num_steps = num_steps
         self._start = start
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self._lengths) // self._batch_size)
-
     def __len__(self) -> int:
-        return self._num_epochs * self.steps_per_epoch - self._start
+        return self._num_steps - self._start
 
     def __iter__(self) -> Iterator[list[int]]:
-        first_epoch, skipped = divmod(self._start, self.steps_per_epoch)
-        for epoch in range(first_epoch, self._num_epochs):
+        steps_per_epoch = -(-len(self._lengths) // self._batch_size)
+        step = self._start
+        while step < self._num_steps:
+            epoch, skipped = divmod(step, steps_per_epoch)
             batches = epoch_batches(self._lengths, self._batch_size, self._seed, epoch)
-            yield from islice(batches, skipped, None)
-            skipped = 0
+            for batch in batches[skipped : skipped + self._num_steps - step]:
+                yield batch
+                step += 1

@@ -10,25 +10,34 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_modules.data.base import SPLITS, Corpus, Data
+from lightning_modules.data.cell import Refused
+from lightning_modules.error import ConfigError, Problem, Verbatim
+
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Task
 
 PATH = Path(__file__).with_name("reviews.jsonl")
+FIELDS = ("text", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reviews(Data):
     """The embedded reviews."""
 
-    def load(self) -> Corpus:
+    def load(self, task: Task) -> Corpus:
         rows = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
-        return Corpus(
-            {
-                split: [
-                    {"text": row["text"], "label": row["label"]}
-                    for row in rows
-                    if row["split"] == split
-                ]
-                for split in SPLITS
-            }
-        )
+        fields = [name for name in task.cells if name in FIELDS or name not in task.optional]
+        for field in fields:
+            if field not in FIELDS or isinstance(task.cells[field](rows[0][field]), Refused):
+                rule = "the reviews are texts with one label each"
+                got = Verbatim(f"a task that reads {', '.join(fields)} of another kind")
+                fix = "Name your rows: data=files data.train=my.jsonl."
+                raise ConfigError(Problem("data", rule, got, fix))
+        splits = {
+            split: [{name: row[name] for name in fields} for row in rows if row["split"] == split]
+            for split in SPLITS
+        }
+        return Corpus(splits)

@@ -1,4 +1,4 @@
-"""Split rows by chance, stratified by label, duplicates kept together; or take a part of them.
+"""Split rows by chance, stratified, duplicates kept together; or take a part of them.
 
 A text that occurs twice must not be trained on and judged by, so all rows whose text is the
 same but for case and spaces go to the same side.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lightning_modules.data.base import Row
 from lightning_modules.seed import seed_of
+
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Task
 
 
 def normalized(text: str) -> str:
@@ -23,41 +27,42 @@ def normalized(text: str) -> str:
 
 
 def split_off(
-    rows: Sequence[Row], fraction: float, seed: int, name: str
+    rows: Sequence[Row], task: Task, fraction: float, seed: int, name: str
 ) -> tuple[list[Row], list[Row]]:
-    """Return (kept, taken): about `fraction` of each label's rows are taken for split `name`.
+    """Return (kept, taken): about `fraction` of each stratum's rows are taken for split `name`.
 
     The choice depends on the texts, the seed and the name, not on the order of the rows. A
-    label whose rows are all one text is kept whole.
+    stratum whose rows are all one group is kept whole.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        members[normalized(row["text"])].append(index)
-    by_label: dict[str, list[str]] = defaultdict(list)
+        members[task.group(row)].append(index)
+    by_stratum: dict[str, list[str]] = defaultdict(list)
     for text, indices in members.items():
-        by_label[min(rows[index]["label"] for index in indices)].append(text)
+        by_stratum[min(task.stratum(rows[index]) for index in indices)].append(text)
     taken: set[int] = set()
-    for label in sorted(by_label):
+    for stratum in sorted(by_stratum):
         # By a hash of each text: rows that are added later move few of the others.
-        texts = sorted(by_label[label], key=lambda text: (seed_of(seed, "split", name, text), text))
+        keys = {text: seed_of(seed, "split", name, text) for text in by_stratum[stratum]}
+        texts = sorted(keys, key=lambda text: (keys[text], text))
         wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
         taken.update(_choose([members[text] for text in texts], wanted))
     kept_rows = [row for index, row in enumerate(rows) if index not in taken]
     return kept_rows, [rows[index] for index in sorted(taken)]
 
 
-def stratified_part(rows: Sequence[Row], num_rows: int, seed: int) -> list[Row]:
-    """Return `num_rows` of the rows, in their order, each label with its share, one at least.
+def stratified_part(rows: Sequence[Row], task: Task, num_rows: int, seed: int) -> list[Row]:
+    """Return `num_rows` of the rows, in their order, each stratum with its share, one at least.
 
     The part of a greater `num_rows` holds that of a smaller one. The choice depends on the texts
     and the seed, not on the order of the rows.
     """
-    by_label: dict[str, list[int]] = defaultdict(list)
+    by_stratum: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        by_label[row["label"]].append(index)
+        by_stratum[task.stratum(row)].append(index)
     places: list[tuple[float, int, int]] = []
-    for indices in by_label.values():
-        keys = {index: seed_of(seed, "part", rows[index]["text"]) for index in indices}
+    for indices in by_stratum.values():
+        keys = {index: seed_of(seed, "part", task.spelling(rows[index])) for index in indices}
         for place, index in enumerate(sorted(indices, key=lambda index: (keys[index], index))):
             places.append((place / len(indices), keys[index], index))
     return [rows[index] for index in sorted(index for *_, index in sorted(places)[:num_rows])]

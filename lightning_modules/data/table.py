@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import csv
 import json
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.data.cell import Cell, Refused
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 
 NUM_PROBLEMS_SHOWN = 10
+MAX_SHOWN = 200  # characters of a cell
 
-_WHOLE = re.compile(r"-?\d+\.0+")
+Check = Callable[[Mapping[str, Any]], tuple[str, Refused] | None]
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,34 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
     lines: Sequence[int]
 
-    def texts(self, wanted: Mapping[str, str], keys: Mapping[str, str]) -> list[dict[str, str]]:
-        """Return each row as `{field: text}`.
+    def read(
+        self,
+        columns: Mapping[str, str],
+        cells: Mapping[str, Cell],
+        check: Check | None = None,
+        prefix: str = "data.",
+    ) -> list[dict[str, Any]]:
+        """Return each row as `{field: value}`.
 
         Args:
-            wanted: Field to column name, as `{"text": "review"}`.
-            keys: Field to the config key that names its column, for the error.
+            columns: Field to column name, as `{"text": "review"}`.
+            cells: Field to what its cells hold; the fields of `columns`.
+            check: Names a field of a row that does not fit the others, and why.
+            prefix: What a field's config key begins with.
 
         Raises:
             ConfigError: A wanted column is not there.
-            DataError: A wanted cell is empty or holds neither text nor a number.
+            DataError: A cell or a row cannot be used.
 
         """
         absent = [
             Problem(
-                keys[field],
+                f"{prefix}{field}",
                 f"must be a column of {self.path}",
                 column,
                 self._columns_there(column),
             )
-            for field, column in wanted.items()
+            for field, column in columns.items()
             if column not in self.columns
         ]
         if absent:
@@ -58,15 +66,14 @@ class Table:
         problems: list[Problem] = []
         rows = []
         for line, row in zip(self.lines, self.rows, strict=True):
-            cells = {}
-            for field, column in wanted.items():
-                cell = _cell_text(row.get(column), numbers=field != "text")
-                if isinstance(cell, _Refused):
-                    where = f"{self.path}:{line}:{column}"
-                    problems.append(Problem(where, cell.rule, row.get(column), cell.fix))
-                else:
-                    cells[field] = cell
-            rows.append(cells)
+            values = {field: cells[field](row.get(column)) for field, column in columns.items()}
+            refused = {field: v for field, v in values.items() if isinstance(v, Refused)}
+            if not refused and check is not None and (found := check(values)) is not None:
+                refused = dict([found])
+            for field, why in refused.items():
+                where = f"{self.path}:{line}:{columns[field]}"
+                problems.append(Problem(where, why.rule, _shown(row.get(columns[field])), why.fix))
+            rows.append(values)
         raise_first(problems)
         return rows
 
@@ -112,27 +119,10 @@ def raise_first(problems: Sequence[Problem]) -> None:
     raise DataError(shown)
 
 
-@dataclass(frozen=True)
-class _Refused:
-    rule: str
-    fix: str
-
-
-def _cell_text(cell: Any, *, numbers: bool) -> str | _Refused:
-    """Return one spelling a value, so that 4, 4.0 and "4" are the same label."""
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return _Refused("must not be empty", "Fill it in or remove the row.")
-    if isinstance(cell, str):
-        text = cell.strip()
-        return text.split(".")[0] if numbers and _WHOLE.fullmatch(text) else text
-    if numbers and isinstance(cell, bool):
-        return str(cell).lower()
-    if numbers and isinstance(cell, int):
-        return str(cell)
-    if numbers and isinstance(cell, float) and math.isfinite(cell):
-        return str(int(cell)) if cell.is_integer() else str(cell)
-    expected = "text or a number" if numbers else "text"
-    return _Refused(f"must be {expected}", "Mend the row or convert the column.")
+def _shown(cell: Any) -> object:
+    """Return a cell as a message shows it: no more of it than a person reads."""
+    shown = repr(cell)
+    return cell if len(shown) <= MAX_SHOWN else Verbatim(f"{shown[:MAX_SHOWN]}…")
 
 
 def _read_delimited(delimiter: str) -> Callable[[Path], Table]:

@@ -54,7 +54,8 @@ def tokenize(
             alive(f"tokenizing, row {start} of {len(rows)}")
             some = rows[start : start + ROWS_AT_ONCE]
             for name, values in task.encode(some, tokenizer, max_length, labels).items():
-                columns.setdefault(name, []).extend(values)
+                numbered = [start + value for value in values] if name == "row" else values
+                columns.setdefault(name, []).extend(numbered)
         alive("keeping the tokenized rows")
         save_once(Dataset.from_dict(columns), folder)
     dataset = load_from_disk(str(folder))

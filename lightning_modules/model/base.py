@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -54,8 +55,15 @@ class Model(Schema):
         """Tokens that it can read at once; None where only loading it would tell."""
         return None
 
+    def known_kind(self) -> Kind | None:
+        """Return what it is built to do; None where only loading it would tell."""
+        return None
+
     def check(self) -> None:
         """Raise ConfigError where the weights cannot be had; load none of them."""
+
+    def check_tokenizer(self) -> None:
+        """Raise ConfigError where it brings no tokenizer of its own."""
 
     @abstractmethod
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -100,13 +108,17 @@ class Pretrained(Model):
     def location(self) -> str:
         """Return a local folder or a hub name; raise ConfigError where there is neither."""
 
+    def known_kind(self) -> Kind | None:
+        config = self._config()
+        return None if config is None else kind_of(config)
+
     @property
     def max_length(self) -> int | None:
-        path = self._config_path()
-        if path is None or not path.is_file():
+        config = self._config() or {}
+        # As T5 has none, and GPT-2 its own word for it.
+        positions = config.get("max_position_embeddings", config.get("n_positions"))
+        if config.get("model_type") == "t5":
             return None
-        config = json.loads(path.read_text(encoding="utf-8"))
-        positions = config.get("max_position_embeddings")
         if not isinstance(positions, int):
             return None
         if config.get("model_type") in _POSITIONS_BEGIN_BEHIND_PADDING:
@@ -188,6 +200,14 @@ class Pretrained(Model):
                 raise ConfigError(Problem("model.attention", rule, "sdpa", fix)) from error
             rule = f"{self.name} must load from safetensors, without code of its own"
             raise ConfigError(Problem("model", rule, reason_of(error))) from error
+
+    def _config(self) -> dict[str, Any] | None:
+        """Return what config.json says, where it is here already."""
+        path = self._config_path()
+        if path is None or not path.is_file():
+            return None
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
 
     def _config_path(self) -> Path | None:
         """Return where config.json is here already, in the folder or in the hub's cache."""

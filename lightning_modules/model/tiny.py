@@ -1,7 +1,7 @@
-"""A very small random encoder for tests and first tries: seconds, no download, no meaning.
+"""A very small random network for tests and first tries: seconds, no download, no meaning.
 
-A BERT whose weights are drawn at load, with a tokenizer of whole words taken from the
-embedded reviews. What it learns, it learns from your rows alone.
+A BERT, GPT-2 or BART whose weights are drawn at load, with a tokenizer of whole words taken from
+the embedded reviews. What it learns, it learns from your rows alone.
 """
 
 from __future__ import annotations
@@ -14,27 +14,30 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.data import reviews
 from lightning_modules.error import Problem
 from lightning_modules.model.base import Model
+from lightning_modules.model.kind import Kind
 from lightning_modules.schema import positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiny(Model):
-    """A random BERT.
+    """A random BERT, GPT-2 or BART.
 
     Attributes:
+        kind: Which of them: `encoder`, `decoder` or `encoder_decoder`.
         width: Hidden size, > 0, a multiple of `num_heads`.
         num_layers: Transformer layers, > 0.
         num_heads: Attention heads, > 0.
 
     """
 
+    kind: Kind
     width: int
     num_layers: int
     num_heads: int
@@ -51,6 +54,9 @@ class Tiny(Model):
     @property
     def max_length(self) -> int:
         return 512
+
+    def known_kind(self) -> Kind:
+        return self.kind
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -79,16 +85,47 @@ class Tiny(Model):
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         import transformers
 
-        architecture = transformers.BertConfig(
-            vocab_size=len(_SPECIAL) + len(_words()),
-            hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            intermediate_size=2 * self.width,
-            **config,
-        )
+        architecture = self._architecture(**config)
         network: PreTrainedModel = getattr(transformers, auto_class).from_config(architecture)
         return network
+
+    def _architecture(self, **config: Any) -> PreTrainedConfig:
+        import transformers
+
+        size, narrow, wide = len(_SPECIAL) + len(_words()), self.num_heads, 2 * self.width
+        begin, end = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")
+        ids = {"vocab_size": size, "pad_token_id": 0, "bos_token_id": begin, "eos_token_id": end}
+        if self.kind is Kind.encoder:
+            return transformers.BertConfig(
+                vocab_size=size,
+                hidden_size=self.width,
+                num_hidden_layers=self.num_layers,
+                num_attention_heads=narrow,
+                intermediate_size=wide,
+                **config,
+            )
+        if self.kind is Kind.decoder:
+            return transformers.GPT2Config(
+                n_embd=self.width,
+                n_layer=self.num_layers,
+                n_head=narrow,
+                n_inner=wide,
+                n_positions=512,
+                **{**ids, **config},
+            )
+        return transformers.BartConfig(
+            d_model=self.width,
+            encoder_layers=self.num_layers,
+            decoder_layers=self.num_layers,
+            encoder_attention_heads=narrow,
+            decoder_attention_heads=narrow,
+            encoder_ffn_dim=wide,
+            decoder_ffn_dim=wide,
+            max_position_embeddings=512,
+            decoder_start_token_id=begin,
+            forced_eos_token_id=None,
+            **{**ids, **config},
+        )
 
 
 def _words() -> list[str]:

@@ -1,15 +1,16 @@
-"""The life of a strategy: three hooks on the way to a trainable network, one on the way out.
+"""The life of a strategy: four hooks on the way to a trainable network, one on the way out.
 
-`prepare` changes the examples, `load` brings weights with a head, `adapt` decides what is
-trained, `export` writes what others can load. The base class loads the architecture's own
-head and trains every weight; a strategy says only what it does differently.
+`prepare` changes the rows, `load_tokenizer` and `load` bring what reads them and weights with a
+head, `adapt` decides what is trained, `export` writes what others can load. The base class takes
+the model's tokenizer, loads the architecture's own head and trains every weight; a strategy says
+only what it does differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.base import Row
 from lightning_modules.error import Problem
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
     from lightning_modules.task.base import Task
@@ -39,48 +41,50 @@ class Strategy(Schema):
     lr_min: float
     lr_max: float
 
+    trains: ClassVar[bool] = True
+    """Whether any weight is trained; else a run is one validation."""
+
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "lr", "lr_min", "lr_max")
         if not self.lr_min < self.lr_max:
             yield Problem("lr_min", f"must be < lr_max={self.lr_max}", self.lr_min)
 
+    def check(self, model: Model, task: Task) -> None:
+        """Raise ConfigError where model and task cannot be adapted so; load no weights for it."""
+        if not self.trains_tokenizer:
+            model.check_tokenizer()
+
     def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows as the model shall read them."""
         return rows
 
-    def load(self, model: Model, task: Task, labels: Sequence[str]) -> nn.Module:
-        """Return the network with a head for `labels`; missing weights are drawn at random."""
-        network: nn.Module = model.load_network(task.auto_class, **label_names(labels))
+    @property
+    def trains_tokenizer(self) -> bool:
+        """Whether `load_tokenizer` makes one of the rows, which then belongs to the run."""
+        return False
+
+    def load_tokenizer(
+        self, model: Model, task: Task, rows: Sequence[Row]
+    ) -> PreTrainedTokenizerBase:
+        """Return what turns texts into tokens; `rows` are those to train on."""
+        return model.load_tokenizer()
+
+    def load(
+        self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
+    ) -> nn.Module:
+        """Return the network with the task's head; missing weights are drawn at random."""
+        network: nn.Module = model.load_network(task.auto_class, **task.config(labels))
         return network
 
     def adapt(self, network: nn.Module) -> nn.Module:
         """Return the network with `requires_grad` set on what is trained, and on no more."""
         return network
 
-    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         """Write the trained network to `folder`; return Python lines that load it from "."."""
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return _LOAD_AUTO
-
-
-_LOAD_AUTO = """\
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-model = AutoModelForSequenceClassification.from_pretrained(".")
-tokenizer = AutoTokenizer.from_pretrained(".")
-inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
-print(model.config.id2label[model(**inputs).logits.argmax().item()])
-"""
-
-
-def label_names(labels: Sequence[str]) -> dict[str, Any]:
-    """Return the labels as transformers' config keeps them."""
-    return {
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: index for index, label in enumerate(labels)},
-    }
+        return task.usage()
 
 
 def silence_dropout(frozen: nn.Module) -> None:

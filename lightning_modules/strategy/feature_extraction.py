@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
     from lightning_modules.task.base import Task
@@ -31,7 +32,9 @@ BACKBONE = "backbone"
 class FeatureExtraction(Strategy):
     """Train a linear head on the frozen backbone's mean-pooled output."""
 
-    def load(self, model: Model, task: Task, labels: Sequence[str]) -> nn.Module:
+    def load(
+        self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
+    ) -> nn.Module:
         from lightning_modules.model.pooled import PooledClassifier
 
         return PooledClassifier(model.load_network("AutoModel"), num_labels=len(labels))
@@ -42,7 +45,7 @@ class FeatureExtraction(Strategy):
         silence_dropout(backbone)
         return network
 
-    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         from safetensors.torch import save_file
 
         if model.hub_name is None:  # nobody else could fetch it

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +63,13 @@ class Lora(Strategy):
         adapted: nn.Module = get_peft_model(network, config)
         return adapted
 
-    def export(self, network: Any, tokenizer: Any, model: Model, folder: Path) -> str:
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         # The adapter names its base; a path of this machine would help nobody.
         network.peft_config["default"].base_model_name_or_path = model.name
         network.save_pretrained(folder / "adapter")
         (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty form
         merged = copy.deepcopy(network).merge_and_unload()
-        return super().export(merged, tokenizer, model, folder)
+        return super().export(merged, tokenizer, model, task, folder)
 
 
 def _new_parts(network: nn.Module) -> list[str]:

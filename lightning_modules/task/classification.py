@@ -1,4 +1,4 @@
-"""Single-label classification of a text: cross-entropy over C classes.
+"""Single-label classification of a text or of a pair of texts: cross-entropy over C classes.
 
 Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
 (0 is chance, 1 perfect); log_loss, the mean negative log-probability of the label, in nats.
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import LABELS_REPEAT, Corpus, Row, hardly_repeat
+from lightning_modules.data import cell
+from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.task.base import (
     MISTAKES,
@@ -23,6 +24,7 @@ from lightning_modules.task.base import (
     Baseline,
     Batch,
     Direction,
+    Examples,
     Tables,
     Task,
 )
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 CONFUSION = "confusion"
 # Nobody looks through more of them, and the counts of 1,000 labels would be 20 MB a run.
 MAX_CONFUSED_LABELS = 200
+# The rule that a column of numbers, dates or other texts breaks.
+LABELS_REPEAT = "must hold labels that repeat"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,49 @@ class Classification(Task):
         "mcc": "maximize",
         "log_loss": "minimize",
     }
+    cells: ClassVar[Mapping[str, cell.Cell]] = {
+        "text": cell.text,
+        "text_pair": cell.text,
+        "label": cell.label,
+    }
+
+    def check_rows(self, rows: Sequence[Row], source: str) -> None:
+        """Refuse a label column that is no label, before rows are split by it."""
+        num_labels = len({row["label"] for row in rows})
+        if hardly_repeat(num_labels, len(rows)):
+            raise DataError(self._no_labels(num_labels, len(rows), source))
+
+    def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
+        num_labels = len({row["label"] for row in rows})
+        if 1 < num_labels == num_rows:
+            return self._no_labels(num_labels, num_rows, source)
+        rule = f"must have at least two different texts a label to take {split} rows from"
+        got = Verbatim(f"{num_rows} rows of {num_labels} labels")
+        fix = f"Is data.label the right column? Else add rows, or set data.{split}."
+        return Problem("data.train", rule, got, fix)
+
+    def _no_labels(self, num_labels: int, num_rows: int, source: str) -> Problem:
+        got = Verbatim(f"{num_labels} different ones in the {num_rows} rows of {source}")
+        fix = "Is it the right column? Name the one with the classes."
+        return Problem("data.label", LABELS_REPEAT, got, fix)
+
+    def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
+        foreign = sorted({row["label"] for row in rows} - set(labels))
+        if foreign:
+            rule = f"the model knows {', '.join(labels)}"
+            raise DataError(Problem("data.label", rule, foreign[0]))
+
+    def stratum(self, row: Row) -> str:
+        return str(row["label"])
+
+    def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+        labels: dict[str, set[str]] = {}
+        for rows_of_split in splits.values():
+            for row in rows_of_split:
+                labels.setdefault(self.identity(row), set()).add(row["label"])
+        torn = sum(len(found) > 1 for found in labels.values())
+        if torn:
+            yield f"{torn} {'text occurs' if torn == 1 else 'texts occur'} with different labels"
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels of the training rows: numbers by value, else by alphabet."""
@@ -76,13 +123,21 @@ class Classification(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         texts = [row["text"] for row in rows]
-        columns = dict(tokenizer(texts, truncation=True, max_length=max_length))
+        pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
+        columns = dict(tokenizer(texts, pairs, truncation=True, max_length=max_length))
         if rows and "label" in rows[0]:
             number = {label: index for index, label in enumerate(labels)}
             columns["labels"] = [number[row["label"]] for row in rows]
         return columns
 
-    def num_targets(self, batch: Batch) -> int:
+    def config(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: index for index, label in enumerate(labels)},
+        }
+
+    def num_targets(self, batch: Batch) -> float:
         return len(batch["labels"])
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
@@ -91,13 +146,13 @@ class Classification(Task):
         # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
         return cross_entropy(output.logits.float(), batch["labels"], reduction="sum")
 
-    def observe(self, output: Any, batch: Batch) -> dict[str, Tensor]:
+    def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         observed = {"logits_BC": output.logits.detach().float().cpu()}
         if "labels" in batch:
             observed["labels_B"] = batch["labels"].cpu()
         return observed
 
-    def score(self, observed: Mapping[str, Tensor]) -> dict[str, float]:
+    def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         from torch.nn.functional import cross_entropy
         from torchmetrics.functional.classification import (
             multiclass_accuracy,
@@ -117,21 +172,19 @@ class Classification(Task):
         # torchmetrics answers in float32, whose 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
 
-    def decode(self, observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[dict[str, Any]]:
-        decoded = []
+    def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
+        decoded, labels = [], examples.labels
         for probabilities in observed["logits_BC"].softmax(dim=1).tolist():
             scores = dict(zip(labels, (round(p, 6) for p in probabilities), strict=True))
             best = max(range(len(labels)), key=probabilities.__getitem__)
             decoded.append({"prediction": labels[best], "scores": scores})
         return decoded
 
-    def examine(
-        self, observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
-    ) -> Tables:
+    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the most confident mistakes, and how often which label was taken for which."""
-        tables = {MISTAKES: _mistakes(observed, rows, labels)}
-        if len(labels) <= MAX_CONFUSED_LABELS:
-            tables[CONFUSION] = _confusion(observed, labels)
+        tables = {MISTAKES: _mistakes(observed, examples.rows, examples.labels)}
+        if len(examples.labels) <= MAX_CONFUSED_LABELS:
+            tables[CONFUSION] = _confusion(observed, examples.labels)
         return tables
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
@@ -154,11 +207,23 @@ class Classification(Task):
         predicted = [name for name in labels if any(row[f"predicted {name}"] for row in records)]
         return f"predicts {predicted[0]!r} for every row" if len(predicted) == 1 else None
 
+    def usage_lines(self) -> str:
+        return """\
+inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
+print(model.config.id2label[model(**inputs).logits.argmax().item()])
+"""
+
+
+def hardly_repeat(num_labels: int, num_rows: int) -> bool:
+    """Say whether so many different labels are rather a column of something else."""
+    return num_labels > max(20, num_rows // 2)
+
 
 def _mistakes(
     observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
     logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
+    assert len(logits_BC) == len(rows), f"{len(logits_BC)} observed of {len(rows)} rows"
     predicted_B = logits_BC.argmax(dim=1)
     # In float64: float32 calls everything above 0.99999997 certain, and so gives it no order.
     probabilities_BC = logits_BC.double().softmax(dim=1)

@@ -10,7 +10,7 @@ from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 from lightning_modules.run import changed_rows
 from search.cli.argument import needed, parse
-from search.cli.exported import exported_base
+from search.cli.exported import exported_base, task_words
 from search.cli.found import find_study
 from search.cli.text import number
 from search.config import build_run, compose
@@ -76,7 +76,7 @@ def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dic
     if source == "model":
         return _scores_exported(Path(name), split, overrides)
     trained = winner(find_study(name)) if source == "study" else find_run(name)
-    corpus = trained.run.data.load()
+    corpus = trained.run.data.load(trained.run.task)
     if corpus.fingerprint != trained.fingerprint:
         # Files that changed may be split in another way: trained rows would be scored as new.
         raise DataError(changed_rows())
@@ -89,15 +89,13 @@ def _scores_exported(folder: Path, split: str, overrides: Sequence[str]) -> dict
     from lightning_modules.exported import load_exported, read_manifest
 
     labels = read_manifest(folder)["labels"]
-    run = build_run(compose("train", list(overrides)).tree)
-    rows = _rows(run.data.load(), split)
-    foreign = sorted({row["label"] for row in rows} - set(labels))
-    if foreign:
-        rule = f"the model knows {', '.join(labels)}"
-        raise ConfigError(Problem("data.label", rule, foreign[0]))
+    run = build_run(compose("train", [*task_words(folder), *overrides]).tree)
+    task = run.task
+    rows = _rows(run.data.load(task), split)
+    task.check_known(rows, labels)
     base = exported_base(folder)
     quiet_training()
-    return load_exported(folder, run.task, base).score(rows)
+    return load_exported(folder, task, base).score(rows)
 
 
 def _rows(corpus: Corpus, split: str) -> Sequence[Row]:

@@ -1,4 +1,4 @@
-"""finesweep predict: label the rows of a file."""
+"""finesweep predict: answer the rows of a file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lightning_modules.atomic import replacing
 from lightning_modules.data.table import Table, read_table
 from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.exported import load_exported, read_manifest
-from lightning_modules.task.classification import Classification
 from search.cli.argument import keys, needed, parse
-from search.cli.exported import exported_base
+from search.cli.exported import exported_base, exported_task
 from search.quiet import quiet_training
 
 ABOUT = """\
-Label the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
-model. The output has every input row with `prediction` and `scores` (a
-probability a label), as JSONL.
+Answer the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
+model. The output has every input row with `prediction` and, where there are
+labels, `scores` (a probability a label), as JSONL.
 
   model=DIR      the exported model
   input=FILE     the rows
   output=FILE    a new file, its name ending with .jsonl
   text=COLUMN    the column with the text, where it is not the one trained on
+  text_pair=COLUMN   the same for a second text, as a question's
 
   finesweep predict model=best/ input=new.csv output=out.jsonl
   finesweep predict model=best/ input=new.csv output=out.jsonl text=comment
@@ -35,7 +35,7 @@ probability a label), as JSONL.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("predict", ABOUT, words)
-    known = {"model": "", "input": "", "output": "", "text": ""}
+    known = {"model": "", "input": "", "output": "", "text": "", "text_pair": ""}
     found = keys(parsed.overrides, known)
     folder = Path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
@@ -47,18 +47,22 @@ def main(words: Sequence[str]) -> int:
         fix = "Nothing is overwritten: choose another, or remove it."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     table = read_table(Path(needed(found, "input", "FILE")), "input")
-    column = found.get("text", manifest["text"])
-    if "text" not in found:
-        _check_trained(table, column)
-    texts = table.texts({"text": column}, {"text": "text"})
+    task = exported_task(folder)
+    columns = {}
+    for field, trained in manifest["columns"].items():
+        if trained is not None and field != "label":
+            columns[field] = found.get(field, trained)
+            if field not in found:
+                _check_trained(table, field, trained)
+    rows = table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
     added = [name for name in ("prediction", "scores") if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
     base = exported_base(folder)
     quiet_training()
-    predictor = load_exported(folder, Classification(metric="accuracy"), base)
-    predictions = predictor.predict(texts)
+    predictor = load_exported(folder, task, base)
+    predictions = predictor.predict(rows)
     with replacing(output) as draft, draft.open("w", encoding="utf-8") as file:
         for row, prediction in zip(table.rows, predictions, strict=True):
             cells = {name: _json_cell(cell) for name, cell in row.items()}
@@ -68,12 +72,12 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _check_trained(table: Table, column: str) -> None:
+def _check_trained(table: Table, field: str, column: str) -> None:
     """Refuse a table without the column that the model was trained on."""
     if column not in table.columns:
         rule = f"must have the column {column!r} that the model was trained on"
         got = Verbatim(f"columns {', '.join(table.columns)}")
-        fix = f"Name the one with the text: text={nearest(column, table.columns) or 'COLUMN'}."
+        fix = f"Name the one with it: {field}={nearest(column, table.columns) or 'COLUMN'}."
         raise ConfigError(Problem(str(table.path), rule, got, fix))
 
 

@@ -6,7 +6,7 @@ resolved, so that a trial's values reach whatever refers to them.
 
 from search.config.build import Tree, build_run, build_search, resolved, run_tree, to_yaml
 from search.config.compose import CONF_DIR, Arm, Composition, compose
-from search.config.override import tagged, untagged
+from search.config.override import literal, tagged, untagged
 from search.config.range import parse_range
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "build_run",
     "build_search",
     "compose",
+    "literal",
     "parse_range",
     "resolved",
     "run_tree",

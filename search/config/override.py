@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
@@ -17,6 +18,7 @@ from hydra.errors import HydraException
 from lightning_modules.error import ConfigError, Problem, Verbatim
 
 _FOR_AN_ARM = re.compile(r"(?P<key>[\w.]+)\[(?P<members>[\w.,\- ]+)\]=(?P<value>.*)", re.DOTALL)
+_PLAIN_WORD = re.compile(r"[\w./-]+")
 _PLAIN = re.compile(r"(?P<path>[^\[]+)\[(?P<members>[^\]]*)\]")
 
 
@@ -119,3 +121,14 @@ def range_problem(key: str, text: str) -> Problem:
 
 def _split(members: str) -> tuple[str, ...]:
     return tuple(member.strip() for member in members.split(","))
+
+
+def literal(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and not _PLAIN_WORD.fullmatch(value):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from lightning_modules.datamodule import evaluation_batches, in_row_order
+from lightning_modules.data.order import evaluation_batches
+from lightning_modules.observed import in_row_order
 
 
 def test_what_was_observed_by_length_comes_back_in_the_order_of_the_rows() -> None:

@@ -9,10 +9,11 @@ import torch
 
 from lightning_modules.callback.best import Best, save_best
 from lightning_modules.examination import examine
-from lightning_modules.task.base import Tables, Task
+from lightning_modules.task.base import Examples, Tables, Task
 from lightning_modules.task.classification import Classification
+from tests.conftest import classification
 
-TASK = Classification(metric="accuracy")
+TASK = classification()
 LABELS = ["no", "yes"]
 ROWS = [{"text": "Größe?\u2028\nfine", "label": "no"}, {"text": 'a, "b"', "label": "yes"}]
 
@@ -25,7 +26,7 @@ def folder(here: Path) -> Path:
 
 
 def test_each_table_becomes_a_file_of_a_record_a_line(folder: Path) -> None:
-    tables = examine(folder, TASK, ROWS, LABELS)
+    tables = examine(folder, TASK, Examples(ROWS, LABELS, None))
     assert set(tables) == {"mistakes", "confusion"}
     for name, records in tables.items():
         content = (folder / f"{name}.jsonl").read_text(encoding="utf-8")
@@ -38,7 +39,7 @@ def test_an_empty_table_is_an_empty_file(folder: Path) -> None:
     rows = [{**row, "label": LABELS[1 - number]} for number, row in enumerate(ROWS)]
     observed = {"logits_BC": torch.tensor([[0.0, 2], [3, 0]]), "labels_B": torch.tensor([1, 0])}
     save_best(folder, Best({"weight": torch.zeros(1)}, observed))
-    assert examine(folder, TASK, rows, LABELS)["mistakes"] == []
+    assert examine(folder, TASK, Examples(rows, LABELS, None))["mistakes"] == []
     assert (folder / "mistakes.jsonl").read_bytes() == b""
 
 
@@ -51,10 +52,10 @@ class Silent(Classification):
 
 
 def test_a_task_without_tables_leaves_no_file(folder: Path) -> None:
-    assert examine(folder, Silent(metric="accuracy"), ROWS, LABELS) == {}
+    assert examine(folder, Silent(**vars(TASK)), Examples(ROWS, LABELS, None)) == {}
     assert not list(folder.glob("*.jsonl"))
 
 
 def test_observations_of_other_rows_are_refused(folder: Path) -> None:
     with pytest.raises(AssertionError, match="2 observed of 1 rows"):
-        examine(folder, TASK, ROWS[:1], LABELS)
+        examine(folder, TASK, Examples(ROWS[:1], LABELS, None))

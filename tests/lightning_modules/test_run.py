@@ -240,7 +240,7 @@ def test_mistakes_are_shown_as_the_corpus_has_them(
     outcome = train(run, here / "run")
     mistakes = table(here / "run", "mistakes")
     assert mistakes
-    rows = run.data.load().splits["validation"]
+    rows = run.data.load(run.task).splits["validation"]
     for mistake in mistakes:
         assert {"text": mistake["text"], "label": mistake["label"]} in rows
         assert mistake["prediction"] != mistake["label"]
@@ -257,7 +257,7 @@ def test_what_was_observed_is_in_the_order_of_the_rows(
 
     run = make_run("trainer.epochs=2")
     train(run, here / "run")
-    rows = run.data.load().splits["validation"]
+    rows = run.data.load(run.task).splits["validation"]
     observed = load_observed(here / "run")
     labels = ["negative", "positive"]
     true = [labels[number] for number in observed["labels_B"].tolist()]
@@ -404,14 +404,14 @@ def test_outputs_of_the_validation_alone_that_are_no_numbers_end_it(
 class NoScore(Classification):
     """Its metric is no number in validation 2, whatever the loss."""
 
-    def score(self, observed: Any) -> dict[str, float]:
-        scores = super().score(observed)
+    def score(self, *arguments: Any) -> dict[str, float]:
+        scores = super().score(*arguments)
         return scores if scores["log_loss"] > 0.6 else {**scores, "mcc": math.nan}
 
 
 def test_a_metric_alone_that_is_no_number_ends_it(make_run: Callable[..., Run], here: Path) -> None:
     run = make_run("trainer.epochs=8")
-    outcome = train(replace(run, task=NoScore(metric="accuracy")), here / "run")
+    outcome = train(replace(run, task=NoScore(**vars(run.task))), here / "run")
     assert outcome.ending is Ending.diverged
     assert outcome.reason.startswith("the mcc became nan at step ")
     assert outcome.best is not None and outcome.best.metrics["log_loss"] > 0.6
@@ -440,7 +440,7 @@ def test_the_best_checkpoint_is_kept_not_the_last(make_run: Callable[..., Run], 
     losses = [point.metrics["log_loss"] for point in outcome.points]
     assert outcome.best.metrics["log_loss"] == min(losses)
     predictor = load_trained(run, here / "run", ["negative", "positive"])
-    scores = predictor.score(run.data.load().splits["validation"])
+    scores = predictor.score(run.data.load(run.task).splits["validation"])
     assert scores == dict(outcome.best.metrics)
 
 
@@ -535,5 +535,7 @@ def test_a_trained_network_scores_again_what_its_training_told(
     run = make_run("trainer.epochs=2", f"trainer.precision={precision}")
     outcome = train(run, here / "run")
     labels = json.loads((here / "run/labels.json").read_text())
-    scores = load_trained(run, here / "run", labels).score(run.data.load().splits["validation"])
+    scores = load_trained(run, here / "run", labels).score(
+        run.data.load(run.task).splits["validation"]
+    )
     assert outcome.best is not None and scores == outcome.best.metrics

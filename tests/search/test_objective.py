@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.task.classification import Classification
 from search.objective import build_objectives
+from tests.conftest import classification
 
 POINT = Point(1, 10, 160, 1.0, 0.5, 0.6, {"accuracy": 0.8, "log_loss": 0.4}, 7.0)
 OUTCOME = Outcome(Ending.finished, "", POINT, (POINT,), 9.5, 66, 1000, "cpu", 2, "")
@@ -22,7 +22,7 @@ OUTCOME = Outcome(Ending.finished, "", POINT, (POINT,), 9.5, 66, 1000, "cpu", 2,
 def test_objective_reads_its_value_off_a_finished_training(
     name: str, full: str, direction: str, value: float
 ) -> None:
-    (objective,) = build_objectives([name], Classification(metric="accuracy"))
+    (objective,) = build_objectives([name], classification())
     assert (objective.name, objective.direction) == (full, direction)
     assert objective.value(OUTCOME) == value
     assert objective.sign == (1 if direction == "maximize" else -1)

@@ -4,7 +4,7 @@ import pytest
 
 from lightning_modules.callback.validation import is_better
 from lightning_modules.record import Point
-from lightning_modules.task.classification import Classification
+from tests.conftest import classification
 
 
 def point(value: float, loss: float) -> Point:
@@ -36,5 +36,5 @@ def point(value: float, loss: float) -> Point:
 def test_the_metric_decides_and_on_a_tie_the_lower_loss(
     metric: str, now: tuple[float, float], best: tuple[float, float], better: bool
 ) -> None:
-    task = Classification(metric=metric)
+    task = classification(metric)
     assert is_better(point(*now), point(*best), task) is better

@@ -10,6 +10,9 @@ import pytest
 from lightning_modules.data.files import Files
 from lightning_modules.data.split import normalized
 from lightning_modules.error import ConfigError, DataError
+from tests.conftest import classification
+
+TASK = classification()
 
 
 def files(**changes: Any) -> Files:
@@ -18,6 +21,7 @@ def files(**changes: Any) -> Files:
         "validation": None,
         "test": None,
         "text": "text",
+        "text_pair": None,
         "label": "label",
         "batch_size": 16,
         "max_length": 128,
@@ -42,7 +46,7 @@ def numbered(word: str, count: int) -> list[str]:
 
 
 def sizes(data: Files) -> dict[str, int]:
-    return {split: len(rows) for split, rows in data.load().splits.items()}
+    return {split: len(rows) for split, rows in data.load(TASK).splits.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +55,7 @@ def train() -> None:
 
 
 def test_missing_splits_are_taken_from_train() -> None:
-    corpus = files().load()
+    corpus = files().load(TASK)
     assert list(corpus.splits) == ["train", "validation", "test"]
     assert {split: len(rows) for split, rows in corpus.splits.items()} == {
         "train": 140,
@@ -63,7 +67,7 @@ def test_missing_splits_are_taken_from_train() -> None:
 
 
 def test_taken_splits_are_balanced_as_train_is() -> None:
-    for rows in files().load().splits.values():
+    for rows in files().load(TASK).splits.values():
         assert len(set(Counter(row["label"] for row in rows).values())) == 1
 
 
@@ -84,18 +88,18 @@ def test_no_share_for_the_test_split_means_no_test_split() -> None:
 
 
 def test_the_split_seed_decides_and_repeats() -> None:
-    assert files().load().fingerprint == files().load().fingerprint
-    assert files().load().fingerprint != files(split_seed=1).load().fingerprint
+    assert files().load(TASK).fingerprint == files().load(TASK).fingerprint
+    assert files().load(TASK).fingerprint != files(split_seed=1).load(TASK).fingerprint
 
 
 def test_the_taken_test_split_does_not_depend_on_the_validation_share() -> None:
-    first, second = (files(validation_fraction=share).load().splits for share in (0.1, 0.3))
+    first, second = (files(validation_fraction=share).load(TASK).splits for share in (0.1, 0.3))
     assert first["test"] == second["test"]
 
 
 def test_duplicates_across_a_taken_split_are_no_leak() -> None:
     write("train.jsonl", [*numbered("train", 100), *numbered("TRAIN", 100)])
-    corpus = files().load()
+    corpus = files().load(TASK)
     seen = [{normalized(row["text"]) for row in rows} for rows in corpus.splits.values()]
     assert corpus.notes == ()
     assert sum(map(len, seen)) == len(set().union(*seen))
@@ -104,7 +108,7 @@ def test_duplicates_across_a_taken_split_are_no_leak() -> None:
 def test_leaked_rows_are_noted() -> None:
     write("validation.jsonl", ["Train  7", "validation 1", "validation 2"])
     write("test.jsonl", ["train 8", "TRAIN 9", "test 1"])
-    notes = files(validation="validation.jsonl", test="test.jsonl").load().notes
+    notes = files(validation="validation.jsonl", test="test.jsonl").load(TASK).notes
     assert notes == (
         "1 validation row is in train too: scores flatter that much",
         "2 test rows are in train too: scores flatter that much",
@@ -116,7 +120,7 @@ def test_columns_are_chosen_by_name() -> None:
     Path("train.csv").write_text(
         "id,body,stars\n" + "".join(f"{n},text {n},{n % 3}\n" for n in range(60)), encoding="utf-8"
     )
-    rows = files(train="train.csv", text="body", label="stars").load().splits["train"]
+    rows = files(train="train.csv", text="body", label="stars").load(TASK).splits["train"]
     assert set(rows[0]) == {"text", "label"}
     assert {row["label"] for row in rows} == {"0", "1", "2"}
 
@@ -128,7 +132,7 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_every_missing_file_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        files(train="no.csv", test="none.csv").load()
+        files(train="no.csv", test="none.csv").load(TASK)
     assert [problem.where for problem in raised.value.problems] == ["data.train", "data.test"]
     assert "In .: train.jsonl." in str(raised.value)
 
@@ -136,7 +140,7 @@ def test_every_missing_file_is_named_at_once() -> None:
 def test_a_broken_row_names_its_file() -> None:
     Path("test.csv").write_text("text,label\nfine,\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"^test\.csv:2:label: must not be empty"):
-        files(test="test.csv").load()
+        files(test="test.csv").load(TASK)
 
 
 @pytest.mark.parametrize("num_rows", [5, 300])
@@ -149,10 +153,10 @@ def test_a_label_column_of_different_values_is_refused_under_its_key(
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     data = files(label="id", validation=validation)
     with pytest.raises(DataError) as raised:
-        data.load()
+        data.load(TASK)
     assert str(raised.value) == (
         f"data.label: must hold labels that repeat, got {num_rows} different ones in the "
-        f"{num_rows} rows of train.jsonl. Is 'id' the right column? Name the one with the classes."
+        f"{num_rows} rows of train.jsonl. Is it the right column? Name the one with the classes."
     )
 
 
@@ -174,7 +178,7 @@ def test_one_row_of_each_label_is_enough_where_the_other_splits_have_files() -> 
 def test_a_text_column_of_numbers_is_noted(texts: list[str], noted: bool) -> None:
     for name in ("train.jsonl", "validation.jsonl"):
         write(name, [*texts] * 2)
-    notes = files(validation="validation.jsonl", test_fraction=0).load().notes
+    notes = files(validation="validation.jsonl", test_fraction=0).load(TASK).notes
     told = "no text of data.text=text has a letter in it: is it the right column?"
     assert (told in notes) is noted
 
@@ -182,7 +186,7 @@ def test_a_text_column_of_numbers_is_noted(texts: list[str], noted: bool) -> Non
 def test_rows_that_leave_no_validation_are_refused() -> None:
     write("train.jsonl", ["one", "two"])
     with pytest.raises(DataError):
-        files().load()
+        files().load(TASK)
 
 
 @pytest.mark.parametrize(
@@ -210,24 +214,24 @@ def test_no_share_is_needed_where_validation_has_a_file() -> None:
 
 
 def test_training_rows_are_limited_after_the_splits_are_taken() -> None:
-    whole, part = files().load().splits, files(max_train_rows=50).load().splits
+    whole, part = files().load(TASK).splits, files(max_train_rows=50).load(TASK).splits
     assert (part["validation"], part["test"]) == (whole["validation"], whole["test"])
     assert Counter(row["label"] for row in part["train"]) == {"negative": 25, "positive": 25}
     assert [row for row in whole["train"] if row in part["train"]] == part["train"]
 
 
 def test_a_greater_limit_adds_rows() -> None:
-    parts = [files(max_train_rows=limit).load().splits["train"] for limit in (20, 33, 50)]
+    parts = [files(max_train_rows=limit).load(TASK).splits["train"] for limit in (20, 33, 50)]
     texts = [{row["text"] for row in part} for part in parts]
     assert texts[0] < texts[1] < texts[2]
 
 
 def test_a_limit_beyond_the_rows_changes_nothing() -> None:
-    assert files(max_train_rows=140).load().fingerprint == files().load().fingerprint
+    assert files(max_train_rows=140).load(TASK).fingerprint == files().load(TASK).fingerprint
 
 
 def test_a_limit_below_the_number_of_labels_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"^data\.max_train_rows: must be >= 2, the number of labels"
     ):
-        files(max_train_rows=1).load()
+        files(max_train_rows=1).load(TASK)

@@ -27,6 +27,9 @@ from lightning_modules.data.hub import HubData
 from lightning_modules.error import ConfigError, UserError
 from lightning_modules.run import inspect
 from search.config import CONF_DIR, build_run, compose
+from tests.conftest import classification
+
+TASK = classification()
 
 SENTIMENT = ("negative", "positive")
 REVIEW_LABELS = ("neg", "pos")
@@ -124,6 +127,7 @@ def hub_data(**changes: Any) -> HubData:
         "validation": None,
         "test": None,
         "text": "text",
+        "text_pair": None,
         "label": "label",
         "batch_size": 16,
         "max_length": 128,
@@ -137,7 +141,7 @@ def hub_data(**changes: Any) -> HubData:
 
 def lines(data: HubData) -> list[str]:
     with pytest.raises(UserError) as raised:
-        data.load()
+        data.load(TASK)
     return str(raised.value).splitlines()
 
 
@@ -148,7 +152,7 @@ def test_every_hub_data_set_has_its_copy_here() -> None:
 @each_set
 def test_rows_have_named_labels_and_every_split(name: str) -> None:
     write(COPIES[name]())
-    corpus = built(name).load()
+    corpus = built(name).load(TASK)
     assert {split: len(rows) for split, rows in corpus.splits.items()} == SIZES[name]
     assert corpus.notes == ()
     for rows_of_split in corpus.splits.values():
@@ -160,11 +164,11 @@ def test_rows_have_named_labels_and_every_split(name: str) -> None:
 @each_set
 def test_a_copy_in_other_formats_is_read(name: str) -> None:
     write(COPIES[name]())
-    expected = built(name).load()
+    expected = built(name).load(TASK)
     COPIES[name]().save_to_disk("saved")
-    assert built(name, "data.path=./saved").load().fingerprint == expected.fingerprint
+    assert built(name, "data.path=./saved").load(TASK).fingerprint == expected.fingerprint
     write(COPIES[name](), "jsonl", "lines")
-    plain = built(name, "data.path=./lines").load()  # JSON has no names of labels
+    plain = built(name, "data.path=./lines").load(TASK)  # JSON has no names of labels
     assert [row["text"] for row in plain.splits["test"]] == [
         row["text"] for row in expected.splits["test"]
     ]
@@ -181,7 +185,8 @@ def test_a_run_on_a_copy_passes_every_check() -> None:
 
 def test_csv_without_names_keeps_numbers() -> None:
     write(ag_news(), "csv")
-    assert {row["label"] for row in built("ag_news").load().splits["test"]} == {"0", "1", "2", "3"}
+    rows = built("ag_news").load(TASK).splits["test"]
+    assert {row["label"] for row in rows} == {"0", "1", "2", "3"}
 
 
 def test_rows_without_label_are_refused() -> None:
@@ -250,7 +255,7 @@ def test_a_subset_that_must_be_chosen_lists_them() -> None:
     assert lines(hub_data()) == [
         "data.subset: must be a subset of ./copy, got None. Its subsets: one, two."
     ]
-    assert len(hub_data(subset="two", test="test").load().splits["test"]) == 40
+    assert len(hub_data(subset="two", test="test").load(TASK).splits["test"]) == 40
 
 
 def test_a_split_without_rows_is_refused() -> None:
@@ -306,15 +311,15 @@ def test_loading_shows_no_progress_bars_and_leaves_them_on(
 ) -> None:
     write(ag_news())
     assert not datasets.are_progress_bars_disabled()
-    hub_data().load()
+    hub_data().load(TASK)
     assert capfd.readouterr().err == ""
     assert not datasets.are_progress_bars_disabled()
 
 
 def test_training_rows_are_limited_and_no_others() -> None:
     write(ag_news())
-    whole = built("ag_news").load().splits
-    part = built("ag_news", "data.max_train_rows=40").load().splits
+    whole = built("ag_news").load(TASK).splits
+    part = built("ag_news", "data.max_train_rows=40").load(TASK).splits
     assert len(part["train"]) == 40
     assert (part["validation"], part["test"]) == (whole["validation"], whole["test"])
 
@@ -412,7 +417,8 @@ import sys
 from lightning_modules.error import UserError
 from search.config import build_run, compose
 try:
-    corpus = build_run(compose("train", sys.argv[1:]).tree).data.load()
+    run = build_run(compose("train", sys.argv[1:]).tree)
+    corpus = run.data.load(run.task)
     print({split: len(rows) for split, rows in corpus.splits.items()}, corpus.fingerprint)
 except UserError as error:
     print(error)

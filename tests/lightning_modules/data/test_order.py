@@ -11,7 +11,8 @@ LENGTHS = [random.Random(number).randint(3, 120) for number in range(1003)]
 
 
 def stream(start: int = 0, num_epochs: int = 3, batch_size: int = 16) -> TrainingBatches:
-    return TrainingBatches(LENGTHS, batch_size, seed=7, num_epochs=num_epochs, start=start)
+    num_steps = num_epochs * -(-len(LENGTHS) // batch_size)
+    return TrainingBatches(LENGTHS, batch_size, seed=7, num_steps=num_steps, start=start)
 
 
 def padding(batches: list[list[int]]) -> int:
@@ -72,8 +73,16 @@ def test_a_longer_run_begins_with_the_shorter_one() -> None:
 
 
 def test_a_step_count_includes_the_short_last_batch() -> None:
-    assert stream().steps_per_epoch == 63
-    assert stream(batch_size=1003).steps_per_epoch == 1
+    assert len(list(stream(num_epochs=1))) == 63
+    assert len(list(stream(num_epochs=1, batch_size=1003))) == 1
+
+
+@pytest.mark.parametrize("num_steps", [1, 62, 63, 64, 100])
+@pytest.mark.parametrize("start", [0, 1, 62])
+def test_a_run_may_end_anywhere_in_an_epoch(num_steps: int, start: int) -> None:
+    if start < num_steps:
+        batches = TrainingBatches(LENGTHS, 16, seed=7, num_steps=num_steps, start=start)
+        assert list(batches) == list(stream())[start:num_steps]
 
 
 def test_the_stream_can_be_read_twice() -> None:

@@ -11,8 +11,9 @@ from sklearn.pipeline import make_pipeline
 from lightning_modules.data.base import SPLITS
 from lightning_modules.data.reviews import PATH, Reviews
 from lightning_modules.data.split import normalized
+from tests.conftest import classification
 
-CORPUS = Reviews(batch_size=16, max_length=128).load()
+CORPUS = Reviews(batch_size=16, max_length=128).load(classification())
 ROWS = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
 
 

@@ -7,6 +7,9 @@ from itertools import pairwise
 import pytest
 
 from lightning_modules.data.split import normalized, split_off, stratified_part
+from tests.conftest import classification
+
+TASK = classification()
 
 ROWS = [
     {"text": f"review {number}", "label": "rare" if number % 10 == 0 else "common"}
@@ -28,48 +31,50 @@ def test_punctuation_counts() -> None:
 
 
 def test_every_label_gives_its_share() -> None:
-    _, taken = split_off(ROWS, 0.2, 0, "test")
+    _, taken = split_off(ROWS, TASK, 0.2, 0, "test")
     assert Counter(row["label"] for row in taken) == {"rare": 4, "common": 36}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_is_lost_and_nothing_doubled(seed: int) -> None:
-    kept, taken = split_off(ROWS, 0.3, seed, "test")
+    kept, taken = split_off(ROWS, TASK, 0.3, seed, "test")
     assert sorted(row["text"] for row in kept + taken) == sorted(row["text"] for row in ROWS)
 
 
 def test_both_sides_keep_the_files_order() -> None:
-    for side in split_off(ROWS, 0.3, 0, "test"):
+    for side in split_off(ROWS, TASK, 0.3, 0, "test"):
         assert side == [row for row in ROWS if row in side]
 
 
 def test_the_same_seed_takes_the_same_rows() -> None:
-    assert split_off(ROWS, 0.2, 3, "test") == split_off(ROWS, 0.2, 3, "test")
+    assert split_off(ROWS, TASK, 0.2, 3, "test") == split_off(ROWS, TASK, 0.2, 3, "test")
 
 
 def test_another_seed_or_name_takes_others() -> None:
-    first = texts(split_off(ROWS, 0.2, 0, "test")[1])
-    assert texts(split_off(ROWS, 0.2, 1, "test")[1]) != first
-    assert texts(split_off(ROWS, 0.2, 0, "validation")[1]) != first
+    first = texts(split_off(ROWS, TASK, 0.2, 0, "test")[1])
+    assert texts(split_off(ROWS, TASK, 0.2, 1, "test")[1]) != first
+    assert texts(split_off(ROWS, TASK, 0.2, 0, "validation")[1]) != first
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
     rows = ROWS + [{**row, "text": row["text"].upper()} for row in ROWS[:30]]
     mixed = random.Random(seed).sample(rows, len(rows))
-    assert texts(split_off(mixed, 0.2, 0, "test")[1]) == texts(split_off(rows, 0.2, 0, "test")[1])
+    assert texts(split_off(mixed, TASK, 0.2, 0, "test")[1]) == texts(
+        split_off(rows, TASK, 0.2, 0, "test")[1]
+    )
 
 
 def test_the_order_does_not_matter_where_duplicates_disagree() -> None:
     rows = [*ROWS, {"text": "both", "label": "rare"}, {"text": "both", "label": "common"}]
-    taken, again = (split_off(each, 0.2, 0, "test")[1] for each in (rows, rows[::-1]))
+    taken, again = (split_off(each, TASK, 0.2, 0, "test")[1] for each in (rows, rows[::-1]))
     assert texts(taken) == texts(again)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_duplicates_stay_on_one_side(seed: int) -> None:
     rows = ROWS[:40] + [{**row, "text": f" {row['text'].upper()}"} for row in ROWS[:20]]
-    kept, taken = split_off(rows, 0.3, seed, "test")
+    kept, taken = split_off(rows, TASK, 0.3, seed, "test")
     assert taken
     assert not texts(kept) & texts(taken)
 
@@ -78,25 +83,25 @@ def test_a_much_repeated_text_does_not_swell_the_split() -> None:
     rows = [{"text": "same", "label": "a"}] * 40 + [
         {"text": f"other {number}", "label": "a"} for number in range(60)
     ]
-    assert max(len(split_off(rows, 0.1, seed, "test")[1]) for seed in range(40)) <= 20
+    assert max(len(split_off(rows, TASK, 0.1, seed, "test")[1]) for seed in range(40)) <= 20
 
 
 def test_a_label_with_one_text_is_kept_whole() -> None:
     rows = [*ROWS, {"text": "alone", "label": "single"}, {"text": "Alone", "label": "single"}]
-    kept, taken = split_off(rows, 0.4, 0, "test")
+    kept, taken = split_off(rows, TASK, 0.4, 0, "test")
     assert Counter(row["label"] for row in kept)["single"] == 2
     assert "single" not in {row["label"] for row in taken}
 
 
 def test_a_small_label_gives_at_least_one() -> None:
     rows = [*ROWS, {"text": "one", "label": "small"}, {"text": "two", "label": "small"}]
-    kept, taken = split_off(rows, 0.1, 0, "test")
+    kept, taken = split_off(rows, TASK, 0.1, 0, "test")
     assert [Counter(row["label"] for row in side)["small"] for side in (kept, taken)] == [1, 1]
 
 
 @pytest.mark.parametrize("num_rows", [2, 7, 50, 199, 200])
 def test_a_part_has_its_size_and_each_labels_share(num_rows: int) -> None:
-    part = stratified_part(ROWS, num_rows, 0)
+    part = stratified_part(ROWS, TASK, num_rows, 0)
     assert len(part) == num_rows
     assert part == [row for row in ROWS if row in part]
     counts = Counter(row["label"] for row in part)
@@ -105,18 +110,18 @@ def test_a_part_has_its_size_and_each_labels_share(num_rows: int) -> None:
 
 
 def test_a_greater_part_holds_the_smaller_one() -> None:
-    sizes = [texts(stratified_part(ROWS, num_rows, 0)) for num_rows in range(2, 200)]
+    sizes = [texts(stratified_part(ROWS, TASK, num_rows, 0)) for num_rows in range(2, 200)]
     assert all(one < other for one, other in pairwise(sizes))
 
 
 def test_a_part_depends_on_the_seed_and_not_on_the_order() -> None:
-    first = texts(stratified_part(ROWS, 40, 0))
+    first = texts(stratified_part(ROWS, TASK, 40, 0))
     mixed = random.Random(0).sample(ROWS, len(ROWS))
-    assert texts(stratified_part(mixed, 40, 0)) == first
-    assert texts(stratified_part(ROWS, 40, 1)) != first
+    assert texts(stratified_part(mixed, TASK, 40, 0)) == first
+    assert texts(stratified_part(ROWS, TASK, 40, 1)) != first
 
 
 def test_no_label_is_left_out_of_a_part() -> None:
     rows = [{"text": f"{number}", "label": f"{number % 20}"} for number in range(19)]
     rows += [{"text": f"more {number}", "label": "19"} for number in range(1000)]
-    assert len({row["label"] for row in stratified_part(rows, 20, 0)}) == 20
+    assert len({row["label"] for row in stratified_part(rows, TASK, 20, 0)}) == 20

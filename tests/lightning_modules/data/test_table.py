@@ -10,11 +10,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from lightning_modules.data import cell
 from lightning_modules.data.table import read_table
 from lightning_modules.error import ConfigError, DataError
 
 WANTED = {"text": "review", "label": "stars"}
-KEYS = {"text": "data.text", "label": "data.label"}
+CELLS = {"text": cell.text, "label": cell.label}
 ROWS: list[dict[str, Any]] = [
     {"review": "Fine, really.", "stars": 4},
     {"review": 'He said "no"\nand left.', "stars": 1},
@@ -50,7 +51,7 @@ def written(name: str, content: str | bytes) -> Path:
 
 
 def texts(path: Path) -> list[dict[str, str]]:
-    return read_table(path, "data.train").texts(WANTED, KEYS)
+    return read_table(path, "data.train").read(WANTED, CELLS)
 
 
 def refused(name: str, content: str | bytes) -> list[str]:
@@ -83,7 +84,7 @@ def test_a_missing_column_lists_those_there(ending: str) -> None:
     path = Path(f"reviews.{ending}")
     WRITERS[ending](path, ROWS)
     with pytest.raises(ConfigError) as raised:
-        read_table(path, "data.train").texts({"text": "body", "label": "mark"}, KEYS)
+        read_table(path, "data.train").read({"text": "body", "label": "mark"}, CELLS)
     assert str(raised.value).splitlines() == [
         f"data.text: must be a column of {path}, got 'body'. Its columns: review, stars.",
         f"data.label: must be a column of {path}, got 'mark'. Its columns: review, stars.",
@@ -94,7 +95,7 @@ def test_a_missing_column_lists_those_there(ending: str) -> None:
 def test_a_misspelt_column_is_named(given: str, meant: str) -> None:
     table = read_table(written("a.csv", "review,stars\nfine,4\n"), "data.train")
     with pytest.raises(ConfigError) as raised:
-        table.texts({"text": given}, KEYS)
+        table.read({"text": given}, CELLS)
     assert str(raised.value) == (
         f"data.text: must be a column of a.csv, got {given!r}. "
         f"Did you mean {meant}? Its columns: review, stars."

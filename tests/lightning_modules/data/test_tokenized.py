@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from lightning_modules.data.tokenized import cache_folder, lengths_of, tokenize
+from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.task.classification import Classification
+from tests.conftest import classification
 
 ROWS = [
     {"text": "A good hotel, and it is not far.", "label": "positive"},
     {"text": "Never again.", "label": "negative"},
 ]
 LABELS = ("negative", "positive")
-TINY = Tiny(width=8, num_layers=1, num_heads=1)
-TASK = Classification(metric="accuracy")
+TINY = Tiny(kind=Kind.encoder, width=8, num_layers=1, num_heads=1)
+TASK = classification()
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ class Once(Classification):
 
 
 def test_the_second_call_reads_the_cache(folder: Path) -> None:
-    task = Once(metric="accuracy")
+    task = Once(**vars(TASK))
     first, second = call(task=task), call(task=task)
     assert first[:] == second[:]
     assert len(entries(folder)) == 1

@@ -11,6 +11,9 @@ from lightning_modules.predictor import Predictor
 from lightning_modules.run import Run
 from lightning_modules.warm import Warm
 from search.config import build_run, compose
+from tests.conftest import classification
+
+TASK = classification()
 
 LABELS = ("negative", "positive")
 
@@ -43,7 +46,7 @@ def test_weights_have_the_spread_that_bert_begins_with(network: Any) -> None:
 
 def test_it_begins_at_chance(network: Any) -> None:
     run = minilm()
-    rows = Reviews(batch_size=16, max_length=128).load().splits["validation"][:64]
+    rows = Reviews(batch_size=16, max_length=128).load(TASK).splits["validation"][:64]
     predictor = Predictor(network, run.model.load_tokenizer(), run.task, LABELS, 128)
     scores = predictor.score(rows)
     assert scores["log_loss"] == pytest.approx(0.693, abs=0.02)

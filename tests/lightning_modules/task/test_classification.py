@@ -17,9 +17,11 @@ from sklearn.metrics import (
 
 from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.task.classification import Classification
+from lightning_modules.task.base import Examples
+from tests.conftest import classification
 
-TASK = Classification(metric="accuracy")
+TASK = classification()
+NONE: Any = Examples((), (), None)  # type: ignore[arg-type]
 
 
 def corpus(train: Sequence[str], **others: Sequence[str]) -> Corpus:
@@ -55,33 +57,33 @@ def test_the_metrics_are_scikit_learns(num_classes: int, seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)
     logits_BC = 2 * torch.randn(300, num_classes, generator=chance)
     labels_B = torch.randint(num_classes, (300,), generator=chance)
-    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == pytest.approx(reference(logits_BC, labels_B), abs=1e-6)
 
 
 def test_a_class_that_nobody_has_or_predicts_does_not_count() -> None:
     logits_BC = torch.tensor([[2.0, 0, -9], [0, 2, -9], [2, 0, -9], [0, 2, -9]])
     labels_B = torch.tensor([0, 1, 1, 1])
-    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == pytest.approx(reference(logits_BC, labels_B), abs=1e-6)
 
 
 def test_always_the_same_guess_is_chance() -> None:
     logits_BC = torch.tensor([[1.0, 0.0]]).repeat(10, 1)
     labels_B = torch.tensor([0] * 6 + [1] * 4)
-    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores["mcc"] == reference(logits_BC, labels_B)["mcc"] == 0
 
 
 def test_perfect_predictions_are_perfect() -> None:
     logits_BC, labels_B = 20 * torch.eye(4), torch.arange(4)
-    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == {"accuracy": 1, "macro_f1": 1, "mcc": 1, "log_loss": 0}
 
 
 def test_every_declared_metric_is_scored() -> None:
-    scores = TASK.score({"logits_BC": torch.eye(2), "labels_B": torch.tensor([0, 1])})
-    assert set(scores) == set(Classification.directions)
+    scores = TASK.score({"logits_BC": torch.eye(2), "labels_B": torch.tensor([0, 1])}, NONE)
+    assert set(scores) == set(TASK.directions)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +99,12 @@ def test_every_declared_metric_is_scored() -> None:
 def test_better_follows_the_metrics_direction(
     metric: str, value: float, than: float, better: bool
 ) -> None:
-    assert Classification(metric=metric).better(value, than) is better
+    assert classification(metric).better(value, than) is better
 
 
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(ConfigError) as raised:
-        Classification(metric="acuracy")
+        classification("acuracy")
     assert str(raised.value) == (
         "metric: must be one of accuracy, macro_f1, mcc, log_loss, got 'acuracy'. "
         "Did you mean accuracy?"
@@ -180,13 +182,15 @@ def test_a_half_precision_loss_is_summed_in_full() -> None:
 
 def test_observing_rows_without_labels_keeps_the_logits_alone() -> None:
     logits_BC = torch.randn(2, 3, requires_grad=True)
-    observed = TASK.observe(SimpleNamespace(logits=logits_BC), {})
+    observed = TASK.observe(None, SimpleNamespace(logits=logits_BC), {})
     assert set(observed) == {"logits_BC"}
     assert not observed["logits_BC"].requires_grad
 
 
 def test_decoding_gives_the_likeliest_label_and_all_probabilities() -> None:
-    decoded = TASK.decode({"logits_BC": torch.tensor([[0.0, 3.0], [1.0, -1.0]])}, ("no", "yes"))
+    decoded = TASK.decode(
+        {"logits_BC": torch.tensor([[0.0, 3.0], [1.0, -1.0]])}, Examples((), ("no", "yes"), None)
+    )
     assert [each["prediction"] for each in decoded] == ["yes", "no"]
     assert decoded[0]["scores"] == pytest.approx({"no": 0.047426, "yes": 0.952574}, abs=1e-6)
 
@@ -195,7 +199,9 @@ def examined(
     logits_BC: torch.Tensor, labels_B: torch.Tensor, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows = [{"text": f"row {n}", "label": names[label]} for n, label in enumerate(labels_B)]
-    tables = TASK.examine({"logits_BC": logits_BC, "labels_B": labels_B}, rows, names)
+    tables = TASK.examine(
+        {"logits_BC": logits_BC, "labels_B": labels_B}, Examples(rows, names, None)
+    )
     assert json.loads(json.dumps(tables)) == tables  # plain values
     mistakes, confusion = tables["mistakes"], tables["confusion"]
     assert set(tables) == {"mistakes", "confusion"}
@@ -239,7 +245,7 @@ def test_no_mistakes_is_an_empty_table() -> None:
 def test_counts_that_nobody_could_look_through_are_left_out(num_labels: int, shown: bool) -> None:
     names = [str(number) for number in range(num_labels)]
     observed = {"logits_BC": torch.zeros(1, num_labels), "labels_B": torch.tensor([1])}
-    tables = TASK.examine(observed, [{"text": "one", "label": "1"}], names)
+    tables = TASK.examine(observed, Examples([{"text": "one", "label": "1"}], names, None))
     assert len(tables["mistakes"]) == 1
     assert ("confusion" in tables) is shown
 
@@ -261,14 +267,14 @@ def test_the_confusion_is_scikit_learns(seed: int) -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc"])
 @pytest.mark.parametrize("labels", ["aab", "aaabbc", "abbbb", "abc"])
 def test_the_baseline_is_what_always_the_largest_label_scores(metric: str, labels: str) -> None:
-    task = Classification(metric=metric)
+    task = classification(metric)
     names = task.labels(corpus(labels))
     found = task.baseline(corpus(labels).splits["train"])
     largest = max(names, key=labels.count)
     logits_BC = torch.zeros(len(labels), len(names))
     logits_BC[:, names.index(largest)] = 1.0
     labels_B = torch.tensor([names.index(label) for label in labels])
-    scores = task.score({"logits_BC": logits_BC, "labels_B": labels_B})
+    scores = task.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert found.guess == f"always {largest!r}"
     assert found.score == pytest.approx(scores[metric], abs=1e-6)
     assert not task.beats(scores[metric], found)
@@ -276,7 +282,7 @@ def test_the_baseline_is_what_always_the_largest_label_scores(metric: str, label
 
 
 def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
-    task = Classification(metric="log_loss")
+    task = classification("log_loss")
     found = task.baseline(corpus("aab").splits["train"])
     shares_BC = [[2 / 3, 1 / 3]] * 3
     assert found.guess == "guessing by the labels' shares"
@@ -289,7 +295,7 @@ def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
 def test_predictions_of_a_single_label_are_told(predicted: list[int], collapsed: bool) -> None:
     observed = {"logits_BC": torch.eye(2)[predicted], "labels_B": torch.tensor([0, 0, 1])}
     rows = [{"text": f"row {n}", "label": "ab"[n // 2]} for n in range(3)]
-    told = TASK.collapse(TASK.examine(observed, rows, ["a", "b"]))
+    told = TASK.collapse(TASK.examine(observed, Examples(rows, ["a", "b"], None)))
     assert told == ("predicts 'a' for every row" if collapsed else None)
 
 

@@ -1,0 +1,112 @@
+"""What a cell of a data file may hold, and the one spelling that its value gets.
+
+A task says of each field which of these its cells are. CSV and TSV have nothing but text, so
+lists and objects may be written there as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_WHOLE = re.compile(r"-?\d+\.0+")
+MEND = "Mend the row or convert the column."
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a cell cannot be used.
+
+    Attributes:
+        rule: The rule that it breaks, as "must be text".
+        fix: What to do.
+
+    """
+
+    rule: str
+    fix: str = MEND
+
+
+EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
+
+Cell = Callable[[Any], Any]
+"""Returns the value of a cell as it is read, or `Refused`."""
+
+
+def text(cell: Any) -> str | Refused:
+    """Return a text without the space around it.
+
+    >>> text(" well made ")
+    'well made'
+    """
+    if _is_empty(cell):
+        return EMPTY
+    return cell.strip() if isinstance(cell, str) else Refused("must be text")
+
+
+def label(cell: Any) -> str | Refused:
+    """Return one spelling a value, so that 4, 4.0 and "4" are the same label.
+
+    >>> label(4.0), label("4.0"), label(True)
+    ('4', '4', 'true')
+    """
+    if _is_empty(cell):
+        return EMPTY
+    if isinstance(cell, str):
+        word = cell.strip()
+        return word.split(".")[0] if _WHOLE.fullmatch(word) else word
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, int):
+        return str(cell)
+    if isinstance(cell, float) and math.isfinite(cell):
+        return str(int(cell)) if cell.is_integer() else str(cell)
+    return Refused("must be text or a number")
+
+
+def texts(cell: Any) -> list[str] | Refused:
+    """Return one text or more, as a list.
+
+    >>> texts("one"), texts(["one", "two"])
+    (['one'], ['one', 'two'])
+    """
+    cell = from_json(cell)
+    if isinstance(cell, list):
+        found = [text(each) for each in cell]
+        if any(isinstance(each, Refused) for each in found) or not found:
+            return Refused("must be text, or a list of texts, none of them empty")
+        return [each for each in found if isinstance(each, str)]
+    one = text(cell)
+    return one if isinstance(one, Refused) else [one]
+
+
+def words(cell: Any) -> list[str] | Refused:
+    """Return a list of words as they are; a word may be any text but the empty one.
+
+    >>> words(["New", "York"]), words('["New", "York"]')
+    (['New', 'York'], ['New', 'York'])
+    """
+    cell = from_json(cell)
+    if _is_empty(cell) or cell == []:
+        return EMPTY
+    if not isinstance(cell, list) or not all(isinstance(word, str) and word for word in cell):
+        return Refused("must be a list of words, none of them empty", 'Write ["New", "York"].')
+    return list(cell)
+
+
+def from_json(cell: Any) -> Any:
+    """Return a list or object that was written as text, anything else as it is."""
+    if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    return cell
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())

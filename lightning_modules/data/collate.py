@@ -1,0 +1,41 @@
+"""From examples to a batch: the tokenizer pads what it knows, the rest is padded alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_modules.task.base import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+
+class Collate:
+    """Pads examples to the longest of their batch; a class, so that data workers can pickle it.
+
+    A column of numbers becomes a tensor of shape (B,), one of lists one of (B, T) with `IGNORED`
+    behind the shorter ones, whatever the side that the tokenizer pads on.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._known = {*tokenizer.model_input_names, "input_ids", "attention_mask"}
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        known = [name for name in examples[0] if name in self._known]
+        read = [{name: example[name] for name in known} for example in examples]
+        batch = dict(self._tokenizer.pad(read, return_tensors="pt"))
+        for name in examples[0].keys() - self._known:
+            batch[name] = _tensor([example[name] for example in examples])
+        return {name: batch[name] for name in (*examples[0], *batch)}
+
+
+def _tensor(cells: Sequence[Any]) -> Tensor:
+    if not isinstance(cells[0], list):
+        return torch.tensor(cells)
+    longest = max(map(len, cells))
+    return torch.tensor([[*cell, *[IGNORED] * (longest - len(cell))] for cell in cells])

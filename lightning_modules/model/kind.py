@@ -1,0 +1,40 @@
+"""What a model is built to do, which decides the tasks that it can learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+_WRITES = ("ForCausalLM", "LMHeadModel")
+
+
+class Kind(Enum):
+    """How a model reads and writes."""
+
+    encoder = "encoder"
+    """Reads a whole text at once, as BERT."""
+    decoder = "decoder"
+    """Writes a text from left to right, as GPT."""
+    encoder_decoder = "encoder_decoder"
+    """Reads one text and writes another, as T5."""
+
+
+MEMBERS: Mapping[Kind, Sequence[str]] = {
+    Kind.encoder: ("minilm", "bert", "distilbert", "roberta", "deberta", "modernbert"),
+    Kind.decoder: ("gpt2", "smollm2", "llama", "qwen3", "gemma"),
+    Kind.encoder_decoder: ("t5", "flan_t5", "bart"),
+}
+"""The models of `conf/model` of each kind, for those who named one of another."""
+
+
+def kind_of(config: Mapping[str, Any]) -> Kind:
+    """Return the kind that a model's config.json tells.
+
+    >>> kind_of({"architectures": ["GPT2LMHeadModel"]}).value
+    'decoder'
+    """
+    if config.get("is_encoder_decoder"):
+        return Kind.encoder_decoder
+    names = config.get("architectures") or ()
+    return Kind.decoder if any(name.endswith(_WRITES) for name in names) else Kind.encoder

@@ -1,0 +1,92 @@
+"""Tokenizers made of the rows to train on: what they write down comes back as it was.
+
+`bpe` merges frequent neighbours of a text's bytes, so that every text has tokens and none is
+changed, whatever its language, case or script (Sennrich et al. 2016, arXiv:1508.07909, on bytes:
+Radford et al. 2019). `characters` has a token for each character of the rows and for no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from lightning_modules.model.kind import Kind
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+PAD, BEGIN, END, UNKNOWN, MASK = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
+
+
+class Vocabulary(Enum):
+    """What a run's tokens are."""
+
+    own = "own"
+    """Those that the model was trained with."""
+    bpe = "bpe"
+    characters = "characters"
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocabulary: Vocabulary, size: int, kind: Kind | None
+) -> PreTrainedTokenizerBase:
+    """Return a tokenizer of the texts; the same texts give the same one.
+
+    Args:
+        texts: All that shall be written down.
+        vocabulary: `bpe` or `characters`.
+        size: Tokens at most, for `bpe`; `SPECIAL` and the 256 bytes among them.
+        kind: A decoder's texts get no token at their ends: it goes on with them.
+
+    """
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    makers = {Vocabulary.bpe: _bpe, Vocabulary.characters: _characters}
+    tokenizer = makers[vocabulary](texts, size)
+    if kind is not Kind.decoder:
+        ids = [(token, SPECIAL.index(token)) for token in (BEGIN, END)]
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{BEGIN} $A {END}", pair=f"{BEGIN} $A {END} $B {END}", special_tokens=ids
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BEGIN,
+        eos_token=END,
+        cls_token=BEGIN,
+        sep_token=END,
+        unk_token=UNKNOWN,
+        mask_token=MASK,
+        # Else decoding would take "do n't" for what a tokenizer had done to "don't".
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _bpe(texts: Iterable[str], size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _characters(texts: Iterable[str], size: int) -> Tokenizer:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    found = sorted(set().union(*texts))
+    tokens = {token: number for number, token in enumerate((*SPECIAL, *found))}
+    tokenizer = Tokenizer(models.WordLevel(tokens, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
