@@ -50,6 +50,7 @@ built = 0
 for room in rooms:
     for path in sorted((CONF_DIR / room).glob("*.yaml")):
         needs = {
+            "model/architecture": ["model.type=bert"],
             "model/hub": ["model.path=x/y"],
             "data/hub": ["data.path=x/y"],
             "data/files": ["data.train=x.csv"],

@@ -504,6 +504,7 @@ def test_everything_that_may_take_long_is_announced(
     said = list(dict.fromkeys(doing for doing in hooks.doings if not doing.startswith("training")))
     assert said == [
         "loading the data",
+        "making the tokenizer",
         "tokenizing, row 0 of 112",
         "keeping the tokenized rows",
         "tokenizing, row 0 of 24",

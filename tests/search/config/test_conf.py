@@ -17,6 +17,7 @@ from search.space import build_space
 NEEDED = {
     "data/files": ["data.train=my.csv"],
     "data/hub": ["data.path=owner/name"],
+    "model/architecture": ["model.type=bert"],
     "model/hub": ["model.path=owner/name"],
 }
 """What a member cannot have a default for."""
@@ -27,6 +28,9 @@ OF_THE_HUB = {
     *("ag_news", "imdb", "sst2"),
 }
 """Members that are one YAML and no class of their own."""
+
+ARCHITECTURES = {"nanogpt", "transformer"}
+"""The same, of architectures without weights."""
 
 
 def read(path: Path) -> Any:
@@ -50,7 +54,7 @@ def schema_of(path: Path) -> Any:
 
 
 def test_every_member_is_found() -> None:
-    assert len(MEMBERS) == 36
+    assert len(MEMBERS) == 39
 
 
 @each_member
@@ -67,6 +71,8 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         mirrored = "lightning_modules.trainer"
     elif path.stem in OF_THE_HUB:
         mirrored = f"lightning_modules.{parts[0]}.hub"
+    elif path.stem in ARCHITECTURES:
+        mirrored = "lightning_modules.model.architecture"
     else:
         mirrored = ".".join(("lightning_modules", *parts))
     assert read(path)["_target_"].rpartition(".")[0] == mirrored
