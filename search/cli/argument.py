@@ -20,7 +20,7 @@ def parse(
             that composes what can be chosen and set in between.
         words: What follows the command.
         flags: `json` for a command that prints for programs, `watch` for one whose table stays,
-            `config` for one that composes.
+            `config` for one that composes, `own` for one that only reads group members.
 
     """
     parser = _Parser(name, about, composes="config" in flags)
@@ -31,10 +31,11 @@ def parse(
         parser.add_argument("--watch", action="store_true", help="keep the table up to date")
     if "config" in flags:
         parser.add_argument("--cfg", choices=["job"], help="print the configuration and stop")
+        parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
+    if "config" in flags or "own" in flags:
         parser.add_argument(
             "--config-dir", type=Path, metavar="DIR", help="a folder of further group members"
         )
-        parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_intermixed_args(list(words))
 
 

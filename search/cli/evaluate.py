@@ -37,7 +37,7 @@ SOURCES = ("study", "run", "model")
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
-    parsed = parse("evaluate", ABOUT, words, flags=("json",))
+    parsed = parse("evaluate", ABOUT, words, flags=("json", "own"))
     own = {}
     overrides = []
     for word in parsed.overrides:
@@ -53,7 +53,10 @@ def main(words: Sequence[str]) -> int:
         rule = f"{source}={own[source]} brings its own data"
         raise ConfigError(Problem(key, rule, Verbatim(overrides[0])))
     split = own.get("split", "validation")
-    scores = _scores(source, own[source], split, overrides)
+    if source == "model":
+        scores = _scores_exported(Path(own[source]), split, overrides, parsed.config_dir)
+    else:
+        scores = _scores(source, own[source], split)
     if parsed.json:
         print(json.dumps(scores, indent=2))
     else:
@@ -72,9 +75,7 @@ def _source(own: dict[str, str]) -> str:
     return given[0]
 
 
-def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dict[str, float]:
-    if source == "model":
-        return _scores_exported(Path(name), split, overrides)
+def _scores(source: str, name: str, split: str) -> dict[str, float]:
     trained = winner(find_study(name)) if source == "study" else find_run(name)
     corpus = trained.run.data.load(trained.run.task)
     if corpus.fingerprint != trained.fingerprint:
@@ -85,11 +86,13 @@ def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dic
     return trained.load().score(trained.run.strategy.prepare(rows))
 
 
-def _scores_exported(folder: Path, split: str, overrides: Sequence[str]) -> dict[str, float]:
+def _scores_exported(
+    folder: Path, split: str, overrides: Sequence[str], config_dir: Path | None
+) -> dict[str, float]:
     from lightning_modules.exported import load_exported, read_manifest
 
     labels = read_manifest(folder)["labels"]
-    run = build_run(compose("train", [*task_words(folder), *overrides]).tree)
+    run = build_run(compose("train", [*task_words(folder), *overrides], config_dir).tree)
     task = run.task
     rows = _rows(run.data.load(task), split)
     task.check_known(rows, labels)

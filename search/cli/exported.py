@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def task_words(folder: Path) -> list[str]:
     return [f"{key}={literal(value)}" for key, value in settings.items()]
 
 
-def exported_task(folder: Path) -> Task:
-    """Return that task; raise ConfigError where it is unknown."""
-    return build_run(compose("train", task_words(folder)).tree).task
+def exported_task(folder: Path, own: Sequence[str] = (), config_dir: Path | None = None) -> Task:
+    """Return that task; raise ConfigError where it is unknown.
+
+    Args:
+        folder: The exported model.
+        own: More words, as `search.plugins=[mine]`.
+        config_dir: A folder of further group members.
+
+    """
+    return build_run(compose("train", [*task_words(folder), *own], config_dir).tree).task

@@ -108,7 +108,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
         _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
     )
     lines = [
-        ["study", f"{plan.name}: {plan.num_trials} trials{hours}"],
+        ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         ["model", f"{model}, strategy {strategy}"],
         ["data", f"{flat['data']}: {sizes} rows ({names}), {len(material.labels)} labels"],
         ["goal", ", ".join(goals)],

@@ -27,15 +27,20 @@ labels, `scores` (a probability a label), as JSONL.
   text=COLUMN    the column with the text, where it is not the one trained on
   text_pair=COLUMN   the same for a second text, as a question's
 
+A task of your own needs the words that it was trained with: --config-dir=DIR
+and search.plugins=[PACKAGE].
+
   finesweep predict model=best/ input=new.csv output=out.jsonl
   finesweep predict model=best/ input=new.csv output=out.jsonl text=comment
 """
 
+PLUGINS = "search.plugins"
+
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
-    parsed = parse("predict", ABOUT, words)
-    known = {"model": "", "input": "", "output": "", "text": "", "text_pair": ""}
+    parsed = parse("predict", ABOUT, words, flags=("own",))
+    known = {"model": "", "input": "", "output": "", "text": "", "text_pair": "", PLUGINS: ""}
     found = keys(parsed.overrides, known)
     folder = Path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
@@ -47,7 +52,8 @@ def main(words: Sequence[str]) -> int:
         fix = "Nothing is overwritten: choose another, or remove it."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     table = read_table(Path(needed(found, "input", "FILE")), "input")
-    task = exported_task(folder)
+    own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
+    task = exported_task(folder, own, parsed.config_dir)
     columns = {}
     for field, trained in manifest["columns"].items():
         if trained is not None and field != "label":
