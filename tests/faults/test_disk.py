@@ -47,7 +47,7 @@ def printed(sweep: Sweep) -> str:
 
 def wait_for(sweep: Sweep, pattern: str) -> None:
     """Wait until the sweep prints it; the tests of what it says are these."""
-    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=60)
+    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=180)
 
 
 def wait_for_checkpoint(sweep: Sweep) -> dict[int, float]:
