@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from search.config import compose
 from search.history import Fault
 from search.location import VARIABLE, study_folder
 from search.opening import load_study
+from search.patience import StorageGone
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.queue import add_trials
@@ -32,9 +33,8 @@ BATCH_SIZES = (8, 16)
 WORDS = (
     *("model=tiny", "strategy=full", "logger=none", "search/space=none", "search/pruner=none"),
     f"search.lease_seconds={GRACE_SECONDS:g}",
-    # A storm may kill one trial again and again; neither side shall give it up for that.
-    "search.max_attempts=1000",
 )
+HUNG_SECONDS = 5.0
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -131,7 +131,8 @@ class Trials:
         """Do what whoever started a worker does once it is dead: finesweep's supervisor tells."""
         if self.side == "finesweep":
             joined = [e["worker"] for e in self.events if (e["event"], e["pid"]) == ("joined", pid)]
-            with self._opened() as study:
+            # Where the storage does not answer, whoever meets the study next will heal it.
+            with suppress(StorageGone), self._opened() as study:
                 for worker in joined:
                     study.end_worker(worker, Fault.killed, reason)
 
@@ -220,7 +221,7 @@ class Worker:
         self.wait_ready()
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if not line:
+        if not line or "died" in json.loads(line):
             raise EOFError(self._log)
         return json.loads(line)["answer"]
 
@@ -265,7 +266,7 @@ class Crew:
         self._trials = trials
         self._output = trials.log.with_suffix(".stderr")
         self.workers = [self.start() for _ in range(num_workers)]
-        self.num_died = 0
+        self.num_died = self.num_hung = 0
 
     def start(self) -> Worker:
         worker = Worker(self._trials.side, self._output)
@@ -288,12 +289,24 @@ class Crew:
 
     def tend(self) -> bool:
         """Replace those that died of themselves; say whether any is still at work."""
+        now = time.time()
+        ends = {e["pid"]: float(e["time"]) for e in self._trials.of("died")}
         for worker in list(self.workers):
             code = worker.process.poll()
-            if code:
+            # Optuna's heartbeat is a thread that can keep a process whose work has raised.
+            is_hung = code is None and now - ends.get(worker.pid, now) > HUNG_SECONDS
+            if is_hung:
+                self.num_hung += 1
+                self.kill(worker)
+            elif code:
                 self.num_died += 1
                 self.replace(worker, f"exit code {code}")
         return any(worker.process.poll() is None for worker in self.workers)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many workers nothing killed, and they ended all the same."""
+        return {"workers died of themselves": self.num_died, "workers hung": self.num_hung}
 
     def finish(self, seconds: float) -> bool:
         """Tend until all have ended; say whether they did in time. Nobody is left after it."""

@@ -330,6 +330,7 @@ def main() -> int:
             answer = getattr(worker, job["do"])(job, log)
         except Exception as error:
             log("died", reason=repr(error)[:300])
+            print(json.dumps({"died": True}), flush=True)
             raise
         finally:
             log.close()

@@ -47,7 +47,7 @@ def printed(sweep: Sweep) -> str:
 
 def wait_for(sweep: Sweep, pattern: str) -> None:
     """Wait until the sweep prints it; the tests of what it says are these."""
-    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=60)
+    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=180)
 
 
 def wait_for_checkpoint(sweep: Sweep) -> dict[int, float]:
@@ -79,8 +79,8 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
     disk.free()
     wait_for(it, rf"{folder}/study\.db answers again")
 
-    # That a checkpoint waits too is in tests/lightning_modules/test_room.py: here the database,
-    # which grows with every validation, would meet the end of the disk at the same moment.
+    # Checkpoints have a test of their own: here the database, which grows with every validation,
+    # would meet the end of the disk at the same moment.
     later = wait_for_checkpoint(it)
 
     it.end()
@@ -93,3 +93,34 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
         assert first.intermediate_values.items() >= told.items()
     assert len(first.intermediate_values) == len(second.intermediate_values) == EPOCHS
     assert len((here / folder / "trials.csv").read_text().splitlines()) == 1 + 2
+
+
+@pytest.mark.slow
+def test_checkpoints_wait_for_room_and_no_attempt_is_broken(
+    sweep: Start, small_disk: SmallDisk, here: Path
+) -> None:
+    # The trials' files lie on the small disk, the database does not.
+    (here / "studies/s").mkdir(parents=True)
+    (here / "studies/s/trials").symlink_to(small_disk.folder, target_is_directory=True)
+    it = sweep(*WORDS, "logger=none", "trainer.checkpoint_seconds=0.2")
+    early = wait_for_checkpoint(it)
+    (worker,) = it.workers
+    worker.suspend()
+    small_disk.fill()
+    worker.resume()
+    checkpoint = r"studies/s/trials/0000/attempt-1/checkpoint\.pt"
+    wait_for(
+        it,
+        # What is free is the draft's that found no room.
+        rf"trial 0: the disk is full: \S*{checkpoint} needs [\d.,]+ (MB|bytes), "
+        r"[\d.,]+ (MB|bytes) are free; waiting for room",
+    )
+    small_disk.free()
+    wait_for(it, "trial 0: there is room again")
+    it.end()
+    assert it.process.returncode == 0, printed(it)
+    first, second = it.trials
+    assert [first.state.name, second.state.name] == ["COMPLETE", "COMPLETE"]
+    assert first.user_attrs["attempt"] == second.user_attrs["attempt"] == 1
+    assert first.intermediate_values.items() >= early.items()
+    assert len(first.intermediate_values) == len(second.intermediate_values) == EPOCHS

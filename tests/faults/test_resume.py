@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE, Hoo
 from search.config import build_run, compose
 
 SEED = 20261121
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Let no thread of torch's be missing in a fork."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 class KillAt(Hooks):
