@@ -99,5 +99,10 @@ def silence_dropout(frozen: nn.Module) -> None:
     for module in modules:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # ModernBERT hands the number to a function
+        for name in _DROPOUTS:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+# What layers hand to a function: ModernBERT's and Llama's attention, all of BART.
+_DROPOUTS = ("attention_dropout", "activation_dropout", "dropout", "layerdrop")

@@ -28,8 +28,18 @@ def task_type_of(network: nn.Module) -> TaskType | None:
     """Return PEFT's name of the network's task by the class of its head; None where it has none."""
     from peft import TaskType
 
+    name = _name_of(network)
+    return None if name is None else TaskType[name]
+
+
+def writes(network: nn.Module) -> bool:
+    """Say whether the network's head writes texts: it was pretrained, and may be the embeddings."""
+    return _name_of(network) in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+
+
+def _name_of(network: nn.Module) -> str | None:
     for made in type(network).__mro__:
         for end, name in _ENDS.items():
             if made.__name__.endswith(end):
-                return TaskType[name]
+                return name
     return None
