@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.strategy.feature_extraction import BACKBONE
+from lightning_modules.strategy.peft_base import ADAPTER, BASE
 from lightning_modules.task.base import Task
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "task": {key: value for key, value in run.flat().items() if _is_of_task(key)},
             "columns": {field: getattr(run.data, field, field) for field in run.task.cells},
             "pooled_head": (folder / "head.safetensors").is_file(),
+            "adapter": (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors")),
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
@@ -80,8 +82,8 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     Args:
         folder: What `save_exported` wrote.
         task: Decodes what the network answers.
-        base: Where the backbone of an exported head lies; None takes its hub name, or the
-            folder's own where it has no such name.
+        base: Where the backbone of an exported head or adapter lies; None takes its hub name, or
+            the folder's own where it has no such name.
 
     """
     from transformers import AutoTokenizer
@@ -89,10 +91,11 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     from lightning_modules.predictor import Predictor
 
     manifest = read_manifest(folder)
+    base = base or manifest["base"]
     if manifest["pooled_head"]:
-        network: Any = _pooled(
-            folder, base or manifest["base"] or str(folder / BACKBONE), len(manifest["labels"])
-        )
+        network: Any = _pooled(folder, base or str(folder / BACKBONE), len(manifest["labels"]))
+    elif manifest.get("adapter"):  # exports of before have none alone
+        network = _adapted(folder, base or str(folder / BASE), task)
     else:
         network = _auto(folder, task)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -113,6 +116,22 @@ def _auto(folder: Path, task: Task) -> Any:
 
     auto = getattr(transformers, task.auto_class)
     return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+
+
+def _adapted(folder: Path, base: str, task: Task) -> Any:
+    import torch
+    import transformers
+    from peft import PeftModel
+
+    from lightning_modules.strategy.virtual import cut_answers
+
+    auto = getattr(transformers, task.auto_class)
+    # The config is that of the trained network, with its labels.
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    network = auto.from_pretrained(base, config=config, dtype=torch.float32, use_safetensors=True)
+    network = PeftModel.from_pretrained(network, str(folder / ADAPTER))
+    cut_answers(network)
+    return network
 
 
 def _pooled(folder: Path, base: str, num_labels: int) -> Any:

@@ -189,8 +189,10 @@ class FineTuner(pl.LightningModule):
         return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
 
     def _update(self, optimizer: Any) -> bool:
-        self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
-        optimizer.step()
+        step, num_steps = self.record.step + 1, self.length.num_steps
+        with self.run.strategy.stepping(self.network, step, num_steps):
+            self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
+            optimizer.step()
         optimizer.zero_grad()
         return True
 

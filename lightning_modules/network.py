@@ -53,27 +53,36 @@ def build_network(
         return run.strategy.adapt(copy.deepcopy(loaded))
 
 
-def trained_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return copies of the trained parameters by name, on the CPU."""
-    return {
-        name: parameter.detach().cpu().clone()
+def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return by name what training changes: parameters, and buffers of what `trains_buffers`."""
+    found: dict[str, Tensor] = {
+        name: parameter.data
         for name, parameter in network.named_parameters()
         if parameter.requires_grad
     }
+    for path, module in network.named_modules():
+        if getattr(type(module), "trains_buffers", False):
+            found.update(module.named_buffers(prefix=path))
+    return found
+
+
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the trained tensors by name, on the CPU."""
+    return {name: each.detach().cpu().clone() for name, each in trained_tensors(network).items()}
 
 
 def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy tensors that `trained_state` gave into the network.
 
     Raises:
-        KeyError: The network trains other parameters than the state holds.
+        KeyError: The network trains other tensors than the state holds.
 
     """
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    trained = trained_tensors(network)
     if trained.keys() != state.keys():
         raise KeyError(f"the state is of another network: {sorted(trained.keys() ^ state.keys())}")
-    for name, parameter in trained.items():
-        parameter.data.copy_(state[name])
+    for name, tensor in trained.items():
+        tensor.copy_(state[name])
 
 
 def num_bytes_of(values: Any) -> int:

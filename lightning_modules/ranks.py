@@ -25,6 +25,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from lightning_modules.network import trained_tensors
+
 if TYPE_CHECKING:
     from lightning_modules.task.base import Batch
 
@@ -70,7 +72,7 @@ class Ranks:
         return ("rank", self.index) if self.index else ()
 
     def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Give every rank the trained parameters and the optimizer's state of rank 0."""
+        """Give every rank the trained tensors and the optimizer's state of rank 0."""
 
     def go(self) -> None:
         """Begin a step or a validation together; raises Stopped where rank 0 has ended the run."""
@@ -97,7 +99,7 @@ class Together(Ranks):
         self._collective = collective
 
     def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._collective.copy_first([p.data for p in network.parameters() if p.requires_grad])
+        self._collective.copy_first(list(trained_tensors(network).values()))
 
     def share(self, batch: Batch) -> Batch:
         return share_of(batch, self.index, self._num_ranks)

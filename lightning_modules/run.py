@@ -100,9 +100,11 @@ def inspect(run: Run) -> Material:
 
 
 def _check_length(run: Run) -> None:
-    longest = run.model.max_length
-    if longest is not None and run.data.max_length > longest:
-        rule = f"must be <= {longest}, the tokens that {run.model.name} can read"
+    longest, num_virtual = run.model.max_length, run.strategy.num_virtual_tokens
+    if longest is not None and run.data.max_length > longest - num_virtual:
+        beside = f" beside {num_virtual} virtual ones" if num_virtual else ""
+        longest -= num_virtual
+        rule = f"must be <= {longest}, the tokens that {run.model.name} can read{beside}"
         fix = f"Set data.max_length={longest}."
         raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
 

@@ -145,9 +145,19 @@ class Pretrained(Model):
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
-    def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+    def load_network(
+        self, auto_class: str, *, quantization: Any = None, **config: Any
+    ) -> PreTrainedModel:
+        """Return the network in float32.
+
+        With one of transformers' configurations as `quantization`, its linear layers are as that
+        says, and lie on the current CUDA device.
+        """
         import transformers
 
+        quantized = {}
+        if quantization is not None:
+            quantized = {"quantization_config": quantization, "device_map": {"": "cuda"}}
         with self._loading():
             network, found = getattr(transformers, auto_class).from_pretrained(
                 self.location(),
@@ -155,6 +165,7 @@ class Pretrained(Model):
                 # A pickle can run code when it is loaded.
                 use_safetensors=True,
                 output_loading_info=True,
+                **quantized,
                 **self._settings(),
             )
         network.drawn = frozenset(found["missing_keys"])

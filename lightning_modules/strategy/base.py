@@ -1,7 +1,8 @@
-"""The life of a strategy: four hooks on the way to a trainable network, one on the way out.
+"""The life of a strategy: four hooks on the way to a trainable network, one a step, one at the end.
 
 `prepare` changes the rows, `load_tokenizer` and `load` bring what reads them and weights with a
-head, `adapt` decides what is trained, `export` writes what others can load. The base class takes
+head, `adapt` decides what is trained, `stepping` is around each optimizer step, `export` writes
+what others can load. The base class takes
 the model's tokenizer, loads the architecture's own head and trains every weight; a strategy says
 only what it does differently.
 """
@@ -9,6 +10,7 @@ only what it does differently.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,6 +61,11 @@ class Strategy(Schema):
         return rows
 
     @property
+    def num_virtual_tokens(self) -> int:
+        """The positions of the model that no text can have, as others stand there."""
+        return 0
+
+    @property
     def trains_tokenizer(self) -> bool:
         """Whether `load_tokenizer` makes one of the rows, which then belongs to the run."""
         return False
@@ -80,6 +87,13 @@ class Strategy(Schema):
         """Return the network with `requires_grad` set on what is trained, and on no more."""
         return network
 
+    def stepping(self, network: Any, step: int, num_steps: int) -> AbstractContextManager[None]:
+        """Return what optimizer step `step` of `num_steps`, counted from 1, happens within.
+
+        The gradients of the whole batch are there before it and after it, on every rank the same.
+        """
+        return nullcontext()
+
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         """Write the trained network to `folder`; return Python lines that load it from "."."""
         network.save_pretrained(folder)
@@ -99,5 +113,10 @@ def silence_dropout(frozen: nn.Module) -> None:
     for module in modules:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # ModernBERT hands the number to a function
+        for name in _DROPOUTS:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+# What layers hand to a function: ModernBERT's and Llama's attention, all of BART.
+_DROPOUTS = ("attention_dropout", "activation_dropout", "dropout", "layerdrop")

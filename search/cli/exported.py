@@ -1,4 +1,4 @@
-"""What an exported folder needs to be used: its task, and the backbone of an exported head."""
+"""What an exported folder needs to be used: its task, and what an exported part was trained on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from search.config import build_run, compose, literal
 
 
 def exported_base(folder: Path) -> str | None:
-    """Return the backbone's folder or hub name; None where the export holds all it needs.
+    """Return the pretrained model's folder or hub name; None where the export holds all it needs.
 
     Raises:
-        ConfigError: The backbone cannot be had.
+        ConfigError: The model cannot be had.
 
     """
     manifest = read_manifest(folder)
-    base: str | None = manifest["base"] if manifest["pooled_head"] else None
+    is_part = manifest["pooled_head"] or manifest.get("adapter")
+    base: str | None = manifest["base"] if is_part else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
         return Minilm(source=Source.package, attention=Attention.sdpa).location()
     if base is not None:

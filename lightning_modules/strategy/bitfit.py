@@ -1,0 +1,44 @@
+"""Bias terms alone (BitFit).
+
+Each layer y = W x + b, and each norm, keeps its W; the vectors b are trained, and the head.
+
+Paper: Ben Zaken et al. 2022, arXiv:2106.10199.
+Cost: one trained value an output of each layer with a bias, about 0.1 % of a BERT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.strategy.base import Strategy
+from lightning_modules.strategy.part import backbone_of, new_parts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bitfit(Strategy):
+    """Train the biases and the head."""
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        network.requires_grad_(False)
+        biases = [p for name, p in backbone_of(network).named_parameters() if _is_bias(name)]
+        if not biases:
+            rule, got = "must be a network with biases", Verbatim(f"{_kind(network)} without any")
+            raise ConfigError(Problem("model", rule, got, "Set strategy=lora or strategy=ia3."))
+        for bias in biases:
+            bias.requires_grad_(True)
+        for name in new_parts(network):
+            network.get_submodule(name).requires_grad_(True)
+        return network
+
+
+def _is_bias(name: str) -> bool:
+    return name.rpartition(".")[2] == "bias"
+
+
+def _kind(network: nn.Module) -> str:
+    return type(network).__name__

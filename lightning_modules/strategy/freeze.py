@@ -1,0 +1,64 @@
+"""Freezing: the lower layers stay as they are, the top ones and the head are trained.
+
+What lower layers know of a language serves most tasks; the top ones turn to what was asked of
+them before. The embeddings stay frozen. With the top layers goes what the backbone puts on them,
+as a last norm or a pooler.
+
+Paper: Lee et al. 2019, arXiv:1911.03090 (a quarter of the layers keeps most of the quality).
+Cost: the values of `num_layers` layers and of the head; no backward pass below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.part import backbone_of, finishes_of, new_parts, stacks_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freeze(Strategy):
+    """Train the top layers and the head.
+
+    Attributes:
+        num_layers: Layers that are trained, >= 0, counted from the top; 0 leaves the head alone.
+            Of an encoder-decoder as many in each of its two parts.
+
+    """
+
+    num_layers: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        if self.num_layers < 0:
+            yield Problem("num_layers", "must be >= 0", self.num_layers)
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        backbone = backbone_of(network)
+        stacks = stacks_of(backbone)
+        self._check_stacks(network, [len(stack) for stack in stacks])
+        network.requires_grad_(False)
+        for stack in stacks:
+            lowest = len(stack) - self.num_layers
+            stack[lowest:].requires_grad_(True)
+            silence_dropout(stack[:lowest])
+        for module in finishes_of(backbone) if self.num_layers else ():
+            module.requires_grad_(True)
+        for name in new_parts(network):
+            network.get_submodule(name).requires_grad_(True)
+        return network
+
+    def _check_stacks(self, network: nn.Module, sizes: list[int]) -> None:
+        most = min(sizes, default=0)
+        if self.num_layers > most:
+            rule = f"must be <= {most}, the layers of {type(network).__name__}"
+            raise ConfigError(Problem("strategy.num_layers", rule, self.num_layers))
+        if not self.num_layers and not new_parts(network):
+            rule = f"must be >= 1, as {type(network).__name__} has no head to be trained alone"
+            raise ConfigError(Problem("strategy.num_layers", rule, Verbatim("0")))

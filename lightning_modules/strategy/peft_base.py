@@ -1,0 +1,156 @@
+"""What the strategies that PEFT implements share: how a network is wrapped, and exported.
+
+The backbone is frozen and gets PEFT's new parameters; the head, and what else was never trained,
+is trained in full and saved with them. A strategy says PEFT's name of its method and the values
+of that method's configuration.
+
+PEFT: Mangrulkar et al. 2022, github.com/huggingface/peft.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.model.base import reason_of
+from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.part import backbone_of, linear_layers, new_parts
+from lightning_modules.strategy.task_type import task_type_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from peft import PeftConfig
+    from torch import nn
+
+    from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
+
+ADAPTER = "adapter"
+BASE = "base"
+"""The folders of an export with the adapter, and with a base that nobody else could fetch."""
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeftStrategy(Strategy):
+    """Train what PEFT adds to the frozen network, and the head."""
+
+    @property
+    @abstractmethod
+    def peft_type(self) -> str:
+        """PEFT's name of the method, as `LORA`."""
+
+    @abstractmethod
+    def settings(self, network: nn.Module) -> Mapping[str, Any]:
+        """Return values of the method's configuration, for this network."""
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        from peft import get_peft_model
+
+        config = self.config(network)
+        with self.telling():
+            silence_dropout(backbone_of(network))
+            adapted: nn.Module = get_peft_model(network, config)
+        return adapted
+
+    def config(self, network: nn.Module) -> PeftConfig:
+        """Return PEFT's configuration for the network; raise ConfigError."""
+        from transformers.pytorch_utils import Conv1D
+
+        made = config_class(self.peft_type)
+        values = {**self.settings(network), "task_type": task_type_of(network)}
+        known = {field.name for field in fields(made)}
+        if "modules_to_save" in known:
+            values["modules_to_save"] = new_parts(network)
+        if "fan_in_fan_out" in known:  # how GPT-2 keeps its weights
+            values["fan_in_fan_out"] = any(isinstance(m, Conv1D) for m in network.modules())
+        with self.telling():
+            config: PeftConfig = made(**values)
+        return config
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn what PEFT raises over a network that it cannot adapt into one line."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except (ValueError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
+            rule = "must be a method that can adapt this model for this task"
+            got = Verbatim(f"{self.peft_type.lower()} ({reason_of(error)})")
+            raise ConfigError(Problem("strategy", rule, got)) from error
+
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
+        # The adapter names its base; a path of this machine would help nobody.
+        network.peft_config["default"].base_model_name_or_path = model.name
+        network.save_pretrained(folder / ADAPTER)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+        if self.merges:
+            merged = copy.deepcopy(network).merge_and_unload()
+            return super().export(merged, tokenizer, model, task, folder)
+        network.get_base_model().config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if model.hub_name is None:
+            without_adapter(network).save_pretrained(folder / BASE)
+        return _LOAD_ADAPTER.format(
+            auto=task.auto_class, base=model.hub_name or BASE, use=task.usage_lines()
+        )
+
+    @property
+    def merges(self) -> bool:
+        """Whether the trained parameters can be put into the weights that they adapt."""
+        return True
+
+
+def config_class(peft_type: str) -> Any:
+    """Return the class of the configuration of a method that PEFT has."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]
+
+
+def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
+    """Return what PEFT takes for the linear layers that `targets` names; raise ConfigError.
+
+    Args:
+        network: The network.
+        targets: `all-linear`, or names between spaces or commas.
+
+    """
+    if targets == ALL_LINEAR:
+        return targets
+    names = [name for name, _ in linear_layers(network)]
+    chosen = targets.replace(",", " ").split()
+    for target in chosen:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            rule = "must be all-linear or names of the network's linear layers"
+            last = {name.rpartition(".")[2] for name in names}
+            raise ConfigError(Problem("strategy.targets", rule, target, did_you_mean(target, last)))
+    return chosen
+
+
+def without_adapter(network: Any) -> Any:
+    """Return a copy of the network that an adapter of virtual tokens stands before."""
+    from peft.utils import ModulesToSaveWrapper
+
+    base = copy.deepcopy(network.get_base_model())
+    for name, module in list(base.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            base.set_submodule(name, module.modules_to_save["default"])
+    return base
+
+
+_LOAD_ADAPTER = """\
+from peft import PeftModel
+from transformers import {auto}, AutoConfig, AutoTokenizer
+
+base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."))
+model = PeftModel.from_pretrained(base, "adapter")
+tokenizer = AutoTokenizer.from_pretrained(".")
+{use}"""
