@@ -51,7 +51,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "base": run.model.hub_name,
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
-            "task": {key: value for key, value in run.flat().items() if _is_of_task(key)},
+            "task": _task_settings(run),
             "columns": {field: getattr(run.data, field, field) for field in run.task.cells},
             "pooled_head": (folder / "head.safetensors").is_file(),
             "adapter": (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors")),
@@ -61,8 +61,11 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     _share(folder)
 
 
-def _is_of_task(key: str) -> bool:
-    return key == "task" or key.startswith("task.")
+def _task_settings(run: Run) -> dict[str, Any]:
+    """Return what composes the task again, without what it was only trained with."""
+    apart = {f"task.{name}" for name in run.task.of_loss}
+    found = {key: value for key, value in run.flat().items() if key.split(".")[0] == "task"}
+    return {key: value for key, value in found.items() if key not in apart}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

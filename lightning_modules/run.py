@@ -85,7 +85,9 @@ def inspect(run: Run) -> Material:
 
     def check_data() -> None:
         corpus = run.data.load(run.task)
-        made.append(Material(corpus, run.task.labels(corpus)))
+        labels = run.task.labels(corpus)
+        run.task.fitted(corpus, labels)
+        made.append(Material(corpus, labels))
 
     checks: list[Callable[[], None]] = [check_data, run.model.check]
     checks += [partial(check, run) for check in _CHECKS]
@@ -203,6 +205,7 @@ def fit(
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     material = _material(run, hooks, warm, fingerprint)
+    run = replace(run, task=run.task.fitted(material.corpus, material.labels))
     hardware = choose_hardware(run.trainer.device, run.trainer.precision, run.trainer.devices)
     peers = warm.once(("peers", run.trainer.devices), lambda: Peers(run.trainer.devices))
     peers.start()
@@ -264,7 +267,7 @@ def _material(run: Run, hooks: Hooks, warm: Warm, fingerprint: str | None) -> Ma
     hooks.alive("loading the data")
     # How rows are batched and cut changes nothing about which they are.
     rows = replace(run.data, batch_size=1, max_length=3)
-    material = warm.once(("material", rows, run.task, run.model), lambda: inspect(run))
+    material = warm.once(("material", rows, run.task.reading, run.model), lambda: inspect(run))
     if fingerprint is not None and material.corpus.fingerprint != fingerprint:
         raise DataError(changed_rows())
     _check_shares(run)

@@ -188,6 +188,8 @@ def postgres() -> Iterator[Postgres]:
     server.remove()
 
 
-def classification(metric: str = "accuracy") -> Classification:
-    """Return the task of `conf/task/classification.yaml`."""
-    return Classification(metric=metric, text="text", text_pair=None, label="label")
+def classification(metric: str = "accuracy", **changes: Any) -> Classification:
+    """Return the task of `conf/task/classification.yaml`, with changes."""
+    values: dict[str, Any] = {"text": "text", "text_pair": None, "label": "label"}
+    values |= {"class_weights": None, "label_smoothing": 0.0}
+    return Classification(**{"metric": metric, **values, **changes})

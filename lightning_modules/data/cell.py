@@ -98,6 +98,21 @@ def words(cell: Any) -> list[str] | Refused:
     return list(cell)
 
 
+def labels(cell: Any) -> list[str] | Refused:
+    """Return a list of different labels, each spelt as `label` does, in order; it may be empty.
+
+    >>> labels(["sport", 4.0]), labels("[]")
+    (['4', 'sport'], [])
+    """
+    cell = from_json(cell)
+    wrong = Refused("must be a list of labels", 'Write ["sport", "money"], or [] for none.')
+    if not isinstance(cell, list):
+        return wrong
+    found = [label(each) for each in cell]
+    spelt = {each for each in found if isinstance(each, str)}
+    return wrong if any(isinstance(each, Refused) for each in found) else sorted(spelt)
+
+
 def from_json(cell: Any) -> Any:
     """Return a list or object that was written as text, anything else as it is."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):

@@ -93,7 +93,7 @@ def _key(
     labels: Sequence[str],
 ) -> str:
     digest = hashlib.sha256()
-    settings = (repr(task), _content(tokenizer), str(max_length), json.dumps(list(labels)))
+    settings = (task.reading, _content(tokenizer), str(max_length), json.dumps(list(labels)))
     for part in settings:
         digest.update(part.encode())
     for row in rows:

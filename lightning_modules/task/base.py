@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.data.cell import Cell, Refused
@@ -98,12 +98,22 @@ class Task(Schema):
     """Fields that data may lack."""
     kept_back: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns of `encode` that the network is not given."""
+    of_loss: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the loss alone depends on: an exported model has no use for them."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:
             known = ", ".join(self.directions)
             fix = did_you_mean(self.metric, self.directions)
             yield Problem("metric", f"must be one of {known}", self.metric, fix)
+
+    @property
+    def reading(self) -> str:
+        """Say what rows, examples and networks are made by: tasks that agree in it share them."""
+        apart = {"metric", *self.of_loss}
+        kept = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = {name: value for name, value in kept.items() if name not in apart}
+        return f"{type(self).__module__}.{type(self).__name__}({told})"
 
     @property
     def direction(self) -> Direction:
@@ -134,6 +144,14 @@ class Task(Schema):
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels in the order of their class numbers; raise DataError."""
         return ()
+
+    def fitted(self, corpus: Corpus, labels: Sequence[str]) -> Self:
+        """Return the task with what only the training rows tell, as the weights of labels.
+
+        Called before each training, on every rank's behalf; raise DataError where a value of the
+        task does not fit the rows.
+        """
+        return self
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         """Raise DataError where rows have labels that a model does not know."""

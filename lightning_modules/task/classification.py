@@ -1,5 +1,7 @@
 """Single-label classification of a text or of a pair of texts: cross-entropy over C classes.
 
+The loss of a batch is the weighted mean sum_i w(y_i) CE_i / sum_i w(y_i), as
+torch.nn.functional.cross_entropy has it, with the weights of `class_weights`.
 Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
 (0 is chance, 1 perfect); log_loss, the mean negative log-probability of the label, in nats.
 Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
@@ -12,12 +14,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus, Row
-from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.schema import within
+from lightning_modules.task import label
 from lightning_modules.task.base import (
     MISTAKES,
     NUM_MISTAKES,
@@ -26,8 +30,9 @@ from lightning_modules.task.base import (
     Direction,
     Examples,
     Tables,
-    Task,
 )
+from lightning_modules.task.class_weight import weight_of_each, weight_problems
+from lightning_modules.task.sequence import SequenceTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,26 +45,42 @@ LABELS_REPEAT = "must hold labels that repeat"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task):
-    """Single-label classification."""
+class Classification(SequenceTask):
+    """Single-label classification.
 
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    Attributes:
+        class_weights: What an example of each label counts in the loss, > 0: `balanced` gives
+            labels that are N times rarer N times the weight (n / (C * count), as scikit-learn has
+            it), a mapping names weights, 1 where it does not. None weighs all alike. Metrics
+            stay unweighted.
+        label_smoothing: Share of each target that is spread evenly over all labels, in [0, 1)
+            (Szegedy et al. 2016, arXiv:1512.00567; epsilon of the paper).
+
+    """
+
+    class_weights: Any
+    label_smoothing: float
+
     directions: ClassVar[Mapping[str, Direction]] = {
         "accuracy": "maximize",
         "macro_f1": "maximize",
         "mcc": "maximize",
         "log_loss": "minimize",
     }
-    cells: ClassVar[Mapping[str, cell.Cell]] = {
-        "text": cell.text,
-        "text_pair": cell.text,
-        "label": cell.label,
-    }
+    of_loss: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
+
+    def __hash__(self) -> int:  # a mapping has none
+        return hash(repr(self))
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from within(self, 0, 1, "label_smoothing")
+        yield from weight_problems(self.class_weights)
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
         """Refuse a label column that is no label, before rows are split by it."""
         num_labels = len({row["label"] for row in rows})
-        if hardly_repeat(num_labels, len(rows)):
+        if label.hardly_repeat(num_labels, len(rows)):
             raise DataError(self._no_labels(num_labels, len(rows), source))
 
     def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
@@ -77,22 +98,14 @@ class Classification(Task):
         return Problem("data.label", LABELS_REPEAT, got, fix)
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
-        foreign = sorted({row["label"] for row in rows} - set(labels))
-        if foreign:
-            rule = f"the model knows {', '.join(labels)}"
-            raise DataError(Problem("data.label", rule, foreign[0]))
+        label.check_known((row["label"] for row in rows), labels)
 
     def stratum(self, row: Row) -> str:
         return str(row["label"])
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        labels: dict[str, set[str]] = {}
-        for rows_of_split in splits.values():
-            for row in rows_of_split:
-                labels.setdefault(self.identity(row), set()).add(row["label"])
-        torn = sum(len(found) > 1 for found in labels.values())
-        if torn:
-            yield f"{torn} {'text occurs' if torn == 1 else 'texts occur'} with different labels"
+        rows = chain.from_iterable(splits.values())
+        yield from label.torn((self.identity(row), row["label"]) for row in rows)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels of the training rows: numbers by value, else by alphabet."""
@@ -103,48 +116,50 @@ class Classification(Task):
             rule = "the training rows must have at least two labels"
             fix = "Is it the right column? Name the one with the classes."
             problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), fix))
-        elif hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
+        elif label.hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
             got = Verbatim(f"{len(counts)} different ones in the {num_rows} training rows")
             fix = "Is it the right column? Name the one with the classes."
             problems.append(Problem("data.label", LABELS_REPEAT, got, fix))
-        for split, rows in corpus.splits.items():
-            foreign = sorted({row["label"] for row in rows} - set(counts))
-            if foreign:
-                rule = f"every label of {split} must be in the training rows"
-                shown = Verbatim(", ".join(map(repr, foreign[:5])))
-                more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-                fix = did_you_mean(foreign[0], counts) if len(counts) <= 20 else ""
-                problems.append(Problem("data.label", rule, Verbatim(shown + more), fix))
+        found = {split: {row["label"] for row in rows} for split, rows in corpus.splits.items()}
+        problems.extend(label.unseen(found, counts))
         if problems:
             raise DataError(problems)
-        return tuple(sorted(counts, key=_by_value))
+        return label.in_order(counts)
 
-    def encode(
-        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
-    ) -> dict[str, list[Any]]:
-        texts = [row["text"] for row in rows]
-        pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
-        columns = dict(tokenizer(texts, pairs, truncation=True, max_length=max_length))
-        if rows and "label" in rows[0]:
-            number = {label: index for index, label in enumerate(labels)}
-            columns["labels"] = [number[row["label"]] for row in rows]
-        return columns
+    def fitted(self, corpus: Corpus, labels: Sequence[str]) -> Self:
+        """Return the task with a weight for every label, in the order of their class numbers."""
+        if self.class_weights is None:
+            return self
+        counts = Counter(row["label"] for row in corpus.splits["train"])
+        return replace(self, class_weights=weight_of_each(self.class_weights, counts, labels))
 
-    def config(self, labels: Sequence[str]) -> dict[str, Any]:
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: index for index, label in enumerate(labels)},
-        }
+    def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
+        return label.numbers(rows, labels)
 
     def num_targets(self, batch: Batch) -> float:
-        return len(batch["labels"])
+        labels_B = batch["labels"]
+        weights_C = self._weights_on(labels_B.device)
+        return len(labels_B) if weights_C is None else float(weights_C[labels_B].sum())
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         from torch.nn.functional import cross_entropy
 
         # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
-        return cross_entropy(output.logits.float(), batch["labels"], reduction="sum")
+        return cross_entropy(
+            output.logits.float(),
+            batch["labels"],
+            weight=self._weights_on(batch["labels"].device),
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+
+    def _weights_on(self, device: Any) -> Tensor | None:
+        import torch
+
+        if self.class_weights is None:
+            return None
+        assert isinstance(self.class_weights, Mapping), "fitted tasks alone have a loss"
+        return torch.tensor(list(self.class_weights.values()), device=device)
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         observed = {"logits_BC": output.logits.detach().float().cpu()}
@@ -214,11 +229,6 @@ print(model.config.id2label[model(**inputs).logits.argmax().item()])
 """
 
 
-def hardly_repeat(num_labels: int, num_rows: int) -> bool:
-    """Say whether so many different labels are rather a column of something else."""
-    return num_labels > max(20, num_rows // 2)
-
-
 def _mistakes(
     observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -268,11 +278,3 @@ def _mcc(counts_CC: Tensor) -> float:
     covariance = right * total - true_C @ predicted_C
     spread = (total**2 - true_C @ true_C) * (total**2 - predicted_C @ predicted_C)
     return float(covariance / spread.sqrt()) if spread > 0 else 0.0
-
-
-def _by_value(label: str) -> tuple[int, float, str]:
-    try:
-        value = float(label)
-    except ValueError:
-        return 1, 0.0, label
-    return (0, value, label) if math.isfinite(value) else (1, 0.0, label)

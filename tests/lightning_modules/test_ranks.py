@@ -148,11 +148,16 @@ def without_dropout(run: Run, own: Any) -> Run:
     return replace(run, strategy=own.Still(**values))
 
 
+@pytest.mark.parametrize("loss", [(), ("task.class_weights={positive: 5}",)])
 def test_two_ranks_train_what_one_does(
-    make_run: Callable[..., Run], train: Callable[..., Outcome], own: Any, here: Path
+    make_run: Callable[..., Run],
+    train: Callable[..., Outcome],
+    own: Any,
+    here: Path,
+    loss: tuple[str, ...],
 ) -> None:
     # Of 112 rows the last batch of 37 is a single one: rank 0 has none of it.
-    words = ("data.batch_size=37", "trainer.epochs=3")
+    words = ("data.batch_size=37", "trainer.epochs=3", *loss)
     alone = train(without_dropout(make_run(*words), own), "alone")
     num_threads = torch.get_num_threads()
     shared = train(without_dropout(make_run(*words, "trainer.devices=2"), own), "shared")

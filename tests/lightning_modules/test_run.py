@@ -540,3 +540,19 @@ def test_a_trained_network_scores_again_what_its_training_told(
         run.data.load(run.task).splits["validation"]
     )
     assert outcome.best is not None and scores == outcome.best.metrics
+
+
+def test_weights_and_smoothing_are_the_same_however_a_run_is_cut(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    still = ("strategy=lora", "strategy.lr=1e-2", "trainer.epochs=1")
+    words = (*still, "task.class_weights={positive: 5}", "task.label_smoothing=0.1")
+    plain = train(make_run(*still), here / "plain")
+    whole = train(make_run(*words), here / "whole")
+    cut = train(make_run(*words, "trainer.micro_batch_size=5"), here / "cut")
+    assert whole.best is not None and cut.best is not None and plain.best is not None
+    assert whole.best.validation_loss == pytest.approx(cut.best.validation_loss, rel=1e-5)
+    assert whole.best.validation_loss != pytest.approx(plain.best.validation_loss, rel=1e-5)
+    train(make_run(*words), here / "stopped", StopAt(3))
+    train(make_run(*words), here / "stopped")
+    assert_bit_equal(here / "whole", here / "stopped")

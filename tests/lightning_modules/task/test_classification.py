@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import (
@@ -14,9 +15,12 @@ from sklearn.metrics import (
     log_loss,
     matthews_corrcoef,
 )
+from sklearn.utils.class_weight import compute_class_weight
 
 from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.model.kind import Kind
+from lightning_modules.model.tiny import Tiny
 from lightning_modules.task.base import Examples
 from tests.conftest import classification
 
@@ -301,3 +305,95 @@ def test_predictions_of_a_single_label_are_told(predicted: list[int], collapsed:
 
 def test_without_a_confusion_nothing_is_said_of_single_labels() -> None:
     assert TASK.collapse({"mistakes": []}) is None
+
+
+def fitted(labels: str, **changes: Any) -> Any:
+    rows = corpus(labels)
+    task = classification(**changes)
+    return task.fitted(rows, task.labels(rows))
+
+
+@pytest.mark.parametrize("weights", [None, "balanced", {"a": 0.5, "c": 4}])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_the_loss_is_torchs_weighted_mean(weights: Any, label_smoothing: float) -> None:
+    chance = torch.Generator().manual_seed(0)
+    task = fitted("aaaabbc", class_weights=weights, label_smoothing=label_smoothing)
+    logits_BC = torch.randn(20, 3, generator=chance)
+    labels_B = torch.randint(3, (20,), generator=chance)
+    weight_C = torch.tensor([0.5, 1, 4]) if weights else torch.ones(3)
+    if weights == "balanced":
+        balanced = compute_class_weight("balanced", classes=np.array([*"abc"]), y=[*"aaaabbc"])
+        weight_C = torch.tensor(balanced, dtype=torch.float32)
+    expected = torch.nn.functional.cross_entropy(
+        logits_BC, labels_B, weight_C, label_smoothing=label_smoothing
+    )
+    batch = {"labels": labels_B}
+    mean = task.loss_sum(SimpleNamespace(logits=logits_BC), batch) / task.num_targets(batch)
+    assert mean.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_weights_stand_in_the_order_of_class_numbers() -> None:
+    rows = corpus(["9", "10", "11"] * 2)
+    task = classification(class_weights={10: 3, "9": 2.0})
+    weights = task.fitted(rows, task.labels(rows)).class_weights
+    assert list(weights.items()) == [("9", 2.0), ("10", 3.0), ("11", 1.0)]
+
+
+def test_metrics_stay_unweighted() -> None:
+    observed = {"logits_BC": torch.randn(9, 2), "labels_B": torch.arange(9) % 2}
+    weighted = fitted("aaab", class_weights="balanced", label_smoothing=0.2)
+    assert weighted.score(observed, NONE) == TASK.score(observed, NONE)
+
+
+def test_a_weight_of_no_label_is_refused() -> None:
+    with pytest.raises(DataError) as raised:
+        fitted("aabb", class_weights={"a": 1.0, "B": 2.0})
+    assert str(raised.value) == (
+        "task.class_weights: must name labels of the training rows, got 'B'. Did you mean b?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "where"),
+    [
+        ("balance", "class_weights: must be a mapping"),
+        ({}, "class_weights: must be a mapping"),
+        ({"a": 0}, "class_weights.a: must be a number > 0"),
+        ({"a": "much"}, "class_weights.a: must be a number > 0"),
+        ({"a": float("inf")}, "class_weights.a: must be a number > 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weights: Any, where: str) -> None:
+    with pytest.raises(ConfigError, match=where):
+        classification(class_weights=weights)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_smoothing_all_of_a_target_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="label_smoothing: must be >= 0 and < 1"):
+        classification(label_smoothing=share)
+
+
+def test_what_the_loss_alone_depends_on_shares_rows_and_network() -> None:
+    weighted = fitted("aab", class_weights="balanced", label_smoothing=0.1)
+    assert weighted.reading == classification("mcc").reading
+    assert weighted.reading != classification(label="stars").reading
+    assert hash(weighted) != hash(TASK)
+
+
+def test_a_pair_of_texts_is_read_as_one_example_of_two_segments() -> None:
+    tokenizer = Tiny(kind=Kind.encoder, width=8, num_layers=1, num_heads=1).load_tokenizer()
+    rows = [{"text": "a good hotel", "text_pair": "the hotel", "label": "yes"}]
+    columns = TASK.encode(rows, tokenizer, 16, ("no", "yes"))
+    expected = tokenizer("a good hotel", "the hotel")
+    assert columns["input_ids"] == [expected["input_ids"]]
+    assert columns["input_ids"][0].count(tokenizer.sep_token_id) == 2
+    assert columns["labels"] == [1]
+    (cut,) = TASK.encode(rows, tokenizer, 6, ("no", "yes"))["input_ids"]
+    assert len(cut) == 6 and cut.count(tokenizer.sep_token_id) == 2
+
+
+def test_pairs_are_equal_where_both_texts_are() -> None:
+    one, same = {"text": "A b", "text_pair": "c"}, {"text": "a B", "text_pair": "C"}
+    assert TASK.identity(one) == TASK.identity(same)
+    assert TASK.identity(one) != TASK.identity({**one, "text_pair": "d"})

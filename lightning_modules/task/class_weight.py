@@ -1,0 +1,56 @@
+"""What an example of each label counts in the loss, so that rare labels are not passed over.
+
+`balanced` is w(c) = n / (C * n_c), n training rows of C labels, n_c of them with label c: every
+label then counts as much as any other in all (King and Zeng 2001; scikit-learn's `balanced`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lightning_modules.data import cell
+from lightning_modules.error import DataError, Problem, did_you_mean
+
+BALANCED = "balanced"
+
+
+def weight_problems(weights: Any) -> Iterator[Problem]:
+    """Yield what is wrong with the `class_weights` of a configuration."""
+    if weights is None or weights == BALANCED:
+        return
+    fix = f"Set task.class_weights={BALANCED}, or a mapping as {{spam: 5.0}}."
+    if not isinstance(weights, Mapping) or not weights:
+        yield Problem("class_weights", "must be a mapping of labels to weights", weights, fix)
+        return
+    for name, weight in weights.items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
+            yield Problem(f"class_weights.{name}", "must be a number > 0", weight)
+
+
+def weight_of_each(given: Any, counts: Counter[str], labels: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each label, in their order.
+
+    Args:
+        given: What the configuration has: `balanced` or a mapping.
+        counts: How often the training rows have each label.
+        labels: In the order of their class numbers.
+
+    Raises:
+        DataError: The mapping names a label that no training row has.
+
+    """
+    if given == BALANCED:
+        # A part of the rows, as a probe takes it, may lack a label.
+        share = counts.total() / len(labels)
+        return {name: share / max(1, counts[name]) for name in labels}
+    named = {str(cell.label(name)): float(weight) for name, weight in given.items()}
+    for name in named:
+        if name not in labels:
+            rule = "must name labels of the training rows"
+            fix = did_you_mean(name, labels)
+            raise DataError(Problem("task.class_weights", rule, name, fix))
+    return {name: named.get(name, 1.0) for name in labels}

@@ -1,0 +1,79 @@
+"""Labels as class numbers: their order, and those that cannot be meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from lightning_modules.data.base import Row
+from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
+
+NUM_SHOWN = 5
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return different labels in the order of their class numbers.
+
+    >>> in_order({"10", "9", "unknown", "-1"})
+    ('-1', '9', '10', 'unknown')
+    """
+    return tuple(sorted(set(labels), key=_by_value))
+
+
+def hardly_repeat(num_labels: int, num_rows: int) -> bool:
+    """Say whether so many different labels are rather a column of something else."""
+    return num_labels > max(20, num_rows // 2)
+
+
+def unseen(
+    found: Mapping[str, Iterable[str]], seen: Collection[str], noun: str = "label"
+) -> Iterator[Problem]:
+    """Yield a problem for each split that has labels which the training rows have not.
+
+    Args:
+        found: The labels by split.
+        seen: Those of the training rows.
+        noun: What they are.
+
+    """
+    for split, labels in found.items():
+        foreign = sorted(set(labels) - set(seen))
+        if foreign:
+            rule = f"every {noun} of {split} must be in the training rows"
+            shown = ", ".join(map(repr, foreign[:NUM_SHOWN]))
+            num_left = len(foreign) - NUM_SHOWN
+            more = f" and {num_left} more" if num_left > 0 else ""
+            fix = did_you_mean(foreign[0], seen) if len(seen) <= 20 else ""
+            yield Problem("data.label", rule, Verbatim(shown + more), fix)
+
+
+def check_known(found: Iterable[str], labels: Sequence[str]) -> None:
+    """Raise DataError where labels are found that a model does not know."""
+    foreign = sorted(set(found) - set(labels))
+    if foreign:
+        rule = f"the model knows {', '.join(labels)}"
+        raise DataError(Problem("data.label", rule, foreign[0]))
+
+
+def torn(splits: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield a note if texts occur with different labels, among pairs of a text and its label."""
+    labels: dict[str, set[str]] = {}
+    for text, label in splits:
+        labels.setdefault(text, set()).add(label)
+    number = sum(len(found) > 1 for found in labels.values())
+    if number:
+        yield f"{number} {'text occurs' if number == 1 else 'texts occur'} with different labels"
+
+
+def numbers(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
+    """Return the class number of each row's label."""
+    number = {label: index for index, label in enumerate(labels)}
+    return [number[row["label"]] for row in rows]
+
+
+def _by_value(label: str) -> tuple[int, float, str]:
+    try:
+        value = float(label)
+    except ValueError:
+        return 1, 0.0, label
+    return (0, value, label) if math.isfinite(value) else (1, 0.0, label)
