@@ -49,11 +49,11 @@ class Lora(Strategy):
         yield from within(self, 0, 1, "dropout")
 
     def adapt(self, network: nn.Module) -> nn.Module:
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import LoraConfig, get_peft_model
 
         silence_dropout(getattr(network, str(network.base_model_prefix)))
         config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
+            task_type=_task_type(network),
             target_modules="all-linear",
             modules_to_save=_new_parts(network),
             r=self.rank,
@@ -70,6 +70,12 @@ class Lora(Strategy):
         (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty form
         merged = copy.deepcopy(network).merge_and_unload()
         return super().export(merged, tokenizer, model, task, folder)
+
+
+def _task_type(network: nn.Module) -> str:
+    """Return what PEFT calls the task of the network's head."""
+    name = type(network).__name__
+    return "QUESTION_ANS" if name.endswith("ForQuestionAnswering") else "SEQ_CLS"
 
 
 def _new_parts(network: nn.Module) -> list[str]:

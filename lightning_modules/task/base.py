@@ -98,6 +98,8 @@ class Task(Schema):
     """Fields that data may lack."""
     kept_back: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns of `encode` that the network is not given."""
+    decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
+    """What `decode` may say of a row."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:
