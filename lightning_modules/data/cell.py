@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_modules.error import Verbatim
+
 _WHOLE = re.compile(r"-?\d+\.0+")
 MEND = "Mend the row or convert the column."
 _ANSWER = '{"text": ["Oslo"], "answer_start": [12]}'
@@ -131,7 +133,8 @@ def answers(cell: Any) -> dict[str, list[Any]] | Refused:
         return Refused("must hold answers", f"Write {_ANSWER}.")
     if len(found) != len(starts):
         rule = "must have an answer_start for each text"
-        return Refused(rule, got=f"{len(found)} of text and {len(starts)} of answer_start")
+        got = Verbatim(f"{len(found)} of text and {len(starts)} of answer_start")
+        return Refused(rule, got=got)
     if not all(isinstance(each, str) and each.strip() for each in found):
         return Refused("every text must be text, and not empty", f"Write {_ANSWER}.")
     if not all(type(each) is int and each >= 0 for each in starts):
