@@ -55,7 +55,7 @@ class QuestionAnswering(Task):
     Attributes:
         max_question_tokens: Tokens of a question that are read, > 0, at most half of a window.
         doc_stride: Tokens that two windows of a context share, >= 0, at most half of what each
-            has of it. (The first BERT's own program called the step between windows so.)
+            has of it, as in transformers' examples; BERT's own program called the step so.
         max_answer_tokens: Tokens of an answer at most, > 0.
         num_best: Answers that are kept of each window, > 0: an answer's score is its share among
             those kept of its question.
