@@ -13,8 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_modules.error import Verbatim
+
 _WHOLE = re.compile(r"-?\d+\.0+")
 MEND = "Mend the row or convert the column."
+_ANSWER = '{"text": ["Oslo"], "answer_start": [12]}'
+_NO_ANSWER = '{"text": [], "answer_start": []}'
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Refused:
     Attributes:
         rule: The rule that it breaks, as "must be text".
         fix: What to do.
+        got: What stands in its place, where the whole cell would hide it; None shows the cell.
 
     """
 
     rule: str
     fix: str = MEND
+    got: str | None = None
 
 
 EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
@@ -46,6 +52,16 @@ def text(cell: Any) -> str | Refused:
     if _is_empty(cell):
         return EMPTY
     return cell.strip() if isinstance(cell, str) else Refused("must be text")
+
+
+def passage(cell: Any) -> str | Refused:
+    """Return a text as it is, so that places in it stay right.
+
+    >>> passage(" well made ")
+    ' well made '
+    """
+    found = text(cell)
+    return found if isinstance(found, Refused) else str(cell)
 
 
 def label(cell: Any) -> str | Refused:
@@ -111,6 +127,34 @@ def labels(cell: Any) -> list[str] | Refused:
     found = [label(each) for each in cell]
     spelt = {each for each in found if isinstance(each, str)}
     return wrong if any(isinstance(each, Refused) for each in found) else sorted(spelt)
+
+
+def answers(cell: Any) -> dict[str, list[Any]] | Refused:
+    """Return the answers to a question, each with its place in the context; or none.
+
+    >>> answers({"text": ["Oslo"], "answer_start": [4]})
+    {'text': ['Oslo'], 'answer_start': [4]}
+    >>> answers('[{"text": "Oslo", "answer_start": 4}]')
+    {'text': ['Oslo'], 'answer_start': [4]}
+    """
+    cell = from_json(cell)
+    if _is_empty(cell):
+        return Refused("must not be empty", f"Write {_NO_ANSWER} where there is none.")
+    if isinstance(cell, list) and all(isinstance(each, dict) for each in cell):
+        cell = {key: [each.get(key) for each in cell] for key in ("text", "answer_start")}
+    given = cell if isinstance(cell, dict) else {}
+    found, starts = given.get("text"), given.get("answer_start")
+    if not isinstance(found, list) or not isinstance(starts, list):
+        return Refused("must hold answers", f"Write {_ANSWER}.")
+    if len(found) != len(starts):
+        rule = "must have an answer_start for each text"
+        got = Verbatim(f"{len(found)} of text and {len(starts)} of answer_start")
+        return Refused(rule, got=got)
+    if not all(isinstance(each, str) and each.strip() for each in found):
+        return Refused("every text must be text, and not empty", f"Write {_ANSWER}.")
+    if not all(type(each) is int and each >= 0 for each in starts):
+        return Refused("every answer_start must be a whole number >= 0", f"Write {_ANSWER}.")
+    return {"text": list(found), "answer_start": list(starts)}
 
 
 def from_json(cell: Any) -> Any:

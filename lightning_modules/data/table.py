@@ -1,7 +1,8 @@
 """Read a table file strictly: every row or an error that names file, row and column.
 
-CSV and TSV (a header line, UTF-8), JSON (a list of objects), JSONL and Parquet. Nothing is
-guessed and no bad row is dropped; a broken file raises DataError with the first few places.
+CSV and TSV (a header line, UTF-8), JSON (a list of objects, or SQuAD's tree of questions), JSONL
+and Parquet. Nothing is guessed and no bad row is dropped; a broken file raises DataError with the
+first few places.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.cell import Cell, Refused
+from lightning_modules.data.squad import is_squad, read_squad
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 
 NUM_PROBLEMS_SHOWN = 10
@@ -72,7 +74,8 @@ class Table:
                 refused = dict([found])
             for field, why in refused.items():
                 where = f"{self.path}:{line}:{columns[field]}"
-                problems.append(Problem(where, why.rule, _shown(row.get(columns[field])), why.fix))
+                got = why.got if why.got is not None else row.get(columns[field])
+                problems.append(Problem(where, why.rule, _shown(got), why.fix))
             rows.append(values)
         raise_first(problems)
         return rows
@@ -201,6 +204,10 @@ def _read_json(path: Path) -> Table:
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
         raise DataError(_not_json(path, line, error)) from None
+    if is_squad(value):
+        questions, problems = read_squad(str(path), value)
+        raise_first(problems)
+        return _object_table(path, enumerate(questions, start=1))
     if not isinstance(value, list):
         raise DataError(
             Problem(

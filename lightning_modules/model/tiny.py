@@ -97,12 +97,11 @@ class Tiny(Model):
         ids = {"vocab_size": size, "pad_token_id": 0, "bos_token_id": begin, "eos_token_id": end}
         if self.kind is Kind.encoder:
             return transformers.BertConfig(
-                vocab_size=size,
                 hidden_size=self.width,
                 num_hidden_layers=self.num_layers,
                 num_attention_heads=narrow,
                 intermediate_size=wide,
-                **config,
+                **{"vocab_size": size, **config},
             )
         if self.kind is Kind.decoder:
             return transformers.GPT2Config(

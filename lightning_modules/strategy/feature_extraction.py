@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.strategy.base import Strategy, silence_dropout
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ BACKBONE = "backbone"
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtraction(Strategy):
     """Train a linear head on the frozen backbone's mean-pooled output."""
+
+    def check(self, model: Model, task: Task) -> None:
+        super().check(model, task)
+        if task.auto_class != "AutoModelForSequenceClassification":
+            rule = "feature_extraction must have a task that labels whole texts"
+            got = Verbatim(f"one of {task.auto_class}")
+            fix = "Set strategy=lora or strategy=full."
+            raise ConfigError(Problem("strategy", rule, got, fix))
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase

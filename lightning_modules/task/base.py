@@ -100,6 +100,8 @@ class Task(Schema):
     """Columns of `encode` that the network is not given."""
     of_loss: ClassVar[frozenset[str]] = frozenset()
     """Keys that the loss alone depends on: an exported model has no use for them."""
+    decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
+    """What `decode` may say of a row."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:

@@ -40,7 +40,7 @@ KEYS = {
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
     "export": ("study=", "to="),
-    "predict": ("model=", "input=", "output=", "text="),
+    "predict": ("model=", "input=", "output=", "text=", "text_pair="),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),
 }
 

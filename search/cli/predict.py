@@ -19,7 +19,8 @@ from search.quiet import quiet_training
 ABOUT = """\
 Answer the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
 model. The output has every input row with `prediction` and, where there are
-labels, `scores` (a probability a label), as JSONL.
+labels, `scores` (a probability a label), as JSONL; of an answer taken from a
+text also where it stands, `start` and `end`, and its `score`.
 
   model=DIR      the exported model
   input=FILE     the rows
@@ -61,7 +62,7 @@ def main(words: Sequence[str]) -> int:
             if field not in found:
                 _check_trained(table, field, trained)
     rows = table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
-    added = [name for name in ("prediction", "scores") if name in table.columns]
+    added = [name for name in task.decoded if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))

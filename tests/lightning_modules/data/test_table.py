@@ -426,3 +426,123 @@ def test_a_very_long_document_is_read() -> None:
 def test_what_is_not_parquet_is_refused(content: bytes) -> None:
     (line,) = refused("a.parquet", content)
     assert line.startswith("a.parquet: must be a Parquet file, got ")
+
+
+def squad(*questions: Any, **paragraph: Any) -> dict[str, Any]:
+    one = {"context": "Oslo is in Norway.", "qas": list(questions), **paragraph}
+    return {"version": "v2.0", "data": [{"title": "Oslo", "paragraphs": [one]}]}
+
+
+def asked(number: int, **values: Any) -> dict[str, Any]:
+    answers = [{"text": "Norway", "answer_start": 11}]
+    return {"id": f"q{number}", "question": f"Where {number}?", "answers": answers, **values}
+
+
+def test_squads_own_file_gives_a_row_a_question() -> None:
+    tree = squad(asked(1), asked(2, answers=[], is_impossible=True, plausible_answers=[{}]))
+    tree["data"].append({"title": "Bergen", "paragraphs": [{"context": "Rain.", "qas": []}]})
+    tree["data"].append(squad(asked(3), context=" Norway")["data"][0])
+    table = read_table(written("dev.json", json.dumps(tree)), "data.train")
+    assert list(table.columns) == ["id", "title", "context", "question", "answers"]
+    assert table.rows[0] == {
+        "id": "q1",
+        "title": "Oslo",
+        "context": "Oslo is in Norway.",
+        "question": "Where 1?",
+        "answers": [{"text": "Norway", "answer_start": 11}],
+    }
+    assert [(row["id"], row["context"]) for row in table.rows[1:]] == [
+        ("q2", "Oslo is in Norway."),
+        ("q3", " Norway"),
+    ]
+    assert table.rows[1]["answers"] == []
+    cells = {"label": cell.answers}
+    assert table.read({"label": "answers"}, cells)[1:] == [
+        {"label": {"text": [], "answer_start": []}},
+        {"label": {"text": ["Norway"], "answer_start": [11]}},
+    ]
+
+
+def test_questions_to_be_answered_have_no_column_of_answers() -> None:
+    tree = squad({"id": "q1", "question": "Where?"})
+    table = read_table(written("new.json", json.dumps(tree)), "input")
+    assert list(table.columns) == ["id", "title", "context", "question"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (squad(asked(1), "no"), "data[0].paragraphs[0].qas[1]: must be an object, got str."),
+        (squad(qas=None), "data[0].paragraphs[0].qas: must be a list, got nothing."),
+        (
+            {"data": [{"paragraphs": []}, {"paragraphs": {}}, []]},
+            "data[1].paragraphs: must be a list, got dict.\na.json:data[2]: must be an object, "
+            "got list.",
+        ),
+        ({"data": [{"paragraphs": [3]}]}, "data[0].paragraphs[0]: must be an object, got int."),
+        (
+            squad(asked(1), asked(2, is_impossible=True)),
+            "data[0].paragraphs[0].qas[1]: a question with is_impossible must have no answers, "
+            "got 1 of them.",
+        ),
+    ],
+)
+def test_a_broken_tree_names_the_place(tree: dict[str, Any], message: str) -> None:
+    assert "\n".join(refused("a.json", json.dumps(tree))) == f"a.json:{message}"
+
+
+def test_a_cell_of_a_tree_is_named_by_the_number_of_its_question() -> None:
+    table = read_table(written("a.json", json.dumps(squad(asked(1), asked(2, question=" ")))), "x")
+    with pytest.raises(DataError) as raised:
+        table.read({"text_pair": "question"}, {"text_pair": cell.text})
+    assert str(raised.value).startswith("a.json:2:question: must not be empty, got ' '.")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("", 'must not be empty, got \'\'. Write {"text": [], "answer_start": []} where'),
+        (None, "must not be empty, got None."),
+        ("Oslo", "must hold answers, got 'Oslo'. Write {"),
+        ([1], "must hold answers, got [1]."),
+        ({"text": ["Oslo"]}, "must hold answers, got {'text': ['Oslo']}."),
+        (
+            {"text": ["Oslo"], "answer_start": []},
+            "must have an answer_start for each text, got 1 of text and 0 of answer_start.",
+        ),
+        ({"text": [" "], "answer_start": [0]}, "every text must be text, and not empty, got"),
+        ({"text": ["Oslo"], "answer_start": [-1]}, "every answer_start must be a whole number"),
+        ({"text": ["Oslo"], "answer_start": [True]}, "every answer_start must be a whole number"),
+        ({"text": ["Oslo"], "answer_start": [1.5]}, "every answer_start must be a whole number"),
+        ([{"text": "Oslo"}], "every answer_start must be a whole number >= 0, got"),
+    ],
+)
+def test_what_is_no_answer_is_refused(given: Any, message: str) -> None:
+    table = read_table(written("a.jsonl", json.dumps({"answers": given}) + "\n"), "x")
+    with pytest.raises(DataError) as raised:
+        table.read({"label": "answers"}, {"label": cell.answers})
+    assert str(raised.value).startswith(f"a.jsonl:1:answers: {message}")
+
+
+ANSWERS = {"text": ["Oslo", "in Oslo"], "answer_start": [3, 0]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ANSWERS,
+        json.dumps(ANSWERS),
+        [{"text": "Oslo", "answer_start": 3}, {"text": "in Oslo", "answer_start": 0}],
+    ],
+)
+@pytest.mark.parametrize("ending", FORMATS)
+def test_answers_are_read_however_they_are_written(ending: str, given: Any) -> None:
+    is_text = ending in ("csv", "tsv") and not isinstance(given, str)
+    WRITERS[ending](Path(f"a.{ending}"), [{"answers": json.dumps(given) if is_text else given}])
+    table = read_table(Path(f"a.{ending}"), "x")
+    assert table.read({"label": "answers"}, {"label": cell.answers}) == [{"label": ANSWERS}]
+
+
+def test_a_passage_keeps_its_space() -> None:
+    table = read_table(written("a.jsonl", '{"context": " In Oslo. "}\n'), "x")
+    assert table.read({"text": "context"}, {"text": cell.passage}) == [{"text": " In Oslo. "}]

@@ -1,0 +1,54 @@
+"""How right an answer is: SQuAD's exact match and F1, each in [0, 1].
+
+Both compare answers without case, punctuation, the articles a, an, the, and surplus space. F1 is
+that of the bags of their words; over several right answers the best counts. A question without an
+answer has the empty one, which nothing but itself matches.
+
+Papers: Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822 (no answer).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def bare(text: str) -> str:
+    """Return what two answers must share to be the same.
+
+    >>> bare("The  Beatles'")
+    'beatles'
+    """
+    return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, answers: Sequence[str]) -> float:
+    """Return 1 where the prediction is one of the answers, else 0; no answers are the empty one."""
+    return float(bare(prediction) in _bare(answers))
+
+
+def f1(prediction: str, answers: Sequence[str]) -> float:
+    """Return the words' F1 with the nearest of the answers; no answers are the empty one.
+
+    >>> f1("in Oslo", ["Oslo", "Norway"])
+    0.6666666666666666
+    """
+    words = bare(prediction).split()
+    return max(_f1(words, answer.split()) for answer in _bare(answers))
+
+
+def _bare(answers: Sequence[str]) -> list[str]:
+    # Without those of nothing but articles and punctuation, as the paper's own program has it.
+    return [answer for answer in map(bare, answers) if answer] or [""]
+
+
+def _f1(words: Sequence[str], answer: Sequence[str]) -> float:
+    if not words or not answer:
+        return float(words == answer)
+    num_shared = (Counter(words) & Counter(answer)).total()
+    return 2 * num_shared / (len(words) + len(answer))
