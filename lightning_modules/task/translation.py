@@ -81,7 +81,8 @@ class Translation(TextToText):
             tokenizer.decode(tokens, skip_special_tokens=True)
             for tokens in tokenizer(text_target=tried)["input_ids"]
         ]
-        bleu = self.measure(back, [[target] for target in tried])["bleu"]
+        # The orders that there are: texts of three words have no four-gram.
+        bleu = self._metrics(for_one=True)["bleu"].corpus_score(back, [tried]).score
         if bleu >= MIN_ROUND_TRIP:
             return
         worst = next(i for i, target in enumerate(tried) if back[i] != target)
