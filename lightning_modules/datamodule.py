@@ -40,7 +40,7 @@ class TextDataModule(pl.LightningDataModule):
         self._tokenizer = tokenizer
         self._alive = alive
         self._train = self._tokenized("train")
-        self._validation = self._tokenized("validation")
+        self._validation = run.task.validated(self._tokenized("validation"))
         steps_per_epoch = -(-len(self._train) // run.data.batch_size)
         num_steps = run.trainer.epochs * steps_per_epoch if run.strategy.trains else 0
         if run.trainer.max_steps is not None:

@@ -42,7 +42,9 @@ def build_network(
 
     def load() -> nn.Module:
         with seeded(run.seed, "load"):
-            return run.strategy.load(run.model, run.task, labels, read)
+            network = run.strategy.load(run.model, run.task, labels, read)
+        run.task.set_up(network)
+        return network
 
     # Reading and checking weights takes longer than copying them; strategies that differ only
     # in what they train share what they load.

@@ -111,6 +111,10 @@ def _check_length(run: Run) -> None:
         raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
 
 
+def _check_task(run: Run) -> None:
+    run.task.check(run.model)
+
+
 def _check_strategy(run: Run) -> None:
     run.strategy.check(run.model, run.task)
 
@@ -133,7 +137,7 @@ def _check_shares(run: Run) -> None:
         raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
 
 
-_CHECKS = (_check_length, _check_kind, _check_shares, _check_strategy)
+_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_strategy)
 
 
 class Hooks:

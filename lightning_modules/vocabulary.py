@@ -38,7 +38,9 @@ def train_tokenizer(
         texts: All that shall be written down.
         vocabulary: `bpe` or `characters`.
         size: Tokens at most, for `bpe`; `SPECIAL` and the 256 bytes among them.
-        kind: A decoder's texts get no token at their ends: it goes on with them.
+        kind: A decoder's texts get no token at their ends: it goes on with them. An
+            encoder-decoder's get one behind, as it is told itself where the text that it writes
+            begins.
 
     """
     from tokenizers.processors import TemplateProcessing
@@ -48,8 +50,9 @@ def train_tokenizer(
     tokenizer = makers[vocabulary](texts, size)
     if kind is not Kind.decoder:
         ids = [(token, SPECIAL.index(token)) for token in (BEGIN, END)]
+        begin = "" if kind is Kind.encoder_decoder else f"{BEGIN} "
         tokenizer.post_processor = TemplateProcessing(
-            single=f"{BEGIN} $A {END}", pair=f"{BEGIN} $A {END} $B {END}", special_tokens=ids
+            single=f"{begin}$A {END}", pair=f"{begin}$A {END} $B {END}", special_tokens=ids
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -60,6 +63,8 @@ def train_tokenizer(
         sep_token=END,
         unk_token=UNKNOWN,
         mask_token=MASK,
+        # No types of tokens, which few architectures have and a BART takes for a mistake.
+        model_input_names=["input_ids", "attention_mask"],
         # Else decoding would take "do n't" for what a tokenizer had done to "don't".
         clean_up_tokenization_spaces=False,
     )

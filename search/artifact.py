@@ -1,8 +1,9 @@
 """What the dashboard shows of a study and its trials besides their numbers.
 
-A trial gets its learning curve, its confusion matrix and its wrong examples as artifacts, which
-Optuna takes only until the trial is told, and a note: how it ended and why, its best scores, how
-to repeat it, the pictures in full size. A study gets a note on what it seeks and how to read it.
+A trial gets its learning curve, its confusion matrix, its wrong examples and the texts that it
+wrote as artifacts, which Optuna takes only until the trial is told, and a note: how it ended and
+why, its best scores, how to repeat it, the pictures in full size. A study gets a note on what it
+seeks and how to read it.
 
 Notes are Markdown. Text that was not written here, such as an error's, goes in as code; what
 people write below our part stays.
@@ -18,13 +19,14 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.record import Point
 from lightning_modules.run import OUTCOME_FILE
-from lightning_modules.task.base import MISTAKES
+from lightning_modules.task.base import GENERATED, MISTAKES
 from search import attribute as keys
 from search.cli.text import duration, number
 from search.picture import confusion_matrix, learning_curve
@@ -37,6 +39,7 @@ FOLDER = "artifacts"
 CURVE = "learning curve.png"
 MATRIX = "confusion matrix.png"
 TABLE = "wrong examples.jsonl"  # the dashboard shows a table by this ending
+WRITTEN = f"{GENERATED}.jsonl"
 TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
 
 MAX_CHARACTERS = 500  # of a table's cell
@@ -135,7 +138,8 @@ def show_trial(
                 paths[name] = f"/artifacts/{study._study_id}/{trial._trial_id}/{stored}"
         parts = [*_ending(outcome, failure), *_repeat(study, trial)]
         # Side by side in the note, larger than as artifacts.
-        shown = {name.removesuffix(".png"): path for name, path in paths.items() if name != TABLE}
+        pictures = {name: path for name, path in paths.items() if name.endswith(".png")}
+        shown = {name.removesuffix(".png"): path for name, path in pictures.items()}
         if shown:
             parts.append(_table({name: f"![{name}]({path})" for name, path in shown.items()}))
         missing = [name for name in makers if name not in paths]
@@ -169,11 +173,13 @@ def _makers(
         points = [Point(**point) for point in outcome["points"]]
         best = Point(**outcome["best"]) if outcome["best"] else None
         yield CURVE, lambda: learning_curve(points, metric, best)
-    confusion, mistakes = folder / "confusion.jsonl", folder / f"{MISTAKES}.jsonl"
+    confusion = folder / "confusion.jsonl"
     if confusion.is_file():
         yield MATRIX, lambda: _matrix(confusion)
-    if mistakes.is_file() and mistakes.stat().st_size:
-        yield TABLE, lambda: _rows(mistakes)
+    for name, table in ((TABLE, MISTAKES), (WRITTEN, GENERATED)):
+        path = folder / f"{table}.jsonl"
+        if path.is_file() and path.stat().st_size:
+            yield name, partial(_rows, path)
 
 
 def _matrix(path: Path) -> bytes:

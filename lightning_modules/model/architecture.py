@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.base import Attention, Model
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.pair import build_pair, is_pair
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -88,6 +89,8 @@ class Architecture(Model):
         import torch
         import transformers
 
+        if is_pair(auto_class, self.kind):
+            return build_pair(self.new_network, self.load_tokenizer, config)
         made: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**{**self.config, **config})
         network: PreTrainedModel = getattr(transformers, auto_class).from_config(
             made, dtype=torch.float32, attn_implementation=self.attention.value

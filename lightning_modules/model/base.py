@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.kind import Kind, kind_of
+from lightning_modules.model.pair import build_pair, is_pair
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class Pretrained(Model):
         quantized = {}
         if quantization is not None:
             quantized = {"quantization_config": quantization, "device_map": {"": "cuda"}}
+        if is_pair(auto_class, self.known_kind()):
+            return build_pair(self.load_network, self.load_tokenizer, config)
         with self._loading():
             network, found = getattr(transformers, auto_class).from_pretrained(
                 self.location(),
@@ -174,6 +177,8 @@ class Pretrained(Model):
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         import transformers
 
+        if is_pair(auto_class, self.known_kind()):
+            return build_pair(self.new_network, self.load_tokenizer, config)
         with self._loading():
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
                 self._architecture(config), **self._settings()

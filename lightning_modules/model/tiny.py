@@ -15,6 +15,7 @@ from lightning_modules.data import reviews
 from lightning_modules.error import Problem
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.pair import build_pair, is_pair
 from lightning_modules.schema import positive
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Tiny(Model):
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         import transformers
 
+        if is_pair(auto_class, self.kind):
+            return build_pair(self.new_network, self.load_tokenizer, config)
         architecture = self._architecture(**config)
         network: PreTrainedModel = getattr(transformers, auto_class).from_config(architecture)
         return network

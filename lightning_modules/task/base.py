@@ -21,8 +21,11 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+    from lightning_modules.model.base import Model
 
 Batch = Mapping[str, "Tensor"]
 Direction = Literal["maximize", "minimize"]
@@ -130,6 +133,9 @@ class Task(Schema):
         """Say whether `value` of `metric` is better by more than the rounding of float32."""
         return abs(value - baseline.score) > 1e-6 and self.better(value, baseline.score)
 
+    def check(self, model: Model) -> None:
+        """Raise ConfigError where the model cannot do what the task's values ask; load nothing."""
+
     def misfit(self, row: Row) -> tuple[str, Refused] | None:
         """Return the field of a row that does not fit its others, and why, or None."""
         return None
@@ -197,6 +203,13 @@ class Task(Schema):
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return what the task changes in a network's configuration, as `num_labels`."""
         return {}
+
+    def set_up(self, network: Any) -> None:
+        """Change in place what a loaded network carries besides its weights, as how it writes."""
+
+    def validated(self, examples: Dataset) -> Dataset:
+        """Return the encoded validation rows as a training looks at them."""
+        return examples
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the network is given of a batch: the loss is the task's own."""

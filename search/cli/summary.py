@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.task.base import GENERATED
 from search.artifact import read_records
 from search.attribute import METRICS
 from search.cli.text import columns, duration, number, score
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from lightning_modules.task.base import Baseline
+
+
+NUM_WRITTEN = 3
+MAX_WRITTEN = 90  # characters of each text
 
 
 def summary(study: Study, words: Sequence[str], baseline: Baseline | None) -> list[str]:
@@ -47,6 +53,7 @@ def summary(study: Study, words: Sequence[str], baseline: Baseline | None) -> li
     lines += _warnings(study, best, baseline)
     lines.append(_gain(comparison.gain, comparison.default is not None, metric))
     lines += _remaining(study)
+    lines += _written(study, best)
     name = study.plan.name
     return [
         *lines,
@@ -81,6 +88,26 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
     if collapse is not None:
         lines.append(f"It {collapse} of validation.")
     return lines
+
+
+def _written(study: Study, best: FrozenTrial) -> list[str]:
+    """Return the first texts that the winner wrote, with what they were written for."""
+    path = study.folder_of(best) / f"{GENERATED}.jsonl"
+    if not path.is_file():
+        return []
+    lines = ["", f"What it writes, the first of {path}:"]
+    for record in read_records(path)[:NUM_WRITTEN]:
+        lines += [f"  {name}: {_in_a_line(value)}" for name, value in record.items()]
+        lines.append("")
+    return lines[:-1]
+
+
+def _in_a_line(value: object) -> str:
+    if not isinstance(value, str):
+        return number(value)
+    # A text may hold what a terminal takes for a command.
+    plain = "".join(letter if letter.isprintable() else " " for letter in value)
+    return shorten(plain, MAX_WRITTEN, placeholder=" …")
 
 
 def _comparison(study: Study) -> list[str]:

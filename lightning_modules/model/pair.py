@@ -1,0 +1,83 @@
+"""An encoder as both halves of an encoder-decoder, for tasks that write a text.
+
+The encoder reads. A copy of it writes: it sees only what stands before each token, and what it
+lacks, the attention to what was read and the output layer, is drawn anew and has to be learnt.
+Paper: Rothe et al. 2020, arXiv:1907.12461 (BERT2BERT).
+Cost: twice the encoder's weights, and half as many again of each layer's attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.kind import Kind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SEQ_TO_SEQ = "AutoModelForSeq2SeqLM"
+_IDS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def is_pair(auto_class: str, kind: Kind | None) -> bool:
+    """Say whether a model of that kind gets such a head only as a pair."""
+    return auto_class == SEQ_TO_SEQ and kind is Kind.encoder
+
+
+def build_pair(
+    build: Callable[..., PreTrainedModel],
+    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
+    config: Mapping[str, Any],
+) -> PreTrainedModel:
+    """Return the pair.
+
+    Args:
+        build: Returns the encoder with a head of a named Auto class, as `Model.load_network`.
+        load_tokenizer: Returns the encoder's tokenizer, asked where `config` names no tokens.
+        config: Changes to the encoder's config.
+
+    Raises:
+        ConfigError: transformers cannot make a decoder of the encoder.
+
+    """
+    from transformers import EncoderDecoderModel
+
+    encoder = build("AutoModel", **config)
+    _check_decoder(encoder)
+    decoder = build("AutoModelForCausalLM", is_decoder=True, add_cross_attention=True, **config)
+    # The pair reads the states of single tokens: nothing would ever train the summary of all.
+    pooler: Any = getattr(encoder, "pooler", None)
+    if pooler is not None:
+        pooler.requires_grad_(False)
+    pair: PreTrainedModel = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    named = {name: config[name] for name in _IDS if name in config}
+    for name, token in (named or _ids(load_tokenizer())).items():
+        setattr(pair.config, name, token)
+    halves = {"encoder": encoder, "decoder": decoder}
+    pair.drawn = frozenset(
+        f"{half}.{name}" for half, network in halves.items() for name in _drawn(network)
+    )
+    return pair
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Return where a text begins and ends, by the tokens around what the tokenizer reads."""
+    begin, end, padding = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    return dict(zip(_IDS, (begin, begin, end, padding), strict=True))
+
+
+def _drawn(network: PreTrainedModel) -> frozenset[str]:
+    found: frozenset[str] = getattr(network, "drawn", frozenset())
+    return found
+
+
+def _check_decoder(encoder: PreTrainedModel) -> None:
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if type(encoder.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        rule = "must be an encoder that can be made a decoder, too"
+        got = Verbatim(f"one of type {encoder.config.model_type}")
+        fix = "Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, bart."
+        raise ConfigError(Problem("model", rule, got, fix))

@@ -1,0 +1,270 @@
+"""What tasks that write a text share: examples, loss, writing, tables, export."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from lightning_modules.error import ConfigError, DataError
+from lightning_modules.exported import load_exported
+from lightning_modules.logger.base import Identity
+from lightning_modules.network import build_network
+from lightning_modules.record import Ending, Outcome
+from lightning_modules.run import Run, fit, inspect
+from lightning_modules.task.base import IGNORED, Examples
+from lightning_modules.task.text_to_text import TextToText
+from lightning_modules.warm import Warm
+from search.config import build_run, compose
+from search.export import Trained, export
+from search.runs import find_run
+from tests.conftest import run_here, write_jsonl
+
+WORDS = ("great", "awful", "boring", "funny", "long", "short", "story", "film")
+TASKS = ("summarization", "translation")
+FIELDS = {"summarization": ("document", "summary"), "translation": ("source", "target")}
+WRITER = ("model=tiny", "model.kind=encoder_decoder", "logger=none", "trainer.precision=fp32")
+
+
+def task(name: str = "summarization", *words: str) -> TextToText:
+    found = build_run(compose("train", [f"task={name}", *words]).tree).task
+    assert isinstance(found, TextToText)
+    return found
+
+
+@pytest.fixture
+def copying(here: Path) -> Path:
+    """Write rows whose target is their source."""
+    chance = random.Random(0)
+    texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 4))) for _ in range(1000)]
+    return write_jsonl(here / "copying.jsonl", [{"document": t, "summary": t} for t in texts])
+
+
+@pytest.fixture
+def make_run(copying: Path) -> Callable[..., Run]:
+    def make(*words: str) -> Run:
+        data = ("task=summarization", "data=files", f"data.train={copying}", "data.batch_size=32")
+        few = ("data.validation_fraction=0.06", "data.test_fraction=0")
+        return build_run(compose("train", [*WRITER, "strategy=full", *data, *few, *words]).tree)
+
+    return make
+
+
+def train(run: Run, folder: Path) -> Outcome:
+    folder.mkdir(parents=True)
+    return fit(run, folder, Identity("test", None, folder))
+
+
+def table(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
+    words = ("model.width=64", "optimizer.lr=2e-3", "trainer.epochs=6", "schedule=cosine")
+    slow = ("schedule.warmup_fraction=0.2", "data.batch_size=16", "trainer.validations_per_epoch=1")
+    run = make_run(*words, *slow, "task.no_repeat_ngram_size=0")
+    outcome = train(run, here / "run")
+    assert outcome.ending is Ending.finished and outcome.best is not None
+    assert outcome.best.metrics["rouge1"] > 0.95
+    assert outcome.points[0].validation_loss > 10 * outcome.best.validation_loss
+    (scoring,) = table(here / "run", "scoring")
+    assert scoring["num_generated"] == 60
+    assert scoring["num_different"] > 30
+    generated = table(here / "run", "generated")
+    assert len(generated) == 50
+    assert [r["source"] for r in generated[:10]] == [
+        row["text"] for row in inspect(run).corpus.splits["validation"][:10]
+    ]
+    scores = [r["score"] for r in generated[10:]]
+    assert scores == sorted(scores)
+
+
+@pytest.mark.parametrize("model", [("model.kind=encoder_decoder",), ("model.kind=encoder",)])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_export_writes_the_same_with_plain_transformers(
+    make_run: Callable[..., Run], here: Path, model: tuple[str, ...], beams: int
+) -> None:
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    short = ("optimizer.lr=1e-2", "trainer.epochs=1", "task.max_new_tokens=7")
+    run = make_run(*model, *short, f"task.num_beams={beams}", "task.length_penalty=0.5")
+    outcome = train(run, here / "run")
+    assert outcome.best is not None
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    export(trained, here / "best")
+    rows = [{"text": f"{one} {other}"} for one in WORDS[:4] for other in WORDS]
+    ours = trained.load().predict(rows)
+    network = AutoModelForSeq2SeqLM.from_pretrained(here / "best")
+    assert network.generation_config.max_new_tokens == 7
+    assert network.generation_config.num_beams == beams
+    assert network.generation_config.length_penalty == (0.5 if beams > 1 else None)
+    tokenizer = AutoTokenizer.from_pretrained(here / "best")
+    for row, mine in zip(rows, ours, strict=True):
+        inputs = tokenizer(row["text"], return_tensors="pt", return_token_type_ids=False)
+        (tokens,) = network.generate(**inputs)
+        assert tokenizer.decode(tokens, skip_special_tokens=True).strip() == mine["prediction"]
+    assert load_exported(here / "best", run.task).predict(rows) == ours
+
+
+def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Path) -> None:
+    few = ("data.max_train_rows=64", "data.validation_fraction=0.03")
+    data = ("task=summarization", "data=files", f"data.train={copying}", *few)
+    brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
+    train_words = ("strategy=full", "optimizer.lr=1e-2", *data, *brief)
+    told = run_here("train", "run=one", *WRITER, *train_words)
+    metrics = json.loads((here / "runs/one/metrics.json").read_text())
+    assert set(metrics) == {"validation/rouge1", "validation/rouge2", "validation/rougeL"}
+    assert "validation/rougeL" in told
+    scores = json.loads(run_here("evaluate", "run=one", "--json"))
+    assert {f"validation/{name}": value for name, value in scores.items()} == metrics
+    export(find_run("one"), here / "best")
+    again = run_here("evaluate", "model=best", "split=validation", *data[1:], "--json")
+    assert json.loads(again) == pytest.approx(scores, abs=1e-3)
+    write_jsonl(here / "new.jsonl", [{"document": "great film"}, {"document": "long story"}])
+    run_here("predict", "model=best", "input=new.jsonl", "output=out.jsonl")
+    rows = [json.loads(line) for line in (here / "out.jsonl").read_text().splitlines()]
+    assert [row["document"] for row in rows] == ["great film", "long story"]
+    assert all(isinstance(row["prediction"], str) for row in rows)
+    card = (here / "best/README.md").read_text().split("```python\n")[1].split("```")[0]
+    words = [sys.executable, "-c", card]
+    done = subprocess.run(words, cwd=here / "best", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], here: Path) -> None:
+    from tests.lightning_modules.test_run import StopAt
+
+    run = make_run("optimizer.lr=1e-2", "trainer.epochs=1", "task.max_new_tokens=5")
+    train(run, here / "whole")
+    (here / "cut").mkdir()
+    first = fit(run, here / "cut", Identity("test", None, here), StopAt(9))
+    assert first.ending is Ending.interrupted
+    fit(run, here / "cut", Identity("test", None, here))
+    for name in ("generated", "scoring"):
+        assert table(here / "whole", name) == table(here / "cut", name)
+
+
+def test_only_the_first_rows_are_written_where_that_is_asked(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
+    some = train(make_run(*short, "task.num_generated=7"), here / "some")
+    every = train(make_run(*short), here / "every")
+    assert table(here / "some", "scoring")[0]["num_generated"] == 7
+    assert table(here / "some", "generated") == table(here / "every", "generated")[:7]
+    for one, other in zip(some.points, every.points, strict=True):
+        assert one.validation_loss == other.validation_loss
+
+
+def test_the_loss_is_that_of_the_architecture(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    network: Any = build_network(run, (), Warm()).eval()
+    labels_BT = torch.tensor([[20, 30, 3], [40, 3, IGNORED]])
+    inputs = {"input_ids": torch.tensor([[2, 9, 3], [2, 8, 3]])}
+    batch = {**inputs, "attention_mask": torch.ones(2, 3, dtype=torch.long), "labels": labels_BT}
+    output = run.task.forward(network, batch)
+    mean = run.task.loss_sum(output, batch) / run.task.num_targets(batch)
+    assert run.task.num_targets(batch) == 5
+    assert mean.item() == pytest.approx(network(**batch).loss.item(), abs=1e-5)
+
+
+def test_label_smoothing_is_torchs() -> None:
+    logits_BTV, labels_BT = torch.randn(2, 3, 7), torch.tensor([[1, 2, 3], [4, 5, IGNORED]])
+    output = SimpleNamespace(logits=logits_BTV)
+    smoothed = task("summarization", "task.label_smoothing=0.1")
+    found = smoothed.loss_sum(output, {"labels": labels_BT})
+    wanted = cross_entropy(
+        logits_BTV.flatten(0, 1), labels_BT.flatten(), label_smoothing=0.1, reduction="mean"
+    )
+    assert found.item() == pytest.approx(5 * wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_examples_are_prefixed_cut_and_trained_on_the_first_reference(name: str) -> None:
+    run = build_run(
+        compose("train", [f"task={name}", "task.prefix='short: '", "task.max_new_tokens=5"]).tree
+    )
+    from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+
+    assert isinstance(run.task, TextToText)
+    tokenizer = train_tokenizer(["short: a long story"], Vocabulary.characters, 0, None)
+    rows = [{"text": "a long", "label": ["story", "not"]}]
+    columns = run.task.encode(rows, tokenizer, 99, ())
+    assert tokenizer.decode(columns["input_ids"][0], skip_special_tokens=True) == "short: a long"
+    assert tokenizer.decode(columns["labels"][0]) == "<s>sto</s>"
+    assert "labels" not in run.task.encode([{"text": "a long"}], tokenizer, 99, ())
+    assert list(run.task.texts(rows[0])) == ["short: a long", "story", "not"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_columns_and_references_come_from_files(name: str, here: Path) -> None:
+    source, target = FIELDS[name]
+    rows = [
+        {source: f"text {n}", target: [f"one {n}", "two"] if n % 2 else f"one {n}"}
+        for n in range(40)
+    ]
+    write_jsonl(here / "rows.jsonl", rows)
+    run = build_run(compose("train", [f"task={name}", "data=files", "data.train=rows.jsonl"]).tree)
+    splits = run.data.load(run.task).splits
+    found = {row["text"]: row["label"] for rows in splits.values() for row in rows}
+    assert found["text 3"] == ["one 3", "two"] and found["text 4"] == ["one 4"]
+    assert len(found) == 40
+    (here / "rows.jsonl").write_text(json.dumps({source: "a", target: ["b", ""]}) + "\n")
+    with pytest.raises(DataError, match=rf"^rows.jsonl:1:{target}: must be text, or a list of"):
+        run.data.load(run.task)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("task.num_beams=0", "task.num_beams: must be > 0, got 0"),
+        ("task.max_new_tokens=2", "task.max_new_tokens: must be > 2 tokens, got 2"),
+        ("task.label_smoothing=1", "task.label_smoothing: must be >= 0 and < 1, got 1"),
+        ("task.no_repeat_ngram_size=-1", "task.no_repeat_ngram_size: must be >= 0, got -1"),
+        ("task.num_generated=0", "task.num_generated: must be > 0, got 0"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(words: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        task("translation", words)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_decoder_alone_is_refused(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        inspect(make_run("model.kind=decoder"))
+    assert str(raised.value).startswith(
+        "model: task=summarization must have a model of kind encoder_decoder or encoder, got tiny, "
+        "of kind decoder."
+    )
+
+
+def test_more_tokens_than_the_model_can_write_are_refused(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        inspect(make_run("task.max_new_tokens=513"))
+    assert str(raised.value) == (
+        "task.max_new_tokens: must be <= 512, the tokens that tiny can write, got 513. "
+        "Set task.max_new_tokens=512."
+    )
+
+
+@pytest.mark.parametrize(("num_different", "told"), [(1, True), (2, False)])
+def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> None:
+    from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+
+    tokenizer = train_tokenizer(["ab"], Vocabulary.characters, 0, None)
+    written = [[tokenizer.convert_tokens_to_ids("ab"[n % num_different])] for n in range(6)]
+    rows = [{"text": f"row {n}", "label": ["x"]} for n in range(6)]
+    examples = Examples(rows, (), tokenizer)
+    tables = task().examine({"written_BT": torch.tensor(written)}, examples)
+    assert json.loads(json.dumps(tables)) == tables
+    assert task().collapse(tables) == ("writes 'a' for every row" if told else None)
