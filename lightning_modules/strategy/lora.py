@@ -53,7 +53,7 @@ class Lora(Strategy):
 
         silence_dropout(getattr(network, str(network.base_model_prefix)))
         config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
+            task_type=TaskType.CAUSAL_LM if _writes(network) else TaskType.SEQ_CLS,
             target_modules="all-linear",
             modules_to_save=_new_parts(network),
             r=self.rank,
@@ -72,6 +72,11 @@ class Lora(Strategy):
         return super().export(merged, tokenizer, model, task, folder)
 
 
+def _writes(network: nn.Module) -> bool:
+    """Say whether its head gives the next token, which it was pretrained for."""
+    return type(network).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+
+
 def _new_parts(network: nn.Module) -> list[str]:
     """Return the names of the modules that nothing was learnt in before.
 
@@ -83,7 +88,7 @@ def _new_parts(network: nn.Module) -> list[str]:
     head = [
         name
         for name, part in network.named_children()
-        if name != backbone and any(True for _ in part.parameters())
+        if name != backbone and not _writes(network) and any(True for _ in part.parameters())
     ]
     drawn = {name.rpartition(".")[0] for name in getattr(network, "drawn", ())}
     return [*head, *sorted(name for name in drawn if name.startswith(f"{backbone}."))]

@@ -17,6 +17,7 @@ from search.space import build_space
 NEEDED = {
     "data/files": ["data.train=my.csv"],
     "data/hub": ["data.path=owner/name"],
+    "model/architecture": ["model.type=gpt2"],
     "model/hub": ["model.path=owner/name"],
 }
 """What a member cannot have a default for."""
@@ -24,9 +25,14 @@ NEEDED = {
 
 OF_THE_HUB = {
     *("bert", "deberta", "distilbert", "modernbert", "roberta"),
+    *("gpt2", "smollm2", "llama", "qwen3", "gemma"),
     *("ag_news", "imdb", "sst2"),
 }
 """Members that are one YAML and no class of their own."""
+
+
+SIZED = {"nanogpt", "transformer"}
+"""Models that are one YAML of an architecture's sizes."""
 
 
 def read(path: Path) -> Any:
@@ -50,7 +56,7 @@ def schema_of(path: Path) -> Any:
 
 
 def test_every_member_is_found() -> None:
-    assert len(MEMBERS) == 36
+    assert len(MEMBERS) == 45
 
 
 @each_member
@@ -65,6 +71,8 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         mirrored = ".".join(parts)
     elif parts == ("trainer", "default"):
         mirrored = "lightning_modules.trainer"
+    elif path.stem in SIZED:
+        mirrored = "lightning_modules.model.architecture"
     elif path.stem in OF_THE_HUB:
         mirrored = f"lightning_modules.{parts[0]}.hub"
     else:
