@@ -132,7 +132,7 @@ class FineTuner(pl.LightningModule):
             )
         loss_sum, observed = evaluated
         self._validation_loss_sum += loss_sum
-        self._num_validated += self.run.task.num_targets(batch)
+        self._num_validated += float(self.run.task.num_targets(batch))
         self._observed_parts.append(observed)
 
     def on_validation_epoch_end(self) -> None:

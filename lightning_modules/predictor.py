@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,19 +49,22 @@ class Predictor:
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
-        return self.task.score(self._observe(rows, self.precision), self._examples(rows))
+        observed = self._observe(rows, self.precision, self.task.encode)
+        return self.task.score(observed, self._examples(rows))
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""
         unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
-        observed = self._observe(unlabelled, Precision.fp32)
+        observed = self._observe(unlabelled, Precision.fp32, self.task.encode_asked)
         return self.task.decode(observed, self._examples(unlabelled))
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
         return Examples(rows, self.labels, self.tokenizer)
 
-    def _observe(self, rows: Sequence[Row], precision: Precision) -> Mapping[str, Tensor]:
-        columns = self.task.encode(rows, self.tokenizer, self.max_length, self.labels)
+    def _observe(
+        self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]
+    ) -> Mapping[str, Tensor]:
+        columns = encode(rows, self.tokenizer, self.max_length, self.labels)
         lengths = [len(tokens) for tokens in columns["input_ids"]]
         examples = [
             {name: column[index] for name, column in columns.items()}

@@ -100,6 +100,49 @@ def texts(cell: Any) -> list[str] | Refused:
     return one if isinstance(one, Refused) else [one]
 
 
+def verbatim(cell: Any) -> str | Refused:
+    r"""Return a text as it is, with the space around it.
+
+    >>> verbatim("  indented\n")
+    '  indented\n'
+    """
+    if _is_empty(cell):
+        return EMPTY
+    return cell if isinstance(cell, str) else Refused("must be text")
+
+
+def answer(cell: Any) -> str | Refused:
+    """Return a text as it is, a number or truth value as text.
+
+    >>> answer(" yes"), answer(4.0)
+    (' yes', '4')
+    """
+    return verbatim(cell) if isinstance(cell, str) else label(cell)
+
+
+def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
+    """Return a text as it is, or a list of messages, each with a role and a content.
+
+    >>> conversation('[{"role": "user", "content": "Hi."}]')
+    [{'role': 'user', 'content': 'Hi.'}]
+    >>> conversation("[sic] a text")
+    '[sic] a text'
+    """
+    found = from_json(cell)
+    if not isinstance(found, list):
+        return verbatim(cell)
+    if isinstance(cell, str) and not all(isinstance(each, dict) for each in found):
+        return cell  # a text that happens to read as JSON
+    messages: list[dict[str, Any]] = []
+    for each in found:
+        words = [each.get(name) for name in ("role", "content")] if isinstance(each, dict) else []
+        if not words or not all(isinstance(word, str) and word.strip() for word in words):
+            rule = "must be text, or messages that each have a role and a content"
+            return Refused(rule, 'Write [{"role": "user", "content": "Hello."}].')
+        messages.append(dict(zip(("role", "content"), words, strict=True)))
+    return messages or EMPTY
+
+
 def words(cell: Any) -> list[str] | Refused:
     """Return a list of words as they are; a word may be any text but the empty one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from lightning_modules.task.base import IGNORED
@@ -18,7 +19,9 @@ class Collate:
     """Pads examples to the longest of their batch; a class, so that data workers can pickle it.
 
     A column of numbers becomes a tensor of shape (B,), one of lists one of (B, T) with `IGNORED`
-    behind the shorter ones, whatever the side that the tokenizer pads on.
+    behind the shorter ones. Everything is padded at its end, whatever the side that the tokenizer
+    would pad on: what goes with the tokens stays beside them. A mask is made where there is
+    padding.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -26,15 +29,20 @@ class Collate:
         self._known = {*tokenizer.model_input_names, "input_ids", "attention_mask"}
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        known = [name for name in examples[0] if name in self._known]
-        read = [{name: example[name] for name in known} for example in examples]
-        batch = dict(self._tokenizer.pad(read, return_tensors="pt"))
-        for name in examples[0].keys() - self._known:
+        names = examples[0].keys()
+        if len({len(example["input_ids"]) for example in examples}) == 1:
+            return {name: _tensor([example[name] for example in examples]) for name in names}
+        known = [name for name in names if name in self._known]
+        read = [{name: list(example[name]) for name in known} for example in examples]
+        batch = dict(self._tokenizer.pad(read, padding_side="right", return_tensors="pt"))
+        for name in names - self._known:
             batch[name] = _tensor([example[name] for example in examples])
-        return {name: batch[name] for name in (*examples[0], *batch)}
+        return {name: batch[name] for name in (*names, *batch)}
 
 
 def _tensor(cells: Sequence[Any]) -> Tensor:
+    if isinstance(cells[0], np.ndarray):
+        cells = [cell.tolist() for cell in cells]
     if not isinstance(cells[0], list):
         return torch.tensor(cells)
     longest = max(map(len, cells))

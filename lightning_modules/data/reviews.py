@@ -29,7 +29,12 @@ class Reviews(Data):
 
     def load(self, task: Task) -> Corpus:
         rows = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
-        fields = [name for name in task.cells if name in FIELDS or name not in task.optional]
+        fields = [
+            name
+            for name in task.cells
+            # What the task names no column for, it does not want.
+            if (name in FIELDS and getattr(task, name) is not None) or name not in task.optional
+        ]
         for field in fields:
             if field not in FIELDS or isinstance(task.cells[field](rows[0][field]), Refused):
                 rule = "the reviews are texts with one label each"

@@ -1,8 +1,9 @@
 """Read a table file strictly: every row or an error that names file, row and column.
 
-CSV and TSV (a header line, UTF-8), JSON (a list of objects, or SQuAD's tree of questions), JSONL
-and Parquet. Nothing is guessed and no bad row is dropped; a broken file raises DataError with the
-first few places.
+CSV and TSV (a header line, UTF-8), JSON (a list of objects, or SQuAD's tree of questions), JSONL,
+Parquet, CoNLL's columns, and plain text, which is one row with the column `text`, kept byte for
+byte. Nothing is guessed and no bad row is dropped; a broken file raises DataError with the first
+few places.
 """
 
 from __future__ import annotations
@@ -248,12 +249,18 @@ def _read_parquet(path: Path) -> Table:
     return Table(path, table.column_names, rows, range(1, len(rows) + 1))
 
 
+def _read_text(path: Path) -> Table:
+    # Not read_text, which would turn "\r\n" into "\n".
+    return Table(path, ["text"], [{"text": path.read_bytes().decode("utf-8")}], [1])
+
+
 _READERS: Mapping[str, Callable[[Path], Table]] = {
     ".csv": _read_delimited(","),
     ".tsv": _read_delimited("\t"),
     ".json": _read_json,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
+    ".txt": _read_text,
 }
 
 

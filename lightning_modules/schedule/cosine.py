@@ -1,4 +1,4 @@
-"""Cosine: rise over the first share of the run, then half a cosine down to 0.
+"""Cosine: rise over the first share of the run, then half a cosine down to a share of the peak.
 
 Paper: Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts.
 """
@@ -20,18 +20,21 @@ class Cosine(Schedule):
 
     Attributes:
         warmup_fraction: Share of the run that the rise takes, in [0, 1).
+        final_fraction: Share of the peak rate that is left at the end, in [0, 1).
 
     """
 
     warmup_fraction: float
+    final_fraction: float
 
     def problems(self) -> Iterator[Problem]:
-        yield from within(self, 0, 1, "warmup_fraction")
+        yield from within(self, 0, 1, "warmup_fraction", "final_fraction")
 
     def factor(self, step: int, length: Length) -> float:
         warmup_steps = round(self.warmup_fraction * length.num_steps)
         left = decay(step, warmup_steps, length.num_steps)
-        return warmup(step, warmup_steps) * (1 - math.cos(math.pi * left)) / 2
+        fall = (1 - self.final_fraction) * (1 - math.cos(math.pi * left)) / 2
+        return warmup(step, warmup_steps) * (self.final_fraction + fall)
 
     def stable_steps(self, length: Length) -> int:
         return 0

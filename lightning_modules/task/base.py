@@ -196,9 +196,16 @@ class Task(Schema):
         """Return columns of examples; rows without a label get no `labels` column.
 
         A row that becomes any other number of examples than one is named, by its place in `rows`,
-        in a column `row`. A large split is encoded in parts, so nothing else of an example may
-        depend on another row.
+        in a column `row`; a column `number` counts the examples from 0. A large split is encoded
+        in parts, so nothing else of an example may depend on another row, unless it does not
+        matter where the parts end.
         """
+
+    def encode_asked(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return columns of examples to be answered, one a row, which has no label."""
+        return self.encode(rows, tokenizer, max_length, labels)
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return what the task changes in a network's configuration, as `num_labels`."""
@@ -220,8 +227,8 @@ class Task(Schema):
         return network(**self.inputs(batch))
 
     @abstractmethod
-    def num_targets(self, batch: Batch) -> float:
-        """Return what the summed loss is divided by."""
+    def num_targets(self, batch: Batch) -> float | Tensor:
+        """Return what the summed loss is divided by; a tensor where a GPU would be waited for."""
 
     @abstractmethod
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:

@@ -134,7 +134,7 @@ def test_a_parquet_file_without_rows_is_refused() -> None:
 
 
 def test_a_missing_file_lists_the_table_files_there(tmp_path: Path) -> None:
-    for name in ("b.tsv", "a.csv", "notes.txt"):
+    for name in ("b.tsv", "a.csv", "notes.doc"):
         written(name, "x")
     path = tmp_path / "c.csv"
     with pytest.raises(ConfigError) as raised:
@@ -155,7 +155,7 @@ def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_table(tmp_path / "c.csv", "data.train")
     assert str(raised.value).endswith(
-        f"There is no .csv, .json, .jsonl, .parquet, .tsv file in {tmp_path}."
+        f"There is no .csv, .json, .jsonl, .parquet, .tsv, .txt file in {tmp_path}."
     )
 
 
@@ -195,7 +195,7 @@ def test_an_unknown_ending_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError) as raised:
         read_table(path, "data.test")
     assert str(raised.value) == (
-        "data.test: must end in one of .csv, .json, .jsonl, .parquet, .tsv, got 'a.xlsx'."
+        "data.test: must end in one of .csv, .json, .jsonl, .parquet, .tsv, .txt, got 'a.xlsx'."
     )
 
 
@@ -546,3 +546,15 @@ def test_answers_are_read_however_they_are_written(ending: str, given: Any) -> N
 def test_a_passage_keeps_its_space() -> None:
     table = read_table(written("a.jsonl", '{"context": " In Oslo. "}\n'), "x")
     assert table.read({"text": "context"}, {"text": cell.passage}) == [{"text": " In Oslo. "}]
+
+
+def test_plain_text_is_one_row_kept_byte_for_byte() -> None:
+    content = "\ufeff  First\r\nsecond \u2028\n\n".encode()
+    table = read_table(written("a.txt", content), "data.train")
+    (row,) = table.read({"text": "text"}, {"text": cell.verbatim})
+    assert row["text"].encode() == content
+
+
+def test_plain_text_that_is_not_utf8_names_line_and_byte() -> None:
+    with pytest.raises(DataError, match=r"a.txt:2: must be UTF-8, got byte 0xe9"):
+        read_table(written("a.txt", b"fine\ncaf\xe9"), "data.train")

@@ -10,7 +10,7 @@ from lightning_modules.schedule.wsd import Wsd
 
 SCHEDULES = [
     *(Constant(warmup_epochs=share) for share in (0, 0.1, 0.99)),
-    *(Cosine(warmup_fraction=share) for share in (0, 0.1, 0.99)),
+    *(Cosine(warmup_fraction=share, final_fraction=0.0) for share in (0, 0.1, 0.99)),
     *(Linear(warmup_fraction=share) for share in (0, 0.1, 0.99)),
     *(
         Wsd(warmup_epochs=rise, decay_fraction=fall)

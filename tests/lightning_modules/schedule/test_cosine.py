@@ -10,7 +10,7 @@ from lightning_modules.schedule.cosine import Cosine
 
 
 def test_it_rises_linearly_and_falls_as_half_a_cosine() -> None:
-    schedule, length = Cosine(warmup_fraction=0.2), Length(100, 10)
+    schedule, length = Cosine(warmup_fraction=0.2, final_fraction=0.0), Length(100, 10)
     expected = {
         0: 0.05,
         9: 0.5,
@@ -24,14 +24,21 @@ def test_it_rises_linearly_and_falls_as_half_a_cosine() -> None:
 
 
 def test_its_last_step_is_all_but_nothing() -> None:
-    assert Cosine(warmup_fraction=0.06).factor(999, Length(1000, 100)) < 1e-5
+    assert Cosine(warmup_fraction=0.06, final_fraction=0.0).factor(999, Length(1000, 100)) < 1e-5
+
+
+def test_it_ends_at_the_share_that_shall_be_left() -> None:
+    schedule, length = Cosine(warmup_fraction=0.05, final_fraction=0.1), Length(2000, 100)
+    assert schedule.factor(100, length) == 1
+    assert schedule.factor(1050, length) == pytest.approx(0.55)
+    assert schedule.factor(1999, length) == pytest.approx(0.1, abs=1e-4)
 
 
 def test_no_step_is_stable() -> None:
-    assert Cosine(warmup_fraction=0.2).stable_steps(Length(100, 10)) == 0
+    assert Cosine(warmup_fraction=0.2, final_fraction=0.0).stable_steps(Length(100, 10)) == 0
 
 
 @pytest.mark.parametrize("warmup_fraction", [-0.1, 1])
 def test_an_impossible_rise_is_refused(warmup_fraction: float) -> None:
     with pytest.raises(ConfigError, match="warmup_fraction: must be >= 0 and < 1"):
-        Cosine(warmup_fraction=warmup_fraction)
+        Cosine(warmup_fraction=warmup_fraction, final_fraction=0.0)

@@ -1,0 +1,79 @@
+"""Continuations of token sequences by a causal language model.
+
+Greedy, or at a temperature: p(token) is proportional to exp(logit / temperature), drawn from
+random numbers of its own seed, so the same batch is continued the same way each time.
+
+Shapes: B batch, P tokens of the longest prompt, G tokens generated at most.
+Cost: a forward pass a token, with the keys and values of the tokens before it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from lightning_modules.seed import seeded
+from lightning_modules.task.base import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LENGTHS = ("n_positions", "max_position_embeddings")
+
+
+def continuations(
+    network: Any, prompts: Sequence[Tensor], max_new_tokens: int, temperature: float
+) -> Tensor:
+    """Return what follows each prompt up to its end token, (B, G), with `IGNORED` behind it.
+
+    Prompts are cut at their beginnings, to half of what the network can read at once at most, so
+    that there is room for the continuation.
+
+    Args:
+        network: A causal language model in evaluation mode.
+        prompts: Token numbers, a tensor a prompt.
+        max_new_tokens: Tokens a continuation at most.
+        temperature: 0 is greedy.
+
+    """
+    from transformers import GenerationConfig
+
+    config = network.config
+    positions = _num_positions(config)
+    if positions is not None:
+        room = max(positions - max_new_tokens, positions // 2)
+        prompts = [prompt[-room:] for prompt in prompts]
+        max_new_tokens = min(max_new_tokens, positions - max(map(len, prompts)))
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = [end for end in ends if end is not None]
+    padding = config.pad_token_id if config.pad_token_id is not None else (ends or [0])[0]
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=temperature > 0,
+        **({"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}),
+        num_beams=1,
+        repetition_penalty=1.0,
+        eos_token_id=ends or None,
+        pad_token_id=padding,
+    )
+    masks = [torch.ones_like(prompt) for prompt in prompts]
+    ids_BP = pad_sequence(list(prompts), True, padding, padding_side="left")
+    mask_BP = pad_sequence(masks, True, 0, padding_side="left")
+    with seeded(0, "continuations"):
+        found = network.generate(
+            input_ids=ids_BP, attention_mask=mask_BP, generation_config=settings
+        )
+    return _until_end(found[:, ids_BP.shape[1] :].cpu(), ends)
+
+
+def _num_positions(config: Any) -> int | None:
+    found = [value for name in _LENGTHS if (value := getattr(config, name, None)) is not None]
+    return int(found[0]) if found else None
+
+
+def _until_end(ids_BG: Tensor, ends: Sequence[int]) -> Tensor:
+    is_end_BG = torch.isin(ids_BG, torch.tensor(ends, dtype=ids_BG.dtype))
+    return ids_BG.masked_fill(is_end_BG.cumsum(dim=1) > 0, IGNORED)

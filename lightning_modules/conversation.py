@@ -1,0 +1,90 @@
+"""Conversations as questions and answers: what a chat template makes of lists of messages.
+
+Each message of the assistant is an answer to all messages before it, so a conversation of several
+turns is several examples, and each is read exactly as the model will be asked.
+Example: `[{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import DataError, Problem, Verbatim
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Messages = Sequence[Mapping[str, str]]
+ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question and its answer.
+
+    Attributes:
+        question: All that is read, as the model is asked.
+        answer: What is to be written, with what a template ends it with.
+        content: The answer itself.
+
+    """
+
+    question: str
+    answer: str
+    content: str
+
+
+class Chat:
+    """A tokenizer's chat template, or `default` where it has none."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, default: str, end: str) -> None:
+        self._tokenizer = tokenizer
+        self._template = tokenizer.chat_template or default
+        # A template ends a message with it, and some tokenizers call it otherwise.
+        self._end = end
+
+    def question(self, messages: Messages) -> str:
+        """Return the text of the messages up to where the assistant begins to write."""
+        return self._render(messages, add_generation_prompt=True)
+
+    def exchanges(self, messages: Messages) -> Iterator[Exchange]:
+        """Yield each message of the assistant with all that is before it.
+
+        Raises:
+            DataError: The template writes a question otherwise once it is answered.
+
+        """
+        for place, message in enumerate(messages):
+            if message["role"] != ASSISTANT:
+                continue
+            question = self.question(messages[:place])
+            whole = self._render(messages[: place + 1], add_generation_prompt=False)
+            if not whole.startswith(question):
+                rule = "must write what is asked the same before and after the answer"
+                got = Verbatim("a template that does not")
+                fix = "Give the tokenizer another chat_template."
+                raise DataError(Problem("task.chat_template", rule, got, fix))
+            yield Exchange(question, whole[len(question) :], message["content"])
+
+    def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+        plain: Any = [dict(message) for message in messages]
+        rendered = self._tokenizer.apply_chat_template(
+            plain,
+            tokenize=False,
+            chat_template=self._template,
+            add_generation_prompt=add_generation_prompt,
+            eos_token=self._end,
+        )
+        assert isinstance(rendered, str)
+        return rendered
+
+
+def contents(messages: Messages) -> str:
+    r"""Return what is said, a message a line.
+
+    >>> contents([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}])
+    'Hi.\nHello!'
+    """
+    return "\n".join(message["content"] for message in messages)

@@ -1,0 +1,444 @@
+"""Generation: causal language modelling of texts, and instruction tuning on answers.
+
+    loss = - sum_t log p(x_t | x_1 ... x_{t-1})  over the targets t
+
+Rows of `text` alone are documents, and all their tokens are targets. A row with a `label` is a
+prompt and its answer, one whose text is a list of messages a conversation; there the answers alone
+are targets, to their end token (`lightning_modules.conversation`).
+
+Metrics, over all targets of a split: nats_per_token, the mean loss; perplexity, its exponential;
+nats_per_character and bits_per_byte (of UTF-8), which do not depend on how a tokenizer cuts. Where
+there are answers also rouge1, rougeL (F1; Lin 2004, with stemming) and exact_match, of those that
+the network writes itself to the first `num_generated` questions.
+Example rows: `{"text": "To be, or not to be"}`, `{"text": "Capital of Peru?", "label": "Lima"}`.
+
+Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightning_modules.conversation import ASSISTANT, Chat, Exchange, contents
+from lightning_modules.data import cell
+from lightning_modules.data.base import Corpus, Row
+from lightning_modules.data.cell import Refused
+from lightning_modules.data.packing import Document, packed
+from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.model.kind import Kind
+from lightning_modules.schema import positive
+from lightning_modules.task.base import (
+    GENERATED,
+    IGNORED,
+    Baseline,
+    Batch,
+    Direction,
+    Examples,
+    Tables,
+    Task,
+)
+from lightning_modules.task.overlap import exact_match, rouge, shares_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OF_ANSWERS = ("rouge1", "rougeL", "exact_match")
+PLACEHOLDER = "{text}"
+NUM_SHOWN = 64  # tokens of a prompt, and of how it went on
+
+
+class Packing(Enum):
+    """How documents become examples of `data.max_length` tokens."""
+
+    documents = "documents"
+    """End to end, cut into blocks in which no document sees another."""
+    stream = "stream"
+    """End to end, cut into blocks in which a token sees all before it, as nanoGPT does."""
+    none = "none"
+    """An example each, padded; what is longer is cut off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation(Task):
+    """Causal language modelling, and instruction tuning where there are answers.
+
+    Attributes:
+        packing: `documents`, `stream` or `none`: how texts without answers become examples.
+            Questions with answers are an example each.
+        template: What a question is written as, with `{text}` in its place.
+        chat_template: Jinja that writes a list of messages, as transformers' chat templates do,
+            for tokenizers that have none of their own.
+        max_new_tokens: Tokens that are generated at most, > 0.
+        num_generated: Validation examples that are continued, the first ones, >= 0.
+        temperature: 0 takes the likeliest token each time, > 0 draws, >= 0.
+
+    """
+
+    packing: Packing
+    template: str
+    chat_template: str
+    max_new_tokens: int
+    num_generated: int
+    temperature: float
+
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    directions: ClassVar[Mapping[str, Direction]] = {
+        "perplexity": "minimize",
+        "nats_per_token": "minimize",
+        "nats_per_character": "minimize",
+        "bits_per_byte": "minimize",
+        "rouge1": "maximize",
+        "rougeL": "maximize",
+        "exact_match": "maximize",
+    }
+    cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.conversation, "label": cell.answer}
+    optional: ClassVar[frozenset[str]] = frozenset(("text_pair", "label"))
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder,)
+    kept_back: ClassVar[frozenset[str]] = frozenset(
+        ("labels", "row", "number", "prompt_length", "num_characters", "num_bytes")
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from positive(self, "max_new_tokens")
+        if PLACEHOLDER not in self.template:
+            fix = "Write {text} where the question goes, as 'Question: {text} Answer: '."
+            yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
+        for name in ("num_generated", "temperature"):
+            if getattr(self, name) < 0:
+                yield Problem(name, "must be >= 0", getattr(self, name))
+        if self.metric in OF_ANSWERS and self.num_generated == 0:
+            rule, fix = f"must be > 0 for metric={self.metric}", "Set num_generated=100."
+            yield Problem("num_generated", rule, 0, fix)
+
+    def misfit(self, row: Row) -> tuple[str, Refused] | None:
+        """Refuse a conversation that nobody answers."""
+        if isinstance(row["text"], str) or "label" in row:
+            return None
+        if any(message["role"] == ASSISTANT for message in row["text"]):
+            return None
+        rule = f"must have a message of role {ASSISTANT!r}, or an answer in the label"
+        return "text", Refused(rule, "Add the answer, or set data.label=COLUMN.")
+
+    def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
+        if num_rows > 1:
+            return super().unsplittable(rows, num_rows, split, source)
+        rule = f"one text cannot be split by chance into train and {split}"
+        instead = ", or data.test_fraction=0" if split == "test" else ""
+        fix = f"Set data.{split}=FILE{instead}."
+        return Problem("data.train", rule, Verbatim(f"1 row in {source}"), fix)
+
+    def labels(self, corpus: Corpus) -> tuple[str, ...]:
+        """Refuse rows of several kinds, and a metric that has nothing to compare with."""
+        for split, rows in corpus.splits.items():
+            if "label" in rows[0] and self.label is None:
+                # Whether a question is to be answered is known of the task where rows have none.
+                rule, fix = "must name the answers too", "Set task.label=COLUMN; data follow it."
+                raise DataError(Problem("task.label", rule, None, fix))
+            if len({_has_answers(row) for row in rows}) > 1:
+                rule = f"all rows of {split} must be texts, or all must have answers"
+                raise DataError(Problem("data.text", rule, Verbatim("both")))
+            if self.metric in OF_ANSWERS and not _has_answers(rows[0]):
+                rule = f"{self.metric} must have answers to compare with"
+                fix = "Set task.label=COLUMN, or task.metric=perplexity."
+                raise DataError(Problem("task.metric", rule, Verbatim("texts alone"), fix))
+        return ()
+
+    def spelling(self, row: Row) -> str:
+        text = row["text"]
+        return text if isinstance(text, str) else contents(text)
+
+    def texts(self, row: Row) -> Iterator[str]:
+        if not _has_answers(row):
+            yield row["text"]
+            return
+        if isinstance(row["text"], str):
+            yield self._question(row["text"])
+        else:
+            yield from (word for message in row["text"] for word in message.values())
+            yield self.chat_template  # its characters, for a vocabulary of these
+        yield from (row[field] for field in ("label",) if field in row)
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        marks = _Marks(tokenizer)
+        if rows and _has_answers(rows[0]):
+            columns = self._encode_answers(rows, marks, max_length)
+        else:
+            columns = self._encode_documents(rows, marks, max_length)
+        columns["number"] = list(range(len(columns["input_ids"])))
+        return columns
+
+    def encode_asked(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return the prompts: questions up to where the answer begins, or texts to go on with."""
+        marks = _Marks(tokenizer)
+        chat = marks.chat(self.chat_template)
+        prompts = []
+        for row in rows:
+            text = row["text"]
+            if not isinstance(text, str):
+                asked = text[:-1] if text[-1]["role"] == ASSISTANT else text
+                prompts.append(marks.ids(chat.question(asked)))
+            else:
+                asked = text if self.label is None else self._question(text)
+                prompts.append([marks.begin, *marks.ids(asked)])
+        return {"input_ids": [prompt[-max_length:] for prompt in prompts]}
+
+    def _encode_documents(
+        self, rows: Sequence[Row], marks: _Marks, max_length: int
+    ) -> dict[str, list[Any]]:
+        documents = [marks.document(row["text"]) for row in rows]
+        if self.packing is not Packing.none:
+            apart = self.packing is Packing.documents
+            return packed(documents, max_length, apart=apart, filler=marks.end)
+        documents = [marks.cut(document, max_length) for document in documents]
+        halves = [max(1, len(document.inputs) // 2) for document in documents]
+        return _columns(documents, range(len(rows)), halves)
+
+    def _encode_answers(
+        self, rows: Sequence[Row], marks: _Marks, max_length: int
+    ) -> dict[str, list[Any]]:
+        documents, numbers, lengths = [], [], []
+        chat = marks.chat(self.chat_template)
+        for number, row in enumerate(rows):
+            for exchange in self._exchanges(row, chat):
+                start = [] if not isinstance(row["text"], str) else [marks.begin]
+                prompt = [*start, *marks.ids(exchange.question)]
+                targets = marks.ended(exchange.answer)
+                # Both keep half at least: a prompt loses its beginning, an answer its end.
+                num_prompt = max(max_length + 1 - len(targets), max_length // 2)
+                prompt = prompt[-num_prompt:]
+                targets = targets[: max_length + 1 - len(prompt)]
+                ids = [*prompt, *targets]
+                masked = [IGNORED] * (len(prompt) - 1) + targets
+                content = exchange.content
+                sizes = len(content), len(content.encode())
+                documents.append(Document(ids[:-1], masked, *sizes))
+                numbers.append(number)
+                lengths.append(len(prompt))
+        return _columns(documents, numbers, lengths)
+
+    def _exchanges(self, row: Row, chat: Chat) -> Iterator[Exchange]:
+        text = row["text"]
+        if isinstance(text, str):
+            yield Exchange(self._question(text), row["label"], row["label"])
+        elif "label" in row:
+            answered = [*text, {"role": ASSISTANT, "content": row["label"]}]
+            yield from list(chat.exchanges(answered))[-1:]
+        else:
+            yield from chat.exchanges(text)
+
+    def _question(self, text: str) -> str:
+        return self.template.replace(PLACEHOLDER, text)
+
+    def forward(self, network: Any, batch: Batch) -> Any:
+        return network(**self.inputs(batch), use_cache=False)
+
+    def num_targets(self, batch: Batch) -> Tensor:
+        return (batch["labels"] != IGNORED).sum()
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        return _losses(output, batch, "sum")
+
+    def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
+        import torch
+
+        if "labels" not in batch:
+            ids_BT = batch["input_ids"]
+            mask_BT = batch.get("attention_mask", torch.ones_like(ids_BT))
+            lengths = mask_BT.sum(1).tolist()
+            prompts = [ids[:length] for ids, length in zip(ids_BT, lengths, strict=True)]
+            return {"generated_BG": self._continued(network, prompts).int()}
+        labels_BT = batch["labels"]
+        nats_BT = _losses(output, batch, "none").view_as(labels_BT)
+        observed = {
+            "nats_B": nats_BT.double().sum(1).cpu(),
+            "num_targets_B": (labels_BT != IGNORED).sum(1).cpu(),
+            "num_characters_B": batch["num_characters"].cpu(),
+            "num_bytes_B": batch["num_bytes"].cpu(),
+        }
+        chosen = (batch["number"] < self.num_generated).nonzero().flatten().tolist()
+        size = len(labels_BT)
+        for name, width in (("generated_BG", 0), ("prompt_BP", 0), ("followed_BG", 0)):
+            observed[name] = torch.full((size, width), IGNORED, dtype=torch.int32)
+        if chosen:
+            lengths = batch["prompt_length"].tolist()
+            prompts = [batch["input_ids"][row, : lengths[row]] for row in chosen]
+            followed = [labels_BT[row, lengths[row] - 1 :][:NUM_SHOWN] for row in chosen]
+            found = self._continued(network, prompts)
+            observed["generated_BG"] = _spread(found, chosen, size)
+            observed["prompt_BP"] = _spread([each[-NUM_SHOWN:] for each in prompts], chosen, size)
+            observed["followed_BG"] = _spread(followed, chosen, size)
+        return observed
+
+    def _continued(self, network: Any, prompts: Sequence[Tensor]) -> Tensor:
+        from lightning_modules.continuation import continuations
+
+        return continuations(network, prompts, self.max_new_tokens, self.temperature)
+
+    def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
+        nats = float(observed["nats_B"].sum())
+        nats_per_token = nats / int(observed["num_targets_B"].sum())
+        scores = {
+            "perplexity": math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
+            "nats_per_token": nats_per_token,
+            "nats_per_character": nats / int(observed["num_characters_B"].sum()),
+            "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
+        }
+        if self.num_generated and _has_answers(examples.rows[0]):
+            answers = [exchange.content for exchange in self._references(examples)]
+            written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
+            scores |= rouge(written, answers)
+            scores["exact_match"] = exact_match(written, answers)
+        return {name: round(value, 6) for name, value in scores.items()}
+
+    def _references(self, examples: Examples) -> list[Exchange]:
+        """Return the examples that were continued, where they have answers."""
+        chat = _Marks(examples.tokenizer).chat(self.chat_template)
+        exchanges = (each for row in examples.rows for each in self._exchanges(row, chat))
+        return list(islice(exchanges, self.num_generated))
+
+    def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
+        written = _decoded(observed["generated_BG"], examples.tokenizer)
+        return [{"prediction": text} for text in written]
+
+    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+        """Return what the network wrote, beside what was to be written."""
+        written = _decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
+        if not written:
+            return {}
+        if _has_answers(examples.rows[0]):
+            asked = [(each.question, each.content) for each in self._references(examples)]
+        else:
+            shown = (observed[name][: len(written)] for name in ("prompt_BP", "followed_BG"))
+            asked = list(zip(*(_decoded(each, examples.tokenizer) for each in shown), strict=True))
+        return {
+            GENERATED: [
+                {"text": text, "prediction": prediction, "reference": reference}
+                for (text, reference), prediction in zip(asked, written, strict=True)
+            ]
+        }
+
+    def baseline(self, rows: Sequence[Row]) -> Baseline | None:
+        """Return what the shares of the characters, or bytes, have; None of tokens."""
+        texts = [self._learnt(row) for row in rows]
+        if self.metric == "nats_per_character":
+            return Baseline("guessing by the characters' shares", shares_entropy(texts))
+        if self.metric == "bits_per_byte":
+            entropy = shares_entropy([text.encode() for text in texts]) / math.log(2)
+            return Baseline("guessing by the bytes' shares", entropy)
+        return None
+
+    def _learnt(self, row: Row) -> str:
+        if "label" in row or isinstance(row["text"], str):
+            return str(row.get("label", row["text"]))
+        return contents([message for message in row["text"] if message["role"] == ASSISTANT])
+
+    def collapse(self, tables: Tables) -> str | None:
+        written = {record["prediction"] for record in tables.get(GENERATED, ())}
+        alike = len(written) == 1 and len(tables[GENERATED]) > 1
+        return f"writes {written.pop()!r} for every row" if alike else None
+
+    def usage_lines(self) -> str:
+        return """\
+begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token
+inputs = tokenizer(begin + "Your text", add_special_tokens=False, return_tensors="pt")
+written = model.generate(inputs.input_ids, max_new_tokens=40, do_sample=False)
+print(tokenizer.decode(written[0], skip_special_tokens=True))
+"""
+
+
+class _Marks:
+    """A tokenizer, with the tokens that texts begin and end with."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
+        self.end: int = next((end for end in ends if end is not None), -1)
+        if self.end < 0:
+            rule, fix = "the tokenizer must have an end token", "Save it with an eos_token."
+            raise DataError(Problem("model", rule, Verbatim("none"), fix))
+        begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, self.end)
+        self.begin: int = next(begin for begin in begins if begin is not None)
+
+    def ids(self, text: str) -> list[int]:
+        found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return list(found)
+
+    def ended(self, answer: str) -> list[int]:
+        """Return the tokens of an answer up to its end token."""
+        ids = self.ids(answer)
+        if self.end not in ids:
+            return [*ids, self.end]
+        return ids[: len(ids) - ids[::-1].index(self.end)]
+
+    def document(self, text: str) -> Document:
+        ids = self.ids(text)
+        inputs, targets = [self.begin, *ids], [*ids, self.end]
+        return Document(inputs, targets, len(text), len(text.encode()))
+
+    def cut(self, document: Document, length: int) -> Document:
+        if len(document.inputs) <= length:
+            return document
+        inputs, targets = document.inputs[:length], document.targets[:length]
+        text = self._tokenizer.decode(targets, clean_up_tokenization_spaces=False)
+        return Document(inputs, targets, len(text), len(text.encode()))
+
+    def chat(self, default: str) -> Chat:
+        end = self._tokenizer.convert_ids_to_tokens(self.end)
+        return Chat(self._tokenizer, default, end)
+
+
+def _has_answers(row: Row) -> bool:
+    return "label" in row or not isinstance(row["text"], str)
+
+
+def _columns(
+    documents: Sequence[Document], rows: Sequence[int], prompt_lengths: Sequence[int]
+) -> dict[str, list[Any]]:
+    return {
+        "input_ids": [list(document.inputs) for document in documents],
+        "labels": [list(document.targets) for document in documents],
+        "num_characters": [document.num_characters for document in documents],
+        "num_bytes": [document.num_bytes for document in documents],
+        "prompt_length": list(prompt_lengths),
+        "row": list(rows),
+    }
+
+
+def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
+    from torch.nn.functional import cross_entropy
+
+    labels_BT = batch["labels"]
+    # A network with virtual tokens before the text answers to these too.
+    logits_BTV = output.logits[:, -labels_BT.shape[1] :]
+    # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
+    logits = logits_BTV.float().flatten(0, 1)
+    return cross_entropy(logits, labels_BT.flatten(), ignore_index=IGNORED, reduction=reduction)
+
+
+def _spread(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:
+    """Return `size` rows, those found at their places and `IGNORED` elsewhere."""
+    import torch
+
+    width = max(map(len, found))
+    spread = torch.full((size, width), IGNORED, dtype=torch.int32)
+    for place, each in zip(places, found, strict=True):
+        spread[place, : len(each)] = each.cpu()
+    return spread
+
+
+def _decoded(ids_BG: Tensor, tokenizer: Any) -> list[str]:
+    rows = ([number for number in row if number != IGNORED] for row in ids_BG.tolist())
+    return [
+        tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for row in rows
+    ]

@@ -1,0 +1,160 @@
+"""What every decoder of the hub keeps: small random networks in the files that the hub has.
+
+No hub is asked. Each is trained a little, exported, and loaded with plain transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.error import ConfigError
+from lightning_modules.logger.base import Identity
+from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.run import Run, fit, inspect
+from search.config import build_run, compose
+from search.export import Trained, export
+
+POSITIONS = 64
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": POSITIONS,
+}
+
+# Special tokens as the hub's tokenizers name them: begin, end, padding; None where there is none.
+SPECIAL: dict[str, tuple[str | None, str, str | None]] = {
+    "gpt2": ("<|endoftext|>", "<|endoftext|>", None),
+    "smollm2": ("<|endoftext|>", "<|endoftext|>", None),
+    "llama": ("<|begin_of_text|>", "<|end_of_text|>", None),
+    "qwen3": (None, "<|im_end|>", "<|endoftext|>"),
+    "gemma": ("<bos>", "<eos>", "<pad>"),
+}
+NAMES = MEMBERS[Kind.decoder]
+
+
+def write_tokenizer(name: str, folder: Path) -> dict[str, int]:
+    begin, end, padding = SPECIAL[name]
+    special = sorted({token for token in SPECIAL[name] if token})
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([REVIEWS.read_text(encoding="utf-8")], trainer)
+    if name in ("llama", "gemma"):  # they begin texts by themselves
+        assert begin is not None
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, special.index(begin))]
+        )
+    tokens = {"bos_token": begin, "eos_token": end, "pad_token": padding}
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        padding_side="left" if name == "gemma" else "right",
+        **{key: token for key, token in tokens.items() if token},
+    )
+    made.save_pretrained(folder)
+    ids = {"bos": begin, "eos": end, "pad": padding}
+    numbers = {f"{key}_token_id": special.index(token) for key, token in ids.items() if token}
+    return {"vocab_size": len(made), **numbers}
+
+
+def config_of(name: str, ids: dict[str, int]) -> transformers.PreTrainedConfig:
+    if name == "gpt2":
+        return transformers.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=POSITIONS, **ids)
+    makers: dict[str, Any] = {
+        "smollm2": transformers.LlamaConfig,
+        "llama": transformers.LlamaConfig,
+        "qwen3": transformers.Qwen3Config,
+        "gemma": transformers.Gemma3TextConfig,
+    }
+    config: transformers.PreTrainedConfig = makers[name](**SIZES, **ids)
+    config.tie_word_embeddings = True
+    if name == "gemma":
+        config.sliding_window = 16  # type: ignore[attr-defined]
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        config = config_of(name, write_tokenizer(name, folder))
+        torch.manual_seed(0)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+def run_of(name: str, folder: Path, *words: str) -> Run:
+    fixed = ("task=generation", "task.num_generated=2", "task.max_new_tokens=4", "logger=none")
+    short = ("data.max_length=64", "trainer.max_steps=3", "trainer.precision=fp32")
+    model = (f"model={name}", f"model.path={folder}")
+    return build_run(compose("train", [*model, *fixed, *short, *words]).tree)
+
+
+def test_every_decoder_has_its_architecture_here() -> None:
+    assert set(NAMES) == set(SPECIAL)
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize("name", NAMES)
+def test_trained_and_exported_it_is_the_same_for_plain_transformers(
+    name: str, strategy: str, folder_of: Callable[[str], Path], here: Path
+) -> None:
+    words = (f"strategy={strategy}", "strategy.lr=1e-2", "task.label=label")
+    run, folder = run_of(name, folder_of(name), *words), here / "run"
+    folder.mkdir()
+    inspect(run)
+    outcome = fit(run, folder, Identity("x", None, folder))
+    assert outcome.best is not None, outcome.reason
+    result = Trained(run, folder, "run x", outcome.best.metrics, "")
+    export(result, here / "best")
+    ours = result.load().network.eval()
+    plain = transformers.AutoModelForCausalLM.from_pretrained(here / "best").eval()
+    base = transformers.AutoModelForCausalLM.from_pretrained(folder_of(name)).eval()
+    ids = torch.randint(5, 400, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, other, before = (each(ids).logits for each in (ours, plain, base))
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(one, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lora_adapts_every_linear_layer_and_leaves_the_word_vectors(
+    name: str, folder_of: Callable[[str], Path]
+) -> None:
+    from lightning_modules.network import build_network
+    from lightning_modules.warm import Warm
+
+    network: Any = build_network(run_of(name, folder_of(name), "strategy=lora"), (), Warm())
+    trained = {key for key, parameter in network.named_parameters() if parameter.requires_grad}
+    # GPT-2 has queries, keys and values in one, and no gate; the others seven a layer.
+    num_linear = 2 * (4 if name == "gpt2" else 7)
+    assert len(trained) == 2 * num_linear
+    assert all(".lora_A." in key or ".lora_B." in key for key in trained)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reads_as_many_tokens_as_it_says(name: str, folder_of: Callable[[str], Path]) -> None:
+    run = run_of(name, folder_of(name))
+    assert run.model.max_length == POSITIONS
+    assert run.model.known_kind() is Kind.decoder
+    with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
+        inspect(run_of(name, folder_of(name), f"data.max_length={POSITIONS + 1}"))

@@ -1,0 +1,431 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from lightning_modules.data.base import Corpus
+from lightning_modules.data.collate import Collate
+from lightning_modules.error import ConfigError, DataError
+from lightning_modules.exported import load_exported
+from lightning_modules.logger.base import Identity
+from lightning_modules.model.kind import Kind
+from lightning_modules.run import Run, fit, inspect
+from lightning_modules.task.base import GENERATED, IGNORED, Examples
+from lightning_modules.task.generation import Generation
+from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+from search.config import build_run, compose
+from search.export import Trained, export
+from tests.conftest import write_jsonl
+
+TEXTS = ["The cat sat.", "A dog ran off into the wood!", "No."]
+TOKENIZER = train_tokenizer(
+    [*TEXTS, "\n<|:>?abcdefghijklmnopqrstuvwxyz0123456789 "], Vocabulary.characters, 0, Kind.decoder
+)
+BEGIN, END = TOKENIZER.bos_token_id, TOKENIZER.eos_token_id
+TALK = [
+    {"role": "user", "content": "cat?"},
+    {"role": "assistant", "content": "sat"},
+    {"role": "user", "content": "dog?"},
+    {"role": "assistant", "content": "ran"},
+]
+
+
+def generation(*words: str) -> Generation:
+    words = tuple(f"task.{word}" for word in words)
+    task = build_run(compose("train", ["task=generation", *words]).tree).task
+    assert isinstance(task, Generation)
+    return task
+
+
+TASK = generation()
+
+
+def encoded(task: Generation, rows: Sequence[dict[str, Any]], length: int = 64) -> dict[str, Any]:
+    return task.encode(rows, TOKENIZER, length, ())
+
+
+def batch_of(columns: dict[str, Any]) -> dict[str, torch.Tensor]:
+    examples = [
+        {name: column[index] for name, column in columns.items()}
+        for index in range(len(columns["input_ids"]))
+    ]
+    return Collate(TOKENIZER)(examples)
+
+
+def ids(text: str) -> list[int]:
+    found: list[int] = TOKENIZER(text)["input_ids"]
+    return found
+
+
+def network_of(kind: str, attention: str) -> Any:
+    sizes = {"vocab_size": len(TOKENIZER), "initializer_range": 0.2, "eos_token_id": END}
+    config: Any
+    if kind == "gpt2":
+        dropout = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
+        config = transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, **sizes, **dropout)
+    else:
+        makers = {"llama": transformers.LlamaConfig, "qwen3": transformers.Qwen3Config}
+        makers["gemma"] = transformers.Gemma3TextConfig
+        config = makers[kind](
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            **sizes,
+        )
+        if kind == "gemma":
+            config.sliding_window = 8  # shorter than the longest text
+    torch.manual_seed(0)
+    auto = transformers.AutoModelForCausalLM
+    network = auto.from_config(config, dtype=torch.float32, attn_implementation=attention)
+    return network.eval()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma"])
+def test_a_document_in_a_pack_has_the_logits_that_it_has_alone(kind: str, attention: str) -> None:
+    network = network_of(kind, attention)
+    columns = encoded(TASK, [{"text": text} for text in TEXTS])
+    with torch.inference_mode():
+        together = TASK.forward(network, batch_of(columns)).logits[0]
+        start = 0
+        for text in TEXTS:
+            alone = network(torch.tensor([[BEGIN, *ids(text)]])).logits[0]
+            found = together[start : start + len(alone)]
+            torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-5)
+            start += len(alone)
+
+
+def test_in_a_stream_documents_see_each_other() -> None:
+    network, task = network_of("gpt2", "sdpa"), generation("packing=stream")
+    columns = encoded(task, [{"text": text} for text in TEXTS])
+    tokens = [token for text in TEXTS for token in (BEGIN, *ids(text))]
+    with torch.inference_mode():
+        found = task.forward(network, batch_of(columns)).logits[0]
+        torch.testing.assert_close(found, network(torch.tensor([tokens])).logits[0])
+
+
+@pytest.mark.parametrize("packing", ["documents", "stream", "none"])
+def test_all_ways_of_packing_have_the_same_targets(packing: str) -> None:
+    task = generation(f"packing={packing}")
+    columns = encoded(task, [{"text": text} for text in TEXTS])
+    batch = batch_of(columns)
+    labels = batch["labels"][batch["labels"] != IGNORED].tolist()
+    assert labels == [token for text in TEXTS for token in (*ids(text), END)]
+    assert task.num_targets(batch) == len(labels)
+    assert sum(columns["num_characters"]) == sum(map(len, TEXTS))
+
+
+def test_a_long_text_without_packing_is_cut_and_its_characters_counted() -> None:
+    columns = encoded(generation("packing=none"), [{"text": TEXTS[1]}], 10)
+    assert columns["input_ids"] == [[BEGIN, *ids(TEXTS[1])[:9]]]
+    assert columns["num_characters"] == [10]
+
+
+def test_the_loss_is_that_of_transformers_own_shift() -> None:
+    network = network_of("llama", "sdpa")
+    task = generation("packing=none")
+    batch = batch_of(encoded(task, [{"text": TEXTS[1]}]))
+    whole = torch.tensor([[BEGIN, *ids(TEXTS[1]), END]])
+    with torch.inference_mode():
+        output = task.forward(network, batch)
+        mean = task.loss_sum(output, batch) / task.num_targets(batch)
+        torch.testing.assert_close(mean, network(whole, labels=whole).loss)
+
+
+def test_only_answers_are_targets() -> None:
+    columns = encoded(TASK, [{"text": "cat?", "label": "sat"}])
+    (labels,) = columns["labels"]
+    prompt = [BEGIN, *ids("cat?\n")]
+    assert columns["input_ids"] == [[*prompt, *ids("sat")]]
+    assert labels == [IGNORED] * (len(prompt) - 1) + [*ids("sat"), END]
+    assert columns["num_characters"] == [3]
+    assert columns["prompt_length"] == [len(prompt)]
+
+
+def test_what_the_network_says_within_the_prompt_changes_no_loss() -> None:
+    batch = batch_of(encoded(TASK, [{"text": "cat?", "label": "sat"}]))
+    torch.manual_seed(0)
+    logits = torch.randn(1, batch["labels"].shape[1], len(TOKENIZER))
+    before = TASK.loss_sum(SimpleNamespace(logits=logits), batch)
+    logits[:, :5] += torch.randn(1, 5, len(TOKENIZER))
+    assert torch.equal(before, TASK.loss_sum(SimpleNamespace(logits=logits), batch))
+    logits[:, 5] += torch.randn(1, len(TOKENIZER))
+    assert not torch.equal(before, TASK.loss_sum(SimpleNamespace(logits=logits), batch))
+
+
+@pytest.mark.parametrize(
+    ("length", "prompt", "answer"),
+    [(64, "\n", 4), (8, "abcdefgh?\n", 4), (8, "abc\n", 12), (8, "abcdefghij\n", 12)],
+)
+def test_a_prompt_loses_its_beginning_and_an_answer_its_end(
+    length: int, prompt: str, answer: int
+) -> None:
+    row = {"text": prompt[:-1] or "a", "label": "x" * (answer - 1)}
+    columns = encoded(TASK, [row], length)
+    whole = [BEGIN, *ids(row["text"] + "\n")]
+    kept = columns["input_ids"][0][: columns["prompt_length"][0]]
+    targets = [token for token in columns["labels"][0] if token != IGNORED]
+    full = [*ids(row["label"]), END]
+    assert len(columns["input_ids"][0]) <= length
+    assert kept == whole[len(whole) - len(kept) :]
+    assert targets == full[: len(targets)]
+    if len(whole) + len(full) <= length + 1:
+        assert (kept, targets) == (whole, full)
+    else:
+        assert len(kept) >= min(len(whole), length // 2)
+        assert len(targets) >= min(len(full), length // 2)
+
+
+def test_a_conversation_is_an_example_an_answer() -> None:
+    columns = encoded(TASK, [{"text": TALK}, {"text": "x", "label": "y"}], 512)
+    assert columns["row"] == [0, 0, 1]
+    assert columns["number"] == [0, 1, 2]
+    answers = [[t for t in labels if t != IGNORED] for labels in columns["labels"]]
+    assert answers == [[*ids(word), END] for word in ("sat", "ran", "y")]
+    shown = TOKENIZER.decode(columns["input_ids"][1])
+    assert (
+        shown
+        == "<|user|>\ncat?</s>\n<|assistant|>\nsat</s>\n<|user|>\ndog?</s>\n<|assistant|>\nran"
+    )
+
+
+def test_messages_may_have_their_answer_as_label() -> None:
+    columns = encoded(TASK, [{"text": TALK[:3], "label": "ran"}], 512)
+    whole = encoded(TASK, [{"text": TALK}], 512)
+    last = {name: column[1:] for name, column in whole.items()}
+    assert columns == last | {"number": [0]}
+    assert columns["num_characters"] == [3]
+
+
+def test_what_is_asked_has_no_answer() -> None:
+    asked = generation("label=label").encode_asked(
+        [{"text": "cat?"}, {"text": TALK}], TOKENIZER, 512, ()
+    )
+    assert TOKENIZER.decode(asked["input_ids"][0]) == "<s>cat?\n"
+    assert TOKENIZER.decode(asked["input_ids"][1]).endswith("dog?</s>\n<|assistant|>\n")
+    text = TASK.encode_asked([{"text": "The cat"}], TOKENIZER, 512, ())
+    assert TOKENIZER.decode(text["input_ids"][0]) == "<s>The cat"
+
+
+def observed(task: Generation, network: Any, rows: Sequence[dict[str, Any]]) -> Any:
+    batch = batch_of(encoded(task, rows))
+    with torch.inference_mode():
+        return task.observe(network, task.forward(network, batch), batch)
+
+
+@pytest.mark.parametrize("packing", ["documents", "none"])
+def test_the_scores_are_those_of_each_document_alone(packing: str) -> None:
+    network = network_of("llama", "sdpa")
+    task, rows = generation(f"packing={packing}"), [{"text": text} for text in TEXTS]
+    scores = task.score(observed(task, network, rows), Examples(rows, (), TOKENIZER))
+    nats, num_tokens = 0.0, 0
+    for text in TEXTS:
+        whole = torch.tensor([[BEGIN, *ids(text), END]])
+        with torch.inference_mode():
+            nats += network(whole, labels=whole).loss.item() * (whole.shape[1] - 1)
+        num_tokens += whole.shape[1] - 1
+    characters = sum(map(len, TEXTS))
+    assert scores == pytest.approx(
+        {
+            "perplexity": math.exp(nats / num_tokens),
+            "nats_per_token": nats / num_tokens,
+            "nats_per_character": nats / characters,
+            "bits_per_byte": nats / characters / math.log(2),
+        },
+        rel=1e-4,
+    )
+
+
+def test_answers_are_compared_with_what_the_network_writes() -> None:
+    rows = [{"text": "cat?", "label": "sat"}, {"text": "dog?", "label": "ran off"}]
+    found = {
+        "nats_B": torch.tensor([1.0, 2.0]).double(),
+        "num_targets_B": torch.tensor([4, 8]),
+        "num_characters_B": torch.tensor([3, 7]),
+        "num_bytes_B": torch.tensor([3, 7]),
+        "generated_BG": torch.tensor([ids("sat") + [IGNORED] * 3, ids("ran in")]),
+    }
+    examples = Examples(rows, (), TOKENIZER)
+    scores = TASK.score(found, examples)
+    assert scores.keys() == set(TASK.directions)
+    assert scores["exact_match"] == 0.5
+    assert scores["rouge1"] == pytest.approx((1 + 0.5) / 2)
+    assert TASK.examine(found, examples) == {
+        GENERATED: [
+            {"text": "cat?\n", "prediction": "sat", "reference": "sat"},
+            {"text": "dog?\n", "prediction": "ran in", "reference": "ran off"},
+        ]
+    }
+    few = generation("num_generated=1")
+    assert few.score(found, examples)["exact_match"] == 1.0
+
+
+def test_texts_are_continued_and_shown_beside_how_they_went_on() -> None:
+    network = network_of("gpt2", "sdpa")
+    rows = [{"text": text} for text in TEXTS]
+    task = generation("packing=none", "num_generated=2", "max_new_tokens=5")
+    records = task.examine(observed(task, network, rows), Examples(rows, (), TOKENIZER))[GENERATED]
+    assert [record["text"] + record["reference"] for record in records] == TEXTS[:2]
+    assert all(len(record["prediction"]) <= 5 for record in records)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["template=Answer"], "task.template: must hold {text}, got 'Answer'."),
+        (["metric=rougeL", "num_generated=0"], "task.num_generated: must be > 0 for metric=rougeL"),
+        (["max_new_tokens=0"], "task.max_new_tokens: must be > 0, got 0."),
+        (["temperature=-1"], "task.temperature: must be >= 0, got -1.0."),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_once(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        generation(*words)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "message"),
+    [
+        (TASK, [{"text": "a", "label": "b"}], "task.label: must name the answers too, got None."),
+        (generation("metric=rouge1"), [{"text": "a"}], "task.metric: rouge1 must have answers"),
+        (TASK, [{"text": "a"}, {"text": TALK}], "data.text: all rows of train must be texts, or"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(task: Generation, rows: Any, message: str) -> None:
+    with pytest.raises(DataError) as raised:
+        task.labels(Corpus({"train": rows}))
+    assert str(raised.value).startswith(message)
+
+
+def make_run(*words: str) -> Run:
+    fixed = ("model=tiny", "model.kind=decoder", "task=generation", "logger=none")
+    short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
+    return build_run(compose("train", [*fixed, *short, "task.max_new_tokens=6", *words]).tree)
+
+
+def test_a_conversation_without_an_answer_names_its_place(here: Path) -> None:
+    write_jsonl(here / "a.jsonl", [{"text": TALK}, {"text": TALK[:1]}])
+    with pytest.raises(ConfigError) as raised:
+        inspect(make_run("data=files", "data.train=a.jsonl"))
+    assert str(raised.value).startswith("a.jsonl:2:text: must have a message of role 'assistant'")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Set data.test=FILE, or data.test_fraction=0."),
+        (("data.test_fraction=0",), "Set data.validation=FILE."),
+    ],
+)
+def test_one_text_cannot_be_split_by_chance(
+    here: Path, words: tuple[str, ...], message: str
+) -> None:
+    (here / "a.txt").write_text("To be, or not to be.\n")
+    with pytest.raises(ConfigError) as raised:
+        inspect(make_run("data=files", "data.train=a.txt", *words))
+    assert str(raised.value).startswith("data.train: one text cannot be split by chance into ")
+    assert str(raised.value).endswith(f", got 1 row in a.txt. {message}")
+
+
+def test_a_model_that_does_not_write_is_refused() -> None:
+    with pytest.raises(ConfigError) as raised:
+        inspect(make_run("model.kind=encoder"))
+    assert "model: task=generation must have a model of kind decoder, got tiny" in str(raised.value)
+
+
+def trained(here: Path, *words: str) -> Trained:
+    run, folder = make_run(*words), here / "run"
+    folder.mkdir()
+    outcome = fit(run, folder, Identity("x", None, folder))
+    assert outcome.best is not None, outcome.reason
+    return Trained(run, folder, "run x", outcome.best.metrics, "")
+
+
+FROM_SCRATCH = (
+    "model=nanogpt",
+    "strategy=from_scratch",
+    "strategy.tokenizer=characters",
+    "data.max_length=64",
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("strategy=full",), ("strategy=lora", "strategy.lr=1e-2"), FROM_SCRATCH],
+    ids=["full", "lora", "from_scratch"],
+)
+def test_what_is_exported_gives_the_same_next_tokens(
+    here: Path,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = trained(here, *words, "task.label=label")
+    export(result, here / "best")
+    ours = result.load()
+    plain = transformers.AutoModelForCausalLM.from_pretrained(here / "best").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(here / "best")
+    tokens = tokenizer("not a good hotel", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        one, other = ours.network.eval()(tokens).logits, plain(tokens).logits
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    rows = result.run.data.load(result.run.task).splits["validation"][:5]
+    again = load_exported(here / "best", result.run.task)
+    assert ours.predict(rows) == again.predict(rows)
+    monkeypatch.chdir(here / "best")
+    exec(result.run.task.usage(), {})
+    assert capsys.readouterr().out
+
+
+def test_scores_of_a_run_are_found_again(here: Path) -> None:
+    result = trained(here, "task.label=label")
+    rows = result.run.data.load(result.run.task).splits["validation"]
+    assert result.load().score(rows) == pytest.approx(dict(result.scores), rel=1e-5)
+    lines = (here / "run/generated.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reference"] for line in lines] == [r["label"] for r in rows[:20]]
+
+
+def test_it_learns_to_answer(here: Path) -> None:
+    words = ["hotel", "novel", "kettle", "museum"]
+    rows = [
+        {
+            "text": f"the {words[n % 4]} was {('good', 'awful')[n // 4 % 2]} , number {n} .",
+            "label": ("very good", "very bad")[n // 4 % 2],
+        }
+        for n in range(240)
+    ]
+    write_jsonl(here / "a.jsonl", rows)
+    data = ("data=files", "data.train=a.jsonl", "task.label=label")
+    longer = ("trainer.epochs=8", "strategy=full", "strategy.lr=1e-2")
+    result = trained(here, *data, *longer, "task.metric=exact_match")
+    assert result.scores["exact_match"] == 1.0
+    predictions = result.load().predict([{"text": "the museum was awful , number 3 ."}])
+    assert predictions == [{"prediction": "very bad"}]
+
+
+def test_the_baseline_is_the_entropy_of_the_characters() -> None:
+    found = generation("metric=nats_per_character").baseline([{"text": "abab"}, {"text": "ba"}])
+    assert found is not None
+    assert found.score == pytest.approx(math.log(2))
+    bits = generation("metric=bits_per_byte").baseline([{"text": "abcd"}])
+    assert bits is not None
+    assert bits.score == pytest.approx(2)
+    assert TASK.baseline([{"text": "a"}]) is None
+
+
+def test_what_writes_the_same_everywhere_is_told() -> None:
+    records = [{"text": "a", "prediction": "x", "reference": "y"}] * 2
+    assert TASK.collapse({GENERATED: records}) == "writes 'x' for every row"
+    assert TASK.collapse({GENERATED: [*records, {**records[0], "prediction": "z"}]}) is None
