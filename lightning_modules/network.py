@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def build_tokenizer(run: Run, rows: Sequence[Row], warm: Warm) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer; `rows` are those that it trains on."""
-    key: tuple[Hashable, ...] = ("tokenizer", run.model)
+    key: tuple[Hashable, ...] = ("tokenizer", run.strategy.loading, run.model)
     if run.strategy.trains_tokenizer:
-        key = (*key, repr(run.strategy), run.task, repr(replace(run.data, batch_size=1)))
+        key = (*key, run.task, repr(replace(run.data, batch_size=1)))
     return warm.once(key, lambda: run.strategy.load_tokenizer(run.model, run.task, rows))
 
 
@@ -46,8 +46,7 @@ def build_network(
 
     # Reading and checking weights takes longer than copying them; strategies that differ only
     # in what they train share what they load.
-    loading = repr(run.strategy) if run.strategy.trains_tokenizer else type(run.strategy).load
-    key = ("network", loading, run.model, run.task, tuple(labels), len(read), run.seed)
+    key = ("network", run.strategy.loading, run.model, run.task, tuple(labels), len(read), run.seed)
     loaded = warm.once(key, load)
     with seeded(run.seed, "adapt"):
         return run.strategy.adapt(copy.deepcopy(loaded))

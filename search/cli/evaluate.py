@@ -82,7 +82,7 @@ def _scores(source: str, name: str, split: str, overrides: Sequence[str]) -> dic
         raise DataError(changed_rows())
     rows = _rows(corpus, split)
     quiet_training()
-    return trained.load().score(trained.run.strategy.prepare(rows))
+    return trained.load().score(rows)
 
 
 def _scores_exported(folder: Path, split: str, overrides: Sequence[str]) -> dict[str, float]:
