@@ -21,7 +21,8 @@ def exported_base(folder: Path) -> str | None:
 
     """
     manifest = read_manifest(folder)
-    base: str | None = manifest["base"] if manifest["pooled_head"] else None
+    needs_base = manifest["pooled_head"] or manifest.get("prompts")
+    base: str | None = manifest["base"] if needs_base else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
         return Minilm(source=Source.package, attention=Attention.sdpa).location()
     if base is not None:

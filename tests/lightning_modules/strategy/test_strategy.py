@@ -15,6 +15,7 @@ from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
 
 STRATEGIES = sorted(path.stem for path in (CONF_DIR / "strategy").glob("*.yaml"))
+TRAINED = [name for name in STRATEGIES if name != "prompting"]
 LABELS = ("a", "b", "c")
 WIDTH, INNER, LAYERS, RANK = 32, 64, 2, 8
 
@@ -38,6 +39,7 @@ COUNTS: dict[str, Callable[[torch.nn.Module], int]] = {
     "from_scratch": _every,
     "lora": lambda network: _LORA + _HEAD,
     "feature_extraction": lambda network: _HEAD,
+    "prompting": lambda network: 0,
 }
 
 
@@ -66,7 +68,7 @@ def test_trains_exactly_what_it_claims(strategy: str) -> None:
     assert count_parameters(network)[0] == COUNTS[strategy](network)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", TRAINED)
 def test_step_zero_is_the_loaded_network(strategy: str) -> None:
     run, warm = make_run(strategy), Warm()
     adapted = build_network(run, LABELS, warm)
@@ -87,7 +89,7 @@ def test_only_what_it_trains_moves(strategy: str, here: Path) -> None:
             assert torch.equal(parameter, frozen[name]), name
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", TRAINED)
 def test_state_saved_and_restored_predicts_the_same(strategy: str) -> None:
     run = make_run(strategy)
     one = build_network(run, LABELS, Warm())
@@ -98,6 +100,11 @@ def test_state_saved_and_restored_predicts_the_same(strategy: str) -> None:
     assert not torch.equal(logits(one), logits(other))
     restore_state(other, trained_state(one))
     assert torch.equal(logits(one), logits(other))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_says_whether_it_trains(strategy: str) -> None:
+    assert make_run(strategy).strategy.trains == (strategy in TRAINED)
 
 
 @pytest.mark.parametrize("strategy", ["lora", "feature_extraction"])
