@@ -39,21 +39,23 @@ class TextDataModule(pl.LightningDataModule):
         self._labels = labels
         self._tokenizer = tokenizer
         self._alive = alive
-        self._train = self._tokenized("train")
+        # Rows that nothing is trained on need no tokens.
+        self._train: Any = self._tokenized("train") if run.strategy.trains else None
         self._validation = run.task.validated(self._tokenized("validation"))
-        steps_per_epoch = -(-len(self._train) // run.data.batch_size)
-        num_steps = run.trainer.epochs * steps_per_epoch if run.strategy.trains else 0
+        lengths = [] if self._train is None else lengths_of(self._train)
+        self.num_train = len(lengths)
+        steps_per_epoch = -(-self.num_train // run.data.batch_size)
+        num_steps = run.trainer.epochs * steps_per_epoch
         if run.trainer.max_steps is not None:
             num_steps = min(num_steps, run.trainer.max_steps)
         self.length = Length(num_steps, steps_per_epoch)
         self._batches = TrainingBatches(
-            lengths_of(self._train),
+            lengths,
             run.data.batch_size,
             seed=run.seed,
             num_steps=num_steps,
             start=start,
         )
-        self.num_train = len(self._train)
         self.validation_batches = evaluation_batches(lengths_of(self._validation))
         self.validation = Examples(splits["validation"], labels, tokenizer)
 
@@ -74,7 +76,7 @@ class TextDataModule(pl.LightningDataModule):
         )
 
     def _tokenized(self, split: str) -> Any:
-        rows = self._run.strategy.prepare(self._splits[split])
+        rows = self._run.strategy.prepare(self._splits[split], self._tokenizer)
         run = self._run
         max_length, alive = run.data.max_length, self._alive
         return tokenize(rows, run.task, self._tokenizer, max_length, self._labels, alive)

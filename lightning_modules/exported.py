@@ -12,6 +12,7 @@ from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.strategy.feature_extraction import BACKBONE
 from lightning_modules.strategy.peft_base import ADAPTER, BASE
+from lightning_modules.strategy.prompting import PROMPTING_FILE, read_prompting
 from lightning_modules.task.base import Task
 
 if TYPE_CHECKING:
@@ -42,9 +43,8 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     folder.mkdir(parents=True)
     # Whoever loads the tokenizer and truncates cuts where predict cuts.
     predictor.tokenizer.model_max_length = predictor.max_length
-    loading = run.strategy.export(
-        predictor.network, predictor.tokenizer, run.model, run.task, folder
-    )
+    strategy = predictor.strategy or run.strategy
+    loading = strategy.export(predictor.network, predictor.tokenizer, run.model, run.task, folder)
     write_json(
         folder / MANIFEST,
         {
@@ -55,6 +55,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "columns": {field: getattr(run.data, field, field) for field in run.task.cells},
             "pooled_head": (folder / "head.safetensors").is_file(),
             "adapter": (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors")),
+            "prompts": (folder / PROMPTING_FILE).is_file(),
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
@@ -85,8 +86,8 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     Args:
         folder: What `save_exported` wrote.
         task: Decodes what the network answers.
-        base: Where the backbone of an exported head or adapter lies; None takes its hub name, or
-            the folder's own where it has no such name.
+        base: Where the backbone of an exported head, adapter or of prompts lies; None takes its hub
+            name, or the folder's own where it has no such name.
 
     """
     from transformers import AutoTokenizer
@@ -95,9 +96,11 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
 
     manifest = read_manifest(folder)
     base = base or manifest["base"]
+    if manifest.get("prompts"):
+        return _prompted(folder, task, base or str(folder / BACKBONE))
     if manifest["pooled_head"]:
         network: Any = _pooled(folder, base or str(folder / BACKBONE), len(manifest["labels"]))
-    elif manifest.get("adapter"):  # exports of before have none alone
+    elif manifest.get("adapter"):
         network = _adapted(folder, base or str(folder / BASE), task)
     else:
         network = _auto(folder, task)
@@ -148,6 +151,22 @@ def _pooled(folder: Path, base: str, num_labels: int) -> Any:
     network = PooledClassifier(backbone, num_labels)
     network.head.load_state_dict(load_file(folder / "head.safetensors"))
     return network
+
+
+def _prompted(folder: Path, task: Task, base: str) -> Predictor:
+    from transformers import AutoTokenizer
+
+    from lightning_modules.model.base import Attention
+    from lightning_modules.model.hub import Hub
+    from lightning_modules.predictor import Predictor
+
+    manifest = read_manifest(folder)
+    labels = tuple(manifest["labels"])
+    strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = Hub(path=base, attention=Attention.sdpa)
+    network = strategy.adapt(strategy.load(model, task, labels, tokenizer))
+    return Predictor(network, tokenizer, task, labels, manifest["max_length"], strategy=strategy)
 
 
 def _readme(card: Card, loading: str) -> str:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def build_tokenizer(run: Run, rows: Sequence[Row], warm: Warm) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer; `rows` are those that it trains on."""
-    key: tuple[Hashable, ...] = ("tokenizer", run.model)
+    key: tuple[Hashable, ...] = ("tokenizer", run.strategy.loading, run.model)
     if run.strategy.trains_tokenizer:
-        key = (*key, repr(run.strategy), run.task.reading, repr(replace(run.data, batch_size=1)))
+        key = (*key, run.task.reading, repr(replace(run.data, batch_size=1)))
     return warm.once(key, lambda: run.strategy.load_tokenizer(run.model, run.task, rows))
 
 
@@ -48,9 +48,8 @@ def build_network(
 
     # Reading and checking weights takes longer than copying them; strategies that differ only
     # in what they train share what they load.
-    loading = repr(run.strategy) if run.strategy.trains_tokenizer else type(run.strategy).load
-    task = run.task.reading
-    key = ("network", loading, run.model, task, tuple(labels), len(read), run.seed)
+    strategy, task = run.strategy.loading, run.task.reading
+    key = ("network", strategy, run.model, task, tuple(labels), len(read), run.seed)
     loaded = warm.once(key, load)
     with seeded(run.seed, "adapt"):
         return run.strategy.adapt(copy.deepcopy(loaded))

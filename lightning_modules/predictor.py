@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from lightning_modules.data.order import evaluation_batches
 from lightning_modules.hardware import Device, Precision, choose_hardware
 from lightning_modules.network import build_network, build_tokenizer, restore_state
 from lightning_modules.observed import in_row_order
-from lightning_modules.run import BEST_FILE, TOKENIZER_FOLDER, Run
+from lightning_modules.run import BEST_FILE, FOUND_FILE, TOKENIZER_FOLDER, Run
+from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Examples, Task
 from lightning_modules.warm import Warm
 
@@ -37,6 +39,7 @@ class Predictor:
         max_length: Tokens of a text that it reads.
         precision: In which numbers it is scored; those of the training repeat its scores.
             Predictions are made in fp32, as plain transformers makes them of an exported model.
+        strategy: Prepares the rows; None takes them as they are.
 
     """
 
@@ -46,6 +49,7 @@ class Predictor:
     labels: tuple[str, ...]
     max_length: int
     precision: Precision = Precision.fp32
+    strategy: Strategy | None = None
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
@@ -64,7 +68,8 @@ class Predictor:
     def _observe(
         self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]
     ) -> Mapping[str, Tensor]:
-        columns = encode(rows, self.tokenizer, self.max_length, self.labels)
+        prepared = self.strategy.prepare(rows, self.tokenizer) if self.strategy else rows
+        columns = encode(prepared, self.tokenizer, self.max_length, self.labels)
         lengths = [len(tokens) for tokens in columns["input_ids"]]
         examples = [
             {name: column[index] for name, column in columns.items()}
@@ -90,6 +95,9 @@ class Predictor:
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     """Return the run's network with the best weights that `fit` left in `folder`."""
+    if (folder / FOUND_FILE).is_file():
+        found = json.loads((folder / FOUND_FILE).read_text(encoding="utf-8"))
+        run = replace(run, strategy=run.strategy.refitted(found))
     kept, warm = folder / TOKENIZER_FOLDER, Warm()
     if kept.is_dir():
         from transformers import AutoTokenizer
@@ -100,5 +108,11 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     network = build_network(run, labels, warm, tokenizer)
     restore_state(network, load_file(folder / BEST_FILE))
     return Predictor(
-        network, tokenizer, run.task, tuple(labels), run.data.max_length, run.trainer.precision
+        network,
+        tokenizer,
+        run.task,
+        tuple(labels),
+        run.data.max_length,
+        run.trainer.precision,
+        run.strategy,
     )

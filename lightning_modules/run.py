@@ -39,6 +39,8 @@ CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
 """Newest first."""
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
+FOUND_FILE = "found.json"
+"""Only of a strategy that took something of its rows."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only of a run that makes its tokenizer of its rows."""
 
@@ -91,6 +93,7 @@ def inspect(run: Run) -> Material:
 
     checks: list[Callable[[], None]] = [check_data, run.model.check]
     checks += [partial(check, run) for check in _CHECKS]
+    checks.append(lambda: check_strategy(run, made[0].corpus if made else None))
     for check in checks:
         try:
             check()
@@ -115,10 +118,6 @@ def _check_task(run: Run) -> None:
     run.task.check(run.model)
 
 
-def _check_strategy(run: Run) -> None:
-    run.strategy.check(run.model, run.task)
-
-
 def _check_kind(run: Run) -> None:
     kind = run.model.known_kind()
     if kind is not None and kind not in run.task.kinds:
@@ -137,7 +136,20 @@ def _check_shares(run: Run) -> None:
         raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
 
 
-_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_strategy)
+def _check_devices(run: Run) -> None:
+    if run.trainer.devices > 1 and not run.strategy.trains:
+        rule = f"must be 1, as strategy={_member(run.strategy)} trains nothing that could be shared"
+        raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
+
+
+_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_devices)
+
+
+def check_strategy(run: Run, corpus: Corpus | None) -> None:
+    """Raise UserError where the strategy fits neither model nor task, nor the rows if any."""
+    run.strategy.check(run.model, run.task)
+    if corpus is not None:
+        run.strategy.fitted(run.model, run.task, corpus)
 
 
 class Hooks:
@@ -234,7 +246,9 @@ def fit(
             memory_bytes=memory.num_bytes,
         )
 
+    config = run.flat()
     try:
+        run = _fitted(run, folder, material, hooks)
         tokenizer = _tokenizer(run, folder, material, hooks, warm)
         data = _data(run, material, tokenizer, record.step, hooks)
         hooks.alive("loading the model")
@@ -246,7 +260,7 @@ def fit(
         run, network, data.length, data.validation, data.validation_batches, record, hooks
     )
     hooks.alive("opening the log")
-    log = run.logger.open(identity, {**run.flat(), "num_trainable": num_trainable}, hooks.note)
+    log = run.logger.open(identity, {**config, "num_trainable": num_trainable}, hooks.note)
     checkpointing = Checkpointing(folder, run.trainer.checkpoint_seconds, saved, hooks)
     hooks.began(*_lengths(run, data), str(hardware))
     watching = _watching(run, folder, data, log, checkpointing, hooks)
@@ -305,6 +319,17 @@ def changed_rows() -> Problem:
     """Return the problem of files that are not what they were when training began."""
     fix = "Set the files back, or begin anew under another name."
     return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
+
+
+def _fitted(run: Run, folder: Path, material: Material, hooks: Hooks) -> Run:
+    """Return the run with what its strategy needs of the rows, and keep that in `folder`."""
+    from lightning_modules.room import write_when_room
+
+    strategy = run.strategy.fitted(run.model, run.task, material.corpus)
+    if strategy.found:
+        found = dict(strategy.found)
+        write_when_room(hooks, lambda: write_json(folder / FOUND_FILE, found))
+    return replace(run, strategy=strategy)
 
 
 def _tokenizer(run: Run, folder: Path, material: Material, hooks: Hooks, warm: Warm) -> Any:

@@ -249,7 +249,7 @@ def _ending(outcome: Mapping[str, Any] | None, failure: str | None) -> Iterator[
             "best at epoch": best["epoch"],
             **best["metrics"],
             "validation loss": best["validation_loss"],
-            "training loss": best["train_loss"],
+            **({"training loss": best["train_loss"]} if best["step"] else {}),
         }
         yield _table({_escaped(name): number(value) for name, value in scores.items()})
     yield (

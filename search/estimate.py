@@ -221,12 +221,14 @@ def training_seconds(
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_train, num_validation = rows
+    pace = _pace(plan, values, measured)
+    if not plan.defaults[plan.space.members_of(values)].strategy.trains:
+        return num_validation * pace.validation
     # Validations that fall on one step are one.
     num_validations = min(wanted, math.ceil(num_train / batch_size))
     max_steps = values.get("trainer.max_steps", trainer.max_steps)
     if max_steps is not None:
         epochs = min(epochs, max_steps * batch_size / num_train)
-    pace = _pace(plan, values, measured)
     return float(
         epochs * (num_train * pace.train + num_validations * num_validation * pace.validation)
     )

@@ -74,7 +74,8 @@ def learning_curve(points: Sequence[Point], metric: str, best: Point | None = No
         epochs = [point.epoch for point in points]
         # Beyond, markers would hide the line.
         marked = len(points) <= 30
-        _line(losses, epochs, [point.train_loss for point in points], "training", marked=marked)
+        if points[-1].step:  # else nothing was trained
+            _line(losses, epochs, [point.train_loss for point in points], "training", marked=marked)
         _line(
             losses, epochs, [point.validation_loss for point in points], "validation", marked=marked
         )

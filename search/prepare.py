@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
-from lightning_modules.run import Material, inspect
+from lightning_modules.run import Material, check_strategy, inspect
 from search.attempt import CONFIG_FILE
 from search.config import Arm, Tree, resolved, to_yaml
 from search.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
@@ -82,20 +82,20 @@ def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
 def _inspect_arms(plan: Plan) -> Material:
     """Check every arm's data and model; the rows are the same in all."""
     problems: dict[str, Problem] = {}
-    materials = []
-    loaded: set[str] = set()
+    loaded: dict[str, Material | None] = {}
     for run in plan.defaults.values():
         key = repr((run.data, run.task, run.model))
-        if key in loaded:
-            continue
-        loaded.add(key)
         try:
-            materials.append(inspect(run))
+            if key not in loaded:
+                loaded[key] = None
+                loaded[key] = inspect(run)
+            elif (material := loaded[key]) is not None:
+                check_strategy(run, material.corpus)
         except UserError as error:
             problems |= {str(problem): problem for problem in error.problems}
     if problems:
         raise ConfigError(problems.values())
-    return materials[0]
+    return next(material for material in loaded.values() if material is not None)
 
 
 def _whole(plan: Plan) -> Tree:

@@ -173,6 +173,8 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
     if device == "cuda":
         free_bytes = torch.cuda.mem_get_info()[0]
     material = inspect(default)
+    if not default.strategy.trains:
+        return _measure_untrained(default, material, device, free_bytes, process.create_time())
     with TemporaryDirectory(prefix="finesweep-probe-") as name:
         # Rows of a sample, once tokenized, are of no use to anybody.
         os.environ["FINESWEEP_CACHE"] = name
@@ -196,6 +198,27 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations)),
         "worker_start": peak.began_at - process.create_time(),
         "memory_bytes": memory_bytes,
+        "free_bytes": free_bytes,
+        "device": device,
+    }
+
+
+def _measure_untrained(
+    run: Run, material: Material, device: str, free_bytes: int, created: float
+) -> dict[str, Any]:
+    """Return the same of an arm whose runs are one validation."""
+    rows = material.corpus.splits["validation"][: NUM_VALIDATED[1]]
+    part = Material(Corpus({**material.corpus.splits, "validation": rows}), material.labels)
+    with TemporaryDirectory(prefix="finesweep-probe-") as name:
+        os.environ["FINESWEEP_CACHE"] = name
+        tried = _Try(run, part, Warm(), Path(name, "pace"))
+    seconds = sum(tried.validations)
+    return {
+        "train": 0.0,
+        "validation": seconds / len(rows),
+        "start": max(0.0, tried.seconds - seconds),
+        "worker_start": tried.began_at - created,
+        "memory_bytes": _peak_bytes(device),
         "free_bytes": free_bytes,
         "device": device,
     }

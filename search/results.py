@@ -171,7 +171,8 @@ def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
     progress = attributes.get(keys.PROGRESS)
     seconds = None if progress is None else float(progress[0])
     done = max(trial.intermediate_values, default=0)
-    fraction = done / attributes[keys.LENGTH][0] if keys.LENGTH in attributes else 0.0
+    length = attributes.get(keys.LENGTH, (0, 0))[0]  # 0 of a run that is not trained
+    fraction = done / length if length else 0.0
     left = None
     if state == "running" and progress is not None and fraction > 0:
         left = max(0.0, progress[0] * (1 - fraction) / fraction - (time.time() - progress[1]))

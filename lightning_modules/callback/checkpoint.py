@@ -158,7 +158,10 @@ def _check_sum(file: IO[bytes]) -> None:
 
 
 class Checkpointing(pl.Callback):
-    """Goes on from `saved`, saves every so often, and saves and stops when asked to."""
+    """Goes on from `saved`, saves every so often, and saves and stops when asked to.
+
+    A run without a step has nothing to save: it stops, and begins anew.
+    """
 
     def __init__(
         self,
@@ -177,10 +180,7 @@ class Checkpointing(pl.Callback):
         self._seconds_before = saved.record.seconds if saved else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, tuner: Any) -> None:
-        # Lightning has put a SIGTERM handler in place that ends the process between any two
-        # lines; whoever started the run decides what signals do.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._leave_signals_alone()
         if self._saved is not None:
             restore_state(tuner.network, self._saved.network)
             trainer.optimizers[0].load_state_dict(self._saved.optimizer)
@@ -199,9 +199,25 @@ class Checkpointing(pl.Callback):
         if time.monotonic() - self._last_save >= self._every_seconds:
             self._save(trainer, tuner)
 
+    def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:
+        if not tuner.length.num_steps:
+            self._leave_signals_alone()
+            self._started = time.monotonic()
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, tuner: Any, *_: Any) -> None:
+        # One that trains is asked before its next step, where it can go on later.
+        if not tuner.length.num_steps and self._hooks.interrupted():
+            raise Stopped(Ending.interrupted, "interrupted in its only validation")
+
     def count_seconds(self, tuner: FineTuner) -> None:
         """Bring the record's training time up to now."""
         tuner.record.seconds = self._seconds_before + time.monotonic() - self._started
+
+    def _leave_signals_alone(self) -> None:
+        # Lightning has put a SIGTERM handler in place that ends the process between any two
+        # lines; whoever started the run decides what signals do.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _restore_best(self) -> None:
         # The files may be of a later validation than the record, if the attempt before was

@@ -96,11 +96,12 @@ class Validation(Due):
         for name, score in scores.items():
             if not math.isfinite(score):
                 raise Stopped(Ending.diverged, f"the {name} became {score} at step {point.step}")
+        trained = {"train/mean_loss": point.train_loss} if tuner.record.num_losses else {}
         tuner.forget_loss()
         tuner.record.points.append(point)
         self._log.log(
             {
-                "train/mean_loss": point.train_loss,
+                **trained,
                 "validation/loss": point.validation_loss,
                 "epoch": point.epoch,
                 **{f"validation/{name}": value for name, value in point.metrics.items()},

@@ -60,6 +60,11 @@ class Model(Schema):
         """Return what it is built to do; None where only loading it would tell."""
         return None
 
+    @property
+    def fills_masks(self) -> bool:
+        """Whether its weights hold a head for masked words, as far as is known unloaded."""
+        return False
+
     def check(self) -> None:
         """Raise ConfigError where the weights cannot be had; load none of them."""
 
@@ -112,6 +117,11 @@ class Pretrained(Model):
     def known_kind(self) -> Kind | None:
         config = self._config()
         return None if config is None else kind_of(config)
+
+    @property
+    def fills_masks(self) -> bool:
+        names = (self._config() or {}).get("architectures") or ()
+        return any(name.endswith("ForMaskedLM") for name in names)
 
     @property
     def max_length(self) -> int | None:

@@ -1,20 +1,20 @@
-"""The life of a strategy: four hooks on the way to a trainable network, one a step, one at the end.
+"""The life of a strategy: hooks on the way to a trainable network, one a step, one on the way out.
 
-`prepare` changes the rows, `load_tokenizer` and `load` bring what reads them and weights with a
-head, `adapt` decides what is trained, `stepping` is around each optimizer step, `export` writes
-what others can load. The base class takes
-the model's tokenizer, loads the architecture's own head and trains every weight; a strategy says
-only what it does differently.
+`fitted` takes from the training rows what it needs of them, `load_tokenizer` and `load` bring what
+reads rows and weights with a head, `prepare` changes the rows, `adapt` decides what is trained,
+`stepping` is around each optimizer step, `export` writes what others can load. The base class needs
+no rows and takes them as they are, takes the model's tokenizer, loads the architecture's own head
+and trains every weight; a strategy says only what it does differently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Row
+from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
 
@@ -45,6 +45,8 @@ class Strategy(Schema):
 
     trains: ClassVar[bool] = True
     """Whether any weight is trained; else a run is one validation."""
+    ignores: ClassVar[tuple[str, ...]] = ()
+    """Config paths, or groups of them, that change nothing under it, so no study searches them."""
 
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "lr", "lr_min", "lr_max")
@@ -56,7 +58,25 @@ class Strategy(Schema):
         if not self.trains_tokenizer:
             model.check_tokenizer()
 
-    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+    def fitted(self, model: Model, task: Task, corpus: Corpus) -> Strategy:
+        """Return the strategy with what it needs of the training rows; load no weights for it.
+
+        Raises:
+            ConfigError: A setting does not fit the rows.
+
+        """
+        return self
+
+    @property
+    def found(self) -> Mapping[str, Any]:
+        """What `fitted` took of the rows, as values of JSON, which a run keeps for later."""
+        return {}
+
+    def refitted(self, found: Mapping[str, Any]) -> Strategy:
+        """Return the strategy that `fitted` made, from its `found`."""
+        return self
+
+    def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:
         """Return the rows as the model shall read them."""
         return rows
 
@@ -69,6 +89,14 @@ class Strategy(Schema):
     def trains_tokenizer(self) -> bool:
         """Whether `load_tokenizer` makes one of the rows, which then belongs to the run."""
         return False
+
+    @property
+    def loading(self) -> Hashable:
+        """Whatever of the strategy `load_tokenizer` and `load` depend on.
+
+        Strategies of the same value share what these two give.
+        """
+        return repr(self) if self.trains_tokenizer else type(self).load
 
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]

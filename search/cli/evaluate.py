@@ -83,7 +83,7 @@ def _scores(source: str, name: str, split: str) -> dict[str, float]:
         raise DataError(changed_rows())
     rows = _rows(corpus, split)
     quiet_training()
-    return trained.load().score(trained.run.strategy.prepare(rows))
+    return trained.load().score(rows)
 
 
 def _scores_exported(

@@ -22,7 +22,7 @@ def exported_base(folder: Path) -> str | None:
 
     """
     manifest = read_manifest(folder)
-    is_part = manifest["pooled_head"] or manifest.get("adapter")
+    is_part = manifest["pooled_head"] or manifest.get("adapter") or manifest.get("prompts")
     base: str | None = manifest["base"] if is_part else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
         return Minilm(source=Source.package, attention=Attention.sdpa).location()

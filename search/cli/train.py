@@ -152,7 +152,9 @@ class _Hooks(Hooks):
     def progress(self, point: Point) -> str | None:
         if self._progress is not None:
             value = point.metrics[self._metric]
-            losses = f"loss {point.train_loss:.4f}, validation {point.validation_loss:.4f}"
+            losses = f"validation loss {point.validation_loss:.4f}"
+            if point.step:
+                losses = f"loss {point.train_loss:.4f}, validation {point.validation_loss:.4f}"
             self._progress.point(f"epoch {point.epoch:g}  {self._metric} {value:.4f}  {losses}")
         return None
 

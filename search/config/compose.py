@@ -324,8 +324,11 @@ def _with_values(
     # Composing takes 0.1 s; Hydra itself merges plain values last, in this way.
     config = copy.deepcopy(base)
     for word in values:
+        value = word.override.value()
         try:
-            OmegaConf.update(config, word.key, word.override.value(), merge=True)
+            # The keys of a mapping may be the user's own, as in model.config={n_layer: 4}.
+            is_mapping = isinstance(value, dict)
+            OmegaConf.update(config, word.key, value, merge=True, force_add=is_mapping)
         except OmegaConfBaseException:
             return _compose(name, [*groups, *_texts(values)])[0]  # which tells what is wrong
     return config

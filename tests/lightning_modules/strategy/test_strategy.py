@@ -30,7 +30,7 @@ D, INNER, LAYERS, VIRTUAL = 32, 64, 2, 20
 # What a strategy needs said before it can be built.
 WORDS = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 # Its 4 bit kernels are CUDA's; test_qlora.py has what can be asked without.
-ELSEWHERE = {"qlora"}
+ELSEWHERE = {"qlora", "prompting"}
 # These have heads of their own, or of classes alone.
 OF_CLASSES = {"feature_extraction"}
 BUILT = [name for name in STRATEGIES if name not in ELSEWHERE]

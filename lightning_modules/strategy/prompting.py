@@ -1,0 +1,256 @@
+"""Prompting: nothing is trained, the pretrained model is asked (`lightning_modules.prompt`).
+
+- `similarity`: an encoder's embedding of the text against those of the labels' descriptions
+  (zero-shot: Yin et al. 2019, arXiv:1909.00161), and with shots of the labels' examples, too;
+- `mask`: the labels' words in the place of a mask (Schick and Schütze 2021, arXiv:2001.07676);
+- `causal`: the log-probability of the labels' words after the prompt, which begins with the
+  shots (Brown et al. 2020, arXiv:2005.14165).
+
+Cost: one validation. Shots make a prompt longer: what is beyond `data.max_length` is cut off at
+its beginning, the first shots before the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightning_modules.atomic import write_json
+from lightning_modules.data.base import Corpus, Row
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.model.kind import Kind
+from lightning_modules.prompt import broken_rule, choose_shots, description, filled, question
+from lightning_modules.schema import positive
+from lightning_modules.strategy.base import Strategy
+from lightning_modules.task.classification import Classification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
+
+PROMPTING_FILE = "prompting.json"
+SAYS_NOTHING = "N/A"  # Zhao et al. 2021
+
+
+class How(Enum):
+    """How a model is asked."""
+
+    auto = "auto"
+    """As the model was pretrained: `causal` if it writes, `mask` if it fills masks."""
+    similarity = "similarity"
+    mask = "mask"
+    causal = "causal"
+
+
+_NEEDED = {How.similarity: Kind.encoder, How.mask: Kind.encoder, How.causal: Kind.decoder}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompting(Strategy):
+    """Ask the pretrained model.
+
+    Attributes:
+        how: `auto`, `similarity`, `mask` or `causal`.
+        template: The prompt, with {text} and, after it, {label}; with {text_pair} where rows have
+            two texts.
+        label_words: The word or description that stands for a label; the label itself where it
+            is missing. With `mask` it must be one token.
+        num_shots: Training rows a label that the model is shown, >= 0, or as many as there are.
+        shots_seed: Decides which ones; more shots hold those of fewer.
+        description_weight: Shots that a label's description counts for, > 0; `similarity` only.
+        temperature: What cosines are divided by, > 0: it decides how sure the answers are, not
+            which; `similarity` only.
+        calibrate: Take off the logits that a text gets which says nothing.
+
+    """
+
+    how: How
+    template: str
+    label_words: dict[str, str]
+    num_shots: int
+    shots_seed: int
+    description_weight: float
+    temperature: float
+    calibrate: bool
+
+    trains: ClassVar[bool] = False
+    ignores: ClassVar[tuple[str, ...]] = (
+        "optimizer",
+        "schedule",
+        "strategy.lr",
+        "data.batch_size",
+        "trainer.epochs",
+        "trainer.max_steps",
+        "trainer.validations_per_epoch",
+        "trainer.patience",
+        "trainer.max_grad_norm",
+        "trainer.micro_batch_size",
+    )
+    shots: ClassVar[tuple[Row, ...]] = ()
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from positive(self, "description_weight", "temperature")
+        if self.num_shots < 0:
+            yield Problem("num_shots", "must be >= 0", self.num_shots)
+        rule = broken_rule(self.template)
+        if rule is not None:
+            fix = "Write a sentence around them, as '{text} It was {label}.'."
+            yield Problem("template", rule, self.template, fix)
+
+    def check(self, model: Model, task: Task) -> None:
+        super().check(model, task)
+        if not isinstance(task, Classification):
+            rule, got = "must be classification for strategy=prompting", type(task).__name__
+            raise ConfigError(Problem("task", rule, Verbatim(got)))
+        self.way(model)
+
+    def way(self, model: Model) -> How:
+        """Return how this model is asked; raise ConfigError where it cannot be so."""
+        kind, how = model.known_kind() or Kind.encoder, self.how
+        if how is How.auto:
+            reads = How.mask if model.fills_masks else How.similarity
+            how = How.causal if kind is Kind.decoder else reads
+        if kind is not _NEEDED[how]:
+            rule = f"strategy.how={how.value} must have a model of kind {_NEEDED[how].value}"
+            raise ConfigError(Problem("model", rule, Verbatim(f"{model.name}, of {kind.value}")))
+        if how is How.mask and not model.fills_masks:
+            rule = "strategy.how=mask must have a model that was trained to fill masks"
+            fix = "Set strategy.how=similarity, or model=roberta."
+            raise ConfigError(Problem("model", rule, Verbatim(model.name), fix))
+        return how
+
+    def fitted(self, model: Model, task: Task, corpus: Corpus) -> Prompting:
+        rows = corpus.splits["train"]
+        labels = task.labels(corpus)
+        problems = list(self._label_problems(labels))
+        if "text_pair" in rows[0] and "{text_pair}" not in self.template:
+            rule = "must hold {text_pair}, as rows have two texts"
+            problems.append(Problem("strategy.template", rule, self.template))
+        if problems:
+            raise ConfigError(problems)
+        shots = choose_shots(rows, labels, self.num_shots, self.shots_seed)
+        return self.refitted({"how": self.way(model).value, "shots": [dict(row) for row in shots]})
+
+    def _label_problems(self, labels: Sequence[str]) -> Iterator[Problem]:
+        for label in self.label_words:
+            if label not in labels:
+                rule = f"must be words of {', '.join(labels)}"
+                fix = did_you_mean(label, labels)
+                yield Problem(f"strategy.label_words.{label}", rule, self.label_words[label], fix)
+        words = [self.word(label) for label in labels]
+        if len(set(words)) < len(words):
+            yield Problem("strategy.label_words", "must differ", Verbatim(", ".join(words)))
+
+    def refitted(self, found: Mapping[str, Any]) -> Prompting:
+        own = {field.name: getattr(self, field.name) for field in fields(Prompting)}
+        own |= {"how": How(found["how"]), "shots": tuple(found["shots"])}
+        return FittedPrompting(**own)
+
+    def word(self, label: str) -> str:
+        """Return what stands for the label."""
+        return self.label_words.get(label, label)
+
+    @property
+    def loading(self) -> Hashable:
+        return type(self).load, self.how
+
+    def load_tokenizer(
+        self, model: Model, task: Task, rows: Sequence[Row]
+    ) -> PreTrainedTokenizerBase:
+        tokenizer = model.load_tokenizer()
+        if self.way(model) is not How.similarity:
+            tokenizer.truncation_side = "left"  # what is asked stands at the end
+            tokenizer.init_kwargs["truncation_side"] = "left"  # for whoever loads what is exported
+        return tokenizer
+
+    def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:
+        if self.how is How.similarity:
+            return rows
+        shown = [filled(self.template, shot, self.word(shot["label"])) for shot in self.shots]
+        return [
+            {
+                **{name: cell for name, cell in row.items() if name != "text_pair"},
+                "text": "\n".join([*shown, self._asked(row, tokenizer)]),
+            }
+            for row in rows
+        ]
+
+    def _asked(self, row: Row, tokenizer: PreTrainedTokenizerBase) -> str:
+        if self.how is How.mask:
+            return filled(self.template, row, str(tokenizer.mask_token))
+        return question(self.template, row)
+
+    def load(
+        self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
+    ) -> nn.Module:
+        from lightning_modules.model import prompted
+
+        auto_class, network = {
+            How.similarity: ("AutoModel", prompted.Similarity),
+            How.mask: ("AutoModelForMaskedLM", prompted.Mask),
+            How.causal: ("AutoModelForCausalLM", prompted.Causal),
+        }[self.way(model)]
+        return network(model.load_network(auto_class), tokenizer, labels)
+
+    def adapt(self, network: Any) -> nn.Module:
+        from lightning_modules.model.prompted import Similarity
+
+        network.eval().requires_grad_(False)
+        words = [self.word(label) for label in network.labels]
+        if isinstance(network, Similarity):
+            descriptions = [description(self.template, word) for word in words]
+            shots = [self._texts_of(label) for label in network.labels]
+            network.describe(descriptions, shots, self.description_weight, self.temperature)
+        else:
+            network.name(words)
+        if self.calibrate:
+            row = {"text": SAYS_NOTHING, "text_pair": SAYS_NOTHING}
+            (asked,) = self.prepare([row], network.tokenizer)
+            network.calibrate(asked["text"])
+        adapted: nn.Module = network
+        return adapted
+
+    def _texts_of(self, label: str) -> tuple[list[str], list[str]]:
+        shots = [shot for shot in self.shots if shot["label"] == label]
+        pairs = [shot["text_pair"] for shot in shots if "text_pair" in shot]
+        return [shot["text"] for shot in shots], pairs
+
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
+        from lightning_modules.strategy.feature_extraction import BACKBONE
+        from lightning_modules.strategy.prompting_card import lines
+
+        if model.hub_name is None:  # nobody else could fetch it
+            network.backbone.save_pretrained(folder / BACKBONE)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / PROMPTING_FILE, {**asdict(self), "how": self.how.value})
+        (asked,) = self.prepare([{"text": "Your text."}], tokenizer)
+        return lines(network, asked["text"], model.hub_name or BACKBONE, folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedPrompting(Prompting):
+    """Prompting that knows how its model is asked, and its shots.
+
+    Attributes:
+        shots: Training rows.
+
+    """
+
+    shots: tuple[Row, ...]  # type: ignore[misc]
+
+    @property
+    def found(self) -> Mapping[str, Any]:
+        return {"how": self.how.value, "shots": list(self.shots)}
+
+
+def read_prompting(values: Mapping[str, Any]) -> FittedPrompting:
+    """Return the strategy that `export` wrote."""
+    return FittedPrompting(**{**values, "how": How(values["how"]), "shots": tuple(values["shots"])})

@@ -1,0 +1,338 @@
+"""Asking without training: what is asked, that the answers are right, and the run around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lightning_modules.error import ConfigError, UserError
+from lightning_modules.exported import load_exported
+from lightning_modules.logger.base import Identity
+from lightning_modules.model.base import Attention
+from lightning_modules.model.minilm import Minilm, Source
+from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.predictor import load_trained
+from lightning_modules.record import Ending, Outcome
+from lightning_modules.run import BEST_FILE, FOUND_FILE, Hooks, Run, fit, inspect
+from lightning_modules.warm import Warm
+from search.config import build_run, compose
+from search.export import Trained, export
+from tests.conftest import write_jsonl
+
+LABELS = ("negative", "positive")
+SST2 = Path(__file__).parents[4] / "shared" / "data" / "sst2"
+WORDS = "strategy.label_words={negative: bad, positive: good}"
+DECODER = ("model=tiny", "model.kind=decoder", "data.max_length=512")
+
+
+def make_run(*words: str) -> Run:
+    fixed = ("strategy=prompting", "logger=none", "trainer.precision=fp32")
+    return build_run(compose("train", [*fixed, *words]).tree)
+
+
+def fitted(run: Run) -> Any:
+    return run.strategy.fitted(run.model, run.task, run.data.load(run.task))
+
+
+def ask(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
+    return fit(run, folder, Identity("test", None, folder), hooks)
+
+
+@pytest.fixture
+def masked(here: Path) -> str:
+    """Save a small random BERT with a head for masked words, and return where."""
+    import transformers
+
+    tiny = build_run(compose("train", ["model=tiny"]).tree).model
+    tiny.load_tokenizer().save_pretrained(here / "masked")
+    tiny.load_network("AutoModelForMaskedLM").save_pretrained(here / "masked")
+    names = transformers.AutoConfig.from_pretrained(here / "masked").architectures
+    assert names == ["BertForMaskedLM"]
+    return str(here / "masked")
+
+
+def words_for(how: str, masked: str) -> tuple[str, ...]:
+    return {
+        "similarity": ("model=tiny",),
+        "mask": (
+            "model=hub",
+            f"model.path={masked}",
+            "strategy.label_words={negative: bad, positive: good}",
+        ),
+        "causal": DECODER,
+    }[how]
+
+
+hows = pytest.mark.parametrize("how", ["similarity", "mask", "causal"])
+
+
+@hows
+def test_the_model_decides_how_it_is_asked(how: str, masked: str) -> None:
+    assert fitted(make_run(*words_for(how, masked))).how.value == how
+
+
+def test_what_a_model_reads() -> None:
+    tokenizer: Any = make_run("model=tiny").model.load_tokenizer()
+    rows = [{"text": "Nice.", "text_pair": "x", "label": "positive"}]
+    template = "strategy.template='{text} {text_pair} So {label}.'"
+    shots = ("strategy.num_shots=1", "strategy.label_words={positive: good}")
+    asked = make_run(*DECODER, template, *shots).strategy
+    known = {"how": "causal", "shots": [{"text": "Bah.", "text_pair": "y", "label": "negative"}]}
+    (row,) = asked.refitted(known).prepare(rows, tokenizer)
+    assert row == {"text": "Bah. y So negative.\nNice. x So", "label": "positive"}
+    (row,) = asked.refitted({**known, "how": "mask"}).prepare(rows, tokenizer)
+    assert row["text"] == "Bah. y So negative.\nNice. x So [MASK]."
+    assert asked.refitted({**known, "how": "similarity"}).prepare(rows, tokenizer) == rows
+
+
+def test_a_similarity_is_the_cosine_of_embeddings() -> None:
+    run = make_run("model=minilm", "strategy.num_shots=2")
+    strategy = fitted(run)
+    backbone = run.model.load_network("AutoModel")
+    tokenizer: Any = run.model.load_tokenizer()
+
+    def embed(text: str) -> torch.Tensor:
+        with torch.no_grad():
+            hidden = backbone(**tokenizer([text], return_tensors="pt")).last_hidden_state[0]
+        return torch.nn.functional.normalize(hidden.mean(dim=0), dim=0)
+
+    network = strategy.adapt(strategy.load(run.model, run.task, LABELS, tokenizer))
+    texts = ["A waste of money.", "My best purchase of the whole year, and the cheapest."]
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    logits = network(**inputs).logits
+    for number, text in enumerate(texts):
+        for label in LABELS:
+            shots = [shot["text"] for shot in strategy.shots if shot["label"] == label]
+            assert len(shots) == 2
+            class_ = 16 * embed(f"It was {label}.") + sum(embed(shot) for shot in shots)
+            cosine = torch.nn.functional.cosine_similarity(embed(text), class_, dim=0)
+            expected = cosine.item() / 0.05
+            assert logits[number, LABELS.index(label)].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_mask_is_read_where_the_word_would_stand(masked: str) -> None:
+    run = make_run(*words_for("mask", masked))
+    strategy = fitted(run)
+    tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
+    network = strategy.adapt(strategy.load(run.model, run.task, LABELS, tokenizer))
+    rows = [{"text": "A [MASK] in the text."}, {"text": "Short."}]
+    prompts = [row["text"] for row in strategy.prepare(rows, tokenizer)]
+    logits = network(**tokenizer(prompts, padding=True, return_tensors="pt")).logits
+    ids = tokenizer.convert_tokens_to_ids(["bad", "good"])
+    for number, prompt in enumerate(prompts):
+        tokens = tokenizer([prompt], return_tensors="pt")
+        at = max(
+            n for n, each in enumerate(tokens["input_ids"][0]) if each == tokenizer.mask_token_id
+        )
+        expected = network.backbone(**tokens).logits[0, at, ids]
+        torch.testing.assert_close(logits[number], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_words_of_several_tokens_are_scored_as_the_model_would_write_them(side: str) -> None:
+    words = "strategy.label_words={negative: not good at all, positive: not bad}"
+    run = make_run(*DECODER, words)
+    strategy = fitted(run)
+    tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
+    tokenizer.padding_side = side
+    network = strategy.adapt(strategy.load(run.model, run.task, LABELS, tokenizer))
+    prompts = ["It was", "The train was late and the seat was"]
+    inputs = tokenizer(prompts, padding=True, return_tensors="pt")
+    logits = network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    for number, prompt in enumerate(prompts):
+        begun = tokenizer([prompt])["input_ids"][0]
+        for place, word in enumerate(("not good at all", "not bad")):
+            added = tokenizer(word, add_special_tokens=False)["input_ids"]
+            steps = network.backbone(torch.tensor([begun + added])).logits[0].log_softmax(dim=-1)
+            expected = sum(steps[len(begun) - 1 + n, token] for n, token in enumerate(added))
+            torch.testing.assert_close(logits[number, place], expected, atol=1e-4, rtol=1e-5)
+
+
+@hows
+def test_calibrated_a_text_that_says_nothing_favours_no_label(how: str, masked: str) -> None:
+    run = make_run(*words_for(how, masked), "strategy.calibrate=true", "strategy.num_shots=1")
+    strategy = fitted(run)
+    tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
+    network = strategy.adapt(strategy.load(run.model, run.task, LABELS, tokenizer))
+    (row,) = strategy.prepare([{"text": "N/A"}], tokenizer)
+    inputs = tokenizer([row["text"]], return_tensors="pt")
+    inputs.pop("token_type_ids", None)
+    torch.testing.assert_close(network(**inputs).logits, torch.zeros(1, 2), atol=1e-4, rtol=0)
+
+
+@hows
+def test_a_run_is_one_validation_and_is_exported(how: str, masked: str, here: Path) -> None:
+    run = make_run(*words_for(how, masked), "strategy.num_shots=2", "strategy.calibrate=true")
+    outcome = ask(run, here / "run")
+    assert (outcome.ending, outcome.reason) == (Ending.finished, "is not trained")
+    assert outcome.verdict.startswith("was not trained")
+    assert [(point.step, point.epoch) for point in outcome.points] == [(0, 0.0)]
+    assert outcome.num_trainable == 0 < outcome.num_parameters
+    assert load_file(here / "run" / BEST_FILE) == {}
+    assert not list((here / "run").glob("checkpoint*"))
+    assert len(json.loads((here / "run" / FOUND_FILE).read_text())["shots"]) == 4
+
+    validation = run.data.load(run.task).splits["validation"]
+    assert outcome.best is not None
+    predictor = load_trained(run, here / "run", LABELS)
+    assert predictor.score(validation) == outcome.best.metrics
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    export(trained, here / "best")
+    ours = predictor.predict(validation[:30])
+    assert load_exported(here / "best", run.task).predict(validation[:30]) == ours
+    (one,) = predictor.predict([{"text": "Your text."}])
+    assert _run_card(here / "best") == one["prediction"]
+
+
+def _run_card(folder: Path) -> str:
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_it_stops_when_asked_and_begins_anew(here: Path) -> None:
+    class Stop(Hooks):
+        def interrupted(self) -> bool:
+            return True
+
+    run = make_run("model=tiny")
+    assert ask(run, here / "run", Stop()).ending is Ending.interrupted
+    assert ask(run, here / "run").ending is Ending.finished
+
+
+def test_shots_are_training_rows_alone_and_chosen_once(here: Path) -> None:
+    run = make_run("model=tiny", "strategy.num_shots=3")
+    splits = run.data.load(run.task).splits
+    shots = fitted(run).shots
+    assert len(shots) == 6 and all(shot in splits["train"] for shot in shots)
+    assert fitted(run).shots == shots
+    assert (
+        fitted(make_run("model=tiny", "strategy.num_shots=3", "strategy.shots_seed=1")).shots
+        != shots
+    )
+
+
+def test_strategies_of_one_process_do_not_share_what_differs() -> None:
+    warm = Warm()
+    left = build_tokenizer(make_run(*DECODER), (), warm)
+    lora = make_run(*DECODER[:2], "strategy=full")
+    assert (left.truncation_side, build_tokenizer(lora, (), warm).truncation_side) == (
+        "left",
+        "right",
+    )
+    one, other = (
+        build_network(
+            make_run("model=tiny", f"strategy.template='{{text}} {word} {{label}}'"), LABELS, warm
+        )
+        for word in ("so", "great")
+    )
+    assert not torch.equal(one.classes, other.classes)  # type: ignore[operator]
+    assert sum(key[0] == "network" for key in warm._kept) == 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("strategy.template='It was {label}.'",), "strategy.template: must hold {text}, got"),
+        (("strategy.num_shots=-1",), "strategy.num_shots: must be >= 0, got -1"),
+        (("strategy.temperature=0",), "strategy.temperature: must be > 0, got 0"),
+    ],
+)
+def test_broken_settings_are_refused_before_anything_loads(
+    words: tuple[str, ...], line: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        make_run("model=tiny", *words)
+    assert str(caught.value.problems[0]).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("strategy.label_words={positve: good}",),
+            "strategy.label_words.positve: must be words of",
+        ),
+        (("strategy.label_words={positive: negative}",), "strategy.label_words: must differ, got"),
+        (("strategy.how=causal",), "model: strategy.how=causal must have a model of kind decoder"),
+        (("strategy.how=mask",), "model: strategy.how=mask must have a model that was trained to"),
+        (
+            ("trainer.devices=2",),
+            "trainer.devices: must be 1, as strategy=prompting",
+        ),
+        (
+            ("model.kind=encoder_decoder",),
+            "model: strategy.how=similarity must have",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_weights_load(
+    words: tuple[str, ...], line: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        inspect(make_run("model=tiny", *words))
+    assert str(caught.value.problems[0]).startswith(line)
+
+
+def test_a_pair_must_be_asked_of_both_texts(here: Path) -> None:
+    rows = [{"text": f"a {n}", "text_pair": "b", "label": str(n % 2)} for n in range(40)]
+    data = ("data=files", f"data.train={write_jsonl(here / 'pairs.jsonl', rows)}")
+    with pytest.raises(ConfigError, match=r"must hold \{text_pair\}, as rows"):
+        inspect(make_run("model=tiny", *data, "data.text_pair=text_pair"))
+    template = "strategy.template='{text} And {text_pair}? {label}'"
+    run = make_run(
+        "model=tiny", *data, "data.text_pair=text_pair", template, "strategy.num_shots=1"
+    )
+    assert ask(run, here / "run").ending is Ending.finished
+
+
+def test_a_word_that_is_no_single_token_is_named(masked: str) -> None:
+    run = make_run(*words_for("mask", masked), "strategy.label_words={negative: not good}")
+    with pytest.raises(
+        ConfigError, match=r"label_words.negative: must be one token .*'not good', which is 2"
+    ):
+        build_network(run, LABELS, Warm())
+
+
+@pytest.mark.skipif(not SST2.is_dir(), reason="needs the SST-2 files beside the checkout")
+def test_untrained_minilm_tells_good_from_bad_reviews(here: Path) -> None:
+    data = (
+        "data=files",
+        f"data.train={SST2}/train.jsonl",
+        f"data.validation={SST2}/validation.jsonl",
+    )
+    run = make_run("model=minilm", *data)
+    strategy = fitted(run)
+    outcome = ask(run, here / "run")
+    assert strategy.shots == () and outcome.best is not None
+    assert outcome.best.metrics["accuracy"] >= 0.65
+
+
+def test_exported_prompts_of_minilm_hold_no_weights(here: Path) -> None:
+    run = make_run("model=minilm", "strategy.num_shots=4")
+    outcome = ask(run, here / "run")
+    assert outcome.best is not None and outcome.best.metrics["accuracy"] > 0.6
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    export(trained, here / "best")
+    assert not list((here / "best").rglob("model.safetensors"))
+    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
+    rows = [{"text": "Never again."}]
+    again = load_exported(here / "best", run.task, base)
+    assert again.predict(rows) == trained.load().predict(rows)
