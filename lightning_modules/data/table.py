@@ -1,7 +1,8 @@
 """Read a table file strictly: every row or an error that names file, row and column.
 
-CSV and TSV (a header line, UTF-8), JSON (a list of objects), JSONL and Parquet. Nothing is
-guessed and no bad row is dropped; a broken file raises DataError with the first few places.
+CSV and TSV (a header line, UTF-8), JSON (a list of objects), JSONL, Parquet, and CoNLL's columns
+of tagged words. Nothing is guessed and no bad row is dropped; a broken file raises DataError with
+the first few places.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.cell import Cell, Refused
+from lightning_modules.data.conll import read_sentences
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 
 NUM_PROBLEMS_SHOWN = 10
@@ -241,7 +243,12 @@ def _read_parquet(path: Path) -> Table:
     return Table(path, table.column_names, rows, range(1, len(rows) + 1))
 
 
+def _read_conll(path: Path) -> Table:
+    return Table(path, *read_sentences(path))
+
+
 _READERS: Mapping[str, Callable[[Path], Table]] = {
+    ".conll": _read_conll,
     ".csv": _read_delimited(","),
     ".tsv": _read_delimited("\t"),
     ".json": _read_json,

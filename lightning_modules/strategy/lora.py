@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive, within
 from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.task_type import task_type_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +50,11 @@ class Lora(Strategy):
         yield from within(self, 0, 1, "dropout")
 
     def adapt(self, network: nn.Module) -> nn.Module:
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import LoraConfig, get_peft_model
 
         silence_dropout(getattr(network, str(network.base_model_prefix)))
         config = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
+            task_type=task_type_of(network),
             target_modules="all-linear",
             modules_to_save=_new_parts(network),
             r=self.rank,

@@ -98,6 +98,8 @@ class Task(Schema):
     """Fields that data may lack."""
     kept_back: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns of `encode` that the network is not given."""
+    answers: ClassVar[tuple[str, ...]] = ("prediction", "scores")
+    """What `decode` says of a row."""
     of_loss: ClassVar[frozenset[str]] = frozenset()
     """Keys that the loss alone depends on: an exported model has no use for them."""
 

@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
             if field not in found:
                 _check_trained(table, field, trained)
     rows = table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
-    added = [name for name in ("prediction", "scores") if name in table.columns]
+    added = [name for name in task.answers if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
