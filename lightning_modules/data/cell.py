@@ -157,6 +157,18 @@ def words(cell: Any) -> list[str] | Refused:
     return list(cell)
 
 
+def tags(cell: Any) -> list[str] | Refused:
+    """Return a list of tags, one a word.
+
+    >>> tags(["B-place", "O"])
+    ['B-place', 'O']
+    """
+    found = words(cell)
+    if not isinstance(found, Refused) or found is EMPTY:
+        return found
+    return Refused("must be a list of tags, all of them text", 'Write ["B-person", "O"].')
+
+
 def labels(cell: Any) -> list[str] | Refused:
     """Return a list of different labels, each spelt as `label` does, in order; it may be empty.
 

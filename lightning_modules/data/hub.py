@@ -130,7 +130,9 @@ class HubData(Tabular):
         place = Path(f"{self.path}/{name}")
         wanted = [each for each in self.columns(task).values() if each in dataset.column_names]
         columns = dataset.select_columns(wanted).to_dict()
-        names = getattr(dataset.features.get(self.label), "names", None)
+        feature = dataset.features.get(self.label)
+        # Of a list of labels, as one a word, the names are those of its members.
+        names = getattr(getattr(feature, "feature", feature), "names", None)
         if names is not None and self.label in columns:
             columns[self.label] = self._named(columns[self.label], names, split, place)
         cells = zip(*columns.values(), strict=True)
@@ -138,20 +140,23 @@ class HubData(Tabular):
         numbers = range(1, len(rows) + 1)
         return self.rows_of(Table(place, dataset.column_names, rows, numbers), task)
 
-    def _named(
-        self, numbers: list[int | None], names: list[str], split: str, place: Path
-    ) -> list[str | None]:
-        """Return the name of each label's number; refuse numbers that stand for no label."""
+    def _named(self, cells: list[Any], names: list[str], split: str, place: Path) -> list[Any]:
+        """Return the names of labels' numbers; refuse numbers that stand for no label."""
         fix = "Remove the row."
         if split != "train":
             fix = f"Has the split no labels? Set data.{split}=null to take its rows from train."
         problems = [
             Problem(f"{place}:{row}:{self.label}", "must have a label", number, fix)
-            for row, number in enumerate(numbers, start=1)
+            for row, each in enumerate(cells, start=1)
+            for number in (each if isinstance(each, list) else [each])
             if number is not None and not 0 <= number < len(names)
         ]
         raise_first(problems)
-        return [None if number is None else names[number] for number in numbers]
+        named: dict[int | None, str | None] = {None: None, **dict(enumerate(names))}
+        return [
+            [named[number] for number in each] if isinstance(each, list) else named[each]
+            for each in cells
+        ]
 
 
 @contextmanager

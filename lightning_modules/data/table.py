@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.cell import Cell, Refused
+from lightning_modules.data.conll import read_sentences
 from lightning_modules.data.squad import is_squad, read_squad
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 
@@ -254,7 +255,12 @@ def _read_text(path: Path) -> Table:
     return Table(path, ["text"], [{"text": path.read_bytes().decode("utf-8")}], [1])
 
 
+def _read_conll(path: Path) -> Table:
+    return Table(path, *read_sentences(path))
+
+
 _READERS: Mapping[str, Callable[[Path], Table]] = {
+    ".conll": _read_conll,
     ".csv": _read_delimited(","),
     ".tsv": _read_delimited("\t"),
     ".json": _read_json,

@@ -1,8 +1,9 @@
-"""Frozen features: the backbone stays as it is, a linear head reads its mean-pooled output.
+"""Frozen features: the backbone stays as it is, a linear head reads its output.
 
-logits = W mean_t(h_t) + b over the tokens t that are not padding. The mean, because a frozen
-encoder's first token and pooler were never trained to stand for the text: on SST-2 a head on
-them scores 4 to 5 points lower (Reimers and Gurevych 2019, arXiv:1908.10084, find the same).
+Of a text as a whole, logits = W mean_t(h_t) + b over the tokens t that are not padding. The mean,
+because a frozen encoder's first token and pooler were never trained to stand for the text: on
+SST-2 a head on them scores 4 to 5 points lower (Reimers and Gurevych 2019, arXiv:1908.10084, find
+the same). Where a task asks about tokens, the architecture's own head reads each h_t.
 
 Shapes: B batch, T tokens, D width, C classes. Cost: (D + 1) * C trainable values.
 """
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
 
 BACKBONE = "backbone"
+POOLED = "AutoModelForSequenceClassification"
+"""The head in whose place a pooled one stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtraction(Strategy):
-    """Train a linear head on the frozen backbone's mean-pooled output."""
+    """Train a linear head on the frozen backbone's output."""
 
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
@@ -46,10 +49,12 @@ class FeatureExtraction(Strategy):
     ) -> nn.Module:
         from lightning_modules.model.pooled import PooledClassifier
 
+        if task.auto_class != POOLED:
+            return super().load(model, task, labels, tokenizer)
         return PooledClassifier(model.load_network("AutoModel"), num_labels=len(labels))
 
     def adapt(self, network: nn.Module) -> nn.Module:
-        backbone: Any = network.backbone
+        backbone: Any = getattr(network, getattr(network, "base_model_prefix", BACKBONE))
         backbone.requires_grad_(False)
         silence_dropout(backbone)
         return network
@@ -57,6 +62,8 @@ class FeatureExtraction(Strategy):
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         from safetensors.torch import save_file
 
+        if task.auto_class != POOLED:
+            return super().export(network, tokenizer, model, task, folder)
         if model.hub_name is None:  # nobody else could fetch it
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
