@@ -125,7 +125,7 @@ def fit_verdict(points: Sequence[Point]) -> str:
     Losses are compared, not metrics: they move before accuracy does, and are less noisy.
     """
     if len(points) < 2:
-        return "too few validations to say whether it over- or underfits"
+        return "had too few validations to say whether it over- or underfits"
     last, lowest = points[-1], min(points, key=lambda point: point.validation_loss)
     if last.validation_loss > 1.05 * lowest.validation_loss and last.train_loss < lowest.train_loss:
         return (

@@ -12,7 +12,7 @@ from lightning_modules.run import changed_rows
 from search.cli.argument import needed, parse
 from search.cli.exported import exported_base, task_words
 from search.cli.found import find_study
-from search.cli.text import number
+from search.cli.text import aligned
 from search.config import build_run, compose
 from search.export import winner
 from search.quiet import quiet_training
@@ -61,8 +61,7 @@ def main(words: Sequence[str]) -> int:
         print(json.dumps(scores, indent=2))
     else:
         print(f"{source} {own[source]}, {split} rows")
-        for name, value in scores.items():
-            print(f"  {name:10s} {number(value)}")
+        print("\n".join(aligned(scores)))
     return 0
 
 

@@ -8,6 +8,16 @@ from typing import Any
 from search.snapshot import StudySummary
 
 
+def aligned(scores: Mapping[str, float]) -> list[str]:
+    """Return a line for each score, the values below each other.
+
+    >>> aligned({"accuracy": 0.5, "mcc": 0.25})
+    ['  accuracy  0.5', '  mcc       0.25']
+    """
+    width = max(map(len, scores), default=0)
+    return [f"  {name:{width}}  {number(value)}" for name, value in scores.items()]
+
+
 def number(value: object) -> str:
     """Return a value in few digits.
 

@@ -19,7 +19,7 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.found import find_study
 from search.cli.live import RunProgress
-from search.cli.text import duration, number
+from search.cli.text import aligned, duration
 from search.config import build_run, run_tree, to_yaml
 from search.interrupt import Interrupt
 from search.provenance import PROVENANCE_FILE, provenance
@@ -130,7 +130,7 @@ def _told(job: _Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
     lines = [
         f"run {name}: {outcome.reason}, {duration(outcome.seconds)} on {outcome.hardware}",
         f"{outcome.num_trainable:,} of {outcome.num_parameters:,} parameters trained",
-        *(f"  {name:20s} {number(value)}" for name, value in metrics.items()),
+        *aligned(metrics),
     ]
     if job.repeat is not None:
         lines.append(job.repeat.compared(outcome))

@@ -111,7 +111,7 @@ def test_both_losses_rising_is_not_called_overfitting() -> None:
 
 @pytest.mark.parametrize("points", [[], [point(1)]])
 def test_one_validation_says_nothing(points: list[Point]) -> None:
-    assert fit_verdict(points).startswith("too few validations")
+    assert fit_verdict(points).startswith("had too few validations")
 
 
 def test_a_loss_above_its_lowest_was_not_still_improving() -> None:
