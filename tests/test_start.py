@@ -52,6 +52,7 @@ for room in rooms:
         needs = {
             "model/architecture": ["model.type=bert"],
             "model/hub": ["model.path=x/y"],
+            "strategy/peft": ["strategy.method=vera"],
             "data/hub": ["data.path=x/y"],
             "data/files": ["data.train=x.csv"],
         }.get(f"{room}/{path.stem}", [])

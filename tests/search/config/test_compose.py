@@ -166,13 +166,13 @@ def test_config_dir_adds_a_member(config_dir: Path) -> None:
 
 
 def test_config_dir_keeps_our_members(config_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="one of adalora, .*, full, gentle, ia3, "):
+    with pytest.raises(ConfigError, match=r"one of adalora, .*, full, gentle, ia3, "):
         compose("sweep", ["strategy=x"], config_dir)
 
 
 def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
     compose("sweep", ["strategy=gentle"], config_dir)
-    with pytest.raises(ConfigError, match="one of adalora, .*, full, ia3, "):
+    with pytest.raises(ConfigError, match=r"one of adalora, .*, full, ia3, "):
         compose("sweep", ["strategy=gentle"])
 
 
