@@ -17,9 +17,9 @@ from search.cli.exported import exported_base, exported_task
 from search.quiet import quiet_training
 
 ABOUT = """\
-Answer the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
-model. The output has every input row with `prediction` and, where there are
-labels, `scores` (a probability a label), as JSONL.
+Answer the rows of a CSV, TSV, JSON, JSONL, Parquet or CoNLL file with an
+exported model. The output has every input row with `prediction` and, where
+there are labels, `scores` (a probability a label), or `entities`, as JSONL.
 
   model=DIR      the exported model
   input=FILE     the rows
