@@ -70,7 +70,7 @@ def test_trains_exactly_what_it_claims(strategy: str) -> None:
 def test_step_zero_is_the_loaded_network(strategy: str) -> None:
     run, warm = make_run(strategy), Warm()
     adapted = build_network(run, LABELS, warm)
-    (loaded,) = warm._kept.values()
+    (loaded,) = (each for each in warm._kept.values() if isinstance(each, torch.nn.Module))
     torch.testing.assert_close(logits(adapted), logits(loaded), atol=0, rtol=0)
 
 
@@ -125,3 +125,22 @@ def test_restoring_another_networks_state_is_refused() -> None:
     frozen = build_network(make_run("feature_extraction"), LABELS, Warm())
     with pytest.raises(KeyError, match="another network"):
         restore_state(full, trained_state(frozen))
+
+
+# Of the architecture's own head over tokens; BERT has no pooler there.
+TOKEN_COUNTS: dict[str, Callable[[torch.nn.Module], int]] = {
+    "full": lambda network: _embeddings(network) + _ENCODER + _HEAD,
+    "from_scratch": lambda network: _embeddings(network) + _ENCODER + _HEAD,
+    "lora": lambda network: _LORA - RANK * (WIDTH + WIDTH) + _HEAD,
+    "feature_extraction": lambda network: _HEAD,
+}
+
+
+@pytest.mark.parametrize("strategy", TOKEN_COUNTS)
+def test_over_tokens_it_trains_what_it_claims_and_begins_as_loaded(strategy: str) -> None:
+    run, warm = make_run(strategy, "task=token_classification"), Warm()
+    network = build_network(run, LABELS, warm)
+    assert count_parameters(network)[0] == TOKEN_COUNTS[strategy](network)
+    (loaded,) = (each for each in warm._kept.values() if isinstance(each, torch.nn.Module))
+    assert logits(network).shape == (4, 9, len(LABELS))
+    torch.testing.assert_close(logits(network), logits(loaded), atol=0, rtol=0)
