@@ -17,10 +17,11 @@ from search.cli.exported import exported_base, exported_task
 from search.quiet import quiet_training
 
 ABOUT = """\
-Answer the rows of a CSV, TSV, JSON, JSONL or Parquet file with an exported
-model. The output has every input row with `prediction` and, where there are
-labels, `scores` (a probability a label), as JSONL; of an answer taken from a
-text also where it stands, `start` and `end`, and its `score`.
+Answer the rows of a CSV, TSV, JSON, JSONL, Parquet, CoNLL or text file with
+an exported model. The output is JSONL: every input row with `prediction` and,
+where there are labels, `scores` (a probability a label), where there are tags
+`entities`, and of an answer taken from a text where it stands, `start` and
+`end`, and its `score`.
 
   model=DIR      the exported model
   input=FILE     the rows

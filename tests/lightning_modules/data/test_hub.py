@@ -448,3 +448,18 @@ def test_what_the_hub_has_is_fetched_once(small_hub: http.server.ThreadingHTTPSe
     small_hub.shutdown()
     small_hub.server_close()
     assert loaded(small_hub, "data=sst2") == fetched
+
+
+def test_a_list_of_labels_a_row_is_named_member_by_member() -> None:
+    tags = datasets.List(ClassLabel(names=["O", "B-place"]))
+    features = Features({"tokens": datasets.List(Value("string")), "ner_tags": tags})
+    values = {"tokens": [["to", "Oslo"], ["no"]], "ner_tags": [[0, 1], [0]]}
+    made = Dataset.from_dict(values, features=features)
+    DatasetDict({"train": made, "test": made}).save_to_disk("copy")
+    words = ["task=token_classification", "data=hub", "data.path=./copy"]
+    words += ["data.validation=test", "data.test_fraction=0"]
+    run = build_run(compose("train", words).tree)
+    assert run.data.load(run.task).splits["train"] == [
+        {"text": ["to", "Oslo"], "label": ["O", "B-place"]},
+        {"text": ["no"], "label": ["O"]},
+    ]

@@ -155,7 +155,7 @@ def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_table(tmp_path / "c.csv", "data.train")
     assert str(raised.value).endswith(
-        f"There is no .csv, .json, .jsonl, .parquet, .tsv, .txt file in {tmp_path}."
+        f"There is no .conll, .csv, .json, .jsonl, .parquet, .tsv, .txt file in {tmp_path}."
     )
 
 
@@ -195,7 +195,8 @@ def test_an_unknown_ending_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError) as raised:
         read_table(path, "data.test")
     assert str(raised.value) == (
-        "data.test: must end in one of .csv, .json, .jsonl, .parquet, .tsv, .txt, got 'a.xlsx'."
+        "data.test: must end in one of .conll, .csv, .json, .jsonl, .parquet, .tsv, .txt, "
+        "got 'a.xlsx'."
     )
 
 
@@ -558,3 +559,53 @@ def test_plain_text_is_one_row_kept_byte_for_byte() -> None:
 def test_plain_text_that_is_not_utf8_names_line_and_byte() -> None:
     with pytest.raises(DataError, match=r"a.txt:2: must be UTF-8, got byte 0xe9"):
         read_table(written("a.txt", b"fine\ncaf\xe9"), "data.train")
+
+
+CONLL = """\
+-DOCSTART- -X- -X- O
+
+EU NNP B-ORG
+rejects\tVBZ \t O
+
+#tag NN O
+\ufe0f NN O
+
+-DOCSTART- -X- -X- O
+a\u00a0b NN B-MISC
+"""
+TAGGED = {"text": "tokens", "label": "ner_tags"}
+TAGGED_CELLS = {"text": cell.words, "label": cell.tags}
+
+
+@pytest.mark.parametrize("content", [CONLL, CONLL.replace("\n", "\r\n"), f"\ufeff{CONLL}"])
+def test_conll_columns_are_sentences_of_words_and_tags(content: str) -> None:
+    table = read_table(written("a.conll", content), "data.train")
+    assert table.read(TAGGED, TAGGED_CELLS) == [
+        {"text": ["EU", "rejects"], "label": ["B-ORG", "O"]},
+        {"text": ["#tag", "\ufe0f"], "label": ["O", "O"]},
+        {"text": ["a\u00a0b"], "label": ["B-MISC"]},
+    ]
+    assert list(table.columns) == ["tokens", "ner_tags"] and list(table.lines) == [3, 6, 10]
+
+
+def test_a_conll_file_of_words_alone_has_no_tags() -> None:
+    table = read_table(written("a.conll", "EU\nrejects\n\nit"), "input")
+    assert list(table.columns) == ["tokens"]
+    assert [row["tokens"] for row in table.rows] == [["EU", "rejects"], ["it"]]
+
+
+def test_a_broken_conll_line_names_file_and_line() -> None:
+    path = written("a.conll", "EU B-ORG\nrejects\n\nit is O\n")
+    with pytest.raises(DataError) as raised:
+        read_table(path, "data.train")
+    fix = "A line is a word, spaces or tabs, and its tag; a blank line ends a sentence."
+    assert str(raised.value).splitlines() == [
+        f"a.conll:2: must have 2 columns as the first line has, got 1. {fix}",
+        f"a.conll:4: must have 2 columns as the first line has, got 3. {fix}",
+    ]
+
+
+@pytest.mark.parametrize("content", ["\n\n", "-DOCSTART- -X- O\n\n"])
+def test_a_conll_file_without_words_is_refused(content: str) -> None:
+    with pytest.raises(DataError, match=r"a\.conll: must have rows, got 0 rows"):
+        read_table(written("a.conll", content), "data.train")

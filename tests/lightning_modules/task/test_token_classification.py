@@ -488,7 +488,7 @@ def test_wnut_is_read_whole_with_its_invisible_words() -> None:
     }
     assert splits == {"train": 1975, "validation": 836, "test": 1079}
     rows = corpus.splits["test"]
-    columns = run.task.encode(rows, run.model.load_tokenizer(), 128, labels)
+    columns = run.task.encode(rows, run.model.load_tokenizer(), 512, labels)
     silent = [
         word
         for row, starts in zip(rows, columns["starts"], strict=True)
