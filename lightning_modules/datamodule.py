@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from lightning_modules.data.block import Blocks, are_blocks, as_it_is
 from lightning_modules.data.collate import Collate
 from lightning_modules.data.order import TrainingBatches, evaluation_batches
 from lightning_modules.data.tokenized import lengths_of, tokenize
@@ -39,7 +40,9 @@ class TextDataModule(pl.LightningDataModule):
         self._labels = labels
         self._tokenizer = tokenizer
         self._alive = alive
-        self._train = self._tokenized("train")
+        train = self._tokenized("train")
+        unused = [name for name in train.column_names if name in run.task.only_scored]
+        self._train = train.remove_columns(unused)
         self._validation = self._tokenized("validation")
         steps_per_epoch = -(-len(self._train) // run.data.batch_size)
         num_steps = run.trainer.epochs * steps_per_epoch if run.strategy.trains else 0
@@ -58,19 +61,17 @@ class TextDataModule(pl.LightningDataModule):
         self.validation = Examples(splits["validation"], labels, tokenizer)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        num_workers = self._run.trainer.num_data_workers
-        return DataLoader(
-            self._train,
-            batch_sampler=self._batches,
-            collate_fn=Collate(self._tokenizer),
-            num_workers=num_workers,
-        )
+        return self._loader(self._train, self._batches, self._run.trainer.num_data_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self._validation, self.validation_batches)
+
+    def _loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
+        collate: Any = Collate(self._tokenizer)
+        if are_blocks(examples):
+            examples, collate = Blocks(examples), as_it_is
         return DataLoader(
-            self._validation,
-            batch_sampler=self.validation_batches,
-            collate_fn=Collate(self._tokenizer),
+            examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers
         )
 
     def _tokenized(self, split: str) -> Any:

@@ -98,6 +98,8 @@ class Task(Schema):
     """Fields that data may lack."""
     kept_back: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns of `encode` that the network is not given."""
+    only_scored: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that training does not need."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:
