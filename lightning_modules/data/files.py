@@ -1,4 +1,4 @@
-"""Your own files: CSV, TSV, JSON, JSONL or Parquet, one a split.
+"""Your own files: CSV, TSV, JSON, JSONL, Parquet or plain text, one a split.
 
 Example: `data=files data.train=my.csv data.text=review data.label=stars`.
 """
