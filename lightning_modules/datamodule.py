@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from lightning_modules.data.block import Blocks, are_blocks, as_it_is
 from lightning_modules.data.collate import Collate
 from lightning_modules.data.order import TrainingBatches, evaluation_batches
 from lightning_modules.data.tokenized import lengths_of, tokenize
@@ -40,7 +41,7 @@ class TextDataModule(pl.LightningDataModule):
         self._tokenizer = tokenizer
         self._alive = alive
         # Rows that nothing is trained on need no tokens.
-        self._train: Any = self._tokenized("train") if run.strategy.trains else None
+        self._train: Any = self._trained() if run.strategy.trains else None
         self._validation = run.task.validated(self._tokenized("validation"))
         lengths = [] if self._train is None else lengths_of(self._train)
         self.num_train = len(lengths)
@@ -60,20 +61,23 @@ class TextDataModule(pl.LightningDataModule):
         self.validation = Examples(splits["validation"], labels, tokenizer)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        num_workers = self._run.trainer.num_data_workers
-        return DataLoader(
-            self._train,
-            batch_sampler=self._batches,
-            collate_fn=Collate(self._tokenizer),
-            num_workers=num_workers,
-        )
+        return self._loader(self._train, self._batches, self._run.trainer.num_data_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self._validation, self.validation_batches)
+
+    def _loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
+        collate: Any = Collate(self._tokenizer)
+        if are_blocks(examples):
+            examples, collate = Blocks(examples), as_it_is
         return DataLoader(
-            self._validation,
-            batch_sampler=self.validation_batches,
-            collate_fn=Collate(self._tokenizer),
+            examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers
         )
+
+    def _trained(self) -> Any:
+        train = self._tokenized("train")
+        unused = [name for name in train.column_names if name in self._run.task.only_scored]
+        return train.remove_columns(unused)
 
     def _tokenized(self, split: str) -> Any:
         rows = self._run.strategy.prepare(self._splits[split], self._tokenizer)

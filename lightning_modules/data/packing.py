@@ -50,8 +50,7 @@ def packed(
         documents: All of them, in order.
         length: Pairs a block.
         apart: Whether documents must not see each other.
-        filler: Fills the last block where documents are apart, with targets that are none; else
-            it is left short.
+        filler: Fills the last block, with targets that are none.
 
     """
     import numpy as np
@@ -64,15 +63,16 @@ def packed(
     begins = np.arange(num_blocks) * length
     inputs = np.concatenate([np.array(each.inputs, np.int32) for each in documents])
     targets = np.concatenate([np.array(each.targets, np.int32) for each in documents])
-    columns: dict[str, Any] = {"input_ids": inputs, "labels": targets}
-    num_missing = num_blocks * length - num_pairs if apart else 0
+    num_missing = num_blocks * length - num_pairs
+    columns: dict[str, Any] = {
+        "input_ids": np.append(inputs, np.full(num_missing, filler, np.int32)),
+        "labels": np.append(targets, np.full(num_missing, IGNORED, np.int32)),
+    }
     if apart:
         # Counted from the document's beginning or the block's, whichever is later.
         origin = np.maximum(np.repeat(starts, sizes), np.arange(num_pairs) // length * length)
         positions = np.arange(num_pairs, dtype=np.int32) - origin.astype(np.int32)
         columns["position_ids"] = np.append(positions, np.arange(num_missing, dtype=np.int32))
-        columns["input_ids"] = np.append(inputs, np.full(num_missing, filler, np.int32))
-        columns["labels"] = np.append(targets, np.full(num_missing, IGNORED, np.int32))
     cut: dict[str, list[Any]] = {
         name: np.split(column, begins[1:]) for name, column in columns.items()
     }

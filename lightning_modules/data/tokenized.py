@@ -70,7 +70,12 @@ def tokenize(
 
 def lengths_of(dataset: Dataset) -> list[int]:
     """Return the number of tokens of each row."""
-    return [len(tokens) for tokens in dataset["input_ids"]]
+    import pyarrow.compute
+
+    lengths: list[int] = pyarrow.compute.list_value_length(
+        dataset.data.column("input_ids")
+    ).to_pylist()
+    return lengths
 
 
 def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:

@@ -105,6 +105,8 @@ class Task(Schema):
     """Keys that the loss alone depends on: an exported model has no use for them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
     """What `decode` may say of a row."""
+    only_scored: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that training does not need."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:

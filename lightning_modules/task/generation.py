@@ -99,9 +99,10 @@ class Generation(Task):
     cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.conversation, "label": cell.answer}
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair", "label"))
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder,)
-    kept_back: ClassVar[frozenset[str]] = frozenset(
-        ("labels", "row", "number", "prompt_length", "num_characters", "num_bytes")
+    only_scored: ClassVar[frozenset[str]] = frozenset(
+        ("row", "number", "prompt_length", "num_characters", "num_bytes")
     )
+    kept_back: ClassVar[frozenset[str]] = only_scored | {"labels"}
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()

@@ -37,11 +37,11 @@ def test_blocks_of_documents_apart() -> None:
     assert columns["num_bytes"] == [6, 2, 8]
 
 
-def test_a_stream_has_no_positions_and_a_short_end() -> None:
+def test_a_stream_has_no_positions_of_its_own() -> None:
     columns = packed(DOCUMENTS, 4, apart=False, filler=FILLER)
     assert lists(columns) == {
-        "input_ids": [[1, 10, 11, 12], [1, 20, 1, 30], [31, 32, 33]],
-        "labels": [[10, 11, 12, 2], [20, 2, 30, 31], [32, 33, 2]],
+        "input_ids": [[1, 10, 11, 12], [1, 20, 1, 30], [31, 32, 33, 0]],
+        "labels": [[10, 11, 12, 2], [20, 2, 30, 31], [32, 33, 2, IGNORED]],
     }
     assert columns["prompt_length"] == [2, 2, 1]
 
@@ -58,5 +58,4 @@ def test_every_token_is_a_target_once(apart: bool, length: int) -> None:
     targets = [int(t) for block in columns["labels"] for t in block if t != IGNORED]
     assert targets == [t for each in documents for t in each.targets]
     assert sum(columns["num_characters"]) == sum(each.num_characters for each in documents)
-    sizes = {len(block) for block in columns["input_ids"][: None if apart else -1]}
-    assert sizes <= {length}
+    assert {len(block) for block in columns["input_ids"]} == {length}

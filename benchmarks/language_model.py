@@ -1,0 +1,132 @@
+"""What a training step costs beside a plain PyTorch loop of the same model: 1.05 times at most.
+
+nanoGPT's setting for a CPU (4 layers, width 128, context 64, batch 12) on random text. Both sides
+train the same network with the same optimizer, clipping and schedule, on the same number of
+threads, by turns in one process, which evens out what else the machine does. Each side's time is
+the median of its steps, wall-clock and CPU, the first ones left out. Prints both ratios; the CPU
+time decides, as another program's turn counts for nothing in it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.logger.base import Identity
+from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.run import Hooks, Run, fit, inspect
+from lightning_modules.schedule.base import Length
+from lightning_modules.warm import Warm
+from search.config import build_run, compose
+from search.quiet import quiet_training
+
+BOUND = 1.05
+NUM_ROUNDS = 6
+NUM_STEPS = 120
+NUM_SKIPPED = 20
+NUM_CHARACTERS = 200_000
+
+
+class Clock(Hooks):
+    """The times between steps, wall-clock and CPU."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[float, float]] = []
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        self.marks.append((time.perf_counter(), time.process_time()))
+
+    def seconds(self) -> list[tuple[float, float]]:
+        """Return (wall, CPU) of each step but the first ones."""
+        marks = self.marks[NUM_SKIPPED:]
+        return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
+
+
+def plain_loop(run: Run, network: Any, tokens: Any) -> Clock:
+    """Train as a short script would: windows at random places, and nothing around the step."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    clock, optimizer = Clock(), run.optimizer.build(network)
+    length, size = run.data.max_length, run.data.batch_size
+    schedule = Length(NUM_STEPS, NUM_STEPS)
+    network.train()
+    for step in range(NUM_STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = run.optimizer.lr * run.schedule.factor(step, schedule)
+        starts = torch.randint(len(tokens) - length - 1, (size,)).tolist()
+        inputs = torch.stack([tokens[start : start + length] for start in starts])
+        targets = torch.stack([tokens[start + 1 : start + length + 1] for start in starts])
+        logits = network(input_ids=inputs, use_cache=False).logits
+        loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), run.trainer.max_grad_norm or 0.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        clock.stepped(step + 1, NUM_STEPS)
+    return clock
+
+
+def our_loop(run: Run, folder: Path, warm: Warm) -> Clock:
+    clock = Clock()
+    folder.mkdir()
+    fit(run, folder, Identity("benchmark", None, folder), clock, warm)
+    return clock
+
+
+def make_run(folder: Path) -> Run:
+    chance = random.Random(0)
+    letters = [chr(number) for number in range(40, 105)]
+    for name, size in (("train", NUM_CHARACTERS), ("validation", 2_000)):
+        text = "".join(chance.choice(letters) for _ in range(size))
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    words = (
+        "experiment=shakespeare",
+        "logger=none",
+        f"data.train={folder}/train.txt",
+        f"data.validation={folder}/validation.txt",
+        "data.test=null",
+        "data.test_fraction=0",
+        f"trainer.max_steps={NUM_STEPS}",
+        "task.num_generated=0",
+    )
+    return build_run(compose("train", words).tree)
+
+
+def main() -> int:
+    quiet_training()
+    import torch
+
+    seconds: dict[str, list[tuple[float, float]]] = {"plain": [], "finesweep": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["FINESWEEP_CACHE"] = str(folder / "cache")
+        run, warm = make_run(folder), Warm()
+        rows = inspect(run).corpus.splits["train"]
+        tokenizer = build_tokenizer(run, rows, warm)
+        tokens = torch.tensor(tokenizer(rows[0]["text"])["input_ids"])
+        for number in range(NUM_ROUNDS):
+            network = build_network(run, (), warm, tokenizer)
+            seconds["plain"] += plain_loop(run, network, tokens).seconds()
+            seconds["finesweep"] += our_loop(run, folder / str(number), warm).seconds()
+    ratios = []
+    for place, kind in enumerate(("wall", "CPU")):
+        medians = {
+            side: statistics.median(each[place] for each in found)
+            for side, found in seconds.items()
+        }
+        ratios.append(medians["finesweep"] / medians["plain"])
+        shown = ", ".join(f"{side} {1e3 * value:.2f} ms" for side, value in medians.items())
+        print(f"{kind:4s} a step: {shown}; ratio {ratios[-1]:.3f}, {BOUND:g} allowed")
+    return int(ratios[-1] > BOUND)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
