@@ -6,11 +6,11 @@ from search.config.completion import complete_line
 
 
 def test_group_completes_to_its_members() -> None:
-    assert complete_line("sweep", "strategy=") == [
+    assert complete_line("sweep", "strategy=f") == [
         "strategy=feature_extraction",
+        "strategy=freeze",
         "strategy=from_scratch",
         "strategy=full",
-        "strategy=lora",
     ]
 
 
@@ -20,7 +20,7 @@ def test_word_completes_to_group_and_keys(config: str) -> None:
 
 
 def test_keys_are_those_of_the_chosen_member() -> None:
-    assert complete_line("sweep", "strategy=lora strategy.r") == ["strategy.rank="]
+    assert complete_line("sweep", "strategy=lora strategy.ra") == ["strategy.rank="]
     assert complete_line("sweep", "strategy=full strategy.r") == []
 
 
