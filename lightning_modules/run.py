@@ -164,6 +164,9 @@ class Hooks:
             hardware: Device and precision, and why.
         """
 
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        """Hear how many parameters the network has, and how many of them will be trained."""
+
     def stepped(self, step: int, num_steps: int) -> None:
         """Hear that optimizer step `step` of `num_steps` is done; has to be quick."""
 
@@ -256,6 +259,7 @@ def fit(
     except Stopped as stop:
         return _written(folder, outcome_of(stop.ending, stop.reason), hooks)
     num_trainable, num_parameters = count_parameters(network)
+    hooks.built(num_trainable, num_parameters)
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, hooks
     )

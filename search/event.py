@@ -35,10 +35,22 @@ class Began:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An attempt has its data and network, and trains on `hardware` from here on."""
+    """An attempt has its data and network, and trains on `hardware` from here on.
+
+    Attributes:
+        number: Its trial's.
+        hardware: Device and precision, and why.
+        strategy: The member that adapts the network.
+        num_trainable: Parameters that it trains.
+        num_parameters: Of so many.
+
+    """
 
     number: int
     hardware: str
+    strategy: str
+    num_trainable: int
+    num_parameters: int
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _train(
     run = _run_of(study, attempt)
     tags = tags_of(run.flat())
     identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
-    hooks = _Hooks(study, attempt, interrupted, emit)
+    hooks = _Hooks(study, attempt, run.flat()["strategy"], interrupted, emit)
     try:
         return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
     finally:
@@ -153,15 +153,22 @@ class _Hooks(Hooks):
     """Carries a run's news to its study."""
 
     def __init__(
-        self, study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit
+        self,
+        study: Study,
+        attempt: Attempt,
+        strategy: str,
+        interrupted: Callable[[], bool],
+        emit: Emit,
     ) -> None:
         self._study = study
+        self._strategy = strategy
         self._attempt = attempt
         self._interrupted = interrupted
         self._emit = emit
         self._hours = _Hours(study)
         self._last_sign = 0.0
         self._phase = ""
+        self._built = (0, 0)
 
     def alive(self, doing: str) -> None:
         now, phase = time.monotonic(), doing.partition(",")[0]
@@ -176,9 +183,12 @@ class _Hooks(Hooks):
     def saved(self, step: int) -> None:
         self._study.saved(self._attempt, step)
 
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        self._built = num_trainable, num_parameters
+
     def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self._study.began(self._attempt, num_examples, stable_examples)
-        self._emit(Prepared(self._attempt.number, hardware))
+        self._emit(Prepared(self._attempt.number, hardware, self._strategy, *self._built))
 
     def progress(self, point: Point) -> str | None:
         value = point.metrics[self._study.plan.default.task.metric]

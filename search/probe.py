@@ -48,12 +48,17 @@ class ProbeFailed(Exception):
     """The probe's process broke, for a reason that is none of the configuration's."""
 
 
-def probe(plan: Plan, on_arm: Callable[[Members], None] = lambda members: None) -> Measured:
+def probe(
+    plan: Plan,
+    on_arm: Callable[[Members], None] = lambda members: None,
+    on_built: Callable[[str, int, int], None] = lambda *_: None,
+) -> Measured:
     """Measure every arm, each in a process of its own; the study's folder stays as it is.
 
     Args:
         plan: The study's.
         on_arm: Hears which arm is measured next.
+        on_built: Hears of each arm's strategy, and how many of how many parameters it trains.
 
     Raises:
         UserError: Data or model cannot be used, or a batch does not fit.
@@ -67,6 +72,9 @@ def probe(plan: Plan, on_arm: Callable[[Members], None] = lambda members: None) 
     for members in plan.defaults:
         on_arm(members)
         told[members] = _measure_apart(plan, members)
+        arm = told[members]
+        strategy = plan.defaults[members].flat()["strategy"]
+        on_built(strategy, arm["num_trainable"], arm["num_parameters"])
     greediest = max(told, key=lambda members: int(told[members]["memory_bytes"]))
     return Measured(
         paces={
@@ -200,6 +208,8 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         "memory_bytes": memory_bytes,
         "free_bytes": free_bytes,
         "device": device,
+        "num_trainable": peak.num_trainable,
+        "num_parameters": peak.num_parameters,
     }
 
 
@@ -232,6 +242,8 @@ class _Try(Hooks):
         validations: Seconds of each validation.
         seconds: Seconds of the whole run.
         began_at: The time of day when its network was there.
+        num_trainable: Parameters that are trained.
+        num_parameters: Of so many.
 
     """
 
@@ -239,6 +251,7 @@ class _Try(Hooks):
         self.steps: list[float] = []
         self.validations: list[float] = []
         self.began_at = 0.0
+        self.num_trainable = self.num_parameters = 0
         self._mark = 0.0
         self._deadline = 0.0
         num_steps = -(-len(part.corpus.splits["train"]) // run.data.batch_size)
@@ -259,6 +272,9 @@ class _Try(Hooks):
             _Parts(warm, part),
         )
         self.seconds = time.monotonic() - began
+
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        self.num_trainable, self.num_parameters = num_trainable, num_parameters
 
     def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self.began_at = time.time()

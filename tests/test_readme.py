@@ -94,17 +94,17 @@ def test_the_strategy_of_the_readme_works(here: Path, monkeypatch: pytest.Monkey
     imports = (
         "from dataclasses import dataclass\nfrom lightning_modules.strategy.base import Strategy\n"
     )
-    (package / "bitfit.py").write_text(imports + code)
-    values = "_target_: mine.bitfit.Bitfit\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\n"
+    (package / "norms.py").write_text(imports + code)
+    values = "_target_: mine.norms.Norms\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\n"
     (here / "conf" / "strategy").mkdir(parents=True)
-    (here / "conf" / "strategy" / "bitfit.yaml").write_text(values)
+    (here / "conf" / "strategy" / "norms.yaml").write_text(values)
     monkeypatch.syspath_prepend(str(here))
 
     from lightning_modules.network import build_network, count_parameters
     from lightning_modules.warm import Warm
     from search.config import build_run, compose
 
-    words = ["model=tiny", "strategy=bitfit", "search.plugins=[mine]"]
+    words = ["model=tiny", "strategy=norms", "search.plugins=[mine]"]
     run = build_run(compose("train", words, here / "conf").tree)
     num_trainable, num_parameters = count_parameters(build_network(run, ("a", "b"), Warm()))
     assert 0 < num_trainable < num_parameters / 20

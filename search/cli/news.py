@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from lightning_modules.record import Ending
 from search.cli.live import LiveTable, is_live
-from search.cli.text import duration, score, settings
+from search.cli.text import duration, score, settings, trained
 from search.event import Began, Ended, Event, Note, Prepared, Progressed
 from search.patience import StorageGone
 from search.results import snapshot, write_table
@@ -28,18 +28,35 @@ def news_of(study: Study) -> Iterator[Callable[[Event], None]]:
         yield Beside(study, table)
 
 
+class Told:
+    """Which lines about the beginnings of trials were printed: each once, a strategy's first."""
+
+    def __init__(self) -> None:
+        self._hardware = ""
+        self._strategies: set[str] = set()
+
+    def lines(self, event: Prepared) -> Iterator[str]:
+        """Yield what is new of a trial that begins to train."""
+        if event.hardware != self._hardware:
+            self._hardware = event.hardware
+            yield f"device  {event.hardware}"
+        if event.strategy not in self._strategies:
+            self._strategies.add(event.strategy)
+            yield trained(event.strategy, event.num_trainable, event.num_parameters)
+
+
 class Beside:
     """Passes on what a person should read beside the table, which has all the rest."""
 
     def __init__(self, study: Study, table: LiveTable) -> None:
         self._study = study
         self._table = table
-        self._hardware = ""
+        self._told = Told()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Prepared) and event.hardware != self._hardware:
-            self._hardware = event.hardware
-            self._table.line(f"device  {event.hardware}")
+        if isinstance(event, Prepared):
+            for line in self._told.lines(event):
+                self._table.line(line)
         elif isinstance(event, Note):
             self._table.note(event.text)
         elif isinstance(event, Ended):
@@ -55,15 +72,15 @@ class Lines:
         self._study = study
         self._values: dict[int, str] = {}
         self._best: float | None = study.best.values[0] if study.best is not None else None
-        self._hardware = ""
+        self._told = Told()
         self._last_line = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Began):
             self._values[event.number] = settings(event.values)
-        elif isinstance(event, Prepared) and event.hardware != self._hardware:
-            self._hardware = event.hardware
-            self._print(f"device  {event.hardware}")
+        elif isinstance(event, Prepared):
+            for line in self._told.lines(event):
+                self._print(line)
         elif isinstance(event, Progressed):
             self._progressed(event)
         elif isinstance(event, Ended):

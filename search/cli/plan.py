@@ -15,7 +15,7 @@ from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.expected import estimate_lines
-from search.cli.text import columns, number, score
+from search.cli.text import columns, number, score, trained
 from search.estimate import Estimate, Past, estimate, past_of
 from search.location import study_folder
 from search.opening import load_study, open_study, stored
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(describe(plan, material, composition.fixed)), flush=True)
     past, ended = _past(plan, folder), _ended(folder)
     try:
-        measured = probe(plan, _say_arm) if wants_probe else past.measured
+        measured = probe(plan, _say_arm, _say_built) if wants_probe else past.measured
     except ProbeFailed as error:
         print(f"probe: failed: {error}", file=sys.stderr)
         return 1
@@ -92,6 +92,10 @@ def _past(plan: Plan, folder: Path) -> Past:
 def _say_arm(members: Members) -> None:
     what = " ".join(members) or "the default configuration"
     print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
+
+
+def _say_built(strategy: str, num_trainable: int, num_parameters: int) -> None:
+    print(trained(strategy, num_trainable, num_parameters), file=sys.stderr, flush=True)
 
 
 def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[str]:

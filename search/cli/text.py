@@ -53,6 +53,24 @@ def settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{path}={number(value)}" for path, value in values.items())
 
 
+def trained(strategy: str, num_trainable: int, num_parameters: int) -> str:
+    """Return how much of a network a strategy trains.
+
+    >>> trained("lora", 85_000, 22_713_216)
+    'strategy lora: 85,000 of 22.7 million parameters are trained (0.37 %)'
+    >>> trained("full", 25_000, 25_000)
+    'strategy full: 25,000 of 25,000 parameters are trained (100 %)'
+    """
+    share = f"{100 * num_trainable / num_parameters:.2g}" if num_trainable else "0"
+    share = "100" if num_trainable == num_parameters else share
+    every = f"{num_parameters:,}"
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if num_parameters >= size:
+            every = f"{num_parameters / size:.3g} {name}"
+            break
+    return f"strategy {strategy}: {num_trainable:,} of {every} parameters are trained ({share} %)"
+
+
 def duration(seconds: float) -> str:
     """Return a time span.
 

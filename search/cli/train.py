@@ -19,7 +19,7 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 from search.cli.found import find_study
 from search.cli.live import RunProgress
-from search.cli.text import aligned, duration
+from search.cli.text import aligned, duration, trained
 from search.config import build_run, run_tree, to_yaml
 from search.interrupt import Interrupt
 from search.provenance import PROVENANCE_FILE, provenance
@@ -129,7 +129,6 @@ def _told(job: _Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
     name = job.folder.name
     lines = [
         f"run {name}: {outcome.reason}, {duration(outcome.seconds)} on {outcome.hardware}",
-        f"{outcome.num_trainable:,} of {outcome.num_parameters:,} parameters trained",
         *aligned(metrics),
     ]
     if job.repeat is not None:
@@ -142,8 +141,13 @@ class _Hooks(Hooks):
         self, run: Run, interrupted: Callable[[], bool], progress: RunProgress | None
     ) -> None:
         self._metric = run.task.metric
+        self._strategy = run.flat()["strategy"]
         self._interrupted = interrupted
         self._progress = progress
+
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        if self._progress is not None:
+            self._progress.point(trained(self._strategy, num_trainable, num_parameters))
 
     def stepped(self, step: int, num_steps: int) -> None:
         if self._progress is not None:

@@ -11,7 +11,7 @@ from search.event import Began, Ended, Event, Note, Prepared, Progressed, from_l
         Began(3, 1, {"optimizer.lr": 1e-3, "trainer.precision": "fp32"}),
         Progressed(3, 0.5, 0.875, 7.25),
         Ended(3, "finished", "trained all 2 epochs", 0.875, 9.5),
-        Prepared(3, "cpu, fp32"),
+        Prepared(3, "cpu, fp32", "lora", 66, 5000),
         Ended(3, "diverged", "loss is nan", None, 0.0),
         Note("first line\nsecond line, with ünicode"),
     ],

@@ -77,5 +77,5 @@ def test_bash_completes_with_the_installed_code(capsys: pytest.CaptureFixture[st
         check=True,
         env={**os.environ, "PATH": path},
     )
-    names = ("feature_extraction", "from_scratch", "full")
+    names = ("feature_extraction", "freeze", "from_scratch", "full")
     assert done.stdout.split() == [f"strategy={name}" for name in names]

@@ -28,7 +28,7 @@ CASES = [
     ),
     (
         ("strategy=lorra",),
-        "strategy: must be one of feature_extraction, from_scratch, full, lora, got 'lorra'",
+        "full, ia3, lora, peft, prefix_tuning, prompt_tuning, qlora, got 'lorra'",
     ),
     (("trainer.epochs=0",), "trainer.epochs: must be > 0, got 0"),
     (("trainer.epochs=two",), "trainer.epochs: must be a whole number, got 'two'"),

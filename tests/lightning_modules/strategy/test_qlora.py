@@ -1,0 +1,61 @@
+"""QLoRA: what it needs is said in one line where it is not there."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_modules.error import ConfigError
+from search.config import build_run, compose
+
+
+def check(*words: str) -> str:
+    run = build_run(compose("train", ["strategy=qlora", *words]).tree)
+    with pytest.raises(ConfigError) as raised:
+        run.strategy.check(run.model, run.task)
+    return str(raised.value)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_a_missing_package_is_told() -> None:
+    assert check("model=minilm") == (
+        "strategy: strategy=qlora must have bitsandbytes, got no such package. "
+        "Install it: pip install bitsandbytes. Else: Set strategy=lora."
+    )
+
+
+def test_what_has_no_weights_to_quantize_is_refused() -> None:
+    assert check("model=tiny").startswith("model: strategy=qlora must have a pretrained model, got")
+
+
+def test_beginnings_that_read_the_weights_are_refused() -> None:
+    line = check("model=minilm", "strategy.init=pissa")
+    assert line.startswith("strategy.init: must be default or gaussian where the weights have 4")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    find_spec("bitsandbytes") is None or not torch.cuda.is_available(),
+    reason="needs bitsandbytes and a CUDA device",
+)
+def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
+    from lightning_modules.network import build_network, count_parameters
+    from lightning_modules.warm import Warm
+
+    runs = [
+        build_run(compose("train", ["model=minilm", *words]).tree)
+        for words in (("strategy=qlora", "strategy.rank=8"), ("strategy=lora",))
+    ]
+    for run in runs[:1]:
+        run.strategy.check(run.model, run.task)
+    four: Any
+    four, whole = (build_network(run, ("a", "b"), Warm()).cuda() for run in runs)
+    assert count_parameters(four)[0] == count_parameters(whole)[0]
+    ids = torch.tensor([[101, 2023, 2003, 102]], device="cuda")
+    logits, expected = four(input_ids=ids).logits, whole(input_ids=ids).logits
+    assert (logits - expected).abs().max() < 0.5
+    logits.sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in four.parameters())
