@@ -98,7 +98,7 @@ def check_new(to: Path) -> None:
 def _facts(run: Run) -> dict[str, str]:
     flat = run.flat()
     files = {f"data.{split}": flat.get(f"data.{split}") for split in SPLITS}
-    shown = {
+    shown: dict[str, Any] = {
         **{path: flat[path] for path in ("model", "strategy", "task", "data")},
         # By name: where they lie on this machine is nobody's business.
         **{path: Path(file).name for path, file in files.items() if file is not None},

@@ -11,6 +11,7 @@ def test_group_completes_to_its_members() -> None:
         "strategy=from_scratch",
         "strategy=full",
         "strategy=lora",
+        "strategy=prompting",
     ]
 
 
