@@ -78,7 +78,7 @@ def export(trained: Trained, to: Path) -> None:
     flat = trained.run.flat()
     card = Card(
         title=f"{flat['model']} for {flat['task']}, by {flat['strategy']}",
-        facts={"made by": f"finesweep, {trained.origin}", **_facts(flat)},
+        facts={"made by": f"finesweep, {trained.origin}", **_facts(trained.run)},
         scores=trained.scores,
     )
     draft = to.with_name(f".{to.name}.draft")
@@ -95,9 +95,10 @@ def check_new(to: Path) -> None:
         raise ConfigError(Problem("to", rule, str(to), fix))
 
 
-def _facts(flat: Mapping[str, Any]) -> dict[str, str]:
+def _facts(run: Run) -> dict[str, str]:
+    flat = run.flat()
     files = {f"data.{split}": flat.get(f"data.{split}") for split in SPLITS}
-    shown = {
+    shown: dict[str, Any] = {
         **{path: flat[path] for path in ("model", "strategy", "task", "data")},
         # By name: where they lie on this machine is nobody's business.
         **{path: Path(file).name for path, file in files.items() if file is not None},
@@ -107,4 +108,5 @@ def _facts(flat: Mapping[str, Any]) -> dict[str, str]:
     return {
         path: f"{value:.6g}" if isinstance(value, float) else str(value)
         for path, value in shown.items()
+        if run.strategy.has_use_for(path)
     }

@@ -24,6 +24,7 @@ from search.config import (
     build_run,
     parse_range,
     resolved,
+    strategy_class,
     tagged,
     untagged,
 )
@@ -203,7 +204,10 @@ def build_space(composition: Composition) -> Space:
             else:
                 found[path] = range_or_problem
     if not any(arm.space for arm in composition.arms) and not composition.groups:
-        fix = "Mark one, as 'optimizer.lr=tag(log,interval(1e-5,1e-2))', or use finesweep train."
+        example = "optimizer.lr=tag(log,interval(1e-5,1e-2))"
+        if not strategy_class(composition.tree).has_use_for("optimizer.lr"):
+            example = "strategy.num_shots=choice(0,4,16)"
+        fix = f"Mark one, as '{example}', or use finesweep train."
         rule = "must vary at least one setting"
         problems["nothing"] = Problem("search.space", rule, Verbatim("nothing"), fix)
     if problems:

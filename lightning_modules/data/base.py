@@ -24,18 +24,28 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Corpus:
-    """Checked rows by split; `notes` is what a careful colleague would point out."""
+    """Checked rows by split.
+
+    Attributes:
+        splits: The rows.
+        notes: What a careful colleague would point out.
+        read: What was read, where `splits` hold a part of it. Runs on parts of one reading are
+            of the same data, whose validation rows are the same.
+
+    """
 
     splits: Mapping[str, Sequence[Row]]
     notes: tuple[str, ...] = ()
+    read: Mapping[str, Sequence[Row]] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of all rows, in order: equal fingerprints mean the same data."""
+        """The sha256 of all rows read, in order: equal fingerprints mean the same data."""
         digest = hashlib.sha256()
-        for split in sorted(self.splits):
+        splits = self.splits if self.read is None else self.read
+        for split in sorted(splits):
             digest.update(split.encode())
-            for row in self.splits[split]:
+            for row in splits[split]:
                 digest.update(json.dumps(row, sort_keys=True).encode())
         return digest.hexdigest()
 

@@ -94,9 +94,10 @@ class Tabular(Data):
             raise ConfigError(problems)
         task.check_rows(splits["train"], str(self.train))
         self._take_missing(splits, task)
+        every = dict(splits)
         splits["train"] = self._limited(splits["train"], task)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
-        return Corpus(ordered, tuple(self._notes(ordered, task)))
+        return Corpus(ordered, tuple(self._notes(ordered, task)), every)
 
     def _notes(self, splits: Mapping[str, Sequence[Row]], task: Task) -> Iterator[str]:
         texts = (task.identity(row) for rows in splits.values() for row in rows)

@@ -48,6 +48,11 @@ class Strategy(Schema):
     ignores: ClassVar[tuple[str, ...]] = ()
     """Config paths, or groups of them, that change nothing under it, so no study searches them."""
 
+    @classmethod
+    def has_use_for(cls, path: str) -> bool:
+        """Say whether the value at a config path can change anything under the strategy."""
+        return not any(f"{path}.".startswith(f"{each}.") for each in cls.ignores)
+
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "lr", "lr_min", "lr_max")
         if not self.lr_min < self.lr_max:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.task.base import GENERATED
 from search.artifact import read_records
 from search.attribute import METRICS
+from search.cli.cost import cost_lines
+from search.cli.curve import curve_lines
 from search.cli.text import columns, duration, number, score
 from search.location import VARIABLE, is_local, storage_of
 from search.repeat import repeat_command
@@ -26,13 +28,19 @@ NUM_WRITTEN = 3
 MAX_WRITTEN = 90  # characters of each text
 
 
-def summary(study: Study, words: Sequence[str], baseline: Baseline | None) -> list[str]:
+def summary(
+    study: Study,
+    words: Sequence[str],
+    baseline: Baseline | None,
+    num_rows: tuple[int, int],
+) -> list[str]:
     """Return the lines of a study that ended.
 
     Args:
         study: The study.
         words: Those of its command.
         baseline: What guessing has on the validation rows.
+        num_rows: Training and validation rows.
 
     """
     state = status(study)
@@ -47,11 +55,14 @@ def summary(study: Study, words: Sequence[str], baseline: Baseline | None) -> li
     best = comparison.best
     metric = study.plan.objectives[0].short
     lines += ["", *(_comparison(study) if state["front"] is None else _front(study)), ""]
+    costs = cost_lines(study)
+    lines += [*costs, ""] if costs else []
     scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
     lines.append(f"The best one's validation scores: {scores}.")
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
     lines.append(_gain(comparison.gain, comparison.default is not None, metric))
+    lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
     name = study.plan.name

@@ -57,7 +57,9 @@ def main(words: Sequence[str]) -> int:
         write_table(study)
     except OSError as error:
         print(f"{study.folder}/{TABLE_FILE} could not be written: {error}", file=sys.stderr)
-    print("\n".join(summary(study, words, baseline(plan, material))), flush=True)
+    splits = material.corpus.splits
+    num_rows = len(splits["train"]), len(splits["validation"])
+    print("\n".join(summary(study, words, baseline(plan, material), num_rows)), flush=True)
     publish(study)
     return code or int(study.best is None)
 

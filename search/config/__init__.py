@@ -4,7 +4,15 @@ Outside, a configuration is a `Tree`: plain nested dicts whose interpolations ar
 resolved, so that a trial's values reach whatever refers to them.
 """
 
-from search.config.build import Tree, build_run, build_search, resolved, run_tree, to_yaml
+from search.config.build import (
+    Tree,
+    build_run,
+    build_search,
+    resolved,
+    run_tree,
+    strategy_class,
+    to_yaml,
+)
 from search.config.compose import CONF_DIR, Arm, Composition, compose
 from search.config.override import literal, tagged, untagged
 from search.config.range import parse_range
@@ -21,6 +29,7 @@ __all__ = [
     "parse_range",
     "resolved",
     "run_tree",
+    "strategy_class",
     "tagged",
     "to_yaml",
     "untagged",

@@ -109,6 +109,15 @@ def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
     return {str(key): value for key, value in container.items()}
 
 
+def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
+    """Return the class of a configuration's strategy; raise ConfigError where it has none."""
+    config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)
+    target = OmegaConf.select(config, "strategy._target_")
+    found = _import(str(target), Strategy, "strategy", _plugins(config))
+    assert issubclass(found, Strategy)
+    return found
+
+
 def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
     """Return the resolved configuration of one run: the tree without what is the search's."""
     whole = resolved(tree, values)

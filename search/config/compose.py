@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
-from search.config.build import ROOMS, Tree
+from search.config.build import ROOMS, Tree, strategy_class
 from search.config.override import Word, members_of, parse_word, range_problem, untagged
 from search.config.range import parse_range
 
@@ -151,12 +151,18 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             for word in values:
                 if word.is_range:
                     raise SpaceError(range_problem(word.key, word.value))
-        arms, taken_out = [], dict[str, None]()
+        arms, taken_out, useless = [], dict[str, None](), dict[str, Problem]()
         for choice, arm_base in zip(choices, bases, strict=True):
             members = {**default, **choice} if written_for_arms else choice
-            arm, out = _arm(name, arm_base, choice, members, fixed, list(values))
+            arm, out, ignored = _arm(name, arm_base, choice, members, fixed, list(values))
             arms.append(arm)
             taken_out.update(dict.fromkeys(out))
+            useless |= ignored
+    problems = [
+        problem for key, problem in useless.items() if not any(key in arm.space for arm in arms)
+    ]
+    if problems:
+        raise SpaceError(problems)
     return Composition(groups, tuple(arms), tuple(taken_out))
 
 
@@ -191,8 +197,11 @@ def _arm(
     members: Mapping[str, str],
     fixed_groups: Sequence[Word],
     values: Sequence[Word],
-) -> tuple[Arm, list[str]]:
-    """Return the arm, and the default space's paths that fixed values took out of it."""
+) -> tuple[Arm, list[str], dict[str, Problem]]:
+    """Return the arm, and which paths fixed values took out of its default space.
+
+    And the ranges of the command line that its strategy has no use for, as problems by path.
+    """
     known = set(_paths(base))
     here = [word for word in values if word.key in known and word.counts_in(choice)]
     # A word for this arm beats one for all.
@@ -208,13 +217,32 @@ def _arm(
         if isinstance(plain.get(key), int):
             plain[key] = str(plain[key])
     taken_out: list[str] = []
+    useless: dict[str, Problem] = {}
     if name == "sweep":
         default = _default_space(config, members)
         taken_out = [path for path in default if any(word.key == path for word in fixed)]
         rest = {path: text for path, text in default.items() if path not in taken_out}
-        plain["search"]["space"] = {**rest, **inline}
+        space = {**rest, **inline}
+        useless = _useless(config, space)
+        used = {path: text for path, text in space.items() if path not in useless}
+        plain["search"]["space"] = used
+        useless = {path: useless[path] for path in useless.keys() & inline.keys()}
     kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
-    return Arm(choice, plain, tuple(kept)), taken_out
+    return Arm(choice, plain, tuple(kept)), taken_out, useless
+
+
+def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem]:
+    """Return the problem of each range that the arm's strategy has no use for."""
+    try:
+        strategy = strategy_class(config)
+    except ConfigError:
+        return {}  # reported where the run is built
+    rule, fix = f"{strategy.__name__} has no use for it", "Nothing is there to be searched."
+    return {
+        path: Problem(path, rule, Verbatim(text), fix)
+        for path, text in ranges.items()
+        if not strategy.has_use_for(path)
+    }
 
 
 def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, str]:
