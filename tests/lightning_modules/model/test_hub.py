@@ -1,4 +1,4 @@
-"""What every hub model keeps, over every YAML of conf/model that names one.
+"""What every encoder of the hub keeps, over every YAML of conf/model that names one.
 
 No hub is asked: each architecture is built small and random, with a tokenizer of its kind, in
 the files that the hub has of it.
@@ -36,6 +36,7 @@ from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
+from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import build_network
 from lightning_modules.record import Ending
 from lightning_modules.run import Run, fit, inspect
@@ -191,7 +192,7 @@ HUB_MODELS = sorted(
     path.stem
     for path in (CONF_DIR / "model").glob("*.yaml")
     if yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"].endswith(".hub.Hub")
-    and path.stem != "hub"
+    and path.stem in MEMBERS[Kind.encoder]
 )
 STRATEGIES = ("full", "lora", "feature_extraction", "from_scratch")
 
