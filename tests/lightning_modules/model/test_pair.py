@@ -95,9 +95,9 @@ def test_an_encoder_that_cannot_write_is_refused_in_a_line(here: Path) -> None:
     )
     transformers.DistilBertForMaskedLM(config).save_pretrained(here / "model")
     model = Hub(path=str(here / "model"), attention=Attention.sdpa)
-    for build in (model.load_network, model.new_network):
+    for check in (model.load_network, model.new_network, model.check_head):
         with pytest.raises(ConfigError) as raised:
-            build(SEQ_TO_SEQ)
+            check(SEQ_TO_SEQ)
         assert str(raised.value) == (
             "model: must be an encoder that can be made a decoder, too, got one of type "
             "distilbert. Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, "
