@@ -30,6 +30,10 @@ OF_THE_HUB = {
 """Members that are one YAML and no class of their own."""
 
 
+WITHOUT_WEIGHTS = {"nanogpt", "transformer"}
+"""Members of model that are sizes of an architecture."""
+
+
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
@@ -51,7 +55,7 @@ def schema_of(path: Path) -> Any:
 
 
 def test_every_member_is_found() -> None:
-    assert len(MEMBERS) == 41
+    assert len(MEMBERS) == 44
 
 
 @each_member
@@ -66,6 +70,8 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         mirrored = ".".join(parts)
     elif parts == ("trainer", "default"):
         mirrored = "lightning_modules.trainer"
+    elif path.stem in WITHOUT_WEIGHTS:
+        mirrored = "lightning_modules.model.architecture"
     elif path.stem in OF_THE_HUB:
         mirrored = f"lightning_modules.{parts[0]}.hub"
     else:
