@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.kind import Kind, kind_of
-from lightning_modules.model.pair import build_pair, is_pair
+from lightning_modules.model.pair import build_pair, check_decoder, is_pair
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class Model(Schema):
 
     def check(self) -> None:
         """Raise ConfigError where the weights cannot be had; load none of them."""
+
+    def check_head(self, auto_class: str) -> None:
+        """Raise ConfigError where it cannot have such a head; load no weights for it."""
 
     def check_tokenizer(self) -> None:
         """Raise ConfigError where it brings no tokenizer of its own."""
@@ -139,6 +142,10 @@ class Pretrained(Model):
 
     def check(self) -> None:
         self.location()
+
+    def check_head(self, auto_class: str) -> None:
+        if is_pair(auto_class, self.known_kind()):
+            check_decoder(str((self._config() or {}).get("model_type")))
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer

@@ -26,6 +26,17 @@ def is_pair(auto_class: str, kind: Kind | None) -> bool:
     return auto_class == SEQ_TO_SEQ and kind is Kind.encoder
 
 
+def check_decoder(model_type: str) -> None:
+    """Raise ConfigError where transformers cannot make a decoder of an encoder of that type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        rule = "must be an encoder that can be made a decoder, too"
+        got = Verbatim(f"one of type {model_type}")
+        fix = "Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, bart."
+        raise ConfigError(Problem("model", rule, got, fix))
+
+
 def build_pair(
     build: Callable[..., PreTrainedModel],
     load_tokenizer: Callable[[], PreTrainedTokenizerBase],
@@ -45,7 +56,7 @@ def build_pair(
     from transformers import EncoderDecoderModel
 
     encoder = build("AutoModel", **config)
-    _check_decoder(encoder)
+    check_decoder(encoder.config.model_type)
     decoder = build("AutoModelForCausalLM", is_decoder=True, add_cross_attention=True, **config)
     # The pair reads the states of single tokens: nothing would ever train the summary of all.
     pooler: Any = getattr(encoder, "pooler", None)
@@ -71,13 +82,3 @@ def _ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 def _drawn(network: PreTrainedModel) -> frozenset[str]:
     found: frozenset[str] = getattr(network, "drawn", frozenset())
     return found
-
-
-def _check_decoder(encoder: PreTrainedModel) -> None:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    if type(encoder.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        rule = "must be an encoder that can be made a decoder, too"
-        got = Verbatim(f"one of type {encoder.config.model_type}")
-        fix = "Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, bart."
-        raise ConfigError(Problem("model", rule, got, fix))

@@ -91,6 +91,7 @@ class TextToText(Task):
         """Return how each metric is counted, as others write it beside their figures."""
 
     def check(self, model: Model) -> None:
+        model.check_head(self.auto_class)
         longest = model.max_length
         if longest is not None and self.max_new_tokens > longest:
             rule = f"must be <= {longest}, the tokens that {model.name} can write"
@@ -133,7 +134,7 @@ class TextToText(Task):
             # Of models for many languages it is the one to write in.
             forced_bos_token_id=before.forced_bos_token_id,
             decoder_start_token_id=config.decoder_start_token_id,
-            bos_token_id=config.bos_token_id,
+            bos_token_id=getattr(config, "bos_token_id", None),  # T5 has none
             eos_token_id=config.eos_token_id,
             pad_token_id=config.pad_token_id,
             **({"length_penalty": self.length_penalty} if self.num_beams > 1 else {}),

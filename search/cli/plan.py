@@ -104,6 +104,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
     flat = run.flat()
     sizes = " / ".join(str(len(rows)) for rows in material.corpus.splits.values())
     names = " / ".join(material.corpus.splits)
+    labels = f", {len(material.labels)} labels" if material.labels else ""
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
     pruner = _member(plan.search.pruner) if len(goals) == 1 else "none, as there are several goals"
@@ -114,7 +115,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         ["model", f"{model}, strategy {strategy}"],
-        ["data", f"{flat['data']}: {sizes} rows ({names}), {len(material.labels)} labels"],
+        ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]

@@ -23,6 +23,7 @@ from search.artifact import (
     MAX_CHARACTERS,
     MAX_NOTES,
     TABLE,
+    WRITTEN,
     show_study,
     show_trial,
 )
@@ -113,6 +114,21 @@ def test_an_attempts_files_become_artifacts_that_stay_when_it_is_told(
     assert len(rows[1]["text"]) == MAX_CHARACTERS + 1
     kinds = {m.filename: m.mimetype for m in get_all_artifact_meta(trial, storage=study._storage)}
     assert kinds == {CURVE: "image/png", MATRIX: "image/png", TABLE: "application/jsonl"}
+
+
+def test_the_texts_that_a_trial_wrote_become_a_table(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    texts = {"source": "long " * 1000, "reference": "a b", "generated": "a | b", "score": 0.5}
+    write_jsonl(attempt / "generated.jsonl", [texts])
+    trial = running(study)
+    show(study, trial, attempt)
+    artifacts = artifacts_of(study, trial, here)
+    assert artifacts.keys() == {CURVE, MATRIX, TABLE, WRITTEN}
+    (written,) = [json.loads(line) for line in artifacts[WRITTEN].decode().splitlines()]
+    assert len(written.pop("source")) == MAX_CHARACTERS + 1
+    assert written == {"reference": "a b", "generated": "a | b", "score": 0.5}
+    assert "generated.jsonl" not in note_of(study, trial)  # it is no picture
 
 
 @pytest.mark.parametrize(

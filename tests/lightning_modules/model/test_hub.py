@@ -192,8 +192,7 @@ HUB_MODELS = sorted(
     path.stem
     for path in (CONF_DIR / "model").glob("*.yaml")
     if yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"].endswith(".hub.Hub")
-    and path.stem != "hub"
-    and path.stem not in MEMBERS[Kind.decoder]
+    and path.stem in MEMBERS[Kind.encoder]
 )
 STRATEGIES = ("full", "lora", "feature_extraction", "from_scratch")
 

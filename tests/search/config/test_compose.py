@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,3 +180,29 @@ def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
 def test_config_dir_must_be_a_folder(here: Path) -> None:
     with pytest.raises(ConfigError, match="--config-dir: must be a folder"):
         compose("sweep", [], here / "nowhere")
+
+
+def test_a_strategy_searches_nothing_that_it_has_no_use_for() -> None:
+    arms = compose("sweep", ["strategy=choice(prompting,lora)"]).arms
+    spaces = {arm.choice["strategy"]: set(arm.space) for arm in arms}
+    assert spaces == {"prompting": set(), "lora": DEFAULT_SPACE}
+    words = ["strategy=choice(prompting,lora)", "optimizer.weight_decay=interval(0,0.1)"]
+    arms = compose("sweep", [*words, "strategy.num_shots=choice(0,4)"]).arms
+    spaces = {arm.choice["strategy"]: set(arm.space) for arm in arms}
+    assert spaces["prompting"] == {"strategy.num_shots"}
+    assert spaces["lora"] == {*DEFAULT_SPACE, "optimizer.weight_decay"}
+
+
+def test_a_range_that_no_arm_has_a_use_for_is_refused() -> None:
+    words = ("strategy=prompting", "optimizer.lr=interval(1e-5,1e-3)")
+    (line,) = lines(*words, "strategy.num_shots=choice(0,4)")
+    assert line.startswith("optimizer.lr: Prompting has no use for it, got interval(1e-5,1e-3).")
+    assert compose("sweep", ["strategy=prompting", "optimizer.lr=1e-5"]).space == {}
+
+
+def test_keys_of_a_mapping_may_be_the_users_own() -> None:
+    words = ["strategy=prompting", "strategy.label_words={positive: good}"]
+    strategy: Any = build_run(compose("train", words).tree).strategy
+    assert strategy.label_words == {"positive": "good"}
+    with pytest.raises(ConfigError, match=r"strategy.num_shots: must be a whole number"):
+        build_run(compose("train", ["strategy=prompting", "strategy.num_shots={a: 3}"]).tree)

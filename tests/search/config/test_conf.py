@@ -91,14 +91,15 @@ def test_member_builds(path: Path) -> None:
 
 
 def test_every_space_is_found() -> None:
-    assert [path.stem for path in SPACES] == ["default", "none"]
+    assert [path.stem for path in SPACES] == ["default", "none", "prompting"]
 
 
 @pytest.mark.parametrize("path", SPACES, ids=member_name)
 def test_space_parses(path: Path) -> None:
-    words = [f"search/space={path.stem}", "optimizer.eps=interval(1e-8,1e-6)"]
+    words = [f"search/space={path.stem}", "data.max_length=choice(64,128)"]
+    words += ["strategy=prompting"] if path.stem == "prompting" else []
     space = build_space(compose("sweep", words))
-    assert set(space.paths) == {*read(path), "optimizer.eps"}
+    assert set(space.paths) == {*read(path), "data.max_length"}
 
 
 def test_there_are_experiments() -> None:

@@ -1,0 +1,105 @@
+"""An encoder as an encoder-decoder: what it keeps of the encoder, and what it learns anew."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from lightning_modules.error import ConfigError
+from lightning_modules.model.base import Attention
+from lightning_modules.model.hub import Hub
+from lightning_modules.model.minilm import Minilm, Source
+from lightning_modules.model.pair import SEQ_TO_SEQ
+from lightning_modules.network import build_network, count_parameters
+from lightning_modules.warm import Warm
+from search.config import build_run, compose
+
+MINILM = Minilm(source=Source.package, attention=Attention.sdpa)
+
+
+@cache
+def pair() -> Any:
+    torch.manual_seed(0)
+    return MINILM.load_network(SEQ_TO_SEQ)
+
+
+def test_both_halves_begin_with_the_encoders_weights() -> None:
+    pretrained = MINILM.load_network("AutoModel").state_dict()
+    halves = {"encoder.": pair().encoder.state_dict(), "decoder.": pair().decoder.bert.state_dict()}
+    for state in halves.values():
+        shared = state.keys() & pretrained.keys()
+        assert len(shared) >= 100
+        assert all(torch.equal(state[key], pretrained[key]) for key in shared)
+    crossed = {key for key in halves["decoder."] if "crossattention" in key}
+    assert crossed == halves["decoder."].keys() - pretrained.keys()
+
+
+def test_what_it_lacked_is_named_as_drawn() -> None:
+    names = set(pair().state_dict())
+    drawn = pair().drawn
+    assert drawn <= names | {"decoder.cls.predictions.decoder.weight"}
+    assert {key for key in names if "crossattention" in key} <= drawn
+    assert not any(key.startswith("encoder.") for key in drawn)
+
+
+def test_a_text_begins_and_ends_as_the_tokenizer_writes_it() -> None:
+    tokenizer = MINILM.load_tokenizer()
+    config = pair().config
+    assert config.decoder_start_token_id == config.bos_token_id == tokenizer.cls_token_id
+    assert (config.eos_token_id, config.pad_token_id) == (tokenizer.sep_token_id, 0)
+    assert config.encoder._attn_implementation == config.decoder._attn_implementation == "sdpa"
+
+
+def test_a_token_is_written_without_seeing_what_follows() -> None:
+    network = pair().eval()
+    ids = torch.tensor([[101, 2023, 2003, 102]])
+    one, other = torch.tensor([[101, 2023, 7]]), torch.tensor([[101, 2023, 9]])
+    with torch.inference_mode():
+        first, second = (network(ids, decoder_input_ids=each).logits for each in (one, other))
+        elsewhere = network(ids + 1, decoder_input_ids=one).logits
+    torch.testing.assert_close(first[:, :2], second[:, :2])
+    assert not torch.allclose(first[:, 2], second[:, 2])
+    assert not torch.allclose(first, elsewhere)
+
+
+def test_all_that_is_used_is_trained() -> None:
+    run = build_run(compose("train", ["task=summarization", "model=tiny", "strategy=full"]).tree)
+    network: Any = build_network(run, (), Warm()).train()
+    ids = torch.tensor([[2, 9, 8, 3]])
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    run.task.loss_sum(run.task.forward(network, batch), batch).backward()
+    idle = {name for name, p in network.named_parameters() if p.requires_grad and p.grad is None}
+    assert idle == set()
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    assert frozen == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}
+    num_trained, num_parameters = count_parameters(network)
+    assert num_parameters - num_trained == 32 * 32 + 32
+
+
+def test_from_scratch_nothing_is_the_encoders() -> None:
+    scratch = MINILM.new_network(SEQ_TO_SEQ).state_dict()
+    key = "embeddings.word_embeddings.weight"
+    assert scratch.keys() == pair().state_dict().keys()
+    for half in ("encoder.", "decoder.bert."):
+        assert not torch.equal(scratch[half + key], pair().state_dict()[half + key])
+
+
+def test_an_encoder_that_cannot_write_is_refused_in_a_line(here: Path) -> None:
+    config = transformers.DistilBertConfig(
+        vocab_size=99, dim=32, n_layers=1, n_heads=2, hidden_dim=64, pad_token_id=0
+    )
+    transformers.DistilBertForMaskedLM(config).save_pretrained(here / "model")
+    model = Hub(path=str(here / "model"), attention=Attention.sdpa)
+    for check in (model.load_network, model.new_network, model.check_head):
+        with pytest.raises(ConfigError) as raised:
+            check(SEQ_TO_SEQ)
+        assert str(raised.value) == (
+            "model: must be an encoder that can be made a decoder, too, got one of type "
+            "distilbert. Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, "
+            "bart."
+        )
