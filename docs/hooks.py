@@ -6,6 +6,7 @@ MkDocs calls `on_config` and `on_files`; the pages exist only while it builds.
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import os
 import re
@@ -128,8 +129,10 @@ def _table(keys: Sequence[Key], told: Mapping[str, str], prefix: str) -> Iterato
     for key in keys:
         words = [told.get(key.path, ""), key.comment]
         meaning = "<br>".join(_escaped(text).replace("\n", " ") for text in words if text)
-        value = f"`{key.value}`" if key.value else ""
-        yield f"| `{prefix}{key.path}` | {value.replace('|', chr(92) + '|')} | {meaning} |"
+        # As HTML: between backticks nothing can be escaped, and a table's cells end at a bar.
+        shown = html.escape(key.value, quote=False).replace("|", "&#124;")
+        value = f"<code>{shown}</code>" if shown else ""
+        yield f"| `{prefix}{key.path}` | {value} | {meaning} |"
 
 
 def _escaped(text: str) -> str:
