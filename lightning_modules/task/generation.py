@@ -24,11 +24,12 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lightning_modules.causal import Marks, columns_of
 from lightning_modules.conversation import ASSISTANT, Chat, Exchange, contents
 from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.data.cell import Refused
-from lightning_modules.data.packing import Document, packed
+from lightning_modules.data.packing import packed
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.schema import positive
@@ -168,7 +169,7 @@ class Generation(Task):
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        marks = _Marks(tokenizer)
+        marks = Marks(tokenizer)
         if rows and _has_answers(rows[0]):
             columns = self._encode_answers(rows, marks, max_length)
         else:
@@ -180,7 +181,7 @@ class Generation(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         """Return the prompts: questions up to where the answer begins, or texts to go on with."""
-        marks = _Marks(tokenizer)
+        marks = Marks(tokenizer)
         chat = marks.chat(self.chat_template)
         prompts = []
         for row in rows:
@@ -194,7 +195,7 @@ class Generation(Task):
         return {"input_ids": [prompt[-max_length:] for prompt in prompts]}
 
     def _encode_documents(
-        self, rows: Sequence[Row], marks: _Marks, max_length: int
+        self, rows: Sequence[Row], marks: Marks, max_length: int
     ) -> dict[str, list[Any]]:
         documents = [marks.document(row["text"]) for row in rows]
         if self.packing is not Packing.none:
@@ -202,30 +203,21 @@ class Generation(Task):
             return packed(documents, max_length, apart=apart, filler=marks.end)
         documents = [marks.cut(document, max_length) for document in documents]
         halves = [max(1, len(document.inputs) // 2) for document in documents]
-        return _columns(documents, range(len(rows)), halves)
+        return columns_of(documents, range(len(rows)), halves)
 
     def _encode_answers(
-        self, rows: Sequence[Row], marks: _Marks, max_length: int
+        self, rows: Sequence[Row], marks: Marks, max_length: int
     ) -> dict[str, list[Any]]:
         documents, numbers, lengths = [], [], []
         chat = marks.chat(self.chat_template)
         for number, row in enumerate(rows):
             for exchange in self._exchanges(row, chat):
-                start = [] if not isinstance(row["text"], str) else [marks.begin]
-                prompt = [*start, *marks.ids(exchange.question)]
-                targets = marks.ended(exchange.answer)
-                # Both keep half at least: a prompt loses its beginning, an answer its end.
-                num_prompt = max(max_length + 1 - len(targets), max_length // 2)
-                prompt = prompt[-num_prompt:]
-                targets = targets[: max_length + 1 - len(prompt)]
-                ids = [*prompt, *targets]
-                masked = [IGNORED] * (len(prompt) - 1) + targets
-                content = exchange.content
-                sizes = len(content), len(content.encode())
-                documents.append(Document(ids[:-1], masked, *sizes))
+                begins = isinstance(row["text"], str)  # a chat template writes its own beginning
+                document, length = marks.answered(exchange, max_length, begins=begins)
+                documents.append(document)
                 numbers.append(number)
-                lengths.append(len(prompt))
-        return _columns(documents, numbers, lengths)
+                lengths.append(length)
+        return columns_of(documents, numbers, lengths)
 
     def _exchanges(self, row: Row, chat: Chat) -> Iterator[Exchange]:
         text = row["text"]
@@ -273,7 +265,7 @@ class Generation(Task):
         if chosen:
             lengths = batch["prompt_length"].tolist()
             prompts = [batch["input_ids"][row, : lengths[row]] for row in chosen]
-            followed = [labels_BT[row, lengths[row] - 1 :][:NUM_SHOWN] for row in chosen]
+            followed = [_followed(batch, row, lengths[row]) for row in chosen]
             found = self._continued(network, prompts)
             observed["generated_BG"] = _spread(found, chosen, size)
             observed["prompt_BP"] = _spread([each[-NUM_SHOWN:] for each in prompts], chosen, size)
@@ -303,7 +295,7 @@ class Generation(Task):
 
     def _references(self, examples: Examples) -> list[Exchange]:
         """Return the examples that were continued, where they have answers."""
-        chat = _Marks(examples.tokenizer).chat(self.chat_template)
+        chat = Marks(examples.tokenizer).chat(self.chat_template)
         exchanges = (each for row in examples.rows for each in self._exchanges(row, chat))
         return list(islice(exchanges, self.num_generated))
 
@@ -357,62 +349,8 @@ print(tokenizer.decode(written[0], skip_special_tokens=True))
 """
 
 
-class _Marks:
-    """A tokenizer, with the tokens that texts begin and end with."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
-        self.end: int = next((end for end in ends if end is not None), -1)
-        if self.end < 0:
-            rule, fix = "the tokenizer must have an end token", "Save it with an eos_token."
-            raise DataError(Problem("model", rule, Verbatim("none"), fix))
-        begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, self.end)
-        self.begin: int = next(begin for begin in begins if begin is not None)
-
-    def ids(self, text: str) -> list[int]:
-        found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return list(found)
-
-    def ended(self, answer: str) -> list[int]:
-        """Return the tokens of an answer up to its end token."""
-        ids = self.ids(answer)
-        if self.end not in ids:
-            return [*ids, self.end]
-        return ids[: len(ids) - ids[::-1].index(self.end)]
-
-    def document(self, text: str) -> Document:
-        ids = self.ids(text)
-        inputs, targets = [self.begin, *ids], [*ids, self.end]
-        return Document(inputs, targets, len(text), len(text.encode()))
-
-    def cut(self, document: Document, length: int) -> Document:
-        if len(document.inputs) <= length:
-            return document
-        inputs, targets = document.inputs[:length], document.targets[:length]
-        text = self._tokenizer.decode(targets, clean_up_tokenization_spaces=False)
-        return Document(inputs, targets, len(text), len(text.encode()))
-
-    def chat(self, default: str) -> Chat:
-        end = self._tokenizer.convert_ids_to_tokens(self.end)
-        return Chat(self._tokenizer, default, end)
-
-
 def _has_answers(row: Row) -> bool:
     return "label" in row or not isinstance(row["text"], str)
-
-
-def _columns(
-    documents: Sequence[Document], rows: Sequence[int], prompt_lengths: Sequence[int]
-) -> dict[str, list[Any]]:
-    return {
-        "input_ids": [list(document.inputs) for document in documents],
-        "labels": [list(document.targets) for document in documents],
-        "num_characters": [document.num_characters for document in documents],
-        "num_bytes": [document.num_bytes for document in documents],
-        "prompt_length": list(prompt_lengths),
-        "row": list(rows),
-    }
 
 
 def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
@@ -424,6 +362,17 @@ def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
     # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
     logits = logits_BTV.float().flatten(0, 1)
     return cross_entropy(logits, labels_BT.flatten(), ignore_index=IGNORED, reduction=reduction)
+
+
+def _followed(batch: Batch, row: int, prompt_length: int) -> Tensor:
+    """Return what follows an example's prompt, at most to the end of its document."""
+    import torch
+
+    labels_T = batch["labels"][row, prompt_length - 1 :]
+    if "position_ids" in batch:
+        (begins,) = torch.where(batch["position_ids"][row, prompt_length:] == 0)
+        labels_T = labels_T[: int(begins[0]) + 1] if len(begins) else labels_T
+    return labels_T[:NUM_SHOWN]
 
 
 def _spread(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:

@@ -280,6 +280,16 @@ def test_texts_are_continued_and_shown_beside_how_they_went_on() -> None:
     assert all(len(record["prediction"]) <= 5 for record in records)
 
 
+def test_what_is_shown_of_a_packed_text_ends_with_it() -> None:
+    network = network_of("gpt2", "sdpa")
+    rows = [{"text": text} for text in TEXTS]
+    task = generation("num_generated=2", "max_new_tokens=5")
+    (record,) = task.examine(observed(task, network, rows), Examples(rows, (), TOKENIZER))[
+        GENERATED
+    ]
+    assert record["text"] + record["reference"] == TEXTS[0]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
