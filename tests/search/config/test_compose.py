@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_space_none_starts_from_nothing() -> None:
         ("strategi=lora", "must be a known key, got strategi. Did you mean strategy?"),
         (
             "strategy=lroa",
-            "full, ia3, lora, peft, prefix_tuning, prompt_tuning, qlora, got 'lroa'. D",
+            "must be one of adalora, bitfit, feature_extraction, freeze, from_scratch, full, ia3, l",
         ),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
         ("search.sampler=random", "is a group of keys, got random. Choose a member as search/sam"),
@@ -174,6 +175,16 @@ def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
     compose("sweep", ["strategy=gentle"], config_dir)
     with pytest.raises(ConfigError, match=r"one of adalora, .* from_scratch, full, ia3, lora"):
         compose("sweep", ["strategy=gentle"])
+
+
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_a_mapping_brings_its_keys(name: str) -> None:
+    words = ["strategy=peft", "strategy.method=vera", "strategy.options={r: 4, d_initial: 0.2}"]
+    strategy: Any = build_run(compose(name, words).tree).strategy
+    assert strategy.options == {"r": 4, "d_initial": 0.2}
+    words = ["model=architecture", "model.type=gpt2", "model.config={n_layer: 2}"]
+    model: Any = build_run(compose(name, words).tree).model
+    assert model.config == {"n_layer": 2}
 
 
 def test_config_dir_must_be_a_folder(here: Path) -> None:
