@@ -20,13 +20,13 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.base import reason_of
 from lightning_modules.strategy.base import Strategy, silence_dropout
 from lightning_modules.strategy.part import backbone_of, linear_layers, new_parts
-from lightning_modules.strategy.task_type import task_type_of
+from lightning_modules.strategy.task_type import task_type_of, writes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from peft import PeftConfig
-    from torch import nn
+    from torch import Tensor, nn
 
     from lightning_modules.model.base import Model
     from lightning_modules.task.base import Task
@@ -91,8 +91,8 @@ class PeftStrategy(Strategy):
         network.peft_config["default"].base_model_name_or_path = model.name
         network.save_pretrained(folder / ADAPTER)
         (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
-        if self.merges:
-            merged = copy.deepcopy(network).merge_and_unload()
+        merged = self._merged(network)
+        if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
         network.get_base_model().config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -106,6 +106,21 @@ class PeftStrategy(Strategy):
     def merges(self) -> bool:
         """Whether the trained parameters can be put into the weights that they adapt."""
         return True
+
+    def _merged(self, network: Any) -> Any:
+        """Return a merged copy; None where there is none that answers the same."""
+        import torch
+
+        if not self.merges:
+            return None
+        try:
+            merged = copy.deepcopy(network).merge_and_unload()
+        except (NotImplementedError, AttributeError):  # so methods of PEFT say that they do not
+            return None
+        # Of some methods PEFT drops what was trained.
+        pairs = zip(answers(network), answers(merged), strict=True)
+        same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
+        return merged if same else None
 
 
 def config_class(peft_type: str) -> Any:
@@ -145,6 +160,25 @@ def without_adapter(network: Any) -> Any:
             base.set_submodule(name, module.modules_to_save["default"])
     return base
 
+
+def answers(network: Any) -> tuple[Tensor, ...]:
+    """Return what the network answers to a text of three tokens."""
+    import torch
+
+    config = network.config
+    # BART reads its answer at a text's end, of which each text must have as many.
+    end = config.eos_token_id if isinstance(config.eos_token_id, int) else 0
+    ids_BT = torch.full((1, 3), end, device=next(network.parameters()).device)
+    inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    if config.is_encoder_decoder and writes(base):
+        inputs["decoder_input_ids"] = ids_BT
+    with torch.inference_mode():
+        output = network.eval()(**inputs)
+    return tuple(output[name] for name in _ANSWERS if name in output)
+
+
+_ANSWERS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 
 _LOAD_ADAPTER = """\
 from peft import PeftModel

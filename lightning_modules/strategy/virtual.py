@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.schema import positive
-from lightning_modules.strategy.peft_base import PeftStrategy
+from lightning_modules.strategy.peft_base import PeftStrategy, answers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,22 +79,10 @@ def check_reads_prompt(strategy: str, model: Model, task: Task) -> None:
 
 def check_answers(network: Any) -> None:
     """Ask the network once: PEFT finds out there that it cannot do what it was made for."""
-    import torch
-
     from lightning_modules.memory import is_out_of_memory
-    from lightning_modules.strategy.task_type import writes
 
-    config = network.config
-    # BART reads its answer at a text's end, of which each text must have as many.
-    end = config.eos_token_id if isinstance(config.eos_token_id, int) else 0
-    ids_BT = torch.full((1, 3), end, device=next(network.parameters()).device)
-    inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
-    if config.is_encoder_decoder and writes(network.get_base_model()):
-        inputs["decoder_input_ids"] = ids_BT
-    network.eval()
     try:
-        with torch.inference_mode():
-            network(**inputs)
+        answers(network)
     except (RuntimeError, IndexError) as error:
         if is_out_of_memory(error):
             raise

@@ -310,7 +310,13 @@ def _choice_words(choice: Mapping[str, str]) -> list[str]:
 
 def _texts(words: Sequence[Word]) -> list[str]:
     nothing = [word for word in words if word.key == "experiment" and word.override.value() is None]
-    return [word.text for word in words if word not in nothing]
+    return [_text(word) for word in words if word not in nothing]
+
+
+def _text(word: Word) -> str:
+    # A mapping has keys of its own, which Hydra lets in by force alone.
+    has_keys = isinstance(word.override.value(), dict) and not word.text.startswith(("+", "~"))
+    return f"++{word.text}" if has_keys else word.text
 
 
 def _is_of_a_run(text: str) -> bool:

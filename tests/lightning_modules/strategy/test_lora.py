@@ -55,8 +55,9 @@ def test_adapters_alone_learn_xor_on_a_frozen_random_network(words: tuple[str, .
     for name, parameter in network.named_parameters():
         if "modules_to_save" in name:
             parameter.requires_grad_(False)  # a random head is read out of, and never taught
+            parameter.data *= 20  # which draws so small cannot be
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    optimizer = torch.optim.AdamW(trained, lr=3e-3)
     network.eval()  # without the head's dropout
     for _ in range(150):
         loss = torch.nn.functional.cross_entropy(network(input_ids=XOR_IDS).logits, XOR)
@@ -64,7 +65,7 @@ def test_adapters_alone_learn_xor_on_a_frozen_random_network(words: tuple[str, .
         optimizer.step()
         optimizer.zero_grad()
     assert network(input_ids=XOR_IDS).logits.argmax(1).tolist() == XOR.tolist()
-    assert loss.item() < 0.5  # 0.4 is the least that so small a head can say; a guess has 0.69
+    assert loss.item() < 0.3  # a guess has 0.69
 
 
 @pytest.mark.parametrize("word", ["dora=true", "init=pissa", "init=olora", "init=gaussian"])

@@ -27,7 +27,7 @@ METHODS = {
     "delora": "{r: 4}",
     "fourierft": "{n_frequency: 50}",
     "hra": "{r: 4}",
-    "ln_tuning": "{}",
+    "ln_tuning": "{target_modules: [LayerNorm]}",
     "loha": "{r: 4}",
     "lokr": "{r: 4}",
     "miss": "{r: 4}",
@@ -121,7 +121,7 @@ def test_options_are_checked_before_any_weights(method: str, options: str, line:
 @pytest.mark.parametrize(
     ("method", "options", "words", "reason"),
     [
-        ("vera", "{target_modules: [nothing]}", (), "vera (Target modules {'nothing'} not found"),
+        ("vera", "{target_modules: [nothing]}", (), "vera (No layers types compatible with"),
         ("c3a", "{block_size: 7}", (), "c3a (The block size should be a factor of the input"),
         ("hra", "{}", ("model.kind=decoder",), "hra (Target module Conv1D"),
         ("p_tuning", "{num_virtual_tokens: 2}", ("model.kind=encoder_decoder",), "p_tuning (Pass"),

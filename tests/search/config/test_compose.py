@@ -177,6 +177,16 @@ def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
         compose("sweep", ["strategy=gentle"])
 
 
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_a_mapping_brings_its_keys(name: str) -> None:
+    words = ["strategy=peft", "strategy.method=vera", "strategy.options={r: 4, d_initial: 0.2}"]
+    strategy: Any = build_run(compose(name, words).tree).strategy
+    assert strategy.options == {"r": 4, "d_initial": 0.2}
+    words = ["model=architecture", "model.type=gpt2", "model.config={n_layer: 2}"]
+    model: Any = build_run(compose(name, words).tree).model
+    assert model.config == {"n_layer": 2}
+
+
 def test_config_dir_must_be_a_folder(here: Path) -> None:
     with pytest.raises(ConfigError, match="--config-dir: must be a folder"):
         compose("sweep", [], here / "nowhere")
