@@ -401,7 +401,7 @@ def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[E
         reason = f"memory ran out after step {tuner.record.step}: {_first_line(error)}"
     else:
         if not data.length.num_steps:
-            return Ending.finished, "is not trained"
+            return Ending.finished, "needed no training"
         epochs = data.length.num_steps / data.length.steps_per_epoch
         return Ending.finished, f"trained to its end, epoch {epochs:g}"
     free_memory()

@@ -172,7 +172,7 @@ def test_calibrated_a_text_that_says_nothing_favours_no_label(how: str, masked: 
 def test_a_run_is_one_validation_and_is_exported(how: str, masked: str, here: Path) -> None:
     run = make_run(*words_for(how, masked), "strategy.num_shots=2", "strategy.calibrate=true")
     outcome = ask(run, here / "run")
-    assert (outcome.ending, outcome.reason) == (Ending.finished, "is not trained")
+    assert (outcome.ending, outcome.reason) == (Ending.finished, "needed no training")
     assert outcome.verdict.startswith("was not trained")
     assert [(point.step, point.epoch) for point in outcome.points] == [(0, 0.0)]
     assert outcome.num_trainable == 0 < outcome.num_parameters
