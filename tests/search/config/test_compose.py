@@ -79,7 +79,7 @@ def test_space_none_starts_from_nothing() -> None:
         ("strategi=lora", "must be a known key, got strategi. Did you mean strategy?"),
         (
             "strategy=lroa",
-            "must be one of adalora, bitfit, feature_extraction, freeze, from_scratch, full, ia3, l",
+            "must be one of adalora, bitfit, feature_extraction, freeze, from_scratch, full, ia3",
         ),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
         ("search.sampler=random", "is a group of keys, got random. Choose a member as search/sam"),
