@@ -94,10 +94,12 @@ class PeftStrategy(Strategy):
         merged = self._merged(network)
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
+        virtual = network.peft_config["default"].is_prompt_learning
         network.get_base_model().config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if model.hub_name is None:
-            without_adapter(network).save_pretrained(folder / BASE)
+            base = network.get_base_model() if virtual else copy.deepcopy(network).unload()
+            _unwrapped(copy.deepcopy(base)).save_pretrained(folder / BASE)
         return _LOAD_ADAPTER.format(
             auto=task.auto_class, base=model.hub_name or BASE, use=task.usage_lines()
         )
@@ -114,7 +116,7 @@ class PeftStrategy(Strategy):
         if not self.merges:
             return None
         try:
-            merged = copy.deepcopy(network).merge_and_unload()
+            merged = _unwrapped(copy.deepcopy(network).merge_and_unload())
         except (NotImplementedError, AttributeError):  # so methods of PEFT say that they do not
             return None
         # Of some methods PEFT drops what was trained.
@@ -150,15 +152,14 @@ def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
     return chosen
 
 
-def without_adapter(network: Any) -> Any:
-    """Return a copy of the network that an adapter of virtual tokens stands before."""
+def _unwrapped(network: Any) -> Any:
+    """Put the trained head where PEFT's wrapper of it is; some methods leave that there."""
     from peft.utils import ModulesToSaveWrapper
 
-    base = copy.deepcopy(network.get_base_model())
-    for name, module in list(base.named_modules()):
+    for name, module in list(network.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):
-            base.set_submodule(name, module.modules_to_save["default"])
-    return base
+            network.set_submodule(name, module.modules_to_save["default"])
+    return network
 
 
 def answers(network: Any) -> tuple[Tensor, ...]:

@@ -91,7 +91,7 @@ def learning(learnable: Path) -> Run:
 
 def test_a_trained_one_merges(learning: Run, here: Path) -> None:
     fit(learning, here / "run", Identity("x", None, here))
-    network: Any = load_trained(learning, here / "run", LABELS).network
+    network: Any = load_trained(learning, here / "run", LABELS).network.eval()
     merged = copy.deepcopy(network).merge_and_unload()
     ids = torch.tensor([[2, 10, 11, 12, 3]])
     with torch.inference_mode():
