@@ -36,7 +36,7 @@ each_member = pytest.mark.parametrize("member", MEMBERS, ids=place)
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in (tree or {}).items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             found |= flat(value, f"{prefix}{key}.")
         elif key not in ("_target_", "defaults"):
             found[f"{prefix}{key}"] = value
