@@ -52,7 +52,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
             "task": _task_settings(run),
-            "columns": {field: getattr(run.data, field, field) for field in run.task.cells},
+            "columns": _columns(run),
             "pooled_head": (folder / "head.safetensors").is_file(),
             "adapter": (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors")),
             "prompts": (folder / PROMPTING_FILE).is_file(),
@@ -60,6 +60,12 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     )
     write_text(folder / "README.md", _readme(card, loading))
     _share(folder)
+
+
+def _columns(run: Run) -> dict[str, str | None]:
+    """Return the column of each field; data without names for them have the needed ones."""
+    own = {field: None if field in run.task.optional else field for field in run.task.cells}
+    return {field: getattr(run.data, field, name) for field, name in own.items()}
 
 
 def _task_settings(run: Run) -> dict[str, Any]:

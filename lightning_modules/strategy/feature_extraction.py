@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BACKBONE = "backbone"
 POOLED = "AutoModelForSequenceClassification"
 """The head in whose place a pooled one stands."""
+LABELLING = (POOLED, "AutoModelForTokenClassification")
+"""The heads that are one layer on what a backbone tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,8 @@ class FeatureExtraction(Strategy):
 
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
-        if task.auto_class != "AutoModelForSequenceClassification":
-            rule = "feature_extraction must have a task that labels whole texts"
+        if task.auto_class not in LABELLING:
+            rule = "feature_extraction must have a task that labels texts or words"
             got = Verbatim(f"one of {task.auto_class}")
             fix = "Set strategy=lora or strategy=full."
             raise ConfigError(Problem("strategy", rule, got, fix))

@@ -227,7 +227,7 @@ def test_diverging_after_a_best_leaves_the_best(diverging: Run, here: Path) -> N
 class Prompted(Strategy):
     """The model reads more than the corpus has."""
 
-    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+    def prepare(self, rows: Sequence[Row], tokenizer: Any) -> Sequence[Row]:
         return [{**row, "text": f"In a review: {row['text']}"} for row in rows]
 
 

@@ -212,7 +212,7 @@ def test_padding_changes_nothing(side: str) -> None:
 def test_spans_are_in_the_context_and_no_longer_than_allowed(predictor: Predictor) -> None:
     task = replace(predictor.task, max_answer_tokens=2, num_best=500)
     rows = [LONG, row_of("great", "great")]
-    found = replace(predictor, task=task)._observe(rows, predictor.precision)
+    found = replace(predictor, task=task)._observe(rows, predictor.precision, task.encode)
     for row, starts, ends in zip(
         *(found[name].tolist() for name in ("row_B", "start_BK", "end_BK")), strict=True
     ):

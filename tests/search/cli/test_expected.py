@@ -103,7 +103,9 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
     done = finesweep(*words, "--json")
     assert done.stderr.splitlines() == [
         "measuring some steps of lora ...",
+        "strategy lora: 7,746 of 93,892 parameters are trained (8.2 %)",
         "measuring some steps of full ...",
+        "strategy full: 86,146 of 86,146 parameters are trained (100 %)",
     ]
     found = json.loads(done.stdout)["estimate"]
     assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full"]

@@ -28,7 +28,7 @@ CASES = [
     ),
     (
         ("strategy=lorra",),
-        "full, ia3, lora, peft, prefix_tuning, prompt_tuning, qlora, got 'lorra'",
+        "ia3, lora, peft, prefix_tuning, prompt_tuning, prompting, qlora, got 'lorra'",
     ),
     (("trainer.epochs=0",), "trainer.epochs: must be > 0, got 0"),
     (("trainer.epochs=two",), "trainer.epochs: must be a whole number, got 'two'"),
@@ -173,7 +173,8 @@ def exported(here: Path) -> Path:
     """Write what predict reads of an exported model before it loads any."""
     folder = here / "best"
     folder.mkdir()
-    values = {"text": "review", "label": "stars", "labels": ["a", "b"], "pooled_head": False}
+    columns = {"text": "review", "text_pair": None, "label": "stars"}
+    values = {"task": {"task": "classification"}, "columns": columns, "labels": ["a", "b"]}
     (folder / "finesweep.json").write_text(json.dumps(values))
     return folder
 
@@ -189,7 +190,7 @@ def exported(here: Path) -> Path:
         (
             ("output=o.jsonl",),
             "new.csv: must have the column 'review' that the model was trained on, "
-            "got columns id, Reviews. Name the one with the text: text=Reviews.",
+            "got columns id, Reviews. Name the one with it: text=Reviews.",
         ),
         (
             ("output=o.jsonl", "text=nope"),
