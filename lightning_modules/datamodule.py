@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from lightning_modules.data.block import Blocks, are_blocks, as_it_is
+from lightning_modules.data.block import Blocks, Windows, are_blocks, as_it_is
 from lightning_modules.data.collate import Collate
-from lightning_modules.data.order import TrainingBatches, evaluation_batches
+from lightning_modules.data.order import TrainingBatches, TrainingWindows, evaluation_batches
 from lightning_modules.data.tokenized import lengths_of, tokenize
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
@@ -50,13 +50,19 @@ class TextDataModule(pl.LightningDataModule):
         if run.trainer.max_steps is not None:
             num_steps = min(num_steps, run.trainer.max_steps)
         self.length = Length(num_steps, steps_per_epoch)
-        self._batches = TrainingBatches(
+        self._batches: Any = TrainingBatches(
             lengths,
             run.data.batch_size,
             seed=run.seed,
             num_steps=num_steps,
             start=start,
         )
+        if run.strategy.trains and run.task.is_stream and are_blocks(self._train):
+            self._train = Windows(self._train)
+            length, num_blocks = self._train.length, len(self._train)
+            self._batches = TrainingWindows(
+                self._batches, length, num_blocks, seed=run.seed, start=start
+            )
         self.validation_batches = evaluation_batches(lengths_of(self._validation))
         self.validation = Examples(splits["validation"], labels, tokenizer)
 
@@ -68,8 +74,9 @@ class TextDataModule(pl.LightningDataModule):
 
     def _loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
         collate: Any = Collate(self._tokenizer)
-        if are_blocks(examples):
-            examples, collate = Blocks(examples), as_it_is
+        if isinstance(examples, Blocks) or are_blocks(examples):
+            collate = as_it_is
+            examples = examples if isinstance(examples, Blocks) else Blocks(examples)
         return DataLoader(
             examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers
         )

@@ -36,12 +36,39 @@ class Blocks(TorchDataset[Any]):
         return len(self._dataset)
 
     def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        chunks = [bisect_right(self._starts, row) - 1 for row in rows]
-        places = [(at, row - self._starts[at]) for at, row in zip(chunks, rows, strict=True)]
+        places = [self._place(row) for row in rows]
         return {
             name: _tensor(np.stack([chunks[at][row] for at, row in places]))
             for name, chunks in self._chunks.items()
         }
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Return the chunk that a row is in, and its place there."""
+        at = bisect_right(self._starts, row) - 1
+        return at, row - self._starts[at]
+
+
+class Windows(Blocks):
+    """The same blocks as one stream: of each place a window of a block's length begins there."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        self.length = len(dataset[0]["input_ids"])
+
+    def __getitems__(self, begins: Sequence[int]) -> dict[str, Tensor]:
+        return {
+            name: _tensor(np.stack([self._window(chunks, begin) for begin in begins]))
+            for name, chunks in self._chunks.items()
+        }
+
+    def _window(self, chunks: list[np.ndarray[Any, Any]], begin: int) -> np.ndarray[Any, Any]:
+        row, offset = divmod(begin, self.length)
+        at, place = self._place(row)
+        parts = [chunks[at][place, offset:]]
+        if offset:
+            after, next_place = self._place(row + 1)
+            parts.append(chunks[after][next_place, :offset])
+        return np.concatenate(parts)
 
 
 def are_blocks(dataset: Dataset) -> bool:

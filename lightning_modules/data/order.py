@@ -67,3 +67,30 @@ class TrainingBatches:
             for batch in batches[skipped : skipped + self._num_steps - step]:
                 yield batch
                 step += 1
+
+
+class TrainingWindows:
+    """The same batches where the rows are blocks of one stream: where each window on it begins.
+
+    A window begins anywhere in its block, drawn from (seed, step), and so ends in the next one.
+    Blocks that always began at the same places would show a network each token behind the same
+    few before it, epoch for epoch.
+    """
+
+    def __init__(
+        self, batches: TrainingBatches, length: int, num_blocks: int, *, seed: int, start: int
+    ) -> None:
+        self._batches = batches
+        self._length = length
+        self._last = (num_blocks - 1) * length
+        self._seed = seed
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step, rows in enumerate(self._batches, self._start):
+            chance = random.Random(seed_of(self._seed, "windows", step))
+            begins = (row * self._length + chance.randrange(self._length) for row in rows)
+            yield [min(begin, self._last) for begin in begins]

@@ -191,6 +191,11 @@ class Task(Schema):
         """Yield all that a tokenizer must be able to write down of a row."""
         yield from (str(row[field]) for field in ("text", "text_pair") if field in row)
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether examples are blocks of one stream, on which training windows begin anywhere."""
+        return False
+
     @abstractmethod
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

@@ -59,7 +59,8 @@ class Packing(Enum):
     documents = "documents"
     """End to end, cut into blocks in which no document sees another."""
     stream = "stream"
-    """End to end, cut into blocks in which a token sees all before it, as nanoGPT does."""
+    """End to end, cut into blocks in which a token sees all before it, as nanoGPT does; those to
+    train on begin anywhere, drawn anew each epoch."""
     none = "none"
     """An example each, padded; what is longer is cut off."""
 
@@ -150,6 +151,10 @@ class Generation(Task):
                 fix = "Set task.label=COLUMN, or task.metric=perplexity."
                 raise DataError(Problem("task.metric", rule, Verbatim("texts alone"), fix))
         return ()
+
+    @property
+    def is_stream(self) -> bool:
+        return self.packing is Packing.stream
 
     def spelling(self, row: Row) -> str:
         text = row["text"]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from datasets import Dataset, concatenate_datasets, load_from_disk
 
-from lightning_modules.data.block import Blocks, are_blocks
+from lightning_modules.data.block import Blocks, Windows, are_blocks
 from lightning_modules.data.collate import Collate
+from lightning_modules.data.order import TrainingBatches, TrainingWindows
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 
@@ -55,3 +56,31 @@ def test_a_batch_is_what_collating_its_examples_gives(here: Path) -> None:
 )
 def test_other_examples_are_no_blocks(columns: dict[str, Any]) -> None:
     assert not are_blocks(Dataset.from_dict(columns))
+
+
+def test_a_window_goes_on_in_the_next_block_wherever_that_lies(here: Path) -> None:
+    examples = dataset(here / "rows").remove_columns(["row"])
+    windows = Windows(examples)
+    stream = [token for tokens in examples["input_ids"] for token in tokens]
+    begins = [0, 1, 11, 12, 14, 15, 33]
+    found = windows.__getitems__(begins)["input_ids"].tolist()
+    assert found == [stream[begin : begin + 3] for begin in begins]
+
+
+def windows(seed: int, start: int) -> list[list[int]]:
+    batches = TrainingBatches([8] * 50, 4, seed=seed, num_steps=30, start=start)
+    return list(TrainingWindows(batches, 8, 50, seed=seed, start=start))
+
+
+def test_windows_begin_anywhere_within_the_stream() -> None:
+    begins = [begin for batch in windows(0, 0) for begin in batch]
+    assert {begin % 8 for begin in begins} == set(range(8))
+    assert min(begins) >= 0 and max(begins) <= 49 * 8
+    first_epoch = begins[:50]
+    assert {begin // 8 for begin in first_epoch} == set(range(50))
+
+
+def test_windows_are_those_of_their_seed_and_step() -> None:
+    whole = windows(0, 0)
+    assert windows(0, 11) == whole[11:]
+    assert windows(1, 0) != whole

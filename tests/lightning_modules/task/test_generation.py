@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from lightning_modules.data.base import Corpus
 from lightning_modules.data.collate import Collate
@@ -17,7 +18,8 @@ from lightning_modules.error import ConfigError, DataError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
-from lightning_modules.run import Run, fit, inspect
+from lightning_modules.record import Ending
+from lightning_modules.run import BEST_FILE, Hooks, Run, fit, inspect
 from lightning_modules.task.base import GENERATED, IGNORED, Examples
 from lightning_modules.task.generation import Generation
 from lightning_modules.vocabulary import Vocabulary, train_tokenizer
@@ -397,6 +399,28 @@ def test_what_is_exported_gives_the_same_next_tokens(
     monkeypatch.chdir(here / "best")
     exec(result.run.task.usage(), {})
     assert capsys.readouterr().out
+
+
+class StopAt(Hooks):
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def interrupted(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:
+    run = make_run("strategy=full", "task.packing=stream", "data.max_length=16", "trainer.epochs=2")
+    for name in ("whole", "cut"):
+        (here / name).mkdir()
+    whole = fit(run, here / "whole", Identity("x", None, here))
+    identity = Identity("x", None, here)
+    assert fit(run, here / "cut", identity, StopAt(7)).ending is Ending.interrupted
+    again = fit(run, here / "cut", identity)
+    assert [p.train_loss for p in again.points] == [p.train_loss for p in whole.points]
+    kept = [load_file(here / name / BEST_FILE) for name in ("whole", "cut")]
+    assert all(torch.equal(tensor, kept[1][key]) for key, tensor in kept[0].items())
 
 
 def test_scores_of_a_run_are_found_again(here: Path) -> None:
