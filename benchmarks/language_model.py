@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.network import build_network, build_tokenizer
-from lightning_modules.run import Hooks, Run, fit, inspect
+from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.schedule.base import Length
 from lightning_modules.warm import Warm
 from search.config import build_run, compose

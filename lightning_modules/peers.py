@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from lightning_modules.data.base import Row
     from lightning_modules.hardware import Hardware
-    from lightning_modules.run import Material, Run
+    from lightning_modules.material import Material
+    from lightning_modules.run import Run
 
 EXPLAIN_SECONDS = 10.0
 """How long a rank that is lost has to say why."""

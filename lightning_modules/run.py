@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import partial
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.atomic import write_json
-from lightning_modules.data.base import Corpus, Data
-from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
+from lightning_modules.data.base import Data
+from lightning_modules.error import DataError
 from lightning_modules.logger.base import Identity, Logger, RunLog
+from lightning_modules.material import Material, changed_rows, check_shares, inspect
 from lightning_modules.model.base import Model
-from lightning_modules.model.kind import MEMBERS
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.record import (
     UNTRAINED,
@@ -26,6 +26,7 @@ from lightning_modules.record import (
     fit_verdict,
 )
 from lightning_modules.schedule.base import Schedule
+from lightning_modules.schema import member_of
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import GENERATED, MISTAKES, Examples, Tables, Task
 from lightning_modules.trainer import Trainer
@@ -66,90 +67,6 @@ class Run:
     def flat(self) -> dict[str, Any]:
         """Return every value by its config key, as `{"optimizer.lr": 0.001, ...}`."""
         return dict(_flatten("", self))
-
-
-@dataclass(frozen=True)
-class Material:
-    """A run's checked rows and labels; made without loading any model."""
-
-    corpus: Corpus
-    labels: tuple[str, ...]
-
-
-def inspect(run: Run) -> Material:
-    """Check everything that can be checked before the first expensive second.
-
-    Raises:
-        ConfigError: The data cannot be used, or the model cannot be had; all at once.
-    """
-    problems: list[Problem] = []
-    made: list[Material] = []
-
-    def check_data() -> None:
-        corpus = run.data.load(run.task)
-        labels = run.task.labels(corpus)
-        run.task.fitted(corpus, labels)
-        made.append(Material(corpus, labels))
-
-    checks: list[Callable[[], None]] = [check_data, run.model.check]
-    checks += [partial(check, run) for check in _CHECKS]
-    checks.append(lambda: check_strategy(run, made[0].corpus if made else None))
-    for check in checks:
-        try:
-            check()
-        except UserError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(problems)
-    return made[0]
-
-
-def _check_length(run: Run) -> None:
-    longest, num_virtual = run.model.max_length, run.strategy.num_virtual_tokens
-    if longest is not None and run.data.max_length > longest - num_virtual:
-        beside = f" beside {num_virtual} virtual ones" if num_virtual else ""
-        longest -= num_virtual
-        rule = f"must be <= {longest}, the tokens that {run.model.name} can read{beside}"
-        fix = f"Set data.max_length={longest}."
-        raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
-
-
-def _check_task(run: Run) -> None:
-    run.task.check(run.model)
-
-
-def _check_kind(run: Run) -> None:
-    kind = run.model.known_kind()
-    if kind is not None and kind not in run.task.kinds:
-        kinds = " or ".join(each.value for each in run.task.kinds)
-        rule = f"task={_member(run.task)} must have a model of kind {kinds}"
-        names = ", ".join(name for each in run.task.kinds for name in MEMBERS[each])
-        got = Verbatim(f"{run.model.name}, of kind {kind.value}")
-        raise ConfigError(Problem("model", rule, got, f"Those that can: {names}."))
-
-
-def _check_shares(run: Run) -> None:
-    devices = run.trainer.devices
-    if run.data.batch_size < devices:
-        rule = f"must be >= {devices}, the devices that share a batch"
-        fix = f"Set data.batch_size={devices}, or trainer.devices={run.data.batch_size}."
-        raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
-
-
-def _check_devices(run: Run) -> None:
-    if run.trainer.devices > 1 and not run.strategy.trains:
-        rule = f"must be 1, as strategy={_member(run.strategy)} trains nothing that could be shared"
-        raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
-
-
-_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_devices)
-
-
-def check_strategy(run: Run, corpus: Corpus | None) -> None:
-    """Raise UserError where the strategy fits neither model nor task, nor the rows if any."""
-    run.strategy.check(run.model, run.task)
-    if corpus is not None:
-        run.strategy.fitted(run.model, run.task, corpus)
 
 
 class Hooks:
@@ -292,7 +209,7 @@ def _material(run: Run, hooks: Hooks, warm: Warm, fingerprint: str | None) -> Ma
     material = warm.once(("material", rows, run.task.reading, run.model), lambda: inspect(run))
     if fingerprint is not None and material.corpus.fingerprint != fingerprint:
         raise DataError(changed_rows())
-    _check_shares(run)
+    check_shares(run)
     return material
 
 
@@ -317,12 +234,6 @@ def _watching(
         steps = validation_steps(data.length, run.trainer.validations_per_epoch)
     validation = Validation(folder, steps, data.num_train, log, clock, hooks)
     return Steps(log, hooks.stepped), validation
-
-
-def changed_rows() -> Problem:
-    """Return the problem of files that are not what they were when training began."""
-    fix = "Set the files back, or begin anew under another name."
-    return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
 
 
 def _fitted(run: Run, folder: Path, material: Material, hooks: Hooks) -> Run:
@@ -469,17 +380,11 @@ def _close(log: RunLog, outcome: Outcome, hooks: Hooks) -> None:
     )
 
 
-def _member(value: Any) -> str:
-    """Return what a member is known by: its file's name, of the hub its own there."""
-    name = type(value).__module__.rsplit(".", 1)[-1]
-    return str(value.path) if name == "hub" else name
-
-
 def _flatten(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if not is_dataclass(value):
         return [(prefix, value.value if isinstance(value, Enum) else value)]
     # A group reads as its member's name, `strategy: lora`, beside its values.
-    own = [(prefix, _member(value))] if prefix else []
+    own = [(prefix, member_of(value))] if prefix else []
     dot = f"{prefix}." if prefix else ""
     return own + [
         pair

@@ -10,6 +10,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
 
@@ -42,3 +43,9 @@ def within(schema: Schema, low: float, high: float, *fields: str) -> Iterator[Pr
         value = getattr(schema, field)
         if value is not None and not low <= value < high:
             yield Problem(field, f"must be >= {low} and < {high}", value)
+
+
+def member_of(value: Any) -> str:
+    """Return what a member is known by: its file's name, of the hub its own there."""
+    name = type(value).__module__.rsplit(".", 1)[-1]
+    return str(value.path) if name == "hub" else name

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
-from lightning_modules.run import Material, check_strategy, inspect
+from lightning_modules.material import Material, check_strategy, inspect
 from search.attempt import CONFIG_FILE
 from search.config import Arm, Tree, resolved, to_yaml
 from search.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of

@@ -25,8 +25,9 @@ from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
+from lightning_modules.material import Material, inspect
 from lightning_modules.record import Point
-from lightning_modules.run import Hooks, Material, Run, fit, inspect
+from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.warm import T, Warm
 from search.config import Composition
 from search.estimate import Measured, Pace

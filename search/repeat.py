@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, DataError, Problem, UserError
+from lightning_modules.material import changed_rows
 from lightning_modules.record import Outcome
-from lightning_modules.run import Run, changed_rows
+from lightning_modules.run import Run
 from search.attribute import METRICS, THREADS
 from search.config import Tree, compose, literal, run_tree
 from search.study import Study

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, did_you_mean
-from lightning_modules.run import OUTCOME_FILE, changed_rows
+from lightning_modules.material import changed_rows
+from lightning_modules.run import OUTCOME_FILE
 from search.attempt import CONFIG_FILE
 from search.config import build_run
 from search.export import Trained

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
-from lightning_modules.run import changed_rows
+from lightning_modules.material import changed_rows
 from search.cli.argument import needed, parse
 from search.cli.exported import exported_base, task_words
 from search.cli.found import find_study

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.run import Material
+from lightning_modules.material import Material
 from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed

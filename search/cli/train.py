@@ -12,8 +12,9 @@ from pathlib import Path
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit, inspect
+from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit
 from search.attempt import CONFIG_FILE
 from search.cli.argument import parse
 from search.cli.compose import composed

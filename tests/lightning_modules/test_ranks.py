@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 from lightning_modules.callback.best import load_observed
 from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.peers import RankFailed
 from lightning_modules.ranks import Ranks, Together
 from lightning_modules.record import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit, inspect
+from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.warm import Warm
 from search.config import build_run, compose

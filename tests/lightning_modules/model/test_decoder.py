@@ -18,8 +18,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.model.kind import MEMBERS, Kind
-from lightning_modules.run import Run, fit, inspect
+from lightning_modules.run import Run, fit
 from search.config import build_run, compose
 from search.export import Trained, export
 

@@ -34,12 +34,13 @@ from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import build_network
 from lightning_modules.record import Ending
-from lightning_modules.run import Run, fit, inspect
+from lightning_modules.run import Run, fit
 from lightning_modules.strategy.feature_extraction import BACKBONE
 from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose

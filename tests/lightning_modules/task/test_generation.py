@@ -17,9 +17,10 @@ from lightning_modules.data.collate import Collate
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.model.kind import Kind
 from lightning_modules.record import Ending
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit, inspect
+from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.task.base import GENERATED, IGNORED, Examples
 from lightning_modules.task.generation import Generation
 from lightning_modules.vocabulary import Vocabulary, train_tokenizer

@@ -17,8 +17,9 @@ from lightning_modules.data.files import Files
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.predictor import Predictor
-from lightning_modules.run import Run, fit, inspect
+from lightning_modules.run import Run, fit
 from lightning_modules.task.answer import f1
 from lightning_modules.task.base import Examples
 from lightning_modules.task.question_answering import QuestionAnswering

@@ -18,9 +18,10 @@ from torch.nn.functional import cross_entropy
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
 from lightning_modules.network import build_network
 from lightning_modules.record import Ending, Outcome
-from lightning_modules.run import Run, fit, inspect
+from lightning_modules.run import Run, fit
 from lightning_modules.task.base import IGNORED, Examples
 from lightning_modules.task.text_to_text import TextToText
 from lightning_modules.warm import Warm

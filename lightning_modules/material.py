@@ -1,0 +1,109 @@
+"""What a run trains on, and everything that can be checked before its first expensive second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lightning_modules.data.base import Corpus
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.model.kind import MEMBERS
+from lightning_modules.schema import member_of
+
+if TYPE_CHECKING:
+    from lightning_modules.run import Run
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run's checked rows and labels; made without loading any model."""
+
+    corpus: Corpus
+    labels: tuple[str, ...]
+
+
+def inspect(run: Run) -> Material:
+    """Check everything that can be checked before the first expensive second.
+
+    Raises:
+        ConfigError: The data cannot be used, or the model cannot be had; all at once.
+    """
+    problems: list[Problem] = []
+    made: list[Material] = []
+
+    def check_data() -> None:
+        corpus = run.data.load(run.task)
+        labels = run.task.labels(corpus)
+        run.task.fitted(corpus, labels)
+        made.append(Material(corpus, labels))
+
+    checks: list[Callable[[], None]] = [check_data, run.model.check]
+    checks += [partial(check, run) for check in _CHECKS]
+    checks.append(lambda: check_strategy(run, made[0].corpus if made else None))
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return made[0]
+
+
+def _check_length(run: Run) -> None:
+    longest, num_virtual = run.model.max_length, run.strategy.num_virtual_tokens
+    if longest is not None and run.data.max_length > longest - num_virtual:
+        beside = f" beside {num_virtual} virtual ones" if num_virtual else ""
+        longest -= num_virtual
+        rule = f"must be <= {longest}, the tokens that {run.model.name} can read{beside}"
+        fix = f"Set data.max_length={longest}."
+        raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
+
+
+def _check_task(run: Run) -> None:
+    run.task.check(run.model)
+
+
+def _check_kind(run: Run) -> None:
+    kind = run.model.known_kind()
+    if kind is not None and kind not in run.task.kinds:
+        kinds = " or ".join(each.value for each in run.task.kinds)
+        rule = f"task={member_of(run.task)} must have a model of kind {kinds}"
+        names = ", ".join(name for each in run.task.kinds for name in MEMBERS[each])
+        got = Verbatim(f"{run.model.name}, of kind {kind.value}")
+        raise ConfigError(Problem("model", rule, got, f"Those that can: {names}."))
+
+
+def check_shares(run: Run) -> None:
+    """Raise ConfigError where a batch has too few examples for the devices that share it."""
+    devices = run.trainer.devices
+    if run.data.batch_size < devices:
+        rule = f"must be >= {devices}, the devices that share a batch"
+        fix = f"Set data.batch_size={devices}, or trainer.devices={run.data.batch_size}."
+        raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
+
+
+def _check_devices(run: Run) -> None:
+    if run.trainer.devices > 1 and not run.strategy.trains:
+        rule = (
+            f"must be 1, as strategy={member_of(run.strategy)} trains nothing that could be shared"
+        )
+        raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
+
+
+_CHECKS = (_check_length, _check_kind, check_shares, _check_task, _check_devices)
+
+
+def check_strategy(run: Run, corpus: Corpus | None) -> None:
+    """Raise UserError where the strategy fits neither model nor task, nor the rows if any."""
+    run.strategy.check(run.model, run.task)
+    if corpus is not None:
+        run.strategy.fitted(run.model, run.task, corpus)
+
+
+def changed_rows() -> Problem:
+    """Return the problem of files that are not what they were when training began."""
+    fix = "Set the files back, or begin anew under another name."
+    return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
