@@ -138,6 +138,16 @@ def command(*words: str) -> list[str]:
     return [str(Path(sys.executable).with_name("finesweep")), *words]
 
 
+def wandb_records(run: Path) -> list[dict[str, Any]]:
+    """Return what W&B's own reader finds in the log of an offline run."""
+    wandb = Path(sys.executable).with_name("wandb")
+    words = [wandb, "leet", "inspect", "--json", run]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    there = sorted(f"{path.relative_to(run)}" for path in run.rglob("*"))
+    assert done.returncode == 0, f"{done.stderr}{done.stdout}{there}"
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def run_here(*words: str, code: int = 0) -> str:
     """Run a command in this process; return what it prints.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from search.config import compose
@@ -13,6 +11,7 @@ from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.publish import publish
 from search.study import Study
+from tests.conftest import wandb_records
 
 
 def study_of(root: Path, *words: str) -> Study:
@@ -33,26 +32,18 @@ def score_all(study: Study) -> None:
         study._study.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
 
 
-def records_of(run: Path) -> str:
-    wandb = Path(sys.executable).with_name("wandb")
-    done = subprocess.run(
-        [wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
 def test_study_run_has_table_history_and_importance(here: Path) -> None:
     study = study_of(here, "strategy=choice(lora,full)", "search.num_trials=24")
     score_all(study)
     publish(study)
     (run,) = (study.folder / "wandb").glob("offline-run-*")
-    log = records_of(run)
-    (start,) = [r["run"] for line in log.splitlines() if (r := json.loads(line))["type"] == "run"]
+    records = wandb_records(run)
+    (start,) = [record["run"] for record in records if record["type"] == "run"]
     assert (start["run_group"], start["job_type"]) == ("s", "study")
     assert start["display_name"] == "s (study)"
     assert start["tags"] == ["tiny", "lora", "reviews", "classification"]
     for name in ("trials", "history", "importance", "best/optimizer.lr"):
-        assert name in log, name
+        assert name in json.dumps(records), name
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in tables_of(run)}
     trials = tables["trials"]
     assert {"number", "state", "value", "strategy", "optimizer.lr"} <= set(trials["columns"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from lightning_modules.logger.wandb import Mode, Wandb
 from lightning_modules.record import Ending
 from lightning_modules.run import Hooks, fit
 from search.config import build_run, compose
-from tests.conftest import SmallDisk
+from tests.conftest import SmallDisk, wandb_records
 
 LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline)
 ROWS = [
@@ -38,16 +36,9 @@ def run_folder(folder: Path) -> Path:
     return run
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Return what W&B's own reader finds in the log."""
-    wandb = Path(sys.executable).with_name("wandb")
-    words = [wandb, "leet", "inspect", "--json", run_folder(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def of_type(folder: Path, name: str) -> list[dict[str, Any]]:
-    return [record[name] for record in records(folder) if record["type"] == name]
+    records = wandb_records(run_folder(folder))
+    return [record[name] for record in records if record["type"] == name]
 
 
 def history(folder: Path) -> dict[str, Any]:
@@ -169,7 +160,7 @@ def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
     log.finish({})
     (warning,) = warnings(caplog)
     assert "W&B is off from here on" in warning and "missing.png" in warning
-    assert [record["type"] for record in records(identity.folder)][-1] == "exit"
+    assert [record["type"] for record in wandb_records(run_folder(identity.folder))][-1] == "exit"
 
 
 def test_a_log_of_nothing_takes_everything(identity: Identity) -> None:

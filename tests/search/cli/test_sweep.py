@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import command, run_here
+from tests.conftest import command, run_here, wandb_records
 
 # An exported model is scored in fp32, so it repeats a score only where training was in it too.
 FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")
@@ -117,15 +117,11 @@ def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
 
 
 def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> None:
-    wandb = Path(sys.executable).with_name("wandb")
     runs = sorted((study / "studies" / "s" / "wandb").glob("offline-run-*"))
     assert len(runs) == 4
     names, job_types = set(), []
     for run in runs:
-        done = subprocess.run(
-            [wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True
-        )
-        records = [json.loads(line) for line in done.stdout.splitlines()]
+        records = wandb_records(run)
         (start,) = [record["run"] for record in records if record["type"] == "run"]
         assert start["run_group"] == "s"
         job_types.append(start["job_type"])
