@@ -74,7 +74,8 @@ class Wandb(Logger):
                 group=identity.group,
                 job_type=identity.job_type,
                 tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
-                dir=identity.folder,
+                # Absolute: an already running W&B, which writes it, stands in its own folder.
+                dir=identity.folder.absolute(),
                 mode=self._settled_mode(),
                 config=dict(config),
                 # Never the process's one global run: a worker opens one an attempt.

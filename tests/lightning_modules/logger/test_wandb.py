@@ -151,6 +151,16 @@ def test_nothing_is_left_outside_the_folder(
     assert list(run_folder(identity.folder).glob("artifacts/staging/*"))
 
 
+def test_a_log_lies_in_its_folder_wherever_the_running_wandb_stands(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LOGGER.open(Identity("a", "s", here / "a", "trial", ("tiny",)), {}).finish({})
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    LOGGER.open(Identity("b", "s", Path("b"), "trial", ("tiny",)), {}).finish({})
+    assert wandb_records(run_folder(here / "elsewhere" / "b"))[-1]["type"] == "exit"
+
+
 def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
     identity: Identity, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
