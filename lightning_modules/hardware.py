@@ -96,7 +96,10 @@ def _describe(device: Device) -> str:
 
     if device is Device.cuda:
         return str(torch.cuda.get_device_name())
-    return f"{torch.get_num_threads()} threads" if device is Device.cpu else "Apple GPU"
+    if device is not Device.cpu:
+        return "Apple GPU"
+    num_threads = torch.get_num_threads()
+    return f"{num_threads} thread{'' if num_threads == 1 else 's'}"
 
 
 def _has_bf16_units(device: Device) -> bool:

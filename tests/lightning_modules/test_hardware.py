@@ -22,6 +22,9 @@ def test_it_knows_the_threads_of_now() -> None:
     hardware = choose_hardware(Device.cpu, Precision.fp32)
     assert hardware.num_threads == 3
     assert str(hardware) == "cpu, fp32 (3 threads, precision as configured)"
+    torch.set_num_threads(1)
+    hardware = choose_hardware(Device.cpu, Precision.fp32)
+    assert str(hardware) == "cpu, fp32 (1 thread, precision as configured)"
 
 
 def test_nothing_stays_automatic() -> None:
