@@ -22,7 +22,7 @@ from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
 from lightning_modules.prompt import broken_rule, choose_shots, description, filled, question
-from lightning_modules.schema import positive
+from lightning_modules.schema import member_of, positive
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
 
@@ -108,8 +108,9 @@ class Prompting(Strategy):
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
         if not isinstance(task, Classification):
-            rule, got = "must be classification for strategy=prompting", type(task).__name__
-            raise ConfigError(Problem("task", rule, Verbatim(got)))
+            rule, got = "must be classification for strategy=prompting", member_of(task)
+            fix = "Set strategy=lora or strategy=full."
+            raise ConfigError(Problem("task", rule, Verbatim(got), fix))
         self.way(model)
 
     def way(self, model: Model) -> How:

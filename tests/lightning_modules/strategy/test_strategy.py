@@ -38,10 +38,12 @@ BUILT = [name for name in STRATEGIES if name not in ELSEWHERE]
 VIRTUAL_TOKENS = {"prompt_tuning", "prefix_tuning"}
 
 SEQUENCE, TOKENS = "AutoModelForSequenceClassification", "AutoModelForTokenClassification"
+ANSWERS = "AutoModelForQuestionAnswering"
 WRITES, TRANSLATES = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 HEADS = {
     SEQUENCE: Kind.encoder,
     TOKENS: Kind.encoder,
+    ANSWERS: Kind.encoder,
     WRITES: Kind.decoder,
     TRANSLATES: Kind.encoder_decoder,
 }
@@ -54,15 +56,18 @@ _LAYER = [(D, D)] * 4 + [(D, INNER), (INNER, D)]
 _LINEAR = {
     SEQUENCE: LAYERS * _LAYER + [(D, D)],  # the pooler
     TOKENS: LAYERS * _LAYER,
+    ANSWERS: LAYERS * _LAYER,
     WRITES: LAYERS * [(D, 3 * D), (D, D), (D, INNER), (INNER, D)],
     TRANSLATES: LAYERS * (_LAYER + _LAYER + [(D, D)] * 4),
 }
 _NORMS = {SEQUENCE: 2 * LAYERS + 1, TOKENS: 2 * LAYERS + 1, WRITES: 2 * LAYERS + 1}
+_NORMS[ANSWERS] = _NORMS[TOKENS]
 _NORMS[TRANSLATES] = (2 + 3) * LAYERS + 2
 _SCALES = {SEQUENCE: LAYERS * (2 * D + INNER), WRITES: LAYERS * (3 * D + INNER)}
-_SCALES[TOKENS] = _SCALES[SEQUENCE]
+_SCALES[TOKENS] = _SCALES[ANSWERS] = _SCALES[SEQUENCE]
 _SCALES[TRANSLATES] = LAYERS * ((2 * D + INNER) + (4 * D + INNER))
-_HEAD = {SEQUENCE: (D + 1) * len(LABELS), TOKENS: (D + 1) * len(LABELS), WRITES: 0, TRANSLATES: 0}
+_HEAD = {SEQUENCE: (D + 1) * len(LABELS), TOKENS: (D + 1) * len(LABELS), ANSWERS: (D + 1) * 2}
+_HEAD |= {WRITES: 0, TRANSLATES: 0}
 
 
 def _sum(head: str, of: Callable[[int, int], int]) -> int:
@@ -109,7 +114,10 @@ def make_run(strategy: str, *words: str, head: str = SEQUENCE) -> Run:
     run = build_run(compose("train", [*fixed, *WORDS.get(strategy, ()), *words]).tree)
     if head == SEQUENCE:
         return run
-    task = type("Other", (Classification,), {"auto_class": head})(**vars(run.task))
+    changes: dict[str, Any] = {"auto_class": head}
+    if head == ANSWERS:  # the two ends of an answer
+        changes["config"] = lambda self, labels: {"num_labels": 2}
+    task = type("Other", (Classification,), changes)(**vars(run.task))
     return replace(run, task=task, model=Tiny(**{**vars(run.model), "kind": HEADS[head]}))
 
 
@@ -125,10 +133,17 @@ def inputs(head: str) -> dict[str, torch.Tensor]:
     return {**given, "decoder_input_ids": ids} if head == TRANSLATES else given
 
 
+def answer(network: Any, head: str) -> torch.Tensor:
+    output = network(**inputs(head))
+    if head == ANSWERS:
+        return torch.stack([output.start_logits, output.end_logits])
+    logits: torch.Tensor = output.logits
+    return logits
+
+
 def logits(network: Any, head: str = SEQUENCE) -> torch.Tensor:
     with torch.inference_mode():
-        output: torch.Tensor = network.eval()(**inputs(head)).logits
-    return output
+        return answer(network.eval(), head)
 
 
 def shake(network: Any) -> None:
@@ -167,7 +182,7 @@ def test_a_step_moves_what_it_trains_and_nothing_else(strategy: str, head: str) 
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     optimizer = run.optimizer.build(network)
     target = torch.randn(logits(network, head).shape)
-    loss = ((network.train()(**inputs(head)).logits - target) ** 2).sum()
+    loss = ((answer(network.train(), head) - target) ** 2).sum()
     loss.backward()  # type: ignore[no-untyped-call]
     with run.strategy.stepping(network, 1, 100):
         optimizer.step()
@@ -246,7 +261,7 @@ def test_frozen_layers_have_no_dropout(strategy: str, head: str) -> None:
     network = build(strategy, head)
     expected = logits(network, head)
     with torch.inference_mode():
-        assert torch.equal(network.train()(**inputs(head)).logits, expected)
+        assert torch.equal(answer(network.train(), head), expected)
 
 
 @pytest.mark.parametrize("strategy", [*SILENT, "feature_extraction"])

@@ -1,0 +1,179 @@
+"""What every task keeps with every strategy, over each YAML of conf/task and conf/strategy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_modules.callback.best import load_best
+from lightning_modules.error import ConfigError
+from lightning_modules.exported import load_exported
+from lightning_modules.logger.base import Identity
+from lightning_modules.material import inspect
+from lightning_modules.record import Ending
+from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.warm import Warm
+from search.config import CONF_DIR, build_run, compose
+from search.export import Trained, export
+from tests.conftest import write_jsonl
+
+NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
+
+
+def names_of(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+TASKS, STRATEGIES = names_of("task"), names_of("strategy")
+CLASSES = {"classification", "multi_label_classification", "token_classification"}
+WRITING = {"summarization": "encoder_decoder", "translation": "encoder_decoder"}
+KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | {"generation": "decoder"}
+REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
+
+ANSWERED = {"rouge1", "rougeL", "exact_match"}  # of rows with an answer
+
+REFUSED = (
+    {(task, "qlora") for task in TASKS}  # the tiny model has no weights to quantize
+    | {(task, "prompting") for task in TASKS if task != "classification"}
+    | {(task, "feature_extraction") for task in TASKS if task not in CLASSES}
+)
+ABLE = [(t, s) for t in TASKS for s in STRATEGIES if (t, s) not in REFUSED]
+
+
+def row(task: str, number: int) -> dict[str, Any]:
+    """Return a row in the columns that the task reads when data name no others."""
+    noun, other = NOUNS[number % 8], NOUNS[number // 8 % 8]
+    is_good = number % 3 != 0
+    verdict = "great" if is_good else "awful"
+    text = f"The {noun} and the {other} {number} were {verdict}."
+    words = text.split()
+    rows: Mapping[str, dict[str, Any]] = {
+        "classification": {"text": text, "label": verdict},
+        "multi_label_classification": {"text": text, "labels": sorted({noun, other})},
+        "token_classification": {
+            "tokens": words,
+            "ner_tags": ["B-place" if word in NOUNS else "O" for word in words],
+        },
+        "question_answering": {
+            "context": text,
+            "question": f"How was it, {noun}?",
+            "answers": {"text": [verdict], "answer_start": [text.index(verdict)]},
+        },
+        "summarization": {"document": text, "summary": verdict},
+        # A translation that the small tokenizer can write down.
+        "translation": {"source": text, "target": f"the {noun} and the {other} were {verdict}"},
+        "generation": {"text": text},
+    }
+    return rows[task]
+
+
+@cache
+def files_of(task: str, folder: Path) -> tuple[str, ...]:
+    parts = {"train": range(48), "validation": range(48, 64)}
+    for part, numbers in parts.items():
+        write_jsonl(folder / f"{task}-{part}.jsonl", [row(task, number) for number in numbers])
+    return tuple(f"data.{part}={folder}/{task}-{part}.jsonl" for part in parts)
+
+
+def make_run(task: str, strategy: str, *words: str) -> Run:
+    model = ("model=tiny", f"model.kind={KINDS[task]}", "model.width=16", "model.num_layers=2")
+    rows = ("data=files", "data.test_fraction=0", "data.max_length=48", "data.batch_size=8")
+    brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
+    short = ("task.max_new_tokens=4",) if task in (*WRITING, "generation") else ()
+    chosen = (f"task={task}", f"strategy={strategy}", "logger=none", *REQUIRED.get(strategy, ()))
+    return build_run(compose("train", [*chosen, *model, *rows, *brief, *short, *words]).tree)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rows")
+
+
+def identity(folder: Path) -> Identity:
+    folder.mkdir()
+    return Identity("test", None, folder)
+
+
+@pytest.mark.parametrize(("task", "strategy"), sorted(REFUSED))
+def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
+    task: str, strategy: str, folder: Path
+) -> None:
+    run = make_run(task, strategy, *files_of(task, folder))
+    with pytest.raises(ConfigError) as refusal:
+        inspect(run)
+    (problem,) = refusal.value.problems
+    assert problem.where in ("strategy", "task", "model")
+    assert problem.fix, problem
+
+
+@pytest.mark.parametrize(("task", "strategy"), ABLE)
+def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
+    task: str, strategy: str, folder: Path, here: Path
+) -> None:
+    run = make_run(task, strategy, *files_of(task, folder))
+    found = identity(here / "run")
+    outcome = fit(run, found.folder, found)
+    assert outcome.ending is Ending.finished and outcome.best is not None
+    named = set(run.task.directions) - ANSWERED if task == "generation" else run.task.directions
+    assert set(outcome.best.metrics) == set(named)
+    assert all(map(math.isfinite, outcome.best.metrics.values()))
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    predictor, rows = trained.load(), inspect(run).corpus.splits["validation"]
+    again = predictor.score(rows)
+    assert again == pytest.approx(dict(outcome.best.metrics), abs=1e-6)
+    export(trained, here / "best")
+    answers = [answer["prediction"] for answer in predictor.predict(rows)]
+    loaded = load_exported(here / "best", run.task)
+    assert [answer["prediction"] for answer in loaded.predict(rows)] == answers
+    assert len(answers) == len(rows)
+
+
+class StopAt(Hooks):
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def interrupted(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_cut_in_two_is_the_whole_one(
+    task: str, strategy: str, folder: Path, here: Path
+) -> None:
+    run = make_run(task, strategy, *files_of(task, folder), "trainer.epochs=2")
+    whole, cut = identity(here / "whole"), identity(here / "cut")
+    fit(run, whole.folder, whole, warm=Warm())
+    fit(run, cut.folder, cut, StopAt(3), Warm())
+    assert (cut.folder / "checkpoint.pt").is_file()
+    fit(run, cut.folder, cut, warm=Warm())
+    one, other = load_best(whole.folder), load_best(cut.folder)
+    assert one is not None and other is not None
+    assert one.weights.keys() == other.weights.keys()
+    for name, tensor in one.weights.items():
+        assert torch.equal(tensor, other.weights[name]), name
+    for name, tensor in one.observed.items():
+        assert torch.equal(tensor, other.observed[name]), name
+
+
+NEEDED = [(task, column) for task in TASKS for column in row(task, 0)]
+
+
+@pytest.mark.parametrize(("task", "column"), NEEDED)
+def test_a_column_that_is_missing_is_named(task: str, column: str, here: Path) -> None:
+    rows = [row(task, number) for number in range(40)]
+    for each in rows:
+        each["other"] = each.pop(column)
+    path = write_jsonl(here / "rows.jsonl", rows)
+    with pytest.raises(ConfigError) as refusal:
+        inspect(make_run(task, "full", f"data.train={path}"))
+    (problem,) = refusal.value.problems
+    assert json.dumps(column)[1:-1] in str(problem) and "other" in str(problem), str(problem)
