@@ -1,10 +1,11 @@
 """What a study will take: seconds and memory, from what a few measured steps or trials took.
 
-A trial trains `epochs * rows` examples and validates `epochs * validations` times, so
+A trial trains `epochs * examples` examples and validates `epochs * validations` times, so
 
-    seconds = start + epochs * (rows * train + validations * validation_rows * validation)
+    seconds = start + epochs * (examples * train + validations * validation_rows * validation)
 
-with `train` and `validation` in seconds an example. The first trials are known; of the others
+with `train` in seconds an example and `validation` in seconds a row. A row is one example, but for
+windows of long contexts and blocks of a stream. The first trials are known; of the others
 the mean over uniform draws from the space stands for each. That is without pruning, the most.
 """
 
@@ -19,7 +20,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_modules.run import OUTCOME_FILE
-from search.attribute import ATTEMPT, MEMORY, SECONDS
+from search.attribute import ATTEMPT, LENGTH, MEMORY, SECONDS
 from search.plan import Plan
 from search.pruner.none import NoPruner
 from search.space import Members
@@ -37,9 +38,10 @@ class Pace:
 
     Attributes:
         train: Seconds a training example.
-        validation: Seconds a validation example; 0 where `train` has them in it.
+        validation: Seconds a validation row; 0 where `train` has them in it.
         start: Seconds of a trial besides: its network, its files.
         memory_bytes: Peak memory; None where nobody knows.
+        epoch: Training examples of an epoch over all rows; None for as many as there are rows.
 
     """
 
@@ -47,6 +49,7 @@ class Pace:
     validation: float
     start: float
     memory_bytes: int | None
+    epoch: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Estimate:
             "arms": [
                 {
                     **dict(zip(groups, members, strict=False)),
-                    "seconds_per_training_row": pace.train,
+                    "seconds_per_training_example": pace.train,
                     "seconds_per_validation_row": pace.validation,
                     "start_seconds": pace.start,
                     "memory_bytes": pace.memory_bytes,
@@ -220,10 +223,14 @@ def training_seconds(
     epochs = float(values.get("trainer.epochs", trainer.epochs))
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
-    num_train, num_validation = rows
+    num_rows, num_validation = rows
     pace = _pace(plan, values, measured)
     if not plan.defaults[plan.space.members_of(values)].strategy.trains:
         return num_validation * pace.validation
+    num_train: float = num_rows if pace.epoch is None else pace.epoch
+    most = values.get("data.max_train_rows", getattr(data, "max_train_rows", None))
+    if most is not None and most < num_rows:
+        num_train *= most / num_rows
     # Validations that fall on one step are one.
     num_validations = min(wanted, math.ceil(num_train / batch_size))
     max_steps = values.get("trainer.max_steps", trainer.max_steps)
@@ -268,6 +275,7 @@ class _Arm:
 
     seconds: float = 0.0
     num_examples: int = 0
+    epoch: float = 0.0
     memory: list[int] = field(default_factory=list)
 
 
@@ -281,7 +289,9 @@ def past_of(plan: Plan, study: Trials, free_bytes: int) -> Past:
     ]
     arms: dict[Members, _Arm] = {}
     for trial in trials:
-        arm = arms.setdefault(plan.space.members_of(study.values_of(trial)), _Arm())
+        values = study.values_of(trial)
+        arm = arms.setdefault(plan.space.members_of(values), _Arm())
+        arm.epoch = max(arm.epoch, _epoch(plan, trial, values))
         arm.seconds += float(trial.user_attrs[SECONDS])
         arm.num_examples += max(trial.intermediate_values)
         arm.memory += [int(trial.user_attrs[MEMORY])] if MEMORY in trial.user_attrs else []
@@ -295,11 +305,19 @@ def past_of(plan: Plan, study: Trials, free_bytes: int) -> Past:
             0.0,
             start,
             max(arms[members].memory, default=None),
+            arms[members].epoch or None,
         )
         for members in plan.space.arms
     }
     free = free_bytes if device == "cpu" else None
     return Past(len(ended), seconds, Measured(paces, len(trials), 0.0, device, free))
+
+
+def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:
+    """Return a trial's training examples in an epoch: fewer where its steps end it before."""
+    epochs = plan.defaults[plan.space.members_of(values)].trainer.epochs
+    num_examples, _ = trial.user_attrs.get(LENGTH, (0, 0))
+    return float(num_examples / values.get("trainer.epochs", epochs))
 
 
 def _start(trials: Sequence[FrozenTrial]) -> float:

@@ -9,6 +9,7 @@ for the peak, then some steps of rows taken by chance at the default one, for th
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -26,6 +27,7 @@ from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.material import Material, inspect
+from lightning_modules.network import build_tokenizer
 from lightning_modules.record import Point
 from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.warm import T, Warm
@@ -42,6 +44,9 @@ PACE_SECONDS = 10.0  # of timed steps, about
 MAX_SECONDS = 20.0  # after which they end in any case
 CHANCE_SEED = 0
 NUM_STEPS = (4, 40)  # timed, the first of them for nothing
+PEAK_STEPS = 4
+BACKWARD = 3  # a step takes about so many times its forward pass
+NUM_COUNTED = 256
 NUM_VALIDATED = (64, 512)
 
 
@@ -75,11 +80,14 @@ def probe(
         told[members] = _measure_apart(plan, members)
         arm = told[members]
         strategy = plan.defaults[members].flat()["strategy"]
-        on_built(strategy, arm["num_trainable"], arm["num_parameters"])
+        if arm["num_parameters"]:
+            on_built(strategy, arm["num_trainable"], arm["num_parameters"])
     greediest = max(told, key=lambda members: int(told[members]["memory_bytes"]))
     return Measured(
         paces={
-            members: Pace(arm["train"], arm["validation"], arm["start"], arm["memory_bytes"])
+            members: Pace(
+                arm["train"], arm["validation"], arm["start"], arm["memory_bytes"], arm["epoch"]
+            )
             for members, arm in told.items()
         },
         start=max(arm["worker_start"] for arm in told.values()),
@@ -188,22 +196,24 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         # Rows of a sample, once tokenized, are of no use to anybody.
         os.environ["FINESWEEP_CACHE"] = name
         warm = Warm()
-        longest = _longest(large, material)
+        per_row = _examples_per_row(default, material, warm)
+        longest = _longest(large, material, per_row)
         try:
-            peak = _Try(large, longest, warm, Path(name, "peak"))
+            peak = _Try(large, longest, warm, Path(name, "peak"), per_row, PEAK_STEPS)
         except torch.OutOfMemoryError:
             raise ConfigError(_too_large(large, "out of memory")) from None
         memory_bytes = _peak_bytes(device)
-        sample = _sample(default, material, peak.steps[-1] / large.data.batch_size)
-        pace = _Try(default, sample, warm, Path(name, "pace"))
-    batch_size = min(default.data.batch_size, len(sample.corpus.splits["train"]))
+        sample = _sample(default, material, per_row, peak.steps[-1] / large.data.batch_size)
+        pace = _Try(default, sample, warm, Path(name, "pace"), per_row, NUM_STEPS[1])
+    num_sampled = len(sample.corpus.splits["train"]) * per_row
+    batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: a batch has rows of like length, and takes as long as they are.
     step = sum(pace.steps[1:]) / len(pace.steps[1:])
-    # A slow run was ended before its validation.
-    validated, of = (pace, sample) if pace.validations else (peak, longest)
     return {
         "train": step / batch_size,
-        "validation": median(validated.validations) / len(of.corpus.splits["validation"]),
+        "validation": _validation_seconds((pace, sample), (peak, longest))
+        or per_row * step / batch_size / BACKWARD,
+        "epoch": per_row * len(material.corpus.splits["train"]),
         "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations)),
         "worker_start": peak.began_at - process.create_time(),
         "memory_bytes": memory_bytes,
@@ -212,6 +222,24 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         "num_trainable": peak.num_trainable,
         "num_parameters": peak.num_parameters,
     }
+
+
+def _validation_seconds(*tries: tuple[_Try, Material]) -> float | None:
+    """Return the seconds a validation row of the first that came to one; a slow one was ended."""
+    for tried, part in tries:
+        if tried.validations:
+            return median(tried.validations) / len(part.corpus.splits["validation"])
+    return None
+
+
+def _examples_per_row(run: Run, material: Material, warm: Warm) -> float:
+    """Return how many training examples a row becomes, in the mean of some."""
+    train = material.corpus.splits["train"]
+    rows = random.Random(CHANCE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
+    tokenizer = build_tokenizer(run, rows, warm)
+    prepared = run.strategy.prepare(rows, tokenizer)
+    columns = run.task.encode(prepared, tokenizer, run.data.max_length, material.labels)
+    return len(columns["input_ids"]) / len(rows)
 
 
 def _measure_untrained(
@@ -225,6 +253,9 @@ def _measure_untrained(
         tried = _Try(run, part, Warm(), Path(name, "pace"))
     seconds = sum(tried.validations)
     return {
+        "num_trainable": 0,
+        "num_parameters": 0,
+        "epoch": None,
         "train": 0.0,
         "validation": seconds / len(rows),
         "start": max(0.0, tried.seconds - seconds),
@@ -248,17 +279,27 @@ class _Try(Hooks):
 
     """
 
-    def __init__(self, run: Run, part: Material, warm: Warm, folder: Path) -> None:
+    def __init__(
+        self,
+        run: Run,
+        part: Material,
+        warm: Warm,
+        folder: Path,
+        per_row: float = 1.0,
+        max_steps: int | None = None,
+    ) -> None:
         self.steps: list[float] = []
         self.validations: list[float] = []
         self.began_at = 0.0
         self.num_trainable = self.num_parameters = 0
         self._mark = 0.0
         self._deadline = 0.0
-        num_steps = -(-len(part.corpus.splits["train"]) // run.data.batch_size)
+        num_steps = math.ceil(len(part.corpus.splits["train"]) * per_row / run.data.batch_size)
         trainer = replace(
             run.trainer,
             epochs=-(-NUM_STEPS[0] // num_steps) if num_steps < 2 else 1,
+            # A row may be many steps, and the validation comes behind the last.
+            max_steps=max_steps,
             validations_per_epoch=1,
             patience=None,
             log_every_steps=1,  # which waits for the device: a step's time is its own
@@ -312,23 +353,25 @@ class _Parts(Warm):
         return self._warm.once(key, make)
 
 
-def _longest(run: Run, material: Material) -> Material:
+def _longest(run: Run, material: Material, per_row: float) -> Material:
     """Return the longest rows: two steps of them, and as many as are validated at once."""
+    num_train = math.ceil(2 * run.data.batch_size / min(per_row, 1))
 
     def longest(split: str, number: int) -> list[Row]:
         rows = material.corpus.splits[split]
         return sorted(rows, key=lambda row: -sum(map(len, row.values())))[:number]
 
-    train = longest("train", 2 * run.data.batch_size)
+    train = longest("train", num_train)
     return _part(material, train, longest("validation", NUM_VALIDATED[0]))
 
 
-def _sample(run: Run, material: Material, example_seconds: float) -> Material:
+def _sample(run: Run, material: Material, per_row: float, example_seconds: float) -> Material:
     """Return rows taken by chance, whole batches of them, for about `PACE_SECONDS`.
 
     Args:
         run: What they are for.
         material: All rows.
+        per_row: Examples that one becomes.
         example_seconds: What the longest rows took, so that it rather takes less.
 
     """
@@ -340,8 +383,9 @@ def _sample(run: Run, material: Material, example_seconds: float) -> Material:
         return chance.sample(list(rows), min(number, len(rows)))
 
     num_steps = round(PACE_SECONDS / max(example_seconds * batch_size, 1e-9))
-    train = taken("train", _within(NUM_STEPS, num_steps) * batch_size)
-    whole = len(train) // batch_size * batch_size or len(train)
+    per_batch = math.ceil(batch_size / per_row)
+    train = taken("train", _within(NUM_STEPS, num_steps) * per_batch)
+    whole = len(train) // per_batch * per_batch or len(train)
     num_validated = round(PACE_SECONDS / max(example_seconds, 1e-9))
     return _part(
         material, train[:whole], taken("validation", _within(NUM_VALIDATED, num_validated))

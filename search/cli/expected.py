@@ -72,7 +72,7 @@ def _time(plan: Plan, expected: Estimate) -> Iterator[str]:
 
 def _source(measured: Measured) -> str:
     where = f"from {_count(measured.num_trials, 'trial')}" if measured.num_trials else "measured"
-    return f"{where}: {_each({m: p.train for m, p in measured.paces.items()})} s a training row"
+    return f"{where}: {_each({m: p.train for m, p in measured.paces.items()})} s a training example"
 
 
 def _memory(expected: Estimate) -> Iterator[str]:

@@ -40,7 +40,7 @@ def lines(*overrides: str, past: Past | None = None, **own: object) -> list[str]
 def test_time_and_memory_stand_under_the_other_lines() -> None:
     assert lines("search/pruner=none") == [
         "time    about 7 min for 12 trials (1 worker), 37 s a trial",
-        "        measured: 0.031 s a training row",
+        "        measured: 0.031 s a training example",
         "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128; 21.3 GB are free",
     ]
 
@@ -49,7 +49,7 @@ def test_pruning_workers_arms_and_others_are_told() -> None:
     told = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
     assert told == [
         "time    about 4 min at most for 12 trials (2 workers), 37 s a trial; less with pruning",
-        "        measured: lora 0.031, full 0.031 s a training row",
+        "        measured: lora 0.031, full 0.031 s a training example",
         "        other work took 50% of the CPU; alone it takes less",
         "        as long as 2 workers at once do not slow each other down",
         "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128, 2.8 GB for 2;"
@@ -99,19 +99,20 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
     here: Path, cache: Path, finesweep: Command
 ) -> None:
     before = sorted(cache.rglob("*"))
-    words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full)", "probe=true")
+    words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full,prompting)", "probe=true")
     done = finesweep(*words, "--json")
     assert done.stderr.splitlines() == [
         "measuring some steps of lora ...",
         "strategy lora: 7,746 of 93,892 parameters are trained (8.2 %)",
         "measuring some steps of full ...",
         "strategy full: 86,146 of 86,146 parameters are trained (100 %)",
+        "measuring some steps of prompting ...",
     ]
     found = json.loads(done.stdout)["estimate"]
-    assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full"]
+    assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full", "prompting"]
     for arm in found["arms"]:
         assert 0 < arm["seconds_per_validation_row"] < 1
-        assert 0 < arm["seconds_per_training_row"] < 1
+        assert 0 < arm["seconds_per_training_example"] < 1 or arm["strategy"] == "prompting"
         assert 0.3e9 < arm["memory_bytes"] < 5e9
     assert found["memory_at"] == {"data.batch_size": 32, "data.max_length": 128}
     assert (found["source"], found["num_trials"], found["may_prune"]) == ("probe", 12, True)
