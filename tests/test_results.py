@@ -1,0 +1,59 @@
+"""The figures of docs/results.md, task by task, by its commands; hours of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+PAGE = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+FINESWEEP = Path(sys.executable).with_name("finesweep")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="needs the files of text beside the checkout"),
+]
+
+# By heading: a metric, and the least (a loss: the most) that the mean over its evaluations, of
+# splits of one size, has to reach.
+FIGURES = {
+    "SST-2 without training": ("accuracy", 0.65),
+    "WNUT-17": ("entity_f1", 0.37),
+    "SQuAD, 3,000 questions": ("f1", 0.57),
+    "Multi30k, from scratch": ("bleu", 20.0),
+    "tiny_shakespeare, from scratch": ("nats_per_character", 1.90),
+}
+LOSSES = {"nats_per_character"}
+
+
+def commands(heading: str) -> Iterator[list[str]]:
+    """Yield the words of each command under a heading of the page."""
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            yield shlex.split(line)
+
+
+@pytest.mark.parametrize("heading", FIGURES)
+def test_a_figure_is_reached_by_its_commands(heading: str, here: Path) -> None:
+    for folder in DATA.iterdir():
+        (here / folder.name).symlink_to(folder)
+    metric, bound = FIGURES[heading]
+    scores = []
+    for name, *words in commands(heading):
+        assert name == "finesweep"
+        asked = [*words, "--json"] if words[0] == "evaluate" else [*words, "logger=none"]
+        done = subprocess.run([FINESWEEP, *asked], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if words[0] == "evaluate":
+            scores.append(json.loads(done.stdout)[metric])
+    found = fmean(scores)
+    assert found <= bound if metric in LOSSES else found >= bound, scores
