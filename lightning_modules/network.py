@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seeded
+from lightning_modules.strategy.base import Strategy
 from lightning_modules.warm import Warm
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def build_network(
     read = tokenizer if tokenizer is not None else build_tokenizer(run, (), warm)
 
     def load() -> nn.Module:
+        check_architecture(run, labels)
         with seeded(run.seed, "load"):
             network = run.strategy.load(run.model, run.task, labels, read)
         run.task.set_up(network)
@@ -53,6 +55,17 @@ def build_network(
     loaded = warm.once(key, load)
     with seeded(run.seed, "adapt"):
         return run.strategy.adapt(copy.deepcopy(loaded))
+
+
+def check_architecture(run: Run, labels: Sequence[str]) -> None:
+    """Raise ConfigError where the strategy cannot adapt such a network; load no weights for it."""
+    import torch
+
+    if type(run.strategy).check_architecture is Strategy.check_architecture:
+        return
+    with torch.device("meta"), seeded(run.seed, "load"):
+        skeleton = run.model.new_network(run.task.auto_class, **run.task.config(labels))
+    run.strategy.check_architecture(skeleton)
 
 
 def trained_tensors(network: nn.Module) -> dict[str, Tensor]:

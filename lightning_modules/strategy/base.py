@@ -116,6 +116,9 @@ class Strategy(Schema):
         network: nn.Module = model.load_network(task.auto_class, **task.config(labels))
         return network
 
+    def check_architecture(self, skeleton: nn.Module) -> None:
+        """Raise ConfigError where `adapt` would; the skeleton has no weights and may be changed."""
+
     def adapt(self, network: nn.Module) -> nn.Module:
         """Return the network with `requires_grad` set on what is trained, and on no more."""
         return network

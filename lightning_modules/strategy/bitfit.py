@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Bitfit(Strategy):
     """Train the biases and the head."""
 
+    def check_architecture(self, skeleton: nn.Module) -> None:
+        self.adapt(skeleton)
+
     def adapt(self, network: nn.Module) -> nn.Module:
         network.requires_grad_(False)
         biases = [p for name, p in backbone_of(network).named_parameters() if _is_bias(name)]

@@ -39,6 +39,9 @@ class Freeze(Strategy):
         if self.num_layers < 0:
             yield Problem("num_layers", "must be >= 0", self.num_layers)
 
+    def check_architecture(self, skeleton: nn.Module) -> None:
+        self.adapt(skeleton)
+
     def adapt(self, network: nn.Module) -> nn.Module:
         backbone = backbone_of(network)
         stacks = stacks_of(backbone)

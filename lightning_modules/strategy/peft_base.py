@@ -50,6 +50,16 @@ class PeftStrategy(Strategy):
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
         """Return values of the method's configuration, for this network."""
 
+    def check_architecture(self, skeleton: nn.Module) -> None:
+        try:
+            self.adapt(skeleton)
+        except RuntimeError:
+            pass  # what begins from values, as PiSSA does, cannot be tried without them
+        except ConfigError as error:
+            causes = {type(each) for each in _causes(error)}
+            if not causes & {RuntimeError, NotImplementedError}:
+                raise
+
     def adapt(self, network: nn.Module) -> nn.Module:
         from peft import get_peft_model
 
@@ -84,7 +94,8 @@ class PeftStrategy(Strategy):
         except (ValueError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
             rule = "must be a method that can adapt this model for this task"
             got = Verbatim(f"{self.peft_type.lower()} ({reason_of(error)})")
-            raise ConfigError(Problem("strategy", rule, got)) from error
+            fix = "Set strategy=lora, or another model."
+            raise ConfigError(Problem("strategy", rule, got, fix)) from error
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         # The adapter names its base; a path of this machine would help nobody.
@@ -123,6 +134,12 @@ class PeftStrategy(Strategy):
         pairs = zip(answers(network), answers(merged), strict=True)
         same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
         return merged if same else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error.__cause__ is not None:
+        error = error.__cause__
+        yield error
 
 
 def config_class(peft_type: str) -> Any:

@@ -52,12 +52,16 @@ class PromptTuning(VirtualTokens):
         check_reads_prompt("prompt_tuning", model, task)
 
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
-        drawn = self.init is PromptInit.vocabulary
+        drawn, config = self.init is PromptInit.vocabulary, getattr(network, "config", None)
         return {
             "num_virtual_tokens": self.num_tokens,
             "prompt_tuning_init": "SAMPLE_VOCAB" if drawn else "RANDOM",
             # PEFT would keep a second prompt for a decoder, which it never reads.
             "num_transformer_submodules": 1,
+            # Said here, as PEFT does not find them in DistilBERT's configuration.
+            "token_dim": getattr(config, "hidden_size", None),
+            "num_layers": getattr(config, "num_hidden_layers", None),
+            "num_attention_heads": getattr(config, "num_attention_heads", None),
         }
 
     def adapt(self, network: nn.Module) -> nn.Module:

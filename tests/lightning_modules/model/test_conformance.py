@@ -1,0 +1,193 @@
+"""What every model of the hub keeps with every strategy: small random networks of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from lightning_modules.callback.best import load_best
+from lightning_modules.error import ConfigError
+from lightning_modules.logger.base import Identity
+from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.network import (
+    build_network,
+    check_architecture,
+    count_parameters,
+    restore_state,
+    trained_state,
+)
+from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.warm import Warm
+from search.config import CONF_DIR, build_run, compose
+from tests.conftest import write_jsonl
+from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
+
+LABELS = ("negative", "positive")
+TASK = {
+    Kind.encoder: "classification",
+    Kind.decoder: "generation",
+    Kind.encoder_decoder: "summarization",
+}
+KINDS = {name: kind for kind in TASK for name in MEMBERS[kind] if name != "minilm"}
+REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
+# Packages or prompts of their own; test_qlora.py and test_prompting.py have them.
+ELSEWHERE = {"qlora", "prompting"}
+STRATEGIES = sorted({path.stem for path in (CONF_DIR / "strategy").glob("*.yaml")} - ELSEWHERE)
+VIRTUAL = {"prompt_tuning", "prefix_tuning"}
+WRITES = [name for name, kind in KINDS.items() if kind is not Kind.encoder]
+NO_BIASES = ("modernbert", "smollm2", "llama", "qwen3", "gemma", "t5", "flan_t5")
+NO_PREFIXES = ("distilbert", "deberta", "modernbert")
+REFUSED = {
+    **{(name, "feature_extraction"): "strategy: feature_extraction must" for name in WRITES},
+    **{(name, "bitfit"): "model: must be a network with biases" for name in NO_BIASES},
+    **{(name, "prefix_tuning"): "strategy: must be a method that can" for name in NO_PREFIXES},
+}
+# The others differ less from one architecture to the next.
+EACH_TIME = {"full", "lora", "bitfit", "prefix_tuning"}
+PAIRS = [
+    pytest.param(name, strategy, marks=() if strategy in EACH_TIME else pytest.mark.slow)
+    for name in KINDS
+    for strategy in STRATEGIES
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Run]:
+    rows = [
+        {"text": text, "label": LABELS[number % 2], "document": text, "summary": text[:20]}
+        for number, text in enumerate(test_hub.TEXTS[:64])
+    ]
+    file = write_jsonl(tmp_path_factory.mktemp("rows") / "rows.jsonl", rows)
+
+    @cache
+    def folder_of(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        torch.manual_seed(0)
+        auto: Any = transformers.AutoModelForMaskedLM
+        if KINDS[name] is Kind.decoder:
+            auto = transformers.AutoModelForCausalLM
+            config = test_decoder.config_of(name, test_decoder.write_tokenizer(name, folder))
+        elif KINDS[name] is Kind.encoder_decoder:
+            auto = transformers.AutoModelForSeq2SeqLM
+            config = test_hub_writing.ARCHITECTURES[name](folder)
+        else:
+            config = test_hub.ARCHITECTURES[name](folder)
+        auto.from_config(config).save_pretrained(folder)
+        return folder
+
+    @cache
+    def make(name: str, strategy: str) -> Run:
+        model = (f"model={name}", f"model.path={folder_of(name)}", f"strategy={strategy}")
+        data = ("data=files", f"data.train={file}", "data.batch_size=8", "data.max_length=24")
+        short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
+        task = TASK[KINDS[name]]
+        brief = () if task == "classification" else ("task.max_new_tokens=4",)
+        chosen = (f"task={task}", "logger=none", *REQUIRED.get(strategy, ()))
+        return build_run(compose("train", [*model, *data, *short, *chosen, *brief]).tree)
+
+    return make
+
+
+def inputs(run: Run) -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, 200, (4, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[0, 5:] = 0
+    given = {"input_ids": ids, "attention_mask": mask}
+    is_pair = run.model.known_kind() is Kind.encoder_decoder
+    return {**given, "decoder_input_ids": ids} if is_pair else given
+
+
+def logits(network: Any, run: Run) -> torch.Tensor:
+    with torch.inference_mode():
+        output: torch.Tensor = network.eval()(**inputs(run)).logits
+    return output
+
+
+def shake(network: Any) -> None:
+    chance = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=chance)
+
+
+def test_every_model_of_the_hub_is_here() -> None:
+    files = (CONF_DIR / "model").glob("*.yaml")
+    named = {path.stem for path in files if ".hub.Hub" in path.read_text(encoding="utf-8")}
+    assert set(KINDS) == named - {"hub"}
+
+
+@pytest.mark.parametrize(("name", "strategy"), PAIRS)
+def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
+    run_of: Callable[[str, str], Run], name: str, strategy: str
+) -> None:
+    run, warm = run_of(name, strategy), Warm()
+    if (name, strategy) in REFUSED:
+        with pytest.raises(ConfigError, match=REFUSED[name, strategy]):
+            run.strategy.check(run.model, run.task)
+            check_architecture(run, LABELS)  # before any weights
+        return
+    network = build_network(run, LABELS, warm)
+    (loaded,) = [made for key, made in warm._kept.items() if key[0] == "network"]  # type: ignore[index]
+    assert torch.equal(logits(network, run), logits(loaded, run)) == (strategy not in VIRTUAL)
+    num_trained, num_parameters = count_parameters(network)
+    assert 0 < num_trained <= num_parameters
+    assert (num_trained == num_parameters) == (strategy in ("full", "from_scratch"))
+    before = {key: p.detach().clone() for key, p in network.named_parameters()}
+    shake(network)
+    again = build_network(run, LABELS, warm)
+    restore_state(again, trained_state(network))
+    assert torch.equal(logits(again, run), logits(network, run))
+    assert not torch.equal(logits(build_network(run, LABELS, warm), run), logits(network, run))
+    optimizer = run.optimizer.build(network)
+    target = torch.randn(logits(network, run).shape)
+    ((network.train()(**inputs(run)).logits - target) ** 2).sum().backward()
+    with run.strategy.stepping(network, 1, 100):
+        optimizer.step()
+    for key, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            assert torch.equal(parameter, before[key]), key
+
+
+class StopAt(Hooks):
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def interrupted(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("strategy", [pytest.param("full", marks=pytest.mark.slow), "lora"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_cut_in_two_is_the_whole_one(
+    run_of: Callable[[str, str], Run], here: Path, name: str, strategy: str
+) -> None:
+    run, found = run_of(name, strategy), []
+    for folder, stops in (("whole", False), ("cut", True)):
+        (here / folder).mkdir()
+        identity = Identity("x", None, here)
+        if stops:
+            fit(run, here / folder, identity, StopAt(2), Warm())
+            assert (here / folder / "checkpoint.pt").is_file()
+        fit(run, here / folder, identity, warm=Warm())
+        found.append(load_best(here / folder))
+    one, other = found
+    assert one is not None and other is not None
+    for key, tensor in one.weights.items():
+        assert torch.equal(tensor, other.weights[key]), key
+    for key, tensor in one.observed.items():
+        assert torch.equal(tensor, other.observed[key]), key
