@@ -37,9 +37,10 @@ class Marks:
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return list(found)
 
-    def ended(self, answer: str) -> list[int]:
-        """Return the tokens of an answer up to its end token."""
-        ids = self.ids(answer)
+    def ended(self, ids: list[int], *, is_whole: bool) -> list[int]:
+        """Return the tokens of an answer with its end token last; behind that, none is its own."""
+        if is_whole:
+            return ids if ids[-1:] == [self.end] else [*ids, self.end]
         if self.end not in ids:
             return [*ids, self.end]
         return ids[: len(ids) - ids[::-1].index(self.end)]
@@ -59,12 +60,18 @@ class Marks:
         beginning, the answer its end.
         """
         prompt = [*([self.begin] if begins else []), *self.ids(exchange.question)]
-        targets = self.ended(exchange.answer)
-        prompt = prompt[-max(max_length + 1 - len(targets), max_length // 2) :]
-        targets = targets[: max_length + 1 - len(prompt)]
+        # A chat template may write more behind the end; an answer as it is may hold the end's name.
+        ids = self.ids(exchange.answer)
+        answer = self.ended(ids, is_whole=begins)
+        prompt = prompt[-max(max_length + 1 - len(answer), max_length // 2) :]
+        targets = answer[: max_length + 1 - len(prompt)]
         inputs = [*prompt, *targets][:-1]
         masked = [IGNORED] * (len(prompt) - 1) + targets
         content = exchange.content
+        if len(targets) < len(answer):
+            content = self._tokenizer.decode(
+                targets, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         return Document(inputs, masked, len(content), len(content.encode())), len(prompt)
 
     def cut(self, document: Document, length: int) -> Document:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from lightning_modules.error import DataError, Problem, Verbatim
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, str]]
 ASSISTANT = "assistant"
+NUM_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,20 @@ class Chat:
 
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
         plain: Any = [dict(message) for message in messages]
-        rendered = self._tokenizer.apply_chat_template(
-            plain,
-            tokenize=False,
-            chat_template=self._template,
-            add_generation_prompt=add_generation_prompt,
-            eos_token=self._end,
-        )
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                plain,
+                tokenize=False,
+                chat_template=self._template,
+                add_generation_prompt=add_generation_prompt,
+                eos_token=self._end,
+            )
+        except (TemplateError, ValueError) as error:
+            rule = "the model's chat template must be able to write every conversation"
+            roles = ", ".join(message["role"] for message in messages[:NUM_SHOWN])
+            got = Verbatim(f"{str(error).rstrip('.') or type(error).__name__} (roles: {roles})")
+            fix = "Mend the rows, or save the tokenizer with another chat_template."
+            raise DataError(Problem("task.chat_template", rule, got, fix)) from error
         assert isinstance(rendered, str)
         return rendered
 

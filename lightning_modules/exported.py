@@ -141,6 +141,7 @@ def _adapted(folder: Path, base: str, task: Task) -> Any:
     # The config is that of the trained network, with its labels.
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     network = auto.from_pretrained(base, config=config, dtype=torch.float32, use_safetensors=True)
+    task.set_up(network)
     network = PeftModel.from_pretrained(network, str(folder / ADAPTER))
     cut_answers(network)
     return network

@@ -38,6 +38,7 @@ class Refused:
 
 
 EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
+HALF = Refused("must hold whole characters, and half of a surrogate pair is none")
 
 Cell = Callable[[Any], Any]
 """Returns the value of a cell as it is read, or `Refused`."""
@@ -210,6 +211,19 @@ def answers(cell: Any) -> dict[str, list[Any]] | Refused:
     if not all(type(each) is int and each >= 0 for each in starts):
         return Refused("every answer_start must be a whole number >= 0", f"Write {_ANSWER}.")
     return {"text": list(found), "answer_start": list(starts)}
+
+
+def is_whole(cell: Any) -> bool:
+    r"""Say whether the cell's texts are whole characters, as no tokenizer reads half of a pair.
+
+    >>> is_whole("half \ud83d"), is_whole(["one", {"two": "\U0001f600"}])
+    (False, True)
+    """
+    if isinstance(cell, str):
+        return not any("\ud800" <= character <= "\udfff" for character in cell)
+    if isinstance(cell, dict):
+        return all(map(is_whole, cell.values()))
+    return all(map(is_whole, cell)) if isinstance(cell, list) else True
 
 
 def from_json(cell: Any) -> Any:

@@ -32,7 +32,7 @@ def split_off(
     """Return (kept, taken): about `fraction` of each stratum's rows are taken for split `name`.
 
     The choice depends on the texts, the seed and the name, not on the order of the rows. A
-    stratum whose rows are all one group is kept whole.
+    stratum whose rows are all one group is kept whole, and so is a row with what no kept one has.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -47,6 +47,12 @@ def split_off(
         texts = sorted(keys, key=lambda text: (keys[text], text))
         wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
         taken.update(_choose([members[text] for text in texts], wanted))
+    known = {kind for index in set(range(len(rows))) - taken for kind in task.required(rows[index])}
+    for _, indices in sorted(members.items()):
+        kinds = {kind for index in indices for kind in task.required(rows[index])}
+        if not taken.isdisjoint(indices) and not kinds <= known:
+            taken.difference_update(indices)
+            known |= kinds
     kept_rows = [row for index, row in enumerate(rows) if index not in taken]
     return kept_rows, [rows[index] for index in sorted(taken)]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.cell import Cell, Refused
+from lightning_modules.data.cell import HALF, Cell, Refused, is_whole
 from lightning_modules.data.conll import read_sentences
 from lightning_modules.data.squad import is_squad, read_squad
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
@@ -70,7 +70,8 @@ class Table:
         problems: list[Problem] = []
         rows = []
         for line, row in zip(self.lines, self.rows, strict=True):
-            values = {field: cells[field](row.get(column)) for field, column in columns.items()}
+            given = {field: row.get(column) for field, column in columns.items()}
+            values = {f: cells[f](each) if is_whole(each) else HALF for f, each in given.items()}
             refused = {field: v for field, v in values.items() if isinstance(v, Refused)}
             if not refused and check is not None and (found := check(values)) is not None:
                 refused = dict([found])

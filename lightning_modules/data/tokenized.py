@@ -114,8 +114,17 @@ def _key(
 def _content(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    content = json.loads(backend.to_str())
-    # A call leaves its truncation and padding behind in the tokenizer.
-    content["truncation"] = content["padding"] = None
-    return json.dumps(content, sort_keys=True)
+        content = tokenizer.get_vocab()
+    else:
+        content = json.loads(backend.to_str())
+        # A call leaves its truncation and padding behind in the tokenizer.
+        content["truncation"] = content["padding"] = None
+    # BERT's and DistilBERT's have the same backend, and only one has token types.
+    around = {
+        "inputs": tokenizer.model_input_names,
+        "special": tokenizer.special_tokens_map,
+        "chat": tokenizer.chat_template,
+        "cut": tokenizer.truncation_side,
+    }
+    named = [type(tokenizer).__name__, content, around]
+    return json.dumps(named, sort_keys=True, default=str)

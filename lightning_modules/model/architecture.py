@@ -7,18 +7,17 @@ Its sizes are the user's: `model=architecture model.type=gpt2 model.kind=decoder
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
-from lightning_modules.model.base import Attention, Model
+from lightning_modules.model.base import Attention, Model, num_positions, reason_of
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-_LENGTHS = ("n_positions", "max_position_embeddings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,14 @@ class Architecture(Model):
 
     @property
     def max_length(self) -> int | None:
-        found = [self.config[name] for name in _LENGTHS if name in self.config]
-        return int(found[0]) if found else None
+        from transformers import CONFIG_MAPPING
+
+        if self.type not in CONFIG_MAPPING:
+            return None  # `check` says so
+        try:
+            return num_positions(CONFIG_MAPPING[self.type](**self.config).to_dict())
+        except (ValueError, TypeError):
+            return None
 
     def known_kind(self) -> Kind:
         return self.kind
@@ -72,6 +77,8 @@ class Architecture(Model):
                 rule = f"must be a key of {CONFIG_MAPPING[self.type].__name__}"
                 fix = did_you_mean(key, known)
                 raise ConfigError(Problem(f"model.config.{key}", rule, self.config[key], fix))
+        with self._building():
+            CONFIG_MAPPING[self.type](**self.config)
 
     def check_tokenizer(self) -> None:
         rule, got = "a model without weights has no tokenizer either", Verbatim("the model's own")
@@ -91,8 +98,20 @@ class Architecture(Model):
 
         if is_pair(auto_class, self.kind):
             return build_pair(self.new_network, self.load_tokenizer, config)
-        made: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**{**self.config, **config})
-        network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-            made, dtype=torch.float32, attn_implementation=self.attention.value
-        )
+        with self._building():
+            values = {**self.config, **config}
+            made: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**values)
+            network: PreTrainedModel = getattr(transformers, auto_class).from_config(
+                made, dtype=torch.float32, attn_implementation=self.attention.value
+            )
         return network
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Turn what transformers raises over sizes that do not fit each other into one line."""
+        try:
+            yield
+        except (ValueError, TypeError, AssertionError) as error:
+            rule, got = f"must be sizes of a {self.type}", Verbatim(f"{self.config}")
+            reason = f"transformers says: {reason_of(error)}."
+            raise ConfigError(Problem("model.config", rule, got, reason)) from error

@@ -128,17 +128,7 @@ class Pretrained(Model):
 
     @property
     def max_length(self) -> int | None:
-        config = self._config() or {}
-        # As T5 has none, and GPT-2 its own word for it.
-        positions = config.get("max_position_embeddings", config.get("n_positions"))
-        if config.get("model_type") == "t5":
-            return None
-        if not isinstance(positions, int):
-            return None
-        if config.get("model_type") in _POSITIONS_BEGIN_BEHIND_PADDING:
-            padding = config.get("pad_token_id")
-            return positions - 1 - (padding if isinstance(padding, int) else 1)
-        return positions
+        return num_positions(self._config() or {})
 
     def check(self) -> None:
         self.location()
@@ -189,7 +179,7 @@ class Pretrained(Model):
                 **self._settings(),
             )
         network.drawn = frozenset(found["missing_keys"])
-        return _with_padding(network)
+        return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         import transformers
@@ -200,7 +190,18 @@ class Pretrained(Model):
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
                 self._architecture(config), **self._settings()
             )
-        return _with_padding(network)
+        return self._with_padding(network)
+
+    def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
+        """Name the token that batches are padded with, which a text's last token is told by."""
+        if network.config.pad_token_id is None:  # GPT-like models have none
+            try:
+                padding = self.load_tokenizer().pad_token_id
+            except ConfigError:  # another one is trained
+                ends = network.config.eos_token_id
+                padding = ends[0] if isinstance(ends, list) else ends
+            network.config.pad_token_id = padding
+        return network
 
     def _architecture(self, changes: Mapping[str, Any]) -> PreTrainedConfig:
         from transformers import AutoConfig
@@ -257,15 +258,21 @@ class Pretrained(Model):
         return Path(cached) if isinstance(cached, str) else None
 
 
+def num_positions(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a network of that configuration reads; None where it does not say."""
+    # As T5 has none, and GPT-2 its own word for it.
+    positions = config.get("max_position_embeddings", config.get("n_positions"))
+    if config.get("model_type") == "t5" or not isinstance(positions, int):
+        return None
+    if config.get("model_type") in _POSITIONS_BEGIN_BEHIND_PADDING:
+        padding = config.get("pad_token_id")
+        return positions - 1 - (padding if isinstance(padding, int) else 1)
+    return positions
+
+
 def reason_of(error: BaseException) -> Verbatim:
     """Return in a line what went wrong first: libraries wrap it in words that say nothing."""
     while error.__cause__ is not None:
         error = error.__cause__
     line = (str(error).splitlines() or [""])[0].rstrip(" .:")
     return Verbatim(line or type(error).__name__)
-
-
-def _with_padding(network: PreTrainedModel) -> PreTrainedModel:
-    if network.config.pad_token_id is None:  # GPT-like models have none
-        network.config.pad_token_id = network.config.eos_token_id
-    return network

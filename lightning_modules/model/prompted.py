@@ -18,6 +18,7 @@ from torch.nn.functional import normalize, pad
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.base import num_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -150,6 +151,10 @@ class Causal(Prompted):
 
     def scores(self, **inputs: Tensor) -> Tensor:
         ids_BT, lengths_B = _from_the_left(inputs["input_ids"], inputs["attention_mask"])
+        most = num_positions(self.backbone.config.to_dict())
+        if most is not None:
+            longest = max(map(len, self.words))
+            ids_BT, lengths_B = _last(ids_BT, lengths_B, most + 1 - longest)
         steps: dict[tuple[int, ...], Tensor] = {}
         scores = []
         for word in self.words:
@@ -185,6 +190,16 @@ def tokens_of(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the tokens of a word that follows another."""
     ids: list[int] = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
     return ids
+
+
+def _last(ids_BT: Tensor, lengths_B: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the last `most` tokens of each prompt: what is asked stands at its end."""
+    if ids_BT.shape[1] <= most:
+        return ids_BT, lengths_B
+    begin_B1 = (lengths_B - most).clamp(min=0)[:, None]
+    return ids_BT.gather(1, begin_B1 + torch.arange(most, device=ids_BT.device)), lengths_B.clamp(
+        max=most
+    )
 
 
 def _from_the_left(ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -106,7 +106,10 @@ class PeftStrategy(Strategy):
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
         virtual = network.peft_config["default"].is_prompt_learning
-        network.get_base_model().config.save_pretrained(folder)
+        plain = network.get_base_model()
+        plain.config.save_pretrained(folder)
+        if plain.can_generate():
+            plain.generation_config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if model.hub_name is None:
             base = network.get_base_model() if virtual else copy.deepcopy(network).unload()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.base import Pretrained
+from lightning_modules.model.pair import is_pair
 from lightning_modules.strategy.lora import Init, Lora
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Qlora(Lora):
         if not isinstance(model, Pretrained):
             rule, got = "strategy=qlora must have a pretrained model", Verbatim(model.name)
             raise ConfigError(Problem("model", rule, got, _FIX))
+        if is_pair(task.auto_class, model.known_kind()):
+            rule = "strategy=qlora must have a model that reads and writes"
+            got = Verbatim(f"{model.name}, of kind encoder")
+            raise ConfigError(Problem("model", rule, got, "Set model=t5, flan_t5 or bart."))
         if self.init not in (Init.default, Init.gaussian):
             rule = "must be default or gaussian where the weights have 4 bits"
             raise ConfigError(Problem("strategy.init", rule, self.init.value))

@@ -183,6 +183,10 @@ class Task(Schema):
         """Return what splits shall have the same shares of."""
         return ""
 
+    def required(self, row: Row) -> Iterator[str]:
+        """Yield what of a row the training rows must have too, where a file is split by chance."""
+        return iter(())
+
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         """Yield what a careful colleague would point out about the rows."""
         return iter(())

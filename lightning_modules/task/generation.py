@@ -112,6 +112,13 @@ class Generation(Task):
         if PLACEHOLDER not in self.template:
             fix = "Write {text} where the question goes, as 'Question: {text} Answer: '."
             yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
+        from jinja2 import TemplateSyntaxError
+        from jinja2.sandbox import SandboxedEnvironment
+
+        try:
+            SandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(self.chat_template)
+        except TemplateSyntaxError as error:
+            yield Problem("chat_template", f"must be Jinja ({error})", self.chat_template)
         for name in ("num_generated", "temperature"):
             if getattr(self, name) < 0:
                 yield Problem(name, "must be >= 0", getattr(self, name))
@@ -120,8 +127,13 @@ class Generation(Task):
             yield Problem("num_generated", rule, 0, fix)
 
     def misfit(self, row: Row) -> tuple[str, Refused] | None:
-        """Refuse a conversation that nobody answers."""
-        if isinstance(row["text"], str) or "label" in row:
+        """Refuse a conversation that nobody answers, or that begins with an answer."""
+        if isinstance(row["text"], str):
+            return None
+        if row["text"][0]["role"] == ASSISTANT:
+            rule = f"must begin with a message of another role than {ASSISTANT!r}"
+            return "text", Refused(rule, "Remove its first message, or the row.")
+        if "label" in row:
             return None
         if any(message["role"] == ASSISTANT for message in row["text"]):
             return None
@@ -238,6 +250,9 @@ class Generation(Task):
         return self.template.replace(PLACEHOLDER, text)
 
     def forward(self, network: Any, batch: Batch) -> Any:
+        """Return the network's answer; None without targets, as `observe` then writes alone."""
+        if "labels" not in batch:
+            return None
         return network(**self.inputs(batch), use_cache=False)
 
     def num_targets(self, batch: Batch) -> Tensor:

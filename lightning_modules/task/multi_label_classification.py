@@ -73,6 +73,9 @@ class MultiLabelClassification(SequenceTask):
         rows = chain.from_iterable(splits.values())
         yield from label.torn((self.identity(row), repr(row["label"])) for row in rows)
 
+    def required(self, row: Row) -> Iterator[str]:
+        yield from row["label"]
+
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels of the training rows: numbers by value, else by alphabet."""
         rows = corpus.splits["train"]

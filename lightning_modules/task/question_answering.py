@@ -23,7 +23,7 @@ from lightning_modules.data import cell
 from lightning_modules.data.base import Row
 from lightning_modules.data.split import normalized
 from lightning_modules.data.window import Sizes, Span, context_spans, tokens_of, windows
-from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.schema import positive
 from lightning_modules.task.answer import exact_match, f1
 from lightning_modules.task.base import (
@@ -37,7 +37,7 @@ from lightning_modules.task.base import (
     Tables,
     Task,
 )
-from lightning_modules.task.span import Answer, best_answers, best_spans
+from lightning_modules.task.span import Answer, best_answers, best_spans, check_places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -298,11 +298,7 @@ def _within(window: Sequence[int], target: Span | None) -> Span:
 
 def _check_tokenizer(tokenizer: Any, max_length: int) -> None:
     """Raise ConfigError where tokens have no places in their text, or windows no room."""
-    if not tokenizer.is_fast:
-        rule = "question answering must know which characters a token is made of"
-        got = Verbatim(f"{type(tokenizer).__name__}, which does not tell")
-        fix = "Take a model with a fast tokenizer, or strategy=from_scratch strategy.tokenizer=bpe."
-        raise ConfigError(Problem("model", rule, got, fix))
+    check_places(tokenizer, "question answering")
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + MIN_FREE_TOKENS
     if max_length < shortest:
         rule = f"must be >= {shortest}, for a question and a context"

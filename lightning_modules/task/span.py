@@ -12,10 +12,21 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def check_places(tokenizer: Any, task: str) -> None:
+    """Raise ConfigError where the tokenizer does not tell where in a text its tokens stand."""
+    if not tokenizer.is_fast:
+        rule = f"{task} must know which characters a token is made of"
+        got = Verbatim(f"{type(tokenizer).__name__}, which does not tell")
+        fix = "Take a model with a fast tokenizer, or strategy=from_scratch strategy.tokenizer=bpe."
+        raise ConfigError(Problem("model", rule, got, fix))
 
 
 @dataclass(frozen=True)

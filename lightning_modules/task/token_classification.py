@@ -46,6 +46,7 @@ from lightning_modules.task.entity import (
     recognised,
     tally,
 )
+from lightning_modules.task.span import check_places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,9 @@ class TokenClassification(Task):
         fix = "Mend the row, or set task.scheme to the one that is meant."
         return "label", Refused(f"must be well-formed {schemes[0].value} tags: {flaws[0]}", fix)
 
+    def required(self, row: Row) -> Iterator[str]:
+        yield from _types([row])
+
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return O and, for each type of the training rows, every tag that the scheme has."""
         scheme = self._scheme(corpus)
@@ -132,6 +136,7 @@ class TokenClassification(Task):
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
+        check_places(tokenizer, "token classification")
         # As one text: many tokenizers take no list of words, or lose what joins them.
         texts = [" ".join(row["text"]) for row in rows]
         encoded = tokenizer(texts, truncation=True, max_length=max_length)

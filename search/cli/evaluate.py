@@ -20,7 +20,8 @@ from search.runs import find_run
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
-at the end. Scoring is in float32, whatever the training was in.
+at the end. A study and a run are scored in the precision that they were trained
+in, an exported model in float32.
 
   study=NAME         a study's winner, or
   run=NAME           a run of finesweep train, or

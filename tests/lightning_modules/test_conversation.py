@@ -51,3 +51,21 @@ def test_the_tokenizers_own_template_goes_first() -> None:
     found._tokenizer.chat_template = "{{ 'own' }}"
     again = Chat(found._tokenizer, "{{ 'default' }}", "[SEP]")
     assert again.question(TALK[:2]) == "own"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (
+            "{{ raise_exception('System role not supported') }}",
+            "System role not supported (roles: ",
+        ),
+        ("{% for", "(roles: system, user)"),
+    ],
+)
+def test_what_a_template_cannot_write_is_one_line(template: str, reason: str) -> None:
+    with pytest.raises(DataError) as raised:
+        list(chat(template).exchanges(TALK))
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith("task.chat_template: the model's chat template must be able to write ")
+    assert reason in line

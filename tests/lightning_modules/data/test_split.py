@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from lightning_modules.data.split import normalized, split_off, stratified_part
+from search.config import build_run, compose
 from tests.conftest import classification
 
 TASK = classification()
@@ -125,3 +126,17 @@ def test_no_label_is_left_out_of_a_part() -> None:
     rows = [{"text": f"{number}", "label": f"{number % 20}"} for number in range(19)]
     rows += [{"text": f"more {number}", "label": "19"} for number in range(1000)]
     assert len({row["label"] for row in stratified_part(rows, TASK, 20, 0)}) == 20
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_only_one_row_has_is_kept(seed: int) -> None:
+    task = build_run(compose("train", ["task=multi_label_classification"]).tree).task
+    rare = [["common", f"rare {number}"] if number % 9 == 0 else ["common"] for number in range(90)]
+    rows = [{"text": f"text {n}", "label": labels} for n, labels in enumerate(rare)]
+    kept, taken = split_off(rows, task, 0.3, seed, "test")
+    known = {label for row in kept for label in row["label"]}
+    assert all(set(row["label"]) <= known for row in taken)
+    assert 12 <= len(taken) <= 27
+    random.Random(seed).shuffle(rows)
+    again, _ = split_off(rows, task, 0.3, seed, "test")
+    assert texts(again) == texts(kept)

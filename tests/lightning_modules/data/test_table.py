@@ -609,3 +609,9 @@ def test_a_broken_conll_line_names_file_and_line() -> None:
 def test_a_conll_file_without_words_is_refused(content: str) -> None:
     with pytest.raises(DataError, match=r"a\.conll: must have rows, got 0 rows"):
         read_table(written("a.conll", content), "data.train")
+
+
+def test_half_a_surrogate_pair_is_named_with_its_place() -> None:
+    rows = '{"review": "fine", "stars": 4}\n{"review": "half \\ud83d", "stars": 4}\n'
+    (line,) = refused("rows.jsonl", rows)
+    assert line.startswith("rows.jsonl:2:review: must hold whole characters, and half of a surr")

@@ -138,3 +138,10 @@ def test_the_cache_folder_follows_the_environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)
+
+
+def test_tokenizers_of_one_backend_and_other_inputs_share_nothing() -> None:
+    tokenizer, other = TINY.load_tokenizer(), TINY.load_tokenizer()
+    other.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
+    assert "token_type_ids" not in call(tokenizer=tokenizer).column_names
+    assert "token_type_ids" in call(tokenizer=other).column_names

@@ -15,7 +15,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.material import inspect
-from lightning_modules.network import count_parameters
+from lightning_modules.network import build_network, count_parameters
 from lightning_modules.record import Ending
 from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.warm import Warm
@@ -172,6 +172,12 @@ REFUSED = [
     (("strategy=from_scratch",), OWN),
     ((*BPE, "model.type=bret"), "model.type: must be an architecture of transformers, got 'bret'"),
     ((*BPE, "model.config={sise: 8}"), "model.config.sise: must be a key of BertConfig"),
+    ((*BPE, "model.config={hidden_size: 9}"), "model.config: must be sizes of a bert"),
+    ((*BPE, "data.max_length=600"), "data.max_length: must be <= 512, the tokens that bert with"),
+    (
+        (*BPE, "model.type=roberta", "model.config={max_position_embeddings: 64}"),
+        "data.max_length: must be <= 62, the tokens that roberta without weights can read",
+    ),
     (
         (*BPE, "model.config={max_position_embeddings: 16}"),
         "data.max_length: must be <= 16, the tokens that bert without weights can read, got 128",
@@ -183,7 +189,9 @@ REFUSED = [
 def test_what_cannot_be_built_is_refused_in_a_line(words: tuple[str, ...], line: str) -> None:
     bert = ("model=architecture", "model.type=bert", "data=reviews", "logger=none")
     with pytest.raises(ConfigError) as refusal:
-        inspect(build_run(compose("train", [*bert, *words]).tree))
+        run = build_run(compose("train", [*bert, *words]).tree)
+        inspect(run)
+        build_network(run, ("negative", "positive"), Warm())
     assert str(refusal.value.problems[0]).startswith(line), str(refusal.value)
 
 

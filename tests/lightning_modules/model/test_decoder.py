@@ -5,6 +5,8 @@ No hub is asked. Each is trained a little, exported, and loaded with plain trans
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,9 @@ from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
 from lightning_modules.material import inspect
 from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.network import build_network
 from lightning_modules.run import Run, fit
+from lightning_modules.warm import Warm
 from search.config import build_run, compose
 from search.export import Trained, export
 
@@ -137,13 +141,32 @@ def test_trained_and_exported_it_is_the_same_for_plain_transformers(
     assert not torch.allclose(one, before, atol=1e-3)
 
 
+@pytest.mark.parametrize("ends", [None, [3, 4]])
+def test_a_text_is_classified_by_its_last_token_whatever_stands_beside_it(
+    folder_of: Callable[[str], Path], here: Path, ends: list[int] | None
+) -> None:
+    """As Qwen3's configuration names no padding, and Llama's instruct models have several ends."""
+    folder = shutil.copytree(folder_of("qwen3"), here / "qwen3")
+    config = json.loads((folder / "config.json").read_text())
+    config["pad_token_id"] = None
+    config["eos_token_id"] = ends or config["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    words = ("model=qwen3", f"model.path={folder}", "strategy=full", "logger=none")
+    run = build_run(compose("train", [*words, "data.max_length=64"]).tree)
+    network: Any = build_network(run, ("a", "b"), Warm()).eval()
+    tokenizer = run.model.load_tokenizer()
+    texts = ["short", "a text that is a good deal longer than the other one"]
+    with torch.inference_mode():
+        together = network(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        for text, logits in zip(texts, together, strict=True):
+            alone = network(**tokenizer(text, return_tensors="pt")).logits[0]
+            torch.testing.assert_close(alone, logits, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lora_adapts_every_linear_layer_and_leaves_the_word_vectors(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
-    from lightning_modules.network import build_network
-    from lightning_modules.warm import Warm
-
     network: Any = build_network(run_of(name, folder_of(name), "strategy=lora"), (), Warm())
     trained = {key for key, parameter in network.named_parameters() if parameter.requires_grad}
     # GPT-2 has queries, keys and values in one, and no gate; the others seven a layer.

@@ -137,6 +137,25 @@ def test_a_mask_is_read_where_the_word_would_stand(masked: str) -> None:
         torch.testing.assert_close(logits[number], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_prompt_leaves_room_for_the_longest_word() -> None:
+    words = "strategy.label_words={negative: not good at all, positive: not bad}"
+    run = make_run(*DECODER, words)
+    strategy = fitted(run)
+    tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
+    network = strategy.adapt(strategy.load(run.model, run.task, LABELS, tokenizer))
+    most = network.backbone.config.n_positions
+    longest = max(map(len, network.words))
+    ids = torch.randint(5, 200, (2, most), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 40:] = 0
+    logits = network(input_ids=ids, attention_mask=mask).logits
+    end = ids[:1, longest - 1 :]
+    expected = network(input_ids=end, attention_mask=torch.ones_like(end)).logits[0]
+    torch.testing.assert_close(logits[0], expected, atol=1e-4, rtol=1e-4)
+    alone = network(input_ids=ids[1:, :40], attention_mask=mask[1:, :40]).logits[0]
+    torch.testing.assert_close(logits[1], alone, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_words_of_several_tokens_are_scored_as_the_model_would_write_them(side: str) -> None:
     words = "strategy.label_words={negative: not good at all, positive: not bad}"

@@ -31,6 +31,11 @@ def test_what_has_no_weights_to_quantize_is_refused() -> None:
     assert check("model=tiny").startswith("model: strategy=qlora must have a pretrained model, got")
 
 
+def test_a_pair_of_encoders_is_refused() -> None:
+    line = check("model=minilm", "task=summarization")
+    assert line.startswith("model: strategy=qlora must have a model that reads and writes, got sen")
+
+
 def test_beginnings_that_read_the_weights_are_refused() -> None:
     line = check("model=minilm", "strategy.init=pissa")
     assert line.startswith("strategy.init: must be default or gaussian where the weights have 4")

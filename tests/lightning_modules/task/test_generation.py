@@ -190,6 +190,26 @@ def test_a_prompt_loses_its_beginning_and_an_answer_its_end(
         assert len(targets) >= min(len(full), length // 2)
 
 
+def test_an_answer_that_is_cut_counts_the_characters_of_its_targets() -> None:
+    columns = encoded(TASK, [{"text": "a", "label": "x" * 40}], 16)
+    targets = [token for token in columns["labels"][0] if token != IGNORED]
+    assert END not in targets
+    assert columns["num_characters"] == columns["num_bytes"] == [len(targets)]
+
+
+def test_an_answer_may_hold_the_name_of_the_end() -> None:
+    end = TOKENIZER.convert_ids_to_tokens(END)
+    columns = encoded(TASK, [{"text": "a", "label": f"b{end}c"}, {"text": "a", "label": f"b{end}"}])
+    answers = [[token for token in labels if token != IGNORED] for labels in columns["labels"]]
+    assert answers == [[*ids("b"), END, *ids("c"), END], [*ids("b"), END]]
+
+
+def test_what_is_to_be_continued_needs_no_pass_of_its_own() -> None:
+    rows = [{"text": "cat?"}]
+    columns = TASK.encode_asked(rows, TOKENIZER, 64, ())
+    assert TASK.forward(None, batch_of(columns)) is None
+
+
 def test_a_conversation_is_an_example_an_answer() -> None:
     columns = encoded(TASK, [{"text": TALK}, {"text": "x", "label": "y"}], 512)
     assert columns["row"] == [0, 0, 1]
@@ -299,6 +319,7 @@ def test_what_is_shown_of_a_packed_text_ends_with_it() -> None:
         (["template=Answer"], "task.template: must hold {text}, got 'Answer'."),
         (["metric=rougeL", "num_generated=0"], "task.num_generated: must be > 0 for metric=rougeL"),
         (["max_new_tokens=0"], "task.max_new_tokens: must be > 0, got 0."),
+        (["chat_template='{% for'"], "task.chat_template: must be Jinja (unexpected "),
         (["temperature=-1"], "task.temperature: must be >= 0, got -1.0."),
     ],
 )

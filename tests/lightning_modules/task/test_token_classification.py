@@ -498,3 +498,13 @@ def test_wnut_is_read_whole_with_its_invisible_words() -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean entity_f1\?"):
         make_task(metric="entity_f")
+
+
+def test_a_tokenizer_that_does_not_tell_places_is_refused() -> None:
+    from transformers import CanineTokenizer
+
+    task = build_run(compose("train", ["task=token_classification"]).tree).task
+    with pytest.raises(ConfigError) as raised:
+        task.encode([{"text": ["New", "York"]}], CanineTokenizer(), 16, ("O",))
+    line = "model: token classification must know which characters a token is made of, got Canine"
+    assert str(raised.value).startswith(line)
