@@ -114,8 +114,13 @@ class PeftStrategy(Strategy):
         if model.hub_name is None:
             base = network.get_base_model() if virtual else copy.deepcopy(network).unload()
             _unwrapped(copy.deepcopy(base)).save_pretrained(folder / BASE)
+        writes_texts = plain.can_generate()
         return _LOAD_ADAPTER.format(
-            auto=task.auto_class, base=model.hub_name or BASE, use=task.usage_lines()
+            auto=task.auto_class,
+            base=model.hub_name or BASE,
+            use=task.usage_lines(),
+            imported=", GenerationConfig" if writes_texts else "",
+            writing=_LOAD_WRITING if writes_texts else "",
         )
 
     @property
@@ -201,11 +206,12 @@ def answers(network: Any) -> tuple[Tensor, ...]:
 
 _ANSWERS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 
+_LOAD_WRITING = 'base.generation_config = GenerationConfig.from_pretrained(".")\n'
 _LOAD_ADAPTER = """\
 from peft import PeftModel
-from transformers import {auto}, AutoConfig, AutoTokenizer
+from transformers import {auto}, AutoConfig, AutoTokenizer{imported}
 
 base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."))
-model = PeftModel.from_pretrained(base, "adapter")
+{writing}model = PeftModel.from_pretrained(base, "adapter")
 tokenizer = AutoTokenizer.from_pretrained(".")
 {use}"""

@@ -269,3 +269,23 @@ def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> 
     tables = task().examine({"written_BT": torch.tensor(written)}, examples)
     assert json.loads(json.dumps(tables)) == tables
     assert task().collapse(tables) == ("writes 'a' for every row" if told else None)
+
+
+def test_an_adapter_writes_as_it_was_validated_whatever_its_base_is_set_to(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = make_run("strategy=prefix_tuning", "trainer.max_steps=2", "task.max_new_tokens=7")
+    outcome = train(run, here / "run")
+    assert outcome.best is not None
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    export(trained, here / "best")
+    (here / "best/base/generation_config.json").unlink()  # as a base of the hub has another
+    loaded = load_exported(here / "best", run.task)
+    network: Any = loaded.network
+    assert network.generation_config.max_new_tokens == 7
+    rows = [{"text": "great film"}, {"text": "long awful story"}]
+    assert loaded.predict(rows) == trained.load().predict(rows)
+    card = (here / "best/README.md").read_text().split("```python\n")[1].split("```")[0]
+    words = [sys.executable, "-c", f"{card}\nprint(model.generation_config.max_new_tokens)"]
+    done = subprocess.run(words, cwd=here / "best", capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["7"], done.stderr
