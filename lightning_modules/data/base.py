@@ -68,6 +68,11 @@ class Data(Schema):
         if self.max_length <= 2:
             yield Problem("max_length", "must be > 2 tokens", self.max_length)
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there are rows that nothing is chosen by."""
+        return True
+
     @abstractmethod
     def load(self, task: Task) -> Corpus:
         """Read what the task needs, check and split; raise UserError, and load no model for it."""

@@ -61,6 +61,10 @@ class Tabular(Data):
             rule = "must be > 0 where data.validation is null"
             yield Problem("validation_fraction", rule, 0, "Trials are judged by validation.")
 
+    @property
+    def has_test(self) -> bool:
+        return self.test is not None or self.test_fraction > 0
+
     @abstractmethod
     def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
         """Return a function of split and place (as `train`, "my.csv") that gives its rows."""

@@ -134,7 +134,8 @@ def _told(job: _Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
     ]
     if job.repeat is not None:
         lines.append(job.repeat.compared(outcome))
-    return [*lines, f"It {outcome.verdict}.", f"Next: finesweep evaluate run={name} split=test"]
+    following = f"finesweep evaluate run={name}{' split=test' if job.run.data.has_test else ''}"
+    return [*lines, f"It {outcome.verdict}.", f"Next: {following}"]
 
 
 class _Hooks(Hooks):
