@@ -67,7 +67,10 @@ def more_rows(
     if num_validation is None:
         return f"The last step, {told}; there is no standard error of {metric} to compare it with."
     error = math.sqrt(sum(p * (1 - p) for p in (before, last)) / num_validation)
-    errors = gain / error if error else math.inf
+    if not error:  # two scores of 0 or 1
+        helps = "would help" if gain > 0 else "are unlikely to help much"
+        return f"More rows {helps}: {told}."
+    errors = gain / error
     if errors >= SURE:
         return f"More rows would help: {told}, {errors:.1f} standard errors."
     if gain > 0:

@@ -18,13 +18,18 @@ from tests.conftest import run_here
         ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: from 100 to 200 accuracy gained"),
         ([(100, 0.80), (200, 0.79)], 1, 200, "More rows are unlikely to help much: from 100 to"),
         ([(100, 0.9), (200, 1.0)], 1, 10**6, "More rows would help:"),
+        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: from 100 to 200 accuracy gained"),
         ([(100, 0.5), (200, 0.4)], -1, None, "The last step, from 100 to 200 accuracy gained 0.1"),
     ],
 )
 def test_the_last_gain_is_weighed_by_its_error(
     points: list[tuple[int, float]], sign: int, num_validation: int | None, line: str
 ) -> None:
-    assert more_rows(points, "accuracy", sign, num_validation).startswith(line)
+    told = more_rows(points, "accuracy", sign, num_validation)
+    assert told.startswith(line)
+    assert "inf" not in told
 
 
 def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable: Path) -> None:
