@@ -1,8 +1,10 @@
 """What a study will take: seconds and memory, from what a few measured steps or trials took.
 
-A trial trains `epochs * examples` examples and validates `epochs * validations` times, so
+A trial trains `epochs * examples` examples and validates `epochs * validations` times, rounded up
+as training ends with a validation wherever `trainer.max_steps` ends it, so
 
-    seconds = start + epochs * (examples * train + validations * validation_rows * validation)
+    seconds = start + epochs * examples * train
+                    + ceil(epochs * validations) * validation_rows * validation
 
 with `train` in seconds an example and `validation` in seconds a row. A row is one example, but for
 windows of long contexts and blocks of a stream. The first trials are known; of the others
@@ -220,7 +222,7 @@ def training_seconds(
     """Return the seconds that a trial with these values trains and validates, to its end."""
     trainer = plan.defaults[plan.space.members_of(values)].trainer
     data = plan.defaults[plan.space.members_of(values)].data
-    epochs = float(values.get("trainer.epochs", trainer.epochs))
+    epochs = int(values.get("trainer.epochs", trainer.epochs))
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
@@ -232,13 +234,14 @@ def training_seconds(
     if most is not None and most < num_rows:
         num_train *= most / num_rows
     # Validations that fall on one step are one.
-    num_validations = min(wanted, math.ceil(num_train / batch_size))
+    steps_per_epoch = math.ceil(num_train / batch_size)
+    num_steps = epochs * steps_per_epoch
     max_steps = values.get("trainer.max_steps", trainer.max_steps)
     if max_steps is not None:
-        epochs = min(epochs, max_steps * batch_size / num_train)
-    return float(
-        epochs * (num_train * pace.train + num_validations * num_validation * pace.validation)
-    )
+        num_steps = min(num_steps, max_steps)
+    num_validations = math.ceil(num_steps * min(wanted, steps_per_epoch) / steps_per_epoch)
+    num_examples = num_steps / steps_per_epoch * num_train
+    return float(num_examples * pace.train + num_validations * num_validation * pace.validation)
 
 
 def draws(plan: Plan, number: int = NUM_DRAWS) -> list[dict[str, Any]]:

@@ -57,6 +57,26 @@ def test_validations_that_fall_on_one_step_are_one() -> None:
     assert seconds == pytest.approx(20 * 0.01 + 2 * 200 * 0.002)
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "num_examples", "num_validations"),
+    [
+        (50, 800, 1),  # within the first epoch, behind whose last step there is a validation
+        (1, 16, 1),
+        (625, 10_000, 2),
+        (700, 11_200, 3),  # half, one, 1.12 epochs
+        (10**6, 30_000, 6),
+    ],
+)
+def test_a_trial_that_its_steps_end_is_validated_at_its_end(
+    max_steps: int, num_examples: int, num_validations: int
+) -> None:
+    plan = plan_of("trainer.validations_per_epoch=2", f"trainer.max_steps={max_steps}")
+    values = {"trainer.epochs": 3, "data.batch_size": 16}
+    pace = Pace(train=0.01, validation=0.01, start=0, memory_bytes=None)
+    seconds = training_seconds(plan, values, measured_of(plan, pace), (10_000, 2000))
+    assert seconds == pytest.approx(num_examples * 0.01 + num_validations * 2000 * 0.01)
+
+
 def test_known_trials_count_as_they_are_and_the_others_as_the_mean_of_the_space() -> None:
     plan = plan_of("search.num_trials=10", "trainer.validations_per_epoch=1")
     known = [{"trainer.epochs": 3}, {"trainer.epochs": 3}]
