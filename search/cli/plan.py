@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     suggestions = first_suggestions(plan)
     if not parsed.json:
         print("\n".join(describe(plan, material, composition.fixed)), flush=True)
-    past, ended = _past(plan, folder), _ended(folder)
+    past, ended = _past(plan, folder, material), _ended(folder)
     try:
         measured = probe(plan, _say_arm, _say_built) if wants_probe else past.measured
     except ProbeFailed as error:
@@ -81,12 +81,14 @@ def take_probe(overrides: list[str]) -> bool:
     return value == "true"
 
 
-def _past(plan: Plan, folder: Path) -> Past:
+def _past(plan: Plan, folder: Path, material: Material) -> Past:
     if stored(folder) is None:
         return Past()
     import psutil
 
-    return past_of(plan, open_study(plan, folder), psutil.virtual_memory().available)
+    free_bytes = psutil.virtual_memory().available
+    num_validation = len(material.corpus.splits["validation"])
+    return past_of(plan, open_study(plan, folder), free_bytes, num_validation)
 
 
 def _say_arm(members: Members) -> None:

@@ -188,7 +188,7 @@ def trial_of(
 
 def past_of_trials(plan: Plan, folder: Path, *trials: FrozenTrial, device: str = "cpu") -> Past:
     (folder / "outcome.json").write_text(json.dumps({"hardware": f"{device}, fp32 (why)"}))
-    return past_of(plan, Trials(folder, list(trials)), 8 * 10**9)
+    return past_of(plan, Trials(folder, list(trials)), 8 * 10**9, ROWS[1])
 
 
 def test_earlier_trials_tell_the_pace_with_validations_in_it(here: Path) -> None:
@@ -221,3 +221,19 @@ def test_one_trial_is_too_few_and_so_is_an_arm_without_any(here: Path) -> None:
     past = past_of_trials(plan_of(ARMS), here, lora, full)
     assert past.measured is not None
     assert past.measured.paces[("full",)].train == 0.02
+
+
+def test_trials_that_train_nothing_tell_the_pace_of_their_validation(here: Path) -> None:
+    asked = "strategy=choice(prompting,full)"
+    plan = plan_of(asked, "trainer.epochs=1", "search.num_trials=4", "search.max_hours=1")
+    prompting = trial_of({"strategy": "prompting"}, 10.0, 0, 11.0)
+    full = trial_of({"strategy": "full"}, 30.0, 600, 31.0)
+    past = past_of_trials(plan, here, prompting, full, prompting)
+    assert past.measured is not None
+    assert past.measured.paces[("prompting",)] == Pace(0.0, 10.0 / ROWS[1], 1.0, None)
+    values = {"strategy": "prompting"}
+    assert training_seconds(plan, values, past.measured, ROWS) == pytest.approx(10.0)
+    # One that failed before its validation tells nothing.
+    failed = trial_of({"strategy": "prompting"}, 10.0, 0)
+    failed.intermediate_values = {}
+    assert past_of_trials(plan, here, failed, full, full).measured is None
