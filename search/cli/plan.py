@@ -14,6 +14,7 @@ from lightning_modules.material import Material
 from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.cli.curve import size_notes
 from search.cli.expected import estimate_lines
 from search.cli.text import columns, number, score, trained
 from search.estimate import Estimate, Past, estimate, past_of
@@ -127,6 +128,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{path}={number(flat.get(path))}, out of the space"] for path in fixed]
     notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
+    notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
     lines += [["note", note] for note in notes]
     return columns(lines)
 
