@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.strategy.feature_extraction import BACKBONE
+from lightning_modules.strategy.feature_extraction import BACKBONE, num_outputs
 from lightning_modules.strategy.peft_base import ADAPTER, BASE
 from lightning_modules.strategy.prompting import PROMPTING_FILE, read_prompting
 from lightning_modules.task.base import Task
@@ -105,7 +105,8 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     if manifest.get("prompts"):
         return _prompted(folder, task, base or str(folder / BACKBONE))
     if manifest["pooled_head"]:
-        network: Any = _pooled(folder, base or str(folder / BACKBONE), len(manifest["labels"]))
+        num_labels = num_outputs(task, manifest["labels"])
+        network: Any = _pooled(folder, base or str(folder / BACKBONE), num_labels)
     elif manifest.get("adapter"):
         network = _adapted(folder, base or str(folder / BASE), task)
     else:

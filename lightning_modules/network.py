@@ -116,5 +116,12 @@ def first_unsound(state: Mapping[str, Tensor]) -> str | None:
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Return (trained, all) numbers of parameters."""
-    counts = [(p.numel() if p.requires_grad else 0, p.numel()) for p in network.parameters()]
-    return sum(trained for trained, _ in counts), sum(every for _, every in counts)
+    counts = [(_num_values(p), p.requires_grad) for p in network.parameters()]
+    return sum(number for number, trained in counts if trained), sum(number for number, _ in counts)
+
+
+def _num_values(parameter: Tensor) -> int:
+    if type(parameter).__name__ != "Params4bit":
+        return parameter.numel()
+    # bitsandbytes packs two values of 4 bits in each byte, as PEFT counts them, too.
+    return 2 * parameter.numel() * parameter.element_size()

@@ -142,7 +142,10 @@ def fit_verdict(points: Sequence[Point]) -> str:
     if last.validation_loss < 0.97 * points[-2].validation_loss:
         improved = f"validation loss {points[-2].validation_loss:.3f} to {last.validation_loss:.3f}"
         ended, advice = "it ended", ", so it underfits; try more epochs or a higher learning rate"
-        if last.epoch <= 1:  # within the first epoch every training improves
+        if last.epoch < 1:  # within the first epoch every training improves
+            ended = f"it was ended within its first epoch, at {last.epoch:g}"
+            advice = "; more steps or a higher learning rate may help"
+        elif last.epoch == 1:
             ended = "its one epoch ended"
             advice = "; more epochs or a higher learning rate may help"
         return f"was still improving when {ended} ({improved}){advice}"

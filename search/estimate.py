@@ -1,8 +1,10 @@
 """What a study will take: seconds and memory, from what a few measured steps or trials took.
 
-A trial trains `epochs * examples` examples and validates `epochs * validations` times, so
+A trial trains `epochs * examples` examples and validates `epochs * validations` times, rounded up
+as training ends with a validation wherever `trainer.max_steps` ends it, so
 
-    seconds = start + epochs * (examples * train + validations * validation_rows * validation)
+    seconds = start + epochs * examples * train
+                    + ceil(epochs * validations) * validation_rows * validation
 
 with `train` in seconds an example and `validation` in seconds a row. A row is one example, but for
 windows of long contexts and blocks of a stream. The first trials are known; of the others
@@ -220,7 +222,7 @@ def training_seconds(
     """Return the seconds that a trial with these values trains and validates, to its end."""
     trainer = plan.defaults[plan.space.members_of(values)].trainer
     data = plan.defaults[plan.space.members_of(values)].data
-    epochs = float(values.get("trainer.epochs", trainer.epochs))
+    epochs = int(values.get("trainer.epochs", trainer.epochs))
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
@@ -232,13 +234,14 @@ def training_seconds(
     if most is not None and most < num_rows:
         num_train *= most / num_rows
     # Validations that fall on one step are one.
-    num_validations = min(wanted, math.ceil(num_train / batch_size))
+    steps_per_epoch = math.ceil(num_train / batch_size)
+    num_steps = epochs * steps_per_epoch
     max_steps = values.get("trainer.max_steps", trainer.max_steps)
     if max_steps is not None:
-        epochs = min(epochs, max_steps * batch_size / num_train)
-    return float(
-        epochs * (num_train * pace.train + num_validations * num_validation * pace.validation)
-    )
+        num_steps = min(num_steps, max_steps)
+    num_validations = math.ceil(num_steps * min(wanted, steps_per_epoch) / steps_per_epoch)
+    num_examples = num_steps / steps_per_epoch * num_train
+    return float(num_examples * pace.train + num_validations * num_validation * pace.validation)
 
 
 def draws(plan: Plan, number: int = NUM_DRAWS) -> list[dict[str, Any]]:
@@ -273,27 +276,48 @@ class Trials(Protocol):
 class _Arm:
     """Sums over an arm's trials."""
 
+    num_trials: int = 0
     seconds: float = 0.0
     num_examples: int = 0
     epoch: float = 0.0
     memory: list[int] = field(default_factory=list)
 
+    def pace(self, num_validation: int) -> tuple[float, float]:
+        """Return the seconds a training example and a validation row, as `Pace` has them."""
+        if not self.num_examples:
+            return 0.0, self.seconds / self.num_trials / num_validation
+        return self.seconds / self.num_examples, 0.0
 
-def past_of(plan: Plan, study: Trials, free_bytes: int) -> Past:
-    """Return what the study has behind it; `free_bytes` is the free memory of this machine."""
+
+def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> Past:
+    """Return what the study has behind it.
+
+    Args:
+        plan: The study's.
+        study: Its trials.
+        free_bytes: The free memory of this machine.
+        num_validation: Validation rows.
+
+    """
     ended = [trial for trial in study.trials if trial.state.is_finished()]
     seconds = sum(float(trial.user_attrs.get(SECONDS, 0)) for trial in study.trials)
-    # A validation is reported at the number of examples seen: pruned trials count too.
-    trials = [
-        t for t in ended if t.user_attrs.get(SECONDS) and max(t.intermediate_values, default=0)
-    ]
+    trials = []
     arms: dict[Members, _Arm] = {}
-    for trial in trials:
+    for trial in ended:
         values = study.values_of(trial)
-        arm = arms.setdefault(plan.space.members_of(values), _Arm())
+        members = plan.space.members_of(values)
+        # A validation is reported at the number of examples seen: pruned trials count too. One
+        # that trains nothing is validated once, at none.
+        seen = max(trial.intermediate_values, default=None)
+        trains = plan.defaults[members].strategy.trains
+        if not trial.user_attrs.get(SECONDS) or seen is None or (trains and not seen):
+            continue
+        trials.append(trial)
+        arm = arms.setdefault(members, _Arm())
+        arm.num_trials += 1
         arm.epoch = max(arm.epoch, _epoch(plan, trial, values))
         arm.seconds += float(trial.user_attrs[SECONDS])
-        arm.num_examples += max(trial.intermediate_values)
+        arm.num_examples += seen
         arm.memory += [int(trial.user_attrs[MEMORY])] if MEMORY in trial.user_attrs else []
     if len(trials) < MIN_TRIALS or arms.keys() != plan.space.arms.keys():
         return Past(len(ended), seconds)
@@ -301,8 +325,7 @@ def past_of(plan: Plan, study: Trials, free_bytes: int) -> Past:
     device = _device(study.folder_of(trials[-1]))
     paces = {
         members: Pace(
-            arms[members].seconds / arms[members].num_examples,
-            0.0,
+            *arms[members].pace(num_validation),
             start,
             max(arms[members].memory, default=None),
             arms[members].epoch or None,

@@ -8,6 +8,7 @@ for the peak, then some steps of rows taken by chance at the default one, for th
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
@@ -197,6 +198,9 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         os.environ["FINESWEEP_CACHE"] = name
         warm = Warm()
         per_row = _examples_per_row(default, material, warm)
+        # A tokenizer that is made of the rows is made of all of them, as a trial does: its
+        # vocabulary is a part of the network. Other lengths have a tokenizer of their own.
+        build_tokenizer(large, material.corpus.splits["train"], warm)
         longest = _longest(large, material, per_row)
         try:
             peak = _Try(large, longest, warm, Path(name, "peak"), per_row, PEAK_STEPS)
@@ -236,7 +240,7 @@ def _examples_per_row(run: Run, material: Material, warm: Warm) -> float:
     """Return how many training examples a row becomes, in the mean of some."""
     train = material.corpus.splits["train"]
     rows = random.Random(CHANCE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
-    tokenizer = build_tokenizer(run, rows, warm)
+    tokenizer = build_tokenizer(run, train, warm)
     prepared = run.strategy.prepare(rows, tokenizer)
     columns = run.task.encode(prepared, tokenizer, run.data.max_length, material.labels)
     return len(columns["input_ids"]) / len(rows)
@@ -355,14 +359,19 @@ class _Parts(Warm):
 
 def _longest(run: Run, material: Material, per_row: float) -> Material:
     """Return the longest rows: two steps of them, and as many as are validated at once."""
+    splits = material.corpus.splits
     num_train = math.ceil(2 * run.data.batch_size / min(per_row, 1))
+    train = longest_rows(splits["train"], num_train)
+    return _part(material, train, longest_rows(splits["validation"], NUM_VALIDATED[0]))
 
-    def longest(split: str, number: int) -> list[Row]:
-        rows = material.corpus.splits[split]
-        return sorted(rows, key=lambda row: -sum(map(len, row.values())))[:number]
 
-    train = longest("train", num_train)
-    return _part(material, train, longest("validation", NUM_VALIDATED[0]))
+def longest_rows(rows: Sequence[Row], number: int) -> list[Row]:
+    """Return the rows with the most letters, whatever they hold: texts, numbers, conversations."""
+
+    def num_letters(row: Row) -> int:
+        return len(json.dumps(row, ensure_ascii=False, default=str))
+
+    return heapq.nlargest(number, rows, key=num_letters)
 
 
 def _sample(run: Run, material: Material, per_row: float, example_seconds: float) -> Material:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,24 @@ def test_the_task_is_learnt_scored_exported_and_predicted(added: Path) -> None:
     rows = [json.loads(line) for line in (added / "out.jsonl").read_text().splitlines()]
     assert rows[0]["prediction"] == pytest.approx(5, abs=1)
     assert rows[1]["prediction"] == pytest.approx(1, abs=1)
+
+
+def test_the_task_is_learnt_by_a_head_on_frozen_features(added: Path) -> None:
+    data = ("data=files", "data.train=stars.jsonl", "task=regression")
+    words = ("strategy=feature_extraction", "trainer.epochs=1", "search.num_trials=1")
+    run_here("sweep", "study=frozen", *OURS, *data, *words, "search.workers=0")
+    run_here("export", "study=frozen", "to=best")
+    (added / "new.csv").write_text("text\nThe meal was great 7.\n")
+    config = ("--config-dir=conf", "search.plugins=[added]")
+    run_here("predict", *config, "model=best", "input=new.csv", "output=out.jsonl")
+    (row,) = [json.loads(line) for line in (added / "out.jsonl").read_text().splitlines()]
+    assert isinstance(row["prediction"], float)
+    card = (added / "best" / "README.md").read_text().partition("```python\n")[2]
+    lines = card.partition("```")[0].replace("Your text.", "The meal was great 7.")
+    command, folder = [sys.executable, "-c", lines], added / "best"
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    ((told,),) = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told == pytest.approx(row["prediction"], abs=1e-4)
 
 
 def test_a_number_that_is_none_is_refused_with_its_place(

@@ -1,5 +1,7 @@
 """A backbone under a linear classifier of its mean-pooled output.
 
+Of an encoder-decoder that is its encoder's: what reads the text, before anything is written.
+
 Shapes: B batch, T tokens, D width, C classes.
 """
 
@@ -22,9 +24,15 @@ class PooledClassifier(nn.Module):
         self.head = nn.Linear(backbone.config.hidden_size, num_labels)
 
     def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
-        hidden_BTD = self.backbone(attention_mask=attention_mask, **inputs).last_hidden_state
+        reader = reading_part(self.backbone)
+        hidden_BTD = reader(attention_mask=attention_mask, **inputs).last_hidden_state
         mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
         features_BD = (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
         logits: Any = self.head(features_BD)
         assert isinstance(logits, torch.Tensor)
         return SequenceClassifierOutput(logits=logits)
+
+
+def reading_part(backbone: PreTrainedModel) -> Any:
+    """Return the encoder of an encoder-decoder, and any other backbone as it is."""
+    return backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone

@@ -15,6 +15,16 @@ class Length:
     num_steps: int
     steps_per_epoch: int
 
+    @property
+    def first_epoch_steps(self) -> int:
+        """The steps of the first epoch that the run takes: all, or those up to its own end."""
+        return min(self.steps_per_epoch, self.num_steps)
+
+    @property
+    def ends_within_first_epoch(self) -> bool:
+        """Whether the run ends before its first epoch does, as `trainer.max_steps` can have it."""
+        return self.num_steps < self.steps_per_epoch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Schema):

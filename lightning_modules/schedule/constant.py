@@ -1,4 +1,7 @@
-"""Constant: rise over the first part of an epoch, then stay at the peak."""
+"""Constant: rise over the first part of an epoch, then stay at the peak.
+
+A run that ends within its first epoch rises over that part of its own steps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ class Constant(Schedule):
     """Linear warm-up, then constant.
 
     Attributes:
-        warmup_epochs: Length of the rise in epochs, in [0, 1).
+        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run where that is
+            shorter than an epoch.
 
     """
 
@@ -25,7 +29,10 @@ class Constant(Schedule):
         yield from within(self, 0, 1, "warmup_epochs")
 
     def factor(self, step: int, length: Length) -> float:
-        return warmup(step, self.warmup_epochs * length.steps_per_epoch)
+        return warmup(step, self.warmup_epochs * length.first_epoch_steps)
 
     def stable_steps(self, length: Length) -> int:
+        # The rise of a run that ends within its first epoch is that of no longer one.
+        if self.warmup_epochs and length.ends_within_first_epoch:
+            return 0
         return length.num_steps

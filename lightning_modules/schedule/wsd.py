@@ -2,7 +2,8 @@
 
 Warm-up is measured in epochs and not in shares of the run, so runs that differ only in their
 epochs are the same run until the shorter one decays: comparable, and prunable, at equal
-examples seen.
+examples seen. A run that ends within its first epoch, as `trainer.max_steps` can have it, takes
+its own steps for the epoch, or it would end before its rise does: it is like no longer run.
 
 Paper: Hu et al. 2024 (MiniCPM), arXiv:2404.06395; Hägele et al. 2024, arXiv:2405.18392.
 """
@@ -22,7 +23,8 @@ class Wsd(Schedule):
     """Warm-up, stable, decay.
 
     Attributes:
-        warmup_epochs: Length of the rise in epochs, in [0, 1).
+        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run where that is
+            shorter than an epoch.
         decay_fraction: Share of the run that the fall takes, in [0, 1).
 
     """
@@ -34,8 +36,13 @@ class Wsd(Schedule):
         yield from within(self, 0, 1, "warmup_epochs", "decay_fraction")
 
     def factor(self, step: int, length: Length) -> float:
-        rise = warmup(step, self.warmup_epochs * length.steps_per_epoch)
-        return rise * decay(step, self.stable_steps(length), length.num_steps)
+        rise = warmup(step, self.warmup_epochs * length.first_epoch_steps)
+        return rise * decay(step, self._decay_start(length), length.num_steps)
 
     def stable_steps(self, length: Length) -> int:
+        if self.warmup_epochs and length.ends_within_first_epoch:
+            return 0
+        return self._decay_start(length)
+
+    def _decay_start(self, length: Length) -> int:
         return length.num_steps - round(self.decay_fraction * length.num_steps)

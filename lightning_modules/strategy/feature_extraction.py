@@ -3,7 +3,8 @@
 Of a text as a whole, logits = W mean_t(h_t) + b over the tokens t that are not padding. The mean,
 because a frozen encoder's first token and pooler were never trained to stand for the text: on
 SST-2 a head on them scores 4 to 5 points lower (Reimers and Gurevych 2019, arXiv:1908.10084, find
-the same). Where a task asks about tokens, the architecture's own head reads each h_t.
+the same). Of an encoder-decoder the h_t are its encoder's. Where a task asks about tokens, the
+architecture's own head reads each h_t.
 
 Shapes: B batch, T tokens, D width, C classes. Cost: (D + 1) * C trainable values.
 """
@@ -53,7 +54,8 @@ class FeatureExtraction(Strategy):
 
         if task.auto_class != POOLED:
             return super().load(model, task, labels, tokenizer)
-        return PooledClassifier(model.load_network("AutoModel"), num_labels=len(labels))
+        backbone = model.load_network("AutoModel")
+        return PooledClassifier(backbone, num_labels=num_outputs(task, labels))
 
     def adapt(self, network: nn.Module) -> nn.Module:
         backbone: Any = getattr(network, getattr(network, "base_model_prefix", BACKBONE))
@@ -70,7 +72,14 @@ class FeatureExtraction(Strategy):
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         save_file(network.head.state_dict(), folder / "head.safetensors")
-        return _LOAD_HEAD.format(base=model.hub_name or BACKBONE)
+        pairs = network.backbone.config.is_encoder_decoder
+        reader = "backbone.get_encoder()" if pairs else "backbone"
+        return _LOAD_HEAD.format(base=model.hub_name or BACKBONE, reader=reader)
+
+
+def num_outputs(task: Task, labels: Sequence[str]) -> int:
+    """Return the width of the head: a task without labels, as of numbers, says its own."""
+    return int(task.config(labels).get("num_labels", len(labels)))
 
 
 _LOAD_HEAD = """\
@@ -82,6 +91,7 @@ backbone, tokenizer = AutoModel.from_pretrained({base!r}), AutoTokenizer.from_pr
 head, labels = load_file("head.safetensors"), json.load(open("finesweep.json"))["labels"]
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 mask = inputs["attention_mask"].unsqueeze(-1)
-features = (backbone(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
-print(labels[torch.nn.functional.linear(features, head["weight"], head["bias"]).argmax().item()])
+features = ({reader}(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
+logits = torch.nn.functional.linear(features, head["weight"], head["bias"])
+print(labels[logits.argmax().item()] if labels else logits.tolist())
 """

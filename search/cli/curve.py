@@ -9,14 +9,27 @@ careful.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from search.cli.text import columns, score
+from search.plan import Plan
 from search.study import Study
 
 PATH = "data.max_train_rows"
 WIDTH = 30  # characters of the curve
 SURE = 2.0  # standard errors
+
+
+def size_notes(plan: Plan, num_train: int) -> Iterator[str]:
+    """Yield which searched sizes are no part of the `num_train` training rows, but all of them."""
+    if plan.default_values.get(PATH) is not None:  # the rows are a part already
+        return
+    ranges = {arm[PATH].values for arm in plan.space.arms.values() if PATH in arm}
+    listed = sorted({size for values in ranges for size in values or () if size is not None})
+    sizes = [f"{size}" for size in listed if size >= num_train]
+    if sizes:
+        are = "is" if len(sizes) == 1 else "are"
+        yield f"{PATH}={', '.join(sizes)} {are} all {num_train} rows, as trial 0 has"
 
 
 def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
@@ -67,7 +80,10 @@ def more_rows(
     if num_validation is None:
         return f"The last step, {told}; there is no standard error of {metric} to compare it with."
     error = math.sqrt(sum(p * (1 - p) for p in (before, last)) / num_validation)
-    errors = gain / error if error else math.inf
+    if not error:  # two scores of 0 or 1
+        helps = "would help" if gain > 0 else "are unlikely to help much"
+        return f"More rows {helps}: {told}."
+    errors = gain / error
     if errors >= SURE:
         return f"More rows would help: {told}, {errors:.1f} standard errors."
     if gain > 0:

@@ -14,6 +14,7 @@ from lightning_modules.material import Material
 from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.cli.curve import size_notes
 from search.cli.expected import estimate_lines
 from search.cli.text import columns, number, score, trained
 from search.estimate import Estimate, Past, estimate, past_of
@@ -51,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     suggestions = first_suggestions(plan)
     if not parsed.json:
         print("\n".join(describe(plan, material, composition.fixed)), flush=True)
-    past, ended = _past(plan, folder), _ended(folder)
+    past, ended = _past(plan, folder, material), _ended(folder)
     try:
         measured = probe(plan, _say_arm, _say_built) if wants_probe else past.measured
     except ProbeFailed as error:
@@ -81,12 +82,14 @@ def take_probe(overrides: list[str]) -> bool:
     return value == "true"
 
 
-def _past(plan: Plan, folder: Path) -> Past:
+def _past(plan: Plan, folder: Path, material: Material) -> Past:
     if stored(folder) is None:
         return Past()
     import psutil
 
-    return past_of(plan, open_study(plan, folder), psutil.virtual_memory().available)
+    free_bytes = psutil.virtual_memory().available
+    num_validation = len(material.corpus.splits["validation"])
+    return past_of(plan, open_study(plan, folder), free_bytes, num_validation)
 
 
 def _say_arm(members: Members) -> None:
@@ -125,6 +128,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{path}={number(flat.get(path))}, out of the space"] for path in fixed]
     notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
+    notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
     lines += [["note", note] for note in notes]
     return columns(lines)
 

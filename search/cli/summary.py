@@ -76,7 +76,7 @@ def summary(
         f"  finesweep evaluate study={name} split=test",
         f"  finesweep export study={name} to=best/",
         f"  finesweep dashboard study={name}",
-        f"  {_longer(words, name, 2 * state['num_trials'])}",
+        *_longer(study, words),
     ]
 
 
@@ -200,8 +200,11 @@ def _gain(gain: float | None, has_default: bool, metric: str) -> str:
     )
 
 
-def _longer(words: Sequence[str], name: str, num_trials: int) -> str:
-    """Return the same command with a higher budget."""
+def _longer(study: Study, words: Sequence[str]) -> list[str]:
+    """Return the same command with a higher budget; none where the space has no more trials."""
+    plan = study.plan
+    if plan.num_trials == plan.limit:
+        return []
     kept = [word for word in words if not word.startswith(("study=", "search.num_trials="))]
-    budget = f"search.num_trials={num_trials}"
-    return shlex.join(["finesweep", "sweep", f"study={name}", *kept, budget])
+    budget = f"search.num_trials={2 * plan.num_trials}"
+    return [f"  {shlex.join(['finesweep', 'sweep', f'study={plan.name}', *kept, budget])}"]

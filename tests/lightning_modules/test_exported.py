@@ -123,6 +123,22 @@ def test_a_tiny_frozen_backbone_is_exported_whole(
     assert again.predict([{"text": text} for text in TEXTS]) == ours
 
 
+def test_a_frozen_encoder_decoder_is_read_by_its_encoder_alone(
+    trained: Callable[..., Trained], here: Path
+) -> None:
+    words = ("model.kind=encoder_decoder", "strategy=feature_extraction")
+    result = trained("model=tiny", *words)
+    export(result, here / "best")
+    ours = result.load().predict([{"text": text} for text in TEXTS])
+    again = load_exported(here / "best", result.run.task, None)
+    network: Any = again.network
+    for parameter in network.backbone.decoder.layers.parameters():
+        parameter.data.fill_(torch.nan)
+    assert again.predict([{"text": text} for text in TEXTS]) == ours
+    (yours,) = labels_of(result.load().predict([{"text": "Your text."}]))
+    assert _run_card(here / "best", {}) == yours
+
+
 @pytest.mark.parametrize("strategy", ["full", "lora", "feature_extraction"])
 def test_every_file_follows_the_umask(
     trained: Callable[..., Trained], here: Path, strategy: str

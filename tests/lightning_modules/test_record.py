@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,16 @@ def test_a_single_epoch_that_improves_is_not_called_underfitting() -> None:
     assert fit_verdict(curve([0.9, 0.7], [0.9, 0.7])) == (
         "was still improving when its one epoch ended (validation loss 0.900 to 0.700); more "
         "epochs or a higher learning rate may help"
+    )
+
+
+def test_a_run_that_its_steps_ended_within_an_epoch_is_told_so() -> None:
+    short = curve([0.9, 0.7], [0.9, 0.7])
+    points = [replace(point, epoch=point.epoch / 5) for point in short]
+    assert [point.epoch for point in points] == pytest.approx([0.1, 0.2])
+    assert fit_verdict(points) == (
+        "was still improving when it was ended within its first epoch, at 0.2 (validation loss "
+        "0.900 to 0.700); more steps or a higher learning rate may help"
     )
 
 

@@ -57,6 +57,26 @@ def test_validations_that_fall_on_one_step_are_one() -> None:
     assert seconds == pytest.approx(20 * 0.01 + 2 * 200 * 0.002)
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "num_examples", "num_validations"),
+    [
+        (50, 800, 1),  # within the first epoch, behind whose last step there is a validation
+        (1, 16, 1),
+        (625, 10_000, 2),
+        (700, 11_200, 3),  # half, one, 1.12 epochs
+        (10**6, 30_000, 6),
+    ],
+)
+def test_a_trial_that_its_steps_end_is_validated_at_its_end(
+    max_steps: int, num_examples: int, num_validations: int
+) -> None:
+    plan = plan_of("trainer.validations_per_epoch=2", f"trainer.max_steps={max_steps}")
+    values = {"trainer.epochs": 3, "data.batch_size": 16}
+    pace = Pace(train=0.01, validation=0.01, start=0, memory_bytes=None)
+    seconds = training_seconds(plan, values, measured_of(plan, pace), (10_000, 2000))
+    assert seconds == pytest.approx(num_examples * 0.01 + num_validations * 2000 * 0.01)
+
+
 def test_known_trials_count_as_they_are_and_the_others_as_the_mean_of_the_space() -> None:
     plan = plan_of("search.num_trials=10", "trainer.validations_per_epoch=1")
     known = [{"trainer.epochs": 3}, {"trainer.epochs": 3}]
@@ -168,7 +188,7 @@ def trial_of(
 
 def past_of_trials(plan: Plan, folder: Path, *trials: FrozenTrial, device: str = "cpu") -> Past:
     (folder / "outcome.json").write_text(json.dumps({"hardware": f"{device}, fp32 (why)"}))
-    return past_of(plan, Trials(folder, list(trials)), 8 * 10**9)
+    return past_of(plan, Trials(folder, list(trials)), 8 * 10**9, ROWS[1])
 
 
 def test_earlier_trials_tell_the_pace_with_validations_in_it(here: Path) -> None:
@@ -201,3 +221,19 @@ def test_one_trial_is_too_few_and_so_is_an_arm_without_any(here: Path) -> None:
     past = past_of_trials(plan_of(ARMS), here, lora, full)
     assert past.measured is not None
     assert past.measured.paces[("full",)].train == 0.02
+
+
+def test_trials_that_train_nothing_tell_the_pace_of_their_validation(here: Path) -> None:
+    asked = "strategy=choice(prompting,full)"
+    plan = plan_of(asked, "trainer.epochs=1", "search.num_trials=4", "search.max_hours=1")
+    prompting = trial_of({"strategy": "prompting"}, 10.0, 0, 11.0)
+    full = trial_of({"strategy": "full"}, 30.0, 600, 31.0)
+    past = past_of_trials(plan, here, prompting, full, prompting)
+    assert past.measured is not None
+    assert past.measured.paces[("prompting",)] == Pace(0.0, 10.0 / ROWS[1], 1.0, None)
+    values = {"strategy": "prompting"}
+    assert training_seconds(plan, values, past.measured, ROWS) == pytest.approx(10.0)
+    # One that failed before its validation tells nothing.
+    failed = trial_of({"strategy": "prompting"}, 10.0, 0)
+    failed.intermediate_values = {}
+    assert past_of_trials(plan, here, failed, full, full).measured is None

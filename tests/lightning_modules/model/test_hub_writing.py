@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,29 @@ def test_it_trains_and_its_export_writes_the_same(
         )
         (tokens,) = network.generate(**inputs)
         assert tokenizer.decode(tokens, skip_special_tokens=True).strip() == mine["prediction"]
+
+
+@each_model
+def test_a_frozen_one_classifies_what_its_encoder_reads(
+    run_of: Callable[..., Run], here: Path, name: str
+) -> None:
+    words = ("model=tiny", "strategy=feature_extraction", "data.max_length=24", "logger=none")
+    short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
+    run = build_run(compose("train", [*words, *short]).tree)
+    run = replace(run, model=run_of(name).model)
+    (here / "run").mkdir()
+    outcome = fit(run, here / "run", Identity("x", None, here))
+    assert outcome.ending is Ending.finished and outcome.best is not None
+    trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    export(trained, here / "best")
+    again = load_exported(here / "best", run.task)
+    rows = [{"text": text} for text in TEXTS[:12]]
+    assert again.predict(rows) == trained.load().predict(rows)
+    network: Any = again.network
+    inputs = again.tokenizer([TEXTS[0]], return_tensors="pt", return_token_type_ids=False)
+    with torch.inference_mode():
+        hidden_TD = network.backbone.get_encoder()(**inputs).last_hidden_state[0]
+        torch.testing.assert_close(network(**inputs).logits[0], network.head(hidden_TD.mean(dim=0)))
 
 
 @each_model

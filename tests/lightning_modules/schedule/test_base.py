@@ -18,7 +18,14 @@ SCHEDULES = [
         for fall in (0, 0.2, 0.99)
     ),
 ]
-LENGTHS = [Length(1, 1), Length(3, 1), Length(7, 7), Length(200, 50), Length(1000, 10)]
+LENGTHS = [
+    Length(1, 1),
+    Length(3, 1),
+    Length(7, 7),
+    Length(20, 700),
+    Length(200, 50),
+    Length(1000, 10),
+]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
@@ -37,8 +44,24 @@ def test_a_schedule_rises_and_then_never_rises_again(schedule: Schedule, length:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_a_longer_run_is_the_same_for_the_stable_steps(schedule: Schedule) -> None:
-    short, long = Length(200, 50), Length(300, 50)
+@pytest.mark.parametrize("length", LENGTHS, ids=repr)
+def test_every_run_that_has_the_steps_comes_near_its_peak(
+    schedule: Schedule, length: Length
+) -> None:
+    factors = [schedule.factor(step, length) for step in range(length.num_steps)]
+    assert max(factors) > (0.9 if _rises_before_it_falls(schedule) else 0)
+
+
+def _rises_before_it_falls(schedule: Schedule) -> bool:
+    return not (isinstance(schedule, Wsd) and schedule.warmup_epochs + schedule.decay_fraction > 1)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("steps_per_epoch", [50, 250, 1000])  # ended in an epoch, or in its first
+def test_a_longer_run_is_the_same_for_the_stable_steps(
+    schedule: Schedule, steps_per_epoch: int
+) -> None:
+    short, long = Length(200, steps_per_epoch), Length(300, steps_per_epoch)
     for step in range(schedule.stable_steps(short)):
         assert schedule.factor(step, short) == schedule.factor(step, long)
 

@@ -15,6 +15,13 @@ def test_it_rises_for_its_share_of_an_epoch_and_stays() -> None:
     ]
 
 
+def test_a_run_that_ends_within_its_first_epoch_rises_over_its_share_of_its_steps() -> None:
+    schedule, length = Constant(warmup_epochs=0.1), Length(40, 7000)
+    assert [schedule.factor(step, length) for step in (0, 3, 39)] == [0.25, 1, 1]
+    assert schedule.stable_steps(length) == 0
+    assert Constant(warmup_epochs=0).stable_steps(length) == 40
+
+
 def test_every_step_is_stable() -> None:
     assert Constant(warmup_epochs=0.1).stable_steps(Length(200, 40)) == 200
 

@@ -19,6 +19,14 @@ def test_the_stable_part_ends_where_the_decay_begins() -> None:
     assert WSD.stable_steps(Length(200, 40)) == 160
 
 
+def test_a_run_that_ends_within_its_first_epoch_reaches_its_peak() -> None:
+    # 114,000 rows in batches of 16, trainer.max_steps=200.
+    length = Length(200, 7125)
+    expected = {0: 1 / 20, 19: 1, 159: 1, 180: 0.5}
+    assert {step: WSD.factor(step, length) for step in expected} == pytest.approx(expected)
+    assert WSD.stable_steps(length) == 0
+
+
 @pytest.mark.parametrize("num_epochs", [6, 10, 50])
 def test_the_stable_part_is_that_of_a_longer_run(num_epochs: int) -> None:
     short, long = Length(200, 40), Length(40 * num_epochs, 40)

@@ -41,6 +41,23 @@ def test_beginnings_that_read_the_weights_are_refused() -> None:
     assert line.startswith("strategy.init: must be default or gaussian where the weights have 4")
 
 
+@pytest.mark.parametrize("storage", [torch.uint8, torch.float32])
+def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) -> None:
+    from peft import PeftModel
+
+    from lightning_modules.network import count_parameters
+
+    class Params4bit(torch.nn.Parameter):
+        """32 values of 4 bits in 16 bytes, under the name that bitsandbytes has for them."""
+
+    network = torch.nn.Linear(2, 3)
+    packed = torch.zeros(16 // storage.itemsize, 1, dtype=storage)
+    network.frozen = Params4bit(packed, requires_grad=False)
+    assert count_parameters(network) == (2 * 3 + 3, 2 * 3 + 3 + 32)
+    found: Any = PeftModel.get_nb_trainable_parameters
+    assert found(network) == count_parameters(network)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(
     find_spec("bitsandbytes") is None or not torch.cuda.is_available(),
@@ -58,7 +75,7 @@ def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
         run.strategy.check(run.model, run.task)
     four: Any
     four, whole = (build_network(run, ("a", "b"), Warm()).cuda() for run in runs)
-    assert count_parameters(four)[0] == count_parameters(whole)[0]
+    assert count_parameters(four) == count_parameters(whole)
     ids = torch.tensor([[101, 2023, 2003, 102]], device="cuda")
     logits, expected = four(input_ids=ids).logits, whole(input_ids=ids).logits
     assert (logits - expected).abs().max() < 0.5

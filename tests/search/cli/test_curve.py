@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from search.cli.curve import more_rows
+from search.cli.curve import more_rows, size_notes
+from search.config import compose
+from search.plan import build_plan
 from tests.conftest import run_here
 
 
@@ -18,13 +20,18 @@ from tests.conftest import run_here
         ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: from 100 to 200 accuracy gained"),
         ([(100, 0.80), (200, 0.79)], 1, 200, "More rows are unlikely to help much: from 100 to"),
         ([(100, 0.9), (200, 1.0)], 1, 10**6, "More rows would help:"),
+        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: from 100 to 200 accuracy gained"),
         ([(100, 0.5), (200, 0.4)], -1, None, "The last step, from 100 to 200 accuracy gained 0.1"),
     ],
 )
 def test_the_last_gain_is_weighed_by_its_error(
     points: list[tuple[int, float]], sign: int, num_validation: int | None, line: str
 ) -> None:
-    assert more_rows(points, "accuracy", sign, num_validation).startswith(line)
+    told = more_rows(points, "accuracy", sign, num_validation)
+    assert told.startswith(line)
+    assert "inf" not in told
 
 
 def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable: Path) -> None:
@@ -40,6 +47,29 @@ def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable:
     assert [row[0] for row in table] == ["20", "60", "112"]
     assert all(set(row[2]) == {"#"} for row in table)
     assert told.splitlines()[at + 4].startswith("More rows ")
+    # Three trials are all that there are.
+    assert told.splitlines()[-1] == "  finesweep dashboard study=curve"
     status = json.loads(run_here("status", "study=curve", "--json"))
     assert status["states"]["complete"] == 3
     assert "accuracy" in run_here("evaluate", "study=curve", "split=test")
+
+
+def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
+    words = ("experiment=learning_curve", "study=c", "model=tiny", "data=files")
+    told = run_here("plan", *words, f"data.train={learnable}")
+    note = "data.max_train_rows=200, 500, 1000, 2000, 5000 are all 112 rows, as trial 0 has"
+    assert f"note    {note}\n" in told
+
+
+@pytest.mark.parametrize(
+    ("sizes", "notes"),
+    [
+        ("choice(20,60)", []),
+        ("choice(20,60,112)", ["data.max_train_rows=112 is all 112 rows, as trial 0 has"]),
+        ("range(100,130,10)", ["data.max_train_rows=120 is all 112 rows, as trial 0 has"]),
+        ("60", []),
+    ],
+)
+def test_sizes_of_a_part_are_not(sizes: str, notes: list[str]) -> None:
+    words = ("study=c", "model=tiny", "data=files", "data.train=x", f"data.max_train_rows={sizes}")
+    assert list(size_notes(build_plan(compose("sweep", list(words))), 112)) == notes
