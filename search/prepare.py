@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
-from lightning_modules.material import Material, check_strategy, inspect
+from lightning_modules.material import Material, check_fit, inspect
 from search.attempt import CONFIG_FILE
 from search.config import Arm, Tree, resolved, to_yaml
 from search.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
@@ -89,8 +89,9 @@ def _inspect_arms(plan: Plan) -> Material:
             if key not in loaded:
                 loaded[key] = None
                 loaded[key] = inspect(run)
-            elif (material := loaded[key]) is not None:
-                check_strategy(run, material.corpus)
+            else:
+                material = loaded[key]
+                check_fit(run, material.corpus if material is not None else None)
         except UserError as error:
             problems |= {str(problem): problem for problem in error.problems}
     if problems:

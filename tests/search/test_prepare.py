@@ -165,3 +165,17 @@ def test_going_on_lifts_a_stop(here: Path) -> None:
     study.ask_to_stop(True)
     assert study.is_stopping and study.next_attempt() is None
     assert not prepare(here).is_stopping
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("strategy=choice(lora,prompt_tuning)", "data.max_length=512"), "data.max_length: must"),
+        (("strategy=choice(lora,prompting)", "trainer.devices=2"), "trainer.devices: must be 1"),
+    ],
+)
+def test_later_arms_are_checked_as_the_first_one_is(
+    here: Path, words: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_study(plan_of(*words), here / "study")
