@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.base import Corpus
+from lightning_modules.data.base import Corpus, Data
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.model.kind import MEMBERS
 from lightning_modules.schema import member_of
@@ -33,16 +33,25 @@ def inspect(run: Run) -> Material:
     made: list[Material] = []
 
     def check_data() -> None:
-        corpus = run.data.load(run.task)
-        labels = run.task.labels(corpus)
-        run.task.fitted(corpus, labels)
-        made.append(Material(corpus, labels))
+        made.append(material_of(run, run.data.load(run.task)))
 
     def check_parts() -> None:
         check_fit(run, made[0].corpus if made else None)
 
     _raise_all((check_data, run.model.check, check_parts))
     return made[0]
+
+
+def material_of(run: Run, corpus: Corpus) -> Material:
+    """Return the rows with their labels; raise UserError where the task does not fit them."""
+    labels = run.task.labels(corpus)
+    run.task.fitted(corpus, labels)
+    return Material(corpus, labels)
+
+
+def rows_of(run: Run) -> Data:
+    """Return what decides the run's rows: how they are batched and cut changes nothing of that."""
+    return replace(run.data, batch_size=1, max_length=3)
 
 
 def check_fit(run: Run, corpus: Corpus | None) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import yaml
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
+from lightning_modules.model.base import Model
 from lightning_modules.run import Run
 from search.attribute import VALUES
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
@@ -165,12 +166,14 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
 
 def _defaults(composition: Composition) -> dict[Members, Run]:
     defaults: dict[Members, Run] = {}
+    models: dict[str, Model] = {}  # one for all arms: it looks but once at its weights
     problems: list[Problem] = []
     for arm in composition.arms:
         members = tuple(arm.choice.values())
         run = _collect(problems, lambda arm=arm: build_run(arm.tree))  # type: ignore[misc]
         if run is not None:
-            defaults[members] = run
+            model = models.setdefault(repr(run.model), run.model)
+            defaults[members] = replace(run, model=model)
     if problems:
         raise ConfigError(_told_once(problems))
     return defaults
