@@ -39,7 +39,13 @@ def _conf_dir() -> Path:
 CONF_DIR = _conf_dir().resolve()
 
 NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
-# Trials of one study are judged by the same rows and the same metric, on the same machine.
+# They decide the rows, and trials of one study are judged by the same ones.
+DECIDE_ROWS = (
+    *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
+    *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
+    *("data.validation_fraction", "data.test_fraction", "data.split_seed"),
+)
+# Nor by another metric, nor on another machine.
 SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
 
 
@@ -263,11 +269,15 @@ def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, 
         foreign = members and path not in known
         if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(members.values()):
             continue
+        where = f"search.space.{key}"
         try:
             found[path] = str(node[key])
         except OmegaConfBaseException as error:
             reason = Verbatim(str(error).splitlines()[0])
-            raise SpaceError(Problem(f"search.space.{key}", "must resolve", reason)) from None
+            raise SpaceError(Problem(where, "must resolve", reason)) from None
+        never = _never_searched(where, path, found[path])
+        if never is not None:
+            raise SpaceError(never)
     order = dict.fromkeys(untagged(key)[0] for key in keys)
     return {path: found[path] for path in order if path in found}
 
@@ -441,9 +451,9 @@ def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem
     if not bases:
         yield Problem(word.shown, f"{', '.join(word.members)} must have the key", got)
     elif word.is_range:
-        if key.split(".")[0] in NOT_SEARCHED or key == "task.metric":
-            rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
-            yield Problem(key, f"only {rooms} can be searched", got)
+        never = _never_searched(key, key, got)
+        if never is not None:
+            yield never
         else:
             yield from _range_problems(word.shown, str(got), bases[0], key)
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
@@ -451,6 +461,18 @@ def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem
     ):
         fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
         yield Problem(key, "is a group of keys", got, fix)
+
+
+def _never_searched(where: str, path: str, text: str) -> Problem | None:
+    """Return the problem of a range over a path that no study may search, or None."""
+    if path in DECIDE_ROWS:
+        rule = "must be one value, as it decides the rows that trials are compared by"
+        fix = f"Run one study a value, as {path}=VALUE study=NAME."
+        return Problem(where, rule, Verbatim(text), fix)
+    if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
+        rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
+        return Problem(where, f"only {rooms} can be searched", Verbatim(text))
+    return None
 
 
 def _range_problems(shown: str, text: str, base: DictConfig, key: str) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_modules.error import ConfigError, SpaceError, UserError
 from search.config import build_run, compose
+from search.config.compose import DECIDE_ROWS
 
 DEFAULT_SPACE = {"optimizer.lr", "data.batch_size", "trainer.epochs"}
 
@@ -98,6 +99,22 @@ def test_mistake_gives_one_line_that_mends_it(override: str, line: str) -> None:
     (found,) = lines(override)
     key = override.partition("=")[0].lstrip("+")
     assert found.startswith(f"{key}: {line}")
+
+
+DECIDES = "must be one value, as it decides the rows that trials are compared by, got"
+
+
+@pytest.mark.parametrize("path", DECIDE_ROWS)
+def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
+    fix = f"Run one study a value, as {path}=VALUE study=NAME."
+    with pytest.raises(ConfigError) as inline:
+        compose("sweep", ["data=hub", f"{path}=choice(0.1,0.2)"])
+    assert str(inline.value) == f"{path}: {DECIDES} choice(0.1,0.2). {fix}"
+    (here / "conf/search/space").mkdir(parents=True)
+    (here / "conf/search/space/mine.yaml").write_text(f"{path}: choice(0.1, 0.2)\n")
+    with pytest.raises(SpaceError) as of_file:
+        compose("sweep", ["data=hub", "search/space=mine"], here / "conf")
+    assert str(of_file.value) == f"search.space.{path}: {DECIDES} choice(0.1, 0.2). {fix}"
 
 
 def test_null_is_no_member() -> None:
