@@ -15,6 +15,7 @@ from lightning_modules.model.base import Model
 from lightning_modules.run import Run
 from search.attribute import VALUES
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
+from search.key import key_of
 from search.location import folder_name
 from search.objective import COSTS, METRIC_PREFIX, Objective, build_objectives, objective_problems
 from search.sampler.base import Sampler
@@ -182,7 +183,7 @@ def _defaults(composition: Composition) -> dict[Members, Run]:
 def _once(first: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     seen = set()
     for values in first:
-        key = repr(sorted(values.items()))
+        key = key_of(values)
         if key not in seen:
             yield values
         seen.add(key)
