@@ -22,11 +22,13 @@ from lightning_modules.material import Material, check_fit, material_of, rows_of
 from lightning_modules.run import Run
 from search.config import Arm, build_run
 from search.plan import Plan
-from search.space import Parameter, Values, corners, default_values
+from search.space import Parameter, Values, corners, default_values, leaves
 
 
 def check_corners(plan: Plan, material: Material) -> None:
-    """Raise SpaceError where a range of the plan holds what the configuration or its rows refuse.
+    """Raise SpaceError where a range of the plan holds what the rest of it or the rows refuse.
+
+    Or where it changes nothing, as the only one to read it is searched itself.
 
     Args:
         plan: The plan, whose defaults are known to be trainable.
@@ -37,10 +39,22 @@ def check_corners(plan: Plan, material: Material) -> None:
     corpora: dict[str, Corpus] = {}
     arms = zip(plan.composition.arms, plan.space.arms.values(), strict=True)
     for (arm, parameters), default in zip(arms, plan.defaults.values(), strict=True):
+        problems |= {str(problem): problem for problem in _unread(arm, parameters)}
         trying = _Trying(arm, default, parameters, material, corpora)
         problems |= {str(problem): problem for problem in trying.problems()}
     if problems:
         raise SpaceError(problems.values())
+
+
+def _unread(arm: Arm, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
+    """Yield the ranges over what only another searched path reads, so that they change nothing."""
+    written = leaves(arm.tree)
+    readers = {str(written.get(path)): path for path in parameters}
+    for path, parameter in parameters.items():
+        reader = readers.get(f"${{{path}}}")
+        if reader is not None:
+            rule = f"must not be searched beside {reader}, which reads it"
+            yield Problem(path, rule, Verbatim(parameter.text), f"Search {reader}.")
 
 
 class _Trying:

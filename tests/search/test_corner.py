@@ -80,6 +80,16 @@ def test_a_default_that_no_trial_but_the_first_has_refuses_nothing() -> None:
     assert refusals("strategy=prompt_tuning", *lengths) == []
 
 
+def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
+    rates = "strategy.lr=tag(log,interval(1e-4,1e-3))"
+    assert refusals(rates) == []
+    assert refusals(rates, "search/space=default") == [
+        "strategy.lr: must not be searched beside optimizer.lr, which reads it,"
+        " got tag(log,interval(1e-4,1e-3)). Search optimizer.lr."
+    ]
+    assert refusals(rates, "search/space=default", "optimizer.lr=${strategy.lr}") == []
+
+
 def test_every_arm_is_tried() -> None:
     words = ("strategy=choice(lora,prompt_tuning)", "data.max_length=choice(128,512)")
     (line,) = refusals(*words)
