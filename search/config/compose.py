@@ -79,7 +79,7 @@ class Composition:
     Attributes:
         groups: The groups that vary, with their members.
         arms: Every combination of their members, the default one first; one where none varies.
-        fixed: Config paths that the command line took out of the default space.
+        fixed: Words of the command line that took their paths out of the default space.
 
     """
 
@@ -204,7 +204,7 @@ def _arm(
     fixed_groups: Sequence[Word],
     values: Sequence[Word],
 ) -> tuple[Arm, list[str], dict[str, Problem]]:
-    """Return the arm, and which paths fixed values took out of its default space.
+    """Return the arm, and which fixed words took their paths out of its default space.
 
     And the ranges of the command line that its strategy has no use for, as problems by path.
     """
@@ -226,8 +226,9 @@ def _arm(
     useless: dict[str, Problem] = {}
     if name == "sweep":
         default = _default_space(config, members)
-        taken_out = [path for path in default if any(word.key == path for word in fixed)]
-        rest = {path: text for path, text in default.items() if path not in taken_out}
+        out = {word.key: f"{word.shown}={word.value}" for word in fixed if word.key in default}
+        taken_out = [out[path] for path in default if path in out]
+        rest = {path: text for path, text in default.items() if path not in out}
         space = {**rest, **inline}
         useless = _useless(config, space)
         used = {path: text for path, text in space.items() if path not in useless}

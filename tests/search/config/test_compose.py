@@ -51,8 +51,15 @@ def test_inline_range_leaves_the_default_value() -> None:
 def test_fixed_value_takes_its_path_out() -> None:
     composition = compose("sweep", ["data.batch_size=8", "seed=3"])
     assert composition.space.keys() == DEFAULT_SPACE - {"data.batch_size"}
-    assert composition.fixed == ("data.batch_size",)
+    assert composition.fixed == ("data.batch_size=8",)
     assert composition.tree["data"]["batch_size"] == 8
+
+
+def test_fixed_values_of_arms_are_told_as_they_were_given() -> None:
+    words = ["strategy=choice(lora,full)", "optimizer.lr[full]=1e-5", "data.batch_size=8"]
+    assert compose("sweep", words).fixed == ("data.batch_size=8", "optimizer.lr[full]=1e-5")
+    words = ["experiment=compare_strategies", "strategy.num_shots=8"]
+    assert compose("sweep", words).fixed == ("strategy.num_shots=8",)
 
 
 def test_key_is_never_both_fixed_and_searched() -> None:
@@ -60,7 +67,7 @@ def test_key_is_never_both_fixed_and_searched() -> None:
         composition = compose("sweep", ["data.batch_size=choice(8,16)", "data.batch_size=8"])
     except ConfigError:
         return
-    assert not composition.space.keys() & set(composition.fixed)
+    assert not composition.space.keys() & {word.split("=")[0] for word in composition.fixed}
 
 
 def test_space_none_starts_from_nothing() -> None:
