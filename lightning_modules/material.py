@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.base import Corpus
+from lightning_modules.data.base import Corpus, Data
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.model.kind import MEMBERS
 from lightning_modules.schema import member_of
@@ -30,18 +30,41 @@ def inspect(run: Run) -> Material:
     Raises:
         ConfigError: The data cannot be used, or the model cannot be had; all at once.
     """
-    problems: list[Problem] = []
     made: list[Material] = []
 
     def check_data() -> None:
-        corpus = run.data.load(run.task)
-        labels = run.task.labels(corpus)
-        run.task.fitted(corpus, labels)
-        made.append(Material(corpus, labels))
+        made.append(material_of(run, run.data.load(run.task)))
 
-    checks: list[Callable[[], None]] = [check_data, run.model.check]
-    checks += [partial(check, run) for check in _CHECKS]
-    checks.append(lambda: check_strategy(run, made[0].corpus if made else None))
+    def check_parts() -> None:
+        check_fit(run, made[0].corpus if made else None)
+
+    _raise_all((check_data, run.model.check, check_parts))
+    return made[0]
+
+
+def material_of(run: Run, corpus: Corpus) -> Material:
+    """Return the rows with their labels; raise UserError where the task does not fit them."""
+    labels = run.task.labels(corpus)
+    run.task.fitted(corpus, labels)
+    return Material(corpus, labels)
+
+
+def rows_of(run: Run) -> Data:
+    """Return what decides the run's rows: how they are batched and cut changes nothing of that."""
+    return replace(run.data, batch_size=1, max_length=3)
+
+
+def check_fit(run: Run, corpus: Corpus | None) -> None:
+    """Check that a run's parts fit each other, and its rows if any; read neither data nor weights.
+
+    Raises:
+        ConfigError: They do not; all at once.
+    """
+    _raise_all((*(partial(check, run) for check in _CHECKS), partial(_check_strategy, run, corpus)))
+
+
+def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
+    problems: list[Problem] = []
     for check in checks:
         try:
             check()
@@ -49,7 +72,6 @@ def inspect(run: Run) -> Material:
             problems.extend(error.problems)
     if problems:
         raise ConfigError(problems)
-    return made[0]
 
 
 def _check_length(run: Run) -> None:
@@ -76,8 +98,7 @@ def _check_kind(run: Run) -> None:
         raise ConfigError(Problem("model", rule, got, f"Those that can: {names}."))
 
 
-def check_shares(run: Run) -> None:
-    """Raise ConfigError where a batch has too few examples for the devices that share it."""
+def _check_shares(run: Run) -> None:
     devices = run.trainer.devices
     if run.data.batch_size < devices:
         rule = f"must be >= {devices}, the devices that share a batch"
@@ -93,11 +114,10 @@ def _check_devices(run: Run) -> None:
         raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
 
 
-_CHECKS = (_check_length, _check_kind, check_shares, _check_task, _check_devices)
+_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_devices)
 
 
-def check_strategy(run: Run, corpus: Corpus | None) -> None:
-    """Raise UserError where the strategy fits neither model nor task, nor the rows if any."""
+def _check_strategy(run: Run, corpus: Corpus | None) -> None:
     run.strategy.check(run.model, run.task)
     if corpus is not None:
         run.strategy.fitted(run.model, run.task, corpus)

@@ -13,7 +13,7 @@ from lightning_modules.atomic import write_json
 from lightning_modules.data.base import Data
 from lightning_modules.error import DataError
 from lightning_modules.logger.base import Identity, Logger, RunLog
-from lightning_modules.material import Material, changed_rows, check_shares, inspect
+from lightning_modules.material import Material, changed_rows, check_fit, inspect, rows_of
 from lightning_modules.model.base import Model
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.record import (
@@ -204,12 +204,11 @@ def fit(
 
 def _material(run: Run, hooks: Hooks, warm: Warm, fingerprint: str | None) -> Material:
     hooks.alive("loading the data")
-    # How rows are batched and cut changes nothing about which they are.
-    rows = replace(run.data, batch_size=1, max_length=3)
-    material = warm.once(("material", rows, run.task.reading, run.model), lambda: inspect(run))
+    key = ("material", rows_of(run), run.task.reading, run.model)
+    material = warm.once(key, lambda: inspect(run))
     if fingerprint is not None and material.corpus.fingerprint != fingerprint:
         raise DataError(changed_rows())
-    check_shares(run)
+    check_fit(run, material.corpus)
     return material
 
 

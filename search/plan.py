@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import yaml
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
+from lightning_modules.model.base import Model
 from lightning_modules.run import Run
 from search.attribute import VALUES
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
+from search.key import key_of
 from search.location import folder_name
 from search.objective import COSTS, METRIC_PREFIX, Objective, build_objectives, objective_problems
 from search.sampler.base import Sampler
@@ -165,12 +167,14 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
 
 def _defaults(composition: Composition) -> dict[Members, Run]:
     defaults: dict[Members, Run] = {}
+    models: dict[str, Model] = {}  # one for all arms: it looks but once at its weights
     problems: list[Problem] = []
     for arm in composition.arms:
         members = tuple(arm.choice.values())
         run = _collect(problems, lambda arm=arm: build_run(arm.tree))  # type: ignore[misc]
         if run is not None:
-            defaults[members] = run
+            model = models.setdefault(repr(run.model), run.model)
+            defaults[members] = replace(run, model=model)
     if problems:
         raise ConfigError(_told_once(problems))
     return defaults
@@ -179,7 +183,7 @@ def _defaults(composition: Composition) -> dict[Members, Run]:
 def _once(first: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     seen = set()
     for values in first:
-        key = repr(sorted(values.items()))
+        key = key_of(values)
         if key not in seen:
             yield values
         seen.add(key)

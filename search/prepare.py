@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning_modules.atomic import write_json, write_text
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
-from lightning_modules.material import Material, check_strategy, inspect
+from lightning_modules.material import Material, check_fit, inspect
 from search.attempt import CONFIG_FILE
 from search.config import Arm, Tree, resolved, to_yaml
+from search.corner import check_corners
 from search.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.opening import create_or_update, stored
 from search.plan import Plan, build_plan
@@ -48,6 +49,8 @@ def check_study(plan: Plan, folder: Path) -> Material:
         check_disk(folder)
     material = _inspect_arms(plan)
     before = stored(folder)
+    if before is None:  # else its ranges may not change any more
+        check_corners(plan, material)
     if before is None and not is_local(url) and (folder / DATABASE).exists():
         rule = f"{folder} must not belong to another study"
         got = Verbatim(f"one with its own {DATABASE}")
@@ -89,8 +92,9 @@ def _inspect_arms(plan: Plan) -> Material:
             if key not in loaded:
                 loaded[key] = None
                 loaded[key] = inspect(run)
-            elif (material := loaded[key]) is not None:
-                check_strategy(run, material.corpus)
+            else:
+                material = loaded[key]
+                check_fit(run, material.corpus if material is not None else None)
         except UserError as error:
             problems |= {str(problem): problem for problem in error.problems}
     if problems:

@@ -28,6 +28,7 @@ from search.attribute import (
     WORKER,
 )
 from search.history import End, Fault, reason_to_fail
+from search.key import key_of, plain_key
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -120,13 +121,14 @@ def reserve(
 
     def settle() -> bool:
         with _alone(storage, study_id) as session:
-            same = (
-                session.query(System.trial_id)
+            others = (
+                session.query(System.value_json)
                 .join(TrialModel, TrialModel.trial_id == System.trial_id)
                 .filter(TrialModel.study_id == study_id, System.trial_id != trial_id)
-                .filter(System.key == KEY, System.value_json == json.dumps(key))
+                .filter(System.key == KEY)
             )
-            if not even_if_taken and same.first() is not None:
+            taken = (plain_key(json.loads(str(other.value_json))) for other in others)
+            if not even_if_taken and key in taken:
                 return False
             fixed = {name: value for name, (value, _) in params.items()}
             for name, value in ((KEY, key), (FIXED, fixed)):
@@ -327,14 +329,10 @@ def _beginnings(session: Session, study_id: int) -> set[str]:
             .join(TrialModel, TrialModel.trial_id == model.trial_id)
             .filter(TrialModel.study_id == study_id, model.key == key)
         )
-        found |= {_canonical(json.loads(str(row.value_json))) for row in rows}
+        found |= {key_of(json.loads(str(row.value_json))) for row in rows}
     return found
 
 
 def _beginning(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
     values = user.get(VALUES) or system.get(FIXED)
-    return _canonical(values) if values else None
-
-
-def _canonical(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True)
+    return key_of(values) if values else None

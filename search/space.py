@@ -224,6 +224,11 @@ def build_space(composition: Composition) -> Space:
     return Space(composition.groups, arms)
 
 
+def corners(parameter: Parameter) -> tuple[Any, ...]:
+    """Return both ends of an interval, or every choice."""
+    return _corners(parameter.distribution)
+
+
 def default_values(arm: Arm) -> dict[str, Any]:
     """Return what the arm's unmodified configuration has at the searched paths."""
     values = leaves(resolved({k: v for k, v in arm.tree.items() if k != "search"}))

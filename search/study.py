@@ -40,6 +40,7 @@ from search.attribute import (
 )
 from search.beginning import begin
 from search.history import Fault
+from search.key import plain_key
 from search.lease import Lease, gone_workers, present_workers, used_seconds
 from search.patience import StorageGone
 from search.plan import Plan
@@ -300,7 +301,7 @@ class Study:
         trial = self.trial(number)  # others may have had it before it was claimed
         values = trial.user_attrs.get(VALUES)
         if values is None:
-            taken = {t.system_attrs[KEY] for t in self.trials if KEY in t.system_attrs}
+            taken = {plain_key(t.system_attrs[KEY]) for t in self.trials if KEY in t.system_attrs}
             values = settle(self._study, self._tables, trial, self.plan, taken)
         study_id = str(self._attributes.get(ID))
         return begin(self._tables, self.plan, self.folder, study_id, trial, dict(values))

@@ -7,7 +7,6 @@ those that are left.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import chain, product
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seed_of
 from search.attribute import KEY, VALUES
+from search.key import key_of
 from search.plan import Plan
 from search.queue import FIXED, reserve
 from search.sampler.base import seeded_sampler
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 NUM_STARTUP = 10
 NUM_DRAWS = 20  # in an endless space, where two of the same are a sampler's habit, not chance
 MAX_LISTED = 100_000
-
-
-def key_of(values: Mapping[str, Any]) -> str:
-    """Return values by config path as text; the same values are the same text."""
-    return json.dumps(values, sort_keys=True)
 
 
 def settle(

@@ -126,7 +126,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
     for name, parameter in plan.space.parameters.items():
         value = _default(plan, name, defaults)
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
-    lines += [["fixed", f"{path}={number(flat.get(path))}, out of the space"] for path in fixed]
+    lines += [["fixed", f"{word}, out of the space"] for word in fixed]
     notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
     notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
     lines += [["note", note] for note in notes]

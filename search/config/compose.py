@@ -39,7 +39,13 @@ def _conf_dir() -> Path:
 CONF_DIR = _conf_dir().resolve()
 
 NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
-# Trials of one study are judged by the same rows and the same metric, on the same machine.
+# They decide the rows, and trials of one study are judged by the same ones.
+DECIDE_ROWS = (
+    *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
+    *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
+    *("data.validation_fraction", "data.test_fraction", "data.split_seed"),
+)
+# Nor by another metric, nor on another machine.
 SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
 
 
@@ -73,7 +79,7 @@ class Composition:
     Attributes:
         groups: The groups that vary, with their members.
         arms: Every combination of their members, the default one first; one where none varies.
-        fixed: Config paths that the command line took out of the default space.
+        fixed: Words of the command line that took their paths out of the default space.
 
     """
 
@@ -198,7 +204,7 @@ def _arm(
     fixed_groups: Sequence[Word],
     values: Sequence[Word],
 ) -> tuple[Arm, list[str], dict[str, Problem]]:
-    """Return the arm, and which paths fixed values took out of its default space.
+    """Return the arm, and which fixed words took their paths out of its default space.
 
     And the ranges of the command line that its strategy has no use for, as problems by path.
     """
@@ -220,8 +226,9 @@ def _arm(
     useless: dict[str, Problem] = {}
     if name == "sweep":
         default = _default_space(config, members)
-        taken_out = [path for path in default if any(word.key == path for word in fixed)]
-        rest = {path: text for path, text in default.items() if path not in taken_out}
+        out = {word.key: f"{word.shown}={word.value}" for word in fixed if word.key in default}
+        taken_out = [out[path] for path in default if path in out]
+        rest = {path: text for path, text in default.items() if path not in out}
         space = {**rest, **inline}
         useless = _useless(config, space)
         used = {path: text for path, text in space.items() if path not in useless}
@@ -263,11 +270,15 @@ def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, 
         foreign = members and path not in known
         if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(members.values()):
             continue
+        where = f"search.space.{key}"
         try:
             found[path] = str(node[key])
         except OmegaConfBaseException as error:
             reason = Verbatim(str(error).splitlines()[0])
-            raise SpaceError(Problem(f"search.space.{key}", "must resolve", reason)) from None
+            raise SpaceError(Problem(where, "must resolve", reason)) from None
+        never = _never_searched(where, path, found[path])
+        if never is not None:
+            raise SpaceError(never)
     order = dict.fromkeys(untagged(key)[0] for key in keys)
     return {path: found[path] for path in order if path in found}
 
@@ -441,9 +452,9 @@ def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem
     if not bases:
         yield Problem(word.shown, f"{', '.join(word.members)} must have the key", got)
     elif word.is_range:
-        if key.split(".")[0] in NOT_SEARCHED or key == "task.metric":
-            rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
-            yield Problem(key, f"only {rooms} can be searched", got)
+        never = _never_searched(key, key, got)
+        if never is not None:
+            yield never
         else:
             yield from _range_problems(word.shown, str(got), bases[0], key)
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
@@ -451,6 +462,18 @@ def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem
     ):
         fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
         yield Problem(key, "is a group of keys", got, fix)
+
+
+def _never_searched(where: str, path: str, text: str) -> Problem | None:
+    """Return the problem of a range over a path that no study may search, or None."""
+    if path in DECIDE_ROWS:
+        rule = "must be one value, as it decides the rows that trials are compared by"
+        fix = f"Run one study a value, as {path}=VALUE study=NAME."
+        return Problem(where, rule, Verbatim(text), fix)
+    if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
+        rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
+        return Problem(where, f"only {rooms} can be searched", Verbatim(text))
+    return None
 
 
 def _range_problems(shown: str, text: str, base: DictConfig, key: str) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from lightning_modules.schedule.base import Length
 from lightning_modules.schedule.constant import Constant
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
+from lightning_modules.warm import Warm
 from search.config import build_run, compose
 
 # In fp32: what is near equal in it, and what is scored again in it, is not in bf16.
@@ -47,9 +48,9 @@ def make_run(learnable: Path) -> Callable[..., Run]:
     return make
 
 
-def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
+def train(run: Run, folder: Path, hooks: Hooks | None = None, warm: Warm | None = None) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
-    return fit(run, folder, Identity("test", None, folder), hooks)
+    return fit(run, folder, Identity("test", None, folder), hooks, warm)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -525,6 +526,13 @@ def test_every_broken_rule_is_named_at_once(make_run: Callable[..., Run]) -> Non
         make_run("trainer.epochs=0", "data.batch_size=-1", "optimizer.lr=0")
     places = {problem.where for problem in caught.value.problems}
     assert places == {"trainer.epochs", "data.batch_size", "optimizer.lr"}
+
+
+def test_rows_that_are_warm_spare_a_run_no_check(make_run: Callable[..., Run], here: Path) -> None:
+    warm, words = Warm(), ("trainer.max_steps=1", "data.max_length=512")
+    train(make_run(*words), here / "fits", warm=warm)
+    with pytest.raises(ConfigError, match=r"data\.max_length: must be <= \d+, the tokens"):
+        train(make_run(*words, "strategy=prompt_tuning"), here / "too long", warm=warm)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

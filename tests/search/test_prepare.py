@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lightning_modules.error import ConfigError, UserError
+from lightning_modules.material import inspect
 from search.config import compose
 from search.location import study_folder
 from search.opening import stored
@@ -165,3 +166,24 @@ def test_going_on_lifts_a_stop(here: Path) -> None:
     study.ask_to_stop(True)
     assert study.is_stopping and study.next_attempt() is None
     assert not prepare(here).is_stopping
+
+
+def test_what_an_older_finesweep_let_begin_may_go_on(here: Path) -> None:
+    plan = plan_of("strategy=adalora", "strategy.initial_rank=choice(4,12)")
+    folder = study_folder(here, plan.name)
+    prepare_study(plan, folder, inspect(plan.default))
+    check_study(plan, folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("strategy=choice(lora,prompt_tuning)", "data.max_length=512"), "data.max_length: must"),
+        (("strategy=choice(lora,prompting)", "trainer.devices=2"), "trainer.devices: must be 1"),
+    ],
+)
+def test_later_arms_are_checked_as_the_first_one_is(
+    here: Path, words: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_study(plan_of(*words), here / "study")

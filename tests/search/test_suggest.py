@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from search.attribute import KEY
 from search.config import compose
 from search.history import Fault
+from search.key import key_of
 from search.location import study_folder
 from search.plan import Plan, build_plan
 from search.prepare import check_study, prepare_study
+from search.queue import reserve
 from search.suggest import first_suggestions
 
 
@@ -67,3 +70,35 @@ def test_only_trials_that_depend_on_no_result_are_told() -> None:
 
 def test_another_seed_suggests_other_values() -> None:
     assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("seed=1"))[1:]
+
+
+HALF = ("search/space=none", "strategy.dropout=choice(0,0.1)")  # of 0.0, which is the default
+
+
+def test_zero_written_otherwise_is_no_other_value(here: Path) -> None:
+    plan = plan_of(*HALF, "search.enqueue=[{strategy.dropout: 0}]")
+    assert [values["strategy.dropout"] for values in first_suggestions(plan)] == [0, 0.1]
+    folder = study_folder(here, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    made = []
+    while (attempt := study.next_attempt()) is not None:
+        made.append(attempt.values["strategy.dropout"])
+        study.hand_back(attempt, Fault.failed, "not trained here", None)
+    assert made == [0, 0.1]
+
+
+def test_a_study_whose_keys_tell_zeros_apart_goes_on(here: Path) -> None:
+    plan = plan_of(*HALF)
+    folder = study_folder(here, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    first = study.next_attempt()
+    assert first is not None
+    assert study.trial(0).system_attrs[KEY] == '{"strategy.dropout": 0}'
+    study._storage.set_trial_system_attr(first.trial_id, KEY, '{"strategy.dropout": 0.0}')
+    second = study.next_attempt()
+    assert second is not None
+    assert second.values == {"strategy.dropout": 0.1}
+    values = {"strategy.dropout": 0}
+    assert not reserve(study._tables, study._id, second.trial_id, key_of(values), {})

@@ -89,3 +89,10 @@ assert main(["plan", *{WORDS!r}]) == 0
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=study, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_fixed_values_are_told_as_they_were_given(here: Path) -> None:
+    told = run_here("plan", "model=tiny", "experiment=compare_strategies", "strategy.num_shots=8")
+    assert "fixed   strategy.num_shots=8, out of the space\n" in told
+    told = run_here("plan", "model=tiny", "strategy=choice(lora,full)", "optimizer.lr[full]=1e-5")
+    assert "fixed   optimizer.lr[full]=1e-5, out of the space\n" in told

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_modules.error import ConfigError, SpaceError, UserError
 from search.config import build_run, compose
+from search.config.compose import DECIDE_ROWS
 
 DEFAULT_SPACE = {"optimizer.lr", "data.batch_size", "trainer.epochs"}
 
@@ -50,8 +51,15 @@ def test_inline_range_leaves_the_default_value() -> None:
 def test_fixed_value_takes_its_path_out() -> None:
     composition = compose("sweep", ["data.batch_size=8", "seed=3"])
     assert composition.space.keys() == DEFAULT_SPACE - {"data.batch_size"}
-    assert composition.fixed == ("data.batch_size",)
+    assert composition.fixed == ("data.batch_size=8",)
     assert composition.tree["data"]["batch_size"] == 8
+
+
+def test_fixed_values_of_arms_are_told_as_they_were_given() -> None:
+    words = ["strategy=choice(lora,full)", "optimizer.lr[full]=1e-5", "data.batch_size=8"]
+    assert compose("sweep", words).fixed == ("data.batch_size=8", "optimizer.lr[full]=1e-5")
+    words = ["experiment=compare_strategies", "strategy.num_shots=8"]
+    assert compose("sweep", words).fixed == ("strategy.num_shots=8",)
 
 
 def test_key_is_never_both_fixed_and_searched() -> None:
@@ -59,7 +67,7 @@ def test_key_is_never_both_fixed_and_searched() -> None:
         composition = compose("sweep", ["data.batch_size=choice(8,16)", "data.batch_size=8"])
     except ConfigError:
         return
-    assert not composition.space.keys() & set(composition.fixed)
+    assert not composition.space.keys() & {word.split("=")[0] for word in composition.fixed}
 
 
 def test_space_none_starts_from_nothing() -> None:
@@ -98,6 +106,22 @@ def test_mistake_gives_one_line_that_mends_it(override: str, line: str) -> None:
     (found,) = lines(override)
     key = override.partition("=")[0].lstrip("+")
     assert found.startswith(f"{key}: {line}")
+
+
+DECIDES = "must be one value, as it decides the rows that trials are compared by, got"
+
+
+@pytest.mark.parametrize("path", DECIDE_ROWS)
+def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
+    fix = f"Run one study a value, as {path}=VALUE study=NAME."
+    with pytest.raises(ConfigError) as inline:
+        compose("sweep", ["data=hub", f"{path}=choice(0.1,0.2)"])
+    assert str(inline.value) == f"{path}: {DECIDES} choice(0.1,0.2). {fix}"
+    (here / "conf/search/space").mkdir(parents=True)
+    (here / "conf/search/space/mine.yaml").write_text(f"{path}: choice(0.1, 0.2)\n")
+    with pytest.raises(SpaceError) as of_file:
+        compose("sweep", ["data=hub", "search/space=mine"], here / "conf")
+    assert str(of_file.value) == f"search.space.{path}: {DECIDES} choice(0.1, 0.2). {fix}"
 
 
 def test_null_is_no_member() -> None:
