@@ -9,8 +9,8 @@ import pytest
 from lightning_modules.logger.base import Identity
 from lightning_modules.run import Hooks, fit
 from search.config import compose
+from search.measure import longest_rows, measure
 from search.plan import Plan, build_plan
-from search.probe import longest_rows, measure
 from tests.conftest import write_jsonl
 
 SENTENCE = "The hotel and the museum were great, and the concert was long. "
