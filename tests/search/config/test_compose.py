@@ -7,7 +7,7 @@ import pytest
 
 from lightning_modules.error import ConfigError, SpaceError, UserError
 from search.config import build_run, compose
-from search.config.compose import DECIDE_ROWS
+from search.config.check import DECIDE_ROWS
 
 DEFAULT_SPACE = {"optimizer.lr", "data.batch_size", "trainer.epochs"}
 

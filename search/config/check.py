@@ -1,0 +1,181 @@
+"""What words over a configuration cannot be meant: unknown members and keys, ranges of no use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_modules.error import Problem, SpaceError, Verbatim, did_you_mean
+from search.config.build import ROOMS
+from search.config.override import Word, members_of
+from search.config.range import parse_range
+
+NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
+# They decide the rows, and trials of one study are judged by the same ones.
+DECIDE_ROWS = (
+    *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
+    *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
+    *("data.validation_fraction", "data.test_fraction", "data.split_seed"),
+)
+# Nor by another metric, nor on another machine.
+SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
+
+
+def group_options(group: str) -> list[str]:
+    """Return the members of a group; none for what is no group."""
+    loader = GlobalHydra.instance().config_loader()
+    if group in ("", "hydra") or group.startswith("hydra/"):
+        return []
+    return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
+
+
+def group_problems(word: Word) -> Iterator[Problem]:
+    """Yield what is wrong with a word that chooses a group's member, or a range of members."""
+    group, options = word.key, group_options(word.key)
+    if word.is_range and group not in SEARCHED_GROUPS:
+        searched = ", ".join(SEARCHED_GROUPS)
+        fix = f"Only {searched} can vary in a study: run one study a member, as "
+        fix += f"{group}={options[0]} study=NAME-{options[0]}."
+        yield Problem(group, "must be one member", Verbatim(word.value), fix)
+    elif word.is_range and members_of(word) is None:
+        fix = f"Write {group}=choice({','.join(options[:2])})."
+        yield Problem(group, "must list members", Verbatim(word.value), fix)
+    elif not word.is_range:
+        chosen = word.override.value()
+        nothing = chosen is None and group == "experiment"
+        if word.override.is_delete() or (chosen not in options and not nothing):
+            rule = f"must be one of {', '.join(options)}"
+            yield Problem(group, rule, chosen, did_you_mean(str(chosen), options))
+
+
+def member_problems(
+    base: DictConfig, groups: Mapping[str, Sequence[str]], inline: set[str]
+) -> Iterator[Problem]:
+    """Yield what is wrong with the members that groups vary over.
+
+    Args:
+        base: The configuration, with its space.
+        groups: The members of each group that varies.
+        inline: The groups that words name; the space names the others.
+
+    """
+    seen: dict[str, str] = {}
+    for group, members in groups.items():
+        options = group_options(group)
+        where = group if group in inline else f"search.space.{group}"
+        if not members:
+            text = Verbatim(OmegaConf.select(base, "search.space")[group])
+            yield Problem(
+                where, "must list members", text, f"Write choice({','.join(options[:2])})."
+            )
+        for member in members:
+            if member not in options:
+                rule = f"members must be of {', '.join(options)}"
+                yield Problem(where, rule, member, did_you_mean(member, options))
+            elif member in seen:
+                rule = f"members must differ from each other and from {seen[member]}'s"
+                yield Problem(where, rule, member)
+            seen[member] = group
+
+
+def key_problems(
+    values: Sequence[Word],
+    bases: Sequence[DictConfig],
+    choices: Sequence[Mapping[str, str]],
+    refused_groups: set[str],
+) -> Iterator[Problem]:
+    """Yield what is wrong with words of keys.
+
+    Args:
+        values: The words.
+        bases: The configuration of each arm.
+        choices: Its members of the groups that vary.
+        refused_groups: Groups of which nobody knows the keys, as their members are refused.
+
+    """
+    by_arm = [dict.fromkeys(paths(base)) for base in bases]
+    known = list({path: None for paths in by_arm for path in paths})
+    members = sorted({member for choice in choices for member in choice.values()})
+    for word in values:
+        key = word.key
+        if key.split(".")[0] in refused_groups:
+            continue  # which keys there are depends on the member
+        foreign = [member for member in word.members if member not in members]
+        if foreign:
+            fix = (
+                did_you_mean(foreign[0], members)
+                or "Search a group, as strategy=choice(lora,full)."
+            )
+            yield Problem(word.shown, "must name searched members", foreign[0], fix)
+        elif key not in known:
+            yield Problem(word.shown, "must be a known key", Verbatim(key), _nearest(key, known))
+        else:
+            arms = zip(bases, choices, by_arm, strict=True)
+            mine = [base for base, choice, paths in arms if key in paths and word.counts_in(choice)]
+            yield from _value_problems(word, mine)
+
+
+def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem]:
+    key, got = word.key, Verbatim(word.value or "nothing")
+    if not bases:
+        yield Problem(word.shown, f"{', '.join(word.members)} must have the key", got)
+    elif word.is_range:
+        never = never_searched(key, key, got)
+        if never is not None:
+            yield never
+        else:
+            yield from _range_problems(word.shown, str(got), bases[0], key)
+    elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
+        word.override.value(), dict
+    ):
+        fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
+        yield Problem(key, "is a group of keys", got, fix)
+
+
+def never_searched(where: str, path: str, text: str) -> Problem | None:
+    """Return the problem of a range over a path that no study may search, or None."""
+    if path in DECIDE_ROWS:
+        rule = "must be one value, as it decides the rows that trials are compared by"
+        fix = f"Run one study a value, as {path}=VALUE study=NAME."
+        return Problem(where, rule, Verbatim(text), fix)
+    if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
+        rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
+        return Problem(where, f"only {rooms} can be searched", Verbatim(text))
+    return None
+
+
+def _range_problems(shown: str, text: str, base: DictConfig, key: str) -> Iterator[Problem]:
+    try:
+        parse_range(shown, text, OmegaConf.select(base, key))
+    except SpaceError as error:
+        yield from error.problems
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    # Of 60 keys only near ones help: by the whole path, by its last word, or its group.
+    guess = did_you_mean(key, known)
+    if guess.startswith("Did"):
+        return guess
+    last = key.rsplit(".", 1)[-1]
+    by_word = {path.rsplit(".", 1)[-1]: path for path in known}
+    word = did_you_mean(last, by_word)
+    if word.startswith("Did"):
+        return f"Did you mean {by_word[word.removeprefix('Did you mean ').rstrip('?')]}?"
+    inside = [path for path in known if path.startswith(f"{key.split('.', maxsplit=1)[0]}.")]
+    if inside:
+        return f"Known: {', '.join(inside)}."
+    return "See finesweep sweep --cfg job for every key."
+
+
+def paths(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the config path of every key and every group of keys."""
+    for key in config:
+        name, child = str(key), config._get_node(key)
+        yield prefix + name
+        is_group = isinstance(child, DictConfig) and not child._is_none()
+        if is_group and prefix + name != "search.space":
+            assert isinstance(child, DictConfig)
+            yield from paths(child, f"{prefix}{name}.")
