@@ -65,7 +65,7 @@ def summary(
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
-    name = study.plan.name
+    name, data = study.plan.name, study.plan.default.data
     return [
         *lines,
         "",
@@ -73,7 +73,7 @@ def summary(
         "Train the best one again, to the same scores:",
         f"  {repeat_command(study, best)}",
         "Next:",
-        f"  finesweep evaluate study={name} split=test",
+        *([f"  finesweep evaluate study={name} split=test"] if data.has_test else []),
         f"  finesweep export study={name} to=best/",
         f"  finesweep dashboard study={name}",
         *_longer(study, words),

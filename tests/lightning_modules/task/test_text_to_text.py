@@ -117,7 +117,7 @@ def test_export_writes_the_same_with_plain_transformers(
 
 
 def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Path) -> None:
-    few = ("data.max_train_rows=64", "data.validation_fraction=0.03")
+    few = ("data.max_train_rows=64", "data.validation_fraction=0.03", "data.test_fraction=0.03")
     data = ("task=summarization", "data=files", f"data.train={copying}", *few)
     brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
     train_words = ("strategy=full", "optimizer.lr=1e-2", *data, *brief)
@@ -125,6 +125,7 @@ def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Pa
     metrics = json.loads((here / "runs/one/metrics.json").read_text())
     assert set(metrics) == {"validation/rouge1", "validation/rouge2", "validation/rougeL"}
     assert "validation/rougeL" in told
+    assert told.endswith("Next: finesweep evaluate run=one split=test\n")
     scores = json.loads(run_here("evaluate", "run=one", "--json"))
     assert {f"validation/{name}": value for name, value in scores.items()} == metrics
     export(find_run("one"), here / "best")
