@@ -28,6 +28,7 @@ from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.warm import Warm
 from search.config import build_run, compose
+from tests.cut import StopAt
 
 # A package of the user's own: the other ranks import it from where rank 0 has it.
 OWN = '''
@@ -125,15 +126,6 @@ def train(warm: Warm, here: Path) -> Callable[..., Outcome]:
         return fit(run, folder, Identity("test", None, folder), hooks, warm)
 
     return call
-
-
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 class PruneAt(Hooks):

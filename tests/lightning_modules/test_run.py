@@ -27,6 +27,7 @@ from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
 from lightning_modules.warm import Warm
 from search.config import build_run, compose
+from tests.cut import StopAt
 
 # In fp32: what is near equal in it, and what is scored again in it, is not in bf16.
 TINY = (
@@ -70,17 +71,6 @@ def assert_bit_equal(one: Path, other: Path) -> None:
             assert torch.equal(tensor, second[name]), name
     for name in ("mistakes", "confusion"):
         assert table(one, name) == table(other, name)
-
-
-class StopAt(Hooks):
-    """Asks to stop once `step` optimizer steps have been begun."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 class PruneAt(Hooks):

@@ -10,18 +10,18 @@ import pytest
 import torch
 import yaml
 
-from lightning_modules.callback.best import load_best
 from lightning_modules.error import ConfigError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.material import inspect
 from lightning_modules.network import build_network, count_parameters
 from lightning_modules.record import Ending
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run, fit
 from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
 from search.export import Trained, export
 from tests.conftest import write_jsonl
+from tests.cut import assert_cut_is_whole
 
 NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
 BPE = ("strategy=from_scratch", "strategy.tokenizer=bpe")
@@ -140,29 +140,11 @@ def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
     assert tokenizer.get_vocab() == predictor.tokenizer.get_vocab()
 
 
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @each_member
 def test_a_run_cut_in_two_is_the_whole_one(
     run_of: Callable[..., Run], here: Path, name: str
 ) -> None:
-    run = run_of(name)
-    whole, cut = identity(here / "whole"), identity(here / "cut")
-    fit(run, whole.folder, whole, warm=Warm())
-    fit(run, cut.folder, cut, StopAt(2), Warm())
-    assert (cut.folder / "checkpoint.pt").is_file()
-    fit(run, cut.folder, cut, warm=Warm())
-    one, other = load_best(whole.folder), load_best(cut.folder)
-    assert one is not None and other is not None
-    for key, tensor in one.weights.items():
-        assert torch.equal(tensor, other.weights[key]), key
+    assert_cut_is_whole(run_of(name), here, 2)
 
 
 OWN = "model: a model without weights has no tokenizer either"

@@ -11,9 +11,7 @@ import pytest
 import torch
 import transformers
 
-from lightning_modules.callback.best import load_best
 from lightning_modules.error import ConfigError
-from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import (
     build_network,
@@ -22,10 +20,11 @@ from lightning_modules.network import (
     restore_state,
     trained_state,
 )
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run
 from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import write_jsonl
+from tests.cut import assert_cut_is_whole
 from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
 
 LABELS = ("negative", "positive")
@@ -162,32 +161,9 @@ def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
             assert torch.equal(parameter, before[key]), key
 
 
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.mark.parametrize("strategy", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_cut_in_two_is_the_whole_one(
     run_of: Callable[[str, str], Run], here: Path, name: str, strategy: str
 ) -> None:
-    run, found = run_of(name, strategy), []
-    for folder, stops in (("whole", False), ("cut", True)):
-        (here / folder).mkdir()
-        identity = Identity("x", None, here)
-        if stops:
-            fit(run, here / folder, identity, StopAt(2), Warm())
-            assert (here / folder / "checkpoint.pt").is_file()
-        fit(run, here / folder, identity, warm=Warm())
-        found.append(load_best(here / folder))
-    one, other = found
-    assert one is not None and other is not None
-    for key, tensor in one.weights.items():
-        assert torch.equal(tensor, other.weights[key]), key
-    for key, tensor in one.observed.items():
-        assert torch.equal(tensor, other.observed[key]), key
+    assert_cut_is_whole(run_of(name, strategy), here, 2)

@@ -18,10 +18,11 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.network import build_network, count_parameters, restore_state, trained_state
 from lightning_modules.predictor import Predictor
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run, fit
 from lightning_modules.task.classification import Classification
 from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
+from tests.cut import StopAt
 
 STRATEGIES = sorted(path.stem for path in (CONF_DIR / "strategy").glob("*.yaml"))
 LABELS = ("a", "b", "c")
@@ -219,15 +220,6 @@ def assert_exports(run: Run, head: str, folder: Path) -> None:
     again = load_exported(folder, run.task).network
     torch.testing.assert_close(logits(again, head), expected, atol=2e-5, rtol=1e-4)
     assert torch.equal(logits(network, head), expected)  # it is used on
-
-
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("strategy", BUILT)

@@ -20,13 +20,14 @@ from lightning_modules.logger.base import Identity
 from lightning_modules.material import inspect
 from lightning_modules.model.kind import Kind
 from lightning_modules.record import Ending
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.run import BEST_FILE, Run, fit
 from lightning_modules.task.base import GENERATED, IGNORED, Examples
 from lightning_modules.task.generation import Generation
 from lightning_modules.vocabulary import Vocabulary, train_tokenizer
 from search.config import build_run, compose
 from search.export import Trained, export
 from tests.conftest import write_jsonl
+from tests.cut import StopAt
 
 TEXTS = ["The cat sat.", "A dog ran off into the wood!", "No."]
 TOKENIZER = train_tokenizer(
@@ -421,15 +422,6 @@ def test_what_is_exported_gives_the_same_next_tokens(
     monkeypatch.chdir(here / "best")
     exec(result.run.task.usage(), {})
     assert capsys.readouterr().out
-
-
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from lightning_modules.callback.best import load_best
 from lightning_modules.error import ConfigError
 from lightning_modules.exported import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.material import inspect
 from lightning_modules.record import Ending
-from lightning_modules.run import Hooks, Run, fit
-from lightning_modules.warm import Warm
+from lightning_modules.run import Run, fit
 from search.config import CONF_DIR, build_run, compose
 from search.export import Trained, export
 from tests.conftest import write_jsonl
+from tests.cut import assert_cut_is_whole
 
 NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
 
@@ -135,33 +133,14 @@ def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
     assert len(answers) == len(rows)
 
 
-class StopAt(Hooks):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.mark.parametrize("strategy", ["full", "lora"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_cut_in_two_is_the_whole_one(
     task: str, strategy: str, folder: Path, here: Path
 ) -> None:
-    run = make_run(task, strategy, *files_of(task, folder), "trainer.epochs=2")
-    whole, cut = identity(here / "whole"), identity(here / "cut")
-    fit(run, whole.folder, whole, warm=Warm())
-    fit(run, cut.folder, cut, StopAt(3), Warm())
-    assert (cut.folder / "checkpoint.pt").is_file()
-    fit(run, cut.folder, cut, warm=Warm())
-    one, other = load_best(whole.folder), load_best(cut.folder)
-    assert one is not None and other is not None
-    assert one.weights.keys() == other.weights.keys()
-    for name, tensor in one.weights.items():
-        assert torch.equal(tensor, other.weights[name]), name
-    for name, tensor in one.observed.items():
-        assert torch.equal(tensor, other.observed[name]), name
+    assert_cut_is_whole(
+        make_run(task, strategy, *files_of(task, folder), "trainer.epochs=2"), here, 3
+    )
 
 
 NEEDED = [(task, column) for task in TASKS for column in row(task, 0)]

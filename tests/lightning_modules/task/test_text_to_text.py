@@ -29,6 +29,7 @@ from search.config import build_run, compose
 from search.export import Trained, export
 from search.runs import find_run
 from tests.conftest import run_here, write_jsonl
+from tests.cut import StopAt
 
 WORDS = ("great", "awful", "boring", "funny", "long", "short", "story", "film")
 TASKS = ("summarization", "translation")
@@ -143,8 +144,6 @@ def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Pa
 
 
 def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], here: Path) -> None:
-    from tests.lightning_modules.test_run import StopAt
-
     run = make_run("optimizer.lr=1e-2", "trainer.epochs=1", "task.max_new_tokens=5")
     train(run, here / "whole")
     (here / "cut").mkdir()
