@@ -144,6 +144,8 @@ def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
     device = torch.device(hardware.device.value, index if hardware.device is Device.cuda else 0)
     collective = Collective(start.meeting, index, hardware.num_devices, device)
     tuner.ranks = ranks = Follower(index, hardware.num_devices, collective, line)
+    # Of a run that ends here by itself, rank 0 is told the reason before the connection breaks: the
+    # end of the process breaks it.
     try:
         with seeded(run.seed, "fit"):
             trainer.fit(tuner, data)
@@ -154,8 +156,7 @@ def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
             raise
     except Lost as lost:
         ranks.stop_after(lost)
-    finally:
-        collective.close()
+    collective.close()
 
 
 def _free_memory() -> None:

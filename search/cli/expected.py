@@ -106,7 +106,7 @@ def _each(values: dict[Members, float]) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def _count(number_of: int, what: str) -> str:

@@ -60,9 +60,12 @@ def trained(strategy: str, num_trainable: int, num_parameters: int) -> str:
     'strategy lora: 85,000 of 22.7 million parameters are trained (0.37 %)'
     >>> trained("full", 25_000, 25_000)
     'strategy full: 25,000 of 25,000 parameters are trained (100 %)'
+    >>> trained("full", 24_999, 25_000)
+    'strategy full: 24,999 of 25,000 parameters are trained (over 99 %)'
     """
-    share = f"{100 * num_trainable / num_parameters:.2g}" if num_trainable else "0"
-    share = "100" if num_trainable == num_parameters else share
+    percent = 100 * num_trainable / num_parameters
+    share = f"{percent:.2g}" if percent < 99 else "over 99"
+    share = {0: "0", num_parameters: "100"}.get(num_trainable, share)
     every = f"{num_parameters:,}"
     for size, name in ((1e9, "billion"), (1e6, "million")):
         if num_parameters >= size:
