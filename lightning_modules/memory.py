@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from typing import TypeVar
@@ -48,10 +49,13 @@ def unless_out_of_memory(act: Callable[[], T]) -> T | None:
 
 
 def free_memory() -> None:
-    """Give what nothing refers to any more back to the device."""
+    """Give what nothing refers to any more back to the device, and to the system."""
     import torch
 
-    gc.collect()
+    gc.collect()  # Lightning's trainer and module refer to each other
+    # glibc keeps freed blocks of up to 32 MiB: the next run would be taken to hold them.
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

@@ -8,7 +8,7 @@ over micro-batches or over `ranks`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.memory import unless_out_of_memory
+from lightning_modules.micro import halved, micro_batches, num_examples, smallest
 from lightning_modules.observed import in_row_order, joined
 from lightning_modules.ranks import Ranks, Validated
 from lightning_modules.record import Ending, Record, Stopped
@@ -195,27 +196,3 @@ class FineTuner(pl.LightningModule):
             optimizer.step()
         optimizer.zero_grad()
         return True
-
-
-def num_examples(batch: Batch) -> int:
-    """Return how many examples the batch has."""
-    return len(next(iter(batch.values())))
-
-
-def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
-    """Cut the batch into pieces of at most `size` examples."""
-    for start in range(0, num_examples(batch), size):
-        yield {name: tensor[start : start + size] for name, tensor in batch.items()}
-
-
-def smallest(*sizes: int | None) -> int:
-    """Return the smallest of the sizes that are given."""
-    return min(size for size in sizes if size is not None)
-
-
-def halved(size: int, batch: Batch) -> int:
-    """Return half of a size that did not fit; where that was one example, end the run."""
-    if size > 1:
-        return size // 2
-    num_tokens = batch["input_ids"].shape[1]
-    raise Stopped(Ending.infeasible, f"one example of {num_tokens} tokens does not fit into memory")

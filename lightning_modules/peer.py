@@ -6,7 +6,6 @@ but what is missing in a cache, and ends when the descriptor closes, that is, wi
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import os
@@ -25,6 +24,7 @@ import torch
 from lightning_modules.callback.validation import Due, validation_steps
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.hardware import Device
+from lightning_modules.memory import free_memory
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.ranks import Collective, Lost, Together, Validated
@@ -115,7 +115,7 @@ def main(descriptor: int, index: int) -> None:
             sys.path[:] = path
             _, start = line.hear()
             _follow(start, index, line, warm)
-            _free_memory()
+            free_memory()
             line.say("done")
     except Stopped as stop:  # of this rank's own: rank 0 has not said so
         line.say("stopped", (stop.ending.value, stop.reason))
@@ -157,12 +157,6 @@ def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
     except Lost as lost:
         ranks.stop_after(lost)
     collective.close()
-
-
-def _free_memory() -> None:
-    gc.collect()  # Lightning's trainer and module refer to each other
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _quiet() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from torch import Tensor, nn
 
 from lightning_modules.data.base import Row
 from lightning_modules.data.collate import Collate
-from lightning_modules.data.order import evaluation_batches
+from lightning_modules.data.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.hardware import Device, Precision, choose_hardware
+from lightning_modules.memory import unless_out_of_memory
+from lightning_modules.micro import micro_batches
 from lightning_modules.network import build_network, build_tokenizer, restore_state
-from lightning_modules.observed import in_row_order
+from lightning_modules.observed import in_row_order, joined
 from lightning_modules.run import BEST_FILE, FOUND_FILE, TOKENIZER_FOLDER, Run
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.task.base import Examples, Task
+from lightning_modules.task.base import Batch, Examples, Task
 from lightning_modules.warm import Warm
 
 if TYPE_CHECKING:
@@ -83,14 +87,26 @@ class Predictor:
             device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
         )
         network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
-        observed = []
+        observed, at_once = [], NUM_EVALUATED_AT_ONCE
         with torch.inference_mode(), mixed:
             for batch in batches:
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-                output = self.task.forward(network, inputs)
-                observed.append(self.task.observe(network, output, inputs))
+                while (
+                    found := unless_out_of_memory(partial(self._see, network, inputs, at_once))
+                ) is None:
+                    if (size := min(at_once, len(batch))) == 1:
+                        raise ConfigError(_too_long(inputs))
+                    at_once = size // 2
+                observed.append(found)
         return in_row_order(observed, batches)
+
+    def _see(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
+        parts = []
+        for piece in micro_batches(inputs, size):
+            output = self.task.forward(network, piece)
+            parts.append(self.task.observe(network, output, piece))
+        return joined(parts)
 
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
@@ -116,3 +132,9 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
         run.trainer.precision,
         run.strategy,
     )
+
+
+def _too_long(inputs: Batch) -> Problem:
+    got = Verbatim(f"one of {inputs['input_ids'].shape[1]} tokens")
+    fix = "Use a machine with more, or a model trained with fewer."
+    return Problem("data.max_length", "an example must fit into memory", got, fix)

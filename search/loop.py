@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import replace
 
 from lightning_modules.error import UserError
 from lightning_modules.logger.base import Identity
+from lightning_modules.memory import free_memory
 from lightning_modules.record import Ending, Outcome, Point
 from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.warm import Warm
@@ -118,7 +118,7 @@ def _train(
     try:
         return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
     finally:
-        _free_memory()
+        free_memory()
 
 
 def _run_of(study: Study, attempt: Attempt) -> Run:
@@ -138,15 +138,6 @@ def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
         study.plan.default.task.metric,
         failure,
     )
-
-
-def _free_memory() -> None:
-    """Let go of the trial's network before the next one is made."""
-    import torch
-
-    gc.collect()  # Lightning's trainer and module refer to each other
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 class _Hooks(Hooks):

@@ -12,13 +12,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
-from lightning_modules.memory import is_out_of_memory
+from lightning_modules.memory import free_memory, is_out_of_memory
+from lightning_modules.predictor import load_trained
 from lightning_modules.record import Ending, Outcome
 from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.strategy.base import Strategy
@@ -245,6 +248,27 @@ def test_nothing_smaller_than_one_example_is_tried(
     assert json.loads((here / "run/outcome.json").read_text())["ending"] == "infeasible"
 
 
+def test_a_trained_network_is_used_in_pieces_that_fit(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    train(make_run("trainer.epochs=1"), here / "run")
+    rows = [{"text": f"The hotel {number} was great.", "label": "positive"} for number in range(70)]
+    labels = ["negative", "positive"]
+    whole = load_trained(make_run(), here / "run", labels)
+    pieces = load_trained(make_run(most_evaluated=3), here / "run", labels)
+    assert pieces.score(rows) == pytest.approx(whole.score(rows), abs=1e-6)
+    for one, other in zip(pieces.predict(rows), whole.predict(rows), strict=True):
+        assert one["prediction"] == other["prediction"]
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    with pytest.raises(ConfigError) as caught:
+        load_trained(make_run(most_evaluated=0), here / "run", labels).predict(rows)
+    assert re.fullmatch(
+        r"data\.max_length: an example must fit into memory, got one of \d+ tokens\. "
+        r"Use a machine with more, or a model trained with fewer\.",
+        str(caught.value),
+    )
+
+
 def test_an_optimizer_that_does_not_fit_is_infeasible(
     make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,3 +286,21 @@ def test_other_errors_are_no_shortage_of_memory() -> None:
     descriptor = "could not create a primitive descriptor for the matmul primitive"
     assert not is_out_of_memory(RuntimeError(descriptor))
     assert not is_out_of_memory(OSError(28, "No space left on device"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_what_a_run_let_go_of_is_no_memory_of_the_next() -> None:
+    def held() -> int:
+        return int(psutil.Process().memory_info().rss)
+
+    torch.ones(7 << 20)  # from here on glibc takes blocks of this size from its heap
+    before = held()
+    # Between two blocks one that stays, so that the heap cannot shrink from its end.
+    blocks = [torch.ones(size) for _ in range(30) for size in (4 << 20, 1 << 16)]
+    assert held() - before > 400 << 20
+    stay = blocks[1::2]
+    blocks.clear()
+    assert held() - before > 400 << 20
+    free_memory()
+    assert held() - before < 100 << 20
+    assert all(block.numel() == 1 << 16 for block in stay)
