@@ -74,7 +74,8 @@ class FeatureExtraction(Strategy):
         save_file(network.head.state_dict(), folder / "head.safetensors")
         pairs = network.backbone.config.is_encoder_decoder
         reader = "backbone.get_encoder()" if pairs else "backbone"
-        return _LOAD_HEAD.format(base=model.hub_name or BACKBONE, reader=reader)
+        base, answer = model.hub_name or BACKBONE, task.usage_of_logits()
+        return _LOAD_HEAD.format(base=base, reader=reader, answer=answer)
 
 
 def num_outputs(task: Task, labels: Sequence[str]) -> int:
@@ -92,6 +93,6 @@ head, labels = load_file("head.safetensors"), json.load(open("finesweep.json"))[
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 mask = inputs["attention_mask"].unsqueeze(-1)
 features = ({reader}(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
-logits = torch.nn.functional.linear(features, head["weight"], head["bias"])
-print(labels[logits.argmax().item()] if labels else logits.tolist())
+logits = torch.nn.functional.linear(features, head["weight"], head["bias"])[0]
+print({answer})
 """

@@ -296,3 +296,7 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
     def usage_lines(self) -> str:
         """Return the lines of `usage` that use `model` and `tokenizer`."""
         return ""
+
+    def usage_of_logits(self) -> str:
+        """Return the Python expression of an answer, made of a text's `logits` and the `labels`."""
+        return "logits.tolist()"

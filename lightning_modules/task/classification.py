@@ -222,6 +222,9 @@ class Classification(SequenceTask):
         predicted = [name for name in labels if any(row[f"predicted {name}"] for row in records)]
         return f"predicts {predicted[0]!r} for every row" if len(predicted) == 1 else None
 
+    def usage_of_logits(self) -> str:
+        return "labels[logits.argmax().item()]"
+
     def usage_lines(self) -> str:
         return """\
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")

@@ -194,6 +194,10 @@ class MultiLabelClassification(SequenceTask):
         is_silent = records and not any(record["predicted"] for record in records)
         return "predicts no label for any row" if is_silent else None
 
+    def usage_of_logits(self) -> str:
+        probable = f"zip(labels, logits.sigmoid().tolist()) if p >= {self.threshold}"
+        return f"[label for label, p in {probable}]"
+
     def usage_lines(self) -> str:
         return f"""\
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")

@@ -249,3 +249,9 @@ def test_it_learns_is_exported_and_predicts_the_same(made_run: Run, here: Path) 
     network = AutoModelForSequenceClassification.from_pretrained(here / "best")
     assert network.config.problem_type == "multi_label_classification"
     assert "p >= 0.5" in (here / "best/README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_a_head_alone_names_every_probable_label() -> None:
+    given = {"logits": torch.tensor([2.0, -1.0, -0.1]), "labels": NAMES, "zip": zip}
+    for threshold, expected in ((0.4, ["art", "sport"]), (0.6, ["art"]), (0.9, [])):
+        assert eval(make_task(threshold=threshold).usage_of_logits(), given) == expected
