@@ -72,7 +72,8 @@ def _time(plan: Plan, expected: Estimate) -> Iterator[str]:
 
 def _source(measured: Measured) -> str:
     where = f"from {_count(measured.num_trials, 'trial')}" if measured.num_trials else "measured"
-    return f"{where}: {_each({m: p.train for m, p in measured.paces.items()})} s a training example"
+    trained = {m: p.train for m, p in measured.paces.items() if p.train}  # prompting trains none
+    return f"{where}: {_each(trained)} s a training example" if trained else f"{where}: no training"
 
 
 def _memory(expected: Estimate) -> Iterator[str]:

@@ -26,6 +26,7 @@ def plan_of(*overrides: str) -> Plan:
 
 
 PACE = Pace(train=0.031, validation=0.0, start=0.0, memory_bytes=1_400_000_000)
+NO_PACE = Pace(train=0.0, validation=0.01, start=1.0, memory_bytes=900_000_000)
 FREE = 21_300_000_000
 SIZES = {"data.batch_size": 32, "data.max_length": 128}
 
@@ -33,7 +34,8 @@ SIZES = {"data.batch_size": 32, "data.max_length": 128}
 def lines(*overrides: str, past: Past | None = None, **own: object) -> list[str]:
     plan = plan_of("trainer.epochs=2", *overrides)
     settings = {"free_bytes": FREE, "sizes": SIZES, **own}
-    measured = Measured(dict.fromkeys(plan.space.arms, PACE), **settings)  # type: ignore[arg-type]
+    paces = {arm: NO_PACE if arm == ("prompting",) else PACE for arm in plan.space.arms}
+    measured = Measured(paces, **settings)  # type: ignore[arg-type]
     return estimate_lines(plan, estimate(plan, (600, 200), measured, past=past))
 
 
@@ -56,6 +58,12 @@ def test_pruning_workers_arms_and_others_are_told() -> None:
         " 21.3 GB are free on the GPU",
         "        lora 1.4, full 1.4 GB",
     ]
+
+
+def test_an_arm_that_trains_nothing_has_no_time_of_training() -> None:
+    told = lines("model=minilm", "strategy=choice(prompting,lora)")
+    assert told[1] == "        measured: lora 0.031 s a training example"
+    assert told[-1] == "        lora 1.4, prompting 0.9 GB"
 
 
 def test_what_does_not_fit_is_told_with_what_to_do() -> None:
