@@ -80,7 +80,7 @@ def test_the_task_is_learnt_by_a_head_on_frozen_features(added: Path) -> None:
     lines = card.partition("```")[0].replace("Your text.", "The meal was great 7.")
     command, folder = [sys.executable, "-c", lines], added / "best"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    ((told,),) = json.loads(done.stdout.strip().splitlines()[-1])
+    (told,) = json.loads(done.stdout.strip().splitlines()[-1])
     assert told == pytest.approx(row["prediction"], abs=1e-4)
 
 
