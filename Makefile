@@ -4,14 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test test-slow check bench docs pictures install clean
+.PHONY: sweep test test-thorough test-slow check bench docs pictures install clean
 
 sweep: $(INSTALLED) ## set up, and run the default study to its end
 	$(BIN)/finesweep sweep study=first
 
 # A test file a core, and a thread each: threads that share a core mostly wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(INSTALLED) ## set up, and run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	$(PYTEST) -m "not thorough and not slow and not gpu"
+
+test-thorough: $(INSTALLED) ## the combinations and stories that make test leaves out
+	$(PYTEST) -m "thorough and not slow and not gpu"
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -q -m "slow"

@@ -46,6 +46,7 @@ def test_the_page_has_a_file_and_a_yaml_of_each() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_the_task_is_learnt_scored_exported_and_predicted(added: Path) -> None:
     data = ("data=files", "data.train=stars.jsonl", "task=regression")
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=12")
@@ -66,6 +67,7 @@ def test_the_task_is_learnt_scored_exported_and_predicted(added: Path) -> None:
     assert rows[1]["prediction"] == pytest.approx(1, abs=1)
 
 
+@pytest.mark.thorough
 def test_the_task_is_learnt_by_a_head_on_frozen_features(added: Path) -> None:
     data = ("data=files", "data.train=stars.jsonl", "task=regression")
     words = ("strategy=feature_extraction", "trainer.epochs=1", "search.num_trials=1")

@@ -192,6 +192,7 @@ def own_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", LINES)
 def test_command_composes(line: str, own_files: Path) -> None:
     _, command, *words = shlex.split(line, comments=True)

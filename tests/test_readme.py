@@ -56,6 +56,7 @@ def run_in_this_process(script: str) -> None:
         run_here(*words)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "run", [run_in_this_process, pytest.param(run_in_bash, marks=pytest.mark.slow)]
 )

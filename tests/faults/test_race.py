@@ -180,7 +180,14 @@ def made(here: Path, *words: str) -> Study:
     return prepare_study(plan, folder, check_study(plan, folder))
 
 
-@pytest.mark.parametrize("num_workers", [1, 4, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "num_workers",
+    [
+        pytest.param(1, marks=pytest.mark.thorough),
+        4,
+        pytest.param(16, marks=pytest.mark.slow),
+    ],
+)
 def test_the_budget_is_a_total_and_exact(
     storage: str | None, here: Path, num_workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,12 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_sweep_in_the_calling_process_stops_for_every_signal(
     here: Path, number: int, code: int

@@ -58,6 +58,7 @@ def plain(network: Any, tokenizer: Any, labels: dict[int, str]) -> list[str]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [("strategy=full",), ("strategy=lora",)])
 def test_auto_class_predicts_the_same(
     trained: Callable[..., Trained], here: Path, words: tuple[str, ...]
@@ -74,6 +75,7 @@ def test_auto_class_predicts_the_same(
     assert labels_of(again.predict([{"text": text} for text in TEXTS])) == ours
 
 
+@pytest.mark.thorough
 def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -91,12 +93,14 @@ def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Pa
     assert settings["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@pytest.mark.thorough
 def test_model_cards_lines_run_as_printed(trained: Callable[..., Trained], here: Path) -> None:
     result = trained("model=tiny", "strategy=full", "strategy.lr=5e-3")
     export(result, here / "best")
     assert _run_card(here / "best", {}) in ("negative", "positive")
 
 
+@pytest.mark.thorough
 def test_frozen_backbones_card_loads_base_and_head(
     trained: Callable[..., Trained], here: Path
 ) -> None:
@@ -123,6 +127,7 @@ def test_a_tiny_frozen_backbone_is_exported_whole(
     assert again.predict([{"text": text} for text in TEXTS]) == ours
 
 
+@pytest.mark.thorough
 def test_a_frozen_encoder_decoder_is_read_by_its_encoder_alone(
     trained: Callable[..., Trained], here: Path
 ) -> None:
@@ -139,6 +144,7 @@ def test_a_frozen_encoder_decoder_is_read_by_its_encoder_alone(
     assert _run_card(here / "best", {}) == yours
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora", "feature_extraction"])
 def test_every_file_follows_the_umask(
     trained: Callable[..., Trained], here: Path, strategy: str

@@ -89,6 +89,7 @@ def train_in(
     return [each["note"] for each in told if "note" in each], told[-1]["outcome"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_does_not_fit_at_once_is_trained_in_pieces(long_texts: Path, here: Path) -> None:
     notes, outcome = train_in(150 << 20, long_texts)
@@ -102,6 +103,7 @@ def test_what_does_not_fit_at_once_is_trained_in_pieces(long_texts: Path, here: 
     assert outcome["memory_bytes"] > 100 << 20
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     first = ("data.max_length=8",)
@@ -112,6 +114,7 @@ def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     assert outcome["best"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_network_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     first = ("model.width=64",)
@@ -198,6 +201,7 @@ def test_a_halved_run_is_the_one_that_was_cut_so_from_the_start(
     ]
 
 
+@pytest.mark.thorough
 def test_without_dropout_halving_changes_only_the_rounding(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -211,6 +215,7 @@ def test_without_dropout_halving_changes_only_the_rounding(
         torch.testing.assert_close(tensor, second[name], atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_does_not_run_out_again(make_run: Callable[..., Run], here: Path) -> None:
     run = make_run(most=4)
     train(run, here / "whole")
@@ -223,6 +228,7 @@ def test_a_resumed_run_does_not_run_out_again(make_run: Callable[..., Run], here
     assert is_bit_equal(here / "whole", here / "cut")
 
 
+@pytest.mark.thorough
 def test_a_validation_is_halved_too(make_run: Callable[..., Run], here: Path) -> None:
     hooks = Notes()
     halved = train(make_run(most_evaluated=5), here / "halved", hooks)
@@ -236,6 +242,7 @@ def test_a_validation_is_halved_too(make_run: Callable[..., Run], here: Path) ->
         assert one.metrics == pytest.approx(other.metrics, abs=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cramped", [{"most": 0}, {"most_evaluated": 0}])
 def test_nothing_smaller_than_one_example_is_tried(
     make_run: Callable[..., Run], here: Path, cramped: dict[str, int]
@@ -248,6 +255,7 @@ def test_nothing_smaller_than_one_example_is_tried(
     assert json.loads((here / "run/outcome.json").read_text())["ending"] == "infeasible"
 
 
+@pytest.mark.thorough
 def test_a_trained_network_is_used_in_pieces_that_fit(
     make_run: Callable[..., Run], here: Path
 ) -> None:

@@ -141,6 +141,7 @@ def without_dropout(run: Run, own: Any) -> Run:
     return replace(run, strategy=own.Still(**values))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("loss", [(), ("task.class_weights={positive: 5}",)])
 def test_two_ranks_train_what_one_does(
     make_run: Callable[..., Run],
@@ -215,6 +216,7 @@ def test_a_killed_rank_ends_the_run_at_once(
     assert not ranks_of(psutil.Process())
 
 
+@pytest.mark.thorough
 def test_a_rank_that_fails_ends_the_run_with_its_reason(
     faulty: Callable[..., Run], train: Callable[..., Outcome], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_rank_that_fails_ends_the_run_with_its_reason(
     assert not ranks_of(psutil.Process())
 
 
+@pytest.mark.thorough
 def test_a_rank_that_stops_ends_the_run_as_rank_0_would(
     faulty: Callable[..., Run], train: Callable[..., Outcome]
 ) -> None:
@@ -248,6 +251,7 @@ fit(run, here / "run", Identity("test", None, here), Tell())
 """
 
 
+@pytest.mark.thorough
 def test_no_rank_outlives_rank_0(learnable: Path, here: Path) -> None:
     words = (*TINY, "data=files", f"data.train={learnable}", "trainer.devices=2")
     (here / "run").mkdir()

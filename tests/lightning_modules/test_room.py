@@ -65,6 +65,7 @@ def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
     return fit(run, folder, Identity("test", None, folder), hooks)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "fill", "file"),
     [

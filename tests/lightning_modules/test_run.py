@@ -117,6 +117,7 @@ def test_training_leaves_the_process_random_state_alone(
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_anywhere_and_resumed_it_ends_bit_equal(
     make_run: Callable[..., Run], here: Path, workers: int
@@ -143,6 +144,7 @@ def test_stopped_anywhere_and_resumed_it_ends_bit_equal(
             )
 
 
+@pytest.mark.thorough
 def test_dropout_is_resumed_too(make_run: Callable[..., Run], here: Path) -> None:
     # Full fine-tuning keeps the network's dropout of 0.1; LoRA has its own.
     run = make_run("strategy=lora", "strategy.dropout=0.3", "strategy.lr=1e-2")
@@ -540,6 +542,7 @@ def test_a_trained_network_scores_again_what_its_training_told(
     assert outcome.best is not None and scores == outcome.best.metrics
 
 
+@pytest.mark.thorough
 def test_weights_and_smoothing_are_the_same_however_a_run_is_cut(
     make_run: Callable[..., Run], here: Path
 ) -> None:

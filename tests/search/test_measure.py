@@ -88,6 +88,7 @@ def test_the_longest_rows_are_those_with_the_most_letters() -> None:
     assert longest_rows([short, long], 5) == [long, short]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["windows", "packed", "stream"], indirect=True)
 def test_an_epoch_has_the_examples_that_training_has(plan: Plan, here: Path) -> None:
     (members,) = plan.defaults

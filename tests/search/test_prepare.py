@@ -144,6 +144,7 @@ def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) 
 ARMS = "strategy=choice(lora,full)"
 
 
+@pytest.mark.thorough
 def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
     study = prepare(here, ARMS)
     config = yaml.safe_load((study.folder / "config.yaml").read_text())

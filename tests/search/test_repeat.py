@@ -38,6 +38,7 @@ def runs(study: Study) -> list[Any]:
     return [study.plan.run(study.values_of(trial)) for trial in study.trials]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [

@@ -438,6 +438,7 @@ def loaded(server: http.server.ThreadingHTTPServer, *words: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.thorough
 def test_what_the_hub_has_is_fetched_once(small_hub: http.server.ThreadingHTTPServer) -> None:
     fetched = loaded(small_hub, "data=sst2")
     assert fetched.startswith(str(SIZES["sst2"]))

@@ -107,6 +107,7 @@ def test_a_table_has_every_column_of_any_row(identity: Identity) -> None:
     assert "nothing.path" not in history(identity.folder)
 
 
+@pytest.mark.thorough
 def test_lines_and_bars_are_charts_over_a_table(identity: Identity) -> None:
     rows = [{"trial": 1, "value": 0.5, "best": 0.5}, {"trial": 2, "value": None, "best": 0.5}]
     log = LOGGER.open(identity, {})
@@ -185,6 +186,7 @@ def test_a_log_of_nothing_takes_everything(identity: Identity) -> None:
     assert not identity.folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_training_shows_its_mistakes_and_confusion(here: Path) -> None:
     words = ("model=tiny", "strategy=full", "trainer.epochs=1", "strategy.lr=1e-9")
     run = build_run(compose("train", [*words, "data.batch_size=100"]).tree)
@@ -205,6 +207,7 @@ def test_a_training_shows_its_mistakes_and_confusion(here: Path) -> None:
     assert any(entry.get("ending") == "finished" for entry in summary)
 
 
+@pytest.mark.thorough
 def test_counts_of_very_many_labels_are_in_the_file_alone(here: Path) -> None:
     rows = [{"text": f"It is {n}.", "label": f"class {n % 80:02d}"} for n in range(800)]
     path = here / "many.jsonl"

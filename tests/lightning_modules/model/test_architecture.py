@@ -140,6 +140,7 @@ def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
     assert tokenizer.get_vocab() == predictor.tokenizer.get_vocab()
 
 
+@pytest.mark.thorough
 @each_member
 def test_a_run_cut_in_two_is_the_whole_one(
     run_of: Callable[..., Run], here: Path, name: str

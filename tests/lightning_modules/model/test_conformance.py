@@ -129,6 +129,7 @@ def test_every_model_of_the_hub_is_here() -> None:
     assert set(KINDS) == named - {"hub"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "strategy"), PAIRS)
 def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
     run_of: Callable[[str, str], Run], name: str, strategy: str
@@ -161,6 +162,7 @@ def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
             assert torch.equal(parameter, before[key]), key
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_cut_in_two_is_the_whole_one(

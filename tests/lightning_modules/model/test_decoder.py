@@ -118,6 +118,7 @@ def test_every_decoder_has_its_architecture_here() -> None:
     assert set(NAMES) == set(SPECIAL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora"])
 @pytest.mark.parametrize("name", NAMES)
 def test_trained_and_exported_it_is_the_same_for_plain_transformers(

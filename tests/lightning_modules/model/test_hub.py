@@ -307,6 +307,7 @@ def test_every_hub_model_has_its_architecture_here() -> None:
     assert set(HUB_MODELS) == set(ARCHITECTURES)
 
 
+@pytest.mark.thorough
 @each_model
 @pytest.mark.parametrize("strategy", ["full", "lora", "from_scratch"])
 def test_export_loads_with_plain_transformers(

@@ -126,6 +126,7 @@ def test_every_model_has_its_architecture_here() -> None:
     assert all((CONF_DIR / "model" / f"{name}.yaml").is_file() for name in ARCHITECTURES)
 
 
+@pytest.mark.thorough
 @each_model
 def test_it_trains_and_its_export_writes_the_same(
     run_of: Callable[..., Run], here: Path, name: str
@@ -151,6 +152,7 @@ def test_it_trains_and_its_export_writes_the_same(
         assert tokenizer.decode(tokens, skip_special_tokens=True).strip() == mine["prediction"]
 
 
+@pytest.mark.thorough
 @each_model
 def test_a_frozen_one_classifies_what_its_encoder_reads(
     run_of: Callable[..., Run], here: Path, name: str
@@ -174,6 +176,7 @@ def test_a_frozen_one_classifies_what_its_encoder_reads(
         torch.testing.assert_close(network(**inputs).logits[0], network.head(hidden_TD.mean(dim=0)))
 
 
+@pytest.mark.thorough
 @each_model
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_attention_is_the_configured_one(

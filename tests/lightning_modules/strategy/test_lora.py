@@ -49,6 +49,7 @@ FAMILY = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", FAMILY, ids=" ".join)
 def test_adapters_alone_learn_xor_on_a_frozen_random_network(words: tuple[str, ...]) -> None:
     network = build(*words)

@@ -57,6 +57,7 @@ def logits(network: Any) -> torch.Tensor:
     return output
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_restores_and_exports_exactly(method: str, here: Path) -> None:
     run = make_run(method, METHODS[method])

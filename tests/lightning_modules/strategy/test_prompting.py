@@ -188,6 +188,7 @@ def test_calibrated_a_text_that_says_nothing_favours_no_label(how: str, masked: 
     torch.testing.assert_close(network(**inputs).logits, torch.zeros(1, 2), atol=1e-4, rtol=0)
 
 
+@pytest.mark.thorough
 @hows
 def test_a_run_is_one_validation_and_is_exported(how: str, masked: str, here: Path) -> None:
     run = make_run(*words_for(how, masked), "strategy.num_shots=2", "strategy.calibrate=true")
@@ -331,6 +332,7 @@ def test_a_word_that_is_no_single_token_is_named(masked: str) -> None:
         build_network(run, LABELS, Warm())
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not SST2.is_dir(), reason="needs the SST-2 files beside the checkout")
 def test_untrained_minilm_tells_good_from_bad_reviews(here: Path) -> None:
     data = (
@@ -345,6 +347,7 @@ def test_untrained_minilm_tells_good_from_bad_reviews(here: Path) -> None:
     assert outcome.best.metrics["accuracy"] >= 0.65
 
 
+@pytest.mark.thorough
 def test_exported_prompts_of_minilm_hold_no_weights(here: Path) -> None:
     run = make_run("model=minilm", "strategy.num_shots=4")
     outcome = ask(run, here / "run")

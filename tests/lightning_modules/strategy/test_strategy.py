@@ -159,12 +159,14 @@ def test_every_strategy_has_its_closed_form() -> None:
     assert set(STRATEGIES) == set(COUNTS) | ELSEWHERE
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_trains_exactly_what_it_claims(strategy: str, head: str) -> None:
     network = build(strategy, head)
     assert count_parameters(network)[0] == COUNTS[strategy](network, head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
     run, warm = make_run(strategy, head=head), Warm()
@@ -175,6 +177,7 @@ def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
     assert torch.equal(found, expected) == (strategy not in VIRTUAL_TOKENS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_a_step_moves_what_it_trains_and_nothing_else(strategy: str, head: str) -> None:
     run = make_run(strategy, "optimizer.weight_decay=0", head=head)

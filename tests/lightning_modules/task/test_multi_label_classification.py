@@ -236,6 +236,7 @@ def made_run(here: Path) -> Run:
     )
 
 
+@pytest.mark.thorough
 def test_it_learns_is_exported_and_predicts_the_same(made_run: Run, here: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 

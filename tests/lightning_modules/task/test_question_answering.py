@@ -387,6 +387,7 @@ def plain_answers(folder: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "floor"),
     [
@@ -414,11 +415,13 @@ def test_it_learns_and_plain_transformers_answers_the_same(
     assert plain_answers(here / "best", asked) == [answer["prediction"] for answer in ours]
 
 
+@pytest.mark.thorough
 def test_long_contexts_are_learnt_in_windows(trained: Callable[..., Trained]) -> None:
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=4", "data.max_length=24")
     assert trained(adjectives(200, 40), *words).scores["f1"] >= 0.9
 
 
+@pytest.mark.thorough
 def test_it_learns_which_questions_have_no_answer(trained: Callable[..., Trained]) -> None:
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=6", "task.null_threshold=0")
     result = trained(adjectives(320, 10, none=0.4), *words)

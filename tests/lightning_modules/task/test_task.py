@@ -99,6 +99,7 @@ def identity(folder: Path) -> Identity:
     return Identity("test", None, folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("task", "strategy"), sorted(REFUSED))
 def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
     task: str, strategy: str, folder: Path
@@ -111,6 +112,7 @@ def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
     assert problem.fix, problem
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("task", "strategy"), ABLE)
 def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
     task: str, strategy: str, folder: Path, here: Path
@@ -133,6 +135,7 @@ def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
     assert len(answers) == len(rows)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_cut_in_two_is_the_whole_one(

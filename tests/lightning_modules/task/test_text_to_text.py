@@ -70,6 +70,7 @@ def table(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
     words = ("model.width=64", "optimizer.lr=2e-3", "trainer.epochs=6", "schedule=cosine")
     slow = ("schedule.warmup_fraction=0.2", "data.batch_size=16", "trainer.validations_per_epoch=1")
@@ -90,6 +91,7 @@ def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
     assert scores == sorted(scores)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", [("model.kind=encoder_decoder",), ("model.kind=encoder",)])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_export_writes_the_same_with_plain_transformers(
@@ -117,6 +119,7 @@ def test_export_writes_the_same_with_plain_transformers(
     assert load_exported(here / "best", run.task).predict(rows) == ours
 
 
+@pytest.mark.thorough
 def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Path) -> None:
     few = ("data.max_train_rows=64", "data.validation_fraction=0.03", "data.test_fraction=0.03")
     data = ("task=summarization", "data=files", f"data.train={copying}", *few)
@@ -143,6 +146,7 @@ def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Pa
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], here: Path) -> None:
     run = make_run("optimizer.lr=1e-2", "trainer.epochs=1", "task.max_new_tokens=5")
     train(run, here / "whole")
@@ -154,6 +158,7 @@ def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], he
         assert table(here / "whole", name) == table(here / "cut", name)
 
 
+@pytest.mark.thorough
 def test_only_the_first_rows_are_written_where_that_is_asked(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -271,6 +276,7 @@ def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> 
     assert task().collapse(tables) == ("writes 'a' for every row" if told else None)
 
 
+@pytest.mark.thorough
 def test_an_adapter_writes_as_it_was_validated_whatever_its_base_is_set_to(
     make_run: Callable[..., Run], here: Path
 ) -> None:

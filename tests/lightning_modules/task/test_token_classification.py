@@ -393,6 +393,7 @@ def tagged(here: Path) -> Path:
 STRATEGIES = ["full", "lora", "feature_extraction", "from_scratch"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_learns_and_plain_transformers_gives_the_same_tags(
     strategy: str, tagged: Path, here: Path

@@ -61,6 +61,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
     with (ways / "studies/ways/trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -81,6 +82,7 @@ def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
     assert best["params"].keys() == expected
 
 
+@pytest.mark.thorough
 def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     lines = (ways / "stdout").read_text().splitlines()
     (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
@@ -117,6 +119,7 @@ def test_studies_are_listed(ways: Path) -> None:
     assert (entry["study"], entry["num_ended"], entry["state"]) == ("ways", 5, "done")
 
 
+@pytest.mark.thorough
 def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here: Path) -> None:
     words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=4")
     words += ("search.num_trials=2", "search/pruner=none")

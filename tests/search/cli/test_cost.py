@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from search.cli.cost import pareto_front
 from tests.conftest import run_here
 
@@ -15,6 +17,7 @@ def test_of_equals_none_is_behind() -> None:
     assert pareto_front([]) == set()
 
 
+@pytest.mark.thorough
 def test_a_study_with_and_without_training(learnable: Path) -> None:
     words = ("study=ways", "model=tiny", "strategy=choice(prompting,full)", "strategy.lr=3e-3")
     words += ("strategy.num_shots=choice(0,4)", "data=files", f"data.train={learnable}")

@@ -34,6 +34,7 @@ def test_the_last_gain_is_weighed_by_its_error(
     assert "inf" not in told
 
 
+@pytest.mark.thorough
 def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable: Path) -> None:
     words = ("experiment=learning_curve", "study=curve", "model=tiny", "strategy=full")
     words += ("strategy.lr=3e-3", "logger=none", "trainer.epochs=1", "search.workers=0")

@@ -96,6 +96,7 @@ def start(folder: Path, environment: dict[str, str], *words: str) -> subprocess.
     )
 
 
+@pytest.mark.thorough
 def test_trials_appear_while_the_study_runs(live: Live) -> None:
     page = live.page
     page.goto(f"{live.address}/trials")
@@ -156,6 +157,7 @@ def test_the_studys_note_tells_its_task(live: Live) -> None:
             assert f"{name}: " in text, f"search.artifact.COLUMNS does not explain {name}"
 
 
+@pytest.mark.thorough
 def test_a_note_is_edited_in_the_browser_and_a_study_not_deleted(live: Live) -> None:
     page, before = live.page, num_complete(live)
     pictures.open_trial(page, live.address, 0)
@@ -182,6 +184,7 @@ def finesweep(live: Live, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 def test_the_pictures_of_the_readme_are_small(live: Live, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "studies/s", tmp_path],
@@ -195,6 +198,7 @@ def test_the_pictures_of_the_readme_are_small(live: Live, tmp_path: Path) -> Non
         assert 10_000 < (tmp_path / name).stat().st_size < 200 * 1024, name
 
 
+@pytest.mark.thorough
 def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> None:
     port = live.address.split(":")[2].partition("/")[0]
     done = finesweep(live, "dashboard", "study=s", f"port={port}")

@@ -103,6 +103,7 @@ def test_probe_must_be_true_or_false(value: str, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == f"probe: must be true or false, got {value!r}. {fix}\n"
 
 
+@pytest.mark.thorough
 def test_real_probe_measures_every_arm_and_leaves_nothing(
     here: Path, cache: Path, finesweep: Command
 ) -> None:

@@ -94,6 +94,7 @@ def test_who_asks_does_not_matter(name: str) -> None:
     assert values_of(plan, num_workers=4) == values_of(plan)
 
 
+@pytest.mark.thorough
 @each_sampler
 def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: str) -> None:
     plan = plan_of(name, f"search.num_trials={NUM_TRIALS}")
@@ -117,6 +118,7 @@ NO_NUMBERS = ("search/space=none", "data.batch_size=choice(8,16)", "strategy.ran
 TWO = "search.objectives=[validation/accuracy,seconds]"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "words", "rule", "able"),
     [
