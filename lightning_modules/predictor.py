@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lightning_modules.data.base import Row
 from lightning_modules.data.collate import Collate
 from lightning_modules.data.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
+from lightning_modules.data.tokenized import encoded
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.hardware import Device, Precision, choose_hardware
 from lightning_modules.memory import unless_out_of_memory
@@ -73,13 +74,15 @@ class Predictor:
         self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]
     ) -> Mapping[str, Tensor]:
         prepared = self.strategy.prepare(rows, self.tokenizer) if self.strategy else rows
-        columns = encode(prepared, self.tokenizer, self.max_length, self.labels)
-        lengths = [len(tokens) for tokens in columns["input_ids"]]
+        parts = encoded(
+            prepared, lambda some: encode(some, self.tokenizer, self.max_length, self.labels)
+        )
         examples = [
-            {name: column[index] for name, column in columns.items()}
-            for index in range(len(lengths))
+            dict(zip(columns, values, strict=True))
+            for columns in parts
+            for values in zip(*columns.values(), strict=True)
         ]
-        batches = evaluation_batches(lengths)
+        batches = evaluation_batches([len(example["input_ids"]) for example in examples])
         hardware = choose_hardware(Device.auto, precision)
         device = torch.device(hardware.device.value)
         # As Lightning trains in mixed precision.

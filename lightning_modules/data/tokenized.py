@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.atomic import DiskFull, telling_full
 
@@ -50,22 +50,38 @@ def tokenize(
     folder = cache_folder() / "tokenized" / _key(rows, task, tokenizer, max_length, labels)
     if not folder.is_dir():
         # As Arrow, a tenth of the same as Python's numbers.
-        parts: list[Dataset] = []
-        num_examples = 0
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            alive(f"tokenizing, row {start} of {len(rows)}")
-            some = rows[start : start + ROWS_AT_ONCE]
-            columns = task.encode(some, tokenizer, max_length, labels)
-            for name, before in (("row", start), ("number", num_examples)):
-                if name in columns:
-                    columns[name] = [before + value for value in columns[name]]
-            parts.append(Dataset.from_dict(columns))
-            num_examples += len(parts[-1])
+        parts = [
+            Dataset.from_dict(columns)
+            for columns in encoded(
+                rows, lambda some: task.encode(some, tokenizer, max_length, labels), alive
+            )
+        ]
         alive("keeping the tokenized rows")
         save_once(concatenate_datasets(parts), folder)
     dataset = load_from_disk(str(folder))
     assert isinstance(dataset, Dataset)
     return dataset
+
+
+def encoded(
+    rows: Sequence[Row],
+    encode: Callable[[Sequence[Row]], dict[str, list[Any]]],
+    alive: Callable[[str], None] = lambda doing: None,
+) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of the rows' examples, some rows at once.
+
+    Texts that share an example do so with others of the same part: whoever scores rows again has
+    to cut them here, too, or the blocks are others.
+    """
+    num_examples = 0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        alive(f"tokenizing, row {start} of {len(rows)}")
+        columns = encode(rows[start : start + ROWS_AT_ONCE])
+        for name, before in (("row", start), ("number", num_examples)):
+            if name in columns:
+                columns[name] = [before + value for value in columns[name]]
+        num_examples += len(columns["input_ids"])
+        yield columns
 
 
 def lengths_of(dataset: Dataset) -> list[int]:

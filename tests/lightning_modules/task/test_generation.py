@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from lightning_modules.data import tokenized
 from lightning_modules.data.base import Corpus
 from lightning_modules.data.collate import Collate
 from lightning_modules.error import ConfigError, DataError
@@ -443,6 +444,21 @@ def test_scores_of_a_run_are_found_again(here: Path) -> None:
     assert result.load().score(rows) == pytest.approx(dict(result.scores), rel=1e-5)
     lines = (here / "run/generated.jsonl").read_text().splitlines()
     assert [json.loads(line)["reference"] for line in lines] == [r["label"] for r in rows[:20]]
+
+
+@pytest.mark.parametrize("packing", ["documents", "stream"])
+def test_blocks_of_many_rows_are_those_of_the_training(
+    here: Path, monkeypatch: pytest.MonkeyPatch, packing: str
+) -> None:
+    monkeypatch.setattr(tokenized, "ROWS_AT_ONCE", 7)
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
+    words = ("strategy=full", f"task.packing={packing}", "task.label=null", "data.max_length=16")
+    result = trained(here, *words, "trainer.precision=fp32")
+    rows = result.run.data.load(result.run.task).splits["validation"]
+    assert len(rows) > 7
+    assert result.load().score(rows) == pytest.approx(dict(result.scores), rel=1e-6)
+    monkeypatch.setattr(tokenized, "ROWS_AT_ONCE", 10_000)
+    assert result.load().score(rows) != pytest.approx(dict(result.scores), rel=1e-4)
 
 
 def test_it_learns_to_answer(here: Path) -> None:
