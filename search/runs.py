@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.error import ConfigError, DataError, Problem, did_you_mean
 from lightning_modules.material import changed_rows
 from lightning_modules.run import OUTCOME_FILE
 from search.attempt import CONFIG_FILE
@@ -38,10 +38,12 @@ def find_run(name: str) -> Trained:
     name = plain_name("run", name)
     folder = FOLDER / name
     if not (folder / METRICS_FILE).is_file():
+        if folder.exists():
+            fix = "The command that began it goes on with it."
+            raise ConfigError(Problem("run", "must be a run that has ended", name, fix))
         names = sorted(path.parent.name for path in FOLDER.glob(f"*/{METRICS_FILE}"))
         fix = did_you_mean(name, names) if names else "There is none here yet: finesweep train."
-        got = name if not folder.exists() else Verbatim(f"{name!r}, which has not ended")
-        raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", got, fix))
+        raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", name, fix))
     tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
     origin, scores = f"run {name}", outcome["best"]["metrics"]
