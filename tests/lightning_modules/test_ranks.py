@@ -218,12 +218,16 @@ def test_a_killed_rank_ends_the_run_at_once(
 
 @pytest.mark.thorough
 def test_a_rank_that_fails_ends_the_run_with_its_reason(
-    faulty: Callable[..., Run], train: Callable[..., Outcome], capfd: pytest.CaptureFixture[str]
+    faulty: Callable[..., Run], here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    others = ranks_of(psutil.Process())
+    run, identity = faulty("no such luck"), Identity("test", None, here)
+    (here / "failed").mkdir()
+    # Its own ranks: those that are warm print to where the test that started them looked.
     with pytest.raises(RankFailed, match="rank 1 of 2 failed: ValueError: no such luck"):
-        train(faulty("no such luck"), "failed")
+        fit(run, here / "failed", identity, None, Warm())
     assert "in factor" in capfd.readouterr().err  # the traceback
-    assert not ranks_of(psutil.Process())
+    assert ranks_of(psutil.Process()) == others
 
 
 @pytest.mark.thorough
