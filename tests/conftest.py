@@ -187,6 +187,17 @@ def learnable(here: Path) -> Path:
     return write_jsonl(here / "learnable.jsonl", rows)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let small networks not wait for a second thread."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Start a real server for the tests that need one."""

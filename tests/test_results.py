@@ -28,6 +28,7 @@ FIGURES = {
     "SST-2 without training": ("accuracy", 0.65),
     "WNUT-17": ("entity_f1", 0.37),
     "SQuAD, 3,000 questions": ("f1", 0.57),
+    "SciTLDR, from two encoders": ("rouge1", 0.20),
     "Multi30k, from scratch": ("bleu", 20.0),
     "tiny_shakespeare, from scratch": ("nats_per_character", 1.90),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from search.config import CONF_DIR, build_run, compose
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
+from tests.lightning_modules.strategy.test_strategy import shake
 
 LABELS = ("negative", "positive")
 TASK = {
@@ -56,12 +57,7 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +110,6 @@ def logits(network: Any, run: Run) -> torch.Tensor:
     with torch.inference_mode():
         output: torch.Tensor = network.eval()(**inputs(run)).logits
     return output
-
-
-def shake(network: Any) -> None:
-    chance = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.1 * torch.randn(parameter.shape, generator=chance)
 
 
 def test_every_model_of_the_hub_is_here() -> None:
