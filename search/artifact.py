@@ -8,7 +8,7 @@ seeks and how to read it.
 Notes are Markdown. Text that was not written here, such as an error's, goes in as code; what
 people write below our part stays.
 
-Cost: about 0.2 s a trial of up to ten labels; a process's first trial takes 2 s for imports.
+Cost: about 0.2 s a trial of up to ten labels.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from lightning_modules.run import OUTCOME_FILE
 from lightning_modules.task.base import GENERATED, MISTAKES
 from search import attribute as keys
 from search.cli.text import duration, number
+from search.note import read_note, write_note
 from search.picture import confusion_matrix, learning_curve
 
 if TYPE_CHECKING:
@@ -275,18 +276,10 @@ def _table(cells: Mapping[str, str]) -> str:
 
 def _write_note(study: optuna.Study, trial_id: int | None, parts: Sequence[str]) -> None:
     """Replace our part of the note of a trial, or of the study where `trial_id` is None."""
-    # The public `save_note` would ask the sampler for the trial.
-    from optuna_dashboard._note import (  # type: ignore[import-untyped]
-        get_note_from_system_attrs,
-        save_note_with_version,
-    )
-
-    storage, study_id = study._storage, study._study_id
-    note = get_note_from_system_attrs(storage.get_study_system_attrs(study_id), trial_id)
-    _, mark, below = note["body"].partition(MARK)
-    theirs = below if mark else note["body"]
-    body = "\n\n".join([*parts, MARK, theirs.strip()])
-    save_note_with_version(storage, study_id, trial_id, note["version"] + 1, body)
+    before = read_note(study, trial_id)
+    _, mark, below = before.partition(MARK)
+    theirs = below if mark else before
+    write_note(study, trial_id, "\n\n".join([*parts, MARK, theirs.strip()]))
 
 
 def _escaped(text: str) -> str:

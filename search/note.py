@@ -1,0 +1,47 @@
+"""Notes of studies and trials, as optuna-dashboard keeps them in the study's tables.
+
+A note is a version, which counts its changes, and its text in parts of at most 2,045 characters,
+each a system attribute of the study; parts that a shorter text has no need of are emptied.
+optuna-dashboard's own functions do the same, and importing them takes 2 s: its whole server comes
+along, into every worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+
+MAX_PART = 2045  # characters: what the dashboard puts into a value of the tables
+
+
+def read_note(study: optuna.Study, trial_id: int | None) -> str:
+    """Return the note of a trial, or of the study where `trial_id` is None; "" without one."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    key = _part_key(trial_id)
+    parts: list[str] = []
+    while (part := attributes.get(f"{key}{len(parts)}")) is not None:
+        parts.append(part)
+    return "".join(parts)
+
+
+def write_note(study: optuna.Study, trial_id: int | None, text: str) -> None:
+    """Replace the note of a trial, or of the study where `trial_id` is None."""
+    storage, study_id = study._storage, study._study_id
+    attributes = storage.get_study_system_attrs(study_id)
+    version, key = _version_key(trial_id), _part_key(trial_id)
+    storage.set_study_system_attr(study_id, version, int(attributes.get(version, 0)) + 1)
+    parts = [text[start : start + MAX_PART] for start in range(0, len(text), MAX_PART)]
+    while f"{key}{len(parts)}" in attributes:
+        parts.append("")
+    for number, part in enumerate(parts):
+        storage.set_study_system_attr(study_id, f"{key}{number}", part)
+
+
+def _version_key(trial_id: int | None) -> str:
+    return f"dashboard:{'' if trial_id is None else f'{trial_id}:'}note_ver"
+
+
+def _part_key(trial_id: int | None) -> str:
+    return f"dashboard:{'' if trial_id is None else f'{trial_id}:'}note_str:"
