@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
@@ -29,6 +30,11 @@ def gpus() -> Sequence[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def has_gpus() -> bool:
+    """Say whether there may be a GPU for this process, of any maker."""
+    return bool(gpus()) or Path("/dev/kfd").exists()  # AMD's
 
 
 def share_of(

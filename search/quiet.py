@@ -29,3 +29,17 @@ def quiet_training() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in (name, f"{name}.utilities.rank_zero"):
             logging.getLogger(part).setLevel(logging.ERROR)
+
+
+def import_all() -> None:
+    """Import what any worker needs for any training, and be quiet about it."""
+    quiet_training()
+    import alembic.context
+    import matplotlib.backends.backend_agg
+    import optuna
+    import sqlalchemy.orm
+    import transformers.modeling_utils
+
+    import lightning_modules.module
+
+    assert alembic and matplotlib and optuna and sqlalchemy and transformers and lightning_modules

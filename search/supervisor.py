@@ -14,17 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from search.device import share_of
+from search.device import has_gpus, share_of
 from search.event import Alive, Began, Ended, Event, Joined, Note, fallen, from_line
 from search.history import Fault
 from search.interrupt import SIGNALS, exit_code
+from search.nursery import Child, Nursery, adopting, is_buried
 from search.patience import StorageGone
 from search.process import kill_tree, num_memory_kills
 from search.streak import Streak
@@ -56,6 +57,7 @@ class _Slot:
     Attributes:
         number: 0 for the first.
         process: The worker that is in it.
+        lifeline: A pipe to it; it stops when this process closes that, or dies.
         worker: Its name in the study; None until it has joined.
         trial: The trial that it is at, or None.
         doing: What it was last heard of doing.
@@ -68,7 +70,8 @@ class _Slot:
     """
 
     number: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Child
+    lifeline: int
     num_memory_kills: int
     worker: str | None = None
     trial: int | None = None
@@ -102,22 +105,32 @@ class Supervisor:
         self._is_wrong_input = False
         self._is_away = False  # the storage did not answer while the study was being stopped
         self._looked = time.monotonic()
+        self._forks = False
+        self._nursery: Nursery | None = None
+        self._groups: set[int] = set()  # of workers that fell, some of which may yet have to die
 
     def run(self) -> int:
         """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
-        with self._signals():
-            for number in range(self._num_workers):
-                self._slots.append(self._start(number))
-            while any(slot.code is None for slot in self._slots):
-                self._hear()
-                self._clear_up()
-                if self._is_stopping:
-                    self._ask_to_stop()
+        with self._signals(), adopting() as is_adopting:
+            self._forks = is_adopting and not has_gpus()
+            try:
+                self._supervise()
+            finally:
+                self._end_nursery()
         if self._received:
             return exit_code(self._received[0])
         if self._is_wrong_input:
             return WRONG_INPUT
         return int(any(slot.code for slot in self._slots) or self._has_given_up)
+
+    def _supervise(self) -> None:
+        for number in range(self._num_workers):
+            self._slots.append(self._start(number))
+        while any(slot.code is None for slot in self._slots):
+            self._hear()
+            self._clear_up()
+            if self._is_stopping:
+                self._ask_to_stop()
 
     @property
     def _is_stopping(self) -> bool:
@@ -163,9 +176,9 @@ class Supervisor:
     def _fallen(self, slot: _Slot) -> None:
         """See how a worker ended, give its trial back, and put another one in its place."""
         code = slot.process.wait()
-        assert slot.process.stdin is not None
-        slot.process.stdin.close()
+        os.close(slot.lifeline)
         kill_tree(slot.process.pid)  # data workers and loggers that it left behind
+        self._groups.add(slot.process.pid)
         fault, reason = self._fault(slot, code)
         if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
             self._give_back(slot, fault, reason)
@@ -195,7 +208,7 @@ class Supervisor:
             return False  # a worker waits for it as long as it takes
 
     def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
-        log = f"its log: {self._log(slot.number)}"
+        log = f"its log: {self._log(str(slot.number))}"
         if slot.is_hung:
             return Fault.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
@@ -224,6 +237,7 @@ class Supervisor:
 
     def _clear_up(self) -> None:
         """Kill what hangs, and the children of what has died: they hold its events open."""
+        self._groups = {group for group in self._groups if not is_buried(group)}
         now = time.monotonic()
         stood_still, self._looked = now - self._looked, now
         for slot in self._slots:
@@ -241,31 +255,62 @@ class Supervisor:
         longest = self._study.plan.search.settings.hang_seconds
         return longest if slot.worker is not None else max(longest, START_SECONDS)
 
-    def _log(self, number: int) -> Path:
-        return self._study.folder / "logs" / f"{self._name}-{number}.log"
+    def _log(self, of: str) -> Path:
+        return self._study.folder / "logs" / f"{self._name}-{of}.log"
 
     def _start(self, number: int) -> _Slot:
         """Start a worker and listen to it."""
-        reading, writing = os.pipe()
-        log = self._log(number)
+        reading, events = os.pipe()
+        lifeline, held = os.pipe()
+        log = self._log(str(number))
         log.parent.mkdir(parents=True, exist_ok=True)
-        num_threads = worker_threads(self._num_workers)
-        devices = share_of(number, self._study.plan.default.trainer.devices)
         with log.open("ab") as output:
-            process = subprocess.Popen(
-                [*_WORKER, str(self._study.folder), str(writing)],
-                stdin=subprocess.PIPE,  # closes when this process dies, and so tells the worker
-                stdout=output,
-                stderr=output,
-                pass_fds=[writing],
-                env={**MALLOC, **os.environ, **devices, "OMP_NUM_THREADS": str(num_threads)},
-                # A Ctrl-C reaches this process alone, which passes it on once.
-                start_new_session=True,
-            )
-        os.close(writing)
+            descriptors = lifeline, output.fileno(), events
+            process = self._forked(*descriptors) or self._spawned(number, *descriptors)
+        os.close(events)
+        os.close(lifeline)
         lines = os.fdopen(reading, "r")
         threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
-        return _Slot(number, process, num_memory_kills())
+        return _Slot(number, process, held, num_memory_kills())
+
+    def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
+        """Return a worker from the nursery; None where that cannot be or has died."""
+        if not self._forks or self._is_stopping:
+            return None
+        if self._nursery is None:
+            with self._log("nursery").open("ab") as said:
+                command = [*_WORKER, str(self._study.folder)]
+                self._nursery = Nursery(command, self._environment, said)
+        worker = self._nursery.fork(lifeline, output, events, lambda: self._is_stopping)
+        if worker is None:
+            self._end_nursery()
+        return worker
+
+    def _spawned(
+        self, number: int, lifeline: int, output: int, events: int
+    ) -> subprocess.Popen[bytes]:
+        """Return a worker that has all its imports before it."""
+        devices = share_of(number, self._study.plan.default.trainer.devices)
+        return subprocess.Popen(
+            [*_WORKER, str(self._study.folder), str(events)],
+            stdin=lifeline,
+            stdout=output,
+            stderr=output,
+            pass_fds=[events],
+            env={**self._environment, **devices},
+            # A Ctrl-C reaches this process alone, which passes it on once.
+            start_new_session=True,
+        )
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        num_threads = worker_threads(self._num_workers)
+        return {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(num_threads)}
+
+    def _end_nursery(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 It trains trials of the study and writes events to the descriptor. It stops in order, saving a
 checkpoint, on the signals of `search.interrupt` and when its standard input closes, that is, when
-whoever started it is gone.
+whoever started it is gone. Without a descriptor it is the nursery that workers are forked from.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from search.interrupt import Interrupt
 from search.lease import LeaseLost
 from search.location import shown, storage_of
 from search.loop import Emit, Replace, work
+from search.nursery import serve
 from search.opening import load_study
 from search.patience import Patience, StorageGone
 from search.process import Process
-from search.quiet import quiet_training
+from search.quiet import import_all, quiet_training
 from search.streak import Streak
 from search.supervisor import REPLACE
 
 
-def main(folder: Path, descriptor: int) -> int:
-    """Run the worker; return its exit code."""
+def main(folder: Path, descriptor: int, supervisor: Process) -> int:
+    """Run the worker that `supervisor` has started; return its exit code."""
     signalled = Interrupt()
     orphaned = threading.Event()
-    supervisor = Process.of(os.getppid())
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
     events = os.fdopen(descriptor, "w", buffering=1)
     lock = threading.Lock()
@@ -117,5 +117,13 @@ def _watch_parent(orphaned: threading.Event) -> None:
     orphaned.set()
 
 
+def _run(folder: str, descriptor: str | None = None) -> int:
+    if descriptor is not None:
+        return main(Path(folder), int(descriptor), Process.of(os.getppid()))
+    import_all()
+    events, supervisor = serve()
+    return main(Path(folder), events, Process.of(supervisor))
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(_run(*sys.argv[1:]))
