@@ -68,6 +68,7 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: Page(path) for path in sorted(site.rglob("*.html"))}
 
 
+@pytest.mark.thorough
 def test_every_page_is_built_and_nothing_else(site: Path, pages: dict[Path, Page]) -> None:
     built = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
     written = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}

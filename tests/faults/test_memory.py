@@ -147,7 +147,8 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
         assert attempt is not None and attempt.number == 0
         sizes.append(attempt.micro_batch_size)
         process = subprocess.Popen(["sleep", "100"])
-        slot = _Slot(0, process, num_memory_kills(), lease.name, 0)  # type: ignore[arg-type]
+        held = -1  # no pipe
+        slot = _Slot(0, process, held, num_memory_kills(), lease.name, 0)
         process.kill()
         code = process.wait()
         # Who killed it is told by the kernel's own count of such kills alone.

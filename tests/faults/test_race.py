@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ from search.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.config import compose
 from search.lease import Lease
 from search.location import VARIABLE, study_folder
+from search.nursery import Nursery, adopting
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
 from search.queue import add_trials, claim, set_attributes
@@ -27,28 +29,65 @@ NUM_QUEUED, NUM_STALE = 40, 10
 WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
 
 
-def together(code: str, words: Sequence[Sequence[str]], here: Path) -> list[list[str]]:
+# Does the code that it is sent, which begins by telling that it is ready.
+RACER = """
+import os, sys, json, warnings
+warnings.simplefilter("ignore")
+import lightning_modules.record, optuna, search.opening, search.storage
+import alembic.context, sqlalchemy.dialects.postgresql.psycopg
+from search.nursery import serve
+serve()
+code, folder, variables, *sys.argv[1:] = json.loads(input())
+os.chdir(folder)
+os.environ.update(variables)
+exec(code, {"__name__": "__main__"})
+"""
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Fork the racers: each one's imports would take longer than its race."""
+    log = tmp_path_factory.mktemp("race") / "nursery.log"
+    with adopting() as is_adopting, log.open("ab") as output:
+        if not is_adopting:
+            pytest.skip("there is no subreaper")
+        nursery = Nursery([sys.executable, "-P", "-c", RACER], dict(os.environ), output)
+        yield nursery
+        nursery.close()
+
+
+class Racer:
+    """A process that does some code."""
+
+    def __init__(self, nursery: Nursery, code: str, words: Sequence[str], here: Path) -> None:
+        below, order = os.pipe()
+        reading, above = os.pipe()
+        process = nursery.fork(below, above, above, lambda: False)
+        assert process is not None
+        self.process = process
+        os.close(below)
+        os.close(above)
+        self.orders, self.output = os.fdopen(order, "w"), os.fdopen(reading)
+        variables = {name: os.environ[name] for name in (VARIABLE,) if name in os.environ}
+        print(json.dumps([code, str(here), variables, *words]), file=self.orders, flush=True)
+
+    def end(self) -> list[str]:
+        with self.orders, self.output:
+            lines = self.output.read().splitlines()
+        assert self.process.wait() == 0, lines
+        return lines
+
+
+def together(
+    nursery: Nursery, code: str, words: Sequence[Sequence[str]], here: Path
+) -> list[list[str]]:
     """Run `code` in a process for each of `words`, begun at the same moment; return the output."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code, *each],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=here,
-        )
-        for each in words
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    output = [process.communicate(timeout=600)[0].splitlines() for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes)
-    return output
+    racers = [Racer(nursery, code, each, here) for each in words]
+    for racer in racers:
+        assert racer.output.readline() == "ready\n", racer.end()
+    for racer in racers:
+        print(file=racer.orders, flush=True)
+    return [racer.end() for racer in racers]
 
 
 def url_of(storage: str | None, here: Path) -> str:
@@ -84,7 +123,7 @@ for study_id in study_ids:
     [(4, 3), pytest.param(16, 20, marks=pytest.mark.slow)],
 )
 def test_each_queued_trial_is_run_once(
-    storage: str | None, here: Path, num_processes: int, num_repetitions: int
+    nursery: Nursery, storage: str | None, here: Path, num_processes: int, num_repetitions: int
 ) -> None:
     tables = opened(storage, here)
     study_ids = []
@@ -93,7 +132,7 @@ def test_each_queued_trial_is_run_once(
         study_ids.append(study._study_id)
         add_trials(tables, study._study_id, NUM_QUEUED, [WAITING] * NUM_QUEUED)
     names = [[url_of(storage, here), f"worker-{number}"] for number in range(num_processes)]
-    told = together(CLAIM, names, here)
+    told = together(nursery, CLAIM, names, here)
     runs = Counter(line for lines in told for line in lines)
     assert len(runs) == num_repetitions * NUM_QUEUED and set(runs.values()) == {1}
     for number in range(num_repetitions):
@@ -127,7 +166,7 @@ for study_id in study_ids:
 
 @pytest.mark.parametrize("num_repetitions", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_each_stale_trial_is_queued_again_once(
-    storage: str | None, here: Path, num_repetitions: int
+    nursery: Nursery, storage: str | None, here: Path, num_repetitions: int
 ) -> None:
     tables = opened(storage, here)
     for number in range(num_repetitions):
@@ -142,7 +181,7 @@ def test_each_stale_trial_is_queued_again_once(
         with tables.engine.begin() as connection:
             gone = {"started": 1.0, "supervisor_started": 1.0}
             connection.execute(WORKERS.update().where(WORKERS.c.name == lease.name).values(**gone))
-    told = together(REAP, [[url_of(storage, here)]] * 4, here)
+    told = together(nursery, REAP, [[url_of(storage, here)]] * 4, here)
     falls = Counter(line for lines in told for line in lines)
     assert len(falls) == num_repetitions * NUM_STALE and set(falls.values()) == {1}
     for number in range(num_repetitions):
@@ -189,32 +228,36 @@ def made(here: Path, *words: str) -> Study:
     ],
 )
 def test_the_budget_is_a_total_and_exact(
-    storage: str | None, here: Path, num_workers: int, monkeypatch: pytest.MonkeyPatch
+    nursery: Nursery,
+    storage: str | None,
+    here: Path,
+    num_workers: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     budget = 4 * num_workers + 1
     folder = made(here, f"search.num_trials={budget}").folder
-    told = together(WORK, [[str(folder)]] * num_workers, here)
+    told = together(nursery, WORK, [[str(folder)]] * num_workers, here)
     lines = [line for each in told for line in each]
     assert sorted(int(line.split()[0]) for line in lines) == list(range(budget))
     distinct = {line.partition(" ")[2] for line in lines}
     assert len(distinct) == budget  # asked for: 99 %
     # ... and after going on with a higher one.
     study = made(here, f"search.num_trials={budget + 3}")
-    together(WORK, [[str(folder)]] * min(num_workers, 2), here)
+    together(nursery, WORK, [[str(folder)]] * min(num_workers, 2), here)
     trials = study.optuna.get_trials(deepcopy=False)
     assert len(trials) == budget + 3
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_a_space_that_is_used_up_ends_the_study(
-    storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     space = ("search/space=none", "data.batch_size=choice(8,16,32)", "strategy.rank=choice(4,8)")
     study = made(here, *space, "search.num_trials=20")
     assert study.plan.num_trials == 6
-    told = together(WORK, [[str(study.folder)]] * 4, here)
+    told = together(nursery, WORK, [[str(study.folder)]] * 4, here)
     lines = [line for each in told for line in each]
     assert len(lines) == 6 and len({line.partition(" ")[2] for line in lines}) == 6
     assert len(study.optuna.get_trials(deepcopy=False)) == 6

@@ -139,6 +139,7 @@ def test_what_cannot_be_written_at_the_very_end_is_not_called_finished(
     assert outcome.best is not None
 
 
+@pytest.mark.thorough
 def test_the_cache_of_tokens_may_be_full_too(
     make_run: Callable[..., Run],
     here: Path,

@@ -96,6 +96,7 @@ def test_learns_and_writes_what_it_promises(make_run: Callable[..., Run], here: 
     assert told["num_threads"] == outcome.num_threads == torch.get_num_threads()
 
 
+@pytest.mark.thorough
 def test_same_seed_same_bits_and_another_seed_others(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_dropout_is_resumed_too(make_run: Callable[..., Run], here: Path) -> Non
     assert_bit_equal(here / "whole", here / "cut")
 
 
+@pytest.mark.thorough
 def test_stopped_many_times_it_still_ends_the_same(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_stopped_many_times_it_still_ends_the_same(
     assert_bit_equal(here / "whole", here / "cut")
 
 
+@pytest.mark.thorough
 def test_micro_batches_change_nothing_without_dropout(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -260,6 +263,7 @@ def test_what_was_observed_is_in_the_order_of_the_rows(
     assert probabilities == pytest.approx([p["scores"]["positive"] for p in predictions], abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_best_of_the_checkpoint_takes_the_place_of_a_later_one(
     diverging: Run, here: Path
 ) -> None:

@@ -266,6 +266,7 @@ def test_a_reader_that_stops_in_the_middle_holds_up_no_worker(
     assert reader.get_n_trials(study._study_id) == 3
 
 
+@pytest.mark.thorough
 def test_new_trials_and_values_appear(study: optuna.Study, here: Path) -> None:
     with serving(here) as server:
         assert len(json.loads(ask(server, "/api/studies/1")[2])["trials"]) == 2

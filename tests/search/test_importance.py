@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from search.config import compose
 from search.importance import importances
 from search.location import study_folder
@@ -24,6 +26,7 @@ def study_of(root: Path, num_trials: int, *words: str) -> Study:
     return study
 
 
+@pytest.mark.thorough
 def test_what_decides_the_score_has_the_largest_share(here: Path) -> None:
     (shares,) = importances(study_of(here, 40)).values()
     assert set(shares) == {"optimizer.lr", "data.batch_size", "trainer.epochs"}
@@ -31,6 +34,7 @@ def test_what_decides_the_score_has_the_largest_share(here: Path) -> None:
     assert abs(sum(shares.values()) - 1) < 1e-3
 
 
+@pytest.mark.thorough
 def test_arms_are_weighed_apart_and_among_each_other(here: Path) -> None:
     found = importances(study_of(here, 60, "strategy=choice(lora,full)"))
     assert set(found) == {"", "lora", "full"}

@@ -72,6 +72,7 @@ def plan(request: pytest.FixtureRequest, here: Path) -> Plan:
     return build_plan(compose("sweep", ["study=p", *small, *data, *CASES[name]]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["vocabulary", "vocabulary of a length"], indirect=True)
 def test_the_network_has_the_vocabulary_of_all_rows_as_a_trial_has(plan: Plan, here: Path) -> None:
     (members,) = plan.defaults

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from search.config import compose
 from search.location import study_folder
 from search.plan import build_plan
@@ -32,6 +34,7 @@ def score_all(study: Study) -> None:
         study._study.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
 
 
+@pytest.mark.thorough
 def test_study_run_has_table_history_and_importance(here: Path) -> None:
     study = study_of(here, "strategy=choice(lora,full)", "search.num_trials=24")
     score_all(study)

@@ -61,6 +61,7 @@ def test_command_composes_to_the_trials_own_run(here: Path, words: tuple[str, ..
         assert not [word for word in command if word.startswith(("search", "study", "trial"))]
 
 
+@pytest.mark.thorough
 def test_winner_of_one_strategy_names_no_other(here: Path) -> None:
     study = study_of(here, "study=s", ARMS, "strategy.rank=choice(4,16)", "search.num_trials=9")
     for command, trial in zip(commands(study), study.trials, strict=True):

@@ -82,6 +82,7 @@ def test_pareto_front_in_table_status_and_csv(here: Path) -> None:
     assert [row["seconds"] for row in table] == ["10.0", "30.0", "40.0", "5.0"]
 
 
+@pytest.mark.thorough
 def test_trial_that_is_worse_in_one_objective_is_never_pruned(here: Path) -> None:
     words = ("search.objectives=[accuracy,seconds]", "search.num_trials=6")
     study = study_of(here, *words, "search.pruner.min_finished=1")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -149,35 +149,35 @@ def test_an_empty_folder_is_no_news(here: Path) -> None:
     assert notes == []
 
 
-WRITES_FOR_EVER = """
-import sys
-from pathlib import Path
-import torch
-from lightning_modules.callback.checkpoint import write_checkpoint
-from lightning_modules.record import Record
-
-folder = Path(sys.argv[1])
-for step in range(10**9):
-    network = {"weight": torch.full((50_000,), float(step))}
-    record = Record(step).as_dict()
-    state = {"record": record, "network": network, "best": None, "optimizer": {}}
-    write_checkpoint(folder / "checkpoint.pt", state, folder / "checkpoint.previous.pt")
-    print(step, flush=True)
-"""
+def write_for_ever(folder: Path, told: int) -> None:
+    for step in range(10**9):
+        network = {"weight": torch.full((50_000,), float(step))}
+        record = Record(step).as_dict()
+        state = {"record": record, "network": network, "best": None, "optimizer": {}}
+        write_checkpoint(folder / CHECKPOINT_FILE, state, folder / PREVIOUS_FILE)
+        os.write(told, f"{step}\n".encode())
 
 
+@pytest.mark.usefixtures("one_thread")  # a fork lacks the others
 def test_killed_at_any_instant_it_leaves_a_whole_one(here: Path) -> None:
     chance = random.Random(20261121)
-    for number in range(3):
+    for number in range(10):
         folder = here / str(number)
         folder.mkdir()
-        words = [sys.executable, "-c", WRITES_FOR_EVER, str(folder)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
+        reading, told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                write_for_ever(folder, told)
+            finally:
+                os._exit(1)
+        os.close(told)
+        with os.fdopen(reading) as lines:
             for _ in range(chance.randrange(3, 40)):
-                last = int(process.stdout.readline())
-            process.kill()
-            rest = process.stdout.read().split()
+                last = int(lines.readline())
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            rest = lines.read().split()
         last = int(rest[-1]) if rest else last
         saved = load_checkpoint(folder, [].append)
         assert saved is not None

@@ -66,6 +66,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
 
 
+@pytest.mark.thorough
 def test_a_run_says_what_it_is(identity: Identity) -> None:
     LOGGER.open(identity, {"seed": 0}).finish({"best": 0.75})
     (run,) = of_type(identity.folder, "run")

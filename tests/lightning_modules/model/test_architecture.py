@@ -116,6 +116,7 @@ def test_every_model_without_weights_is_here() -> None:
     assert found == set(MEMBERS) == set(CLOSED)
 
 
+@pytest.mark.thorough
 @each_member
 def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
     run_of: Callable[..., Run], here: Path, name: str

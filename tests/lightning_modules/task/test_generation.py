@@ -397,6 +397,7 @@ FROM_SCRATCH = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [("strategy=full",), ("strategy=lora", "strategy.lr=1e-2"), FROM_SCRATCH],
@@ -425,6 +426,7 @@ def test_what_is_exported_gives_the_same_next_tokens(
     assert capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:
     run = make_run("strategy=full", "task.packing=stream", "data.max_length=16", "trainer.epochs=2")
     for name in ("whole", "cut"):
@@ -438,6 +440,7 @@ def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:
     assert all(torch.equal(tensor, kept[1][key]) for key, tensor in kept[0].items())
 
 
+@pytest.mark.thorough
 def test_scores_of_a_run_are_found_again(here: Path) -> None:
     result = trained(here, "task.label=label")
     rows = result.run.data.load(result.run.task).splits["validation"]
@@ -446,6 +449,7 @@ def test_scores_of_a_run_are_found_again(here: Path) -> None:
     assert [json.loads(line)["reference"] for line in lines] == [r["label"] for r in rows[:20]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("packing", ["documents", "stream"])
 def test_blocks_of_many_rows_are_those_of_the_training(
     here: Path, monkeypatch: pytest.MonkeyPatch, packing: str
@@ -461,6 +465,7 @@ def test_blocks_of_many_rows_are_those_of_the_training(
     assert result.load().score(rows) != pytest.approx(dict(result.scores), rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_it_learns_to_answer(here: Path) -> None:
     words = ["hotel", "novel", "kettle", "museum"]
     rows = [

@@ -83,6 +83,7 @@ def test_summaries_that_rouge_cannot_read_are_noted() -> None:
     assert notes("Ärger") == ["ROUGE sees a to z alone: 20% of the summaries' letters do not count"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the SciTLDR files beside the checkout")
 def test_the_first_sentence_of_scitldr_has_what_others_found() -> None:
     words = ("data=files", f"data.train={DATA}/train.jsonl", f"data.test={DATA}/test.jsonl")

@@ -75,6 +75,7 @@ def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
         assert f"best {strategy}, trial" in text or f"strategy={strategy}" in text
 
 
+@pytest.mark.thorough
 def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
     best = json.loads(ask_here("status", "study=ways", "--json", cwd=ways))["best"]
     expected = {"strategy", "optimizer.lr", "data.batch_size"}
@@ -95,6 +96,7 @@ def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     assert ("rank:" in config.read_text()) == (best["params"]["strategy"] == "lora")
 
 
+@pytest.mark.thorough
 def test_any_trial_is_trained_again_from_its_study(
     ways: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_trials_appear_while_the_study_runs(live: Live) -> None:
     assert live.sweep.returncode == 130, output
 
 
+@pytest.mark.thorough
 def test_a_trials_page_shows_its_pictures_its_note_and_its_mistakes(
     live: Live, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def check(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["plan", *renamed]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", COMPOSING)
 def test_examples_compose(command: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     examples = examples_of(help_of(command, capsys))

@@ -110,6 +110,7 @@ def last_table(told: str) -> str:
     return written(told[told.rindex("study ") :])
 
 
+@pytest.mark.thorough
 def test_redraws_in_place_and_leaves_the_last_table_above_what_follows() -> None:
     terminal = Terminal(PROGRAM.replace("BODY", "time.sleep(2)"))
     told = terminal.read_until(None)

@@ -119,6 +119,7 @@ def test_unusable_files(
     assert not (here / "studies").exists()
 
 
+@pytest.mark.thorough
 def test_a_study_with_another_space_says_what_differs(
     csv_file: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

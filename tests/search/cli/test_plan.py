@@ -51,6 +51,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_the_header_tells_what_guessing_has(study: Path) -> None:
     assert f"note    {NOTE}\n" in (study / "stdout").read_text()
 
@@ -61,6 +62,7 @@ def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
     assert any(line.startswith("It is not better than always 'bill'") for line in lines)
 
 
+@pytest.mark.thorough
 def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
     told = ask(study, "plan", *WORDS, "search.num_trials=4")
     assert "there are 3 combinations, fewer than search.num_trials=4" in told
@@ -74,6 +76,7 @@ def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
     assert values["baseline"] == {"guess": "always 'bill'", "score": 0.65}
 
 
+@pytest.mark.thorough
 def test_what_was_enqueued_since_is_not_taken_for_what_has_ended(study: Path) -> None:
     enqueued = "search.enqueue=[{data.batch_size:8}]"
     before = ask(study, "plan", *WORDS, "search.num_trials=2").partition("\n\n")[2]
@@ -91,6 +94,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], cwd=study, check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.thorough
 def test_fixed_values_are_told_as_they_were_given(here: Path) -> None:
     told = run_here("plan", "model=tiny", "experiment=compare_strategies", "strategy.num_shots=8")
     assert "fixed   strategy.num_shots=8, out of the space\n" in told

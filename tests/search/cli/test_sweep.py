@@ -116,6 +116,7 @@ def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
     assert Path("out.jsonl").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> None:
     runs = sorted((study / "studies" / "s" / "wandb").glob("offline-run-*"))
     assert len(runs) == 4

@@ -48,6 +48,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_the_header_tells_the_baseline_and_of_no_labels(study: Path) -> None:
     text = (study / "stdout").read_text()
     assert "note    the first sentence would have rouge1 0." in text
