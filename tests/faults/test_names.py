@@ -77,7 +77,7 @@ def yaml_named(root: Path, key: str, name: str) -> tuple[str, ...]:
     return ("--config-dir=conf", "experiment=named")
 
 
-@pytest.mark.parametrize("name", sampled(NAMES, "up", "absolute", "nul", "long"))
+@pytest.mark.parametrize("name", sampled(NAMES, "up", "nul"))
 def test_a_study_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name: str) -> None:
     output = run_here("sweep", *yaml_named(root, "study", NAMES[name]), *SHORT)
     (folder,) = (root / "studies").iterdir()
@@ -108,7 +108,7 @@ def test_a_run_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name:
 OUTSIDE = ["../../../studies", "../../../../../../../../../../../etc", "{outside}", "a/../../../.."]
 
 
-@pytest.mark.parametrize("folder", sampled(OUTSIDE, OUTSIDE[0], OUTSIDE[2]))
+@pytest.mark.parametrize("folder", sampled(OUTSIDE, OUTSIDE[0]))
 def test_a_storage_cannot_send_anyone_out_of_the_studys_folder(
     root: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_trials_page_shows_its_pictures_its_note_and_its_mistakes(
     page.screenshot(path=tmp_path / "table.png")
 
 
+@pytest.mark.thorough
 def test_the_studys_note_tells_its_task(live: Live) -> None:
     live.page.goto(f"{live.address}/note")
     live.page.get_by_text("goal    maximize validation/accuracy").wait_for()
