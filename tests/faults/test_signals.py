@@ -22,7 +22,7 @@ from tests.conftest import run_here
 from tests.faults.conftest import SMALL, Start, Sweep
 
 # The only checkpoints are those that a signal asks for.
-LONG = ("trainer.epochs=6", "trainer.checkpoint_seconds=1000", "search.num_trials=2")
+LONG = ("trainer.epochs=6", "trainer.checkpoint_seconds=1000", "search.num_trials=1")
 
 
 def validated(sweep: Sweep, number: int = 0) -> Callable[[], optuna.trial.FrozenTrial | None]:
@@ -134,8 +134,7 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
     assert last.process.returncode == 0, output
     broken = "checkpoint.pt is broken (its content and its sha256 differ)"
     assert f"{broken}: the run goes on from checkpoint.previous.pt, step {kept}" in output
-    assert [trial.state.name for trial in last.trials] == ["COMPLETE", "COMPLETE"]
-    assert [trial.number for trial in last.trials] == [0, 1]
+    assert [(trial.number, trial.state.name) for trial in last.trials] == [(0, "COMPLETE")]
 
     whole = here / "whole"
     whole.mkdir()
@@ -180,7 +179,7 @@ def test_a_sweep_in_the_calling_process_stops_for_every_signal(
 @pytest.mark.parametrize("data_workers", [0, 2])
 def test_every_worker_stops_for_every_signal(sweep: Start, number: int, data_workers: int) -> None:
     words = (f"trainer.num_data_workers={data_workers}", "search.workers=2", "logger=wandb")
-    it = sweep(*LONG, *words)
+    it = sweep(*LONG, "search.num_trials=2", *words)
     it.until(lambda: len(it.trials) == 2)
     running = [it.until(validated(it, trial)) for trial in (0, 1)]
     with nothing_left(it):

@@ -161,7 +161,7 @@ def test_workers_may_join_from_elsewhere(sweep: Start, storage: str | None, here
 
 def test_a_server_restarted_at_once_fails_no_trial(sweep: Start, postgres) -> None:  # type: ignore[no-untyped-def]
     storage = postgres.new_database()
-    whole = sweep("search.num_trials=2", "trainer.epochs=24", storage=storage)
+    whole = sweep("search.num_trials=2", "trainer.epochs=14", storage=storage)
     for _ in range(5):
         whole.until(whole.under_way)
         assert whole.process.poll() is None

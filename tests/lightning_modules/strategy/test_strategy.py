@@ -225,7 +225,13 @@ def assert_exports(run: Run, head: str, folder: Path) -> None:
     assert torch.equal(logits(network, head), expected)  # it is used on
 
 
-@pytest.mark.parametrize("strategy", BUILT)
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        name if name in ("full", "lora") else pytest.param(name, marks=pytest.mark.thorough)
+        for name in BUILT
+    ],
+)
 def test_a_run_cut_in_two_is_the_whole_one(strategy: str, learnable: Path, here: Path) -> None:
     data = ("data=files", f"data.train={learnable}", "trainer.precision=fp32")
     run, warm = make_run(strategy, *data), Warm()

@@ -113,6 +113,7 @@ def test_any_trial_is_trained_again_from_its_study(
         assert capsys.readouterr().err.startswith(line)
 
 
+@pytest.mark.thorough
 def test_studies_are_listed(ways: Path) -> None:
     header, line = ask_here("status", cwd=ways).splitlines()
     assert header.split() == ["study", "trials", "state", "best", "objective", "changed"]

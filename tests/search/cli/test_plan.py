@@ -56,6 +56,7 @@ def test_the_header_tells_what_guessing_has(study: Path) -> None:
     assert f"note    {NOTE}\n" in (study / "stdout").read_text()
 
 
+@pytest.mark.thorough
 def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
     lines = (study / "stdout").read_text().splitlines()
     assert any(line.startswith("It predicts '") for line in lines)

@@ -55,6 +55,7 @@ def test_the_header_tells_the_baseline_and_of_no_labels(study: Path) -> None:
     assert "rows (train / validation / test)\n" in text
 
 
+@pytest.mark.thorough
 def test_the_summary_shows_what_the_winner_wrote(study: Path) -> None:
     text = (study / "stdout").read_text()
     records = [
