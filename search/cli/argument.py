@@ -85,6 +85,17 @@ def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def one_of(command: str, found: Mapping[str, str], names: Sequence[str]) -> str:
+    """Return which of the keys is given; raise ConfigError unless exactly one is."""
+    given = [name for name in names if name in found]
+    if len(given) != 1:
+        all_but_last = ", ".join(f"{name}=" for name in names[:-1])
+        rule, fix = f"name one of {all_but_last} and {names[-1]}=", f"As {names[0]}=mine."
+        raise ConfigError(Problem(command, rule, Verbatim(", ".join(given) or "none"), fix))
+    needed(found, given[0], "NAME")
+    return given[0]
+
+
 def needed(found: Mapping[str, str], key: str, meaning: str) -> str:
     """Return the value of a key that must be given."""
     if not found.get(key):

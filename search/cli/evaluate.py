@@ -9,14 +9,12 @@ from pathlib import Path
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 from lightning_modules.material import changed_rows
-from search.cli.argument import needed, parse
+from search.cli.argument import one_of, parse
 from search.cli.exported import exported_base, task_words
-from search.cli.found import find_study
+from search.cli.found import find_trained
 from search.cli.text import aligned
 from search.config import build_run, compose
-from search.export import winner
 from search.quiet import quiet_training
-from search.runs import find_run
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
@@ -48,7 +46,7 @@ def main(words: Sequence[str]) -> int:
             own[key] = value
         else:
             overrides.append(word)
-    source = _source(own)
+    source = one_of("evaluate", own, SOURCES)
     if overrides and source != "model":
         key = overrides[0].partition("=")[0]
         rule = f"{source}={own[source]} brings its own data"
@@ -66,17 +64,8 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _source(own: dict[str, str]) -> str:
-    given = [source for source in SOURCES if source in own]
-    if len(given) != 1:
-        rule, fix = "name one of study=, run= and model=", "As study=mine."
-        raise ConfigError(Problem("evaluate", rule, Verbatim(", ".join(given) or "none"), fix))
-    needed(own, given[0], "NAME")
-    return given[0]
-
-
 def _scores(source: str, name: str, split: str) -> dict[str, float]:
-    trained = winner(find_study(name)) if source == "study" else find_run(name)
+    trained = find_trained(source, name)
     corpus = trained.run.data.load(trained.run.task)
     if corpus.fingerprint != trained.fingerprint:
         # Files that changed may be split in another way: trained rows would be scored as new.

@@ -1,18 +1,20 @@
-"""finesweep export: the winner as a model that others load."""
+"""finesweep export: a winner, or a run, as a model that others load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.cli.argument import keys, needed, parse
-from search.cli.found import find_study
-from search.export import check_new, export, winner
+from search.cli.argument import keys, needed, one_of, parse
+from search.cli.found import find_trained
+from search.export import check_new, export
 
 ABOUT = """\
-Write a study's winner to a new folder, with a README that tells how to load it.
+Write a study's winner, or a run, to a new folder, with a README that tells how
+to load it.
 
-  study=NAME   the study
+  study=NAME   a study's winner, or
+  run=NAME     a run of finesweep train
   to=DIR       the folder; nothing is overwritten
 
 What it holds is the strategy's: all weights for transformers' Auto classes;
@@ -20,17 +22,21 @@ with lora these merged, and adapter/ alone for PEFT; with feature_extraction
 the head, and the backbone only where nobody else could fetch it.
 
   finesweep export study=mine to=best/
+  finesweep export run=one to=one/
 """
+
+SOURCES = ("study", "run")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("export", ABOUT, words)
-    found = keys(parsed.overrides, {"study": "its name", "to": "the new folder"})
-    study = find_study(needed(found, "study", "NAME"))
+    known = {"study": "its name", "run": "its name", "to": "the new folder"}
+    found = keys(parsed.overrides, known)
+    source = one_of("export", found, SOURCES)
     to = Path(needed(found, "to", "best/"))
     check_new(to)
-    trained = winner(study)
+    trained = find_trained(source, found[source])
     from search.quiet import quiet_training
 
     quiet_training()

@@ -1,13 +1,15 @@
-"""Find a study that is there, or say which ones are."""
+"""Find a study or a run that is there, or say which ones are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, did_you_mean
+from search.export import Trained, winner
 from search.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
 from search.opening import load_study, stored, study_folders
 from search.plan import plain_name
+from search.runs import find_run
 from search.study import Study
 
 
@@ -17,6 +19,11 @@ def find_study(name: str) -> Study:
     if stored(folder) is None:
         raise ConfigError(_missing(name, folder))
     return load_study(folder)
+
+
+def find_trained(source: str, name: str) -> Trained:
+    """Return the winner of a `study` or a `run`; raise ConfigError where there is none."""
+    return winner(find_study(name)) if source == "study" else find_run(name)
 
 
 def _missing(name: str, folder: Path) -> Problem:
