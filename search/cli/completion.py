@@ -39,7 +39,7 @@ KEYS = {
     "stop": ("study=",),
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
-    "export": ("study=", "to="),
+    "export": ("study=", "run=", "to="),
     "predict": ("model=", "input=", "output=", "text=", "text_pair="),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),
 }
