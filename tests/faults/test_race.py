@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -16,7 +20,7 @@ from optuna.trial import TrialState
 from search.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.config import compose
 from search.lease import Lease
-from search.location import VARIABLE, study_folder
+from search.location import DATABASE, VARIABLE, study_folder
 from search.nursery import Nursery, adopting
 from search.plan import build_plan
 from search.prepare import check_study, prepare_study
@@ -24,6 +28,7 @@ from search.queue import add_trials, claim, set_attributes
 from search.storage import open_storage
 from search.study import Study
 from search.tables import WORKERS, StudyStorage
+from tests.conftest import run_here
 
 NUM_QUEUED, NUM_STALE = 40, 10
 WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
@@ -262,3 +267,98 @@ def test_a_space_that_is_used_up_ends_the_study(
     assert len(lines) == 6 and len({line.partition(" ")[2] for line in lines}) == 6
     assert len(study.optuna.get_trials(deepcopy=False)) == 6
     assert study.is_over
+
+
+# Takes a trial and tells; goes on, when it is told to, as if nothing had happened.
+HOLD = """
+import sys
+from pathlib import Path
+from lightning_modules.record import Ending, Outcome, Point
+from search.lease import LeaseLost
+from search.opening import load_study
+
+study = load_study(Path(sys.argv[1]))
+study.join()
+attempt = study.next_attempt()
+study.began(attempt, 100, 80)
+study.saved(attempt, 7)
+print("ready", flush=True)
+input()
+point = Point(1, 1, 50, 0.5, 0.5, 0.5, {"accuracy": 0.9}, 0.01)
+outcome = Outcome(Ending.finished, "done", point, (point,), 0.01, 1, 2, "", 1, "fine")
+for tell in (
+    lambda: study.progress(attempt, point),
+    lambda: study.saved(attempt, 8),
+    lambda: study.ended(attempt, outcome),
+):
+    try:
+        tell()
+        print("told")
+    except LeaseLost:
+        print("refused")
+"""
+
+
+def held(nursery: Nursery, study: Study, here: Path, num_workers: int) -> list[Racer]:
+    """Return workers that have a trial each."""
+    racers = [Racer(nursery, HOLD, [str(study.folder)], here) for _ in range(num_workers)]
+    for racer in racers:
+        assert racer.output.readline() == "ready\n", racer.end()
+    return racers
+
+
+def test_all_killed_at_once_is_healed_by_whoever_looks(
+    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, storage or "")
+    study = made(here, "search.num_trials=4")
+    for racer in held(nursery, study, here, 4):
+        racer.process.send_signal(signal.SIGKILL)
+        assert racer.process.wait() == -signal.SIGKILL
+    trials = study.optuna.get_trials(deepcopy=False)
+    assert [trial.state for trial in trials] == [TrialState.RUNNING] * 4
+    states = json.loads(run_here("status", "study=s", "--json"))["states"]
+    assert states["waiting"] == 4 and states["running"] == 0
+    for trial in study.optuna.get_trials(deepcopy=False):
+        (end,) = trial.user_attrs[ATTEMPTS]
+        assert end["reason"] == "its process is gone" and end["step"] == 7
+    lines = together(nursery, WORK, [[str(study.folder)]] * 2, here)
+    assert sorted(int(line.split()[0]) for each in lines for line in each) == list(range(4))
+    states = json.loads(run_here("status", "study=s", "--json"))["states"]
+    assert states["complete"] == 4
+
+
+def is_locked(database: Path) -> bool:
+    with closing(sqlite3.connect(database, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def test_one_stopped_past_its_lease_is_refused_everything(
+    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, storage or "")
+    study = made(here, "search.num_trials=1", "search.lease_seconds=0.6")
+    (stopped,) = held(nursery, study, here, 1)
+    stopped.process.send_signal(signal.SIGSTOP)
+    try:
+        while storage is None and is_locked(study.folder / DATABASE):
+            # In SQLite one that stands still in a transaction holds up all until it is killed.
+            stopped.process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+            stopped.process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        states = json.loads(run_here("status", "study=s", "--json"))["states"]
+        assert states["waiting"] == 1
+        (lines,) = together(nursery, WORK, [[str(study.folder)]], here)
+        assert [line.split()[0] for line in lines] == ["0"]
+        (successors,) = study.optuna.get_trials()
+        assert successors.state is TrialState.COMPLETE and successors.user_attrs[ATTEMPT] == 2
+    finally:
+        stopped.process.send_signal(signal.SIGCONT)
+    print(file=stopped.orders, flush=True)
+    assert stopped.end() == ["refused"] * 3
+    assert study.optuna.get_trials() == [successors]
