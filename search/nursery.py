@@ -1,7 +1,8 @@
 """A process that has imported what a worker needs, and forks one whenever it is asked.
 
-The imports take a core some 8 s, a fork 0.05 s, and what was imported lies in memory once for all
-workers. So one that fell is replaced at once, and several start as fast as one.
+The imports take a core some 8 s, and what was imported lies in memory once for all workers. So one
+that fell is replaced within a second, and several start as fast as one. Measured by
+`benchmarks/worker_start.py`.
 
 The nursery trains nothing and runs no thread but those of libraries that stop them for a fork
 (OpenBLAS, jemalloc), which is what makes it sound to fork. It forks twice and lets the process
@@ -20,11 +21,12 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 _SET_SUBREAPER, _GET_SUBREAPER = 36, 37  # of Linux' prctl
@@ -66,7 +68,7 @@ class Nursery:
     """The nursery of one supervisor, which is the calling process.
 
     Args:
-        command: What starts it: a process that calls `be_forked` on its standard input.
+        command: What starts it: a process that calls `serve`.
         environment: Its environment, and that of all workers.
         output: Where it prints.
 
@@ -105,14 +107,21 @@ class Nursery:
         try:
             socket.send_fds(self._channel, [request], [lifeline, output, events])
             while not is_stopping():
-                try:
-                    answer = self._channel.recv(_MAX_BYTES)
-                except TimeoutError:
-                    continue
-                return Child(int(answer)) if answer else None
+                with suppress(TimeoutError):
+                    return self._answer()
+            self._process.kill()
+            self._process.wait()
+            unwanted = self._answer()  # it may have been as fast
         except OSError:  # it has died
             return None
+        if unwanted is not None:
+            unwanted.send_signal(signal.SIGKILL)
+            unwanted.wait()
         return None
+
+    def _answer(self) -> Child | None:
+        pid = self._channel.recv(_MAX_BYTES)
+        return Child(int(pid)) if pid else None
 
     def close(self) -> None:
         """End it; its workers stay."""
@@ -137,19 +146,29 @@ def serve() -> tuple[int, int]:
         request, descriptors, _, _ = socket.recv_fds(channel, _MAX_BYTES, 3)
         if not request:
             sys.exit(0)
+        is_known, tell = os.pipe()
         worker = _fork_twice()
         if worker is None:
-            lifeline, output, events = descriptors
+            os.close(tell)
+            if not os.read(is_known, 1):  # the nursery has died before it told of this worker
+                os._exit(1)
+            os.close(is_known)
             channel.close()
-            os.setsid()
-            for number, descriptor in ((0, lifeline), (1, output), (2, output)):
-                os.dup2(descriptor, number)
-            os.close(lifeline)
-            os.close(output)
-            return events, json.loads(request)["supervisor"]
-        for descriptor in descriptors:
-            os.close(descriptor)
+            return _settle(*descriptors), json.loads(request)["supervisor"]
         channel.sendall(str(worker).encode())
+        os.write(tell, b"!")
+        for descriptor in (is_known, tell, *descriptors):
+            os.close(descriptor)
+
+
+def _settle(lifeline: int, output: int, events: int) -> int:
+    """Begin a session with these as the standard streams; return the events' descriptor."""
+    os.setsid()
+    for number, descriptor in ((0, lifeline), (1, output), (2, output)):
+        os.dup2(descriptor, number)
+    os.close(lifeline)
+    os.close(output)
+    return events
 
 
 def _fork_twice() -> int | None:

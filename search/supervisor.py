@@ -274,14 +274,17 @@ class Supervisor:
         return _Slot(number, process, held, num_memory_kills())
 
     def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
-        """Return a worker from the nursery; None where that cannot be or has died."""
+        """Return a worker from the nursery; None where that cannot be, or it hangs or has died."""
         if not self._forks or self._is_stopping:
             return None
         if self._nursery is None:
             with self._log("nursery").open("ab") as said:
                 command = [*_WORKER, str(self._study.folder)]
                 self._nursery = Nursery(command, self._environment, said)
-        worker = self._nursery.fork(lifeline, output, events, lambda: self._is_stopping)
+        latest = time.monotonic() + START_SECONDS
+        worker = self._nursery.fork(
+            lifeline, output, events, lambda: self._is_stopping or time.monotonic() > latest
+        )
         if worker is None:
             self._end_nursery()
         return worker

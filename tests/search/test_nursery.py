@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from search.nursery import Child, Nursery, adopting, is_buried
@@ -27,6 +28,14 @@ if order == "leave a child":
     os.read(0, 1)
 if order == "end":
     sys.exit(3)
+"""
+
+
+DIES = """
+class Dies(socket.socket):
+    def sendall(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+search.nursery.socket.socket = Dies
 """
 
 
@@ -104,6 +113,43 @@ def test_a_nursery_that_has_died_or_is_not_wanted_forks_none(here: Path) -> None
             assert nursery.fork(0, 1, 2, lambda stop=is_stopping: stop) is None
             assert time.monotonic() - begun < 30
             nursery.close()
+
+
+def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
+    nursery: Nursery, here: Path
+) -> None:
+    first = Worker(nursery, here / "log")  # the imports are over
+    before = psutil.Process().children()
+
+    def is_stopping() -> bool:  # when it has forked, and before its answer is read
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and len(psutil.Process().children()) == len(before):
+            time.sleep(0.01)
+        return True
+
+    below, lifeline = os.pipe()
+    assert nursery.fork(below, 2, 2, is_stopping) is None
+    assert psutil.Process().children() == [psutil.Process(first.child.pid)]
+    os.close(below)
+    os.close(lifeline)
+    first.order("end")
+    assert first.child.wait() == 3
+
+
+def test_a_worker_ends_whose_nursery_died_before_it_told_of_it(here: Path) -> None:
+    # A nursery that is killed between the fork and its answer.
+    dies = f"import search.nursery, os, signal, socket\n{DIES}\n{NURSERY}"
+    with adopting(), (here / "log").open("ab") as output:
+        nursery = Nursery([sys.executable, "-P", "-c", dies], dict(os.environ), output)
+        below, lifeline = os.pipe()
+        before = set(psutil.Process().children())
+        assert nursery.fork(below, output.fileno(), 2, lambda: False) is None
+        (orphan,) = {*psutil.Process().children()} - before
+        assert Child(orphan.pid).wait() == 1
+        nursery.close()
+        os.close(below)
+        os.close(lifeline)
+    assert "forked" not in (here / "log").read_text()
 
 
 def test_whoever_adopts_does_so_no_longer_than_it_says() -> None:
