@@ -41,6 +41,7 @@ def test_light_commands(words: list[str], here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_building_every_config_is_light(here: Path) -> None:
     assert_light(
         """

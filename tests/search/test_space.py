@@ -183,6 +183,7 @@ def test_value_for_an_arm_takes_its_path_out_there() -> None:
     assert default_values(composition.arms[0])["strategy"] == "lora"
 
 
+@pytest.mark.thorough
 def test_arms_of_two_groups_name_a_range_by_what_it_depends_on() -> None:
     words = ["model=tiny", *THREE, "schedule=choice(wsd,linear)"]
     words.append("schedule.decay_fraction=interval(0,0.5)")

@@ -182,6 +182,7 @@ def get(url: str) -> Any:
             time.sleep(0.2)
 
 
+@pytest.mark.thorough
 def test_the_same_command_adds_nothing_and_a_higher_budget_the_rest(in_study: Path) -> None:
     before = json.loads(run_here("status", "study=s", "--json"))
     assert "goes on: 3 of 3" in run_here("sweep", "study=s", *SMOKE)
