@@ -99,7 +99,9 @@ def test_workers_outlive_the_nursery_and_see_the_supervisor_go(
     nursery: Nursery, here: Path
 ) -> None:
     worker = Worker(nursery, here / "log")
+    deadline = time.monotonic() + 10
     while not (here / "log").read_text():  # it has not heard yet that it is known of
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     nursery.close()
     assert worker.child.poll() is None
