@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.kind import Kind, kind_of
-from lightning_modules.model.pair import build_pair, check_decoder, is_pair
+from lightning_modules.model.pair import PAIR, build_pair, check_decoder, is_pair, leave_pooler
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ class Pretrained(Model):
                 **self._settings(),
             )
         network.drawn = frozenset(found["missing_keys"])
+        leave_pooler(network)
         return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
@@ -190,6 +191,7 @@ class Pretrained(Model):
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
                 self._architecture(config), **self._settings()
             )
+        leave_pooler(network)
         return self._with_padding(network)
 
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
@@ -260,6 +262,8 @@ class Pretrained(Model):
 
 def num_positions(config: Mapping[str, Any]) -> int | None:
     """Return how many tokens a network of that configuration reads; None where it does not say."""
+    if config.get("model_type") == PAIR:
+        return num_positions(config["encoder"])
     # As T5 has none, and GPT-2 its own word for it.
     positions = config.get("max_position_embeddings", config.get("n_positions"))
     if config.get("model_type") == "t5" or not isinstance(positions, int):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SEQ_TO_SEQ = "AutoModelForSeq2SeqLM"
+PAIR = "encoder-decoder"  # the type in config.json of a pair that was saved
 _IDS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -58,11 +59,8 @@ def build_pair(
     encoder = build("AutoModel", **config)
     check_decoder(encoder.config.model_type)
     decoder = build("AutoModelForCausalLM", is_decoder=True, add_cross_attention=True, **config)
-    # The pair reads the states of single tokens: nothing would ever train the summary of all.
-    pooler: Any = getattr(encoder, "pooler", None)
-    if pooler is not None:
-        pooler.requires_grad_(False)
     pair: PreTrainedModel = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    leave_pooler(pair)
     named = {name: config[name] for name in _IDS if name in config}
     for name, token in (named or _ids(load_tokenizer())).items():
         setattr(pair.config, name, token)
@@ -71,6 +69,14 @@ def build_pair(
         f"{half}.{name}" for half, network in halves.items() for name in _drawn(network)
     )
     return pair
+
+
+def leave_pooler(network: Any) -> None:
+    """Freeze a pair's summary of all tokens: only single tokens are read, nothing trains it."""
+    if network.config.model_type == PAIR:
+        pooler = getattr(network.encoder, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:

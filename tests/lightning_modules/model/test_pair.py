@@ -13,6 +13,7 @@ import transformers
 from lightning_modules.error import ConfigError
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
+from lightning_modules.model.kind import Kind
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.model.pair import SEQ_TO_SEQ
 from lightning_modules.network import build_network, count_parameters
@@ -79,6 +80,22 @@ def test_all_that_is_used_is_trained() -> None:
     assert frozen == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}
     num_trained, num_parameters = count_parameters(network)
     assert num_parameters - num_trained == 32 * 32 + 32
+
+
+def test_a_saved_pair_is_a_model_as_it_was(here: Path) -> None:
+    built = pair().eval()
+    built.save_pretrained(here / "model")
+    MINILM.load_tokenizer().save_pretrained(here / "model")
+    model = Hub(path=str(here / "model"), attention=Attention.sdpa)
+    assert (model.known_kind(), model.max_length) == (Kind.encoder_decoder, 512)
+    saved: Any = model.load_network(SEQ_TO_SEQ).eval()
+    ids = torch.tensor([[101, 2023, 2003, 102]])
+    with torch.inference_mode():
+        first, second = (network(ids, decoder_input_ids=ids).logits for network in (built, saved))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert saved.drawn == frozenset()
+    assert count_parameters(saved) == count_parameters(built)
+    assert count_parameters(model.new_network(SEQ_TO_SEQ)) == count_parameters(built)
 
 
 def test_from_scratch_nothing_is_the_encoders() -> None:
