@@ -1,6 +1,6 @@
 """What a run of one arm takes, measured in this process: `python -m search.measure`.
 
-It trains with `fit`, as a trial does, on a part of the rows, in a temporary folder: first two
+It trains with `fit`, as a trial does, on a part of the rows, in a folder it is given: first two
 steps of the longest rows at the largest batch size of the space, for the peak, then some steps
 of rows taken by chance at the default one, for the pace.
 """
@@ -18,7 +18,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from lightning_modules.data.base import Corpus, Row
@@ -54,7 +53,7 @@ def main() -> int:
     plan = build_plan(Composition.from_dict(asked["composition"]))
     told: dict[str, Any]
     try:
-        told = measure(plan, tuple(asked["members"]))
+        told = measure(plan, tuple(asked["members"]), Path(asked["folder"]))
     except UserError as error:
         told = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
     with output:
@@ -66,8 +65,15 @@ def _got(problem: Problem) -> str:
     return problem.got if isinstance(problem.got, Verbatim) else repr(problem.got)
 
 
-def measure(plan: Plan, members: Members) -> dict[str, Any]:
-    """Return what a run of the arm takes, as plain values; to be called once a process."""
+def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
+    """Return what a run of the arm takes, as plain values; to be called once a process.
+
+    Args:
+        plan: The study's.
+        members: The arm.
+        folder: An empty one, for the runs to write to.
+
+    """
     import psutil
 
     process = psutil.Process()
@@ -85,23 +91,21 @@ def measure(plan: Plan, members: Members) -> dict[str, Any]:
         free_bytes = torch.cuda.mem_get_info()[0]
     material = inspect(default)
     if not default.strategy.trains:
-        return _measure_untrained(default, material, device, free_bytes, process.create_time())
-    with TemporaryDirectory(prefix="finesweep-probe-") as name:
-        # Rows of a sample, once tokenized, are of no use to anybody.
-        os.environ["FINESWEEP_CACHE"] = name
-        warm = Warm()
-        per_row = _examples_per_row(default, material, warm)
-        # A tokenizer that is made of the rows is made of all of them, as a trial does: its
-        # vocabulary is a part of the network. Other lengths have a tokenizer of their own.
-        build_tokenizer(large, material.corpus.splits["train"], warm)
-        longest = _longest(large, material, per_row)
-        try:
-            peak = _Try(large, longest, warm, Path(name, "peak"), per_row, PEAK_STEPS)
-        except torch.OutOfMemoryError:
-            raise ConfigError(too_large(large, "out of memory")) from None
-        memory_bytes = _peak_bytes(device)
-        sample = _sample(default, material, per_row, peak.steps[-1] / large.data.batch_size)
-        pace = _Try(default, sample, warm, Path(name, "pace"), per_row, NUM_STEPS[1])
+        created = process.create_time()
+        return _measure_untrained(default, material, folder, device, free_bytes, created)
+    warm = Warm()
+    per_row = _examples_per_row(default, material, warm)
+    # A tokenizer that is made of the rows is made of all of them, as a trial does: its
+    # vocabulary is a part of the network. Other lengths have a tokenizer of their own.
+    build_tokenizer(large, material.corpus.splits["train"], warm)
+    longest = _longest(large, material, per_row)
+    try:
+        peak = _Try(large, longest, warm, folder / "peak", per_row, PEAK_STEPS)
+    except torch.OutOfMemoryError:
+        raise ConfigError(too_large(large, "out of memory")) from None
+    memory_bytes = _peak_bytes(device)
+    sample = _sample(default, material, per_row, peak.steps[-1] / large.data.batch_size)
+    pace = _Try(default, sample, warm, folder / "pace", per_row, NUM_STEPS[1])
     num_sampled = len(sample.corpus.splits["train"]) * per_row
     batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: a batch has rows of like length, and takes as long as they are.
@@ -140,14 +144,12 @@ def _examples_per_row(run: Run, material: Material, warm: Warm) -> float:
 
 
 def _measure_untrained(
-    run: Run, material: Material, device: str, free_bytes: int, created: float
+    run: Run, material: Material, folder: Path, device: str, free_bytes: int, created: float
 ) -> dict[str, Any]:
     """Return the same of an arm whose runs are one validation."""
     rows = material.corpus.splits["validation"][: NUM_VALIDATED[1]]
     part = Material(Corpus({**material.corpus.splits, "validation": rows}), material.labels)
-    with TemporaryDirectory(prefix="finesweep-probe-") as name:
-        os.environ["FINESWEEP_CACHE"] = name
-        tried = _Try(run, part, Warm(), Path(name, "pace"))
+    tried = _Try(run, part, Warm(), folder / "pace")
     seconds = sum(tried.validations)
     return {
         "num_trainable": 0,

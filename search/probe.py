@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
@@ -96,15 +98,19 @@ def _measure_apart(plan: Plan, members: Members) -> dict[str, Any]:
     environment = {**MALLOC, **os.environ}
     if plan.search.settings.workers:
         environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
-    done = subprocess.run(
-        # -P: a folder called "search" where the user stands must not be taken for ours.
-        [sys.executable, "-P", "-m", "search.measure"],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    # Not the process's own: one that runs out of memory is killed, and would leave it behind.
+    with TemporaryDirectory(prefix="finesweep-probe-") as folder:
+        # Rows of a sample, once tokenized, are of no use to anybody.
+        environment["FINESWEEP_CACHE"] = str(Path(folder, "cache"))
+        done = subprocess.run(
+            # -P: a folder called "search" where the user stands must not be taken for ours.
+            [sys.executable, "-P", "-m", "search.measure"],
+            input=json.dumps({**asked, "folder": folder}),
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
     if done.returncode == -9:
         raise ConfigError(too_large(plan.run(largest(plan, members)), "a killed process"))
     if done.returncode:

@@ -76,7 +76,7 @@ def plan(request: pytest.FixtureRequest, here: Path) -> Plan:
 @pytest.mark.parametrize("plan", ["vocabulary", "vocabulary of a length"], indirect=True)
 def test_the_network_has_the_vocabulary_of_all_rows_as_a_trial_has(plan: Plan, here: Path) -> None:
     (members,) = plan.defaults
-    told = measure(plan, members)
+    told = measure(plan, members, here)
     count = Count()
     fit(plan.run({"data.max_length": 48}), here, Identity("x", None, here), count)
     assert told["num_parameters"] == count.num_parameters
@@ -93,7 +93,7 @@ def test_the_longest_rows_are_those_with_the_most_letters() -> None:
 @pytest.mark.parametrize("plan", ["windows", "packed", "stream"], indirect=True)
 def test_an_epoch_has_the_examples_that_training_has(plan: Plan, here: Path) -> None:
     (members,) = plan.defaults
-    told = measure(plan, members)
+    told = measure(plan, members, here)
     count = Count()
     fit(plan.defaults[members], here, Identity("x", None, here), count)
     assert told["epoch"] == pytest.approx(count.num_examples, rel=0.05)

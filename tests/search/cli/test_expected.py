@@ -105,9 +105,15 @@ def test_probe_must_be_true_or_false(value: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.thorough
 def test_real_probe_measures_every_arm_and_leaves_nothing(
-    here: Path, cache: Path, finesweep: Command
+    here: Path,
+    cache: Path,
+    finesweep: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     before = sorted(cache.rglob("*"))
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full,prompting)", "probe=true")
     done = finesweep(*words, "--json")
     assert done.stderr.splitlines() == [
@@ -126,6 +132,7 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
     assert found["memory_at"] == {"data.batch_size": 32, "data.max_length": 128}
     assert (found["source"], found["num_trials"], found["may_prune"]) == ("probe", 12, True)
     assert list(here.iterdir()) == []
+    assert list(temporary.glob("finesweep-*")) == []
     assert sorted(cache.rglob("*")) == before
 
 
