@@ -150,9 +150,15 @@ def fit_verdict(points: Sequence[Point]) -> str:
             advice = "; more epochs or a higher learning rate may help"
         return f"was still improving when {ended} ({improved}){advice}"
     if last.validation_loss > 1.5 * last.train_loss:
+        worse = "without getting worse on these"
+        if last.validation_loss > lowest.validation_loss:
+            worse = (
+                "and got a little worse on these since "
+                f"{lowest.validation_loss:.3f} at epoch {lowest.epoch:g}"
+            )
         return (
             f"fits its training rows better than new ones (loss {last.train_loss:.3f} against "
-            f"{last.validation_loss:.3f}), without getting worse on these; more data would help"
+            f"{last.validation_loss:.3f}), {worse}; more data would help"
         )
     return (
         f"neither over- nor underfits: training and validation loss levelled off at "

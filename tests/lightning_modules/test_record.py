@@ -116,6 +116,14 @@ def test_a_wide_gap_that_does_not_worsen_asks_for_data() -> None:
     )
 
 
+def test_a_loss_that_rose_a_little_is_said_to_have_risen() -> None:
+    verdict = fit_verdict(curve([3.7, 2.2, 1.8], [4.6, 4.44, 4.58]))
+    assert verdict == (
+        "fits its training rows better than new ones (loss 1.800 against 4.580), and got a little "
+        "worse on these since 4.440 at epoch 1; more data would help"
+    )
+
+
 def test_both_losses_rising_is_not_called_overfitting() -> None:
     assert "overfits" not in fit_verdict(curve([0.5, 0.9], [0.5, 0.9]))
 
