@@ -40,6 +40,42 @@ def test_both_halves_begin_with_the_encoders_weights() -> None:
     assert crossed == halves["decoder."].keys() - pretrained.keys()
 
 
+def test_what_reads_the_source_begins_as_what_reads_the_text() -> None:
+    for layer in pair().decoder.bert.encoder.layer:
+        own, crossed = layer.attention.state_dict(), layer.crossattention.state_dict()
+        assert own.keys() == crossed.keys()
+        assert all(torch.equal(own[key], crossed[key]) for key in own)
+        assert own["self.query.weight"].data_ptr() != crossed["self.query.weight"].data_ptr()
+
+
+def test_the_drawn_layer_before_the_output_begins_as_the_identity() -> None:
+    head = pair().decoder.cls.predictions
+    assert torch.equal(head.transform.dense.weight, torch.eye(384))
+    assert not head.transform.dense.bias.any()
+    assert head.decoder.weight is pair().decoder.bert.embeddings.word_embeddings.weight
+
+
+def test_an_output_layer_of_the_weights_is_kept(here: Path) -> None:
+    """Most BERTs bring one; that of a RoBERTa has another name."""
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    for kind in ("Bert", "Roberta"):
+        config = getattr(transformers, f"{kind}Config")(vocab_size=99, **sizes)
+        masked = getattr(transformers, f"{kind}ForMaskedLM")(config)
+        masked.save_pretrained(here / kind)
+        MINILM.load_tokenizer().save_pretrained(here / kind)
+        model = Hub(path=str(here / kind), attention=Attention.sdpa)
+        decoder: Any = model.load_network(SEQ_TO_SEQ).decoder
+        before = masked.state_dict()
+        kept = {name for name in decoder.state_dict() if ".crossattention." not in name}
+        assert kept <= before.keys() and len(kept) > 20
+        assert all(torch.equal(decoder.state_dict()[name], before[name]) for name in kept)
+
+
 def test_what_it_lacked_is_named_as_drawn() -> None:
     names = set(pair().state_dict())
     drawn = pair().drawn
@@ -104,6 +140,9 @@ def test_from_scratch_nothing_is_the_encoders() -> None:
     assert scratch.keys() == pair().state_dict().keys()
     for half in ("encoder.", "decoder.bert."):
         assert not torch.equal(scratch[half + key], pair().state_dict()[half + key])
+    layer = "decoder.bert.encoder.layer.0.{}.self.query.weight"
+    own, crossed = (scratch[layer.format(name)] for name in ("attention", "crossattention"))
+    assert not torch.equal(own, crossed)
 
 
 def test_an_encoder_that_cannot_write_is_refused_in_a_line(here: Path) -> None:
