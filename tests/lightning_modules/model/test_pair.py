@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
@@ -46,6 +48,33 @@ def test_what_reads_the_source_begins_as_what_reads_the_text() -> None:
         assert own.keys() == crossed.keys()
         assert all(torch.equal(own[key], crossed[key]) for key in own)
         assert own["self.query.weight"].data_ptr() != crossed["self.query.weight"].data_ptr()
+
+
+@pytest.mark.thorough
+def test_it_soon_reads_what_it_is_given() -> None:
+    torch.manual_seed(0)
+    network: Any = MINILM.load_network(SEQ_TO_SEQ).train()
+    lines = REVIEWS.read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    ids = MINILM.load_tokenizer()(
+        texts, truncation=True, max_length=12, padding="max_length", return_tensors="pt"
+    ).input_ids
+    train, held_out = ids[:-64], ids[-64:]
+
+    def loss(written: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        logits = network(read, decoder_input_ids=written).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), written[:, 1:].flatten())
+
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
+    for rows in torch.randint(len(train), (40, 16)):
+        optimizer.zero_grad()
+        loss(train[rows], train[rows]).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    network.eval()
+    with torch.inference_mode():
+        own, others = loss(held_out, held_out), loss(held_out, held_out.roll(1, 0))
+    assert own < others - 1
 
 
 def test_the_drawn_layer_before_the_output_begins_as_the_identity() -> None:
