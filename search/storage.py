@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ TIMEOUT_SECONDS = 120
 CONNECT_SECONDS = 10
 # Any number, the same for all that make tables on a server at once.
 _MAKING = 7_212_026
+# What a server says of a table that another program has just made: unique_violation of its
+# catalogue, duplicate_table, duplicate_object.
+_MADE_MEANWHILE = ("23505", "42P07", "42710")
+_ATTEMPTS = 5
 
 
 def open_storage(url: str | Path, patience: Patience | None = None) -> StudyStorage:
@@ -95,24 +100,36 @@ def _prepare(engine: Engine) -> None:
 def _on_server(url: str, patience: Patience) -> StudyStorage:
     """Open a server's storage; processes that make its tables at once would break each other."""
     from sqlalchemy import create_engine, inspect, text
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
     from search.tables import WORKERS, StudyStorage
 
     engine = create_engine(url, **_engine_options(url))
 
-    def make() -> None:
-        with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
-            connection.commit()  # the lock is the session's
-            made = StudyStorage(url, _engine_options(url), Patience(shown(url), max_seconds=0))
-            WORKERS.metadata.create_all(made.engine)
-            made.engine.dispose()
-        engine.dispose()  # lets go of the lock
+    def make(attempts_left: int) -> bool:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
+                connection.commit()  # the lock is the session's
+                made = StudyStorage(url, _engine_options(url), Patience(shown(url), max_seconds=0))
+                WORKERS.metadata.create_all(made.engine)
+                made.engine.dispose()
+        except DatabaseError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            if not attempts_left or state not in _MADE_MEANWHILE:
+                raise
+            return False
+        finally:
+            engine.dispose()  # lets go of the lock
+        return True
 
     try:
         if not patience(lambda: inspect(engine).has_table(WORKERS.name)):
-            patience(make)
+            # Stock Optuna (its dashboard, a notebook) takes no lock. Whoever makes a table second
+            # is told so when the first is done: all tables in one transaction, then their version.
+            for left in reversed(range(_ATTEMPTS)):
+                if patience(partial(make, left)):
+                    break
         storage = StudyStorage(url, _engine_options(url), patience)
         _prepare(storage.engine)
         return storage

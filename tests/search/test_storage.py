@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import event, text
+from faults.postgres import Postgres
+from optuna.storages._rdb.models import BaseModel
+from sqlalchemy import create_engine, event, text
 
 from search.storage import open_storage
 
@@ -53,3 +57,20 @@ def test_many_processes_may_make_one_database_at_once(here: Path) -> None:
     told = [maker.communicate()[1] for maker in makers]
     assert [maker.returncode for maker in makers] == [0] * 6, told
     assert sorted(path.name for path in here.iterdir() if "draft" in path.name) == []
+
+
+def test_stock_optuna_may_make_a_server_s_tables_at_once(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    other = create_engine(url)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as pool:
+        with other.connect() as stock:
+            BaseModel.metadata.create_all(stock)
+            opening = pool.submit(open_storage, url)
+            with other.connect() as watcher:
+                while not watcher.execute(waiting).scalar() and not opening.done():
+                    time.sleep(0.01)
+            assert not opening.done()
+            stock.commit()
+        assert opening.result().get_all_studies() == []
+    other.dispose()
