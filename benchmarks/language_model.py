@@ -2,9 +2,9 @@
 
 nanoGPT's setting for a CPU (4 layers, width 128, context 64, batch 12) on random text. Both sides
 train the same network with the same optimizer, clipping and schedule, on the same number of
-threads, by turns in one process, which evens out what else the machine does. Each side's time is
-the median of its steps, wall-clock and CPU, the first ones left out. Prints both ratios; the CPU
-time decides, as another program's turn counts for nothing in it.
+threads, and take turns step by step: whatever else the machine does meets both alike. Each side's
+time is the median of its steps, wall-clock and CPU, the first ones left out. Prints both ratios;
+the CPU time decides, as another program's turn counts for nothing in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +29,42 @@ from search.config import build_run, compose
 from search.quiet import quiet_training
 
 BOUND = 1.05
-NUM_ROUNDS = 6
-NUM_STEPS = 120
+NUM_STEPS = 620
 NUM_SKIPPED = 20
 NUM_CHARACTERS = 200_000
 
+Times = tuple[float, float]
 
-class Clock(Hooks):
-    """The times between steps, wall-clock and CPU."""
 
-    def __init__(self) -> None:
-        self.marks: list[tuple[float, float]] = []
+def now() -> Times:
+    """Return seconds of the wall and of the CPU."""
+    return time.perf_counter(), time.process_time()
+
+
+class Turns(Hooks):
+    """After each step of ours lets the plain loop take one, and keeps what both took."""
+
+    def __init__(self, plain: Iterator[None]) -> None:
+        self.seconds: dict[str, list[Times]] = {"plain": [], "finesweep": []}
+        self._plain = plain
+        self._mark = now()
 
     def stepped(self, step: int, num_steps: int) -> None:
-        self.marks.append((time.perf_counter(), time.process_time()))
+        self._keep("finesweep")
+        next(self._plain)
+        self._keep("plain")
 
-    def seconds(self) -> list[tuple[float, float]]:
-        """Return (wall, CPU) of each step but the first ones."""
-        marks = self.marks[NUM_SKIPPED:]
-        return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
+    def _keep(self, side: str) -> None:
+        (wall, cpu), self._mark = self._mark, now()
+        self.seconds[side].append((self._mark[0] - wall, self._mark[1] - cpu))
 
 
-def plain_loop(run: Run, network: Any, tokens: Any) -> Clock:
-    """Train as a short script would: windows at random places, and nothing around the step."""
+def plain_loop(run: Run, network: Any, tokens: Any) -> Iterator[None]:
+    """Train as a short script would, windows at random places, and pause after each step."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    clock, optimizer = Clock(), run.optimizer.build(network)
+    optimizer = run.optimizer.build(network)
     length, size = run.data.max_length, run.data.batch_size
     schedule = Length(NUM_STEPS, NUM_STEPS)
     network.train()
@@ -71,15 +80,7 @@ def plain_loop(run: Run, network: Any, tokens: Any) -> Clock:
         torch.nn.utils.clip_grad_norm_(network.parameters(), run.trainer.max_grad_norm or 0.0)
         optimizer.step()
         optimizer.zero_grad()
-        clock.stepped(step + 1, NUM_STEPS)
-    return clock
-
-
-def our_loop(run: Run, folder: Path, warm: Warm) -> Clock:
-    clock = Clock()
-    folder.mkdir()
-    fit(run, folder, Identity("benchmark", None, folder), clock, warm)
-    return clock
+        yield
 
 
 def make_run(folder: Path) -> Run:
@@ -105,7 +106,6 @@ def main() -> int:
     quiet_training()
     import torch
 
-    seconds: dict[str, list[tuple[float, float]]] = {"plain": [], "finesweep": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["FINESWEEP_CACHE"] = str(folder / "cache")
@@ -113,15 +113,15 @@ def main() -> int:
         rows = inspect(run).corpus.splits["train"]
         tokenizer = build_tokenizer(run, rows, warm)
         tokens = torch.tensor(tokenizer(rows[0]["text"])["input_ids"])
-        for number in range(NUM_ROUNDS):
-            network = build_network(run, (), warm, tokenizer)
-            seconds["plain"] += plain_loop(run, network, tokens).seconds()
-            seconds["finesweep"] += our_loop(run, folder / str(number), warm).seconds()
+        turns = Turns(plain_loop(run, build_network(run, (), warm, tokenizer), tokens))
+        place = folder / "run"
+        place.mkdir()
+        fit(run, place, Identity("benchmark", None, place), turns, warm)
     ratios = []
-    for place, kind in enumerate(("wall", "CPU")):
+    for number, kind in enumerate(("wall", "CPU")):
         medians = {
-            side: statistics.median(each[place] for each in found)
-            for side, found in seconds.items()
+            side: statistics.median(each[number] for each in found[NUM_SKIPPED:])
+            for side, found in turns.seconds.items()
         }
         ratios.append(medians["finesweep"] / medians["plain"])
         shown = ", ".join(f"{side} {1e3 * value:.2f} ms" for side, value in medians.items())
