@@ -22,7 +22,7 @@ from lightning_modules.observed import in_row_order, joined
 from lightning_modules.ranks import Ranks, Validated
 from lightning_modules.record import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
-from lightning_modules.seed import seed_of
+from lightning_modules.seed import seed_device, seed_of
 
 if TYPE_CHECKING:
     from lightning_modules.run import Hooks, Run
@@ -167,7 +167,8 @@ class FineTuner(pl.LightningModule):
             size = smallest(num_examples(batch), configured, self.record.micro_batch_size)
             # Dropout is a function of (seed, step): a resumed run draws what it would have
             # drawn, and a step done again what it would have drawn so cut from the start.
-            torch.manual_seed(seed_of(self.run.seed, "step", self.record.step, *self.ranks.stream))
+            names = ("step", self.record.step, *self.ranks.stream)
+            seed_device(self.device, seed_of(self.run.seed, *names))
             loss = unless_out_of_memory(partial(self._accumulate, batch, size))
             if loss is not None:
                 return loss

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from lightning_modules.seed import seed_of, seeded
+from lightning_modules.seed import seed_device, seed_of, seeded
 
 
 def test_the_seed_is_the_same_on_every_machine() -> None:
@@ -41,3 +42,14 @@ def test_drawing_inside_leaves_the_outside_as_it_was() -> None:
     with seeded(1, "head"):
         torch.rand(100)
     assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_device_draws_as_if_all_were_seeded(name: str) -> None:
+    device = torch.device(name)
+    torch.manual_seed(7)
+    expected = torch.rand(3), torch.rand(3, device=device)
+    torch.manual_seed(8)
+    seed_device(device, 7)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert torch.equal(torch.rand(3, device=device), expected[1])
