@@ -36,6 +36,12 @@ LONGEST = (
 )
 
 
+def pytest_configure() -> None:
+    """Let what tests start hear Ctrl-C: a script's background jobs begin deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files for `--dist loadfile --no-loadscope-reorder`, which keeps their order."""
     places = {name: place for place, name in enumerate(LONGEST)}
