@@ -39,8 +39,8 @@ def seed_device(device: torch.device, seed: int) -> None:
     """Draw torch's random numbers of the processor and of `device` from `seed` from here on.
 
     They are those that `torch.manual_seed` would have drawn. That one seeds every device there
-    could be, and keeps the whole stack of its caller for those that are not there: 1 % of a
-    small network's step.
+    could be, and writes down the whole stack of its caller for those that are not there, which a
+    small network's step feels.
     """
     import torch
 
