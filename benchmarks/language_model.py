@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.schedule.base import Length
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
-from search.quiet import quiet_training
+from search.machine.quiet import quiet_training
 
 BOUND = 1.05
 NUM_STEPS = 620

@@ -19,13 +19,13 @@ from pathlib import Path
 import psutil
 
 from search.config import compose
-from search.event import Joined, from_line
-from search.location import study_folder
-from search.nursery import Child, Nursery, adopting
-from search.plan import build_plan
-from search.prepare import check_study, prepare_study
-from search.process import kill_tree
-from search.supervisor import MALLOC
+from search.engine.local import MALLOC
+from search.machine.process import kill_tree
+from search.plan.plan import build_plan
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+from search.worker.event import Joined, from_line
+from search.worker.forkserver import Child, Nursery, adopting
 
 REPETITIONS = 5
 WORDS = ("study=s", "model=tiny", "logger=none", "search.num_trials=1")

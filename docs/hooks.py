@@ -15,7 +15,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from search.catalogue import (
+from search.cli.main import COMMANDS, HELP, main
+from search.config import CONF_DIR
+from search.config.catalogue import (
     Group,
     Key,
     Member,
@@ -25,9 +27,7 @@ from search.catalogue import (
     meanings,
     module_text,
 )
-from search.cli.main import COMMANDS, HELP, main
-from search.config import CONF_DIR
-from search.settings import SearchSettings
+from search.config.settings import SearchSettings
 
 FOLDER = "reference"
 

@@ -46,9 +46,9 @@ def table(page: Page, study: Path) -> bytes:
     """Return the live table as it stands now."""
     from rich.console import Console
 
-    from search.cli.table import study_table
-    from search.opening import load_study
-    from search.results import snapshot
+    from search.report.results import snapshot
+    from search.study.open import load_study
+    from search.terminal.table import study_table
 
     terminal = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     terminal.print(study_table(snapshot(load_study(study)), width=COLUMNS, height=40))
@@ -70,7 +70,7 @@ def dashboard(page: Page, study: Path) -> bytes:
 
 def dashboard_trial(page: Page, study: Path) -> bytes:
     """Return the dashboard's page of the study's best trial."""
-    from search.opening import load_study
+    from search.study.open import load_study
 
     best = load_study(study).best
     if best is None:
@@ -84,7 +84,7 @@ def dashboard_trial(page: Page, study: Path) -> bytes:
 @contextmanager
 def serving(study: Path) -> Iterator[str]:
     """Serve the dashboard of the study in a folder; yield the address of its page."""
-    from search.dashboard import open_dashboard
+    from search.report.dashboard.server import open_dashboard
 
     with open_dashboard(study, study.name, port=0) as server:
         threading.Thread(target=server.serve_forever).start()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from lightning_modules.data.block import Blocks, Windows, are_blocks, as_it_is
-from lightning_modules.data.collate import Collate
-from lightning_modules.data.order import TrainingBatches, TrainingWindows, evaluation_batches
-from lightning_modules.data.tokenized import lengths_of, tokenize
+from lightning_modules.batch.block import Blocks, Windows, are_blocks, as_it_is
+from lightning_modules.batch.collate import Collate
+from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
+from lightning_modules.batch.tokenize import lengths_of, tokenize
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 

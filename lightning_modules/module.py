@@ -16,11 +16,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.memory import unless_out_of_memory
-from lightning_modules.micro import halved, micro_batches, num_examples, smallest
-from lightning_modules.observed import in_row_order, joined
-from lightning_modules.ranks import Ranks, Validated
-from lightning_modules.record import Ending, Record, Stopped
+from lightning_modules.batch.join import in_row_order, joined
+from lightning_modules.batch.micro import halved, micro_batches, num_examples, smallest
+from lightning_modules.distributed.group import Ranks, Validated
+from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of
 

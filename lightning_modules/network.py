@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.cache import Warm
 from lightning_modules.seed import seeded
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.warm import Warm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.atomic import write_json
+from lightning_modules.cache import Warm
+from lightning_modules.check import Material, changed_rows, check_fit, inspect, rows_of
 from lightning_modules.data.base import Data
 from lightning_modules.error import DataError
 from lightning_modules.logger.base import Identity, Logger, RunLog
-from lightning_modules.material import Material, changed_rows, check_fit, inspect, rows_of
+from lightning_modules.machine.file import write_json
 from lightning_modules.model.base import Model
 from lightning_modules.optimizer.base import Optimizer
-from lightning_modules.record import (
+from lightning_modules.outcome import (
     UNTRAINED,
     Ending,
     Outcome,
@@ -30,7 +31,6 @@ from lightning_modules.schema import member_of
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import GENERATED, MISTAKES, Examples, Tables, Task
 from lightning_modules.trainer import Trainer
-from lightning_modules.warm import Warm
 
 BEST_FILE = "best.safetensors"
 OBSERVED_FILE = "observed.safetensors"
@@ -134,10 +134,10 @@ def fit(
     """
     from lightning_modules.callback.checkpoint import Checkpointing, load_checkpoint
     from lightning_modules.callback.memory import PeakMemory
-    from lightning_modules.hardware import choose_hardware
+    from lightning_modules.launch.leader import Peers
+    from lightning_modules.machine.hardware import choose_hardware
     from lightning_modules.module import FineTuner
     from lightning_modules.network import count_parameters
-    from lightning_modules.peers import Peers
 
     hooks, warm = hooks or Hooks(), warm or Warm()
     material = _material(run, hooks, warm, fingerprint)
@@ -237,7 +237,7 @@ def _watching(
 
 def _fitted(run: Run, folder: Path, material: Material, hooks: Hooks) -> Run:
     """Return the run with what its strategy needs of the rows, and keep that in `folder`."""
-    from lightning_modules.room import write_when_room
+    from lightning_modules.machine.disk import write_when_room
 
     strategy = run.strategy.fitted(run.model, run.task, material.corpus)
     if strategy.found:
@@ -248,8 +248,8 @@ def _fitted(run: Run, folder: Path, material: Material, hooks: Hooks) -> Run:
 
 def _tokenizer(run: Run, folder: Path, material: Material, hooks: Hooks, warm: Warm) -> Any:
     """Return the run's tokenizer, and keep in `folder` what only this run's rows tell."""
+    from lightning_modules.machine.disk import write_when_room
     from lightning_modules.network import build_tokenizer
-    from lightning_modules.room import write_when_room
 
     write_when_room(hooks, lambda: write_json(folder / LABELS_FILE, list(material.labels)))
     hooks.alive("making the tokenizer")
@@ -261,7 +261,7 @@ def _tokenizer(run: Run, folder: Path, material: Material, hooks: Hooks, warm: W
 
 def _data(run: Run, material: Material, tokenizer: Any, step: int, hooks: Hooks) -> Any:
     from lightning_modules.datamodule import TextDataModule
-    from lightning_modules.room import write_when_room
+    from lightning_modules.machine.disk import write_when_room
 
     splits, labels = material.corpus.splits, material.labels
     return write_when_room(
@@ -270,7 +270,7 @@ def _data(run: Run, material: Material, tokenizer: Any, step: int, hooks: Hooks)
 
 
 def _network(run: Run, labels: Sequence[str], warm: Warm, tokenizer: Any) -> Any:
-    from lightning_modules.memory import unless_out_of_memory
+    from lightning_modules.machine.memory import unless_out_of_memory
     from lightning_modules.network import build_network
 
     network = unless_out_of_memory(lambda: build_network(run, labels, warm, tokenizer))
@@ -281,7 +281,7 @@ def _network(run: Run, labels: Sequence[str], warm: Warm, tokenizer: Any) -> Any
 
 def _written(folder: Path, outcome: Outcome, hooks: Hooks) -> Outcome:
     """Write the outcome and return it; one that found no room is that of an interrupted run."""
-    from lightning_modules.room import write_when_room
+    from lightning_modules.machine.disk import write_when_room
 
     try:
         write = partial(write_json, folder / OUTCOME_FILE, outcome.as_dict())
@@ -293,7 +293,7 @@ def _written(folder: Path, outcome: Outcome, hooks: Hooks) -> Outcome:
 
 
 def _train(run: Run, trainer: Any, tuner: Any, data: Any, ranks: Any) -> tuple[Ending, str]:
-    from lightning_modules.memory import free_memory, is_out_of_memory
+    from lightning_modules.machine.memory import free_memory, is_out_of_memory
     from lightning_modules.seed import seeded
 
     try:
@@ -349,8 +349,8 @@ def lightning_trainer(hardware: Any, callbacks: list[Any], rank: int = 0) -> Any
 
 def _review(run: Run, folder: Path, examples: Examples, log: RunLog, hooks: Hooks) -> None:
     """Write the task's tables about the best validation, and log them."""
-    from lightning_modules.examination import examine
-    from lightning_modules.room import write_when_room
+    from lightning_modules.callback.review import examine
+    from lightning_modules.machine.disk import write_when_room
 
     hooks.alive("examining the best validation")
     tables = partial(examine, folder, run.task, examples)

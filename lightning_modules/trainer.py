@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lightning_modules.error import Problem
-from lightning_modules.hardware import Device, Precision
+from lightning_modules.machine.hardware import Device, Precision
 from lightning_modules.schema import Schema, positive
 
 

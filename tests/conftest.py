@@ -32,7 +32,7 @@ LONGEST = (
     "tests/search/cli/test_sweep.py",
     "tests/search/cli/test_dashboard.py",
     "tests/lightning_modules/test_run.py",
-    "tests/lightning_modules/test_exported.py",
+    "tests/lightning_modules/export/test_model.py",
 )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from lightning_modules.cache import Warm
 from lightning_modules.callback.best import load_best
 from lightning_modules.logger.base import Identity
 from lightning_modules.run import Hooks, Run, fit
-from lightning_modules.warm import Warm
 
 
 class StopAt(Hooks):

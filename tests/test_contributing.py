@@ -95,8 +95,8 @@ def test_a_number_that_is_none_is_refused_with_its_place(
 
 
 def test_the_strategy_trains_the_norms_and_the_head_alone(added: Path) -> None:
+    from lightning_modules.cache import Warm
     from lightning_modules.network import build_network
-    from lightning_modules.warm import Warm
     from search.config import build_run, compose
 
     run = build_run(compose("train", [*OURS[1:3], "strategy=norms"], added / "conf").tree)

@@ -15,13 +15,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from search.catalogue import load_groups, load_settings
 from search.cli.argument import parse
 from search.cli.completion import KEYS
 from search.cli.main import COMMANDS
 from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose
-from search.plan import build_plan
+from search.config.catalogue import load_groups, load_settings
+from search.plan.plan import build_plan
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -1,4 +1,4 @@
-"""What an earlier version wrote still opens, continues and predicts (see `tests/kept/README.md`)."""
+"""What an earlier version wrote still opens, continues and predicts; see `tests/kept/README.md`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import run_here
 
 KEPT = Path(__file__).parent / "kept"

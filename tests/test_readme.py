@@ -101,8 +101,8 @@ def test_the_strategy_of_the_readme_works(here: Path, monkeypatch: pytest.Monkey
     (here / "conf" / "strategy" / "norms.yaml").write_text(values)
     monkeypatch.syspath_prepend(str(here))
 
+    from lightning_modules.cache import Warm
     from lightning_modules.network import build_network, count_parameters
-    from lightning_modules.warm import Warm
     from search.config import build_run, compose
 
     words = ["model=tiny", "strategy=norms", "search.plugins=[mine]"]

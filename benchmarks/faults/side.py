@@ -18,14 +18,14 @@ from faults.worker import GRACE_SECONDS, Toy, stock_storage
 from optuna.trial import FrozenTrial
 
 from search.config import compose
-from search.history import Fault
-from search.location import VARIABLE, study_folder
-from search.opening import load_study
-from search.patience import StorageGone
-from search.plan import build_plan
-from search.prepare import check_study, prepare_study
-from search.queue import add_trials
-from search.space import waiting_trial
+from search.plan.plan import build_plan
+from search.space.space import waiting_trial
+from search.storage.failure import Fault
+from search.storage.location import VARIABLE, study_folder
+from search.storage.retry import StorageGone
+from search.storage.transaction import add_trials
+from search.study.open import load_study
+from search.study.prepare import check_study, prepare_study
 
 SIDES = ("finesweep", "stock")
 LRS = (1e-4, 1e-3, 1e-2)

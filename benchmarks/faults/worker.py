@@ -2,8 +2,9 @@
 
 It reads jobs as lines of JSON, does one after another, and answers each with a line. Training is a
 toy: some short sleeps, a score that is a function of the learning rate, a checkpoint every few
-steps. Everything around it is the real thing: finesweep's worker loop (`search.loop`), or Optuna's
-`optimize` with the callbacks, the heartbeat and the checkpoint that its documentation shows.
+steps. Everything around it is the real thing: finesweep's worker loop (`search.worker.loop`), or
+Optuna's `optimize` with the callbacks, the heartbeat and the checkpoint that its documentation
+shows.
 
 What a worker is sure of it writes to a log of its own, on the disk before it goes on, so that what
 it was told can be compared with what the storage says later.
@@ -36,8 +37,8 @@ class Toy:
 
     def run(self, checkpoint: Path, lr: float, save: Saved, report: Reported) -> None:
         """Train from the checkpoint, if there is one, to the end."""
-        from lightning_modules.atomic import write_json
-        from lightning_modules.room import write_when_room
+        from lightning_modules.machine.disk import write_when_room
+        from lightning_modules.machine.file import write_json
         from lightning_modules.run import Hooks
 
         for step in range(step_of(checkpoint) + 1, self.steps + 1):
@@ -90,15 +91,14 @@ class Finesweep:
     """Does jobs with finesweep's own machinery."""
 
     def __init__(self) -> None:
-        import search.loop
-        import search.opening  # noqa: F401
+        pass
 
     def work(self, job: Mapping[str, Any], log: Log) -> None:
-        """Train trials until the study is over, as `search.worker` and `search.loop` do."""
-        from search.lease import LeaseLost
-        from search.opening import load_study
-        from search.patience import Patience
-        from search.process import Process
+        """Train trials until the study is over, as `search.worker` does."""
+        from search.machine.process import Process
+        from search.storage.lease import LeaseLost
+        from search.storage.retry import Patience
+        from search.study.open import load_study
 
         while True:
             patience = Patience("the storage", max_seconds=None)
@@ -119,9 +119,9 @@ class Finesweep:
                 study._tables.engine.dispose()
 
     def _take_all(self, study: Any, toy: Toy, log: Log) -> None:
-        from search.history import Fault
-        from search.lease import LeaseLost
-        from search.patience import StorageGone
+        from search.storage.failure import Fault
+        from search.storage.lease import LeaseLost
+        from search.storage.retry import StorageGone
 
         while True:
             attempt = study.next_attempt()
@@ -146,7 +146,7 @@ class Finesweep:
             log("told", trial=attempt.number, number=attempt.number, value=value)
 
     def _train(self, study: Any, attempt: Any, toy: Toy, log: Log) -> Any:
-        from lightning_modules.record import Ending, Outcome, Point
+        from lightning_modules.outcome import Ending, Outcome, Point
         from lightning_modules.run import CHECKPOINT_FILE
 
         checkpoint = attempt.folder / CHECKPOINT_FILE
@@ -178,7 +178,7 @@ class Finesweep:
 
     def hold(self, job: Mapping[str, Any], log: Log) -> None:
         """Begin trials as so many workers, and answer while they run."""
-        from search.opening import load_study, open_study
+        from search.study.open import load_study, open_study
 
         folder = Path(job["folder"])
         plan = load_study(folder).plan
@@ -191,7 +191,7 @@ class Finesweep:
 
     def reap(self, job: Mapping[str, Any], log: Log) -> int:
         """Give stale trials back to the queue; return how many this process did."""
-        from search.opening import load_study
+        from search.study.open import load_study
 
         study = load_study(Path(job["folder"]))
         wait_until(job)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 
-from lightning_modules.atomic import replacing
+from lightning_modules.machine.file import replacing
 from lightning_modules.network import num_bytes_of
 from lightning_modules.run import BEST_FILE, OBSERVED_FILE
 

@@ -27,16 +27,16 @@ from typing import IO, TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.atomic import replacing
 from lightning_modules.callback.best import Best, drop_best, load_best, save_best
+from lightning_modules.machine.disk import write_when_room
+from lightning_modules.machine.file import replacing
 from lightning_modules.network import (
     first_unsound,
     num_bytes_of,
     restore_state,
     trained_state,
 )
-from lightning_modules.record import Ending, Record, Stopped
-from lightning_modules.room import write_when_room
+from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.run import CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
 
 if TYPE_CHECKING:

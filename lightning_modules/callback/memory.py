@@ -8,7 +8,7 @@ import psutil
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.hardware import Device
+from lightning_modules.machine.hardware import Device
 
 
 class PeakMemory(pl.Callback):

@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 
 from lightning_modules.callback.best import Best, save_best
 from lightning_modules.callback.checkpoint import check_sound
+from lightning_modules.machine.disk import write_when_room
 from lightning_modules.network import trained_state
-from lightning_modules.record import Ending, Point, Stopped
-from lightning_modules.room import write_when_room
+from lightning_modules.outcome import Ending, Point, Stopped
 from lightning_modules.schedule.base import Length
 
 if TYPE_CHECKING:

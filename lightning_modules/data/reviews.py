@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.data.base import SPLITS, Corpus, Data
-from lightning_modules.data.cell import Refused
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.rows.cell import Refused
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.cell import HALF, Cell, Refused, is_whole
 from lightning_modules.data.conll import read_sentences
 from lightning_modules.data.squad import is_squad, read_squad
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
+from lightning_modules.rows.cell import HALF, Cell, Refused, is_whole
 
 NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell

@@ -20,8 +20,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.atomic import free_bytes, megabytes
 from lightning_modules.logger.base import Identity, Logger, RunLog
+from lightning_modules.machine.file import free_bytes, megabytes
 
 if TYPE_CHECKING:
     import wandb

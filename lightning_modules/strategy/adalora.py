@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive, within
-from lightning_modules.strategy.peft_base import PeftStrategy, chosen_targets
+from lightning_modules.strategy.adapter.base import PeftStrategy, chosen_targets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,14 +84,14 @@ class Adalora(PeftStrategy):
         }
 
     def adapt(self, network: nn.Module) -> nn.Module:
-        from lightning_modules.strategy.allocation import Allocation
+        from lightning_modules.strategy.adapter.allocation import Allocation
 
         adapted = super().adapt(network)
         adapted.allocation = Allocation(adapted)
         return adapted
 
     def stepping(self, network: Any, step: int, num_steps: int) -> AbstractContextManager[None]:
-        from lightning_modules.strategy.allocation import Budget, allocating
+        from lightning_modules.strategy.adapter.allocation import Budget, allocating
 
         budget = Budget(
             first=self.initial_rank,

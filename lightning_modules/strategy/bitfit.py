@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.part import backbone_of, new_parts
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.strategy.part import backbone_of, new_parts
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.part import backbone_of, finishes_of, new_parts, stacks_of
 from lightning_modules.strategy.base import Strategy, silence_dropout
-from lightning_modules.strategy.part import backbone_of, finishes_of, new_parts, stacks_of
 
 if TYPE_CHECKING:
     from torch import nn

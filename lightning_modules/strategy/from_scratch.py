@@ -2,7 +2,7 @@
 
 What a pretrained model is worth is its distance to this one. The weights come from the run's
 seed, so nothing of the pretrained ones is read; the tokenizer stays, or is made of the rows to
-train on (`lightning_modules.vocabulary`).
+train on (`lightning_modules.text.tokenizer`).
 Cost: that of full fine-tuning a step, and many more steps.
 """
 
@@ -17,7 +17,7 @@ from lightning_modules.data.base import Row
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 
 if TYPE_CHECKING:
     from torch import nn

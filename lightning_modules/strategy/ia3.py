@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.strategy.part import backbone_of, linear_layers
-from lightning_modules.strategy.peft_base import PeftStrategy
+from lightning_modules.model.part import backbone_of, linear_layers
+from lightning_modules.strategy.adapter.base import PeftStrategy
 
 if TYPE_CHECKING:
     from torch import nn

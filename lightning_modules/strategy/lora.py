@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive, within
-from lightning_modules.strategy.peft_base import PeftStrategy, chosen_targets
+from lightning_modules.strategy.adapter.base import PeftStrategy, chosen_targets
 
 if TYPE_CHECKING:
     from torch import nn

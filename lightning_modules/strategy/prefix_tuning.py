@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
-from lightning_modules.strategy.virtual import VirtualTokens
+from lightning_modules.strategy.adapter.virtual import VirtualTokens
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.strategy.virtual import VirtualTokens, check_reads_prompt, cut_answers
+from lightning_modules.strategy.adapter.virtual import (
+    VirtualTokens,
+    check_reads_prompt,
+    cut_answers,
+)
 
 if TYPE_CHECKING:
     from torch import nn

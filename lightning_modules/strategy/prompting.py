@@ -1,4 +1,4 @@
-"""Prompting: nothing is trained, the pretrained model is asked (`lightning_modules.prompt`).
+"""Prompting: nothing is trained, the pretrained model is asked (`lightning_modules.text.prompt`).
 
 - `similarity`: an encoder's embedding of the text against those of the labels' descriptions
   (zero-shot: Yin et al. 2019, arXiv:1909.00161), and with shots of the labels' examples, too;
@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.atomic import write_json
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.machine.file import write_json
 from lightning_modules.model.kind import Kind
-from lightning_modules.prompt import broken_rule, choose_shots, description, filled, question
 from lightning_modules.schema import member_of, positive
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
+from lightning_modules.text.prompt import broken_rule, choose_shots, description, filled, question
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lightning_modules.data.base import Corpus, Row
-from lightning_modules.data.cell import Cell, Refused
 from lightning_modules.data.split import normalized
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lightning_modules.data import cell
 from lightning_modules.error import DataError, Problem, did_you_mean
+from lightning_modules.rows import cell
 
 BALANCED = "balanced"
 

@@ -4,7 +4,7 @@
 
 Rows of `text` alone are documents, and all their tokens are targets. A row with a `label` is a
 prompt and its answer, one whose text is a list of messages a conversation; there the answers alone
-are targets, to their end token (`lightning_modules.conversation`).
+are targets, to their end token (`lightning_modules.text.chat`).
 
 Metrics, over all targets of a split: nats_per_token, the mean loss; perplexity, its exponential;
 nats_per_character and bits_per_byte (of UTF-8), which do not depend on how a tokenizer cuts. Where
@@ -24,14 +24,11 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.causal import Marks, columns_of
-from lightning_modules.conversation import ASSISTANT, Chat, Exchange, contents
-from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus, Row
-from lightning_modules.data.cell import Refused
-from lightning_modules.data.packing import packed
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows import cell
+from lightning_modules.rows.cell import Refused
 from lightning_modules.schema import positive
 from lightning_modules.task.base import (
     GENERATED,
@@ -43,7 +40,10 @@ from lightning_modules.task.base import (
     Tables,
     Task,
 )
-from lightning_modules.task.overlap import exact_match, rouge, shares_entropy
+from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
+from lightning_modules.text.causal import Marks, columns_of
+from lightning_modules.text.chat import ASSISTANT, Chat, Exchange, contents
+from lightning_modules.text.packing import packed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -293,7 +293,7 @@ class Generation(Task):
         return observed
 
     def _continued(self, network: Any, prompts: Sequence[Tensor]) -> Tensor:
-        from lightning_modules.continuation import continuations
+        from lightning_modules.text.generate import continuations
 
         return continuations(network, prompts, self.max_new_tokens, self.temperature)
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.rows import cell
 from lightning_modules.task import label
 from lightning_modules.task.base import (
     MISTAKES,

@@ -19,13 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Row
 from lightning_modules.data.split import normalized
-from lightning_modules.data.window import Sizes, Span, context_spans, tokens_of, windows
 from lightning_modules.error import ConfigError, DataError, Problem
+from lightning_modules.rows import cell
 from lightning_modules.schema import positive
-from lightning_modules.task.answer import exact_match, f1
 from lightning_modules.task.base import (
     IGNORED,
     MISTAKES,
@@ -37,7 +35,9 @@ from lightning_modules.task.base import (
     Tables,
     Task,
 )
+from lightning_modules.task.metric.squad import exact_match, f1
 from lightning_modules.task.span import Answer, best_answers, best_spans, check_places
+from lightning_modules.text.window import Sizes, Span, context_spans, tokens_of, windows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Row
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows import cell
 from lightning_modules.schema import positive, within
 from lightning_modules.task.base import GENERATED, IGNORED, Batch, Examples, Tables, Task
 

@@ -5,8 +5,8 @@ mean cross-entropy over words) and in the predictions. A word without a token, a
 invisible character alone or lies behind `max_length`, is predicted O and counts like any other.
 
 Metrics: entity_precision, entity_recall and entity_f1 over all entities, as seqeval has them
-(`lightning_modules.task.entity` says when an entity is right); token_accuracy, the share of words
-with the right tag, most of which are O.
+(`lightning_modules.task.metric.entity` says when an entity is right); token_accuracy, the share of
+words with the right tag, most of which are O.
 Example row: `{"text": ["Anna", "left", "Oslo"], "label": ["B-person", "O", "B-place"]}`.
 
 Shapes: B batch, T tokens, W words, C classes.
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus, Row
-from lightning_modules.data.cell import Refused
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows import cell
+from lightning_modules.rows.cell import Refused
 from lightning_modules.task import label
 from lightning_modules.task.base import (
     IGNORED,
@@ -36,7 +36,7 @@ from lightning_modules.task.base import (
     Tables,
     Task,
 )
-from lightning_modules.task.entity import (
+from lightning_modules.task.metric.entity import (
     OUTSIDE,
     PREFIXES,
     Entity,

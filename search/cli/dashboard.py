@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import keys, needed, parse
-from search.cli.found import find_study
+from search.trained.find import find_study
 
 ABOUT = """\
 Show a study in the browser, live while it runs: its trials, what matters, and
@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     found = keys(parsed.overrides, known)
     port = _port(found.get("port", PORT))
     study = find_study(needed(found, "study", "NAME"))
-    from search.dashboard import open_dashboard
+    from search.report.dashboard.server import open_dashboard
 
     with open_dashboard(study.folder, study.plan.name, port) as server:
         print(server.page)

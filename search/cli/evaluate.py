@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_modules.check import changed_rows
 from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
-from lightning_modules.material import changed_rows
 from search.cli.argument import one_of, parse
-from search.cli.exported import exported_base, task_words
-from search.cli.found import find_trained
-from search.cli.text import aligned
 from search.config import build_run, compose
-from search.quiet import quiet_training
+from search.machine.quiet import quiet_training
+from search.terminal.text import aligned
+from search.trained.exported import exported_base, task_words
+from search.trained.find import find_trained
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
@@ -78,7 +78,7 @@ def _scores(source: str, name: str, split: str) -> dict[str, float]:
 def _scores_exported(
     folder: Path, split: str, overrides: Sequence[str], config_dir: Path | None
 ) -> dict[str, float]:
-    from lightning_modules.exported import load_exported, read_manifest
+    from lightning_modules.export.model import load_exported, read_manifest
 
     labels = read_manifest(folder)["labels"]
     run = build_run(compose("train", [*task_words(folder), *overrides], config_dir).tree)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.cli.argument import keys, needed, one_of, parse
-from search.cli.found import find_trained
-from search.export import check_new, export
+from search.trained.export import check_new, export
+from search.trained.find import find_trained
 
 ABOUT = """\
 Write a study's winner, or a run, to a new folder, with a README that tells how
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     to = Path(needed(found, "to", "best/"))
     check_new(to)
     trained = find_trained(source, found[source])
-    from search.quiet import quiet_training
+    from search.machine.quiet import quiet_training
 
     quiet_training()
     export(trained, to)

@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from search.catalogue import Group, Key, load_class, load_groups, load_settings, meanings
 from search.config import CONF_DIR
+from search.config.catalogue import Group, Key, load_class, load_groups, load_settings, meanings
 
 WIDTHS = range(60, 101)  # of a terminal; narrower ones cut words anyway
 INDENT = 25

@@ -90,9 +90,9 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
-    from search.location import take_storage
-    from search.patience import StorageGone
-    from search.quiet import quiet_libraries
+    from search.machine.quiet import quiet_libraries
+    from search.storage.location import take_storage
+    from search.storage.retry import StorageGone
 
     try:
         if name not in COMMANDS:

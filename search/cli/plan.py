@@ -9,22 +9,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.check import Material
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.material import Material
 from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.cli.curve import size_notes
-from search.cli.expected import estimate_lines
-from search.cli.text import columns, number, score, trained
-from search.estimate import Estimate, Past, estimate, past_of
-from search.location import study_folder
-from search.opening import load_study, open_study, stored
-from search.plan import Plan, build_plan
-from search.prepare import check_study
-from search.probe import ProbeFailed, probe
-from search.space import Members
-from search.suggest import first_suggestions
+from search.estimate.estimate import Estimate, Past, estimate, past_of
+from search.estimate.probe import ProbeFailed, probe
+from search.plan.plan import Plan, build_plan
+from search.space.space import Members
+from search.storage.location import study_folder
+from search.study.open import load_study, open_study, stored
+from search.study.prepare import check_study
+from search.study.suggest import first_suggestions
+from search.terminal.curve import size_notes
+from search.terminal.estimate import estimate_lines
+from search.terminal.text import columns, number, score, trained
 
 ABOUT = """\
 Show what `finesweep sweep` would do with the same words: space, budget, first

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.atomic import replacing
 from lightning_modules.data.table import Table, read_table
 from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
-from lightning_modules.exported import load_exported, read_manifest
+from lightning_modules.export.model import load_exported, read_manifest
+from lightning_modules.machine.file import replacing
 from search.cli.argument import keys, needed, parse
-from search.cli.exported import exported_base, exported_task
-from search.quiet import quiet_training
+from search.machine.quiet import quiet_training
+from search.trained.exported import exported_base, exported_task
 
 ABOUT = """\
 Answer the rows of a CSV, TSV, JSON, JSONL, Parquet, CoNLL or text file with

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
-from search.cli.found import find_study
-from search.cli.live import LiveTable, is_live
-from search.cli.text import columns, duration, number, score, study_list
-from search.opening import load_study, study_folders
-from search.results import rows, snapshot, status, summarize
-from search.study import Study
+from search.report.results import rows, snapshot, status, summarize
+from search.study.open import load_study, study_folders
+from search.study.study import Study
+from search.terminal.live import LiveTable, is_live
+from search.terminal.text import columns, duration, number, score, study_list
+from search.trained.find import find_study
 
 ABOUT = """\
 List the studies that are here; with a name, show that study's trials, its best

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.cli.argument import keys, needed, parse
-from search.cli.found import find_study
+from search.trained.find import find_study
 
 ABOUT = """\
 Let a study begin no further trial, wherever its workers run: the running ones

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.artifact import show_study
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.cli.news import news_of
 from search.cli.plan import baseline, describe
-from search.cli.summary import summary
-from search.location import study_folder
-from search.plan import build_plan
-from search.prepare import check_study, prepare_study
-from search.publish import publish
-from search.results import TABLE_FILE, status, write_table
-from search.study import Study
+from search.plan.plan import build_plan
+from search.report.dashboard.page import show_study
+from search.report.results import TABLE_FILE, status, write_table
+from search.report.wandb import publish
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+from search.terminal.progress import news_of
+from search.terminal.summary import summary
 
 ABOUT = """\
 Run a study up to its total budget, or go on with it: the same command does
@@ -70,10 +70,10 @@ def _work(study: Study) -> int:
         return 0
     with news_of(study) as tell:
         if study.plan.search.settings.workers == 0:
-            from search.worker import work_here
+            from search.worker.worker import work_here
 
             return work_here(study.folder, tell)
-        from search.supervisor import Supervisor
+        from search.engine.local import Supervisor
 
         num_workers = min(study.plan.search.settings.workers, num_left)
         return Supervisor(study, num_workers, tell).run()

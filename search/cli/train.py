@@ -9,24 +9,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_modules.atomic import write_json, write_text
+from lightning_modules.check import inspect
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
-from lightning_modules.record import Ending, Outcome, Point
+from lightning_modules.machine.file import write_json, write_text
+from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit
-from search.attempt import CONFIG_FILE
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.cli.found import find_study
-from search.cli.live import RunProgress
-from search.cli.text import aligned, duration, trained
 from search.config import build_run, run_tree, to_yaml
-from search.interrupt import Interrupt
-from search.provenance import PROVENANCE_FILE, provenance
-from search.publish import tags_of
-from search.repeat import Repeat, find_repeat
-from search.runs import METRICS_FILE, check_rows, new_run_folder
+from search.machine.provenance import PROVENANCE_FILE, provenance
+from search.machine.signals import Interrupt
+from search.report.wandb import tags_of
+from search.study.attempt import CONFIG_FILE
+from search.terminal.live import RunProgress
+from search.terminal.text import aligned, duration, trained
+from search.trained.find import find_study
+from search.trained.repeat import Repeat, find_repeat
+from search.trained.runs import METRICS_FILE, check_rows, new_run_folder
 
 ABOUT = """\
 Train one configuration; its files go to runs/NAME. The same command takes up
@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
         write_text(job.folder / CONFIG_FILE, job.config)
         write_json(job.folder / PROVENANCE_FILE, provenance(job.run.seed, fingerprint))
 
-    from search.quiet import quiet_training
+    from search.machine.quiet import quiet_training
 
     quiet_training()
     if job.repeat is not None:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
-from search.attempt import where_is
 from search.cli.argument import keys, needed, parse
-from search.cli.found import find_study
-from search.cli.news import news_of
-from search.location import study_folder
-from search.opening import stored
-from search.plan import plain_name
-from search.supervisor import Supervisor
+from search.engine.local import Supervisor
+from search.plan.plan import plain_name
+from search.storage.location import study_folder
+from search.study.attempt import where_is
+from search.study.open import stored
+from search.terminal.progress import news_of
+from search.trained.find import find_study
 
 ABOUT = """\
 Join a study as further workers, equal to those that the sweep started: from

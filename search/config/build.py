@@ -29,9 +29,9 @@ from lightning_modules.schema import Schema
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
 from lightning_modules.trainer import Trainer
+from search.config.settings import Search, SearchSettings
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
-from search.settings import Search, SearchSettings
 
 Tree = dict[str, Any]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-    from search.space import Space
+    from search.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)

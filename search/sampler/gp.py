@@ -19,7 +19,7 @@ from search.sampler.base import Sampler, condition, trial_seed
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from search.space import Space
+    from search.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)

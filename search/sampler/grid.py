@@ -16,7 +16,7 @@ from search.sampler.base import Sampler, trial_seed
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from search.space import Space
+    from search.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.space import Space
+    from search.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-import search.supervisor
+import search.engine.local
 from search.config import compose
-from search.event import Ended, Event
-from search.history import Fault
-from search.location import study_folder
-from search.opening import load_study
-from search.plan import build_plan
-from search.prepare import check_study, prepare_study
-from search.process import num_memory_kills
-from search.queue import MEMORY_REASON
-from search.supervisor import Supervisor, _Slot
+from search.engine.local import Supervisor, _Slot
+from search.machine.process import num_memory_kills
+from search.plan.plan import build_plan
+from search.storage.failure import Fault
+from search.storage.location import study_folder
+from search.storage.transaction import MEMORY_REASON
+from search.study.open import load_study
+from search.study.prepare import check_study, prepare_study
+from search.worker.event import Ended, Event
 from tests.faults.conftest import SMALL, Start, ends_of
 
 # A real shortage: a trial may take no more than `room` above what its process has at its
@@ -154,7 +154,7 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
         # Who killed it is told by the kernel's own count of such kills alone.
         assert supervisor._fault(slot, code)[0] is Fault.killed
         with monkeypatch.context() as patch:
-            patch.setattr(search.supervisor, "num_memory_kills", lambda: num_memory_kills() + 1)
+            patch.setattr(search.engine.local, "num_memory_kills", lambda: num_memory_kills() + 1)
             fault, reason = supervisor._fault(slot, code)
         assert fault is Fault.out_of_memory
         supervisor._give_back(slot, fault, reason)

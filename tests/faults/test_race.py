@@ -17,17 +17,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.config import compose
-from search.lease import Lease
-from search.location import DATABASE, VARIABLE, study_folder
-from search.nursery import Nursery, adopting
-from search.plan import build_plan
-from search.prepare import check_study, prepare_study
-from search.queue import add_trials, claim, set_attributes
-from search.storage import open_storage
-from search.study import Study
-from search.tables import WORKERS, StudyStorage
+from search.plan.plan import build_plan
+from search.storage.attribute import ATTEMPT, ATTEMPTS, WORKER
+from search.storage.engine import open_storage
+from search.storage.lease import Lease
+from search.storage.location import DATABASE, VARIABLE, study_folder
+from search.storage.tables import WORKERS, StudyStorage
+from search.storage.transaction import add_trials, claim, set_attributes
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+from search.worker.forkserver import Nursery, adopting
 from tests.conftest import run_here
 
 NUM_QUEUED, NUM_STALE = 40, 10
@@ -38,9 +38,9 @@ WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
 RACER = """
 import os, sys, json, warnings
 warnings.simplefilter("ignore")
-import lightning_modules.record, optuna, search.opening, search.storage
+import lightning_modules.outcome, optuna, search.study.open, search.storage.engine
 import alembic.context, sqlalchemy.dialects.postgresql.psycopg
-from search.nursery import serve
+from search.worker.forkserver import serve
 serve()
 code, folder, variables, *sys.argv[1:] = json.loads(input())
 os.chdir(folder)
@@ -107,8 +107,8 @@ CLAIM = """
 import sys
 from optuna.trial import TrialState
 from pathlib import Path
-from search.queue import claim
-from search.storage import open_storage
+from search.storage.transaction import claim
+from search.storage.engine import open_storage
 
 url, worker = sys.argv[1:]
 storage = open_storage(url)
@@ -151,10 +151,10 @@ def test_each_queued_trial_is_run_once(
 REAP = """
 import sys
 from pathlib import Path
-from search.history import Fault
-from search.lease import gone_workers
-from search.queue import end_worker
-from search.storage import open_storage
+from search.storage.failure import Fault
+from search.storage.lease import gone_workers
+from search.storage.transaction import end_worker
+from search.storage.engine import open_storage
 
 storage = open_storage(sys.argv[1])
 study_ids = [study._study_id for study in storage.get_all_studies()]
@@ -199,8 +199,8 @@ def test_each_stale_trial_is_queued_again_once(
 WORK = """
 import sys, time
 from pathlib import Path
-from lightning_modules.record import Ending, Outcome, Point
-from search.opening import load_study
+from lightning_modules.outcome import Ending, Outcome, Point
+from search.study.open import load_study
 
 study = load_study(Path(sys.argv[1]))
 study.join()
@@ -273,9 +273,9 @@ def test_a_space_that_is_used_up_ends_the_study(
 HOLD = """
 import sys
 from pathlib import Path
-from lightning_modules.record import Ending, Outcome, Point
-from search.lease import LeaseLost
-from search.opening import load_study
+from lightning_modules.outcome import Ending, Outcome, Point
+from search.storage.lease import LeaseLost
+from search.study.open import load_study
 
 study = load_study(Path(sys.argv[1]))
 study.join()

@@ -17,7 +17,7 @@ def other_ranks(sweep: Sweep) -> list[psutil.Process]:
     """Return the ranks of the sweep's trials but rank 0, whoever started them."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
-        is_rank = "lightning_modules.peer" in (process.info["cmdline"] or ())
+        is_rank = "lightning_modules.launch.follower" in (process.info["cmdline"] or ())
         if is_rank and process.info["status"] != psutil.STATUS_ZOMBIE:
             with suppress(psutil.NoSuchProcess):
                 if Path(process.cwd()) == sweep.folder:

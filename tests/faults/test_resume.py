@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from lightning_modules.logger.base import Identity
-from lightning_modules.record import Ending, Outcome
+from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE, Hooks, Run, fit
 from search.config import build_run, compose
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from lightning_modules.data.order import evaluation_batches
-from lightning_modules.observed import in_row_order
+from lightning_modules.batch.join import in_row_order
+from lightning_modules.batch.order import evaluation_batches
 
 
 def test_what_was_observed_by_length_comes_back_in_the_order_of_the_rows() -> None:

@@ -15,17 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.cache import Warm
 from lightning_modules.callback.best import load_observed
 from lightning_modules.data.base import Row
 from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
-from lightning_modules.record import Ending, Outcome, Point
+from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import BEST_FILE, Hooks, Run, fit
 from lightning_modules.schedule.base import Length
 from lightning_modules.schedule.constant import Constant
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 from tests.cut import StopAt
 
@@ -249,7 +249,7 @@ def test_mistakes_are_shown_as_the_corpus_has_them(
 def test_what_was_observed_is_in_the_order_of_the_rows(
     make_run: Callable[..., Run], here: Path
 ) -> None:
-    from lightning_modules.predictor import load_trained
+    from lightning_modules.export.predictor import load_trained
 
     run = make_run("trainer.epochs=2")
     train(run, here / "run")
@@ -429,7 +429,7 @@ def test_patience_ends_it_early(make_run: Callable[..., Run], here: Path) -> Non
 
 
 def test_the_best_checkpoint_is_kept_not_the_last(make_run: Callable[..., Run], here: Path) -> None:
-    from lightning_modules.predictor import load_trained
+    from lightning_modules.export.predictor import load_trained
 
     run = make_run("task.metric=log_loss", "trainer.epochs=12", "optimizer.lr=2e-2")
     outcome = train(run, here / "run")
@@ -535,7 +535,7 @@ def test_rows_that_are_warm_spare_a_run_no_check(make_run: Callable[..., Run], h
 def test_a_trained_network_scores_again_what_its_training_told(
     make_run: Callable[..., Run], here: Path, precision: str
 ) -> None:
-    from lightning_modules.predictor import load_trained
+    from lightning_modules.export.predictor import load_trained
 
     run = make_run("trainer.epochs=2", f"trainer.precision={precision}")
     outcome = train(run, here / "run")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from lightning_modules.callback.checkpoint import load_checkpoint, write_checkpoint
 from lightning_modules.logger.base import Identity
-from lightning_modules.record import Ending, Outcome, Record
+from lightning_modules.outcome import Ending, Outcome, Record
 from lightning_modules.run import (
     BEST_FILE,
     CHECKPOINT_FILE,

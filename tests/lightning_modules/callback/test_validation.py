@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lightning_modules.callback.validation import is_better
-from lightning_modules.record import Point
+from lightning_modules.outcome import Point
 from tests.conftest import classification
 
 

@@ -23,9 +23,9 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from lightning_modules.check import inspect
 from lightning_modules.data.hub import HubData
 from lightning_modules.error import ConfigError, UserError
-from lightning_modules.material import inspect
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import classification
 

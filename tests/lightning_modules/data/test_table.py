@@ -10,9 +10,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from lightning_modules.data import cell
 from lightning_modules.data.table import read_table
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.rows import cell
 
 WANTED = {"text": "review", "label": "stars"}
 CELLS = {"text": cell.text, "label": cell.label}

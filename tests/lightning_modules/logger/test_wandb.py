@@ -13,7 +13,7 @@ import pytest
 from lightning_modules.logger.base import Identity, RunLog
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.logger.wandb import Mode, Wandb
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Hooks, fit
 from search.config import build_run, compose
 from tests.conftest import SmallDisk, wandb_records

@@ -10,16 +10,16 @@ import pytest
 import torch
 import yaml
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.error import ConfigError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.network import build_network, count_parameters
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Run, fit
-from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 

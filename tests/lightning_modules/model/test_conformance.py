@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from lightning_modules.cache import Warm
 from lightning_modules.error import ConfigError
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import (
@@ -21,7 +22,6 @@ from lightning_modules.network import (
     trained_state,
 )
 from lightning_modules.run import Run
-from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole

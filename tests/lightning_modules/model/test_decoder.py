@@ -17,16 +17,16 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import build_network
 from lightning_modules.run import Run, fit
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 
 POSITIONS = 64
 SIZES: dict[str, Any] = {

@@ -30,21 +30,21 @@ from tokenizers import (
     trainers,
 )
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import build_network
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Run, fit
 from lightning_modules.strategy.feature_extraction import BACKBONE
-from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 
 TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
 LABELS = ("negative", "positive")

@@ -18,16 +18,16 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from lightning_modules.cache import Warm
 from lightning_modules.data.reviews import PATH as REVIEWS
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import MEMBERS, Kind
 from lightning_modules.network import build_network
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Run, fit
-from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 
 TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]

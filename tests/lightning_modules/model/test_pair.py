@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from lightning_modules.cache import Warm
 from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.error import ConfigError
 from lightning_modules.model.base import Attention
@@ -19,7 +20,6 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.model.pair import SEQ_TO_SEQ
 from lightning_modules.network import build_network, count_parameters
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 
 MINILM = Minilm(source=Source.package, attention=Attention.sdpa)

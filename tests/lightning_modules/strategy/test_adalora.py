@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_modules.cache import Warm
 from lightning_modules.error import ConfigError
+from lightning_modules.export.predictor import load_trained
 from lightning_modules.logger.base import Identity
 from lightning_modules.network import build_network
-from lightning_modules.predictor import load_trained
 from lightning_modules.run import Hooks, Run, fit
 from lightning_modules.strategy.adalora import Adalora
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 
 LABELS = ("negative", "positive")

@@ -8,8 +8,8 @@ import transformers
 from torch import nn
 
 from lightning_modules.error import ConfigError
+from lightning_modules.model.part import new_parts, stacks_of
 from lightning_modules.strategy.freeze import Freeze
-from lightning_modules.strategy.part import new_parts, stacks_of
 
 SMALL = {"num_hidden_layers": 3, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 30}
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 3, "num_heads": 2, "vocab_size": 30}

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_modules.cache import Warm
 from lightning_modules.data.reviews import Reviews
+from lightning_modules.export.predictor import Predictor
 from lightning_modules.network import build_network
-from lightning_modules.predictor import Predictor
 from lightning_modules.run import Run
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 from tests.conftest import classification
 

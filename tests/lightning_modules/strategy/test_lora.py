@@ -10,11 +10,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
+from lightning_modules.cache import Warm
 from lightning_modules.error import ConfigError
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.network import build_network, count_parameters
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 
 LABELS = ("a", "b")

@@ -9,13 +9,13 @@ import pytest
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+from lightning_modules.cache import Warm
 from lightning_modules.error import ConfigError
-from lightning_modules.exported import Card, load_exported, save_exported
+from lightning_modules.export.model import Card, load_exported, save_exported
+from lightning_modules.export.predictor import Predictor
 from lightning_modules.network import build_network, restore_state, trained_state
-from lightning_modules.predictor import Predictor
 from lightning_modules.run import Run
 from lightning_modules.strategy.peft import _REFUSED
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
 
 LABELS = ("a", "b", "c")

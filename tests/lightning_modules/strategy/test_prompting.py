@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.error import ConfigError, UserError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
+from lightning_modules.export.predictor import load_trained
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.model.base import Attention
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.network import build_network, build_tokenizer
-from lightning_modules.predictor import load_trained
-from lightning_modules.record import Ending, Outcome
+from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import BEST_FILE, FOUND_FILE, Hooks, Run, fit
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 
 LABELS = ("negative", "positive")

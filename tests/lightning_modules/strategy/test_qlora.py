@@ -64,8 +64,8 @@ def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) ->
     reason="needs bitsandbytes and a CUDA device",
 )
 def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
+    from lightning_modules.cache import Warm
     from lightning_modules.network import build_network, count_parameters
-    from lightning_modules.warm import Warm
 
     runs = [
         build_run(compose("train", ["model=minilm", *words]).tree)

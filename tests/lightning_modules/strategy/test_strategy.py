@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_modules.cache import Warm
 from lightning_modules.callback.best import load_best
-from lightning_modules.exported import Card, load_exported, save_exported
+from lightning_modules.export.model import Card, load_exported, save_exported
+from lightning_modules.export.predictor import Predictor
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.network import build_network, count_parameters, restore_state, trained_state
-from lightning_modules.predictor import Predictor
 from lightning_modules.run import Run, fit
 from lightning_modules.task.classification import Classification
-from lightning_modules.warm import Warm
 from search.config import CONF_DIR, build_run, compose
 from tests.cut import StopAt
 

@@ -12,21 +12,21 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from lightning_modules.data import tokenized
+from lightning_modules.batch import tokenize
+from lightning_modules.batch.collate import Collate
+from lightning_modules.check import inspect
 from lightning_modules.data.base import Corpus
-from lightning_modules.data.collate import Collate
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.model.kind import Kind
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import BEST_FILE, Run, fit
 from lightning_modules.task.base import GENERATED, IGNORED, Examples
 from lightning_modules.task.generation import Generation
-from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import StopAt
 
@@ -454,14 +454,14 @@ def test_scores_of_a_run_are_found_again(here: Path) -> None:
 def test_blocks_of_many_rows_are_those_of_the_training(
     here: Path, monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    monkeypatch.setattr(tokenized, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(tokenize, "ROWS_AT_ONCE", 7)
     monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
     words = ("strategy=full", f"task.packing={packing}", "task.label=null", "data.max_length=16")
     result = trained(here, *words, "trainer.precision=fp32")
     rows = result.run.data.load(result.run.task).splits["validation"]
     assert len(rows) > 7
     assert result.load().score(rows) == pytest.approx(dict(result.scores), rel=1e-6)
-    monkeypatch.setattr(tokenized, "ROWS_AT_ONCE", 10_000)
+    monkeypatch.setattr(tokenize, "ROWS_AT_ONCE", 10_000)
     assert result.load().score(rows) != pytest.approx(dict(result.scores), rel=1e-4)
 
 

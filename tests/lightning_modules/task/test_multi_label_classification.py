@@ -18,16 +18,16 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from lightning_modules.data import cell
 from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
+from lightning_modules.rows import cell
 from lightning_modules.run import Run, fit
 from lightning_modules.task.base import Examples
 from lightning_modules.task.multi_label_classification import MultiLabelClassification
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 
 

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_modules.batch.collate import Collate
+from lightning_modules.check import inspect
 from lightning_modules.data.base import Row
-from lightning_modules.data.collate import Collate
 from lightning_modules.data.files import Files
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
+from lightning_modules.export.predictor import Predictor
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
-from lightning_modules.predictor import Predictor
 from lightning_modules.run import Run, fit
-from lightning_modules.task.answer import f1
 from lightning_modules.task.base import Examples
+from lightning_modules.task.metric.squad import f1
 from lightning_modules.task.question_answering import QuestionAnswering
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
 
 SQUAD = Path(__file__).parents[4] / "shared" / "data" / "squad_small"
@@ -94,8 +94,8 @@ def trained(here: Path) -> Callable[..., Trained]:
 
 
 def tiny_predictor(run: Run, max_length: int = 24) -> Predictor:
+    from lightning_modules.cache import Warm
     from lightning_modules.network import build_network, build_tokenizer
-    from lightning_modules.warm import Warm
 
     tokenizer = build_tokenizer(run, (), Warm())
     network = build_network(run, (), Warm(), tokenizer).eval()

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.check import inspect
 from lightning_modules.error import ConfigError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
-from lightning_modules.record import Ending
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Run, fit
 from search.config import CONF_DIR, build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 

@@ -15,19 +15,19 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from lightning_modules.cache import Warm
+from lightning_modules.check import inspect
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
-from lightning_modules.material import inspect
 from lightning_modules.network import build_network
-from lightning_modules.record import Ending, Outcome
+from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run, fit
 from lightning_modules.task.base import IGNORED, Examples
 from lightning_modules.task.text_to_text import TextToText
-from lightning_modules.warm import Warm
 from search.config import build_run, compose
-from search.export import Trained, export
-from search.runs import find_run
+from search.trained.export import Trained, export
+from search.trained.runs import find_run
 from tests.conftest import run_here, write_jsonl
 from tests.cut import StopAt
 
@@ -199,7 +199,7 @@ def test_examples_are_prefixed_cut_and_trained_on_the_first_reference(name: str)
     run = build_run(
         compose("train", [f"task={name}", "task.prefix='short: '", "task.max_new_tokens=5"]).tree
     )
-    from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+    from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 
     assert isinstance(run.task, TextToText)
     tokenizer = train_tokenizer(["short: a long story"], Vocabulary.characters, 0, None)
@@ -265,7 +265,7 @@ def test_more_tokens_than_the_model_can_write_are_refused(make_run: Callable[...
 
 @pytest.mark.parametrize(("num_different", "told"), [(1, True), (2, False)])
 def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> None:
-    from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+    from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 
     tokenizer = train_tokenizer(["ab"], Vocabulary.characters, 0, None)
     written = [[tokenizer.convert_tokens_to_ids("ab"[n % num_different])] for n in range(6)]

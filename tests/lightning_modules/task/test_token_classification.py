@@ -21,22 +21,22 @@ from seqeval.metrics import (
 )
 from seqeval.scheme import IOB1, IOB2, IOBES
 
-from lightning_modules.data import cell
+from lightning_modules.batch.collate import Collate
 from lightning_modules.data.base import Corpus
-from lightning_modules.data.collate import Collate
 from lightning_modules.data.table import read_table
 from lightning_modules.error import ConfigError, DataError
-from lightning_modules.exported import load_exported
+from lightning_modules.export.model import load_exported
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
+from lightning_modules.rows import cell
 from lightning_modules.run import fit
 from lightning_modules.task.base import Examples
-from lightning_modules.task.entity import Entity, Scheme, entities, flaw
+from lightning_modules.task.metric.entity import Entity, Scheme, entities, flaw
 from lightning_modules.task.token_classification import TokenClassification
-from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
-from search.export import Trained, export
+from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
 
 WNUT = Path(__file__).parents[4] / "shared" / "data" / "wnut17"

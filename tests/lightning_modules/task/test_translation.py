@@ -7,7 +7,7 @@ import sacrebleu
 
 from lightning_modules.error import ConfigError
 from lightning_modules.task.translation import Translation
-from lightning_modules.vocabulary import Vocabulary, train_tokenizer
+from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
 
 SENTENCE = "ein Hund läuft über die grüne Wiese, und zwei Männer sehen ihm zu ."

@@ -17,9 +17,9 @@ from types import ModuleType
 import optuna
 import pytest
 
-from search.artifact import FOLDER, MATRIX, TABLE, show_trial
 from search.cli import main
-from search.storage import open_storage
+from search.report.dashboard.page import FOLDER, MATRIX, TABLE, show_trial
+from search.storage.engine import open_storage
 from tests.conftest import command, write_jsonl
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -156,7 +156,9 @@ def test_the_studys_note_tells_its_task(live: Live) -> None:
     storage = open_storage(live.folder / "studies" / "s" / "study.db")
     for trial in optuna.load_study(study_name="s", storage=storage).trials:
         for name in trial.user_attrs:
-            assert f"{name}: " in text, f"search.artifact.COLUMNS does not explain {name}"
+            assert f"{name}: " in text, (
+                f"search.report.dashboard.page.COLUMNS does not explain {name}"
+            )
 
 
 @pytest.mark.thorough

@@ -127,7 +127,7 @@ def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> N
         assert start["run_group"] == "s"
         job_types.append(start["job_type"])
         if start["job_type"] == "study":
-            continue  # tests/search/test_publish.py reads it
+            continue  # tests/search/report/test_wandb.py reads it
         assert start["tags"] == ["tiny", "full", "reviews", "classification"]
         names.add(start["display_name"])
         config = start["config"]["update"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lightning_modules.error import ConfigError
-from lightning_modules.hardware import Precision
+from lightning_modules.machine.hardware import Precision
 from search.config import Tree, build_run, build_search, compose, resolved, to_yaml
 
 
@@ -152,7 +152,7 @@ def test_dangling_interpolation_names_its_key() -> None:
         "os.system",
         "builtins.eval",
         "subprocess.Popen",
-        "search.worker.subprocess.Popen",
+        "search.worker.worker.subprocess.Popen",
         "lightning_modules.run.fit",
         "lightning_modules.strategy.lora.Nothing",
         "lightning_modules.optimizer.adamw.Adamw",

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from search.config import CONF_DIR, build_run, build_search, compose
-from search.plan import build_plan
-from search.space import build_space
+from search.plan.plan import build_plan
+from search.space.space import build_space
 
 NEEDED = {
     "data/files": ["data.train=my.csv"],

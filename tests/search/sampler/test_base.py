@@ -11,12 +11,12 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import CONF_DIR, compose
-from search.location import study_folder
-from search.opening import open_study
-from search.plan import Plan, build_plan
-from search.prepare import check_study, prepare_study
+from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
-from search.space import waiting_trial
+from search.space.space import waiting_trial
+from search.storage.location import study_folder
+from search.study.open import open_study
+from search.study.prepare import check_study, prepare_study
 
 NUM_TRIALS = 8
 SAMPLERS = sorted(path.stem for path in (CONF_DIR / "search/sampler").glob("*.yaml"))

@@ -5,8 +5,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from search.config import compose
-from search.plan import build_plan
-from search.space import Parameter
+from search.plan.plan import build_plan
+from search.space.space import Parameter
 
 WORDS = (
     "model=tiny",

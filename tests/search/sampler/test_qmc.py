@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from search.config import compose
-from search.plan import Plan, build_plan
+from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
 
 

@@ -5,7 +5,7 @@ from optuna.distributions import FloatDistribution
 
 from search.sampler.base import seeded_sampler
 from search.sampler.random import Random
-from search.space import Space
+from search.space.space import Space
 
 NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
 

@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from lightning_modules.error import ConfigError
 from search.sampler.base import seeded_sampler
 from search.sampler.tpe import Tpe
-from search.space import Space
+from search.space.space import Space
 
 NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
 

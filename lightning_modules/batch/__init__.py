@@ -1,0 +1,1 @@
+"""From rows to batches: tokenized, ordered, padded, cut to what fits into memory."""

@@ -1,0 +1,29 @@
+"""What a training leaves for review: the task's tables about the best validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_modules.callback.best import load_observed
+from lightning_modules.machine.file import write_text
+
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Examples, Tables, Task
+
+
+def examine(folder: Path, task: Task, examples: Examples) -> Tables:
+    """Write each table to `folder` as `<name>.jsonl`, a record a line; return them.
+
+    Args:
+        folder: Where the best validation is kept.
+        task: Makes the tables.
+        examples: The validation rows as they are in the corpus, and how to read the observations.
+
+    """
+    tables = task.examine(load_observed(folder), examples)
+    for name, records in tables.items():
+        lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in records]
+        write_text(folder / f"{name}.jsonl", "".join(lines))
+    return tables

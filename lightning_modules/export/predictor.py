@@ -1,0 +1,143 @@
+"""Use a trained network: scores on rows, predictions for rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lightning_modules.batch.collate import Collate
+from lightning_modules.batch.join import in_row_order, joined
+from lightning_modules.batch.micro import micro_batches
+from lightning_modules.batch.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
+from lightning_modules.batch.tokenize import encoded
+from lightning_modules.cache import Warm
+from lightning_modules.data.base import Row
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.hardware import Device, Precision, choose_hardware
+from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.network import build_network, build_tokenizer, restore_state
+from lightning_modules.run import BEST_FILE, FOUND_FILE, TOKENIZER_FOLDER, Run
+from lightning_modules.strategy.base import Strategy
+from lightning_modules.task.base import Batch, Examples, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all that is needed to use it.
+
+    Attributes:
+        network: The network, with its head.
+        tokenizer: What makes its inputs.
+        task: What it predicts.
+        labels: The names of what it predicts.
+        max_length: Tokens of a text that it reads.
+        precision: In which numbers it is scored; those of the training repeat its scores.
+            Predictions are made in fp32, as plain transformers makes them of an exported model.
+        strategy: Prepares the rows; None takes them as they are.
+
+    """
+
+    network: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    labels: tuple[str, ...]
+    max_length: int
+    precision: Precision = Precision.fp32
+    strategy: Strategy | None = None
+
+    def score(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return the task's metrics over labelled rows."""
+        observed = self._observe(rows, self.precision, self.task.encode)
+        return self.task.score(observed, self._examples(rows))
+
+    def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""
+        unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
+        observed = self._observe(unlabelled, Precision.fp32, self.task.encode_asked)
+        return self.task.decode(observed, self._examples(unlabelled))
+
+    def _examples(self, rows: Sequence[Row]) -> Examples:
+        return Examples(rows, self.labels, self.tokenizer)
+
+    def _observe(
+        self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]
+    ) -> Mapping[str, Tensor]:
+        prepared = self.strategy.prepare(rows, self.tokenizer) if self.strategy else rows
+        parts = encoded(
+            prepared, lambda some: encode(some, self.tokenizer, self.max_length, self.labels)
+        )
+        examples = [
+            dict(zip(columns, values, strict=True))
+            for columns in parts
+            for values in zip(*columns.values(), strict=True)
+        ]
+        batches = evaluation_batches([len(example["input_ids"]) for example in examples])
+        hardware = choose_hardware(Device.auto, precision)
+        device = torch.device(hardware.device.value)
+        # As Lightning trains in mixed precision.
+        mixed = torch.autocast(
+            device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
+        )
+        network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
+        observed, at_once = [], NUM_EVALUATED_AT_ONCE
+        with torch.inference_mode(), mixed:
+            for batch in batches:
+                inputs = collate([examples[index] for index in batch])
+                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+                while (
+                    found := unless_out_of_memory(partial(self._see, network, inputs, at_once))
+                ) is None:
+                    if (size := min(at_once, len(batch))) == 1:
+                        raise ConfigError(_too_long(inputs))
+                    at_once = size // 2
+                observed.append(found)
+        return in_row_order(observed, batches)
+
+    def _see(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
+        parts = []
+        for piece in micro_batches(inputs, size):
+            output = self.task.forward(network, piece)
+            parts.append(self.task.observe(network, output, piece))
+        return joined(parts)
+
+
+def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
+    """Return the run's network with the best weights that `fit` left in `folder`."""
+    if (folder / FOUND_FILE).is_file():
+        found = json.loads((folder / FOUND_FILE).read_text(encoding="utf-8"))
+        run = replace(run, strategy=run.strategy.refitted(found))
+    kept, warm = folder / TOKENIZER_FOLDER, Warm()
+    if kept.is_dir():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(kept)
+    else:
+        tokenizer = build_tokenizer(run, (), warm)
+    network = build_network(run, labels, warm, tokenizer)
+    restore_state(network, load_file(folder / BEST_FILE))
+    return Predictor(
+        network,
+        tokenizer,
+        run.task,
+        tuple(labels),
+        run.data.max_length,
+        run.trainer.precision,
+        run.strategy,
+    )
+
+
+def _too_long(inputs: Batch) -> Problem:
+    got = Verbatim(f"one of {inputs['input_ids'].shape[1]} tokens")
+    fix = "Use a machine with more, or a model trained with fewer."
+    return Problem("data.max_length", "an example must fit into memory", got, fix)

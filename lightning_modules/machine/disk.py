@@ -1,0 +1,50 @@
+"""A full disk is waited out: no run ends for it, and none loses what it has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from lightning_modules.machine.file import DiskFull
+from lightning_modules.outcome import Ending, Stopped
+
+if TYPE_CHECKING:
+    from lightning_modules.run import Hooks
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 3.0
+POLL_SECONDS = 0.25
+
+
+def write_when_room(hooks: Hooks, write: Callable[[], T]) -> T:
+    """Call `write` until it finds room, and return what it returns.
+
+    Raises:
+        Stopped: The run was interrupted while it waited; what the file held before, it holds.
+
+    """
+    has_waited = False
+    while True:
+        try:
+            written = write()
+            break
+        except DiskFull as full:
+            problem, name = str(full), full.path.name
+        if not has_waited:
+            hooks.note(f"{problem}; waiting for room")
+            has_waited = True
+        _wait(hooks, f"interrupted, and {name} could not be written: {problem}")
+    if has_waited:
+        hooks.note("there is room again")
+    return written
+
+
+def _wait(hooks: Hooks, reason: str) -> None:
+    until = time.monotonic() + RETRY_SECONDS
+    while time.monotonic() < until:
+        hooks.alive("waiting for room on the disk")
+        if hooks.interrupted():
+            raise Stopped(Ending.interrupted, reason)
+        time.sleep(POLL_SECONDS)

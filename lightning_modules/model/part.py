@@ -1,0 +1,76 @@
+"""Where a network of transformers has its backbone, its head and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.strategy.adapter.task_type import writes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Networks that keep their backbone's parts beside the head, as T5's for question answering.
+_OF_BACKBONES = frozenset(("shared", "encoder", "decoder"))
+# What a backbone puts on its last layer.
+_FINISHES = frozenset(("pooler", "ln_f", "norm", "final_norm", "final_layer_norm"))
+
+
+def backbone_of(network: nn.Module) -> nn.Module:
+    """Return the pretrained part; all of a language model, whose head was pretrained with it."""
+    if writes(network):
+        return network
+    backbone: nn.Module = getattr(network, str(network.base_model_prefix), network)
+    return backbone
+
+
+def new_parts(network: nn.Module) -> list[str]:
+    """Return the names of the modules that nothing was learnt in before.
+
+    The head, as a whole: PEFT by itself would adapt DistilBERT's pre_classifier or DeBERTa's
+    pooler. And what the weights lacked of the backbone, as the pooler of a BERT that was trained
+    on masked words alone: an adapter on it would stand for nothing without this very draw.
+    """
+    head = [] if writes(network) else list(_head(network))
+    drawn = {name.rpartition(".")[0] for name in getattr(network, "drawn", ())}
+    inside = tuple(f"{name}." for name in head)
+    return [*head, *sorted(n for n in drawn if n not in head and not n.startswith(inside))]
+
+
+def stacks_of(backbone: nn.Module) -> list[Any]:
+    """Return the lists of layers, bottom layer first: one, or an encoder's and a decoder's."""
+    from torch import nn
+
+    found: dict[str, nn.ModuleList] = {}
+    for name, module in backbone.named_modules():
+        # A T5 layer is made of a list itself.
+        inner = any(name.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, nn.ModuleList) and len(module) and not inner:
+            found[name] = module
+    return list(found.values())
+
+
+def finishes_of(backbone: nn.Module) -> Iterator[nn.Module]:
+    """Yield what the backbone puts on its last layer: a norm, a pooler."""
+    inner = {id(part) for stack in stacks_of(backbone) for part in stack.modules()}
+    for name, module in backbone.named_modules():
+        if name.rpartition(".")[2] in _FINISHES and id(module) not in inner:
+            yield module
+
+
+def linear_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield each linear layer with its name; GPT-2's are called Conv1D."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            yield name, module
+
+
+def _head(network: nn.Module) -> Iterator[str]:
+    prefix = str(network.base_model_prefix)
+    backbone = {prefix} if hasattr(network, prefix) else _OF_BACKBONES
+    for name, part in network.named_children():
+        if name not in backbone and any(True for _ in part.parameters()):
+            yield name

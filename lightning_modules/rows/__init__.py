@@ -1,0 +1,1 @@
+"""What a row is, before any data set or task."""

@@ -1,0 +1,217 @@
+"""What the strategies that PEFT implements share: how a network is wrapped, and exported.
+
+The backbone is frozen and gets PEFT's new parameters; the head, and what else was never trained,
+is trained in full and saved with them. A strategy says PEFT's name of its method and the values
+of that method's configuration.
+
+PEFT: Mangrulkar et al. 2022, github.com/huggingface/peft.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.model.base import reason_of
+from lightning_modules.model.part import backbone_of, linear_layers, new_parts
+from lightning_modules.strategy.adapter.task_type import task_type_of, writes
+from lightning_modules.strategy.base import Strategy, silence_dropout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from peft import PeftConfig
+    from torch import Tensor, nn
+
+    from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
+
+ADAPTER = "adapter"
+BASE = "base"
+"""The folders of an export with the adapter, and with a base that nobody else could fetch."""
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeftStrategy(Strategy):
+    """Train what PEFT adds to the frozen network, and the head."""
+
+    @property
+    @abstractmethod
+    def peft_type(self) -> str:
+        """PEFT's name of the method, as `LORA`."""
+
+    @abstractmethod
+    def settings(self, network: nn.Module) -> Mapping[str, Any]:
+        """Return values of the method's configuration, for this network."""
+
+    def check_architecture(self, skeleton: nn.Module) -> None:
+        try:
+            self.adapt(skeleton)
+        except RuntimeError:
+            pass  # what begins from values, as PiSSA does, cannot be tried without them
+        except ConfigError as error:
+            causes = {type(each) for each in _causes(error)}
+            if not causes & {RuntimeError, NotImplementedError}:
+                raise
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        from peft import get_peft_model
+
+        config = self.config(network)
+        with self.telling():
+            silence_dropout(backbone_of(network))
+            adapted: nn.Module = get_peft_model(network, config)
+        return adapted
+
+    def config(self, network: nn.Module) -> PeftConfig:
+        """Return PEFT's configuration for the network; raise ConfigError."""
+        from transformers.pytorch_utils import Conv1D
+
+        made = config_class(self.peft_type)
+        values = {**self.settings(network), "task_type": task_type_of(network)}
+        known = {field.name for field in fields(made)}
+        if "modules_to_save" in known:
+            values["modules_to_save"] = new_parts(network)
+        if "fan_in_fan_out" in known:  # how GPT-2 keeps its weights
+            values["fan_in_fan_out"] = any(isinstance(m, Conv1D) for m in network.modules())
+        with self.telling():
+            config: PeftConfig = made(**values)
+        return config
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn what PEFT raises over a network that it cannot adapt into one line."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except (ValueError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
+            rule = "must be a method that can adapt this model for this task"
+            got = Verbatim(f"{self.peft_type.lower()} ({reason_of(error)})")
+            fix = "Set strategy=lora, or another model."
+            raise ConfigError(Problem("strategy", rule, got, fix)) from error
+
+    def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
+        # The adapter names its base; a path of this machine would help nobody.
+        network.peft_config["default"].base_model_name_or_path = model.name
+        network.save_pretrained(folder / ADAPTER)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+        merged = self._merged(network)
+        if merged is not None:
+            return super().export(merged, tokenizer, model, task, folder)
+        virtual = network.peft_config["default"].is_prompt_learning
+        plain = network.get_base_model()
+        plain.config.save_pretrained(folder)
+        if plain.can_generate():
+            plain.generation_config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if model.hub_name is None:
+            base = network.get_base_model() if virtual else copy.deepcopy(network).unload()
+            _unwrapped(copy.deepcopy(base)).save_pretrained(folder / BASE)
+        writes_texts = plain.can_generate()
+        return _LOAD_ADAPTER.format(
+            auto=task.auto_class,
+            base=model.hub_name or BASE,
+            use=task.usage_lines(),
+            imported=", GenerationConfig" if writes_texts else "",
+            writing=_LOAD_WRITING if writes_texts else "",
+        )
+
+    @property
+    def merges(self) -> bool:
+        """Whether the trained parameters can be put into the weights that they adapt."""
+        return True
+
+    def _merged(self, network: Any) -> Any:
+        """Return a merged copy; None where there is none that answers the same."""
+        import torch
+
+        if not self.merges:
+            return None
+        try:
+            merged = _unwrapped(copy.deepcopy(network).merge_and_unload())
+        except (NotImplementedError, AttributeError):  # so methods of PEFT say that they do not
+            return None
+        # Of some methods PEFT drops what was trained.
+        pairs = zip(answers(network), answers(merged), strict=True)
+        same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
+        return merged if same else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error.__cause__ is not None:
+        error = error.__cause__
+        yield error
+
+
+def config_class(peft_type: str) -> Any:
+    """Return the class of the configuration of a method that PEFT has."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]
+
+
+def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
+    """Return what PEFT takes for the linear layers that `targets` names; raise ConfigError.
+
+    Args:
+        network: The network.
+        targets: `all-linear`, or names between spaces or commas.
+
+    """
+    if targets == ALL_LINEAR:
+        return targets
+    names = [name for name, _ in linear_layers(network)]
+    chosen = targets.replace(",", " ").split()
+    for target in chosen:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            rule = "must be all-linear or names of the network's linear layers"
+            last = {name.rpartition(".")[2] for name in names}
+            raise ConfigError(Problem("strategy.targets", rule, target, did_you_mean(target, last)))
+    return chosen
+
+
+def _unwrapped(network: Any) -> Any:
+    """Put the trained head where PEFT's wrapper of it is; some methods leave that there."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for name, module in list(network.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            network.set_submodule(name, module.modules_to_save["default"])
+    return network
+
+
+def answers(network: Any) -> tuple[Tensor, ...]:
+    """Return what the network answers to a text of three tokens."""
+    import torch
+
+    config = network.config
+    # BART reads its answer at a text's end, of which each text must have as many.
+    end = config.eos_token_id if isinstance(config.eos_token_id, int) else 0
+    ids_BT = torch.full((1, 3), end, device=next(network.parameters()).device)
+    inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    if config.is_encoder_decoder and writes(base):
+        inputs["decoder_input_ids"] = ids_BT
+    with torch.inference_mode():
+        output = network.eval()(**inputs)
+    return tuple(output[name] for name in _ANSWERS if name in output)
+
+
+_ANSWERS = ("logits", "start_logits", "end_logits", "last_hidden_state")
+
+_LOAD_WRITING = 'base.generation_config = GenerationConfig.from_pretrained(".")\n'
+_LOAD_ADAPTER = """\
+from peft import PeftModel
+from transformers import {auto}, AutoConfig, AutoTokenizer{imported}
+
+base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."))
+{writing}model = PeftModel.from_pretrained(base, "adapter")
+tokenizer = AutoTokenizer.from_pretrained(".")
+{use}"""

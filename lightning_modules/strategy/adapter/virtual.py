@@ -1,0 +1,89 @@
+"""Virtual tokens: trained vectors that stand before every text, in front of a frozen network.
+
+They take positions of those that the model can read, and what a network answers at them is no
+part of the text's answers: it is cut off. Nothing can be merged, so an export is the adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.kind import Kind
+from lightning_modules.schema import positive
+from lightning_modules.strategy.adapter.base import PeftStrategy, answers
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lightning_modules.model.base import Model
+    from lightning_modules.task.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualTokens(PeftStrategy):
+    """Train virtual tokens, and the head.
+
+    Attributes:
+        num_tokens: Virtual tokens, > 0; a text can have as many less.
+
+    """
+
+    num_tokens: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from positive(self, "num_tokens")
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        return self.num_tokens
+
+    @property
+    def merges(self) -> bool:
+        return False
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        adapted = super().adapt(network)
+        with self.telling():
+            check_answers(adapted)
+        return adapted
+
+
+def cut_answers(network: Any) -> None:
+    """Let a network of PEFT answer at a text's own tokens alone, in place."""
+    config = network.peft_config["default"]
+    # A prefix has keys and values alone, so nothing is answered at it.
+    if config.is_prompt_learning and config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
+        network.register_forward_hook(partial(_cut, num_tokens=config.num_virtual_tokens))
+
+
+def _cut(network: nn.Module, inputs: Any, output: Any, num_tokens: int) -> None:
+    task_type = getattr(network, "peft_config")["default"].task_type  # noqa: B009 - PEFT's own
+    if task_type in ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM"):
+        for name in ("logits", "start_logits", "end_logits"):
+            if name in output:
+                output[name] = output[name][:, num_tokens:]
+
+
+def check_reads_prompt(strategy: str, model: Model, task: Task) -> None:
+    """Raise ConfigError where vectors in place of tokens hide where a padded text ends."""
+    if model.known_kind() is Kind.decoder and "SequenceClassification" in task.auto_class:
+        rule = f"strategy={strategy} must have a model that does not look for a text's last token"
+        got = Verbatim(f"{model.name}, of kind decoder")
+        raise ConfigError(Problem("model", rule, got, "Set strategy=prefix_tuning."))
+
+
+def check_answers(network: Any) -> None:
+    """Ask the network once: PEFT finds out there that it cannot do what it was made for."""
+    from lightning_modules.machine.memory import is_out_of_memory
+
+    try:
+        answers(network)
+    except (RuntimeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(str(error)) from error

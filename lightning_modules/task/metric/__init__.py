@@ -1,0 +1,1 @@
+"""Metrics that several tasks share, or that need a file of their own."""

@@ -1,0 +1,102 @@
+"""Texts as the inputs and targets of a causal language model.
+
+A document of tokens t_1 ... t_n is read as begin, t_1, ..., t_n and has the targets t_1, ..., t_n,
+end; of a question with its answer the answer's tokens and the end alone are targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.task.base import IGNORED
+from lightning_modules.text.chat import Chat, Exchange
+from lightning_modules.text.packing import Document
+
+
+class Marks:
+    """A tokenizer, with the tokens that texts begin and end with.
+
+    A text begins with the tokenizer's first token, or with its end token where it has none, so that
+    its own first token is predicted, too.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
+        self.end: int = next((end for end in ends if end is not None), -1)
+        if self.end < 0:
+            rule, fix = "the tokenizer must have an end token", "Save it with an eos_token."
+            raise DataError(Problem("model", rule, Verbatim("none"), fix))
+        begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, self.end)
+        self.begin: int = next(begin for begin in begins if begin is not None)
+
+    def ids(self, text: str) -> list[int]:
+        """Return the tokens of a text, with none added."""
+        found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return list(found)
+
+    def ended(self, ids: list[int], *, is_whole: bool) -> list[int]:
+        """Return the tokens of an answer with its end token last; behind that, none is its own."""
+        if is_whole:
+            return ids if ids[-1:] == [self.end] else [*ids, self.end]
+        if self.end not in ids:
+            return [*ids, self.end]
+        return ids[: len(ids) - ids[::-1].index(self.end)]
+
+    def document(self, text: str) -> Document:
+        """Return a text, all of it targets."""
+        ids = self.ids(text)
+        inputs, targets = [self.begin, *ids], [*ids, self.end]
+        return Document(inputs, targets, len(text), len(text.encode()))
+
+    def answered(
+        self, exchange: Exchange, max_length: int, *, begins: bool
+    ) -> tuple[Document, int]:
+        """Return a question with its answer as targets, and how many tokens are the question.
+
+        Where both are too long they keep half of `max_length` at least: the question loses its
+        beginning, the answer its end.
+        """
+        prompt = [*([self.begin] if begins else []), *self.ids(exchange.question)]
+        # A chat template may write more behind the end; an answer as it is may hold the end's name.
+        ids = self.ids(exchange.answer)
+        answer = self.ended(ids, is_whole=begins)
+        prompt = prompt[-max(max_length + 1 - len(answer), max_length // 2) :]
+        targets = answer[: max_length + 1 - len(prompt)]
+        inputs = [*prompt, *targets][:-1]
+        masked = [IGNORED] * (len(prompt) - 1) + targets
+        content = exchange.content
+        if len(targets) < len(answer):
+            content = self._tokenizer.decode(
+                targets, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        return Document(inputs, masked, len(content), len(content.encode())), len(prompt)
+
+    def cut(self, document: Document, length: int) -> Document:
+        """Return the document's first `length` pairs."""
+        if len(document.inputs) <= length:
+            return document
+        inputs, targets = document.inputs[:length], document.targets[:length]
+        text = self._tokenizer.decode(targets, clean_up_tokenization_spaces=False)
+        return Document(inputs, targets, len(text), len(text.encode()))
+
+    def chat(self, default: str) -> Chat:
+        """Return what writes conversations."""
+        end = self._tokenizer.convert_ids_to_tokens(self.end)
+        return Chat(self._tokenizer, default, end)
+
+
+def columns_of(
+    documents: Sequence[Document], rows: Sequence[int], prompt_lengths: Sequence[int]
+) -> dict[str, list[Any]]:
+    """Return the documents as columns of examples, one each."""
+    return {
+        "input_ids": [list(document.inputs) for document in documents],
+        "labels": [list(document.targets) for document in documents],
+        "num_characters": [document.num_characters for document in documents],
+        "num_bytes": [document.num_bytes for document in documents],
+        "prompt_length": list(prompt_lengths),
+        "row": list(rows),
+    }

@@ -1,0 +1,369 @@
+"""Start workers, replace those that fall, pass on what they tell; trains nothing itself.
+
+A worker that crashed, was killed, ran out of memory or leaked is replaced; one that shows no
+progress for `search.hang_seconds` is killed with all its children first. What it was at is given
+back to the queue with the reason, so the next worker goes on from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from search.machine.gpu import has_gpus, share_of
+from search.machine.process import kill_tree, num_memory_kills
+from search.machine.signals import SIGNALS, exit_code
+from search.storage.failure import Fault
+from search.storage.retry import StorageGone
+from search.study.study import Study
+from search.worker.breaker import Streak
+from search.worker.event import Alive, Began, Ended, Event, Joined, Note, fallen, from_line
+from search.worker.forkserver import Child, Nursery, adopting, is_buried
+
+# glibc gives large buffers back to the kernel after every step and takes them again; keeping
+# them made a training step on a CPU 1.02 to 1.3 times as fast.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**27),
+}
+# -P: a folder called "search" where the user stands must not be taken for ours.
+_WORKER = (sys.executable, "-P", "-m", "search.worker")
+# Any other one, as a segmentation fault, is of the process's own making.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
+POLL_SECONDS = 0.5
+STILL_SECONDS = 5.0  # between two looks of the supervisor's: it was stopped itself
+START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
+MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
+MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
+FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75  # how a worker ends
+
+
+@dataclass
+class _Slot:
+    """The place of one worker.
+
+    Attributes:
+        number: 0 for the first.
+        process: The worker that is in it.
+        lifeline: A pipe to it; it stops when this process closes that, or dies.
+        worker: Its name in the study; None until it has joined.
+        trial: The trial that it is at, or None.
+        doing: What it was last heard of doing.
+        last_sign: When that was, by the monotonic clock.
+        num_bad_starts: Workers in a row that ended before they began a trial.
+        num_memory_kills: Processes that the kernel had killed for memory when it was last heard of.
+        is_told: It was asked to stop; a second time would end it at once.
+        code: How it ended, once it is not to be replaced.
+
+    """
+
+    number: int
+    process: subprocess.Popen[bytes] | Child
+    lifeline: int
+    num_memory_kills: int
+    worker: str | None = None
+    trial: int | None = None
+    doing: str = "starting"
+    last_sign: float = field(default_factory=time.monotonic)
+    num_bad_starts: int = 0
+    is_hung: bool = False
+    is_told: bool = False
+    code: int | None = None
+
+
+class Supervisor:
+    """Worker processes of one study on this host, whose logs go by `name`."""
+
+    def __init__(
+        self,
+        study: Study,
+        num_workers: int,
+        on_event: Callable[[Event], None],
+        name: str = "worker",
+    ) -> None:
+        self._name = name
+        self._study = study
+        self._num_workers = num_workers
+        self._on_event = on_event
+        self._slots: list[_Slot] = []
+        self._events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
+        self._received: list[int] = []
+        self._streak = Streak()
+        self._has_given_up = False
+        self._is_wrong_input = False
+        self._is_away = False  # the storage did not answer while the study was being stopped
+        self._looked = time.monotonic()
+        self._forks = False
+        self._nursery: Nursery | None = None
+        self._groups: set[int] = set()  # of workers that fell, some of which may yet have to die
+
+    def run(self) -> int:
+        """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
+        with self._signals(), adopting() as is_adopting:
+            self._forks = is_adopting and not has_gpus()
+            try:
+                self._supervise()
+            finally:
+                self._end_nursery()
+        if self._received:
+            return exit_code(self._received[0])
+        if self._is_wrong_input:
+            return WRONG_INPUT
+        return int(any(slot.code for slot in self._slots) or self._has_given_up)
+
+    def _supervise(self) -> None:
+        for number in range(self._num_workers):
+            self._slots.append(self._start(number))
+        while any(slot.code is None for slot in self._slots):
+            self._hear()
+            self._clear_up()
+            if self._is_stopping:
+                self._ask_to_stop()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return bool(self._received) or self._has_given_up or self._is_wrong_input
+
+    def _ask_to_stop(self) -> None:
+        """Ask every worker once, whenever it was started: a second time it would drop all."""
+        for slot in self._slots:
+            if slot.code is None and not slot.is_told and slot.process.poll() is None:
+                slot.is_told = True
+                slot.process.send_signal(signal.SIGTERM)
+
+    def _hear(self) -> None:
+        """Take in one event, or see that there is none."""
+        try:
+            number, event = self._events.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return
+        slot = self._slots[number]
+        if event is None:
+            self._fallen(slot)
+            return
+        slot.last_sign, slot.num_memory_kills = time.monotonic(), num_memory_kills()
+        if isinstance(event, Joined):
+            slot.worker = event.worker
+            return
+        if isinstance(event, Alive):
+            slot.doing = event.doing
+            return
+        if isinstance(event, Began):
+            slot.trial, slot.num_bad_starts = event.number, 0
+        elif isinstance(event, Ended):
+            slot.trial = None
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        self._on_event(event)
+        reason = self._streak.reason_to_stop(event)
+        if reason is not None:
+            self._has_given_up = True
+            self._on_event(Note(reason))
+
+    def _fallen(self, slot: _Slot) -> None:
+        """See how a worker ended, give its trial back, and put another one in its place."""
+        code = slot.process.wait()
+        os.close(slot.lifeline)
+        kill_tree(slot.process.pid)  # data workers and loggers that it left behind
+        self._groups.add(slot.process.pid)
+        fault, reason = self._fault(slot, code)
+        if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
+            self._give_back(slot, fault, reason)
+        if code == WRONG_INPUT:
+            self._is_wrong_input = True  # the others would meet the same
+        # One that ended in order although there is work was asked to, by somebody else.
+        if self._is_over():
+            slot.code = FINISHED
+            return
+        if code not in (FINISHED, REPLACE) and slot.trial is None:
+            slot.num_bad_starts += 1
+            if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
+                self._on_event(Note(f"worker {slot.number} {reason}, again and again"))
+                slot.code = 1
+                return
+        again = self._start(slot.number)
+        again.num_bad_starts = slot.num_bad_starts
+        self._slots[slot.number] = again
+
+    def _is_over(self) -> bool:
+        """Say whether another worker would find nothing to do."""
+        if self._is_stopping:
+            return True
+        try:
+            return self._study.is_over
+        except StorageGone:
+            return False  # a worker waits for it as long as it takes
+
+    def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
+        log = f"its log: {self._log(str(slot.number))}"
+        if slot.is_hung:
+            return Fault.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
+        if code >= 0:
+            return Fault.crashed, f"the worker failed with exit code {code}; {log}"
+        if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
+            return Fault.out_of_memory, "the kernel killed the worker: the machine's memory ran out"
+        by = f"by signal {-code} ({_name_of(-code)})"
+        if -code in _FROM_OUTSIDE:
+            return Fault.killed, f"the worker was killed {by}"
+        return Fault.crashed, f"the worker crashed {by}; {log}"
+
+    def _give_back(self, slot: _Slot, fault: Fault, reason: str) -> None:
+        assert slot.worker is not None
+        if self._is_away and self._is_stopping:
+            return  # whoever meets the study next will heal it
+        try:
+            falls = self._study.end_worker(slot.worker, fault, reason)
+        except StorageGone as error:
+            self._is_away = True
+            self._on_event(Note(str(error)))
+            return
+        for fall in falls:
+            self._tell(fallen(fall))
+        if not falls and not self._received:
+            self._on_event(Note(f"worker {slot.number}: {reason}"))
+
+    def _clear_up(self) -> None:
+        """Kill what hangs, and the children of what has died: they hold its events open."""
+        self._groups = {group for group in self._groups if not is_buried(group)}
+        now = time.monotonic()
+        stood_still, self._looked = now - self._looked, now
+        for slot in self._slots:
+            if stood_still > STILL_SECONDS:
+                slot.last_sign = now  # it was this process that was stopped, not the worker
+            if slot.code is None:
+                is_dead = slot.process.poll() is not None
+                is_hung = not is_dead and time.monotonic() - slot.last_sign > self._longest(slot)
+                slot.is_hung = slot.is_hung or is_hung
+                if is_dead or is_hung:
+                    kill_tree(slot.process.pid)
+
+    def _longest(self, slot: _Slot) -> float:
+        """Return the seconds without a sign after which the slot's worker hangs."""
+        longest = self._study.plan.search.settings.hang_seconds
+        return longest if slot.worker is not None else max(longest, START_SECONDS)
+
+    def _log(self, of: str) -> Path:
+        return self._study.folder / "logs" / f"{self._name}-{of}.log"
+
+    def _start(self, number: int) -> _Slot:
+        """Start a worker and listen to it."""
+        reading, events = os.pipe()
+        lifeline, held = os.pipe()
+        log = self._log(str(number))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            descriptors = lifeline, output.fileno(), events
+            process = self._forked(*descriptors) or self._spawned(number, *descriptors)
+        os.close(events)
+        os.close(lifeline)
+        lines = os.fdopen(reading, "r")
+        threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
+        return _Slot(number, process, held, num_memory_kills())
+
+    def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
+        """Return a worker from the nursery; None where that cannot be, or it hangs or has died."""
+        if not self._forks or self._is_stopping:
+            return None
+        if self._nursery is None:
+            with self._log("nursery").open("ab") as said:
+                command = [*_WORKER, str(self._study.folder)]
+                self._nursery = Nursery(command, self._environment, said)
+        latest = time.monotonic() + START_SECONDS
+        worker = self._nursery.fork(
+            lifeline, output, events, lambda: self._is_stopping or time.monotonic() > latest
+        )
+        if worker is None:
+            self._end_nursery()
+        return worker
+
+    def _spawned(
+        self, number: int, lifeline: int, output: int, events: int
+    ) -> subprocess.Popen[bytes]:
+        """Return a worker that has all its imports before it."""
+        devices = share_of(number, self._study.plan.default.trainer.devices)
+        return subprocess.Popen(
+            [*_WORKER, str(self._study.folder), str(events)],
+            stdin=lifeline,
+            stdout=output,
+            stderr=output,
+            pass_fds=[events],
+            env={**self._environment, **devices},
+            # A Ctrl-C reaches this process alone, which passes it on once.
+            start_new_session=True,
+        )
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        num_threads = worker_threads(self._num_workers)
+        return {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(num_threads)}
+
+    def _end_nursery(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self._received.append(number)
+            if len(self._received) == 1:
+                note = Note("stopping: saving checkpoints (Ctrl-C again ends at once)")
+                self._events.put((0, note))  # also wakes up who is to ask the workers
+            else:
+                for slot in self._slots:
+                    if slot.code is None:
+                        kill_tree(slot.process.pid)
+
+        before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def worker_threads(num_workers: int) -> int:
+    """Return the CPU threads of each worker: its share of the cores, less where the user says so.
+
+    Three trainings of two threads on two cores take five times as long as of one thread each.
+    """
+    share = max(1, num_cores() // num_workers)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else share
+
+
+def num_cores() -> int:
+    """Return the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _read(number: int, lines: TextIO, events: queue.SimpleQueue[tuple[int, Event | None]]) -> None:
+    try:
+        with lines:
+            for line in lines:
+                if line.endswith("\n"):  # a killed worker leaves half a line
+                    events.put((number, from_line(line)))
+    finally:
+        events.put((number, None))

@@ -1,0 +1,1 @@
+"""A study before it starts: ranges, objectives, the first trials."""

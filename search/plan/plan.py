@@ -1,0 +1,261 @@
+"""What a study is asked to do: typed and checked, before any storage is touched."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import yaml
+
+from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
+from lightning_modules.model.base import Model
+from lightning_modules.run import Run
+from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
+from search.config.settings import Search, SearchSettings
+from search.plan.objective import (
+    COSTS,
+    METRIC_PREFIX,
+    Objective,
+    build_objectives,
+    objective_problems,
+)
+from search.sampler.base import Sampler
+from search.space.key import key_of
+from search.space.space import Members, Space, build_space, default_values, waiting_trial
+from search.storage.attribute import VALUES
+from search.storage.location import folder_name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's task.
+
+    Attributes:
+        name: The study's name.
+        composition: The configuration of every arm, interpolations unresolved.
+        space: What varies.
+        search: Sampler, pruner, budget.
+        objectives: What is sought; the first one leads.
+        defaults: The unmodified configuration of every arm as a run, the default arm first.
+        first: What is tried first, each once, by config path: what the defaults have at the
+            searched paths, what `search.enqueue` holds, and what the sampler knows beforehand.
+
+    """
+
+    name: str
+    composition: Composition
+    space: Space
+    search: Search
+    objectives: tuple[Objective, ...]
+    defaults: Mapping[Members, Run]
+    first: tuple[Mapping[str, Any], ...]
+
+    @property
+    def tree(self) -> Tree:
+        """The default arm's configuration."""
+        return self.composition.tree
+
+    @property
+    def default(self) -> Run:
+        """The default arm's run."""
+        return next(iter(self.defaults.values()))
+
+    @property
+    def default_values(self) -> Mapping[str, Any]:
+        """What the default arm's unmodified configuration has at the searched paths."""
+        return self.first[0]
+
+    @property
+    def num_trials(self) -> int:
+        """The total budget, no more than there are different trials."""
+        budget = self.search.settings.num_trials
+        return budget if self.limit is None else min(budget, self.limit)
+
+    @cached_property
+    def limit(self) -> int | None:
+        """How many different trials the study can have; None for no end of them."""
+        if self.search.sampler.is_finite:
+            return len(self.first)
+        if self.space.num_combinations is None:
+            return None
+        num_outside = sum(VALUES in waiting_trial(self.space, v).user_attrs for v in self.first)
+        return self.space.num_combinations + num_outside
+
+    def arm(self, values: Mapping[str, Any]) -> Arm:
+        """Return the composed arm of a trial's values."""
+        members = self.space.members_of(values)
+        arms = self.composition.arms
+        return next(arm for arm in arms if tuple(arm.choice.values()) == members)
+
+    def run(self, values: Mapping[str, Any]) -> Run:
+        """Return the typed run of one trial."""
+        return build_run(self.arm(values).tree, self.settings_of(values))
+
+    def settings_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a trial's values without its choices of group members."""
+        return {path: value for path, value in values.items() if path not in self.space.groups}
+
+
+def build_plan(composition: Composition) -> Plan:
+    """Return the plan of a sweep's composition.
+
+    Raises:
+        UserError: With every problem of configuration, search settings and space.
+
+    """
+    problems: list[Problem] = []
+    name = _collect(problems, lambda: plain_name("study", composition.tree["study"]))
+    search = _collect(problems, lambda: build_search(composition.tree))
+    if search is not None:
+        composition = _with_metric(composition, search.settings)
+    defaults = _collect(problems, lambda: _defaults(composition))
+    space = _collect(problems, lambda: build_space(composition))
+    first: list[Mapping[str, Any]] = [default_values(arm) for arm in composition.arms if space]
+    if search is not None and space is not None:
+        for number, values in enumerate(search.settings.enqueue):
+            problems.extend(_enqueue_problems(composition, space, number, values))
+            first.append(values)
+    objectives: tuple[Objective, ...] = ()
+    if search is not None and defaults is not None:
+        task = next(iter(defaults.values())).task
+        names = search.settings.objectives or [METRIC_PREFIX + task.metric]
+        problems.extend(objective_problems(names, type(task)))
+        if not problems:
+            objectives = build_objectives(names, task)
+    if not problems and search is not None and space is not None:
+        problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
+    if problems or name is None or search is None or defaults is None or space is None:
+        raise ConfigError(_metric_named(_told_once(problems), search))
+    first += search.sampler.points(space)
+    return Plan(name, composition, space, search, objectives, defaults, tuple(_once(first)))
+
+
+def plain_name(key: str, name: object) -> str:
+    """Return the plain name of a study or run, see `search.storage.location.folder_name`.
+
+    Raises:
+        ConfigError: It is empty.
+
+    """
+    # YAML and Hydra take a name of digits for a number.
+    text = str(name) if isinstance(name, str | int | float) else ""
+    if not text:
+        raise ConfigError(Problem(key, "must be a name", name, f"Set {key}=NAME."))
+    return folder_name(text)
+
+
+def _collect(problems: list[Problem], make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except UserError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _with_metric(composition: Composition, settings: SearchSettings) -> Composition:
+    """Let the metric that is searched for also choose each trial's best weights."""
+    metrics = [name for name in settings.objectives or () if name not in COSTS]
+    metric = metrics[0] if metrics else settings.metric
+    if metric is None:
+        return composition
+    own = metric.removeprefix(METRIC_PREFIX)
+    arms = tuple(
+        Arm(arm.choice, {**arm.tree, "task": {**arm.tree["task"], "metric": own}}, arm.words)
+        for arm in composition.arms
+    )
+    return Composition(composition.groups, arms, composition.fixed)
+
+
+def _defaults(composition: Composition) -> dict[Members, Run]:
+    defaults: dict[Members, Run] = {}
+    models: dict[str, Model] = {}  # one for all arms: it looks but once at its weights
+    problems: list[Problem] = []
+    for arm in composition.arms:
+        members = tuple(arm.choice.values())
+        run = _collect(problems, lambda arm=arm: build_run(arm.tree))  # type: ignore[misc]
+        if run is not None:
+            model = models.setdefault(repr(run.model), run.model)
+            defaults[members] = replace(run, model=model)
+    if problems:
+        raise ConfigError(_told_once(problems))
+    return defaults
+
+
+def _once(first: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    seen = set()
+    for values in first:
+        key = key_of(values)
+        if key not in seen:
+            yield values
+        seen.add(key)
+
+
+def _told_once(problems: Sequence[Problem]) -> list[Problem]:
+    # Arms share most of their configuration, and so its problems.
+    return list({str(problem): problem for problem in problems}.values())
+
+
+def _sampler_problems(sampler: Sampler, space: Space, num_objectives: int) -> Iterator[Problem]:
+    rule = sampler.refusal(space, num_objectives)
+    if rule is None:
+        return
+    able = [
+        name for name, kind in _samplers().items() if kind.refusal(space, num_objectives) is None
+    ]
+    yield Problem("search/sampler", rule, sampler.name, f"Those that can: {', '.join(able)}.")
+
+
+def _samplers() -> dict[str, type[Sampler]]:
+    """Return the samplers of `conf/` by name."""
+    found: dict[str, type[Sampler]] = {}
+    for path in sorted((CONF_DIR / "search" / "sampler").glob("*.yaml")):
+        target = yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"]
+        module, _, name = target.rpartition(".")
+        found[path.stem] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _metric_named(problems: list[Problem], search: Search | None) -> list[Problem]:
+    # The user set search.metric or search.objectives, not the task's.
+    if search is None or (search.settings.metric is None and not search.settings.objectives):
+        return problems
+    key = "search.objectives" if search.settings.objectives else "search.metric"
+    return [
+        Problem(key, problem.rule, problem.got, problem.fix)
+        if problem.where == "task.metric"
+        else problem
+        for problem in problems
+    ]
+
+
+def _enqueue_problems(
+    composition: Composition, space: Space, number: int, values: Mapping[str, Any]
+) -> Iterator[Problem]:
+    where = f"search.enqueue.{number}"
+    found: list[Problem] = []
+    try:
+        space.params_of(values)
+    except SpaceError as error:
+        found += error.problems
+        yield from (problem.under(where) for problem in error.problems)
+    told = {problem.where for problem in found}
+    for arm in composition.arms:
+        if all(values.get(group, member) == member for group, member in arm.choice.items()):
+            for path in values.keys() & arm.space.keys() - told:
+                refused = list(_refused(arm.tree, where, path, values[path]))
+                told |= {path} if refused else set()
+                yield from refused
+
+
+def _refused(tree: Tree, where: str, path: str, value: Any) -> Iterator[Problem]:
+    try:
+        build_run(tree, {path: value})
+    except ConfigError as error:
+        for problem in error.problems:
+            if problem.where == path:
+                yield Problem(f"{where}.{path}", problem.rule, problem.got, problem.fix)

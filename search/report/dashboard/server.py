@@ -1,0 +1,231 @@
+"""A study in the browser: optuna-dashboard, behind rules of access.
+
+optuna-dashboard by itself has no login, answers to any host name, lets any page that its user
+visits delete a study, and shows HTML artifacts as pages of its own. Here
+
+- only this machine is listened to, under its own names: a foreign name that has come to mean
+  127.0.0.1 (DNS rebinding) is refused;
+- nothing is written but the notes of studies and trials, and that from our own pages alone: no
+  trial is ever deleted, added or told here;
+- what is no picture or table of ours is a download, whatever it calls itself.
+
+All reading goes through connections that cannot write. SQLite then begins our `BEGIN IMMEDIATE`
+as a reader, and a reader never holds up a worker, not even one that is stopped in the middle.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from lightning_modules.error import ConfigError, Problem
+from search.report.dashboard.page import FOLDER, TYPES
+from search.storage.engine import open_storage
+from search.storage.location import file_of, is_local, storage_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from optuna.storages import RDBStorage
+
+HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
+MAX_NOTE_BYTES = 1_000_000
+
+_NOTE = re.compile(r"/api/studies/[0-9]+(/[0-9]+)?/note")
+
+
+class Access:
+    """The rules, in front of the application.
+
+    Attributes:
+        reading: Answers what changes nothing.
+        writing: Answers what changes a note.
+
+    """
+
+    def __init__(self, reading: WSGIApplication, writing: WSGIApplication) -> None:
+        self.reading = reading
+        self.writing = writing
+
+    def __call__(self, request: WSGIEnvironment, answer: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        reason = refusal(request)
+        if reason is not None:
+            # Closed with an unread body, the connection would be reset before the answer is read.
+            request["wsgi.input"].read(min(_num_bytes(request), MAX_NOTE_BYTES))
+            body = json.dumps({"reason": reason}).encode()
+            answer("403 Forbidden", [("Content-Type", "application/json")])
+            return [body]
+
+        path = request["PATH_INFO"]
+        # optuna-dashboard fails on a client that does not name any.
+        request.setdefault("HTTP_ACCEPT_ENCODING", "identity")
+
+        def guarded(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return answer(status, _guarded(path, headers), *more)
+
+        if not _only_reads(request):
+            return _told(self.writing, request, guarded)
+        page = self.reading(request, guarded)
+        return _styled(page) if path.startswith("/dashboard") else page
+
+
+def refusal(request: WSGIEnvironment) -> str | None:
+    """Return why a request is not answered, or None."""
+    host = request.get("HTTP_HOST", "")
+    if re.sub(r":[0-9]+$", "", host) not in NAMES:
+        return f"This dashboard answers to {' and '.join(NAMES)} alone."
+    if _only_reads(request):
+        return None
+    # A browser names the site that wants a write; other programs need not.
+    is_ours = request.get("HTTP_ORIGIN", f"http://{host}") == f"http://{host}"
+    if not is_ours or request.get("HTTP_SEC_FETCH_SITE", "same-origin") != "same-origin":
+        return "Another site asked for this."
+    if request["REQUEST_METHOD"] != "PUT" or not _NOTE.fullmatch(request["PATH_INFO"]):
+        return "No trial may be lost: this dashboard changes notes and nothing else."
+    if _num_bytes(request) > MAX_NOTE_BYTES:
+        return f"A note has at most {MAX_NOTE_BYTES:,} bytes."
+    return None
+
+
+def _num_bytes(request: WSGIEnvironment) -> int:
+    length = request.get("CONTENT_LENGTH", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def _only_reads(request: WSGIEnvironment) -> bool:
+    return request["REQUEST_METHOD"] in ("GET", "HEAD")
+
+
+def _guarded(path: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return an answer's headers with what keeps it to our own pages."""
+    kept = [header for header in headers if header[0].lower() != "access-control-allow-origin"]
+    kept += [
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Referrer-Policy", "no-referrer"),
+    ]
+    if path.startswith("/dashboard"):
+        kept = [header for header in kept if header[0].lower() != "content-length"]
+    if path.startswith("/artifacts/"):
+        kept.append(("Content-Security-Policy", "default-src 'none'; sandbox"))
+        kind = dict(headers).get("Content-Type", "").partition(";")[0]
+        if kind not in TYPES.values():
+            kept.append(("Content-Disposition", "attachment"))
+    return kept
+
+
+def _told(app: WSGIApplication, request: WSGIEnvironment, answer: StartResponse) -> list[bytes]:
+    """Return a write's answer as JSON: the page of 0.21 takes an empty one for a failure."""
+
+    def filled(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        if status.startswith("204"):
+            status, headers = "200 OK", [("Content-Type", "application/json")]
+        return answer(status, headers, *more)
+
+    return [b"".join(app(request, filled)) or b"{}"]
+
+
+# A trial's long attributes would make its page wider than the window, and a note's tables have no
+# space between columns.
+_STYLE = b"<style>main{min-width:0} td,th{padding-right:1em;text-align:left}</style>"
+
+
+def _styled(page: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the page with our style."""
+    with closing(page) if isinstance(page, _Closable) else nullcontext():
+        html = b"".join(page)
+    yield html.replace(b"</head>", _STYLE + b"</head>")
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def build_app(folder: Path) -> Access:
+    """Return the dashboard of the study in `folder`, with its rules."""
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna.storages import get_storage
+    from optuna_dashboard import wsgi  # type: ignore[import-untyped]
+
+    # What goes wrong is still told; that two trials are too few for importances is not.
+    logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
+    url = storage_of(folder)
+    artifacts = FileSystemArtifactStore(folder / FOLDER)
+    # `get_storage` keeps ended trials in memory.
+    reading = wsgi(get_storage(_read_only(url)), artifacts)
+    return Access(reading, wsgi(open_storage(url), artifacts))
+
+
+def _read_only(url: str) -> RDBStorage:
+    """Open the storage like a worker, on connections that cannot write."""
+    from sqlalchemy import event
+
+    storage = open_storage(url)
+
+    def cannot_write(dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
+        if is_local(url):
+            arguments[0] = f"{file_of(url).resolve().as_uri()}?mode=ro"
+            options["uri"] = True
+        else:
+            options["options"] = "-c default_transaction_read_only=on"
+
+    event.listen(storage.engine, "do_connect", cannot_write)
+    storage.engine.dispose()
+    return storage
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Serves one study to this machine, a thread a request.
+
+    Attributes:
+        page: The address of the study's page.
+
+    """
+
+    daemon_threads = True
+    request_queue_size = 64  # a browser opens several connections at once
+    page: str
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent where a browser has gone away."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 60  # seconds for a request to arrive, so that idle connections end
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def open_dashboard(folder: Path, name: str, port: int) -> Server:
+    """Return a server of the study `name` in `folder`, listening; port 0 takes a free one.
+
+    Raises:
+        ConfigError: The port is taken, or not ours to take.
+
+    """
+    try:
+        server = Server((HOST, port), _Handler)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        fix = f"Set port={port + 1}, or port=0 for any that is free."
+        raise ConfigError(Problem("port", f"must be free on {HOST}", port, fix)) from None
+    server.set_app(build_app(folder))
+    study_id = open_storage(storage_of(folder)).get_study_id_from_name(name)
+    server.page = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id}"
+    return server

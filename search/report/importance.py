@@ -1,0 +1,63 @@
+"""Which settings set the best trials apart: PED-ANOVA's shares.
+
+How much each setting's distribution among the best tenth of the trials differs from that among
+all, as shares of 1. It says what to choose well, not what changes scores most; shares of a study
+of few trials are rough.
+
+Paper: Watanabe et al. 2023, PED-ANOVA, arXiv:2304.10255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+MIN_TRIALS = 8
+
+
+def importances(study: Study) -> dict[str, dict[str, float]]:
+    """Return shares of the first objective by config path, for each arm by its members.
+
+    In a study over arms, `""` has the share of the choice among them, and each arm's are of its
+    own trials: a learning rate means nothing across strategies. Arms of too few trials are left
+    out.
+    """
+    trials = [trial for trial in study.trials if trial.state.name == "COMPLETE" and trial.params]
+    space = study.plan.space
+    found: dict[str, dict[str, float]] = {}
+    if space.groups:
+        found[""] = _shares(study, trials, list(space.groups))
+    for members, arm in space.arms.items():
+        own = [trial for trial in trials if space.members_of(study.values_of(trial)) == members]
+        shares = _shares(study, own, [parameter.name for parameter in arm.values()])
+        names = {parameter.name: path for path, parameter in arm.items()}
+        found[" ".join(members)] = {names[name]: share for name, share in shares.items()}
+    return {arm: shares for arm, shares in found.items() if shares}
+
+
+def _shares(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]:
+    import optuna
+
+    if len(trials) < MIN_TRIALS or not names:
+        return {}
+    direction = study.plan.objectives[0].direction
+    part = optuna.create_study(direction=direction)  # in memory: these trials and no others
+    part.add_trials(
+        [
+            optuna.trial.create_trial(
+                params={name: trial.params[name] for name in names},
+                distributions={name: trial.distributions[name] for name in names},
+                value=trial.values[0],
+            )
+            for trial in trials
+            if all(name in trial.params for name in names)
+        ]
+    )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(part, evaluator=evaluator, params=names)
+    return {name: round(float(share), 4) for name, share in shares.items()}

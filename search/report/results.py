@@ -1,0 +1,233 @@
+"""What a study found, as values: its status, its table, its winner."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.machine.file import write_text
+from search.report.snapshot import Snapshot, StudySummary, TrialRow
+from search.storage import attribute as keys
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+TABLE_FILE = "trials.csv"
+STATES = ("complete", "pruned", "fail", "running", "waiting")
+NUM_PACE = 10  # of the latest trials tell how fast the next ones will be
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner against the default configuration, on the validation rows.
+
+    Attributes:
+        best: The winner.
+        default: The unmodified configuration's trial; None while it has not finished.
+        gain: How much better the winner's metric is; None without a default.
+
+    """
+
+    best: FrozenTrial
+    default: FrozenTrial | None
+    gain: float | None
+
+
+def status(study: Study) -> dict[str, Any]:
+    """Return the study's state as plain values: what `finesweep status --json` prints."""
+    trials = study.trials
+    counts = Counter(trial.state.name.lower() for trial in trials)
+    best = study.best
+    objectives = study.plan.objectives
+    return {
+        "study": study.plan.name,
+        "metric": objectives[0].name,
+        "direction": objectives[0].direction,
+        "objectives": {objective.name: objective.direction for objective in objectives},
+        "states": {name: counts.get(name, 0) for name in STATES},
+        "best": None
+        if best is None
+        else {
+            "number": best.number,
+            "value": best.values[0],
+            "params": study.values_of(best),
+            "metrics": best.user_attrs[keys.METRICS],
+            "verdict": best.user_attrs[keys.VERDICT],
+        },
+        "front": _front(study),
+        "num_trials": study.plan.num_trials,
+        "remaining": study.plan.num_trials - study.num_ended,
+        "stopping": study.is_stopping,
+        "seconds": round(sum(float(t.user_attrs.get(keys.SECONDS, 0)) for t in trials), 3),
+    }
+
+
+def compare_with_default(study: Study) -> Comparison | None:
+    """Return the winner beside the default; None before any trial has finished."""
+    best = study.best
+    if best is None:
+        return None
+    values = dict(study.plan.default_values)
+    finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    default = next((trial for trial in finished if study.values_of(trial) == values), None)
+    if default is None:
+        return Comparison(best, None, None)
+    sign = study.plan.objectives[0].sign
+    return Comparison(best, default, sign * (best.values[0] - default.values[0]))
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """Return a row a trial: number, state, what it varied, scores, how it ended."""
+    metrics = list(study.plan.default.task.directions)
+    front = study.front
+    table = []
+    for trial in study.trials:
+        attributes = trial.user_attrs
+        values, scores = study.values_of(trial), attributes.get(keys.METRICS, {})
+        table.append(
+            {
+                "number": trial.number,
+                "state": trial.state.name.lower(),
+                "value": trial.values[0] if trial.state.name == "COMPLETE" else None,
+                **{path: values.get(path) for path in study.plan.space.paths},
+                **{f"validation/{name}": scores.get(name) for name in metrics},
+                "trainable_parameters": attributes.get(keys.TRAINABLE),
+                "best_epoch": attributes.get(keys.BEST_EPOCH),
+                "seconds": attributes.get(keys.SECONDS),
+                "attempts": attributes.get(keys.ATTEMPT, 0),
+                "best": trial.number in front,
+                "reason": attributes.get(keys.REASON),
+                "verdict": attributes.get(keys.VERDICT),
+            }
+        )
+    return table
+
+
+def write_table(study: Study) -> None:
+    """Write `trials.csv` to the study's folder."""
+    table = rows(study)
+    if not table:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_text(study.folder / TABLE_FILE, text.getvalue())
+
+
+def snapshot(study: Study) -> Snapshot:
+    """Return the study as it stands now."""
+    front, plan = study.front, study.plan
+    rows = tuple(_row(study, trial, trial.number in front) for trial in study.trials)
+    counts = Counter(row.state for row in rows)
+    objectives = plan.objectives
+    per_hour, left = _pace(study, rows)
+    return Snapshot(
+        study=plan.name,
+        objectives=tuple(objective.name for objective in objectives),
+        directions=tuple(objective.direction for objective in objectives),
+        paths=plan.space.paths,
+        num_trials=plan.num_trials,
+        num_ended=study.num_ended,
+        counts={state: counts.get(state, 0) for state in STATES},
+        trials_per_hour=per_hour,
+        seconds_left=left,
+        max_hours=plan.search.settings.max_hours,
+        is_stopping=study.is_stopping,
+        rows=rows,
+    )
+
+
+def summarize(study: Study) -> StudySummary:
+    """Return the study in a line among others."""
+    trials, best = study.trials, study.best
+    times = [t.datetime_complete or t.datetime_start for t in trials if t.datetime_start]
+    progress = [t.user_attrs[keys.PROGRESS][1] for t in trials if keys.PROGRESS in t.user_attrs]
+    changed = max([*(moment.timestamp() for moment in times if moment), *progress], default=None)
+    if changed is None:
+        changed = study.folder.stat().st_mtime if study.folder.exists() else 0.0
+    is_running = any(trial.state.name == "RUNNING" for trial in trials)
+    is_done = study.num_ended >= study.plan.num_trials
+    return StudySummary(
+        study=study.plan.name,
+        state="running" if is_running else "done" if is_done else "stopped",
+        num_trials=study.plan.num_trials,
+        num_ended=study.num_ended,
+        best=None if best is None else best.values[0],
+        objectives=tuple(objective.name for objective in study.plan.objectives),
+        age_seconds=max(0.0, time.time() - changed),
+    )
+
+
+def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
+    attributes, state = trial.user_attrs, trial.state.name.lower()
+    curve = [value for _, value in sorted(trial.intermediate_values.items())]
+    progress = attributes.get(keys.PROGRESS)
+    seconds = None if progress is None else float(progress[0])
+    done = max(trial.intermediate_values, default=0)
+    length = attributes.get(keys.LENGTH, (0, 0))[0]  # 0 of a run that is not trained
+    fraction = done / length if length else 0.0
+    left = None
+    if state == "running" and progress is not None and fraction > 0:
+        left = max(0.0, progress[0] * (1 - fraction) / fraction - (time.time() - progress[1]))
+    return TrialRow(
+        number=trial.number,
+        state=state,
+        values=study.values_of(trial),
+        objectives=tuple(trial.values) if state == "complete" else (None,) * _width(study),
+        curve=tuple(curve),
+        fraction=min(1.0, fraction),
+        seconds=attributes.get(keys.SECONDS) if trial.state.is_finished() else seconds,
+        seconds_left=left,
+        attempts=int(attributes.get(keys.ATTEMPT, 0)),
+        is_best=is_best,
+        reason=attributes.get(keys.REASON),
+    )
+
+
+def _width(study: Study) -> int:
+    return len(study.plan.objectives)
+
+
+def _pace(study: Study, rows: Sequence[TrialRow]) -> tuple[float | None, float | None]:
+    """Return trials an hour and seconds left, from how long the latest trials took."""
+    spans = [
+        (trial.datetime_complete - trial.datetime_start).total_seconds()
+        for trial in study.trials
+        if trial.state.is_finished() and trial.datetime_start and trial.datetime_complete
+    ][-NUM_PACE:]
+    num_left = study.plan.num_trials - study.num_ended
+    if not spans:
+        return None, None
+    mean, num_workers = sum(spans) / len(spans), sum(row.state == "running" for row in rows)
+    if not num_workers:
+        return 3600 / max(mean, 1e-3), None
+    under_way = [
+        row.seconds_left if row.seconds_left is not None else mean / 2
+        for row in rows
+        if row.state == "running"
+    ]
+    waiting = max(0, num_left - num_workers) * mean
+    return 3600 * num_workers / max(mean, 1e-3), (sum(under_way) + waiting) / num_workers
+
+
+def _front(study: Study) -> list[dict[str, Any]] | None:
+    """Return the Pareto front, the best first objective first; None with one objective."""
+    objectives, front = study.plan.objectives, study.front
+    if len(objectives) == 1:
+        return None
+    return [
+        {
+            "number": trial.number,
+            **{o.name: value for o, value in zip(objectives, trial.values, strict=True)},
+            "params": study.values_of(trial),
+        }
+        for trial in study.ranking
+        if trial.number in front
+    ]

@@ -1,0 +1,68 @@
+"""A study's own run in the experiment log: its trials as a table, its history, what mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lightning_modules.logger.base import Identity
+from search.config import resolved
+from search.report.importance import importances
+from search.report.results import rows, status
+from search.space.space import leaves
+from search.study.study import Study
+
+
+def publish(study: Study) -> None:
+    """Log the study as it stands; does nothing before a trial has ended, and never raises."""
+    table = rows(study)
+    if not any(row["state"] == "complete" for row in table):
+        return
+    plan, state = study.plan, status(study)
+    identity = Identity(
+        name=f"{plan.name} (study)",
+        group=plan.name,
+        folder=study.folder,
+        job_type="study",
+        tags=tags_of(plan.default.flat()),
+    )
+    config = leaves({k: v for k, v in resolved(plan.tree).items() if k != "search"})
+    ranges = {name: parameter.text for name, parameter in plan.space.parameters.items()}
+    log = plan.default.logger.open(identity, {**config, "space": ranges})
+    log.table("trials", table)
+    leading = plan.objectives[0]
+    history = list(_history(table, leading.sign))
+    log.line("history", history, "number", ["value", "best so far"], f"{leading.name} by trial")
+    for arm, shares in importances(study).items():
+        name = f"importance/{arm}" if arm else "importance"
+        bars = [{"setting": path, "importance": share} for path, share in shares.items()]
+        title = f"What set the best trials apart{f' with {arm}' if arm else ''}"
+        log.bars(name, bars, "setting", "importance", title)
+    best = state["best"] or {}
+    log.finish(
+        {
+            **{f"best/{name}": value for name, value in best.get("metrics", {}).items()},
+            **{f"best/{path}": value for path, value in best.get("params", {}).items()},
+            **{f"trials/{name}": count for name, count in state["states"].items()},
+            "best/trial": best.get("number"),
+            "seconds": state["seconds"],
+        }
+    )
+
+
+def tags_of(flat: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words by which a run is found: its group members.
+
+    >>> tags_of({"model": "minilm", "strategy": "lora", "data": "reviews", "task": "ner"})
+    ('minilm', 'lora', 'reviews', 'ner')
+    """
+    return tuple(str(flat[group]) for group in ("model", "strategy", "data", "task"))
+
+
+def _history(table: Sequence[Mapping[str, Any]], sign: int) -> Iterator[dict[str, Any]]:
+    best: float | None = None
+    for row in table:
+        value = row["value"]
+        if value is not None:
+            best = value if best is None else sign * max(sign * value, sign * best)
+        yield {"number": row["number"], "value": value, "best so far": best}

@@ -1,0 +1,1 @@
+"""The study's database: every transaction, lease and failure."""

@@ -1,0 +1,182 @@
+"""Open the storage of a study: SQLite in its folder, or a PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.storage.location import VARIABLE, file_of, is_local, shown
+from search.storage.retry import Patience
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from search.storage.tables import StudyStorage
+
+TIMEOUT_SECONDS = 120
+CONNECT_SECONDS = 10
+# Any number, the same for all that make tables on a server at once.
+_MAKING = 7_212_026
+# What a server says of a table that another program has just made: unique_violation of its
+# catalogue, duplicate_table, duplicate_object.
+_MADE_MEANWHILE = ("23505", "42P07", "42710")
+_ATTEMPTS = 5
+
+
+def open_storage(url: str | Path, patience: Patience | None = None) -> StudyStorage:
+    """Open a storage by its URL or file, with its tables, made where there are none.
+
+    Args:
+        url: As `search.storage.location.storage_of` gives it, or the path of an SQLite file.
+        patience: How long to wait for a storage that does not answer; some seconds by default.
+
+    Raises:
+        StorageGone: It does not answer.
+        ConfigError: It lets nobody in under this name and password.
+
+    """
+    from search.storage.tables import WORKERS, StudyStorage
+
+    url = f"sqlite:///{url}" if isinstance(url, Path) else url
+    patience = patience or Patience(shown(url))
+    if is_local(url):
+        if not file_of(url).exists():
+            patience(lambda: _make_file(file_of(url)))
+        storage = StudyStorage(url, _engine_options(url), patience)
+        _prepare(storage.engine)
+        patience(lambda: WORKERS.metadata.create_all(storage.engine))
+    else:
+        storage = _on_server(url, patience)
+    return storage
+
+
+def open_engine(url: str) -> Engine:
+    """Return connections to an open storage that stand under no lease."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url, **_engine_options(url))
+    _prepare(engine)
+    return engine
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if is_local(url):
+        # isolation_level None: the driver begins no transaction of its own.
+        return {"connect_args": {"timeout": TIMEOUT_SECONDS, "isolation_level": None}}
+    return {
+        "pool_size": 2,  # a server has connections for some hundred
+        "max_overflow": 8,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        # What counts and numbers trials under a lock has to see what others did before it.
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "finesweep",
+            # A server that vanished without a word is noticed in about a minute.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+        },
+    }
+
+
+def _prepare(engine: Engine) -> None:
+    from sqlalchemy import event
+
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+    else:
+        event.listen(engine, "connect", _on_server_connect)
+    engine.dispose()  # the connections that made the tables have not met the hooks
+
+
+def _on_server(url: str, patience: Patience) -> StudyStorage:
+    """Open a server's storage; processes that make its tables at once would break each other."""
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    from search.storage.tables import WORKERS, StudyStorage
+
+    engine = create_engine(url, **_engine_options(url))
+
+    def make(attempts_left: int) -> bool:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
+                connection.commit()  # the lock is the session's
+                made = StudyStorage(url, _engine_options(url), Patience(shown(url), max_seconds=0))
+                WORKERS.metadata.create_all(made.engine)
+                made.engine.dispose()
+        except DatabaseError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            if not attempts_left or state not in _MADE_MEANWHILE:
+                raise
+            return False
+        finally:
+            engine.dispose()  # lets go of the lock
+        return True
+
+    try:
+        if not patience(lambda: inspect(engine).has_table(WORKERS.name)):
+            # Stock Optuna (its dashboard, a notebook) takes no lock. Whoever makes a table second
+            # is told so when the first is done: all tables in one transaction, then their version.
+            for left in reversed(range(_ATTEMPTS)):
+                if patience(partial(make, left)):
+                    break
+        storage = StudyStorage(url, _engine_options(url), patience)
+        _prepare(storage.engine)
+        return storage
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[-1]
+        fix = f"Check user, password and database of storage=URL or {VARIABLE}."
+        rule = f"{shown(url)} must let finesweep in"
+        raise ConfigError(Problem("storage", rule, Verbatim(reason), fix)) from None
+    finally:
+        engine.dispose()
+
+
+def _make_file(path: Path) -> None:
+    """Put a database with all its tables at `path`, unless another process was faster.
+
+    Two processes that make tables in one file at once break each other.
+    """
+    from optuna.storages import RDBStorage
+
+    from search.storage.tables import WORKERS
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        storage = RDBStorage(f"sqlite:///{draft}")
+        WORKERS.metadata.create_all(storage.engine)
+        storage.engine.dispose()
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _on_connect(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a told result is on the disk before the worker goes on.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _on_server_connect(connection: Any, _: Any) -> None:
+    # A worker that was stopped or vanished in the midst of a transaction must not hold up the rest.
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
+    connection.commit()
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,338 @@
+"""The steps of a trial that must be whole or not at all, each one transaction on Optuna's tables.
+
+Optuna's own calls change one thing at a time; between two of them a worker can die, or another one
+look. These change a trial's state together with what explains it: who has it, what it varies,
+how its attempts ended. A worker's transactions are fenced (`search.storage.lease`), so each also
+says that the worker was alive when it happened. All of them can be repeated when a connection broke
+before the answer came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from search.space.key import key_of, plain_key
+from search.storage.attribute import (
+    ATTEMPT,
+    ATTEMPTS,
+    CHECKPOINT,
+    ENDING,
+    KEY,
+    MICRO_BATCH,
+    REASON,
+    VALUES,
+    WORKER,
+)
+from search.storage.failure import End, Fault, reason_to_fail
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import FrozenTrial
+    from sqlalchemy.orm import Session
+
+    from search.storage.tables import StudyStorage
+
+FIXED = "fixed_params"  # Optuna's name of the parameters that a waiting trial begins with
+INFEASIBLE = "constraints:infeasible"  # violated, it teaches the sampler
+MEMORY_REASON = "one example at a time does not fit into memory"
+
+
+@dataclass(frozen=True)
+class Fall:
+    """How an attempt ended that did not end itself.
+
+    Attributes:
+        number: The trial's.
+        attempt: 1 for the first.
+        reason: For people.
+        ending: `failed` or `infeasible`; None where the trial waits for its next attempt.
+        verdict: The reason of that ending, for people.
+
+    """
+
+    number: int
+    attempt: int
+    reason: str
+    ending: str | None = None
+    verdict: str = ""
+
+
+def add_trials(
+    storage: StudyStorage, study_id: int, num_trials: int, templates: Iterable[FrozenTrial]
+) -> int:
+    """Add trials as long as there are fewer than `num_trials`; return how many.
+
+    One whose beginning values are there already is not added again; one without any always is.
+    """
+    from optuna.storages._rdb.models import TrialModel
+
+    def add() -> int:
+        num_added = 0
+        with _alone(storage, study_id) as session:
+            count = session.query(TrialModel).filter_by(study_id=study_id).count()
+            known = _beginnings(session, study_id)
+            for template in templates:
+                beginning = _beginning(template.user_attrs, template.system_attrs)
+                if count + num_added < num_trials and (beginning is None or beginning not in known):
+                    storage._get_prepared_new_trial(study_id, template, session)
+                    session.flush()
+                    num_added += 1
+        return num_added
+
+    return storage.patience(add)
+
+
+def claim(storage: StudyStorage, trial_id: int, worker: str) -> bool:
+    """Turn a waiting trial into a running one of `worker`; False if another one was faster."""
+    from optuna.trial import TrialState
+
+    def take() -> bool:
+        with _transaction(storage) as session:
+            trial: Any = _locked(session, trial_id)
+            if trial.state is TrialState.RUNNING:  # by a try of ours whose answer was lost?
+                return bool(_user_attribute(session, trial_id, WORKER) == worker)
+            if trial.state is not TrialState.WAITING:
+                return False
+            trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
+            _set_user(storage, session, trial_id, {WORKER: worker})
+            return True
+
+    return storage.patience(take)
+
+
+def reserve(
+    storage: StudyStorage,
+    study_id: int,
+    trial_id: int,
+    key: str,
+    params: Mapping[str, tuple[Any, BaseDistribution]],
+    *,
+    even_if_taken: bool = False,
+) -> bool:
+    """Settle what a running trial varies; False if another trial of the study varies the same."""
+    from optuna.storages._rdb.models import TrialModel, TrialParamModel
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+
+    def settle() -> bool:
+        with _alone(storage, study_id) as session:
+            others = (
+                session.query(System.value_json)
+                .join(TrialModel, TrialModel.trial_id == System.trial_id)
+                .filter(TrialModel.study_id == study_id, System.trial_id != trial_id)
+                .filter(System.key == KEY)
+            )
+            taken = (plain_key(json.loads(str(other.value_json))) for other in others)
+            if not even_if_taken and key in taken:
+                return False
+            fixed = {name: value for name, (value, _) in params.items()}
+            for name, value in ((KEY, key), (FIXED, fixed)):
+                storage._set_trial_attr_without_commit(session, System, trial_id, name, value)
+            rows = session.query(TrialParamModel.param_name).filter_by(trial_id=trial_id)
+            settled = {row.param_name for row in rows}
+            for name, (value, distribution) in params.items():
+                if name not in settled:
+                    internal = distribution.to_internal_repr(value)
+                    storage._set_trial_param_without_commit(
+                        session, trial_id, name, internal, distribution
+                    )
+            return True
+
+    return storage.patience(settle)
+
+
+def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, Any]) -> None:
+    """Set several user attributes of a trial at once."""
+
+    def write() -> None:
+        with _transaction(storage) as session:
+            _set_user(storage, session, trial_id, values)
+
+    storage.patience(write)
+
+
+def hand_back(
+    storage: StudyStorage,
+    trial_id: int,
+    worker: str | None,
+    fault: Fault,
+    reason: str,
+    max_attempts: int,
+) -> Fall | None:
+    """End the running attempt of `worker`, None for nobody; None if it is not its any more."""
+
+    def give() -> Fall | None:
+        with _transaction(storage) as session:
+            return _fall(storage, session, trial_id, worker, fault, reason, max_attempts)
+
+    return storage.patience(give)
+
+
+def end_worker(
+    storage: StudyStorage,
+    worker: str,
+    fault: Fault,
+    reason: str,
+    max_attempts: int,
+    renewed: float | None = None,
+) -> Sequence[Fall]:
+    """End a worker's lease and its attempts; return these, none if others have done it.
+
+    Args:
+        storage: The storage.
+        worker: Its name.
+        fault: What ended it.
+        reason: The same for people.
+        max_attempts: `search.max_attempts`.
+        renewed: Only if the lease was last renewed then.
+
+    """
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+    from optuna.trial import TrialState
+
+    from search.storage.lease import clock
+    from search.storage.tables import WORKERS
+
+    def end() -> Sequence[Fall]:
+        with _transaction(storage) as session:
+            connection = session.connection()
+            its = WORKERS.c.name == worker
+            # Waits for the worker's own transactions, which hold it FOR KEY SHARE.
+            row = connection.execute(WORKERS.select().where(its).with_for_update()).one_or_none()
+            if row is None:
+                return ()
+            conditions = [its, WORKERS.c.ended.is_(None)]
+            if renewed is not None:
+                conditions.append(WORKERS.c.renewed == renewed)
+            trained = min(max(0.0, clock(connection) - row.renewed), row.lease_seconds)
+            busy = float(row.busy_seconds) + (trained if row.is_busy else 0.0)
+            update = WORKERS.update().where(*conditions)
+            update = update.values(ended=reason, is_busy=False, busy_seconds=busy)
+            if connection.execute(update).rowcount != 1:
+                return ()
+            its_trials = (
+                session.query(TrialModel.trial_id)
+                .join(User, User.trial_id == TrialModel.trial_id)
+                .filter(TrialModel.study_id == row.study_id)
+                .filter(TrialModel.state == TrialState.RUNNING)
+                .filter(User.key == WORKER, User.value_json == json.dumps(worker))
+                .order_by(TrialModel.trial_id)
+            )
+            found = [
+                _fall(storage, session, trial_id, worker, fault, reason, max_attempts)
+                for (trial_id,) in its_trials.all()
+            ]
+            return [fall for fall in found if fall is not None]
+
+    return storage.patience(end)
+
+
+def _fall(
+    storage: StudyStorage,
+    session: Session,
+    trial_id: int,
+    worker: str | None,
+    fault: Fault,
+    reason: str,
+    max_attempts: int,
+) -> Fall | None:
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+    from optuna.trial import TrialState
+
+    trial: Any = _locked(session, trial_id)
+    if trial.state is not TrialState.RUNNING:
+        return None
+    if _user_attribute(session, trial_id, WORKER) != worker:
+        return None
+    ends = [End.from_dict(end) for end in _user_attribute(session, trial_id, ATTEMPTS) or ()]
+    attempt = int(_user_attribute(session, trial_id, ATTEMPT) or 0)
+    if attempt <= len(ends):
+        attempt = 0  # killed before its attempt had begun: nothing to count
+    checkpoint = _user_attribute(session, trial_id, CHECKPOINT) or {}
+    end = End(attempt, fault, reason, int(checkpoint.get("step", 0)), worker or "")
+    micro_batch = _user_attribute(session, trial_id, MICRO_BATCH)
+    verdict = None
+    if attempt:
+        ends.append(end)
+        verdict = reason_to_fail(ends, max_attempts)
+    state, ending = TrialState.WAITING, None
+    if verdict is not None:
+        state, ending = TrialState.FAIL, "failed"
+    elif fault is Fault.out_of_memory and micro_batch == 1:
+        state, ending, verdict = TrialState.PRUNED, "infeasible", MEMORY_REASON
+        storage._set_trial_attr_without_commit(session, System, trial_id, INFEASIBLE, 1.0)
+    values = {ATTEMPTS: [end.as_dict() for end in ends], REASON: verdict or reason, ENDING: ending}
+    _set_user(storage, session, trial_id, values)
+    trial.state = state
+    if state.is_finished():
+        trial.datetime_complete = datetime.now()
+    return Fall(int(trial.number or 0), attempt, reason, ending, verdict or "")
+
+
+@contextmanager
+def _transaction(storage: StudyStorage) -> Iterator[Session]:
+    from sqlalchemy.orm import Session
+
+    with Session(storage.engine) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def _alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
+    """Begin a transaction that no other one of these on the study overlaps."""
+    from optuna.storages._rdb.models import StudyModel
+
+    with _transaction(storage) as session:
+        # SQLite's transactions are alone in any case.
+        session.query(StudyModel).filter_by(study_id=study_id).with_for_update().one()
+        yield session
+
+
+def _locked(session: Session, trial_id: int) -> TrialModel:
+    from optuna.storages._rdb.models import TrialModel
+
+    return session.query(TrialModel).filter_by(trial_id=trial_id).with_for_update().one()
+
+
+def _user_attribute(session: Session, trial_id: int, key: str) -> Any:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
+    found = session.query(User.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
+    return None if found is None else json.loads(str(found.value_json))
+
+
+def _set_user(
+    storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
+) -> None:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
+    for name, value in values.items():
+        storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
+
+
+def _beginnings(session: Session, study_id: int) -> set[str]:
+    """Return what each trial of the study that has beginning values begins with."""
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
+    found: set[str] = set()
+    for model, key in ((System, FIXED), (User, VALUES)):
+        rows = (
+            session.query(model.value_json)
+            .join(TrialModel, TrialModel.trial_id == model.trial_id)
+            .filter(TrialModel.study_id == study_id, model.key == key)
+        )
+        found |= {key_of(json.loads(str(row.value_json))) for row in rows}
+    return found
+
+
+def _beginning(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
+    values = user.get(VALUES) or system.get(FIXED)
+    return key_of(values) if values else None

@@ -1,0 +1,1 @@
+"""A study: its trials, and who may change them."""

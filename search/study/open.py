@@ -1,0 +1,122 @@
+"""Make, open and read studies: where they lie and what their storage keeps of their plan."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.config import Composition
+from search.plan.plan import Plan, build_plan
+from search.sampler.base import seeded_sampler
+from search.storage.attribute import DATA, ID, PLAN, ROOT
+from search.storage.engine import open_storage
+from search.storage.location import (
+    DATABASE,
+    file_of,
+    folder_name,
+    is_local,
+    shown,
+    storage_of,
+    study_folder,
+)
+from search.storage.retry import Patience
+from search.study.attempt import where_is
+from search.study.study import Study
+
+
+def open_study(plan: Plan, folder: Path, patience: Patience | None = None) -> Study:
+    """Open the study's storage under a plan; the study must be there."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    storage = open_storage(storage_of(folder), patience)
+    study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
+    return Study(plan, folder, study, storage)
+
+
+def study_folders(root: Path) -> list[Path]:
+    """Return the folders of all studies under `root`, or of all on the server, by name."""
+    url = storage_of(root)
+    if is_local(url):
+        return sorted(path.parent for path in (root / "studies").glob(f"*/{DATABASE}"))
+    names = [study.study_name for study in open_storage(url).get_all_studies()]
+    # Other tools may have studies there too, under names that are none here.
+    return [study_folder(root, name) for name in sorted(names) if folder_name(name) == name]
+
+
+def load_study(folder: Path, patience: Patience | None = None) -> Study:
+    """Open a study as it was last asked for; raise ConfigError where there is none."""
+    before = stored(folder, patience)
+    if before is None:
+        fix = "finesweep sweep begins it."
+        raise ConfigError(Problem("study", "must have begun", folder.name, fix))
+    return open_study(build_plan(before.composition), folder, patience)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a study's storage keeps of its beginning.
+
+    Attributes:
+        id: Tells the study from another that once had its name.
+        composition: What it was last asked for.
+        fingerprint: Of its rows.
+        root: The host and folder where it began, as `host:/folder`.
+
+    """
+
+    id: str
+    composition: Composition
+    fingerprint: str
+    root: str
+
+
+def stored(folder: Path, patience: Patience | None = None) -> Stored | None:
+    """Return what is kept of the study whose files go to `folder`, or None."""
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
+    url = storage_of(folder)
+    if is_local(url) and not file_of(url).is_file():
+        return None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = open_storage(url, patience)
+        attributes = storage.get_study_system_attrs(storage.get_study_id_from_name(folder.name))
+    except KeyError:
+        return None  # killed between making the tables and the study
+    except DatabaseError as error:
+        rule = f"{shown(url)} must be a database of studies"
+        raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
+    if PLAN not in attributes:
+        return None
+    composition = Composition.from_dict(attributes[PLAN])
+    fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
+    return Stored(str(attributes.get(ID)), composition, fingerprint, root)
+
+
+def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
+    """Make the study, or bring the stored budget and settings up to `plan`'s."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(storage_of(folder))
+    study = optuna.create_study(
+        study_name=plan.name,
+        storage=storage,
+        directions=[objective.direction for objective in plan.objectives],
+        load_if_exists=True,
+    )
+    study.set_metric_names([objective.name for objective in plan.objectives])
+    known = storage.get_study_system_attrs(study._study_id)
+    values: dict[str, Any] = {DATA: fingerprint}
+    if ID not in known:
+        values |= {ID: secrets.token_hex(8), ROOT: where_is(folder.parent.parent)}
+    values[PLAN] = plan.composition.as_dict()  # last: with it, the study is there
+    for name, value in values.items():
+        storage.set_study_system_attr(study._study_id, name, value)
+    return open_study(plan, folder)

@@ -1,0 +1,160 @@
+"""From a plan to an open study: every check first, then the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.check import Material, check_fit, inspect
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.machine.file import write_json, write_text
+from search.config import Arm, Tree, resolved, to_yaml
+from search.machine.provenance import provenance
+from search.plan.corners import check_corners
+from search.plan.plan import Plan, build_plan
+from search.space.space import leaves
+from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
+from search.study.attempt import CONFIG_FILE
+from search.study.open import create_or_update, stored
+from search.study.study import Study
+
+# What may differ when a study goes on; everything else would mix two experiments.
+MAY_CHANGE = (
+    "search.num_trials",
+    "search.max_hours",
+    "search.workers",
+    "search.enqueue",
+    "search.keep",
+    "search.max_attempts",
+    "search.hang_seconds",
+    "search.lease_seconds",
+    "search.metric",  # has become task.metric
+    "logger",
+    "trainer.device",
+    "trainer.num_data_workers",
+    "trainer.checkpoint_seconds",
+)
+
+
+def check_study(plan: Plan, folder: Path) -> Material:
+    """Check data, model, and that a study in `folder` is the same one.
+
+    Raises:
+        UserError: With what cannot be used, or what differs.
+
+    """
+    url = storage_of(folder)
+    if is_local(url):
+        check_disk(folder)
+    material = _inspect_arms(plan)
+    before = stored(folder)
+    if before is None:  # else its ranges may not change any more
+        check_corners(plan, material)
+    if before is None and not is_local(url) and (folder / DATABASE).exists():
+        rule = f"{folder} must not belong to another study"
+        got = Verbatim(f"one with its own {DATABASE}")
+        raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
+    if before is not None:
+        problems = list(_differences(build_plan(before.composition), plan))
+        if before.fingerprint != material.corpus.fingerprint:
+            rule = f"study {plan.name} began with other rows"
+            problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
+        if problems:
+            raise ConfigError(problems)
+    return material
+
+
+def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
+    """Write the study's configuration and provenance; return it with its queue in order."""
+    is_new = stored(folder) is None
+    study = create_or_update(plan, folder, material.corpus.fingerprint)
+    write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
+    if is_new:
+        values = provenance(plan.default.seed, material.corpus.fingerprint)
+        write_json(folder / "provenance.json", values)
+    url = storage_of(folder)
+    if not is_local(url):
+        write_json(folder / STUDY_FILE, {"storage": shown(url)})
+    study.ask_to_stop(False)
+    study.heal()
+    study.queue_first()
+    return study
+
+
+def _inspect_arms(plan: Plan) -> Material:
+    """Check every arm's data and model; the rows are the same in all."""
+    problems: dict[str, Problem] = {}
+    loaded: dict[str, Material | None] = {}
+    for run in plan.defaults.values():
+        key = repr((run.data, run.task, run.model))
+        try:
+            if key not in loaded:
+                loaded[key] = None
+                loaded[key] = inspect(run)
+            else:
+                material = loaded[key]
+                check_fit(run, material.corpus if material is not None else None)
+        except UserError as error:
+            problems |= {str(problem): problem for problem in error.problems}
+    if problems:
+        raise ConfigError(problems.values())
+    return next(material for material in loaded.values() if material is not None)
+
+
+def _whole(plan: Plan) -> Tree:
+    """Return the default arm's configuration, with the ranges of all arms."""
+    tree = resolved(plan.tree)
+    parameters = plan.space.parameters.values()
+    space = {parameter.name: parameter.text for parameter in parameters}
+    return {**tree, "search": {**tree["search"], "space": space}}
+
+
+_OTHER_NAME = "Choose another study=NAME, or set it back."
+
+
+def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
+    for group in sorted(old.space.groups.keys() | new.space.groups.keys()):
+        before, now = old.space.groups.get(group), new.space.groups.get(group)
+        if set(before or ()) != set(now or ()):
+            rule = f"study {new.name} searches {', '.join(before) if before else 'it not'}"
+            yield Problem(group, rule, Verbatim(", ".join(now) if now else "one"), _OTHER_NAME)
+    told: dict[str, Problem] = {}
+    before_arms = {tuple(arm.choice.items()): arm for arm in old.composition.arms}
+    for arm in new.composition.arms:
+        before_arm = before_arms.get(tuple(arm.choice.items()))
+        if before_arm is not None:
+            found = (*_setting_differences(new.name, before_arm, arm),)
+            told |= {str(problem): problem for problem in found}
+    yield from told.values()
+    yield from _range_differences(old, new)
+
+
+def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:
+    before, now = _settings(old.tree), _settings(new.tree)
+    for path in sorted(before.keys() | now.keys()):
+        if before.get(path) != now.get(path):
+            rule = f"study {name} has {before.get(path, 'no such key')!r}"
+            yield Problem(path, rule, now.get(path, Verbatim("no such key")), _OTHER_NAME)
+
+
+def _range_differences(old: Plan, new: Plan) -> Iterator[Problem]:
+    before = {p.name: p for p in old.space.parameters.values() if p.name not in old.space.groups}
+    now = {p.name: p for p in new.space.parameters.values() if p.name not in new.space.groups}
+    for name in sorted(before.keys() | now.keys()):
+        was, is_now = before.get(name), now.get(name)
+        if str(was and was.distribution) != str(is_now and is_now.distribution):
+            rule = f"study {new.name} searches {was.text if was else 'it not'}"
+            got = Verbatim(is_now.text if is_now else "no range")
+            yield Problem(name, rule, got, _OTHER_NAME)
+
+
+def _settings(tree: Tree) -> dict[str, Any]:
+    whole = resolved(tree)
+    search = {key: value for key, value in whole["search"].items() if key != "space"}
+    settings = leaves({**whole, "search": search})
+    return {
+        path: value
+        for path, value in settings.items()
+        if not any(path == name or path.startswith(f"{name}.") for name in MAY_CHANGE)
+    }

@@ -1,0 +1,106 @@
+"""The beginning of an attempt: what its trial varies, its folder, and what it goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.machine.file import write_text
+from search.config import run_tree, to_yaml
+from search.plan.plan import Plan
+from search.storage import transaction
+from search.storage.attribute import (
+    ATTEMPT,
+    ATTEMPTS,
+    CHECKPOINT,
+    ENDING,
+    FOLDER,
+    MICRO_BATCH,
+    REASON,
+)
+from search.storage.failure import End, Fault
+from search.study.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from search.storage.tables import StudyStorage
+
+
+def begin(
+    tables: StudyStorage,
+    plan: Plan,
+    study_folder: Path,
+    study_id: str,
+    trial: FrozenTrial,
+    values: Mapping[str, Any],
+) -> Attempt:
+    """Make the next attempt's folder, with the checkpoint of the one before, and store that it is.
+
+    Args:
+        tables: The study's storage; a full disk is waited for as it is.
+        plan: The study's.
+        study_folder: Where its files go.
+        study_id: What a folder of the study names it by.
+        trial: Claimed by this worker.
+        values: What the trial varies, by config path.
+
+    """
+    ends = [End.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
+    # An attempt that was killed before it had begun left its number, and nothing else.
+    number = len(ends) + 1
+    relative = relative_folder(trial.number, number)
+    folder = inside(study_folder, relative)
+    last = trial.user_attrs.get(FOLDER, relative)
+    before = None if last == relative else inside(study_folder, last)
+    config = to_yaml(run_tree(plan.arm(values).tree, plan.settings_of(values)))
+
+    def prepare() -> bool:
+        taken_over = make_folder(folder, study_id, before)
+        write_text(folder / CONFIG_FILE, config)
+        return taken_over
+
+    taken_over = tables.patience(prepare)
+    micro_batch_size = _micro_batch_size(trial, ends, plan, values)
+    attributes = {
+        ATTEMPT: number,
+        FOLDER: relative,
+        ENDING: None,
+        REASON: None,
+        CHECKPOINT: trial.user_attrs.get(CHECKPOINT) if taken_over else None,
+        MICRO_BATCH: micro_batch_size,
+    }
+    transaction.set_attributes(tables, trial._trial_id, attributes)
+    attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
+    if ends:
+        attempt = replace(attempt, notes=(_way_on(trial, ends[-1], taken_over),))
+    return attempt
+
+
+def _micro_batch_size(
+    trial: FrozenTrial, ends: Sequence[End], plan: Plan, values: Mapping[str, Any]
+) -> int | None:
+    before: int | None = trial.user_attrs.get(MICRO_BATCH)
+    if not ends or ends[-1].fault is not Fault.out_of_memory:
+        return before
+    run = plan.run(values)
+    size = before or run.trainer.micro_batch_size or run.data.batch_size
+    return max(1, size // 2)
+
+
+def _way_on(trial: FrozenTrial, end: End, taken_over: bool) -> str:
+    """Return in words where an attempt begins that is not the trial's first."""
+    why = f"attempt {end.attempt} ended: {end.reason}"
+    checkpoint = trial.user_attrs.get(CHECKPOINT)
+    if checkpoint is None:
+        return f"trial {trial.number} begins again, it had no checkpoint yet ({why})"
+    if taken_over:
+        step = checkpoint["step"]
+        return f"trial {trial.number} goes on from its last checkpoint, step {step} ({why})"
+    where = checkpoint["where"]
+    return (
+        f"trial {trial.number} starts over ({why}): its checkpoint lies in {where}, which is "
+        "out of reach from here"
+    )

@@ -1,0 +1,188 @@
+"""What a trial shall vary: the sampler's suggestion, and others where that has been tried.
+
+A trial that repeats another costs as much and tells nothing. Where the sampler suggests what is
+taken, the next candidates are drawn at random; in a space with finitely many combinations, from
+those that are left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Set
+from itertools import chain, product
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.seed import seed_of
+from search.plan.plan import Plan
+from search.sampler.base import seeded_sampler
+from search.space.key import key_of
+from search.space.space import Space, waiting_trial
+from search.storage.attribute import KEY, VALUES
+from search.storage.transaction import FIXED, reserve
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.storage.tables import StudyStorage
+
+NUM_STARTUP = 10
+NUM_DRAWS = 20  # in an endless space, where two of the same are a sampler's habit, not chance
+MAX_LISTED = 100_000
+
+
+def settle(
+    study: optuna.Study, tables: StudyStorage, trial: FrozenTrial, plan: Plan, taken: Set[str]
+) -> dict[str, Any]:
+    """Return what a claimed trial varies, and let no other trial of the study vary the same.
+
+    Args:
+        study: The study, whose sampler is asked.
+        tables: Its storage.
+        trial: The trial; what an attempt before this one settled stays.
+        plan: The study's.
+        taken: The keys of the trials that are settled; others may settle at this moment.
+
+    """
+    space = plan.space
+    if KEY in trial.system_attrs:
+        return space.values_of(trial.system_attrs[FIXED])
+
+    def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
+        params = {
+            name: (value, space.parameters[name].distribution)
+            for name, value in space.params_of(values).items()
+        }
+        key = key_of(values)
+        return reserve(
+            tables, study._study_id, trial._trial_id, key, params, even_if_taken=even_if_taken
+        )
+
+    found = candidates(study, trial._trial_id, plan, taken.__contains__)
+    suggested = next(found)
+    for values in chain([suggested], found):
+        if key_of(values) not in taken and is_reserved(values):
+            return values
+    # All are taken: by a wish, a queued configuration that was tried before.
+    is_reserved(suggested, even_if_taken=True)
+    return suggested
+
+
+def candidates(
+    study: optuna.Study, trial_id: int, plan: Plan, is_taken: Callable[[str], bool]
+) -> Iterator[dict[str, Any]]:
+    """Yield what the trial may vary, by config path, the sampler's suggestion first.
+
+    Nothing is written to the storage. `is_taken` tells of a key whether another trial has it;
+    what is yielded may be taken nevertheless, by a trial that is settled at this moment.
+    """
+    import optuna
+
+    trial = optuna.trial.Trial(_Draft(study), trial_id)  # type: ignore[arg-type]
+    yield plan.space.suggest(trial)
+    chance = random.Random(seed_of(plan.default.seed, "candidates", trial.number))
+    params = study._storage.get_trial(trial_id).system_attrs.get(FIXED, {})
+    fixed = plan.space.values_of(params)
+    if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
+        left = [
+            values
+            for values in combinations(plan.space)
+            if fixed.items() <= values.items() and not is_taken(key_of(values))
+        ]
+        chance.shuffle(left)
+        yield from left
+        return
+    for _ in range(NUM_DRAWS):
+        yield plan.space.suggest(_Chance(chance, params))  # type: ignore[arg-type]
+
+
+def combinations(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield every combination of a finite space, by config path."""
+    for members, arm in space.arms.items():
+        choice = dict(zip(space.groups, members, strict=True))
+        axes = [parameter.values or () for parameter in arm.values()]
+        for values in product(*axes):
+            yield {**choice, **dict(zip(arm, values, strict=True))}
+
+
+def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
+    """Return the values of the trials that depend on no result, as the study will make them."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    directions = [objective.direction for objective in plan.objectives]
+    study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
+    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
+    suggestions: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for number in range(min(plan.num_trials, max(startup, len(plan.defaults)))):
+        values = plan.first[number] if number < len(plan.first) else {}
+        study.add_trial(waiting_trial(plan.space, values))
+        trial = study.ask()
+        settled = trial.user_attrs.get(VALUES)
+        if settled is None:
+            found = candidates(study, trial._trial_id, plan, taken.__contains__)
+            settled = next((v for v in found if key_of(v) not in taken), None)
+            if settled is None:
+                break
+            taken.add(key_of(settled))
+            for name, value in plan.space.params_of(settled).items():
+                distribution = plan.space.parameters[name].distribution
+                internal = distribution.to_internal_repr(value)
+                study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
+        suggestions.append(settled)
+    return suggestions
+
+
+class _Draft:
+    """A study that keeps suggested parameters to itself; it is its own storage."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._storage = _Unwritten(study._storage)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+
+class _Unwritten:
+    def __init__(self, storage: Any) -> None:
+        self._behind = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    def set_trial_param(self, *arguments: Any) -> None:
+        pass
+
+
+class _Chance:
+    """Suggests at random, but for what the trial begins with."""
+
+    def __init__(self, chance: random.Random, fixed: Mapping[str, Any]) -> None:
+        self._chance = chance
+        self._fixed = fixed
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        from optuna.distributions import FloatDistribution
+
+        return self._drawn(name, FloatDistribution(low, high, **how))
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        from optuna.distributions import IntDistribution
+
+        return self._drawn(name, IntDistribution(low, high, **how))
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        from optuna.distributions import CategoricalDistribution
+
+        return self._drawn(name, CategoricalDistribution(choices))
+
+    def _drawn(self, name: str, distribution: Any) -> Any:
+        from optuna.samplers import RandomSampler
+
+        if name in self._fixed:
+            return self._fixed[name]
+        sampler = RandomSampler(seed=self._chance.randrange(2**32))
+        return sampler.sample_independent(None, None, name, distribution)  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""What the best trial of each arm scores and costs, and which of them are worth their time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_modules.machine.file import megabytes
+from search.storage.attribute import MEMORY, SECONDS, TRAINABLE
+from search.study.study import Study
+from search.terminal.text import columns, duration, score
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def cost_lines(study: Study) -> list[str]:
+    """Return a table of the arms' best trials, and their Pareto front; none for a single arm."""
+    best = best_of_arms(study)
+    if len(best) < 2:
+        return []
+    objective = study.plan.objectives[0]
+    front = pareto_front([(objective.sign * t.values[0], _seconds(t)) for t in best.values()])
+    head = ["best of", "trial", objective.short, "trained", "time", "memory", ""]
+    table = [head]
+    for number, (members, trial) in enumerate(best.items()):
+        attributes = trial.user_attrs
+        memory = attributes.get(MEMORY)
+        table.append(
+            [
+                " ".join(members),
+                str(trial.number),
+                score(trial.values[0]),
+                f"{int(attributes[TRAINABLE]):,}",
+                duration(_seconds(trial)),
+                megabytes(int(memory)) if memory else "-",
+                "front" if number in front else "",
+            ]
+        )
+    return [
+        *columns(table),
+        f"On the front nothing has more {objective.short} in less time."
+        if objective.sign > 0
+        else f"On the front nothing has less {objective.short} in less time.",
+    ]
+
+
+def best_of_arms(study: Study) -> dict[tuple[str, ...], FrozenTrial]:
+    """Return each arm's best finished trial, the best arm first."""
+    best: dict[tuple[str, ...], FrozenTrial] = {}
+    for trial in study.ranking:
+        best.setdefault(study.plan.space.members_of(study.values_of(trial)), trial)
+    return best
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:
+    """Return the numbers of (gain, cost) that no other has as much of for as little.
+
+    >>> sorted(pareto_front([(0.9, 60.0), (0.8, 5.0), (0.8, 9.0), (0.6, 1.0)]))
+    [0, 1, 3]
+    """
+    return {
+        number
+        for number, (gain, cost) in enumerate(points)
+        if not any(
+            other[0] >= gain and other[1] <= cost and other != (gain, cost) for other in points
+        )
+    }
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    return float(trial.user_attrs[SECONDS])

@@ -1,0 +1,100 @@
+"""The score against the training rows: a table, a small curve, and whether more would help.
+
+The verdict compares the last gain with its standard error. For an accuracy p of n validation
+rows that is sqrt(p (1 - p) / n), and of a difference the root of the sum of both squares, as if
+the two had been measured on rows of their own; on the same rows it is smaller, so the verdict is
+careful.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from search.plan.plan import Plan
+from search.study.study import Study
+from search.terminal.text import columns, score
+
+PATH = "data.max_train_rows"
+WIDTH = 30  # characters of the curve
+SURE = 2.0  # standard errors
+
+
+def size_notes(plan: Plan, num_train: int) -> Iterator[str]:
+    """Yield which searched sizes are no part of the `num_train` training rows, but all of them."""
+    if plan.default_values.get(PATH) is not None:  # the rows are a part already
+        return
+    ranges = {arm[PATH].values for arm in plan.space.arms.values() if PATH in arm}
+    listed = sorted({size for values in ranges for size in values or () if size is not None})
+    sizes = [f"{size}" for size in listed if size >= num_train]
+    if sizes:
+        are = "is" if len(sizes) == 1 else "are"
+        yield f"{PATH}={', '.join(sizes)} {are} all {num_train} rows, as trial 0 has"
+
+
+def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
+    """Return the learning curve of a study that varies the training rows; none of another.
+
+    Args:
+        study: The study.
+        num_train: All training rows.
+        num_validation: Validation rows.
+
+    """
+    if PATH not in study.plan.space.paths:
+        return []
+    objective = study.plan.objectives[0]
+    best: dict[int, float] = {}
+    for trial in study.ranking:  # the best of a size comes first
+        wanted = study.values_of(trial).get(PATH)
+        num_rows = num_train if wanted is None else min(int(wanted), num_train)
+        best.setdefault(num_rows, trial.values[0])
+    points = sorted(best.items())
+    if len(points) < 2:
+        return []
+    is_share = objective.short == "accuracy"
+    return [
+        "",
+        *_drawn(points, objective.short),
+        more_rows(points, objective.short, objective.sign, num_validation if is_share else None),
+    ]
+
+
+def more_rows(
+    points: Sequence[tuple[int, float]], metric: str, sign: int, num_validation: int | None
+) -> str:
+    """Return whether more training rows would help.
+
+    Args:
+        points: Training rows and score, the fewest first.
+        metric: The score's name.
+        sign: 1 where more of it is better, else -1.
+        num_validation: Validation rows, where the score is a share of them.
+
+    >>> more_rows([(100, 0.70), (200, 0.80)], "accuracy", 1, 1000)
+    'More rows would help: from 100 to 200 accuracy gained 0.1000, 5.2 standard errors.'
+    """
+    (fewer, before), (most, last) = points[-2:]
+    gain = sign * (last - before)
+    told = f"from {fewer:,} to {most:,} {metric} gained {gain:.4f}"
+    if num_validation is None:
+        return f"The last step, {told}; there is no standard error of {metric} to compare it with."
+    error = math.sqrt(sum(p * (1 - p) for p in (before, last)) / num_validation)
+    if not error:  # two scores of 0 or 1
+        helps = "would help" if gain > 0 else "are unlikely to help much"
+        return f"More rows {helps}: {told}."
+    errors = gain / error
+    if errors >= SURE:
+        return f"More rows would help: {told}, {errors:.1f} standard errors."
+    if gain > 0:
+        return f"More rows may help: {told}, only {errors:.1f} standard errors."
+    return f"More rows are unlikely to help much: {told}, {errors:.1f} standard errors."
+
+
+def _drawn(points: Sequence[tuple[int, float]], metric: str) -> list[str]:
+    low, high = min(value for _, value in points), max(value for _, value in points)
+    table = [["rows", metric, ""]]
+    for num_rows, value in points:
+        share = (value - low) / (high - low) if high > low else 1.0
+        table.append([f"{num_rows:,}", score(value), "#" * (1 + round(share * (WIDTH - 1)))])
+    return columns(table)

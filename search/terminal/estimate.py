@@ -1,0 +1,114 @@
+"""The lines of an estimate: what a study will take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search.estimate.estimate import Estimate, Measured
+from search.plan.plan import Plan
+from search.space.space import Members
+from search.terminal.text import columns
+
+MUCH = 0.2  # of the CPU, taken by others
+WIDTH = 6  # of the names beside the other lines of plan
+
+
+def estimate_lines(plan: Plan, expected: Estimate | None) -> list[str]:
+    """Return the lines of time and memory, or the one that says how to get them."""
+    if expected is None:
+        return ["time and memory: finesweep plan ... probe=true measures them"]
+    lines: list[list[str]] = []
+    for name, texts in (("time", _time(plan, expected)), ("memory", _memory(expected))):
+        lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
+    return columns(lines)
+
+
+def size(num_bytes: int) -> str:
+    """Return an amount of memory.
+
+    >>> size(1_400_000_000), size(21_340_000_000), size(640_000_000)
+    ('1.4 GB', '21.3 GB', '0.6 GB')
+    """
+    return f"{num_bytes / 1e9:.1f} GB"
+
+
+def about(seconds: float) -> str:
+    """Return a time span in as many digits as an estimate has.
+
+    >>> about(0.84), about(71.2), about(840), about(9000), about(200_000)
+    ('1 s', '71 s', '14 min', '2.5 h', '56 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def _time(plan: Plan, expected: Estimate) -> Iterator[str]:
+    if not expected.num_trials:
+        yield f"nothing is left of the {plan.num_trials} trials"
+        return
+    num_trials, hours = expected.num_limited, plan.search.settings.max_hours
+    if not num_trials:
+        yield f"search.max_hours={hours:g} is used up: no trial begins any more"
+        return
+    most, less = (" at most", "; less with pruning") if expected.is_pruned else ("", "")
+    left = " left" if expected.num_trials < plan.num_trials else ""
+    yield (
+        f"about {about(expected.seconds)}{most} for {_count(num_trials, 'trial')}{left}"
+        f" ({_count(expected.num_workers, 'worker')}), {about(expected.trial_seconds)} a trial"
+        f"{less}"
+    )
+    if num_trials < expected.num_trials:
+        yield f"search.max_hours={hours:g} ends it there, of {expected.num_trials} trials"
+    yield _source(expected.measured)
+    if expected.measured.busy > MUCH:
+        yield f"other work took {expected.measured.busy:.0%} of the CPU; alone it takes less"
+    if expected.num_workers > 1:
+        yield f"as long as {expected.num_workers} workers at once do not slow each other down"
+
+
+def _source(measured: Measured) -> str:
+    where = f"from {_count(measured.num_trials, 'trial')}" if measured.num_trials else "measured"
+    trained = {m: p.train for m, p in measured.paces.items() if p.train}  # prompting trains none
+    return f"{where}: {_each(trained)} s a training example" if trained else f"{where}: no training"
+
+
+def _memory(expected: Estimate) -> Iterator[str]:
+    measured, peak, total = expected.measured, expected.memory_bytes, expected.memory_bytes_all
+    if peak is None or total is None:
+        return
+    at = " ".join(f"{path}={value}" for path, value in measured.sizes.items())
+    line = f"{size(peak)} a worker at {at}" if at else f"{size(peak)} a worker so far"
+    if expected.num_workers > 1:
+        line += f", {size(total)} for {expected.num_workers}"
+    where = "free on the GPU" if measured.device == "cuda" else "free"
+    free = measured.free_bytes
+    yield line if free is None else f"{line}; {size(free)} are {where}"
+    arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
+    if len(arms) > 1:
+        yield f"{_each(arms)} GB"
+    if free is not None and not expected.fits:
+        fewer = "search.workers, " if expected.num_workers > 1 else ""
+        yield (
+            f"DOES NOT FIT: {size(total)} of {size(free)}. Lower {fewer}"
+            "data.batch_size or data.max_length, or set trainer.micro_batch_size."
+        )
+
+
+def _each(values: dict[Members, float]) -> str:
+    """Return a value an arm, with the arm's members where there are several."""
+    return ", ".join(
+        f"{' '.join(members)} {_digits(value)}" if members else _digits(value)
+        for members, value in values.items()
+    )
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def _count(number_of: int, what: str) -> str:
+    return f"{number_of} {what}{'' if number_of == 1 else 's'}"

@@ -1,0 +1,173 @@
+"""What moves on a terminal: a study's table while it runs, and the progress of one training.
+
+Both leave plain lines above them alone, and the last table stays where it is. The cursor stays
+visible, so nothing needs mending whichever way the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from search.report.snapshot import Snapshot
+from search.terminal.text import rough
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+REFRESH_SECONDS = 0.5
+MAX_LOAD = 0.1  # of one core, however large the study
+# A busy database answers soon; after this it is worth a line.
+PATIENCE_SECONDS = 5.0
+
+
+def is_live(stream: TextIO) -> bool:
+    """Say whether to draw on it: a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+class LiveTable:
+    """Redraws a study's table about twice a second, in a thread of its own, until it is left.
+
+    `take` is called in that thread, and a last time by whoever leaves. When it fails, the table
+    stays, says so, and `take` is asked again: what cannot be drawn must not stop a study.
+    """
+
+    def __init__(self, take: Callable[[], Snapshot], console: Console | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._take = take
+        self._console = console or Console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._notes: deque[str] = deque(maxlen=10)
+        self._snapshot: Snapshot | None = None
+        self._shown: Text | None = None
+        self._taken = time.monotonic()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live table", daemon=True)
+
+    def note(self, text: str) -> None:
+        """Show a warning below the table; the last few stay."""
+        self._notes.append(text)
+
+    def line(self, text: str) -> None:
+        """Print a line above the table, where it stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._console.show_cursor(True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._left.set()
+            self._thread.join()
+            self._refresh()
+        finally:
+            self._live.stop()
+
+    def _run(self) -> None:
+        seconds = 0.0
+        while not self._left.wait(seconds):
+            before = time.thread_time()
+            self._refresh()
+            seconds = max(REFRESH_SECONDS, (time.thread_time() - before) / MAX_LOAD)
+
+    def _refresh(self) -> None:
+        try:
+            snapshot = self._take()
+            self._draw(snapshot, list(self._notes))
+        except Exception as error:  # shown, whatever it is
+            self._draw(self._snapshot, [*self._notes, *self._excuse(error)])
+        else:
+            self._snapshot, self._taken = snapshot, time.monotonic()
+
+    def _excuse(self, error: Exception) -> list[str]:
+        seconds = time.monotonic() - self._taken
+        if seconds < PATIENCE_SECONDS and not self._left.is_set():
+            return []
+        return [f"not up to date for {rough(seconds)}: {type(error).__name__}: {error}"]
+
+    def _draw(self, snapshot: Snapshot | None, notes: list[str]) -> None:
+        from rich.text import Text
+
+        from search.terminal.table import note_lines, study_table
+
+        width, height = self._console.size
+        height -= 1  # the line below the table, where the cursor stands in the end
+        if snapshot is None:
+            table = Text("\n").join(note_lines(notes, width, height))
+        else:
+            ascii_only = self._console.options.ascii_only
+            table = study_table(snapshot, width, height, notes, ascii_only=ascii_only)
+        if table != self._shown:
+            self._live.update(table, refresh=True)
+            self._shown = table
+
+
+class RunProgress:
+    """A bar for one training, below the lines of its validations; only the lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = _progress_bar() if is_live(sys.stdout) else None
+
+    def step(self, step: int, num_steps: int) -> None:
+        """Move the bar to `step` optimizer steps of `num_steps`."""
+        if self._progress is None:
+            return
+        (task,) = self._progress.tasks
+        self._progress.update(task.id, completed=step, total=num_steps)
+        left = task.time_remaining
+        told = f"~{rough(left)} left" if left else ""
+        self._progress.update(task.id, description=f"step {step} of {num_steps}", left=told)
+
+    def point(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self._progress is None:
+            print(text, flush=True)
+        else:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+            self._progress.console.show_cursor(True)
+            self._progress.add_task("preparing", total=None, left="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _progress_bar() -> Progress:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    return Progress(*columns, refresh_per_second=4, transient=True)

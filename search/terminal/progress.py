@@ -1,0 +1,123 @@
+"""What a sweep shows while it runs: a live table on a terminal, elsewhere a line an event."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from lightning_modules.outcome import Ending
+from search.report.results import snapshot, write_table
+from search.storage.retry import StorageGone
+from search.study.study import Study
+from search.terminal.live import LiveTable, is_live
+from search.terminal.text import duration, score, settings, trained
+from search.worker.event import Began, Ended, Event, Note, Prepared, Progressed
+
+QUIET_SECONDS = 10.0
+
+
+@contextmanager
+def news_of(study: Study) -> Iterator[Callable[[Event], None]]:
+    """Yield what hears the workers' events, shows them, and keeps `trials.csv` up to date."""
+    if not is_live(sys.stdout):
+        yield Lines(study)
+        return
+    with LiveTable(lambda: snapshot(study)) as table:
+        yield Beside(study, table)
+
+
+class Told:
+    """Which lines about the beginnings of trials were printed: each once, a strategy's first."""
+
+    def __init__(self) -> None:
+        self._hardware = ""
+        self._strategies: set[str] = set()
+
+    def lines(self, event: Prepared) -> Iterator[str]:
+        """Yield what is new of a trial that begins to train."""
+        if event.hardware != self._hardware:
+            self._hardware = event.hardware
+            yield f"device  {event.hardware}"
+        if event.strategy not in self._strategies:
+            self._strategies.add(event.strategy)
+            yield trained(event.strategy, event.num_trainable, event.num_parameters)
+
+
+class Beside:
+    """Passes on what a person should read beside the table, which has all the rest."""
+
+    def __init__(self, study: Study, table: LiveTable) -> None:
+        self._study = study
+        self._table = table
+        self._told = Told()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Prepared):
+            for line in self._told.lines(event):
+                self._table.line(line)
+        elif isinstance(event, Note):
+            self._table.note(event.text)
+        elif isinstance(event, Ended):
+            if event.ending in ("failed", Ending.diverged.value):
+                self._table.note(f"trial {event.number} {event.ending}: {event.reason}")
+            _keep_table(self._study, event)
+
+
+class Lines:
+    """Prints a line an event that matters."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._values: dict[int, str] = {}
+        self._best: float | None = study.best.values[0] if study.best is not None else None
+        self._told = Told()
+        self._last_line = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Began):
+            self._values[event.number] = settings(event.values)
+        elif isinstance(event, Prepared):
+            for line in self._told.lines(event):
+                self._print(line)
+        elif isinstance(event, Progressed):
+            self._progressed(event)
+        elif isinstance(event, Ended):
+            self._ended(event)
+        elif isinstance(event, Note):
+            self._print(event.text)
+
+    def _progressed(self, event: Progressed) -> None:
+        # Short trials tell enough by ending.
+        if time.monotonic() - self._last_line >= QUIET_SECONDS:
+            name = self._study.plan.objectives[0].short
+            self._print(
+                f"trial {event.number:3d}  epoch {event.epoch:g}  {name} {score(event.value)}"
+            )
+
+    def _ended(self, event: Ended) -> None:
+        leading = self._study.plan.objectives[0]
+        if event.value is not None:
+            best = self._best is None or leading.sign * (event.value - self._best) > 0
+            self._best = event.value if best else self._best
+            result = f"{leading.short} {score(event.value)}{'  best' if best else ''}"
+        else:
+            result = f"{event.ending}: {event.reason}"
+        took = duration(event.seconds)
+        values = self._values.get(event.number, "")
+        self._print(f"trial {event.number:3d}  {values}  {took}  {result}")
+        _keep_table(self._study, event)
+
+    def _print(self, line: str) -> None:
+        print(line, flush=True)
+        self._last_line = time.monotonic()
+
+
+def _keep_table(study: Study, event: Ended) -> None:
+    if event.ending == Ending.interrupted.value:
+        return
+    # A convenience, written anew at the end: no full disk, and no storage that is away, may end
+    # a sweep over it.
+    with suppress(StorageGone, OSError):
+        write_table(study)

@@ -1,0 +1,210 @@
+"""What a sweep prints when it ends: what was found, what it is worth, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.task.base import GENERATED
+from search.report.dashboard.page import read_records
+from search.report.results import compare_with_default, status
+from search.storage.attribute import METRICS
+from search.storage.location import VARIABLE, is_local, storage_of
+from search.study.study import Study
+from search.terminal.cost import cost_lines
+from search.terminal.curve import curve_lines
+from search.terminal.text import columns, duration, number, score
+from search.trained.repeat import repeat_command
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from lightning_modules.task.base import Baseline
+
+
+NUM_WRITTEN = 3
+MAX_WRITTEN = 90  # characters of each text
+
+
+def summary(
+    study: Study,
+    words: Sequence[str],
+    baseline: Baseline | None,
+    num_rows: tuple[int, int],
+) -> list[str]:
+    """Return the lines of a study that ended.
+
+    Args:
+        study: The study.
+        words: Those of its command.
+        baseline: What guessing has on the validation rows.
+        num_rows: Training and validation rows.
+
+    """
+    state = status(study)
+    states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
+    lines = [
+        "",
+        f"{states}; {duration(state['seconds'])} of training; table: {study.folder}/trials.csv",
+    ]
+    comparison = compare_with_default(study)
+    if comparison is None:
+        return [*lines, "No trial has finished.", *_remaining(study)]
+    best = comparison.best
+    metric = study.plan.objectives[0].short
+    lines += ["", *(_comparison(study) if state["front"] is None else _front(study)), ""]
+    costs = cost_lines(study)
+    lines += [*costs, ""] if costs else []
+    scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
+    lines.append(f"The best one's validation scores: {scores}.")
+    lines.append(f"It {state['best']['verdict']}.")
+    lines += _warnings(study, best, baseline)
+    lines.append(_gain(comparison.gain, comparison.default is not None, metric))
+    lines += curve_lines(study, *num_rows)
+    lines += _remaining(study)
+    lines += _written(study, best)
+    name, data = study.plan.name, study.plan.default.data
+    return [
+        *lines,
+        "",
+        *_needed_storage(study),
+        "Train the best one again, to the same scores:",
+        f"  {repeat_command(study, best)}",
+        "Next:",
+        *([f"  finesweep evaluate study={name} split=test"] if data.has_test else []),
+        f"  finesweep export study={name} to=best/",
+        f"  finesweep dashboard study={name}",
+        *_longer(study, words),
+    ]
+
+
+def _needed_storage(study: Study) -> list[str]:
+    if is_local(storage_of(study.folder)):
+        return []
+    # The URL is in no output, for its password.
+    return [f"With {VARIABLE} set to the study's storage:"]
+
+
+def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> list[str]:
+    """Return what makes the winner worth little, however it compares with other trials."""
+    task = study.plan.default.task
+    lines = []
+    if baseline is not None and not task.beats(best.user_attrs[METRICS][task.metric], baseline):
+        had = f"{task.metric} {score(baseline.score)}"
+        lines.append(f"It is not better than {baseline.guess}, which has {had}.")
+    paths = study.folder_of(best).glob("*.jsonl")
+    collapse = task.collapse({path.stem: read_records(path) for path in paths})
+    if collapse is not None:
+        lines.append(f"It {collapse} of validation.")
+    return lines
+
+
+def _written(study: Study, best: FrozenTrial) -> list[str]:
+    """Return the first texts that the winner wrote, with what they were written for."""
+    path = study.folder_of(best) / f"{GENERATED}.jsonl"
+    if not path.is_file():
+        return []
+    lines = ["", f"What it writes, the first of {path}:"]
+    for record in read_records(path)[:NUM_WRITTEN]:
+        lines += [f"  {name}: {_in_a_line(value)}" for name, value in record.items()]
+        lines.append("")
+    return lines[:-1]
+
+
+def _in_a_line(value: object) -> str:
+    if not isinstance(value, str):
+        return number(value)
+    # A text may hold what a terminal takes for a command.
+    plain = "".join(letter if letter.isprintable() else " " for letter in value)
+    return shorten(plain, MAX_WRITTEN, placeholder=" …")
+
+
+def _comparison(study: Study) -> list[str]:
+    """Return the winner beside the default, and beside the best of each other arm."""
+    comparison = compare_with_default(study)
+    assert comparison is not None
+    best, default = comparison.best, comparison.default
+    shown = {best.number: f"best, trial {best.number}"}
+    for trial in study.ranking:
+        members = study.plan.space.members_of(study.values_of(trial))
+        if all(
+            members != study.plan.space.members_of(study.values_of(study.trials[number]))
+            for number in shown
+        ):
+            shown[trial.number] = f"best {' '.join(members)}, trial {trial.number}"
+    if default is not None:
+        named = shown.get(default.number)
+        plain = f"default, trial {default.number}"
+        shown[default.number] = f"{named}, the default" if named else plain
+    paths = [
+        path
+        for path in study.plan.space.paths
+        if any(path in study.values_of(study.trials[number]) for number in shown)
+    ]
+    table = [["", study.plan.objectives[0].short, *paths]]
+    for number_, name in shown.items():
+        trial = study.trials[number_]
+        table.append(_line(name, trial.values[:1], study.values_of(trial), paths))
+    return columns(table)
+
+
+def _front(study: Study) -> list[str]:
+    """Return the Pareto front."""
+    trials = [trial for trial in study.ranking if trial.number in study.front]
+    table = [["", *(o.short for o in study.plan.objectives), *study.plan.space.paths]]
+    for trial in trials:
+        values = study.values_of(trial)
+        table.append(_line(f"trial {trial.number}", trial.values, values, study.plan.space.paths))
+    names = " and ".join(objective.short for objective in study.plan.objectives)
+    if len(trials) == 1:
+        return [f"One trial is best in {names} at once:", *columns(table)]
+    told = f"These {len(trials)} are the Pareto front of {names}: no trial is better in one without"
+    return [f"{told} being worse in another.", *columns(table)]
+
+
+def _line(
+    name: str, scores: Sequence[float], values: dict[str, Any], paths: Sequence[str]
+) -> list[str]:
+    return [
+        name,
+        *(f"{each:.4f}" if abs(each) < 100 else number(each) for each in scores),
+        *(number(values.get(path)) for path in paths),
+    ]
+
+
+def _remaining(study: Study) -> list[str]:
+    remaining = status(study)["remaining"]
+    plan = study.plan
+    if not remaining and plan.limit is not None and plan.limit < plan.search.settings.num_trials:
+        return ["", f"All {plan.limit} combinations have been tried: the space is used up."]
+    if not remaining:
+        return []
+    left = f"{remaining} trial{'' if remaining == 1 else 's'}"
+    if study.is_stopping:
+        return ["", f"Stopped as asked, {left} left: the same command goes on."]
+    if study.hours_used_up:
+        hours = study.plan.search.settings.max_hours
+        return ["", f"search.max_hours={hours:g} ended it, {left} left."]
+    return ["", f"{left} left: the same command goes on."]
+
+
+def _gain(gain: float | None, has_default: bool, metric: str) -> str:
+    if not has_default or gain is None:
+        return "The default has not finished, so there is nothing to compare with."
+    if gain == 0:
+        return "Nothing was better than the default configuration."
+    return (
+        f"That is {gain:.4f} better in {metric} than the default configuration, on validation rows."
+    )
+
+
+def _longer(study: Study, words: Sequence[str]) -> list[str]:
+    """Return the same command with a higher budget; none where the space has no more trials."""
+    plan = study.plan
+    if plan.num_trials == plan.limit:
+        return []
+    kept = [word for word in words if not word.startswith(("study=", "search.num_trials="))]
+    budget = f"search.num_trials={2 * plan.num_trials}"
+    return [f"  {shlex.join(['finesweep', 'sweep', f'study={plan.name}', *kept, budget])}"]

@@ -1,0 +1,163 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.report.snapshot import StudySummary
+
+
+def aligned(scores: Mapping[str, float]) -> list[str]:
+    """Return a line for each score, the values below each other.
+
+    >>> aligned({"accuracy": 0.5, "mcc": 0.25})
+    ['  accuracy  0.5', '  mcc       0.25']
+    """
+    width = max(map(len, scores), default=0)
+    return [f"  {name:{width}}  {number(value)}" for name, value in scores.items()]
+
+
+def number(value: object) -> str:
+    """Return a value in few digits.
+
+    >>> number(0.00031622776), number(0.885), number(16), number(None)
+    ('0.0003162', '0.885', '16', '-')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def score(value: float | None) -> str:
+    """Return an objective's value; those of most metrics have the same number of decimals.
+
+    >>> score(0.76), score(0.76125), score(95.31234), score(0.000012), score(590592.0), score(None)
+    ('0.7600', '0.7612', '95.31', '1.2e-05', '590,592', '-')
+    """
+    if value is None:
+        return "-"
+    if value == 0 or 0.001 <= abs(value) < 10:
+        return f"{value:.4f}"
+    return f"{value:,.0f}" if float(value).is_integer() else number(value)
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Return config values in one line.
+
+    >>> settings({"optimizer.lr": 0.001, "trainer.epochs": 2})
+    'optimizer.lr=0.001 trainer.epochs=2'
+    """
+    return " ".join(f"{path}={number(value)}" for path, value in values.items())
+
+
+def trained(strategy: str, num_trainable: int, num_parameters: int) -> str:
+    """Return how much of a network a strategy trains.
+
+    >>> trained("lora", 85_000, 22_713_216)
+    'strategy lora: 85,000 of 22.7 million parameters are trained (0.37 %)'
+    >>> trained("full", 25_000, 25_000)
+    'strategy full: 25,000 of 25,000 parameters are trained (100 %)'
+    >>> trained("full", 24_999, 25_000)
+    'strategy full: 24,999 of 25,000 parameters are trained (over 99 %)'
+    """
+    percent = 100 * num_trainable / num_parameters
+    share = f"{percent:.2g}" if percent < 99 else "over 99"
+    share = {0: "0", num_parameters: "100"}.get(num_trainable, share)
+    every = f"{num_parameters:,}"
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if num_parameters >= size:
+            every = f"{num_parameters / size:.3g} {name}"
+            break
+    return f"strategy {strategy}: {num_trainable:,} of {every} parameters are trained ({share} %)"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span.
+
+    >>> duration(7.31), duration(75), duration(7320)
+    ('7.3 s', '1 min 15 s', '2 h 2 min')
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough(seconds: float) -> str:
+    """Return a time span in one unit and two digits, for where there is little room.
+
+    >>> rough(7.31), rough(75), rough(95), rough(7320), rough(400_000)
+    ('7.3 s', '1.2 min', '1.6 min', '2 h', '111 h')
+    """
+    value, unit = seconds, "s"
+    if seconds >= 60:
+        value, unit = seconds / 60, "min"
+    if seconds >= 3600:
+        value, unit = seconds / 3600, "h"
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.2g} {unit}"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was.
+
+    >>> age(12), age(150), age(3 * 3600), age(200_000)
+    ('just now', '2 min ago', '3 h ago', '2 d ago')
+    """
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // (24 * 3600):.0f} d ago"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return each config path's last part, or as many as tell it from the others.
+
+    >>> short_names(["strategy", "optimizer.lr", "strategy.rank", "head.rank"])
+    ['strategy', 'lr', 'strategy.rank', 'head.rank']
+    """
+    ends = [_ends(path) for path in paths]
+    return [
+        next((end for end in own if sum(end in other for other in ends) == 1), path)
+        for path, own in zip(paths, ends, strict=True)
+    ]
+
+
+def _ends(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[at:]) for at in range(len(parts) - 1, -1, -1)]
+
+
+def study_list(summaries: Sequence[StudySummary]) -> list[str]:
+    """Return a line a study, under a header."""
+    if not summaries:
+        return ["There is no study here yet: finesweep sweep study=NAME begins one."]
+    table = [["study", "trials", "state", "best", "objective", "changed"]]
+    for summary in summaries:
+        table.append(
+            [
+                summary.study,
+                f"{summary.num_ended}/{summary.num_trials}",
+                summary.state,
+                score(summary.best),
+                ", ".join(summary.objectives),
+                age(summary.age_seconds),
+            ]
+        )
+    return columns(table)
+
+
+def columns(rows: list[list[str]], gap: str = "  ") -> list[str]:
+    """Return rows of cells as aligned lines."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""Trained runs: found, repeated, exported."""

@@ -1,0 +1,112 @@
+"""From a study's winner, or a run, to a predictor and an exported folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.data.base import SPLITS
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.run import BEST_FILE, LABELS_FILE, Run
+from search.report.results import status
+from search.storage.attribute import WORKER
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from lightning_modules.export.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run with its files.
+
+    Attributes:
+        run: Its configuration.
+        folder: Where `fit` left its files.
+        origin: What it is called, as `study mine, trial 3`.
+        scores: Its best validation metrics.
+
+    """
+
+    run: Run
+    folder: Path
+    origin: str
+    scores: Mapping[str, float]
+    fingerprint: str
+
+    def load(self) -> Predictor:
+        """Return the network with its best weights."""
+        from lightning_modules.export.predictor import load_trained
+
+        labels = json.loads((self.folder / LABELS_FILE).read_text(encoding="utf-8"))
+        return load_trained(self.run, self.folder, labels)
+
+
+def winner(study: Study) -> Trained:
+    """Return the study's best trial; raise ConfigError while there is none."""
+    best = study.best
+    if best is None:
+        states = ", ".join(f"{n} {name}" for name, n in status(study)["states"].items() if n)
+        rule = "must have a finished trial"
+        fix = f"finesweep sweep study={study.plan.name} goes on."
+        raise ConfigError(Problem("study", rule, Verbatim(states or "no trial"), fix))
+    folder = study.folder_of(best)
+    if not (folder / BEST_FILE).is_file():
+        rule = f"trial {best.number} must have its weights in {folder}"
+        fix = f"Worker {best.user_attrs.get(WORKER)} trained it: copy the folder from its machine."
+        raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
+    origin = f"study {study.plan.name}, trial {best.number}"
+    scores = best.user_attrs["metrics"]
+    run = study.plan.run(study.values_of(best))
+    return Trained(run, folder, origin, scores, study.data_fingerprint)
+
+
+def export(trained: Trained, to: Path) -> None:
+    """Write the trained model to a new folder, whole or not at all.
+
+    Raises:
+        ConfigError: There is something at `to` already.
+
+    """
+    from lightning_modules.export.model import Card, save_exported
+
+    check_new(to)
+    flat = trained.run.flat()
+    card = Card(
+        title=f"{flat['model']} for {flat['task']}, by {flat['strategy']}",
+        facts={"made by": f"finesweep, {trained.origin}", **_facts(trained.run)},
+        scores=trained.scores,
+    )
+    draft = to.with_name(f".{to.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    save_exported(trained.load(), trained.run, card, draft)
+    draft.replace(to)  # takes the place of an empty folder
+
+
+def check_new(to: Path) -> None:
+    """Refuse to write where something is."""
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        rule = "must be a new or empty folder"
+        fix = "Nothing is overwritten: choose another, or remove it."
+        raise ConfigError(Problem("to", rule, str(to), fix))
+
+
+def _facts(run: Run) -> dict[str, str]:
+    flat = run.flat()
+    files = {f"data.{split}": flat.get(f"data.{split}") for split in SPLITS}
+    shown: dict[str, Any] = {
+        **{path: flat[path] for path in ("model", "strategy", "task", "data")},
+        # By name: where they lie on this machine is nobody's business.
+        **{path: Path(file).name for path, file in files.items() if file is not None},
+        **{path: flat[path] for path in ("data.text", "data.label") if path in flat},
+        **{path: flat[path] for path in ("optimizer.lr", "data.batch_size", "trainer.epochs")},
+    }
+    return {
+        path: f"{value:.6g}" if isinstance(value, float) else str(value)
+        for path, value in shown.items()
+        if run.strategy.has_use_for(path)
+    }

@@ -1,0 +1,39 @@
+"""Find a study or a run that is there, or say which ones are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_modules.error import ConfigError, Problem, did_you_mean
+from search.plan.plan import plain_name
+from search.storage.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
+from search.study.open import load_study, stored, study_folders
+from search.study.study import Study
+from search.trained.export import Trained, winner
+from search.trained.runs import find_run
+
+
+def find_study(name: str) -> Study:
+    """Open the study of that name; raise ConfigError with those that are there."""
+    folder = study_folder(Path(), plain_name("study", name))
+    if stored(folder) is None:
+        raise ConfigError(_missing(name, folder))
+    return load_study(folder)
+
+
+def find_trained(source: str, name: str) -> Trained:
+    """Return the winner of a `study` or a `run`; raise ConfigError where there is none."""
+    return winner(find_study(name)) if source == "study" else find_run(name)
+
+
+def _missing(name: str, folder: Path) -> Problem:
+    if not is_local(storage_of(folder)):
+        names = [path.name for path in study_folders(Path())]
+        fix = did_you_mean(name, names) if names else "It has none yet: finesweep sweep."
+        return Problem("study", "must be a study of the storage", name, fix)
+    if (folder / STUDY_FILE).is_file():
+        fix = f"Its trials are on a server: set {VARIABLE}."
+        return Problem("study", "must have its storage here", name, fix)
+    names = [path.name for path in study_folders(Path())]
+    fix = did_you_mean(name, names) if names else "There is none here yet: finesweep sweep."
+    return Problem("study", "must be a study in studies/", name, fix)

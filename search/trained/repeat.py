@@ -1,0 +1,133 @@
+"""Train a trial's configuration again, to the same number: by a command, or from its study."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.check import changed_rows
+from lightning_modules.error import ConfigError, DataError, Problem, UserError
+from lightning_modules.outcome import Outcome
+from lightning_modules.run import Run
+from search.config import Tree, compose, literal, run_tree
+from search.engine.local import num_cores
+from search.storage.attribute import METRICS, THREADS
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A trial that is to be trained again.
+
+    Attributes:
+        run: Its configuration.
+        tree: The same as a resolved tree.
+        origin: What it is called, as `trial 3 of study mine`.
+        fingerprint: Of the rows that its study began with.
+        num_threads: What it trained with; None where it has not ended.
+        metric: The metric that chose its weights.
+        value: That metric's best value; None where it has not finished.
+
+    """
+
+    run: Run
+    tree: Tree
+    origin: str
+    fingerprint: str
+    num_threads: int | None
+    metric: str
+    value: float | None
+
+    def check(self, fingerprint: str) -> None:
+        """Refuse other rows than the study's; raise DataError."""
+        if fingerprint != self.fingerprint:
+            raise DataError(changed_rows())
+
+    def prepare(self) -> None:
+        """Take as many threads as the trial had: sums over another number round otherwise."""
+        if self.num_threads is not None:
+            import torch
+
+            torch.set_num_threads(self.num_threads)
+
+    def compared(self, outcome: Outcome) -> str:
+        """Return a sentence on whether the trial's number came out again."""
+        assert outcome.best is not None
+        value = outcome.best.metrics[self.metric]
+        if self.value is None:
+            return f"{self.origin} did not finish, so there is no score to compare with."
+        if value == self.value:
+            return f"That is {self.origin} again, to the same score."
+        return (
+            f"{self.origin} had {self.metric} {self.value:.6g}: other hardware or other versions "
+            "round otherwise; its provenance.json has what it ran on."
+        )
+
+
+def find_repeat(study: Study, number: str) -> Repeat:
+    """Return the trial of that number; raise ConfigError where there is none."""
+    trials = {str(trial.number): trial for trial in study.trials}
+    if number not in trials or not study.values_of(trials[number]):
+        rule = f"must be a trial of study {study.plan.name}, 0 to {len(trials) - 1}"
+        raise ConfigError(Problem("trial", rule, number))
+    trial = trials[number]
+    finished = trial.state.name == "COMPLETE"
+    metric = study.plan.default.task.metric
+    return Repeat(
+        run=study.plan.run(study.values_of(trial)),
+        tree=_own(study, trial),
+        origin=f"trial {number} of study {study.plan.name}",
+        fingerprint=study.data_fingerprint,
+        num_threads=trial.user_attrs.get(THREADS),
+        metric=metric,
+        value=trial.user_attrs[METRICS][metric] if finished else None,
+    )
+
+
+def repeat_command(study: Study, trial: FrozenTrial) -> str:
+    """Return a shell command whose run is the trial's, best weights and scores included.
+
+    It names every setting, so it needs neither the study nor its files; where its words do not
+    compose to the same (a config folder of the user's own, say), it names the study.
+    """
+    words = _words(study, trial)
+    if _composed(words) != _own(study, trial):
+        words = [f"study={study.plan.name}", f"trial={trial.number}"]
+    command = shlex.join(["finesweep", "train", *words])
+    threads = trial.user_attrs.get(THREADS)
+    # Sums over another number of threads round otherwise.
+    if threads is None or threads == num_cores():
+        return command
+    return f"OMP_NUM_THREADS={threads} {command}"
+
+
+def _words(study: Study, trial: FrozenTrial) -> list[str]:
+    values = study.values_of(trial)
+    settings = study.plan.settings_of(values)
+    words = [word for word in study.plan.arm(values).words if word.split("=")[0] not in settings]
+    metric = study.plan.default.task.metric
+    words = [word for word in words if not word.startswith("task.metric=")]
+    named = study.plan.search.settings
+    if named.metric is not None or named.objectives is not None:
+        words.append(f"task.metric={metric}")
+    return [*words, *(f"{path}={literal(value)}" for path, value in settings.items())]
+
+
+def _composed(words: list[str]) -> dict[str, Any] | None:
+    try:
+        return _run_part(run_tree(compose("train", words).tree))
+    except UserError:
+        return None
+
+
+def _own(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    values = study.values_of(trial)
+    return _run_part(run_tree(study.plan.arm(values).tree, study.plan.settings_of(values)))
+
+
+def _run_part(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key not in ("run", "experiment")}

@@ -1,0 +1,61 @@
+"""Runs of their own, outside any study: one folder each, under runs/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from lightning_modules.check import changed_rows
+from lightning_modules.error import ConfigError, DataError, Problem, did_you_mean
+from lightning_modules.run import OUTCOME_FILE
+from search.config import build_run
+from search.machine.provenance import PROVENANCE_FILE
+from search.plan.plan import plain_name
+from search.study.attempt import CONFIG_FILE
+from search.trained.export import Trained
+
+FOLDER = Path("runs")
+METRICS_FILE = "metrics.json"
+
+
+def new_run_folder(name: str | None) -> Path:
+    """Return the folder of a run that is not there yet; None takes the next free number."""
+    if name is None:
+        taken = [int(path.name) for path in FOLDER.glob("[0-9]*") if path.name.isdigit()]
+        return FOLDER / str(max(taken, default=-1) + 1)
+    name = plain_name("run", name)
+    folder = FOLDER / name
+    if (folder / METRICS_FILE).exists():
+        fix = "Nothing is overwritten: choose another run=NAME, or remove it."
+        raise ConfigError(Problem("run", f"must not be in {FOLDER}/ yet", name, fix))
+    return folder
+
+
+def find_run(name: str) -> Trained:
+    """Return a run that has been trained; raise ConfigError with those that are there."""
+    name = plain_name("run", name)
+    folder = FOLDER / name
+    if not (folder / METRICS_FILE).is_file():
+        if folder.exists():
+            fix = "The command that began it goes on with it."
+            raise ConfigError(Problem("run", "must be a run that has ended", name, fix))
+        names = sorted(path.parent.name for path in FOLDER.glob(f"*/{METRICS_FILE}"))
+        fix = did_you_mean(name, names) if names else "There is none here yet: finesweep train."
+        raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", name, fix))
+    tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
+    origin, scores = f"run {name}", outcome["best"]["metrics"]
+    return Trained(build_run(tree), folder, origin, scores, _stored_fingerprint(folder))
+
+
+def check_rows(folder: Path, fingerprint: str) -> None:
+    """Refuse to go on with a run whose data have changed."""
+    if fingerprint != _stored_fingerprint(folder):
+        raise DataError(changed_rows())
+
+
+def _stored_fingerprint(folder: Path) -> str:
+    values = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    return str(values["data_sha256"])

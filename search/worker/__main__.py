@@ -1,0 +1,24 @@
+"""The process: `python -m search.worker STUDY_FOLDER [EVENT_DESCRIPTOR]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from search.machine.process import Process
+from search.machine.quiet import import_all
+from search.worker.forkserver import serve
+from search.worker.worker import main
+
+
+def _run(folder: str, descriptor: str | None = None) -> int:
+    if descriptor is not None:
+        return main(Path(folder), int(descriptor), Process.of(os.getppid()))
+    import_all()
+    events, supervisor = serve()
+    return main(Path(folder), events, Process.of(supervisor))
+
+
+if __name__ == "__main__":
+    sys.exit(_run(*sys.argv[1:]))

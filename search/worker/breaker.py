@@ -1,0 +1,23 @@
+"""Failures in a row: it is not the trials that fail, and more would only be used up."""
+
+from __future__ import annotations
+
+from search.worker.event import Ended, Event
+
+MAX_FAILURES = 3
+
+
+class Streak:
+    """Counts the trials of a sweep that failed one after the other, whoever trained them."""
+
+    def __init__(self) -> None:
+        self._num_failures = 0
+
+    def reason_to_stop(self, event: Event) -> str | None:
+        """Take in what happened; return why no trial shall begin any more, once."""
+        if not isinstance(event, Ended) or event.ending == "interrupted":
+            return None
+        self._num_failures = self._num_failures + 1 if event.ending == "failed" else 0
+        if self._num_failures != MAX_FAILURES:
+            return None
+        return f"the sweep stops, {MAX_FAILURES} trials in a row failed: {event.reason}"

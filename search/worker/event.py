@@ -1,0 +1,112 @@
+"""What workers tell while they work, as values that fit in one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search.storage.transaction import Fall
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A worker has joined the study under its name."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A worker goes on, and what it does; tells a supervisor that it does not hang."""
+
+    doing: str
+
+
+@dataclass(frozen=True)
+class Began:
+    """An attempt began."""
+
+    number: int
+    attempt: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An attempt has its data and network, and trains on `hardware` from here on.
+
+    Attributes:
+        number: Its trial's.
+        hardware: Device and precision, and why.
+        strategy: The member that adapts the network.
+        num_trainable: Parameters that it trains.
+        num_parameters: Of so many.
+
+    """
+
+    number: int
+    hardware: str
+    strategy: str
+    num_trainable: int
+    num_parameters: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """An attempt was validated; `value` is the objective there."""
+
+    number: int
+    epoch: float
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt ended; `value` is the objective of a finished one."""
+
+    number: int
+    ending: str
+    reason: str
+    value: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should read."""
+
+    text: str
+
+
+Event = Joined | Alive | Began | Prepared | Progressed | Ended | Note
+
+_KINDS: Mapping[str, type[Any]] = {
+    kind.__name__: kind for kind in (Joined, Alive, Began, Prepared, Progressed, Ended, Note)
+}
+
+
+def fallen(fall: Fall) -> Event:
+    """Return the news of an attempt that did not end itself."""
+    if fall.ending is not None:
+        return Ended(fall.number, fall.ending, fall.verdict, None, 0.0)
+    attempt = f" attempt {fall.attempt}" if fall.attempt else ""
+    return Note(f"trial {fall.number}{attempt} ended: {fall.reason}; it will go on")
+
+
+def to_line(event: Event) -> str:
+    """Return the event as one line.
+
+    >>> from_line(to_line(Note("hello")))
+    Note(text='hello')
+    """
+    return json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n"
+
+
+def from_line(line: str) -> Event:
+    """Return the event that `to_line` wrote."""
+    values = json.loads(line)
+    event: Event = _KINDS[values.pop("event")](**values)
+    return event

@@ -1,0 +1,242 @@
+"""The loop of a worker: take the next attempt, train it, tell how it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from lightning_modules.cache import Warm
+from lightning_modules.error import UserError
+from lightning_modules.logger.base import Identity
+from lightning_modules.machine.memory import free_memory
+from lightning_modules.outcome import Ending, Outcome, Point
+from lightning_modules.run import Hooks, Run, fit
+from search.report.dashboard.page import FOLDER as ARTIFACTS
+from search.report.dashboard.page import show_trial
+from search.report.wandb import tags_of
+from search.storage.failure import Fault
+from search.storage.lease import LeaseLost
+from search.storage.retry import StorageGone
+from search.study.attempt import Attempt
+from search.study.study import Study
+from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed, fallen
+
+ALIVE_SECONDS = 1.0  # between two signs of life in one phase of an attempt
+POLL_SECONDS = 1.0  # between two looks for a trial that comes back
+HOURS_POLL_SECONDS = 10.0  # between two looks at what other workers have used of the budget
+# A worker that holds this much more than after its first trial leaks.
+LEAK_BYTES = 2 * 2**30
+LEAK_FACTOR = 2.0
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[Event], None]
+
+
+class Replace(Exception):
+    """The process is not fit for another trial; a fresh one is."""
+
+
+def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
+    """Train trials of a study that was joined until it is over, or `interrupted` says to stop.
+
+    Raises:
+        UserError: What the trials need is not there (any more).
+        Replace: The process may hold on to memory, or be broken.
+        LeaseLost: Others have taken this worker for dead.
+        StorageGone: The storage did not answer, and someone asked to stop.
+
+    """
+    warm, memory = Warm(), _Memory()
+    while not interrupted():
+        attempt = study.next_attempt()
+        if attempt is None:
+            if study.is_over:
+                return
+            # The rest is with others. Should one of them die, its trial comes back.
+            emit(Alive("waiting for the trials of other workers"))
+            time.sleep(POLL_SECONDS)
+            continue
+        emit(Began(attempt.number, attempt.attempt, attempt.values))
+        for note in attempt.notes:
+            emit(Note(note))
+        _work_on(study, attempt, interrupted, emit, warm)
+        memory.check()
+
+
+def _work_on(
+    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, warm: Warm
+) -> None:
+    """Train one attempt and tell how it ended."""
+    assert study.lease is not None
+    study.set_busy(True)
+    try:
+        outcome = _train(study, attempt, interrupted, emit, warm)
+    except UserError as error:
+        # Not the trial's fault: it can run once it is mended.
+        study.hand_back(attempt, Fault.interrupted, str(error), None)
+        raise
+    except (LeaseLost, StorageGone):
+        raise
+    except Exception as error:  # the one place where a trial's failure is recorded and counted
+        log.exception("trial %d failed", attempt.number)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        _show(study, attempt, reason)
+        emit(fallen(study.hand_back(attempt, Fault.failed, reason, None)))
+        raise Replace(f"an error in trial {attempt.number}") from error
+    finally:
+        with suppress(StorageGone):
+            study.set_busy(False)
+    if outcome.ending is Ending.interrupted:
+        reason = outcome.reason
+        if study.hours_used_up:
+            hours = study.plan.search.settings.max_hours
+            reason += f": search.max_hours={hours:g} are used up"
+        study.hand_back(attempt, Fault.interrupted, reason, outcome.seconds)
+        emit(Ended(attempt.number, outcome.ending.value, reason, None, outcome.seconds))
+        return
+    _show(study, attempt)
+    study.ended(attempt, outcome)
+    emit(_ended(study, attempt, outcome))
+    if outcome.ending is Ending.infeasible:
+        raise Replace(f"trial {attempt.number} ran out of memory")
+
+
+def _train(
+    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, warm: Warm
+) -> Outcome:
+    name = f"{study.plan.name} trial {attempt.number}"
+    if attempt.attempt > 1:
+        name = f"{name} attempt {attempt.attempt}"
+    run = _run_of(study, attempt)
+    tags = tags_of(run.flat())
+    identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
+    hooks = _Hooks(study, attempt, run.flat()["strategy"], interrupted, emit)
+    try:
+        return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
+    finally:
+        free_memory()
+
+
+def _run_of(study: Study, attempt: Attempt) -> Run:
+    run = study.plan.run(attempt.values)
+    if attempt.micro_batch_size is None:
+        return run
+    return replace(run, trainer=replace(run.trainer, micro_batch_size=attempt.micro_batch_size))
+
+
+def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
+    """Give the trial what a dashboard shows of it, before it is told and can take nothing more."""
+    show_trial(
+        study.optuna,
+        study.trial(attempt.number),
+        attempt.folder,
+        study.folder / ARTIFACTS,
+        study.plan.default.task.metric,
+        failure,
+    )
+
+
+class _Hooks(Hooks):
+    """Carries a run's news to its study."""
+
+    def __init__(
+        self,
+        study: Study,
+        attempt: Attempt,
+        strategy: str,
+        interrupted: Callable[[], bool],
+        emit: Emit,
+    ) -> None:
+        self._study = study
+        self._strategy = strategy
+        self._attempt = attempt
+        self._interrupted = interrupted
+        self._emit = emit
+        self._hours = _Hours(study)
+        self._last_sign = 0.0
+        self._phase = ""
+        self._built = (0, 0)
+
+    def alive(self, doing: str) -> None:
+        now, phase = time.monotonic(), doing.partition(",")[0]
+        # Each phase is told of: what a worker was last heard of doing is where it is said to hang.
+        if phase != self._phase or now - self._last_sign >= ALIVE_SECONDS:
+            self._last_sign, self._phase = now, phase
+            self._emit(Alive(doing))
+
+    def note(self, text: str) -> None:
+        self._emit(Note(f"trial {self._attempt.number}: {text}"))
+
+    def saved(self, step: int) -> None:
+        self._study.saved(self._attempt, step)
+
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        self._built = num_trainable, num_parameters
+
+    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+        self._study.began(self._attempt, num_examples, stable_examples)
+        self._emit(Prepared(self._attempt.number, hardware, self._strategy, *self._built))
+
+    def progress(self, point: Point) -> str | None:
+        value = point.metrics[self._study.plan.default.task.metric]
+        self._emit(Progressed(self._attempt.number, point.epoch, value, point.seconds))
+        return self._study.progress(self._attempt, point)
+
+    def interrupted(self) -> bool:
+        assert self._study.lease is not None
+        if self._study.lease.is_lost:  # noticed by the thread that renews it
+            raise LeaseLost("others go on with its trial")
+        return self._interrupted() or self._hours.are_over()
+
+
+class _Hours:
+    """When `search.max_hours` will be used up, with all that train now."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._is_limited = study.plan.search.settings.max_hours is not None
+        self._next_look = 0.0
+
+    def are_over(self) -> bool:
+        now = time.monotonic()
+        if not self._is_limited or now < self._next_look:
+            return False
+        left = self._study.seconds_left
+        assert left is not None
+        seconds, num_busy = left
+        self._next_look = now + min(HOURS_POLL_SECONDS, seconds / max(1, num_busy))
+        return seconds <= 0
+
+
+class _Memory:
+    """What the process holds between trials."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    def check(self) -> None:
+        """Raise Replace when it grows from trial to trial."""
+        import psutil
+
+        held = psutil.Process().memory_info().rss
+        if self._first is None:
+            self._first = held
+        elif held > LEAK_FACTOR * self._first and held - self._first > LEAK_BYTES:
+            grown = f"from {self._first / 2**30:.1f} to {held / 2**30:.1f} GB"
+            raise Replace(f"the worker's memory grew {grown}")
+
+
+def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:
+    finished = outcome.ending is Ending.finished and outcome.best is not None
+    best = outcome.best.metrics[study.plan.default.task.metric] if outcome.best else None
+    return Ended(
+        attempt.number,
+        outcome.ending.value,
+        outcome.reason,
+        best if finished else None,
+        outcome.seconds,
+    )

@@ -1,0 +1,116 @@
+"""A worker process: `python -m search.worker STUDY_FOLDER EVENT_DESCRIPTOR`.
+
+It trains trials of the study and writes events to the descriptor. It stops in order, saving a
+checkpoint, on the signals of `search.machine.signals` and when its standard input closes,
+that is, when whoever started it is gone. Without a descriptor it is the nursery that workers are
+forked from.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning_modules.error import UserError
+from search.engine.local import REPLACE
+from search.machine.process import Process
+from search.machine.quiet import quiet_training
+from search.machine.signals import Interrupt
+from search.storage.lease import LeaseLost
+from search.storage.location import shown, storage_of
+from search.storage.retry import Patience, StorageGone
+from search.study.open import load_study
+from search.worker.breaker import Streak
+from search.worker.event import Alive, Event, Joined, Note, to_line
+from search.worker.loop import Emit, Replace, work
+
+
+def main(folder: Path, descriptor: int, supervisor: Process) -> int:
+    """Run the worker that `supervisor` has started; return its exit code."""
+    signalled = Interrupt()
+    orphaned = threading.Event()
+    threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
+    events = os.fdopen(descriptor, "w", buffering=1)
+    lock = threading.Lock()
+
+    def emit(event: Event) -> None:
+        try:
+            with lock:
+                events.write(to_line(event))
+        except BrokenPipeError:
+            orphaned.set()
+
+    emit(Alive("starting"))
+    quiet_training()
+    try:
+        _work(folder, supervisor, lambda: signalled() or orphaned.is_set(), emit)
+    except UserError as error:
+        emit(Note(str(error)))
+        return 2
+    except Replace as reason:
+        emit(Note(f"the worker is replaced: {reason}"))
+        return REPLACE
+    except StorageGone as error:
+        emit(Note(str(error)))
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        emit(Note(f"{type(error).__name__}: {error}".splitlines()[0]))
+        return 1
+    return 0
+
+
+def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], emit: Emit) -> None:
+    while True:
+        patience = Patience(
+            storage=shown(storage_of(folder)),
+            max_seconds=None,
+            tell=lambda text: emit(Note(text)),
+            is_stopping=interrupted,
+            waiting=lambda: emit(Alive("waiting for the storage")),
+        )
+        study = load_study(folder, patience)
+        lease = study.join(supervisor)
+        emit(Joined(lease.name))
+        try:
+            work(study, interrupted, emit)
+        except LeaseLost as error:
+            emit(Note(f"worker {lease.name} was taken for dead ({error}), and joins anew"))
+            study.leave(str(error))
+        except (UserError, Replace) as reason:
+            study.leave(str(reason))
+            raise
+        # Any other error leaves a trial behind, and whoever started this worker gives it back.
+        else:
+            study.leave("left in order")
+            return
+
+
+def work_here(folder: Path, emit: Emit) -> int:
+    """Train in the calling process, as a debugger wants it; return the exit code."""
+    quiet_training()
+    interrupt, streak = Interrupt(), Streak()
+    reasons: list[str] = []
+
+    def tell(event: Event) -> None:
+        emit(event)
+        if reason := streak.reason_to_stop(event):
+            reasons.append(reason)
+            emit(Note(reason))
+
+    while True:
+        try:
+            _work(folder, Process.this(), lambda: interrupt() or bool(reasons), tell)
+        except Replace as reason:
+            emit(Note(f"{reason}, in the process that goes on"))
+        else:
+            return interrupt.exit_code or int(bool(reasons))
+
+
+def _watch_parent(orphaned: threading.Event) -> None:
+    while os.read(0, 1):
+        pass
+    orphaned.set()

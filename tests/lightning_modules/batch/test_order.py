@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from lightning_modules.batch.order import TrainingBatches, epoch_batches, sorted_batches
+
+LENGTHS = [random.Random(number).randint(3, 120) for number in range(1003)]
+
+
+def stream(start: int = 0, num_epochs: int = 3, batch_size: int = 16) -> TrainingBatches:
+    num_steps = num_epochs * -(-len(LENGTHS) // batch_size)
+    return TrainingBatches(LENGTHS, batch_size, seed=7, num_steps=num_steps, start=start)
+
+
+def padding(batches: list[list[int]]) -> int:
+    return sum(
+        max(LENGTHS[row] for row in batch) * len(batch) - sum(LENGTHS[row] for row in batch)
+        for batch in batches
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 1000, 5000])
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_an_epoch_is_a_permutation(epoch: int, batch_size: int) -> None:
+    batches = epoch_batches(LENGTHS, batch_size, 0, epoch)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(LENGTHS)))
+    assert sorted(map(len, batches)) == sorted(
+        len(LENGTHS[at : at + batch_size]) for at in range(0, len(LENGTHS), batch_size)
+    )
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    random.seed(1)
+    first = epoch_batches(LENGTHS, 16, 0, 0)
+    random.seed(2)
+    assert epoch_batches(LENGTHS, 16, 0, 0) == first
+    assert epoch_batches(LENGTHS, 16, 0, 1) != first
+    assert epoch_batches(LENGTHS, 16, 1, 0) != first
+
+
+def test_rows_share_a_batch_with_others_in_another_epoch() -> None:
+    first, second = ({frozenset(b) for b in epoch_batches(LENGTHS, 16, 0, e)} for e in (0, 1))
+    assert not first & second
+
+
+def test_there_is_far_less_padding_than_in_a_random_order() -> None:
+    rows = random.Random(0).sample(range(len(LENGTHS)), len(LENGTHS))
+    shuffled = [rows[at : at + 16] for at in range(0, len(rows), 16)]
+    assert padding(epoch_batches(LENGTHS, 16, 0, 0)) < padding(shuffled) / 4
+
+
+def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
+    longest = [max(LENGTHS[row] for row in batch) for batch in epoch_batches(LENGTHS, 16, 0, 0)]
+    rises = sum(after > before for before, after in pairwise(longest))
+    assert 0.3 < rises / len(longest) < 0.7
+
+
+@pytest.mark.parametrize("start", [1, 62, 63, 64, 100, 126, 188, 189])
+def test_starting_at_any_step_continues_the_uninterrupted_stream(start: int) -> None:
+    assert list(stream(start)) == list(stream())[start:]
+
+
+@pytest.mark.parametrize("start", [0, 1, 63, 189])
+def test_the_length_is_the_number_of_batches_left(start: int) -> None:
+    assert len(stream(start)) == len(list(stream(start))) == 189 - start
+
+
+def test_a_longer_run_begins_with_the_shorter_one() -> None:
+    assert list(stream(num_epochs=5))[:189] == list(stream(num_epochs=3))
+
+
+def test_a_step_count_includes_the_short_last_batch() -> None:
+    assert len(list(stream(num_epochs=1))) == 63
+    assert len(list(stream(num_epochs=1, batch_size=1003))) == 1
+
+
+@pytest.mark.parametrize("num_steps", [1, 62, 63, 64, 100])
+@pytest.mark.parametrize("start", [0, 1, 62])
+def test_a_run_may_end_anywhere_in_an_epoch(num_steps: int, start: int) -> None:
+    if start < num_steps:
+        batches = TrainingBatches(LENGTHS, 16, seed=7, num_steps=num_steps, start=start)
+        assert list(batches) == list(stream())[start:num_steps]
+
+
+def test_the_stream_can_be_read_twice() -> None:
+    batches = stream()
+    assert list(batches) == list(batches)
+
+
+def test_sorted_batches_hold_every_row_once_longest_first() -> None:
+    rows = [row for batch in sorted_batches(LENGTHS, 64) for row in batch]
+    assert sorted(rows) == list(range(len(LENGTHS)))
+    assert [LENGTHS[row] for row in rows] == sorted(LENGTHS, reverse=True)
+
+
+def test_rows_of_equal_length_stay_in_order() -> None:
+    assert sorted_batches([5, 9, 5, 9], 3) == [[1, 3, 0], [2]]

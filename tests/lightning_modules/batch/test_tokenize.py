@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_modules.batch.tokenize import cache_folder, lengths_of, tokenize
+from lightning_modules.model.kind import Kind
+from lightning_modules.model.tiny import Tiny
+from lightning_modules.task.classification import Classification
+from tests.conftest import classification
+
+ROWS = [
+    {"text": "A good hotel, and it is not far.", "label": "positive"},
+    {"text": "Never again.", "label": "negative"},
+]
+LABELS = ("negative", "positive")
+TINY = Tiny(kind=Kind.encoder, width=8, num_layers=1, num_heads=1)
+TASK = classification()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tokenized"
+
+
+def call(**changes: Any) -> Any:
+    arguments: Mapping[str, Any] = {
+        "rows": ROWS,
+        "task": TASK,
+        "tokenizer": TINY.load_tokenizer(),
+        "max_length": 16,
+        "labels": LABELS,
+    }
+    return tokenize(**{**arguments, **changes})
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_rows_become_what_the_tokenizer_says() -> None:
+    dataset, tokenizer = call(), TINY.load_tokenizer()
+    assert dataset["input_ids"][:] == [tokenizer(row["text"])["input_ids"] for row in ROWS]
+    assert dataset["labels"][:] == [1, 0]
+
+
+def test_max_length_cuts_with_special_tokens_included() -> None:
+    dataset = call(max_length=5)
+    assert lengths_of(dataset) == [5, 5]
+    assert dataset["input_ids"][0][-1] == TINY.load_tokenizer().sep_token_id
+
+
+def test_rows_without_label_get_no_labels_column() -> None:
+    rows = [{"text": row["text"]} for row in ROWS]
+    assert call(rows=rows).column_names == ["input_ids", "attention_mask"]
+
+
+def test_lengths_count_the_tokens_of_each_row() -> None:
+    dataset = call()
+    assert lengths_of(dataset) == [sum(mask) for mask in dataset["attention_mask"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Once(Classification):
+    def encode(self, *arguments: Any) -> dict[str, list[Any]]:
+        assert not Path("encoded").exists(), "these rows were tokenized before"
+        Path("encoded").touch()
+        return super().encode(*arguments)
+
+
+def test_the_second_call_reads_the_cache(folder: Path) -> None:
+    task = Once(**vars(TASK))
+    first, second = call(task=task), call(task=task)
+    assert first[:] == second[:]
+    assert len(entries(folder)) == 1
+
+
+def test_the_cache_serves_a_tokenizer_that_was_used_before(folder: Path) -> None:
+    tokenizer = TINY.load_tokenizer()
+    call(tokenizer=tokenizer)
+    call(tokenizer=tokenizer)
+    assert len(entries(folder)) == 1
+
+
+def other_tokenizer() -> Any:
+    tokenizer = TINY.load_tokenizer()
+    tokenizer.add_tokens(["zebra"])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": [{**ROWS[0], "text": "A bad hotel."}, ROWS[1]]},
+        {"rows": [{**ROWS[0], "label": "negative"}, ROWS[1]]},
+        {"rows": ROWS[::-1]},
+        {"rows": ROWS[:1]},
+        {"max_length": 15},
+        {"labels": LABELS[::-1]},
+    ],
+    ids=["text", "label", "order", "fewer", "max_length", "label-order"],
+)
+def test_anything_else_is_another_entry(folder: Path, changes: dict[str, Any]) -> None:
+    call()
+    call(**changes)
+    assert len(entries(folder)) == 2
+
+
+def test_another_tokenizer_is_another_entry(folder: Path) -> None:
+    call()
+    call(tokenizer=other_tokenizer())
+    assert len(entries(folder)) == 2
+
+
+def test_no_draft_is_left(folder: Path) -> None:
+    call()
+    assert not [entry for entry in entries(folder) if entry.endswith(".draft")]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"FINESWEEP_CACHE": "/one", "XDG_CACHE_HOME": "/two", "HOME": "/three"}, "/one"),
+        ({"XDG_CACHE_HOME": "/two", "HOME": "/three"}, "/two/finesweep"),
+        ({"HOME": "/three"}, "/three/.cache/finesweep"),
+    ],
+)
+def test_the_cache_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("FINESWEEP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)
+
+
+def test_tokenizers_of_one_backend_and_other_inputs_share_nothing() -> None:
+    tokenizer, other = TINY.load_tokenizer(), TINY.load_tokenizer()
+    other.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
+    assert "token_type_ids" not in call(tokenizer=tokenizer).column_names
+    assert "token_type_ids" in call(tokenizer=other).column_names

@@ -1,0 +1,182 @@
+"""A disk that is really full: the run waits, goes on when there is room, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.logger.base import Identity
+from lightning_modules.machine.file import DiskFull, replacing, write_json, write_text
+from lightning_modules.outcome import Ending, Outcome
+from lightning_modules.run import BEST_FILE, PREVIOUS_FILE, Hooks, Run, fit
+from search.config import build_run, compose
+from tests.conftest import SmallDisk
+
+
+@pytest.fixture
+def make_run(learnable: Path) -> Callable[..., Run]:
+    def make(*words: str) -> Run:
+        given = (
+            *("model=tiny", "model.width=32", "model.num_layers=1", "strategy=full"),
+            *("data=files", f"data.train={learnable}", "data.batch_size=16", "logger=none"),
+        )
+        return build_run(compose("train", [*given, *words]).tree)
+
+    return make
+
+
+class OnFullDisk(Hooks):
+    """Fills the disk after step `fill` and, once the run waits, frees it or stops the run."""
+
+    def __init__(self, disk: SmallDisk, fill: int, *, stop: bool = False) -> None:
+        self.disk, self.fill, self.stop = disk, fill, stop
+        self.notes: list[str] = []
+        self.doings: list[str] = []
+        self.is_stopping = False
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        if step == self.fill:
+            self.disk.fill()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if "waiting for room" in text:
+            if self.stop:
+                self.is_stopping = True
+            else:
+                threading.Timer(1.0, self.disk.free).start()
+
+    def alive(self, doing: str) -> None:
+        self.doings.append(doing)
+
+    def interrupted(self) -> bool:
+        return self.is_stopping
+
+
+def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
+    folder.mkdir(parents=True, exist_ok=True)
+    return fit(run, folder, Identity("test", None, folder), hooks)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("words", "fill", "file"),
+    [
+        (("trainer.checkpoint_seconds=1e-9",), 3, "checkpoint.pt"),
+        (("trainer.validations_per_epoch=1",), 7, "observed.safetensors"),
+        ((), 0, "labels.json"),
+    ],
+)
+def test_a_run_waits_for_room_and_ends_as_it_would_have(
+    make_run: Callable[..., Run],
+    here: Path,
+    small_disk: SmallDisk,
+    words: tuple[str, ...],
+    fill: int,
+    file: str,
+) -> None:
+    run = make_run("trainer.epochs=1", *words)
+    train(run, here / "whole")
+    folder = small_disk.folder / "run"
+    folder.mkdir()
+    hooks = OnFullDisk(small_disk, fill)
+    hooks.stepped(0, 0)
+    outcome = train(run, folder, hooks)
+    assert outcome.ending is Ending.finished
+    full, again = hooks.notes
+    assert full.startswith(f"the disk is full: {folder / file} needs ")
+    assert full.endswith("0 bytes are free; waiting for room")
+    assert again == "there is room again"
+    assert "waiting for room on the disk" in hooks.doings
+    expected = {path.name for path in (here / "whole").iterdir()}
+    assert {path.name for path in folder.iterdir()} == expected
+    best, other = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in best.items())
+    assert json.loads((folder / "outcome.json").read_text())["ending"] == "finished"
+
+
+def test_a_run_that_is_stopped_while_it_waits_keeps_its_checkpoints(
+    make_run: Callable[..., Run], here: Path, small_disk: SmallDisk
+) -> None:
+    words = ("trainer.checkpoint_seconds=1e-9", "trainer.validations_per_epoch=1")
+    run = make_run("trainer.epochs=1", *words)
+    folder = small_disk.folder / "run"
+    outcome = train(run, folder, OnFullDisk(small_disk, fill=4, stop=True))
+    assert outcome.ending is Ending.interrupted
+    assert outcome.reason.startswith(
+        "interrupted, and checkpoint.pt could not be written: the disk is full: "
+    )
+    assert not list(folder.glob(".*"))
+    saved = load_checkpoint(folder, pytest.fail)
+    assert saved is not None and saved.record.step == 3
+    assert (folder / PREVIOUS_FILE).exists()
+    small_disk.free()
+    train(run, here / "whole")
+    assert train(run, folder).ending is Ending.finished
+    best, other = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in best.items())
+
+
+def test_what_cannot_be_written_at_the_very_end_is_not_called_finished(
+    make_run: Callable[..., Run], small_disk: SmallDisk
+) -> None:
+    class FillLate(OnFullDisk):
+        def alive(self, doing: str) -> None:
+            if doing == "closing the log":
+                self.disk.fill()
+
+    folder = small_disk.folder / "run"
+    outcome = train(make_run("trainer.epochs=1"), folder, FillLate(small_disk, -1, stop=True))
+    assert outcome.ending is Ending.interrupted
+    assert outcome.reason.startswith("interrupted, and outcome.json could not be written")
+    assert outcome.best is not None
+
+
+@pytest.mark.thorough
+def test_the_cache_of_tokens_may_be_full_too(
+    make_run: Callable[..., Run],
+    here: Path,
+    small_disk: SmallDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(small_disk.folder / "cache"))
+    (small_disk.folder / "cache/tokenized").mkdir(parents=True)
+    small_disk.fill()
+    hooks = OnFullDisk(small_disk, -1)
+    assert train(make_run("trainer.epochs=1"), here / "run", hooks).ending is Ending.finished
+    assert hooks.notes[0].startswith(f"the disk is full: {small_disk.folder / 'cache'}")
+    assert not list((small_disk.folder / "cache/tokenized").glob(".*"))
+
+
+def test_libraries_that_say_it_in_their_own_words_are_understood(small_disk: SmallDisk) -> None:
+    small_disk.fill(num_free=100_000)
+    big = torch.ones(1_000_000)
+    path = small_disk.folder / "a"
+    writers: list[Callable[[Path], object]] = [
+        lambda draft: save_file({"big": big}, draft),
+        lambda draft: draft.write_bytes(bytes(4_000_000)),
+    ]
+    for write in writers:
+        with pytest.raises(DiskFull) as caught, replacing(path) as draft:
+            write(draft)
+        assert caught.value.path == path
+        assert 90_000 < caught.value.free_bytes <= 100_000
+        assert sorted(each.name for each in small_disk.folder.iterdir()) == ["filling"]
+
+
+def test_nothing_is_begun_that_cannot_end(small_disk: SmallDisk) -> None:
+    path = small_disk.folder / "a.txt"
+    write_text(path, "old")
+    small_disk.fill(num_free=1_000_000)
+    with pytest.raises(DiskFull, match=r"needs 2\.0 MB, .* MB are free"):
+        write_text(path, "x" * 2_000_000)
+    assert path.read_text() == "old"
+    write_json(path, {"new": True})
+    assert json.loads(path.read_text()) == {"new": True}

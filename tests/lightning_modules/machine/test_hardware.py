@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lightning_modules.error import ConfigError
+from lightning_modules.machine.hardware import Device, Precision, choose_hardware
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_it_knows_the_threads_of_now() -> None:
+    hardware = choose_hardware(Device.cpu, Precision.fp32)
+    assert hardware.num_threads == 3
+    assert str(hardware) == "cpu, fp32 (3 threads, precision as configured)"
+    torch.set_num_threads(1)
+    hardware = choose_hardware(Device.cpu, Precision.fp32)
+    assert str(hardware) == "cpu, fp32 (1 thread, precision as configured)"
+
+
+def test_nothing_stays_automatic() -> None:
+    hardware = choose_hardware(Device.auto, Precision.auto)
+    assert hardware.device is not Device.auto
+    assert hardware.precision is not Precision.auto
+    assert "bf16 units" in str(hardware)
+
+
+def test_a_run_takes_no_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError) as caught:
+        choose_hardware(Device.auto, Precision.fp32, num_devices=2)
+    assert str(caught.value) == (
+        "trainer.devices: must be <= 1, the GPUs of this machine, got 2. "
+        "Set trainer.devices=1, or trainer.device=cpu."
+    )
+    hardware = choose_hardware(Device.cpu, Precision.fp32, num_devices=2)
+    assert str(hardware).startswith("cpu x 2 ranks, fp32 (")

@@ -1,0 +1,326 @@
+"""A real shortage of memory: what fits in pieces is trained in pieces, the rest is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.error import ConfigError
+from lightning_modules.export.predictor import load_trained
+from lightning_modules.logger.base import Identity
+from lightning_modules.machine.memory import is_out_of_memory
+from lightning_modules.outcome import Ending, Outcome
+from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.strategy.base import Strategy
+from search.config import build_run, compose
+from tests.conftest import write_jsonl
+
+# Trains a first time without a limit, so that everything lazy is loaded, then with one.
+TRAINS_IN_LITTLE_MEMORY = """
+import json, resource, sys
+from pathlib import Path
+from lightning_modules.logger.base import Identity
+from lightning_modules.run import Hooks, fit
+from search.config import build_run, compose
+
+class Notes(Hooks):
+    def note(self, text):
+        print(json.dumps({"note": text}), flush=True)
+
+def run(*words):
+    return build_run(compose("train", list(words)).tree)
+
+room, first, *words = json.loads(sys.argv[1])
+Path("first").mkdir()
+Path("run").mkdir()
+fit(run(*words, *first), Path("first"), Identity("first", None, Path("first")))
+for line in Path("/proc/self/status").read_text().splitlines():
+    if line.startswith("VmSize"):
+        taken = int(line.split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (taken + room, taken + room))
+outcome = fit(run(*words), Path("run"), Identity("run", None, Path("run")), Notes())
+told = {**outcome.as_dict(), "points": len(outcome.points)}
+print(json.dumps({"outcome": told}), flush=True)
+"""
+
+
+@pytest.fixture
+def long_texts(here: Path) -> Path:
+    rows = []
+    for number in range(80):
+        label = "positive" if number % 2 else "negative"
+        verdict = "great" if number % 2 else "awful"
+        rows.append({"text": f"{number} " + f"It was {verdict}. " * 120, "label": label})
+    return write_jsonl(here / "long.jsonl", rows)
+
+
+def train_in(
+    room: int, path: Path, *words: str, first: tuple[str, ...] = ()
+) -> tuple[list[str], dict[str, Any]]:
+    """Return notes and outcome of a training with `room` bytes more than a small one takes."""
+    given = [
+        *("model=tiny", "model.width=64", "model.num_layers=2", "strategy=full", "logger=none"),
+        *("data=files", f"data.train={path}", "data.max_length=400", "data.batch_size=32"),
+        *("trainer.epochs=1", "trainer.precision=fp32", "trainer.device=cpu", *words),
+    ]
+    arguments = json.dumps([room, ["trainer.micro_batch_size=1", *first], *given])
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINS_IN_LITTLE_MEMORY, arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return [each["note"] for each in told if "note" in each], told[-1]["outcome"]
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_does_not_fit_at_once_is_trained_in_pieces(long_texts: Path, here: Path) -> None:
+    notes, outcome = train_in(150 << 20, long_texts)
+    assert outcome["ending"] == "finished", outcome["reason"]
+    # The first batch may be the short one.
+    assert re.fullmatch(
+        r"memory ran out at step 1: micro-batches of (16 in place of 32|12 in place of 24), "
+        "the effective batch stays 32",
+        notes[0],
+    )
+    assert outcome["memory_bytes"] > 100 << 20
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
+    first = ("data.max_length=8",)
+    notes, outcome = train_in(20 << 20, long_texts, "model.num_layers=24", first=first)
+    assert outcome["ending"] == "infeasible", (notes, outcome)
+    assert outcome["reason"] == "one example of 400 tokens does not fit into memory"
+    assert notes[-1].startswith("memory ran out at step 1: micro-batches of 1 in place of "), notes
+    assert outcome["best"] is None
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_network_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
+    first = ("model.width=64",)
+    notes, outcome = train_in(30 << 20, long_texts, "model.width=2048", first=first)
+    assert outcome["ending"] == "infeasible"
+    assert outcome["reason"] == "the network does not fit into memory"
+    assert (outcome["best"], outcome["num_trainable"], notes) == (None, 0, [])
+
+
+class Notes(Hooks):
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+        self.notes: list[str] = []
+        self.num_steps = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def stepped(self, step: int, num_steps: int) -> None:
+        self.num_steps += 1
+
+    def interrupted(self) -> bool:
+        return self.num_steps == self.stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cramped(Strategy):
+    """Memory for `most` examples at once in training and `most_evaluated` in validation."""
+
+    most: int = 1000
+    most_evaluated: int = 1000
+    dropout: float | None = None
+
+    def adapt(self, network: Any) -> Any:
+        def refuse(module: Any, arguments: Any, given: Mapping[str, Any]) -> None:
+            most = self.most if module.training else self.most_evaluated
+            if len(given["input_ids"]) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        network.register_forward_pre_hook(refuse, with_kwargs=True)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Dropout) and self.dropout is not None:
+                module.p = self.dropout
+        return network
+
+
+@pytest.fixture
+def make_run(learnable: Path) -> Callable[..., Run]:
+    def make(*words: str, **cramped: Any) -> Run:
+        given = (
+            *("model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data=files"),
+            *(f"data.train={learnable}", "data.batch_size=16", "trainer.precision=fp32"),
+        )
+        run = build_run(compose("train", [*given, *words]).tree)
+        values = {f.name: getattr(run.strategy, f.name) for f in fields(Strategy)}
+        return replace(run, strategy=Cramped(**values, **cramped))
+
+    return make
+
+
+def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
+    folder.mkdir(parents=True, exist_ok=True)
+    return fit(run, folder, Identity("test", None, folder), hooks)
+
+
+def is_bit_equal(one: Path, other: Path) -> bool:
+    first, second = load_file(one / BEST_FILE), load_file(other / BEST_FILE)
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.mark.thorough
+def test_a_halved_run_is_the_one_that_was_cut_so_from_the_start(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    hooks = Notes()
+    halved = train(make_run(most=5), here / "halved", hooks)
+    cut = train(make_run("trainer.micro_batch_size=4"), here / "cut")
+    assert halved.ending is Ending.finished
+    assert is_bit_equal(here / "halved", here / "cut")
+    assert [p.train_loss for p in halved.points] == [p.train_loss for p in cut.points]
+    stays = "the effective batch stays 16"
+    assert hooks.notes == [
+        f"memory ran out at step 1: micro-batches of 8 in place of 16, {stays}",
+        f"memory ran out at step 1: micro-batches of 4 in place of 8, {stays}",
+    ]
+
+
+@pytest.mark.thorough
+def test_without_dropout_halving_changes_only_the_rounding(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    words = ("strategy.lr=1e-3", "trainer.epochs=1")
+    halved = train(make_run(*words, most=4, dropout=0.0), here / "halved")
+    whole = train(make_run(*words, dropout=0.0), here / "whole")
+    for one, other in zip(halved.points, whole.points, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, abs=1e-5)
+    first, second = load_file(here / "halved" / BEST_FILE), load_file(here / "whole" / BEST_FILE)
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.thorough
+def test_a_resumed_run_does_not_run_out_again(make_run: Callable[..., Run], here: Path) -> None:
+    run = make_run(most=4)
+    train(run, here / "whole")
+    assert train(run, here / "cut", Notes(stop=3)).ending is Ending.interrupted
+    saved = load_checkpoint(here / "cut", pytest.fail)
+    assert saved is not None and saved.record.micro_batch_size == 4
+    hooks = Notes()
+    train(run, here / "cut", hooks)
+    assert hooks.notes == []
+    assert is_bit_equal(here / "whole", here / "cut")
+
+
+@pytest.mark.thorough
+def test_a_validation_is_halved_too(make_run: Callable[..., Run], here: Path) -> None:
+    hooks = Notes()
+    halved = train(make_run(most_evaluated=5), here / "halved", hooks)
+    whole = train(make_run(), here / "whole")
+    assert hooks.notes == [
+        "memory ran out in the validation after step 4: 12 examples at once in place of 24",
+        "memory ran out in the validation after step 4: 6 examples at once in place of 12",
+        "memory ran out in the validation after step 4: 3 examples at once in place of 6",
+    ]
+    for one, other in zip(halved.points, whole.points, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-4)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("cramped", [{"most": 0}, {"most_evaluated": 0}])
+def test_nothing_smaller_than_one_example_is_tried(
+    make_run: Callable[..., Run], here: Path, cramped: dict[str, int]
+) -> None:
+    outcome = train(make_run(**cramped), here / "run")
+    assert outcome.ending is Ending.infeasible
+    assert outcome.reason.startswith("one example of ")
+    assert outcome.reason.endswith(" tokens does not fit into memory")
+    assert outcome.num_trainable > 0
+    assert json.loads((here / "run/outcome.json").read_text())["ending"] == "infeasible"
+
+
+@pytest.mark.thorough
+def test_a_trained_network_is_used_in_pieces_that_fit(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    train(make_run("trainer.epochs=1"), here / "run")
+    rows = [{"text": f"The hotel {number} was great.", "label": "positive"} for number in range(70)]
+    labels = ["negative", "positive"]
+    whole = load_trained(make_run(), here / "run", labels)
+    pieces = load_trained(make_run(most_evaluated=3), here / "run", labels)
+    assert pieces.score(rows) == pytest.approx(whole.score(rows), abs=1e-6)
+    for one, other in zip(pieces.predict(rows), whole.predict(rows), strict=True):
+        assert one["prediction"] == other["prediction"]
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    with pytest.raises(ConfigError) as caught:
+        load_trained(make_run(most_evaluated=0), here / "run", labels).predict(rows)
+    assert re.fullmatch(
+        r"data\.max_length: an example must fit into memory, got one of \d+ tokens\. "
+        r"Use a machine with more, or a model trained with fewer\.",
+        str(caught.value),
+    )
+
+
+def test_an_optimizer_that_does_not_fit_is_infeasible(
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **given: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", refuse)
+    outcome = train(make_run(), here / "run")
+    assert outcome.ending is Ending.infeasible
+    assert "the optimizer's step 1, with its states, does not fit" in outcome.reason
+
+
+def test_other_errors_are_no_shortage_of_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    descriptor = "could not create a primitive descriptor for the matmul primitive"
+    assert not is_out_of_memory(RuntimeError(descriptor))
+    assert not is_out_of_memory(OSError(28, "No space left on device"))
+
+
+# In a process of its own: what one holds of its heap's holes depends on all that it did before.
+LETS_GO = """
+import psutil, torch
+from lightning_modules.machine.memory import free_memory
+
+def held():
+    return psutil.Process().memory_info().rss >> 20
+
+torch.ones(7 << 20)  # from here on glibc takes blocks of this size from its heap
+before = held()
+# Between two blocks one that stays, so that the heap cannot shrink from its end.
+blocks = [torch.ones(size) for _ in range(30) for size in (4 << 20, 1 << 16)]
+stay = blocks[1::2]
+blocks.clear()
+kept = held() - before
+free_memory()
+assert all(block.numel() == 1 << 16 for block in stay)
+print(kept, held() - before)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_what_a_run_let_go_of_is_no_memory_of_the_next() -> None:
+    words = [sys.executable, "-c", LETS_GO]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    kept, left = map(int, done.stdout.split())
+    assert kept > 400 and left < 100

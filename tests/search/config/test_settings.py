@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.config.settings import SearchSettings
+
+VALID: dict[str, Any] = {
+    "num_trials": 12,
+    "max_hours": None,
+    "workers": 1,
+    "metric": None,
+    "objectives": None,
+    "enqueue": [],
+    "max_attempts": 3,
+    "hang_seconds": 1800.0,
+    "lease_seconds": 60.0,
+    "keep": 3,
+    "plugins": [],
+}
+
+
+def test_no_workers_trains_here() -> None:
+    assert SearchSettings(**{**VALID, "workers": 0}).workers == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("num_trials", 0, "num_trials"),
+        ("num_trials", -1, "num_trials"),
+        ("max_hours", 0, "max_hours"),
+        ("max_hours", float("nan"), "max_hours"),
+        ("workers", -1, "workers"),
+        ("keep", 0, "keep"),
+        ("max_attempts", 0, "max_attempts"),
+        ("hang_seconds", 0.0, "hang_seconds"),
+        ("lease_seconds", -1.0, "lease_seconds"),
+        ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
+    ],
+)
+def test_broken_rule_names_its_key(key: str, value: object, where: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        SearchSettings(**{**VALID, key: value})
+    assert [problem.where for problem in error.value.problems] == [where]
+
+
+def test_broken_rules_come_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        SearchSettings(**{**VALID, "num_trials": 0, "workers": -1, "enqueue": ["x"]})
+    assert {problem.where for problem in error.value.problems} == {
+        "num_trials",
+        "workers",
+        "enqueue.0",
+    }

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import search.engine.local
+from search.config import compose
+from search.engine.local import Supervisor, num_cores, worker_threads
+from search.plan.plan import build_plan
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+
+
+@pytest.mark.parametrize("wanted", ["", "none", "0", "10000"])
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert worker_threads(1) == num_cores()
+    assert worker_threads(10 * num_cores()) == 1
+
+
+def test_user_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert worker_threads(1) == 1
+
+
+def test_a_nursery_that_hangs_is_not_waited_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = build_plan(compose("sweep", ["study=s", "model=tiny", "logger=none"]))
+    folder = study_folder(here, plan.name)
+    supervisor = Supervisor(prepare_study(plan, folder, check_study(plan, folder)), 1, print)
+    (folder / "logs").mkdir(exist_ok=True)
+    hangs = (sys.executable, "-c", "import time; time.sleep(1000)")
+    monkeypatch.setattr(search.engine.local, "_WORKER", hangs)
+    monkeypatch.setattr(search.engine.local, "START_SECONDS", 1.0)
+    supervisor._forks = True
+    lifeline, held = os.pipe()
+    assert supervisor._forked(lifeline, held, held) is None
+    assert supervisor._nursery is None  # and it is ended
+    os.close(lifeline)
+    os.close(held)

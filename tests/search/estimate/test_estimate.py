@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search.config import compose
+from search.estimate.estimate import (
+    NUM_DRAWS,
+    Estimate,
+    Measured,
+    Pace,
+    Past,
+    draws,
+    estimate,
+    past_of,
+    training_seconds,
+)
+from search.estimate.probe import largest
+from search.plan.plan import Plan, build_plan
+
+ROWS = (600, 200)
+ARMS = "strategy=choice(lora,full)"
+
+
+@cache
+def plan_of(*overrides: str) -> Plan:
+    words = ["model=tiny", "logger=none", "search/pruner=none", *overrides]
+    return build_plan(compose("sweep", words))
+
+
+def measured_of(plan: Plan, *paces: Pace, **own: Any) -> Measured:
+    return Measured(dict(zip(plan.space.arms, paces, strict=True)), **own)
+
+
+PACE = Pace(train=0.01, validation=0.002, start=1.0, memory_bytes=10**9)
+
+
+def test_a_trial_trains_its_epochs_and_validates_in_each() -> None:
+    plan = plan_of("trainer.validations_per_epoch=2")
+    values = {"trainer.epochs": 3, "data.batch_size": 8}
+    seconds = training_seconds(plan, values, measured_of(plan, PACE), ROWS)
+    assert seconds == pytest.approx(3 * (600 * 0.01 + 2 * 200 * 0.002))
+
+
+def test_validations_that_fall_on_one_step_are_one() -> None:
+    plan = plan_of("trainer.validations_per_epoch=4")
+    values = {"trainer.epochs": 1, "data.batch_size": 16}
+    seconds = training_seconds(plan, values, measured_of(plan, PACE), (20, 200))
+    assert seconds == pytest.approx(20 * 0.01 + 2 * 200 * 0.002)
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "num_examples", "num_validations"),
+    [
+        (50, 800, 1),  # within the first epoch, behind whose last step there is a validation
+        (1, 16, 1),
+        (625, 10_000, 2),
+        (700, 11_200, 3),  # half, one, 1.12 epochs
+        (10**6, 30_000, 6),
+    ],
+)
+def test_a_trial_that_its_steps_end_is_validated_at_its_end(
+    max_steps: int, num_examples: int, num_validations: int
+) -> None:
+    plan = plan_of("trainer.validations_per_epoch=2", f"trainer.max_steps={max_steps}")
+    values = {"trainer.epochs": 3, "data.batch_size": 16}
+    pace = Pace(train=0.01, validation=0.01, start=0, memory_bytes=None)
+    seconds = training_seconds(plan, values, measured_of(plan, pace), (10_000, 2000))
+    assert seconds == pytest.approx(num_examples * 0.01 + num_validations * 2000 * 0.01)
+
+
+def test_known_trials_count_as_they_are_and_the_others_as_the_mean_of_the_space() -> None:
+    plan = plan_of("search.num_trials=10", "trainer.validations_per_epoch=1")
+    known = [{"trainer.epochs": 3}, {"trainer.epochs": 3}]
+    found = estimate(plan, ROWS, measured_of(plan, PACE, start=5.0), known)
+    epoch = 600 * 0.01 + 200 * 0.002
+    mean = sum(values["trainer.epochs"] for values in draws(plan)) / NUM_DRAWS
+    assert mean == pytest.approx(2.0, abs=0.15)  # of 1, 2, 3
+    assert found.seconds == pytest.approx(5 + (2 * 3 + 8 * mean) * epoch + 10 * 1.0)
+    assert found.trial_seconds == pytest.approx((found.seconds - 5) / 10)
+    assert found.num_trials == found.num_limited == 10
+
+
+def test_grid_is_counted_exactly() -> None:
+    words = ("search/sampler=grid", "optimizer.lr=1e-3", "data.batch_size=8")
+    plan = plan_of(*words, "trainer.epochs=choice(1,2,6)", "trainer.validations_per_epoch=1")
+    found = estimate(plan, ROWS, measured_of(plan, Pace(0.01, 0, 0, None)))
+    assert (found.num_trials, found.seconds) == (3, pytest.approx(3 * 3 * 6.0))
+
+
+def test_draws_are_the_same_each_time_and_respect_arms() -> None:
+    plan = plan_of(ARMS, "strategy.rank=choice(4,8)")
+    drawn = draws(plan)
+    assert drawn == draws(plan)
+    assert all(("strategy.rank" in values) == (values["strategy"] == "lora") for values in drawn)
+    share = sum(values["strategy"] == "lora" for values in drawn) / len(drawn)
+    assert share == pytest.approx(0.5, abs=0.1)
+    assert all(plan.space.contains(values) for values in drawn)
+
+
+def test_each_arm_has_its_own_pace_and_the_largest_tells_the_memory() -> None:
+    plan = plan_of(ARMS, "trainer.epochs=1", "trainer.validations_per_epoch=1")
+    light, heavy = Pace(0.001, 0, 0.5, 10**9), Pace(0.1, 0, 0.5, 3 * 10**9)
+    measured = measured_of(plan, light, heavy, free_bytes=4 * 10**9)
+    known = [{"strategy": "lora"}, {"strategy": "full"}]
+    two = plan_of(ARMS, "trainer.epochs=1", "search.num_trials=2")
+    found = estimate(two, ROWS, measured, known)
+    assert found.trial_seconds == pytest.approx((0.6 + 60) / 2 + 0.5)
+    assert (found.memory_bytes, found.memory_bytes_all, found.fits) == (3 * 10**9, 3 * 10**9, True)
+
+
+def test_workers_share_the_trials_and_add_up_their_memory() -> None:
+    plan = plan_of("search.workers=4", "search.num_trials=10", "trainer.epochs=1")
+    measured = measured_of(plan, Pace(0.01, 0, 0, 10**9), free_bytes=3 * 10**9, start=7.0)
+    found = estimate(plan, ROWS, measured)
+    assert found.seconds == pytest.approx(7 + 3 * 6.0)  # three rounds of four
+    assert (found.num_workers, found.memory_bytes_all, found.fits) == (4, 4 * 10**9, False)
+    few = estimate(plan, ROWS, measured, past=Past(num_ended=8))
+    assert (few.num_workers, few.num_trials) == (2, 2)
+
+
+def test_hours_of_training_limit_the_trials() -> None:
+    plan = plan_of("search.max_hours=0.01", "trainer.epochs=1", "search.num_trials=50")
+    measured = measured_of(plan, Pace(0.02, 0, 3.0, None))
+    found = estimate(plan, ROWS, measured)
+    assert (found.num_trials, found.num_limited) == (50, 3)  # 36 s of 12 s each
+    assert found.seconds == pytest.approx(3 * 15)
+    assert estimate(plan, ROWS, measured, past=Past(2, 20.0)).num_limited == 2
+    assert estimate(plan, ROWS, measured, past=Past(3, 36.0)).seconds == 0
+
+
+def test_a_study_that_prunes_takes_that_at_most() -> None:
+    def of(*words: str) -> Estimate:
+        plan = plan_of("trainer.epochs=1", *words)
+        return estimate(plan, ROWS, measured_of(plan, PACE))
+
+    assert not of().is_pruned
+    assert of("search/pruner=asha").is_pruned
+    # Nothing is pruned where there are several goals.
+    assert not of("search/pruner=asha", "search.objectives=[accuracy,seconds]").is_pruned
+    assert of("search/pruner=asha").seconds == of().seconds
+
+
+def test_peak_is_tried_at_the_largest_sizes() -> None:
+    plan = plan_of(ARMS, "data.max_length=choice(32,128,64)", "data.batch_size=range(8,33,8)")
+    assert largest(plan, ("full",)) == {
+        "strategy": "full",
+        "data.batch_size": 32,
+        "data.max_length": 128,
+    }
+
+
+class Trials:
+    """A study's trials without a study."""
+
+    def __init__(self, folder: Path, trials: list[FrozenTrial]) -> None:
+        self.folder = folder
+        self.trials = trials
+
+    def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        return dict(trial.user_attrs["values"])
+
+    def folder_of(self, trial: FrozenTrial) -> Path:
+        return self.folder
+
+
+def trial_of(
+    values: Mapping[str, Any], seconds: float, examples: int, span: float = 0.0, **own: Any
+) -> FrozenTrial:
+    begin = datetime(2026, 1, 1)
+    trial = optuna.trial.create_trial(
+        state=TrialState.PRUNED,
+        intermediate_values={examples // 2: 0.5, examples: 0.5},
+        user_attrs={"values": dict(values), "seconds": seconds, "attempt": 1, **own},
+    )
+    trial.datetime_start = begin
+    trial.datetime_complete = begin + timedelta(seconds=span)
+    return trial
+
+
+def past_of_trials(plan: Plan, folder: Path, *trials: FrozenTrial, device: str = "cpu") -> Past:
+    (folder / "outcome.json").write_text(json.dumps({"hardware": f"{device}, fp32 (why)"}))
+    return past_of(plan, Trials(folder, list(trials)), 8 * 10**9, ROWS[1])
+
+
+def test_earlier_trials_tell_the_pace_with_validations_in_it(here: Path) -> None:
+    plan = plan_of("search.num_trials=4", "trainer.epochs=2")
+    trials = (
+        trial_of({}, 10.0, 1000, 11.0, memory_bytes=10**9),
+        trial_of({}, 30.0, 1000, 33.0, memory_bytes=2 * 10**9),
+    )
+    past = past_of_trials(plan, here, *trials)
+    assert (past.num_ended, past.seconds) == (2, 40.0)
+    assert past.measured is not None
+    (pace,) = past.measured.paces.values()
+    assert pace == Pace(0.02, 0.0, 2.0, 2 * 10**9)
+    found = estimate(plan, ROWS, past.measured, past=past)
+    assert found.seconds == pytest.approx(2 * (2 * 600 * 0.02 + 2.0))
+    assert (found.fits, found.as_dict()["num_measured_trials"]) == (True, 2)
+
+
+def test_memory_of_a_gpu_is_not_compared_with_that_of_the_machine(here: Path) -> None:
+    trial = trial_of({}, 10.0, 1000, memory_bytes=10**12)
+    past = past_of_trials(plan_of(), here, trial, trial, device="cuda")
+    assert past.measured is not None and past.measured.free_bytes is None
+
+
+def test_one_trial_is_too_few_and_so_is_an_arm_without_any(here: Path) -> None:
+    assert past_of_trials(plan_of(), here, trial_of({}, 10.0, 1000)).measured is None
+    lora = trial_of({"strategy": "lora"}, 10.0, 1000)
+    assert past_of_trials(plan_of(ARMS), here, lora, lora).measured is None
+    full = trial_of({"strategy": "full"}, 20.0, 1000)
+    past = past_of_trials(plan_of(ARMS), here, lora, full)
+    assert past.measured is not None
+    assert past.measured.paces[("full",)].train == 0.02
+
+
+def test_trials_that_train_nothing_tell_the_pace_of_their_validation(here: Path) -> None:
+    asked = "strategy=choice(prompting,full)"
+    plan = plan_of(asked, "trainer.epochs=1", "search.num_trials=4", "search.max_hours=1")
+    prompting = trial_of({"strategy": "prompting"}, 10.0, 0, 11.0)
+    full = trial_of({"strategy": "full"}, 30.0, 600, 31.0)
+    past = past_of_trials(plan, here, prompting, full, prompting)
+    assert past.measured is not None
+    assert past.measured.paces[("prompting",)] == Pace(0.0, 10.0 / ROWS[1], 1.0, None)
+    values = {"strategy": "prompting"}
+    assert training_seconds(plan, values, past.measured, ROWS) == pytest.approx(10.0)
+    # One that failed before its validation tells nothing.
+    failed = trial_of({"strategy": "prompting"}, 10.0, 0)
+    failed.intermediate_values = {}
+    assert past_of_trials(plan, here, failed, full, full).measured is None

@@ -1,0 +1,100 @@
+"""What the probe counts where a row is not one example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.logger.base import Identity
+from lightning_modules.run import Hooks, fit
+from search.config import compose
+from search.estimate.measure import longest_rows, measure
+from search.plan.plan import Plan, build_plan
+from tests.conftest import write_jsonl
+
+SENTENCE = "The hotel and the museum were great, and the concert was long. "
+ANSWER = {"text": ["great"], "answer_start": [SENTENCE.index("great")]}
+WINDOWS = [{"context": SENTENCE * 12, "question": "How?", "answers": ANSWER} for _ in range(40)]
+# Each its own words, so that fewer of them have a smaller vocabulary.
+VARIED = [{"text": f"{31 * number:x} {37 * number:x} {number}"} for number in range(9999, 10400)]
+DOCUMENTS = [{"text": f"{number} {SENTENCE}"} for number in range(400)]
+
+CASES = {
+    "windows": ("task=question_answering", "task.doc_stride=16", "data.max_length=48"),
+    "packed": ("task=generation", "model.kind=decoder", "data.max_length=128"),
+    "stream": (
+        "task=generation",
+        "task.packing=stream",
+        "strategy=from_scratch",
+        "strategy.tokenizer=characters",
+        "model.kind=decoder",
+        "data.max_length=32",
+    ),
+    "vocabulary": (
+        "task=generation",
+        "strategy=from_scratch",
+        "strategy.tokenizer=bpe",
+        "strategy.vocabulary_size=5000",
+        "model.kind=decoder",
+        "data.batch_size=4",
+        "data.max_length=48",
+    ),
+}
+CASES["vocabulary of a length"] = (*CASES["vocabulary"], "data.max_length=choice(32,48)")
+
+
+class Count(Hooks):
+    def built(self, num_trainable: int, num_parameters: int) -> None:
+        self.num_parameters = num_parameters
+
+    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+        self.num_examples = num_examples
+
+    def interrupted(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def plan(request: pytest.FixtureRequest, here: Path) -> Plan:
+    name = request.param
+    if name == "stream":
+        path = here / "text.txt"
+        path.write_text("".join(row["text"] for row in DOCUMENTS), encoding="utf-8")
+        data = (f"data.train={path}", f"data.validation={path}")
+    else:
+        rows = {"windows": WINDOWS}.get(name, VARIED if "vocabulary" in name else DOCUMENTS)
+        path = write_jsonl(here / "rows.jsonl", rows)
+        data = (f"data.train={path}",)
+        if name == "windows":  # one paragraph cannot be split
+            data = (*data, f"data.validation={path}")
+    small = ("model=tiny", "data=files", "data.test_fraction=0", "trainer.epochs=1", "logger=none")
+    return build_plan(compose("sweep", ["study=p", *small, *data, *CASES[name]]))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("plan", ["vocabulary", "vocabulary of a length"], indirect=True)
+def test_the_network_has_the_vocabulary_of_all_rows_as_a_trial_has(plan: Plan, here: Path) -> None:
+    (members,) = plan.defaults
+    told = measure(plan, members, here)
+    count = Count()
+    fit(plan.run({"data.max_length": 48}), here, Identity("x", None, here), count)
+    assert told["num_parameters"] == count.num_parameters
+
+
+def test_the_longest_rows_are_those_with_the_most_letters() -> None:
+    short = {"messages": [{"role": "user", "content": "Hi"}] * 3, "number": 10**9}
+    long = {"messages": [{"role": "user", "content": SENTENCE * 4}], "number": 3.5}
+    assert longest_rows([short, long, short], 1) == [long]
+    assert longest_rows([short, long], 5) == [long, short]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("plan", ["windows", "packed", "stream"], indirect=True)
+def test_an_epoch_has_the_examples_that_training_has(plan: Plan, here: Path) -> None:
+    (members,) = plan.defaults
+    told = measure(plan, members, here)
+    count = Count()
+    fit(plan.defaults[members], here, Identity("x", None, here), count)
+    assert told["epoch"] == pytest.approx(count.num_examples, rel=0.05)
+    assert told["train"] > 0 and told["validation"] > 0 and told["start"] >= 0

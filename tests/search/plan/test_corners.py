@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.data.base import Corpus
+from lightning_modules.data.reviews import Reviews
+from lightning_modules.error import SpaceError
+from lightning_modules.task.base import Task
+from search.config import compose
+from search.plan.plan import build_plan
+from search.storage.location import study_folder
+from search.study.prepare import check_study
+
+MAX_TOKENS = 512  # of model=tiny
+
+
+def refusals(*overrides: str) -> list[str]:
+    """Return what is said against a study of these words; nothing where it may begin."""
+    words = ["model=tiny", "logger=none", "search/space=none", *overrides]
+    plan = build_plan(compose("sweep", words))
+    try:
+        check_study(plan, study_folder(Path(), plan.name))
+    except SpaceError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("strategy=adalora", "strategy.initial_rank=choice(4,12)"),
+            "strategy.initial_rank: strategy.rank=8 must be <= strategy.initial_rank=4,"
+            " got 4 in choice(4,12).",
+        ),
+        (
+            ("data.max_length=choice(128,1024)",),
+            f"data.max_length: must be <= {MAX_TOKENS}, the tokens that tiny can read,"
+            f" got 1024 in choice(128,1024). Set data.max_length={MAX_TOKENS}.",
+        ),
+        (
+            ("strategy=prompt_tuning", "data.max_length=490", "strategy.num_tokens=range(8,101)"),
+            "strategy.num_tokens: data.max_length=490 must be <= 412, the tokens that tiny can"
+            " read beside 100 virtual ones, got 100 in range(8,101). Set data.max_length=412.",
+        ),
+        (
+            ("trainer.devices=2", "data.batch_size=choice(1,8)"),
+            "data.batch_size: must be >= 2, the devices that share a batch, got 1 in choice(1,8)."
+            " Set data.batch_size=2, or trainer.devices=1.",
+        ),
+        (
+            ("strategy=prompting", "strategy.how=choice(similarity,causal)"),
+            "strategy.how: strategy.how=causal must have a model of kind decoder,"
+            " got 'causal' in choice(similarity,causal).",
+        ),
+    ],
+)
+def test_value_that_does_not_fit_the_rest_is_refused(words: tuple[str, ...], line: str) -> None:
+    assert refusals(*words) == [line]
+
+
+def test_values_that_do_not_fit_each_other_are_refused() -> None:
+    ranks = ("strategy=adalora", "strategy.rank=choice(4,12)")
+    assert refusals(*ranks, "strategy.initial_rank=choice(12,16)") == []
+    assert refusals(*ranks, "strategy.initial_rank=choice(8,12,16)") == [
+        "strategy.rank: must be <= strategy.initial_rank=8, got 12 in choice(4,12)."
+    ]
+    lengths = ("strategy=prompt_tuning", "data.max_length=choice(128,500)")
+    (line,) = refusals(*lengths, "strategy.num_tokens=choice(8,13)")
+    assert line.startswith("data.max_length: must be <= 499, the tokens that tiny can read beside")
+
+
+def test_a_default_that_no_trial_but_the_first_has_refuses_nothing() -> None:
+    ranks = ("strategy.rank=choice(2,4)", "strategy.initial_rank=choice(4,8)")
+    assert refusals("strategy=adalora", *ranks) == []
+    lengths = ("data.max_length=choice(128,500)", "strategy.num_tokens=choice(8,12)")
+    assert refusals("strategy=prompt_tuning", *lengths) == []
+
+
+def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
+    rates = "strategy.lr=tag(log,interval(1e-4,1e-3))"
+    assert refusals(rates) == []
+    assert refusals(rates, "search/space=default") == [
+        "strategy.lr: must not be searched beside optimizer.lr, which reads it,"
+        " got tag(log,interval(1e-4,1e-3)). Search optimizer.lr."
+    ]
+    assert refusals(rates, "search/space=default", "optimizer.lr=${strategy.lr}") == []
+
+
+def test_every_arm_is_tried() -> None:
+    words = ("strategy=choice(lora,prompt_tuning)", "data.max_length=choice(128,512)")
+    (line,) = refusals(*words)
+    assert line.startswith("data.max_length: must be <= 492, the tokens that tiny can read beside")
+
+
+def test_parts_smaller_than_the_labels_are_refused(learnable: Path) -> None:
+    words = ("experiment=learning_curve", "data=files", f"data.train={learnable}")
+    assert refusals(*words, "data.max_train_rows=choice(2,50)") == []
+    assert refusals(*words, "data.max_train_rows=choice(1,50)") == [
+        "data.max_train_rows: must be >= 2, the number of labels, got 1 in choice(1,50)."
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Reviews):
+    """Some of the reviews, as a data set of somebody else's may be."""
+
+    num_rows: int
+
+    def load(self, task: Task) -> Corpus:
+        splits = super().load(task).splits
+        return Corpus({name: rows[: self.num_rows] for name, rows in splits.items()})
+
+
+def test_range_that_changes_the_rows_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    (here / "conf/data").mkdir(parents=True)
+    (here / "conf/data/chosen.yaml").write_text(
+        "_target_: test_corner.Chosen\nbatch_size: 16\nmax_length: 128\nnum_rows: 90\n"
+    )
+    words = ["model=tiny", "logger=none", "search/space=none", "data=chosen"]
+    words += ["search.plugins=[test_corner]", "data.num_rows=choice(80,90)"]
+    plan = build_plan(compose("sweep", words, here / "conf"))
+    with pytest.raises(SpaceError, match=r"^data\.num_rows: must leave the rows as they are, .*80"):
+        check_study(plan, study_folder(here, plan.name))

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from lightning_modules.error import ConfigError, UserError
+from search.config import compose
+from search.plan.plan import Plan, build_plan, plain_name
+from search.storage.location import folder_name
+
+
+@cache
+def plan_of(*overrides: str) -> Plan:
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]))
+
+
+def places(*overrides: str) -> list[str]:
+    with pytest.raises(UserError) as error:
+        plan_of(*overrides)
+    return [problem.where for problem in error.value.problems]
+
+
+@pytest.mark.parametrize("name", [None, "", [], {}], ids=repr)
+def test_no_name_is_refused(name: object) -> None:
+    with pytest.raises(ConfigError, match=r"^study: must be a name, got .*Set study=NAME"):
+        plain_name("study", name)
+
+
+def test_a_study_goes_by_its_plain_name() -> None:
+    assert plan_of("study='../x'").name == folder_name("../x")
+    assert plan_of("study=2024").name == "2024"
+
+
+def test_plan_holds_the_default_and_its_searched_values() -> None:
+    plan = plan_of("study=mine", "strategy=full", "data.batch_size=8")
+    assert plan.name == "mine"
+    assert plan.default.data.batch_size == 8
+    assert plan.default_values == {"optimizer.lr": 1e-4, "trainer.epochs": 2}
+
+
+def test_run_of_a_trial_has_its_values() -> None:
+    run = plan_of().run({"optimizer.lr": 3e-4, "trainer.epochs": 1})
+    assert (run.optimizer.lr, run.trainer.epochs) == (3e-4, 1)
+
+
+@pytest.mark.parametrize("metric", ["mcc", "validation/mcc"])
+def test_searched_metric_becomes_the_tasks(metric: str) -> None:
+    plan = plan_of(f"search.metric={metric}")
+    assert plan.default.task.metric == plan.run({}).task.metric == "mcc"
+
+
+def test_unknown_metric_is_told_by_the_key_that_was_set() -> None:
+    assert places("search.metric=acuracy") == ["search.metric"]
+    assert places("task.metric=acuracy") == ["task.metric"]
+
+
+def test_configuration_and_search_are_judged_at_once() -> None:
+    assert places("search.num_trials=0", "trainer.epochs=0", "seed=-1") == [
+        "search.num_trials",
+        "trainer.epochs",
+        "seed",
+    ]
+
+
+def test_bad_name_is_told_with_the_other_problems() -> None:
+    assert set(places("study=''", "trainer.epochs=0")) == {"study", "trainer.epochs"}
+
+
+def test_enqueued_values_are_kept_in_order() -> None:
+    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}, {trainer.epochs: 3}]")
+    assert plan.first[1:] == ({"optimizer.lr": 3e-4}, {"trainer.epochs": 3})
+
+
+def test_enqueued_values_must_lie_in_the_space() -> None:
+    wrong = (
+        "optimizer.lrr: 1e-3",
+        "seed: 1",
+        "data.batch_size: 7",
+        "optimizer.lr: fast",
+        "optimizer.lr: null",
+    )
+    enqueue = ",".join(f"{{{values}}}" for values in wrong)
+    with pytest.raises(UserError) as error:
+        plan_of("optimizer.lr=interval(0.1,1)", f"search.enqueue=[{enqueue}]")
+    searched, lie = "must be a searched path", "must lie in interval(0.1,1)"
+    known = "Known: data.batch_size, optimizer.lr, trainer.epochs."
+    assert [str(problem) for problem in error.value.problems] == [
+        f"search.enqueue.0.optimizer.lrr: {searched}, got 0.001. Did you mean optimizer.lr?",
+        f"search.enqueue.1.seed: {searched}, got 1. {known}",
+        "search.enqueue.2.data.batch_size: must lie in choice(8, 16, 32), got 7.",
+        f"search.enqueue.3.optimizer.lr: {lie}, got 'fast'.",
+        f"search.enqueue.4.optimizer.lr: {lie}, got None.",
+    ]
+
+
+def test_enqueued_path_that_is_no_text_is_told() -> None:
+    with pytest.raises(UserError, match=r"^search\.enqueue\.0"):
+        plan_of("search.enqueue=[{3: 4}]")
+
+
+def test_enqueued_values_must_make_a_run() -> None:
+    with pytest.raises(UserError, match=r"data\.batch_size"):
+        plan_of("search.enqueue=[{data.batch_size: 8.0}]")
+
+
+def test_study_without_a_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"search\.space: must vary at least one setting"):
+        plan_of("search/space=none")
+
+
+ARMS = "strategy=choice(feature_extraction,lora,full)"
+
+
+def test_every_arms_default_comes_first_the_default_arm_s_before_all() -> None:
+    plan = plan_of(ARMS)
+    assert [values["strategy"] for values in plan.first] == ["lora", "feature_extraction", "full"]
+    assert [values["optimizer.lr"] for values in plan.first] == [1e-3, 1e-2, 1e-4]
+    runs = [plan.run(values) for values in plan.first]
+    assert [run.flat()["strategy"] for run in runs] == ["lora", "feature_extraction", "full"]
+    assert plan.default == runs[0]
+
+
+def test_a_trials_configuration_holds_only_what_its_strategy_has() -> None:
+    plan = plan_of(ARMS, "strategy.rank=choice(4,16)")
+    full = plan.run({**plan.first[2], "optimizer.lr": 2e-4})
+    assert full.optimizer.lr == 2e-4 and not hasattr(full.strategy, "rank")
+    assert plan.run({**plan.first[0], "strategy.rank": 16}).flat()["strategy.rank"] == 16
+
+
+def test_enqueued_arm_must_search_the_path() -> None:
+    with pytest.raises(UserError, match=r"search\.enqueue\.0\.strategy\.rank: full must search it"):
+        plan_of(
+            ARMS,
+            "strategy.rank=choice(4,16)",
+            "search.enqueue=[{strategy: full, strategy.rank: 4}]",
+        )
+
+
+def test_objectives_are_named_and_the_first_one_leads() -> None:
+    plan = plan_of("search.objectives=[mcc,seconds,trainable_parameters]")
+    assert [(o.name, o.direction) for o in plan.objectives] == [
+        ("validation/mcc", "maximize"),
+        ("seconds", "minimize"),
+        ("trainable_parameters", "minimize"),
+    ]
+    assert plan.default.task.metric == "mcc"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "line"),
+    [
+        ("[accuracy,secnds]", "must be of .*, got 'secnds'. Did you mean seconds?"),
+        ("[seconds,accuracy]", "the first must be a validation metric, got 'seconds'"),
+        ("[accuracy,validation/accuracy]", "must differ"),
+        ("[]", "must name at least one"),
+        ("[acuracy]", "got 'acuracy'. Did you mean accuracy?"),
+    ],
+)
+def test_mistaken_objectives_are_told(objectives: str, line: str) -> None:
+    with pytest.raises(UserError, match=rf"^search\.objectives: .*{line}"):
+        plan_of(f"search.objectives={objectives}")
+
+
+def test_metric_beside_objectives_is_refused() -> None:
+    assert places("search.objectives=[mcc]", "search.metric=mcc") == ["search.metric"]

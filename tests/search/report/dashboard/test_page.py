@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import FrozenTrial
+from optuna_dashboard import get_note
+from optuna_dashboard._note import save_note_with_version
+
+from lightning_modules.outcome import Ending, Outcome, Point
+from search.report.dashboard.page import (
+    COLUMNS,
+    CURVE,
+    FOLDER,
+    MARK,
+    MATRIX,
+    MAX_CHARACTERS,
+    MAX_NOTES,
+    TABLE,
+    WRITTEN,
+    show_study,
+    show_trial,
+)
+from search.storage.engine import open_storage
+from tests.conftest import write_jsonl
+
+POINTS = [
+    Point(number, number * 10, number * 80, number / 2, 0.7 / number, 0.6, {"f1": 0.8}, 1.0)
+    for number in (1, 2, 3)
+]
+CONFUSION = [
+    {"label": "label", "predicted label": 9, "predicted other": 1},
+    {"label": "other", "predicted label": 3, "predicted other": 7},
+]
+MISTAKES = [
+    {"text": "a b", "label": "other", "prediction": "label", "probability": 0.9},
+    {"text": "long " * 1000, "label": "label", "prediction": "other", "probability": 0.6},
+]
+
+
+@pytest.fixture
+def study(here: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name="mine", storage=open_storage(here / "study.db"), direction="maximize"
+    )
+
+
+@pytest.fixture
+def attempt(here: Path) -> Path:
+    """Write what a finished attempt leaves."""
+    folder = here / "attempt-1"
+    folder.mkdir()
+    write_outcome(folder)
+    write_jsonl(folder / "confusion.jsonl", CONFUSION)
+    write_jsonl(folder / "mistakes.jsonl", MISTAKES)
+    return folder
+
+
+def write_outcome(folder: Path, **changed: Any) -> None:
+    outcome = Outcome(
+        Ending.finished,
+        "trained to its end",
+        POINTS[1],
+        POINTS,
+        75.3,
+        10,
+        2000,
+        "cpu, fp32",
+        2,
+        "fits",
+    )
+    values = {**outcome.as_dict(), **changed}
+    (folder / "outcome.json").write_text(json.dumps(values))
+
+
+def running(study: optuna.Study) -> FrozenTrial:
+    return study._storage.get_trial(study.ask()._trial_id)
+
+
+def show(study: optuna.Study, trial: FrozenTrial, folder: Path, failure: str | None = None) -> None:
+    show_trial(study, trial, folder, folder.parent / FOLDER, "f1", failure)
+
+
+def note_of(study: optuna.Study, trial: FrozenTrial) -> str:
+    return get_note(optuna.trial.Trial(study, trial._trial_id))
+
+
+def artifacts_of(study: optuna.Study, trial: FrozenTrial, here: Path) -> dict[str, bytes]:
+    found = {}
+    for meta in get_all_artifact_meta(trial, storage=study._storage):
+        assert meta.filename not in found
+        found[meta.filename] = (here / FOLDER / meta.artifact_id).read_bytes()
+    return found
+
+
+def test_an_attempts_files_become_artifacts_that_stay_when_it_is_told(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    trial = running(study)
+    show(study, trial, attempt)
+    study.tell(trial.number, 0.8)
+    artifacts = artifacts_of(study, trial, here)
+    assert artifacts.keys() == {CURVE, MATRIX, TABLE}
+    assert artifacts[CURVE][1:4] == artifacts[MATRIX][1:4] == b"PNG"
+    rows = [json.loads(line) for line in artifacts[TABLE].decode().splitlines()]
+    assert rows[0] == MISTAKES[0]
+    assert len(rows[1]["text"]) == MAX_CHARACTERS + 1
+    kinds = {m.filename: m.mimetype for m in get_all_artifact_meta(trial, storage=study._storage)}
+    assert kinds == {CURVE: "image/png", MATRIX: "image/png", TABLE: "application/jsonl"}
+
+
+def test_the_texts_that_a_trial_wrote_become_a_table(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    texts = {"source": "long " * 1000, "reference": "a b", "generated": "a | b", "score": 0.5}
+    write_jsonl(attempt / "generated.jsonl", [texts])
+    trial = running(study)
+    show(study, trial, attempt)
+    artifacts = artifacts_of(study, trial, here)
+    assert artifacts.keys() == {CURVE, MATRIX, TABLE, WRITTEN}
+    (written,) = [json.loads(line) for line in artifacts[WRITTEN].decode().splitlines()]
+    assert len(written.pop("source")) == MAX_CHARACTERS + 1
+    assert written == {"reference": "a b", "generated": "a | b", "score": 0.5}
+    assert "generated.jsonl" not in note_of(study, trial)  # it is no picture
+
+
+@pytest.mark.parametrize(
+    ("files", "artifacts"),
+    [
+        ((), set()),
+        (("outcome.json",), {CURVE}),
+        (("outcome.json", "mistakes.jsonl"), {CURVE, TABLE}),
+        (("mistakes.jsonl", "confusion.jsonl"), {TABLE, MATRIX}),
+    ],
+)
+def test_fewer_files_are_fewer_artifacts(
+    files: tuple[str, ...],
+    artifacts: set[str],
+    study: optuna.Study,
+    attempt: Path,
+    here: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for path in list(attempt.iterdir()):
+        if path.name not in files:
+            path.unlink()
+    trial = running(study)
+    show(study, trial, attempt)
+    assert artifacts_of(study, trial, here).keys() == artifacts
+    note = note_of(study, trial)
+    assert "finesweep train study=mine trial=0" in note
+    assert "see `logs/`" not in note
+    assert not caplog.records
+
+
+def test_a_trial_without_mistakes_has_no_table_of_them(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    write_jsonl(attempt / "mistakes.jsonl", [])
+    trial = running(study)
+    show(study, trial, attempt)
+    assert artifacts_of(study, trial, here).keys() == {CURVE, MATRIX}
+
+
+def test_a_trial_that_is_shown_again_has_each_artifact_once(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    trial = running(study)
+    show(study, trial, attempt)
+    before, note = artifacts_of(study, trial, here), note_of(study, trial)
+    write_outcome(attempt, points=[asdict(point) for point in POINTS[:2]])
+    show(study, study._storage.get_trial(trial._trial_id), attempt)
+    after = artifacts_of(study, trial, here)
+    assert after[MATRIX] == before[MATRIX] and after[CURVE] != before[CURVE]
+    assert note_of(study, trial) == note
+    assert len(list((here / FOLDER).iterdir())) == 3
+
+
+def test_what_cannot_be_made_costs_neither_the_trial_nor_the_rest(
+    study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (attempt / "confusion.jsonl").write_text('{"label": "half of a l')
+    trial = running(study)
+    show(study, trial, attempt)
+    study.tell(trial.number, 0.8)
+    assert artifacts_of(study, trial, here).keys() == {CURVE, TABLE}
+    assert f"see `logs/`: {MATRIX}" in note_of(study, trial)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert MATRIX in caplog.text and "JSONDecodeError" in caplog.text
+
+
+def test_nor_does_a_broken_outcome_or_a_place_that_takes_no_files(
+    study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = running(study), running(study)
+    (here / FOLDER).write_text("a file where the folder should be")
+    show(study, first, attempt)
+    assert "**Verdict**: fits." in note_of(study, first)
+    (attempt / "outcome.json").write_text("[]")
+    show(study, second, attempt)
+    assert "AssertionError" in caplog.text
+    for trial in (first, second):
+        study.tell(trial.number, 0.8)
+
+
+def test_the_note_tells_how_it_ended_and_what_it_came_to(
+    study: optuna.Study, attempt: Path
+) -> None:
+    trial = running(study)
+    show(study, trial, attempt)
+    note = note_of(study, trial)
+    assert "**Finished**: trained to its end." in note
+    assert "**Verdict**: fits." in note
+    assert "| best at epoch | f1 |" in note and "| 1 | 0.8 |" in note
+    assert "1 min 15 s of training on cpu, fp32; 10 of 2,000 parameters trained." in note
+    for meta in get_all_artifact_meta(trial, storage=study._storage):
+        path = f"/artifacts/{study._study_id}/{trial._trial_id}/{meta.artifact_id}"
+        assert (f"({path})" in note) == (meta.filename != TABLE)
+
+
+def test_a_diverged_run_without_a_validation_has_a_note_and_no_curve(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    reason = "the validation loss became nan at step 3"
+    write_outcome(attempt, ending="diverged", reason=reason, best=None, points=[])
+    trial = running(study)
+    show(study, trial, attempt)
+    assert artifacts_of(study, trial, here).keys() == {MATRIX, TABLE}
+    note = note_of(study, trial)
+    assert f"**Diverged**: {reason}." in note
+    assert "best at epoch" not in note
+
+
+@pytest.mark.parametrize(
+    "failure",
+    ["RuntimeError: <img src=x>", "ValueError: a `b` ``` c", "E: ````` https://a.b | *c*\nd"],
+)
+def test_an_error_is_a_block_of_code(failure: str, study: optuna.Study, here: Path) -> None:
+    trial = running(study)
+    show(study, trial, here / "no such folder", failure)
+    lines = note_of(study, trial).splitlines()
+    assert lines[0] == "**Failed**"
+    fence = lines[2]
+    assert set(fence) == {"`"} and fence not in failure
+    assert "\n".join(lines[3 : lines.index(fence, 3)]) == failure
+
+
+def test_what_people_wrote_stays_below(study: optuna.Study, attempt: Path, here: Path) -> None:
+    trial = running(study)
+    storage, theirs = study._storage, "mine: *look at this one*"
+    save_note_with_version(storage, study._study_id, trial._trial_id, 1, theirs)
+    for _ in range(2):
+        show(study, trial, attempt)
+        assert note_of(study, trial).partition(MARK)[2].strip() == theirs
+        assert note_of(study, trial).count("**Finished**") == 1
+    show_study(study, here, ["goal  maximize f1"])
+    save_note_with_version(storage, study._study_id, None, 2, f"{get_note(study)}{theirs}")
+    show_study(study, here, ["goal  maximize f1", "study  mine: 20 trials"])
+    assert "mine: 20 trials" in get_note(study)
+    assert get_note(study).partition(MARK)[2].strip() == theirs
+
+
+def test_the_studys_note_has_its_task_its_columns_and_its_files(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    task = ["goal   maximize validation/f1", "data   `x`: 6 rows"]
+    show_study(study, here / "studies" / "mine", task)
+    note = get_note(study)
+    assert "\n".join(task) in note
+    assert str(here / "studies" / "mine") in note
+    for name in COLUMNS:
+        assert f"`{name}`: " in note
+    for name in ("trials.csv", "study.db", "config.yaml"):
+        assert f"`{name}`: " in note
+
+
+def test_late_trials_have_artifacts_and_no_note(
+    study: optuna.Study, attempt: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_NOTES > 100
+    monkeypatch.setattr("search.report.dashboard.page.MAX_NOTES", 1)
+    first, second = running(study), running(study)
+    show(study, first, attempt)
+    show(study, second, attempt)
+    assert note_of(study, first) != "" == note_of(study, second)
+    assert artifacts_of(study, second, here).keys() == {CURVE, MATRIX, TABLE}

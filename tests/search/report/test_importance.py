@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.config import compose
+from search.plan.plan import build_plan
+from search.report.importance import importances
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+
+
+def study_of(root: Path, num_trials: int, *words: str) -> Study:
+    """Return a study whose score is decided by the learning rate alone, and by the strategy."""
+    fixed = ["model=tiny", "search/sampler=random", f"search.num_trials={num_trials}"]
+    plan = build_plan(compose("sweep", [*fixed, *words]))
+    folder = study_folder(root, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    while (attempt := study.next_attempt()) is not None:
+        values = attempt.values
+        score = values["optimizer.lr"] + 10 * (values.get("strategy") == "full")
+        study._study.tell(attempt.number, score)
+    return study
+
+
+@pytest.mark.thorough
+def test_what_decides_the_score_has_the_largest_share(here: Path) -> None:
+    (shares,) = importances(study_of(here, 40)).values()
+    assert set(shares) == {"optimizer.lr", "data.batch_size", "trainer.epochs"}
+    assert max(shares, key=lambda path: shares[path]) == "optimizer.lr"
+    assert abs(sum(shares.values()) - 1) < 1e-3
+
+
+@pytest.mark.thorough
+def test_arms_are_weighed_apart_and_among_each_other(here: Path) -> None:
+    found = importances(study_of(here, 60, "strategy=choice(lora,full)"))
+    assert set(found) == {"", "lora", "full"}
+    assert found[""] == {"strategy": 1.0}
+    for arm in ("lora", "full"):
+        assert max(found[arm], key=lambda path: found[arm][path]) == "optimizer.lr"
+
+
+def test_few_trials_tell_nothing(here: Path) -> None:
+    assert importances(study_of(here, 5)) == {}

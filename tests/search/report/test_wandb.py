@@ -1,0 +1,70 @@
+"""The study's own run in W&B, read back from the real offline log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.config import compose
+from search.plan.plan import build_plan
+from search.report.wandb import publish
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+from tests.conftest import wandb_records
+
+
+def study_of(root: Path, *words: str) -> Study:
+    plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
+    folder = study_folder(root, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    return study
+
+
+def score_all(study: Study) -> None:
+    """Give every trial a score that its learning rate decides, as a finished one."""
+    while (attempt := study.next_attempt()) is not None:
+        trial = study.trials[attempt.number]
+        attributes = {"metrics": {"accuracy": 0.5}, "verdict": "fits", "seconds": 1.0}
+        for name, value in attributes.items():
+            study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        study._study.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
+
+
+@pytest.mark.thorough
+def test_study_run_has_table_history_and_importance(here: Path) -> None:
+    study = study_of(here, "strategy=choice(lora,full)", "search.num_trials=24")
+    score_all(study)
+    publish(study)
+    (run,) = (study.folder / "wandb").glob("offline-run-*")
+    records = wandb_records(run)
+    (start,) = [record["run"] for record in records if record["type"] == "run"]
+    assert (start["run_group"], start["job_type"]) == ("s", "study")
+    assert start["display_name"] == "s (study)"
+    assert start["tags"] == ["tiny", "lora", "reviews", "classification"]
+    for name in ("trials", "history", "importance", "best/optimizer.lr"):
+        assert name in json.dumps(records), name
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in tables_of(run)}
+    trials = tables["trials"]
+    assert {"number", "state", "value", "strategy", "optimizer.lr"} <= set(trials["columns"])
+    assert len(trials["data"]) == 24
+
+
+def tables_of(run: Path) -> list[Path]:
+    return sorted((run / "files" / "media" / "table").rglob("*.table.json"))
+
+
+def test_study_without_a_result_logs_nothing(here: Path) -> None:
+    study = study_of(here)
+    publish(study)
+    assert not (study.folder / "wandb").exists()
+
+
+def test_no_logger_no_run(here: Path) -> None:
+    study = study_of(here, "logger=none", "search.num_trials=1")
+    score_all(study)
+    publish(study)
+    assert not (study.folder / "wandb").exists()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.storage.location import (
+    VARIABLE,
+    check_disk,
+    folder_name,
+    shown,
+    storage_of,
+    study_folder,
+    take_storage,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "first", "2024-run_3.b", "007", "x" * 100])
+def test_plain_name_stays(name: str) -> None:
+    assert folder_name(name) == name
+
+
+UNSAFE = [
+    *("../x", "a/b", "/etc/passwd", "..", ".", ".hidden", "-x", "a b", "a\n", "a\0b", "~", "C:\\x"),
+    *(
+        "x" * 200,
+        "x" * 600,
+        "😀",
+        "\uff41",
+        "a\u202eb",
+        "\ud800",
+        "con|nul",
+        "%2e%2e%2f",
+        "$HOME",
+        " ",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE, ids=ascii)
+def test_any_other_name_gets_a_plain_one_of_its_own(name: str, here: Path) -> None:
+    plain = folder_name(name)
+    assert plain == folder_name(name) == folder_name(plain)
+    assert len(plain) <= 60 and plain.isascii() and "/" not in plain
+    folder = study_folder(here, plain)
+    folder.mkdir(parents=True)
+    assert folder.resolve().parent == (here / "studies").resolve()
+
+
+def test_no_two_names_share_one() -> None:
+    assert len({folder_name(name) for name in UNSAFE}) == len(UNSAFE)
+
+
+@pytest.fixture(autouse=True)
+def own_words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "argv", ["finesweep"])
+    monkeypatch.setenv(VARIABLE, "")
+    yield
+
+
+def test_without_a_url_a_study_is_a_file_in_its_folder(here: Path) -> None:
+    assert take_storage("sweep", ["study=s"]) == ["study=s"]
+    assert storage_of(here / "studies" / "s") == f"sqlite:///{here}/studies/s/study.db"
+
+
+@pytest.mark.parametrize("key", ["storage", "search.storage"])
+def test_a_url_goes_to_the_environment_and_out_of_the_words(here: Path, key: str) -> None:
+    word = f"{key}=postgresql://me:secret@db:5433/trials?sslmode=require"
+    sys.argv += ["sweep", word, "study=s"]
+    assert take_storage("sweep", ["study=s", word]) == ["study=s"]
+    assert "secret" not in " ".join(sys.argv)
+    url = storage_of(here)
+    assert url == "postgresql+psycopg://me:secret@db:5433/trials?sslmode=require"
+    assert shown(url) == "postgresql://db:5433/trials"
+
+
+def test_the_word_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    monkeypatch.setenv(VARIABLE, "postgres://a/b")
+    take_storage("sweep", [])
+    assert os.environ[VARIABLE] == "postgresql+psycopg://a/b"
+    take_storage("sweep", ["storage=postgresql://c/d"])
+    assert os.environ[VARIABLE] == "postgresql+psycopg://c/d"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:secret@db/trials",
+        "me:secret@db/trials",
+        "postgresql://me:secret@db",
+        "postgresql://me:sec@ret@db/trials",
+        "postgresql://me:12/34secret@db/trials",
+        "postgresql://me:secret@db:many/trials",
+        "sqlite:///secret/other.db",
+    ],
+)
+def test_what_is_no_url_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^storage: must be the URL of a PostgreSQL") as error:
+        take_storage("sweep", [f"storage={url}"])
+    assert "sec" not in str(error.value)
+
+
+def test_a_command_that_joins_finds_a_study_by_its_file(here: Path) -> None:
+    folder = here / "there" / "studies" / "s"
+    folder.mkdir(parents=True)
+    (folder / "study.db").touch()
+    assert take_storage("worker", ["study=s", f"storage={folder}/study.db"]) == ["study=s"]
+    assert Path.cwd() == here / "there"
+    with pytest.raises(ConfigError, match=r"or the path of a study's study\.db"):
+        take_storage("worker", ["storage=nowhere/study.db"])
+
+
+Disk = namedtuple("Disk", ["mountpoint", "fstype"])
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("ext4", False)])
+def test_sqlite_on_a_network_disk_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, kind: str, refused: bool
+) -> None:
+    # A real one cannot be mounted here: the kernel's list of mounts is what is replaced.
+    disks = [Disk("/", "ext4"), Disk(str(here), kind)]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: disks)
+    if refused:
+        with pytest.raises(ConfigError, match=r"^study: an SQLite study .* on nfs4\. Set FINE"):
+            check_disk(here / "studies" / "s")
+    else:
+        check_disk(here / "studies" / "s")

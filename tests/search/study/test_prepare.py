@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_modules.check import inspect
+from lightning_modules.error import ConfigError, UserError
+from search.config import compose
+from search.plan.plan import Plan, build_plan
+from search.storage.location import study_folder
+from search.study.open import stored
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+
+
+@cache
+def plan_of(*overrides: str) -> Plan:
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]))
+
+
+def prepare(root: Path, *overrides: str) -> Study:
+    plan = plan_of(*overrides)
+    folder = study_folder(root, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    return study
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Prepare a study that no test changes."""
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+def differences(prepared: Study, *overrides: str) -> Sequence[str]:
+    with pytest.raises(ConfigError) as error:
+        check_study(plan_of(*overrides), prepared.folder)
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_folder_holds_configuration_and_provenance(prepared: Study) -> None:
+    config = yaml.safe_load((prepared.folder / "config.yaml").read_text())
+    assert config["optimizer"]["lr"] == config["strategy"]["lr"]
+    provenance = json.loads((prepared.folder / "provenance.json").read_text())
+    assert provenance["seed"] == 0
+    assert provenance["data_sha256"] == stored(prepared.folder).fingerprint  # type: ignore[union-attr]
+
+
+def test_only_the_default_waits_at_first(prepared: Study) -> None:
+    (trial,) = prepared.trials
+    assert trial.state.name == "WAITING"
+
+
+def test_same_plan_goes_on(prepared: Study) -> None:
+    check_study(plan_of(), prepared.folder)
+
+
+def test_budget_and_logger_may_change(prepared: Study) -> None:
+    search = (
+        "num_trials=30",
+        "max_hours=1",
+        "workers=2",
+        "keep=1",
+        "enqueue=[{trainer.epochs: 3}]",
+    )
+    words = (*(f"search.{word}" for word in search), "logger=wandb", "trainer.device=cpu")
+    check_study(plan_of(*words), prepared.folder)
+
+
+def test_differences_are_told_at_once(prepared: Study) -> None:
+    found = differences(
+        prepared,
+        "seed=1",
+        "trainer.max_grad_norm=2",
+        "search.metric=mcc",
+        "search.pruner.min_finished=2",
+        "trainer.epochs=range(1,9)",
+        "strategy.rank=choice(4,8)",
+        "data.batch_size=16",
+    )
+    fix = "Choose another study=NAME, or set it back."
+    assert sorted(found) == [
+        f"data.batch_size: study default searches choice(8, 16, 32), got no range. {fix}",
+        f"search.pruner.min_finished: study default has 4, got 2. {fix}",
+        f"seed: study default has 0, got 1. {fix}",
+        f"strategy.rank: study default searches it not, got choice(4,8). {fix}",
+        f"task.metric: study default has 'accuracy', got 'mcc'. {fix}",
+        f"trainer.epochs: study default searches range(1, 4), got range(1,9). {fix}",
+        f"trainer.max_grad_norm: study default has 1.0, got 2. {fix}",
+    ]
+
+
+def test_another_strategy_is_told_with_all_it_changes(prepared: Study) -> None:
+    found = differences(prepared, "strategy=full")
+    assert any(line.startswith("strategy._target_: ") for line in found)
+    assert any(line.startswith("strategy.rank: ") for line in found)
+    assert any(line.startswith("optimizer.lr: study default searches tag(log") for line in found)
+
+
+def test_another_data_set_is_told(prepared: Study, learnable: Path) -> None:
+    found = differences(prepared, "data=files", f"data.train={learnable}")
+    assert any(line.startswith("data._target_: ") for line in found)
+    assert any(line.startswith("data: study default began with other rows") for line in found)
+
+
+def test_range_written_otherwise_is_no_difference(prepared: Study) -> None:
+    check_study(plan_of("trainer.epochs=range(1,4,1)"), prepared.folder)
+
+
+def test_changed_rows_of_the_same_file_are_told(here: Path, learnable: Path) -> None:
+    words = ("data=files", f"data.train={learnable}")
+    study = prepare(here, *words)
+    with learnable.open("a") as file:
+        file.write('{"text": "One more was great.", "label": "positive"}\n')
+    (line,) = differences(study, *words)
+    assert line.startswith("data: study default began with other rows, got changed files.")
+
+
+def test_unusable_data_is_told_before_any_file_is_made(here: Path) -> None:
+    plan = plan_of("data=files", "data.train=nowhere.csv")
+    with pytest.raises(UserError, match=r"data\.train"):
+        check_study(plan, study_folder(here, plan.name))
+    assert list(here.iterdir()) == []
+
+
+def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) -> None:
+    enqueue = "search.enqueue=[{optimizer.lr: 3e-4}]"
+    first = prepare(here, enqueue)
+    provenance = (first.folder / "provenance.json").read_bytes()
+    second = prepare(here, enqueue, "search.num_trials=30")
+    assert [trial.number for trial in second.trials] == [0, 1]
+    before = stored(second.folder)
+    assert before is not None
+    composition = before.composition
+    assert composition.tree["search"]["num_trials"] == 30
+    assert (second.folder / "provenance.json").read_bytes() == provenance
+
+
+ARMS = "strategy=choice(lora,full)"
+
+
+@pytest.mark.thorough
+def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
+    study = prepare(here, ARMS)
+    config = yaml.safe_load((study.folder / "config.yaml").read_text())
+    assert config["search"]["space"]["strategy"] == "choice(lora, full)"
+    assert "optimizer.lr[full]" in config["search"]["space"]
+    assert [study.values_of(trial)["strategy"] for trial in study.trials] == ["lora", "full"]
+    check_study(plan_of(ARMS), study.folder)
+    (line,) = [
+        line
+        for line in differences(study, "strategy=choice(lora,full,feature_extraction)")
+        if line.startswith("strategy:")
+    ]
+    assert "study default searches lora, full, got lora, full, feature_extraction." in line
+    told = differences(study, "strategy=choice(lora,full)", "trainer.max_grad_norm=2")
+    assert len(told) == 1
+
+
+def test_going_on_lifts_a_stop(here: Path) -> None:
+    study = prepare(here)
+    study.ask_to_stop(True)
+    assert study.is_stopping and study.next_attempt() is None
+    assert not prepare(here).is_stopping
+
+
+def test_what_an_older_finesweep_let_begin_may_go_on(here: Path) -> None:
+    plan = plan_of("strategy=adalora", "strategy.initial_rank=choice(4,12)")
+    folder = study_folder(here, plan.name)
+    prepare_study(plan, folder, inspect(plan.default))
+    check_study(plan, folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("strategy=choice(lora,prompt_tuning)", "data.max_length=512"), "data.max_length: must"),
+        (("strategy=choice(lora,prompting)", "trainer.devices=2"), "trainer.devices: must be 1"),
+    ],
+)
+def test_later_arms_are_checked_as_the_first_one_is(
+    here: Path, words: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_study(plan_of(*words), here / "study")

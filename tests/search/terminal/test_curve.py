@@ -1,0 +1,76 @@
+"""A learning curve over training rows, as a study of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.config import compose
+from search.plan.plan import build_plan
+from search.terminal.curve import more_rows, size_notes
+from tests.conftest import run_here
+
+
+@pytest.mark.parametrize(
+    ("points", "sign", "num_validation", "line"),
+    [
+        ([(50, 0.6), (100, 0.7), (200, 0.8)], 1, 1000, "More rows would help: from 100 to 200"),
+        ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: from 100 to 200 accuracy gained"),
+        ([(100, 0.80), (200, 0.79)], 1, 200, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.9), (200, 1.0)], 1, 10**6, "More rows would help:"),
+        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
+        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: from 100 to 200 accuracy gained"),
+        ([(100, 0.5), (200, 0.4)], -1, None, "The last step, from 100 to 200 accuracy gained 0.1"),
+    ],
+)
+def test_the_last_gain_is_weighed_by_its_error(
+    points: list[tuple[int, float]], sign: int, num_validation: int | None, line: str
+) -> None:
+    told = more_rows(points, "accuracy", sign, num_validation)
+    assert told.startswith(line)
+    assert "inf" not in told
+
+
+@pytest.mark.thorough
+def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable: Path) -> None:
+    words = ("experiment=learning_curve", "study=curve", "model=tiny", "strategy=full")
+    words += ("strategy.lr=3e-3", "logger=none", "trainer.epochs=1", "search.workers=0")
+    words += ("data=files", f"data.train={learnable}", "data.max_train_rows=choice(20,60)")
+    told = run_here("sweep", *words, "search.num_trials=3")
+    (at,) = [
+        n for n, line in enumerate(told.splitlines()) if line.split()[:2] == ["rows", "accuracy"]
+    ]
+    table = [line.split() for line in told.splitlines()[at + 1 : at + 4]]
+    # All rows, which the default trains on, are what is left beside validation and test.
+    assert [row[0] for row in table] == ["20", "60", "112"]
+    assert all(set(row[2]) == {"#"} for row in table)
+    assert told.splitlines()[at + 4].startswith("More rows ")
+    # Three trials are all that there are.
+    assert told.splitlines()[-1] == "  finesweep dashboard study=curve"
+    status = json.loads(run_here("status", "study=curve", "--json"))
+    assert status["states"]["complete"] == 3
+    assert "accuracy" in run_here("evaluate", "study=curve", "split=test")
+
+
+def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
+    words = ("experiment=learning_curve", "study=c", "model=tiny", "data=files")
+    told = run_here("plan", *words, f"data.train={learnable}")
+    note = "data.max_train_rows=200, 500, 1000, 2000, 5000 are all 112 rows, as trial 0 has"
+    assert f"note    {note}\n" in told
+
+
+@pytest.mark.parametrize(
+    ("sizes", "notes"),
+    [
+        ("choice(20,60)", []),
+        ("choice(20,60,112)", ["data.max_train_rows=112 is all 112 rows, as trial 0 has"]),
+        ("range(100,130,10)", ["data.max_train_rows=120 is all 112 rows, as trial 0 has"]),
+        ("60", []),
+    ],
+)
+def test_sizes_of_a_part_are_not(sizes: str, notes: list[str]) -> None:
+    words = ("study=c", "model=tiny", "data=files", "data.train=x", f"data.max_train_rows={sizes}")
+    assert list(size_notes(build_plan(compose("sweep", list(words))), 112)) == notes

@@ -1,0 +1,156 @@
+"""What plan says of time and memory: the words, the lines, and the real probe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from search.cli import main
+from search.config import compose
+from search.estimate.estimate import Measured, Pace, Past, estimate
+from search.plan.plan import Plan, build_plan
+from search.terminal.estimate import estimate_lines
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@cache
+def plan_of(*overrides: str) -> Plan:
+    return build_plan(compose("sweep", ["model=tiny", "logger=none", *overrides]))
+
+
+PACE = Pace(train=0.031, validation=0.0, start=0.0, memory_bytes=1_400_000_000)
+NO_PACE = Pace(train=0.0, validation=0.01, start=1.0, memory_bytes=900_000_000)
+FREE = 21_300_000_000
+SIZES = {"data.batch_size": 32, "data.max_length": 128}
+
+
+def lines(*overrides: str, past: Past | None = None, **own: object) -> list[str]:
+    plan = plan_of("trainer.epochs=2", *overrides)
+    settings = {"free_bytes": FREE, "sizes": SIZES, **own}
+    paces = {arm: NO_PACE if arm == ("prompting",) else PACE for arm in plan.space.arms}
+    measured = Measured(paces, **settings)  # type: ignore[arg-type]
+    return estimate_lines(plan, estimate(plan, (600, 200), measured, past=past))
+
+
+def test_time_and_memory_stand_under_the_other_lines() -> None:
+    assert lines("search/pruner=none") == [
+        "time    about 7 min for 12 trials (1 worker), 37 s a trial",
+        "        measured: 0.031 s a training example",
+        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128; 21.3 GB are free",
+    ]
+
+
+def test_pruning_workers_arms_and_others_are_told() -> None:
+    told = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
+    assert told == [
+        "time    about 4 min at most for 12 trials (2 workers), 37 s a trial; less with pruning",
+        "        measured: lora 0.031, full 0.031 s a training example",
+        "        other work took 50% of the CPU; alone it takes less",
+        "        as long as 2 workers at once do not slow each other down",
+        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128, 2.8 GB for 2;"
+        " 21.3 GB are free on the GPU",
+        "        lora 1.4, full 1.4 GB",
+    ]
+
+
+def test_an_arm_that_trains_nothing_has_no_time_of_training() -> None:
+    told = lines("model=minilm", "strategy=choice(prompting,lora)")
+    assert told[1] == "        measured: lora 0.031 s a training example"
+    assert told[-1] == "        lora 1.4, prompting 0.9 GB"
+
+
+def test_what_does_not_fit_is_told_with_what_to_do() -> None:
+    *_, last = lines("search.workers=4", free_bytes=5_000_000_000)
+    assert last == (
+        "        DOES NOT FIT: 5.6 GB of 5.0 GB. Lower search.workers, data.batch_size or"
+        " data.max_length, or set trainer.micro_batch_size."
+    )
+
+
+def test_a_limit_and_an_end_are_told() -> None:
+    first, second, *_ = lines("search/pruner=none", "search.max_hours=0.05")
+    assert first == "time    about 3 min for 5 trials (1 worker), 37 s a trial"
+    assert second == "        search.max_hours=0.05 ends it there, of 12 trials"
+    assert lines(past=Past(12, 100.0))[0] == "time    nothing is left of the 12 trials"
+    used_up = lines("search.max_hours=0.05", past=Past(4, 200.0))[0]
+    assert used_up == "time    search.max_hours=0.05 is used up: no trial begins any more"
+    assert "7 trials left (1 worker)" in lines(past=Past(5, 100.0), num_trials=5)[0]
+    assert "from 5 trials: 0.031 s" in lines(past=Past(5, 100.0), num_trials=5)[1]
+
+
+def test_without_a_measurement_a_line_says_how(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "study=p", "model=tiny", "probe=false"]) == 0
+    told = capsys.readouterr().out
+    assert "time and memory: finesweep plan ... probe=true measures them" in told.splitlines()
+    assert main(["plan", "study=p", "model=tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimate"] is None
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["maybe", "1", ""])
+def test_probe_must_be_true_or_false(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "study=p", f"probe={value}"]) == 2
+    fix = "probe=true measures time and memory."
+    assert capsys.readouterr().err == f"probe: must be true or false, got {value!r}. {fix}\n"
+
+
+@pytest.mark.thorough
+def test_real_probe_measures_every_arm_and_leaves_nothing(
+    here: Path,
+    cache: Path,
+    finesweep: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    before = sorted(cache.rglob("*"))
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full,prompting)", "probe=true")
+    done = finesweep(*words, "--json")
+    assert done.stderr.splitlines() == [
+        "measuring some steps of lora ...",
+        "strategy lora: 7,746 of 93,892 parameters are trained (8.2 %)",
+        "measuring some steps of full ...",
+        "strategy full: 86,146 of 86,146 parameters are trained (100 %)",
+        "measuring some steps of prompting ...",
+    ]
+    found = json.loads(done.stdout)["estimate"]
+    assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full", "prompting"]
+    for arm in found["arms"]:
+        assert 0 < arm["seconds_per_validation_row"] < 1
+        assert 0 < arm["seconds_per_training_example"] < 1 or arm["strategy"] == "prompting"
+        assert 0.3e9 < arm["memory_bytes"] < 5e9
+    assert found["memory_at"] == {"data.batch_size": 32, "data.max_length": 128}
+    assert (found["source"], found["num_trials"], found["may_prune"]) == ("probe", 12, True)
+    assert list(here.iterdir()) == []
+    assert list(temporary.glob("finesweep-*")) == []
+    assert sorted(cache.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_estimate_is_what_a_sweep_then_takes(here: Path, finesweep: Command) -> None:
+    words = ("study=p", "model=tiny", "logger=none", "search/pruner=none", "search.num_trials=4")
+    probed = json.loads(finesweep("plan", *words, "probe=true", "--json").stdout)["estimate"]
+    assert list(here.iterdir()) == []
+    began = time.monotonic()
+    finesweep("sweep", *words)
+    took = time.monotonic() - began
+    # The machine may be busier now than then.
+    assert took / 4 < probed["seconds"] < took * 4
+    more = ("plan", *words[:-1], "search.num_trials=8")
+    files = sorted(path for path in here.rglob("*") if "-wal" not in path.name)
+    found = json.loads(finesweep(*more, "--json").stdout)["estimate"]
+    assert (found["source"], found["num_measured_trials"], found["num_trials"]) == ("trials", 4, 4)
+    assert found["seconds"] == pytest.approx(took, rel=0.75)
+    told = finesweep(*more).stdout
+    assert "for 4 trials left (1 worker)" in told and "from 4 trials: " in told
+    assert sorted(path for path in here.rglob("*") if "-wal" not in path.name) == files

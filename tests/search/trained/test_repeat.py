@@ -1,0 +1,93 @@
+"""The command that trains a trial again says what the trial was, and nothing it was not."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.config import build_run, compose
+from search.plan.plan import build_plan
+from search.storage.failure import Fault
+from search.storage.location import study_folder
+from search.study.prepare import check_study, prepare_study
+from search.study.study import Study
+from search.trained.repeat import find_repeat, repeat_command
+
+ARMS = "strategy=choice(feature_extraction,lora,full)"
+
+
+def study_of(root: Path, *words: str) -> Study:
+    plan = build_plan(compose("sweep", ["model=tiny", "search.max_attempts=1", *words]))
+    folder = study_folder(root, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    while (attempt := study.next_attempt()) is not None:
+        study.hand_back(attempt, Fault.failed, "not trained here", None)
+    return study
+
+
+def commands(study: Study) -> list[list[str]]:
+    return [shlex.split(repeat_command(study, trial)) for trial in study.trials]
+
+
+def runs(study: Study) -> list[Any]:
+    return [study.plan.run(study.values_of(trial)) for trial in study.trials]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "words",
+    [
+        (ARMS, "strategy.rank=choice(4,16)", "seed=3", "optimizer.lr[full]=interval(1e-5,1e-4)"),
+        ("experiment=smoke", "search.metric=mcc", "logger.project='a b'"),
+        (
+            "search.objectives=[log_loss,seconds]",
+            "schedule=choice(wsd,linear)",
+            "data.max_length=64",
+        ),
+        ("trainer.precision=choice(fp32,bf16)", "search.pruner.min_finished=9", "logger=none"),
+    ],
+    ids=["arms", "experiment-metric", "objectives-two-groups", "words-of-search"],
+)
+def test_command_composes_to_the_trials_own_run(here: Path, words: tuple[str, ...]) -> None:
+    study = study_of(here, "study=s", "search.num_trials=7", *words)
+    for command, run in zip(commands(study), runs(study), strict=True):
+        assert command[:2] == ["finesweep", "train"]
+        assert build_run(compose("train", command[2:]).tree) == run
+        assert not [word for word in command if word.startswith(("search", "study", "trial"))]
+
+
+@pytest.mark.thorough
+def test_winner_of_one_strategy_names_no_other(here: Path) -> None:
+    study = study_of(here, "study=s", ARMS, "strategy.rank=choice(4,16)", "search.num_trials=9")
+    for command, trial in zip(commands(study), study.trials, strict=True):
+        strategy = study.values_of(trial)["strategy"]
+        assert f"strategy={strategy}" in command
+        ranks = [word for word in command if word.startswith("strategy.rank")]
+        assert len(ranks) == (strategy == "lora")
+
+
+def test_what_words_cannot_say_is_taken_from_the_study(here: Path) -> None:
+    (here / "mine/strategy").mkdir(parents=True)
+    (here / "mine/strategy/gentle.yaml").write_text(
+        "_target_: lightning_modules.strategy.full.Full\nlr: 1e-5\nlr_min: 1e-6\nlr_max: 1e-4\n"
+    )
+    words = ["model=tiny", "strategy=gentle", "study=g", "search.num_trials=1"]
+    plan = build_plan(compose("sweep", words, here / "mine"))
+    folder = study_folder(here, plan.name)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    study.join()
+    assert study.next_attempt() is not None
+    assert repeat_command(study, study.trials[0]) == "finesweep train study=g trial=0"
+    assert find_repeat(study, "0").run == plan.default
+
+
+@pytest.mark.parametrize("number", ["7", "-1", "x", ""])
+def test_trial_that_is_not_there_is_told(here: Path, number: str) -> None:
+    study = study_of(here, "search.num_trials=2")
+    with pytest.raises(ConfigError, match="trial: must be a trial of study default, 0 to 1"):
+        find_repeat(study, number)

@@ -1,0 +1,29 @@
+"""Runs by their names: which of them there are to be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.trained.runs import find_run
+
+
+def asked(name: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        find_run(name)
+    return str(raised.value)
+
+
+def test_a_run_that_cannot_be_used_is_told(here: Path) -> None:
+    none = "run: must be a run in runs/, got 'on'. There is none here yet: finesweep train."
+    assert asked("on") == none
+    (here / "runs/one").mkdir(parents=True)
+    (here / "runs/one/metrics.json").write_text("{}")
+    assert asked("on") == "run: must be a run in runs/, got 'on'. Did you mean one?"
+    (here / "runs/on").mkdir()
+    going_on = (
+        "run: must be a run that has ended, got 'on'. The command that began it goes on with it."
+    )
+    assert asked("on") == going_on

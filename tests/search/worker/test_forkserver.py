@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from search.worker.forkserver import Child, Nursery, adopting, is_buried
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no subreaper")
+
+# What it forks does as it is told on its standard input, with a child in its group.
+NURSERY = """
+import os, subprocess, sys, time
+from search.worker.forkserver import serve
+events, supervisor = serve()
+print("forked", flush=True)
+order = os.read(0, 100).decode()
+if order == "leave a child":
+    child = subprocess.Popen(["sleep", "1000"])
+    os.write(events, f"{supervisor} {os.getppid()} {os.getsid(0) == os.getpid()}".encode())
+    os.read(0, 1)
+if order == "end":
+    sys.exit(3)
+"""
+
+
+DIES = """
+class Dies(socket.socket):
+    def sendall(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+search.worker.forkserver.socket.socket = Dies
+"""
+
+
+class Worker:
+    """A worker of the nursery's, with its pipes."""
+
+    def __init__(self, nursery: Nursery, log: Path) -> None:
+        below, self.lifeline = os.pipe()
+        self.events, writing = os.pipe()
+        with log.open("ab") as output:
+            child = nursery.fork(below, output.fileno(), writing, lambda: False)
+        os.close(below)
+        os.close(writing)
+        assert child is not None
+        self.child: Child = child
+
+    def order(self, words: str) -> None:
+        os.write(self.lifeline, words.encode())
+
+    def said(self) -> str:
+        return os.read(self.events, 100).decode()
+
+
+@pytest.fixture
+def nursery(here: Path) -> Iterator[Nursery]:
+    with adopting() as is_adopting, (here / "nursery.log").open("ab") as output:
+        assert is_adopting
+        command = [sys.executable, "-P", "-c", NURSERY]
+        nursery = Nursery(command, dict(os.environ), output)
+        yield nursery
+        nursery.close()
+
+
+def test_forks_children_of_the_calling_process(nursery: Nursery, here: Path) -> None:
+    first, second = (Worker(nursery, here / f"{number}.log") for number in range(2))
+    assert first.child.pid != second.child.pid
+    for worker, end, code in ((first, "end", 3), (second, "go", 0)):
+        assert worker.child.poll() is None
+        worker.order(end)
+        assert worker.child.wait() == worker.child.poll() == code
+    assert [(here / f"{number}.log").read_text() for number in range(2)] == ["forked\n"] * 2
+
+
+def test_a_worker_leads_a_session_and_its_dead_are_buried(nursery: Nursery, here: Path) -> None:
+    worker = Worker(nursery, here / "log")
+    worker.order("leave a child")
+    assert worker.said() == f"{os.getpid()} {os.getpid()} True"
+    worker.child.send_signal(signal.SIGKILL)
+    assert worker.child.wait() == -signal.SIGKILL
+    worker.child.send_signal(signal.SIGKILL)  # nobody else's process
+    assert not is_buried(worker.child.pid)
+    os.killpg(worker.child.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not is_buried(worker.child.pid):
+        assert time.monotonic() < deadline
+    with pytest.raises(ProcessLookupError):
+        os.killpg(worker.child.pid, 0)
+
+
+def test_workers_outlive_the_nursery_and_see_the_supervisor_go(
+    nursery: Nursery, here: Path
+) -> None:
+    worker = Worker(nursery, here / "log")
+    deadline = time.monotonic() + 10
+    while not (here / "log").read_text():  # it has not heard yet that it is known of
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    nursery.close()
+    assert worker.child.poll() is None
+    os.close(worker.lifeline)  # as its death would
+    assert worker.child.wait() == 0
+
+
+def test_a_nursery_that_has_died_or_is_not_wanted_forks_none(here: Path) -> None:
+    with adopting(), (here / "log").open("ab") as output:
+        for script, is_stopping in (("raise SystemExit(1)", False), ("input()", True)):
+            nursery = Nursery([sys.executable, "-c", script], dict(os.environ), output)
+            begun = time.monotonic()
+            assert nursery.fork(0, 1, 2, lambda stop=is_stopping: stop) is None
+            assert time.monotonic() - begun < 30
+            nursery.close()
+
+
+def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
+    nursery: Nursery, here: Path
+) -> None:
+    first = Worker(nursery, here / "log")  # the imports are over
+    before = set(psutil.Process().children())
+    came = []
+
+    def is_stopping() -> bool:  # when it has forked, and before its answer is read
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not came:
+            time.sleep(0.01)
+            came.extend({*psutil.Process().children()} - before)
+        return True
+
+    below, lifeline = os.pipe()
+    assert nursery.fork(below, 2, 2, is_stopping) is None
+    assert len(came) == 1 and not {*psutil.Process().children()} - before
+    os.close(below)
+    os.close(lifeline)
+    first.order("end")
+    assert first.child.wait() == 3
+
+
+def test_a_worker_ends_whose_nursery_died_before_it_told_of_it(here: Path) -> None:
+    # A nursery that is killed between the fork and its answer.
+    dies = f"import search.worker.forkserver, os, signal, socket\n{DIES}\n{NURSERY}"
+    with adopting(), (here / "log").open("ab") as output:
+        nursery = Nursery([sys.executable, "-P", "-c", dies], dict(os.environ), output)
+        below, lifeline = os.pipe()
+        before = set(psutil.Process().children())
+        assert nursery.fork(below, output.fileno(), 2, lambda: False) is None
+        (orphan,) = {*psutil.Process().children()} - before
+        assert Child(orphan.pid).wait() == 1
+        nursery.close()
+        os.close(below)
+        os.close(lifeline)
+    assert "forked" not in (here / "log").read_text()
+
+
+def test_whoever_adopts_does_so_no_longer_than_it_says() -> None:
+    orphan = ["sh", "-c", "sleep 1000 >/dev/null & echo $!"]
+    pids = []
+    for _ in range(2):
+        with adopting():
+            pids.append(int(subprocess.run(orphan, stdout=-1, check=True).stdout))
+            assert os.waitpid(pids[-1], os.WNOHANG) == (0, 0)
+    pids.append(int(subprocess.run(orphan, stdout=-1, check=True).stdout))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pids[-1], os.WNOHANG)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for pid in pids[:2]:
+        os.waitpid(pid, 0)
