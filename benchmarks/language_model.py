@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.network import build_network, build_tokenizer
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run
 from lightning_modules.schedule.base import Length
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
@@ -49,7 +51,7 @@ class Turns(Hooks):
         self._plain = plain
         self._mark = now()
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         self._keep("finesweep")
         next(self._plain)
         self._keep("plain")
@@ -109,14 +111,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["FINESWEEP_CACHE"] = str(folder / "cache")
-        run, warm = make_run(folder), Warm()
-        rows = inspect(run).corpus.splits["train"]
-        tokenizer = build_tokenizer(run, rows, warm)
+        run, cache = make_run(folder), Cache()
+        rows = check_run(run).corpus.splits["train"]
+        tokenizer = build_tokenizer(run, rows, cache)
         tokens = torch.tensor(tokenizer(rows[0]["text"])["input_ids"])
-        turns = Turns(plain_loop(run, build_network(run, (), warm, tokenizer), tokens))
+        turns = Turns(plain_loop(run, build_network(run, (), cache, tokenizer), tokens))
         place = folder / "run"
         place.mkdir()
-        fit(run, place, Identity("benchmark", None, place), turns, warm)
+        fit(run, place, Identity("benchmark", None, place), turns, cache)
     ratios = []
     for number, kind in enumerate(("wall", "CPU")):
         medians = {

@@ -1,4 +1,4 @@
-"""What stays in a process from one trial to the next: rows, tokens, base weights."""
+"""What stays in memory from one run to the next: rows, tokenizers, networks, processes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Warm:
-    """Values that are made once. Whoever takes one must not change it."""
+class Cache:
+    """Values by key, each made once; nobody may change a value taken from it."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, Any] = {}
+        self._values: dict[Hashable, Any] = {}
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value kept under `key`, made by `make` the first time."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        value: T = self._kept[key]
+    def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value kept under `key`; `make` it the first time."""
+        if key not in self._values:
+            self._values[key] = make()
+        value: T = self._values[key]
         return value

@@ -1,15 +1,15 @@
-"""What a run trains on, and everything that can be checked before its first expensive second."""
+"""Everything that can be checked before a run's first expensive second, and the checked rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.base import Corpus, Data
-from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
-from lightning_modules.model.kind import MEMBERS
+from lightning_modules.cache import Cache
+from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.schema import member_of
 
 if TYPE_CHECKING:
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Material:
+class CheckedRows:
     """A run's checked rows and labels; made without loading any model."""
 
     corpus: Corpus
     labels: tuple[str, ...]
 
 
-def inspect(run: Run) -> Material:
+def check_run(run: Run) -> CheckedRows:
     """Check everything that can be checked before the first expensive second.
 
     Raises:
         ConfigError: The data cannot be used, or the model cannot be had; all at once.
     """
-    made: list[Material] = []
+    made: list[CheckedRows] = []
 
     def check_data() -> None:
-        made.append(material_of(run, run.data.load(run.task)))
+        made.append(checked_rows(run, run.data.load(run.task)))
 
     def check_parts() -> None:
         check_fit(run, made[0].corpus if made else None)
@@ -42,16 +42,17 @@ def inspect(run: Run) -> Material:
     return made[0]
 
 
-def material_of(run: Run, corpus: Corpus) -> Material:
+def checked_rows(run: Run, corpus: Corpus) -> CheckedRows:
     """Return the rows with their labels; raise UserError where the task does not fit them."""
     labels = run.task.labels(corpus)
-    run.task.fitted(corpus, labels)
-    return Material(corpus, labels)
+    run.task.fit_to_rows(corpus, labels)
+    return CheckedRows(corpus, labels)
 
 
-def rows_of(run: Run) -> Data:
-    """Return what decides the run's rows: how they are batched and cut changes nothing of that."""
-    return replace(run.data, batch_size=1, max_length=3)
+def load_rows(run: Run, cache: Cache) -> CheckedRows:
+    """Return the run's checked rows, from the cache if a run on the same rows loaded them."""
+    key = ("rows", run.data.rows_key, run.task.cache_key, run.model)
+    return cache.get_or_make(key, lambda: check_run(run))
 
 
 def check_fit(run: Run, corpus: Corpus | None) -> None:
@@ -93,9 +94,9 @@ def _check_kind(run: Run) -> None:
     if kind is not None and kind not in run.task.kinds:
         kinds = " or ".join(each.value for each in run.task.kinds)
         rule = f"task={member_of(run.task)} must have a model of kind {kinds}"
-        names = ", ".join(name for each in run.task.kinds for name in MEMBERS[each])
         got = Verbatim(f"{run.model.name}, of kind {kind.value}")
-        raise ConfigError(Problem("model", rule, got, f"Those that can: {names}."))
+        fix = "Choose another model; finesweep sweep --help says which kind each one is."
+        raise ConfigError(Problem("model", rule, got, fix))
 
 
 def _check_shares(run: Run) -> None:
@@ -120,10 +121,14 @@ _CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_device
 def _check_strategy(run: Run, corpus: Corpus | None) -> None:
     run.strategy.check(run.model, run.task)
     if corpus is not None:
-        run.strategy.fitted(run.model, run.task, corpus)
+        run.strategy.fit_to_rows(run.model, run.task, corpus)
 
 
-def changed_rows() -> Problem:
-    """Return the problem of files that are not what they were when training began."""
-    fix = "Set the files back, or begin anew under another name."
-    return Problem("data", "the rows must be those it began with", Verbatim("changed files"), fix)
+def check_same_rows(fingerprint: str, expected: str) -> None:
+    """Raise DataError if the rows are not those that training started with."""
+    if fingerprint != expected:
+        rule, fix = (
+            "the rows must be those it started with",
+            "Restore the files, or use a new name.",
+        )
+        raise DataError(Problem("data", rule, Verbatim("changed files"), fix))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ from torch.utils.data import DataLoader
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, as_it_is
 from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
-from lightning_modules.batch.tokenize import lengths_of, tokenize
+from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from lightning_modules.data.base import Row
+    from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 
 
@@ -32,14 +33,14 @@ class TextDataModule(pl.LightningDataModule):
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
         start: int = 0,
-        alive: Callable[[str], None] = lambda doing: None,
+        heartbeat: Callable[[str], None] = lambda doing: None,
     ) -> None:
         super().__init__()
         self._run = run
         self._splits = splits
         self._labels = labels
         self._tokenizer = tokenizer
-        self._alive = alive
+        self._heartbeat = heartbeat
         # Rows that nothing is trained on need no tokens.
         self._train: Any = self._trained() if run.strategy.trains else None
         self._validation = run.task.validated(self._tokenized("validation"))
@@ -83,11 +84,16 @@ class TextDataModule(pl.LightningDataModule):
 
     def _trained(self) -> Any:
         train = self._tokenized("train")
-        unused = [name for name in train.column_names if name in self._run.task.only_scored]
+        unused = [name for name in train.column_names if name in self._run.task.scoring_columns]
         return train.remove_columns(unused)
 
     def _tokenized(self, split: str) -> Any:
-        rows = self._run.strategy.prepare(self._splits[split], self._tokenizer)
-        run = self._run
-        max_length, alive = run.data.max_length, self._alive
-        return tokenize(rows, run.task, self._tokenizer, max_length, self._labels, alive)
+        run, tokenizer, labels = self._run, self._tokenizer, list(self._labels)
+        rows = run.strategy.prepare(self._splits[split], tokenizer)
+        task, max_length = run.task, run.data.max_length
+        return tokenize(
+            rows,
+            lambda some: task.encode(some, tokenizer, max_length, labels),
+            (task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels)),
+            self._heartbeat,
+        )

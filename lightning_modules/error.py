@@ -80,3 +80,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     by_case = {each.casefold(): each for each in sorted(set(known), reverse=True)}
     near = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
     return by_case[near[0]] if near else None
+
+
+def reason_of(error: BaseException) -> Verbatim:
+    """Return in a line what went wrong first: libraries wrap it in words that say nothing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = (str(error).splitlines() or [""])[0].rstrip(" .:")
+    return Verbatim(line or type(error).__name__)

@@ -2,7 +2,7 @@
 
 One Lightning batch is one optimizer step: the module cuts it into micro-batches itself, sums
 their losses and divides by the whole batch's targets, so the step is the same however it is cut,
-over micro-batches or over `ranks`.
+over micro-batches or over the ranks of a group.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from torch import Tensor, nn
 
 from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import halved, micro_batches, num_examples, smallest
-from lightning_modules.distributed.group import Ranks, Validated
+from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of
 
 if TYPE_CHECKING:
-    from lightning_modules.run import Hooks, Run
-    from lightning_modules.task.base import Batch, Examples
+    from lightning_modules.batch.type import Batch
+    from lightning_modules.hooks import Hooks
+    from lightning_modules.run import Run
+    from lightning_modules.task.base import Examples
 
 
 class FineTuner(pl.LightningModule):
@@ -53,7 +55,7 @@ class FineTuner(pl.LightningModule):
         self.network = network
         self.length = length
         self.record = record
-        self.ranks = Ranks()
+        self.rank = Rank()
         self.hooks = hooks
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
@@ -72,30 +74,30 @@ class FineTuner(pl.LightningModule):
     def on_train_start(self) -> None:
         # transformers hands networks over in evaluation mode.
         self.network.train()
-        self.ranks.align(self.network, self.trainer.optimizers[0])
+        self.rank.align(self.network, self.trainer.optimizers[0])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Called after the callbacks, so whatever they decide comes before the ranks go on.
-        self.ranks.go()
+        self.rank.go()
 
     def on_validation_start(self) -> None:
-        self.ranks.go()
+        self.rank.go()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         step = self.record.step
-        self.hooks.alive(f"training, step {step + 1} of {self.length.num_steps}")
+        self.hooks.heartbeat(f"training, step {step + 1} of {self.length.num_steps}")
         optimizer: Any = self.optimizers()
         factor = self.run.schedule.factor(step, self.length)
         for group in optimizer.param_groups:
             group["lr"] = self.run.optimizer.lr * factor
-        loss = self.ranks.sum_gradients(self.network, self._backward(batch))
+        loss = self.rank.sum_gradients(self.network, self._backward(batch))
         if unless_out_of_memory(partial(self._update, optimizer)) is None:
             reason = f"the optimizer's step {step + 1}, with its states, does not fit into memory"
             raise Stopped(Ending.infeasible, reason)
         self._loss_sum = self._loss_sum.to(loss.device) + loss
         self.record.num_losses += 1
         self.record.step += 1
-        if self.ranks.decides and self.record.step % self.run.trainer.log_every_steps == 0:
+        if self.rank.decides and self.record.step % self.run.trainer.log_every_steps == 0:
             self.check_loss()
 
     def check_loss(self) -> float:
@@ -116,8 +118,8 @@ class FineTuner(pl.LightningModule):
         self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0.0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.hooks.alive(f"validating after step {self.record.step}")
-        batch = self.ranks.share(batch)
+        self.hooks.heartbeat(f"validating after step {self.record.step}")
+        batch = self.rank.share(batch)
         if num_examples(batch) == 0:
             self._observed_parts.append(None)
             return
@@ -127,7 +129,7 @@ class FineTuner(pl.LightningModule):
             if evaluated is not None:
                 break
             self._evaluated_at_once = halved(size, batch)
-            self.hooks.note(
+            self.hooks.warn(
                 f"memory ran out in the validation after step {self.record.step}: "
                 f"{self._evaluated_at_once} examples at once in place of {size}"
             )
@@ -137,7 +139,7 @@ class FineTuner(pl.LightningModule):
         self._observed_parts.append(observed)
 
     def on_validation_epoch_end(self) -> None:
-        found = self.ranks.gather(
+        found = self.rank.gather(
             Validated(self._observed_parts, self._validation_loss_sum, self._num_validated)
         )
         if found is None:  # rank 0 has it
@@ -167,14 +169,14 @@ class FineTuner(pl.LightningModule):
             size = smallest(num_examples(batch), configured, self.record.micro_batch_size)
             # Dropout is a function of (seed, step): a resumed run draws what it would have
             # drawn, and a step done again what it would have drawn so cut from the start.
-            names = ("step", self.record.step, *self.ranks.stream)
+            names = ("step", self.record.step, *self.rank.stream)
             seed_device(self.device, seed_of(self.run.seed, *names))
             loss = unless_out_of_memory(partial(self._accumulate, batch, size))
             if loss is not None:
                 return loss
             self.zero_grad()
             self.record.micro_batch_size = halved(size, batch)
-            self.hooks.note(
+            self.hooks.warn(
                 f"memory ran out at step {self.record.step + 1}: micro-batches of "
                 f"{self.record.micro_batch_size} in place of {size}, the effective batch stays "
                 f"{self.run.data.batch_size}"
@@ -183,7 +185,7 @@ class FineTuner(pl.LightningModule):
     def _accumulate(self, batch: Batch, size: int) -> Tensor:
         num_targets = self.run.task.num_targets(batch)
         losses = []
-        for micro in micro_batches(self.ranks.share(batch), size):
+        for micro in micro_batches(self.rank.share(batch), size):
             output = self.run.task.forward(self.network, micro)
             loss = self.run.task.loss_sum(output, micro) / num_targets
             self.manual_backward(loss)

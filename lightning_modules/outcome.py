@@ -60,13 +60,14 @@ class Record:
 
 
 class Ending(Enum):
-    """How an attempt ended."""
+    """How an attempt ended; `fit` itself returns all of these but `failed`."""
 
     finished = "finished"
     pruned = "pruned"
     diverged = "diverged"
     infeasible = "infeasible"
     interrupted = "interrupted"
+    failed = "failed"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Outcome:
         num_trainable: Trained parameters; 0 where the network was never built.
         num_parameters: All parameters; 0 where the network was never built.
         hardware: Device and precision, and why.
+        devices: The device alone, e.g. `cuda x 2 ranks`; empty if an earlier version wrote it.
         num_threads: CPU threads it trained with; only with as many is a repeat bit-equal.
         verdict: Whether it over- or underfits, in words.
         memory_bytes: The attempt's peak memory: on CUDA what its tensors took, elsewhere what the
@@ -100,6 +102,7 @@ class Outcome:
     num_threads: int
     verdict: str
     memory_bytes: int = 0
+    devices: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
-from lightning_modules.machine.hardware import Device, Precision
+from lightning_modules.machine.hardware import Device, Hardware, Precision
 from lightning_modules.schema import Schema, positive
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +68,28 @@ class Trainer(Schema):
         )
         if self.num_data_workers < 0:
             yield Problem("num_data_workers", "must be >= 0", self.num_data_workers)
+
+
+def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -> pl.Trainer:
+    """Return the Lightning trainer of one rank, which does not know of the others."""
+    import pytorch_lightning as pl
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    # Lightning's own requeueing saves inside a signal handler.
+    slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
+    return pl.Trainer(
+        plugins=slurm,
+        accelerator=hardware.device.value,
+        devices=[rank] if hardware.device is Device.cuda else 1,
+        precision=hardware.lightning_precision,
+        # One Lightning epoch spans the run; epochs are places in its stream of batches.
+        max_epochs=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        # Batches are ordered by the run's seed alone, never by Lightning's own state.
+        use_distributed_sampler=False,
+    )

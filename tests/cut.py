@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run
 
 
 class StopAt(Hooks):
@@ -28,10 +30,10 @@ def assert_cut_is_whole(run: Run, root: Path, step: int) -> None:
     whole, cut = root / "whole", root / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    fit(run, whole, Identity("x", None, whole), warm=Warm())
-    fit(run, cut, Identity("x", None, cut), StopAt(step), Warm())
+    fit(run, whole, Identity("x", None, whole), cache=Cache())
+    fit(run, cut, Identity("x", None, cut), StopAt(step), Cache())
     assert (cut / "checkpoint.pt").is_file()
-    fit(run, cut, Identity("x", None, cut), warm=Warm())
+    fit(run, cut, Identity("x", None, cut), cache=Cache())
     one, other = load_best(whole), load_best(cut)
     assert one is not None and other is not None and one.weights.keys() == other.weights.keys()
     for name, tensor in one.weights.items():

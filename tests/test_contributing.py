@@ -95,12 +95,12 @@ def test_a_number_that_is_none_is_refused_with_its_place(
 
 
 def test_the_strategy_trains_the_norms_and_the_head_alone(added: Path) -> None:
-    from lightning_modules.cache import Warm
+    from lightning_modules.cache import Cache
     from lightning_modules.network import build_network
     from search.config import build_run, compose
 
     run = build_run(compose("train", [*OURS[1:3], "strategy=norms"], added / "conf").tree)
-    network = build_network(run, ("a", "b"), Warm())
+    network = build_network(run, ("a", "b"), Cache())
     trained = {name for name, p in network.named_parameters() if p.requires_grad}
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in trained} == {
         "LayerNorm",

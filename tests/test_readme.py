@@ -101,13 +101,14 @@ def test_the_strategy_of_the_readme_works(here: Path, monkeypatch: pytest.Monkey
     (here / "conf" / "strategy" / "norms.yaml").write_text(values)
     monkeypatch.syspath_prepend(str(here))
 
-    from lightning_modules.cache import Warm
-    from lightning_modules.network import build_network, count_parameters
+    from lightning_modules.cache import Cache
+    from lightning_modules.model.state import count_parameters
+    from lightning_modules.network import build_network
     from search.config import build_run, compose
 
     words = ["model=tiny", "strategy=norms", "search.plugins=[mine]"]
     run = build_run(compose("train", words, here / "conf").tree)
-    num_trainable, num_parameters = count_parameters(build_network(run, ("a", "b"), Warm()))
+    num_trainable, num_parameters = count_parameters(build_network(run, ("a", "b"), Cache()))
     assert 0 < num_trainable < num_parameters / 20
 
 

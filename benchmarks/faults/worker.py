@@ -37,9 +37,9 @@ class Toy:
 
     def run(self, checkpoint: Path, lr: float, save: Saved, report: Reported) -> None:
         """Train from the checkpoint, if there is one, to the end."""
-        from lightning_modules.machine.disk import write_when_room
+        from lightning_modules.hooks import Hooks
+        from lightning_modules.machine.disk import write_when_free
         from lightning_modules.machine.file import write_json
-        from lightning_modules.run import Hooks
 
         for step in range(step_of(checkpoint) + 1, self.steps + 1):
             time.sleep(self.step_seconds)
@@ -47,7 +47,7 @@ class Toy:
                 report(step, score(lr) * step / self.steps)
             if step % self.checkpoint_steps == 0:
                 content = {"step": step, "pid": os.getpid()}
-                write_when_room(Hooks(), lambda content=content: write_json(checkpoint, content))
+                write_when_free(Hooks(), lambda content=content: write_json(checkpoint, content))
                 save(step)
 
 
@@ -146,8 +146,8 @@ class Finesweep:
             log("told", trial=attempt.number, number=attempt.number, value=value)
 
     def _train(self, study: Any, attempt: Any, toy: Toy, log: Log) -> Any:
+        from lightning_modules.folder import CHECKPOINT_FILE
         from lightning_modules.outcome import Ending, Outcome, Point
-        from lightning_modules.run import CHECKPOINT_FILE
 
         checkpoint = attempt.folder / CHECKPOINT_FILE
         trial = attempt.number

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lightning_modules.task.base import IGNORED
+from lightning_modules.batch.type import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

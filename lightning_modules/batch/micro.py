@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
-    from lightning_modules.task.base import Batch
+    from lightning_modules.batch.type import Batch
 
 
 def num_examples(batch: Batch) -> int:

@@ -4,59 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.machine.file import DiskFull, telling_full
+from lightning_modules.machine.store import cache_folder, save_once
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from lightning_modules.data.base import Row
-    from lightning_modules.task.base import Task
+    from lightning_modules.rows.corpus import Row
 
 
 ROWS_AT_ONCE = 10_000  # some seconds' worth
 
 
-def cache_folder() -> Path:
-    """Return `$FINESWEEP_CACHE`, or finesweep's place in the user's cache folder."""
-    chosen = os.environ.get("FINESWEEP_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finesweep"
-
-
 def tokenize(
     rows: Sequence[Row],
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    labels: Sequence[str],
-    alive: Callable[[str], None] = lambda doing: None,
+    encode: Callable[[Sequence[Row]], dict[str, list[Any]]],
+    settings: Sequence[str],
+    heartbeat: Callable[[str], None] = lambda doing: None,
 ) -> Dataset:
-    """Return the rows as model inputs, from the cache where they were tokenized before.
+    """Return the rows as model inputs, from the cache if they were tokenized before.
+
+    Args:
+        rows: The rows.
+        encode: Turns some of them into columns.
+        settings: Everything that decides what `encode` returns: equal settings share a cache.
+        heartbeat: Called before every part.
 
     Raises:
-        DiskFull: The cache has no room.
+        DiskFull: The cache has no space.
 
     """
     from datasets import Dataset, concatenate_datasets, load_from_disk
 
-    folder = cache_folder() / "tokenized" / _key(rows, task, tokenizer, max_length, labels)
+    folder = cache_folder() / "tokenized" / _key(rows, settings)
     if not folder.is_dir():
-        # As Arrow, a tenth of the same as Python's numbers.
-        parts = [
-            Dataset.from_dict(columns)
-            for columns in encoded(
-                rows, lambda some: task.encode(some, tokenizer, max_length, labels), alive
-            )
-        ]
-        alive("keeping the tokenized rows")
+        # Arrow takes a tenth of the memory of Python's numbers.
+        parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, heartbeat)]
+        heartbeat("writing the tokenized rows")
         save_once(concatenate_datasets(parts), folder)
     dataset = load_from_disk(str(folder))
     assert isinstance(dataset, Dataset)
@@ -66,7 +53,7 @@ def tokenize(
 def encoded(
     rows: Sequence[Row],
     encode: Callable[[Sequence[Row]], dict[str, list[Any]]],
-    alive: Callable[[str], None] = lambda doing: None,
+    heartbeat: Callable[[str], None] = lambda doing: None,
 ) -> Iterator[dict[str, list[Any]]]:
     """Yield the columns of the rows' examples, some rows at once.
 
@@ -75,7 +62,7 @@ def encoded(
     """
     num_examples = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        alive(f"tokenizing, row {start} of {len(rows)}")
+        heartbeat(f"tokenizing, row {start} of {len(rows)}")
         columns = encode(rows[start : start + ROWS_AT_ONCE])
         for name, before in (("row", start), ("number", num_examples)):
             if name in columns:
@@ -94,32 +81,8 @@ def lengths_of(dataset: Dataset) -> list[int]:
     return lengths
 
 
-def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
-    """Save to `folder`, whole or not at all; of several workers' the first one's stays."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with telling_full(folder):
-            dataset.save_to_disk(str(draft))
-        draft.rename(folder)
-    except DiskFull:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    except OSError:
-        shutil.rmtree(draft)
-        if not folder.is_dir():
-            raise
-
-
-def _key(
-    rows: Sequence[Row],
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    labels: Sequence[str],
-) -> str:
+def _key(rows: Sequence[Row], settings: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    settings = (task.reading, _content(tokenizer), str(max_length), json.dumps(list(labels)))
     for part in settings:
         digest.update(part.encode())
     for row in rows:
@@ -127,7 +90,8 @@ def _key(
     return digest.hexdigest()[:32]
 
 
-def _content(tokenizer: PreTrainedTokenizerBase) -> str:
+def content_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a text that is the same for tokenizers that encode the same."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         content = tokenizer.get_vocab()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 
+from lightning_modules.folder import BEST_FILE, OBSERVED_FILE
 from lightning_modules.machine.file import replacing
-from lightning_modules.network import num_bytes_of
-from lightning_modules.run import BEST_FILE, OBSERVED_FILE
+from lightning_modules.model.state import num_bytes_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -28,22 +28,17 @@ import pytorch_lightning as pl
 import torch
 
 from lightning_modules.callback.best import Best, drop_best, load_best, save_best
-from lightning_modules.machine.disk import write_when_room
+from lightning_modules.folder import CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
+from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import replacing
-from lightning_modules.network import (
-    first_unsound,
-    num_bytes_of,
-    restore_state,
-    trained_state,
-)
+from lightning_modules.model.state import first_unsound, num_bytes_of, restore_state, trained_state
 from lightning_modules.outcome import Ending, Record, Stopped
-from lightning_modules.run import CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_modules.hooks import Hooks
     from lightning_modules.module import FineTuner
-    from lightning_modules.run import Hooks
 
 SUM_BYTES = hashlib.sha256().digest_size
 
@@ -224,11 +219,11 @@ class Checkpointing(pl.Callback):
         # killed after its last checkpoint.
         drop_best(self._folder)
         if self._saved is not None and self._saved.best is not None:
-            write_when_room(self._hooks, partial(save_best, self._folder, self._saved.best))
+            write_when_free(self._hooks, partial(save_best, self._folder, self._saved.best))
 
     def _save(self, trainer: pl.Trainer, tuner: FineTuner) -> None:
         step = tuner.record.step
-        self._hooks.alive(f"saving a checkpoint after step {step}")
+        self._hooks.heartbeat(f"saving a checkpoint after step {step}")
         tuner.check_loss()  # also writes the loss so far to the record
         network = trained_state(tuner.network)
         check_sound(network, step)
@@ -240,9 +235,9 @@ class Checkpointing(pl.Callback):
             "optimizer": trainer.optimizers[0].state_dict(),
         }
         path, previous = self._folder / CHECKPOINT_FILE, self._folder / PREVIOUS_FILE
-        write_when_room(self._hooks, partial(write_checkpoint, path, state, previous))
+        write_when_free(self._hooks, partial(write_checkpoint, path, state, previous))
         self._last_save = time.monotonic()
-        self._hooks.saved(step)
+        self._hooks.on_checkpoint(step)
 
 
 def check_sound(network: Mapping[str, Tensor], step: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Examples, Tables, Task
 
 
-def examine(folder: Path, task: Task, examples: Examples) -> Tables:
+def review(folder: Path, task: Task, examples: Examples) -> Tables:
     """Write each table to `folder` as `<name>.jsonl`, a record a line; return them.
 
     Args:
@@ -22,7 +22,7 @@ def examine(folder: Path, task: Task, examples: Examples) -> Tables:
         examples: The validation rows as they are in the corpus, and how to read the observations.
 
     """
-    tables = task.examine(load_observed(folder), examples)
+    tables = task.tables(load_observed(folder), examples)
     for name, records in tables.items():
         lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in records]
         write_text(folder / f"{name}.jsonl", "".join(lines))

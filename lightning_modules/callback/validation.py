@@ -12,16 +12,16 @@ import pytorch_lightning as pl
 
 from lightning_modules.callback.best import Best, save_best
 from lightning_modules.callback.checkpoint import check_sound
-from lightning_modules.machine.disk import write_when_room
-from lightning_modules.network import trained_state
+from lightning_modules.machine.disk import write_when_free
+from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
 from lightning_modules.schedule.base import Length
 
 if TYPE_CHECKING:
     from lightning_modules.callback.checkpoint import Checkpointing
+    from lightning_modules.hooks import Hooks
     from lightning_modules.logger.base import RunLog
     from lightning_modules.module import FineTuner
-    from lightning_modules.run import Hooks
     from lightning_modules.task.base import Task
 
 
@@ -109,7 +109,7 @@ class Validation(Due):
             step=point.step,
         )
         self._keep_best(tuner, point)
-        reason = self._hooks.progress(point)
+        reason = self._hooks.on_validation(point)
         if reason is not None:
             raise Stopped(Ending.pruned, reason)
         self._check_patience(tuner)
@@ -133,7 +133,7 @@ class Validation(Due):
         if best is None or is_better(point, best, tuner.run.task):
             kept = Best(trained_state(tuner.network), tuner.observed)
             check_sound(kept.weights, point.step)
-            write_when_room(self._hooks, partial(save_best, self._folder, kept))
+            write_when_free(self._hooks, partial(save_best, self._folder, kept))
             tuner.record.best = point
 
     def _check_patience(self, tuner: FineTuner) -> None:

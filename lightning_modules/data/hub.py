@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.batch.tokenize import cache_folder, save_once
-from lightning_modules.data.base import SPLITS
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.data.tabular import Tabular
-from lightning_modules.error import ConfigError, DataError, Problem
-from lightning_modules.model.base import reason_of
-from lightning_modules.model.hub import HUB_SECONDS, asking_hub
+from lightning_modules.error import ConfigError, DataError, Problem, reason_of
+from lightning_modules.machine.hub import HUB_SECONDS, asking_hub
+from lightning_modules.machine.store import cache_folder, save_once
+from lightning_modules.rows.corpus import SPLITS
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.base import SPLITS, Corpus, Data
+from lightning_modules.data.base import Data
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.rows.cell import Refused
+from lightning_modules.rows.corpus import SPLITS, Corpus
+from lightning_modules.rows.embedded import REVIEWS
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
 
-PATH = Path(__file__).with_name("reviews.jsonl")
 FIELDS = ("text", "label")
 
 
@@ -28,7 +28,7 @@ class Reviews(Data):
     """The embedded reviews."""
 
     def load(self, task: Task) -> Corpus:
-        rows = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
         fields = [
             name
             for name in task.cells

@@ -10,20 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.base import Row
+from lightning_modules.rows.corpus import Row
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
-
-
-def normalized(text: str) -> str:
-    """Return what two texts must share to count as duplicates.
-
-    >>> normalized(" Not  BAD")
-    'not bad'
-    """
-    return " ".join(text.casefold().split())
 
 
 def split_off(
@@ -68,7 +59,7 @@ def stratified_part(rows: Sequence[Row], task: Task, num_rows: int, seed: int) -
         by_stratum[task.stratum(row)].append(index)
     places: list[tuple[float, int, int]] = []
     for indices in by_stratum.values():
-        keys = {index: seed_of(seed, "part", task.spelling(rows[index])) for index in indices}
+        keys = {index: seed_of(seed, "part", task.text_of(rows[index])) for index in indices}
         for place, index in enumerate(sorted(indices, key=lambda index: (keys[index], index))):
             places.append((place / len(indices), keys[index], index))
     return [rows[index] for index in sorted(index for *_, index in sorted(places)[:num_rows])]

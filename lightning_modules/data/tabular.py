@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.data.base import SPLITS, Corpus, Data, Row
+from lightning_modules.data.base import Data
 from lightning_modules.data.split import split_off, stratified_part
 from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, DataError, Problem
+from lightning_modules.rows.corpus import SPLITS, Corpus, Row
 from lightning_modules.schema import positive, within
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Tabular(Data):
 
     def rows_of(self, table: Table, task: Task) -> list[dict[str, Any]]:
         """Return the table's rows by the task's fields; raises as `Table.read`."""
-        return table.read(self.columns(task), task.cells, task.misfit)
+        return table.read(self.columns(task), task.cells, task.check_row)
 
     def load(self, task: Task) -> Corpus:
         read = self.reader(task)

@@ -25,10 +25,10 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from lightning_modules.network import trained_tensors
+from lightning_modules.model.state import trained_tensors
 
 if TYPE_CHECKING:
-    from lightning_modules.task.base import Batch
+    from lightning_modules.batch.type import Batch
 
 # Ranks begin a step together, so this only ends one that hangs; a dead one is noticed at once.
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
@@ -55,7 +55,7 @@ class Validated:
     num_targets: float
 
 
-class Ranks:
+class Rank:
     """One rank alone, which has nobody to agree with."""
 
     index = 0
@@ -90,7 +90,7 @@ class Ranks:
         return [found]
 
 
-class Together(Ranks):
+class GroupRank(Rank):
     """A rank among others."""
 
     def __init__(self, index: int, num_ranks: int, collective: Collective) -> None:

@@ -70,7 +70,7 @@ def _columns(run: Run) -> dict[str, str | None]:
 
 def _task_settings(run: Run) -> dict[str, Any]:
     """Return what composes the task again, without what it was only trained with."""
-    apart = {f"task.{name}" for name in run.task.of_loss}
+    apart = {f"task.{name}" for name in run.task.loss_settings}
     found = {key: value for key, value in run.flat().items() if key.split(".")[0] == "task"}
     return {key: value for key, value in found.items() if key not in apart}
 
@@ -142,7 +142,7 @@ def _adapted(folder: Path, base: str, task: Task) -> Any:
     # The config is that of the trained network, with its labels.
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     network = auto.from_pretrained(base, config=config, dtype=torch.float32, use_safetensors=True)
-    task.set_up(network)
+    task.configure_network(network)
     network = PeftModel.from_pretrained(network, str(folder / ADAPTER))
     cut_answers(network)
     return network

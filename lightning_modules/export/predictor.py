@@ -18,15 +18,18 @@ from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import micro_batches
 from lightning_modules.batch.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
 from lightning_modules.batch.tokenize import encoded
-from lightning_modules.cache import Warm
-from lightning_modules.data.base import Row
+from lightning_modules.batch.type import Batch
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.folder import BEST_FILE, STATE_FILE, TOKENIZER_FOLDER
 from lightning_modules.machine.hardware import Device, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
-from lightning_modules.network import build_network, build_tokenizer, restore_state
-from lightning_modules.run import BEST_FILE, FOUND_FILE, TOKENIZER_FOLDER, Run
+from lightning_modules.model.state import restore_state
+from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.rows.corpus import Row
+from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.task.base import Batch, Examples, Task
+from lightning_modules.task.base import Examples, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -114,17 +117,17 @@ class Predictor:
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     """Return the run's network with the best weights that `fit` left in `folder`."""
-    if (folder / FOUND_FILE).is_file():
-        found = json.loads((folder / FOUND_FILE).read_text(encoding="utf-8"))
-        run = replace(run, strategy=run.strategy.refitted(found))
-    kept, warm = folder / TOKENIZER_FOLDER, Warm()
+    if (folder / STATE_FILE).is_file():
+        found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        run = replace(run, strategy=run.strategy.from_state(found))
+    kept, cache = folder / TOKENIZER_FOLDER, Cache()
     if kept.is_dir():
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(kept)
     else:
-        tokenizer = build_tokenizer(run, (), warm)
-    network = build_network(run, labels, warm, tokenizer)
+        tokenizer = build_tokenizer(run, (), cache)
+    network = build_network(run, labels, cache, tokenizer)
     restore_state(network, load_file(folder / BEST_FILE))
     return Predictor(
         network,

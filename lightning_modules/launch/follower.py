@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.callback.validation import Due, validation_steps
 from lightning_modules.datamodule import TextDataModule
-from lightning_modules.distributed.group import Collective, Lost, Together, Validated
+from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
+from lightning_modules.hooks import Hooks
 from lightning_modules.machine.hardware import Device
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Record, Stopped
-from lightning_modules.run import Hooks, lightning_trainer
 from lightning_modules.seed import seeded
+from lightning_modules.trainer import lightning_trainer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +68,7 @@ class Line:
             os._exit(1)
 
 
-class Follower(Together):
+class Follower(GroupRank):
     """A rank that does what rank 0 says."""
 
     def __init__(self, index: int, num_ranks: int, collective: Collective, line: Line) -> None:
@@ -107,14 +108,14 @@ def main(descriptor: int, index: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # rank 0 is told too, and decides
     line = Line(Connection(descriptor))
     _quiet()
-    warm = Warm()
+    cache = Cache()
     try:
         while True:
             _, (folder, path) = line.hear()
             os.chdir(folder)
             sys.path[:] = path
             _, start = line.hear()
-            _follow(start, index, line, warm)
+            _follow(start, index, line, cache)
             free_memory()
             line.say("done")
     except Stopped as stop:  # of this rank's own: rank 0 has not said so
@@ -128,12 +129,12 @@ def main(descriptor: int, index: int) -> None:
     os._exit(1)  # nothing may hold up the news that this rank is gone
 
 
-def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
+def _follow(start: Start, index: int, line: Line, cache: Cache) -> None:
     run, hardware = start.run, start.hardware
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
-    network = build_network(run, start.labels, warm, tokenizer)
+    network = build_network(run, start.labels, cache, tokenizer)
     record = Record(step=start.step)
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()
@@ -143,19 +144,19 @@ def _follow(start: Start, index: int, line: Line, warm: Warm) -> None:
     line.say("ready")
     device = torch.device(hardware.device.value, index if hardware.device is Device.cuda else 0)
     collective = Collective(start.meeting, index, hardware.num_devices, device)
-    tuner.ranks = ranks = Follower(index, hardware.num_devices, collective, line)
+    tuner.rank = rank = Follower(index, hardware.num_devices, collective, line)
     # Of a run that ends here by itself, rank 0 is told the reason before the connection breaks: the
     # end of the process breaks it.
     try:
         with seeded(run.seed, "fit"):
             trainer.fit(tuner, data)
-        ranks.go()
+        rank.go()
         raise Lost("rank 0 goes on after the last step")
     except Stopped:
-        if not ranks.has_stopped:
+        if not rank.has_stopped:
             raise
     except Lost as lost:
-        ranks.stop_after(lost)
+        rank.stop_after(lost)
     collective.close()
 
 

@@ -1,9 +1,9 @@
 """Rank 0's side of a run on several devices: it starts the other ranks and leads them.
 
 The process that calls `fit` is rank 0. The others are child processes
-(`lightning_modules.launch.follower`) that stay from one run to the next, as long as the `Warm` they
-are kept in: their imports take longer than a short trial. Whatever goes wrong in a run, all of them
-are ended, and the next run starts new ones.
+(`lightning_modules.launch.follower`) that stay from one run to the next, as long as the `Cache`
+they are kept in: their imports take longer than a short trial. Whatever goes wrong in a run, all of
+them are ended, and the next run starts new ones.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.distributed.group import Collective, Lost, Ranks, Together, Validated
+from lightning_modules.distributed.group import Collective, GroupRank, Lost, Rank, Validated
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from lightning_modules.check import Material
-    from lightning_modules.data.base import Row
+    from lightning_modules.check import CheckedRows
     from lightning_modules.machine.hardware import Hardware
+    from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 
 EXPLAIN_SECONDS = 10.0
@@ -80,7 +80,7 @@ class Start:
 
 
 @dataclass
-class _Peer:
+class _Follower:
     index: int
     process: subprocess.Popen[bytes]
     line: Connection
@@ -116,35 +116,35 @@ class _Peer:
         return self.news
 
 
-class Peers:
+class Followers:
     """The other ranks of runs on `num_ranks` devices; of one device there are none."""
 
     def __init__(self, num_ranks: int) -> None:
         self._num_ranks = num_ranks
-        self._peers: list[_Peer] = []
-        self._finalizer = weakref.finalize(self, _kill, self._peers, os.getpid())
+        self._followers: list[_Follower] = []
+        self._finalizer = weakref.finalize(self, _kill, self._followers, os.getpid())
 
     def start(self) -> None:
         """See to it that every rank has a process, which imports while the caller goes on."""
-        if any(peer.process.poll() is not None for peer in self._peers):
+        if any(follower.process.poll() is not None for follower in self._followers):
             self.kill()
-        if not self._peers:
+        if not self._followers:
             for index in range(1, self._num_ranks):
-                self._peers.append(_start(index))
+                self._followers.append(_start(index))
 
     def kill(self) -> None:
         """End the processes."""
-        _kill(self._peers, os.getpid())
+        _kill(self._followers, os.getpid())
 
     @contextmanager
     def lead(
         self,
         run: Run,
         hardware: Hardware,
-        material: Material,
+        checked: CheckedRows,
         tokenizer: PreTrainedTokenizerBase,
         step: int,
-    ) -> Iterator[Ranks]:
+    ) -> Iterator[Rank]:
         """Begin the run on every rank, and end it on all of them, however it ends on this one.
 
         The rows must have been tokenized: the other ranks read them from the cache.
@@ -155,7 +155,7 @@ class Peers:
 
         """
         if self._num_ranks == 1:
-            yield Ranks()
+            yield Rank()
             return
         self.start()
         num_threads = torch.get_num_threads()
@@ -163,13 +163,13 @@ class Peers:
         torch.set_num_threads(share)
         try:
             with tempfile.TemporaryDirectory(prefix="finesweep-ranks-") as folder:
-                splits = {name: material.corpus.splits[name] for name in ("train", "validation")}
+                splits = {name: checked.corpus.splits[name] for name in ("train", "validation")}
                 meeting = str(Path(folder) / "meeting")
                 start = Start(
-                    run, hardware, splits, material.labels, tokenizer, step, share, meeting
+                    run, hardware, splits, checked.labels, tokenizer, step, share, meeting
                 )
-                with self._following(start) as ranks:
-                    yield ranks
+                with self._following(start) as rank:
+                    yield rank
         except Stopped:
             raise
         except BaseException as error:
@@ -182,7 +182,7 @@ class Peers:
             torch.set_num_threads(num_threads)
 
     @contextmanager
-    def _following(self, start: Start) -> Iterator[Ranks]:
+    def _following(self, start: Start) -> Iterator[Rank]:
         self._say("place", (str(Path.cwd()), sys.path))
         self._say("start", start)
         self._hear("ready")  # may take as long as loading takes; a dead rank ends it
@@ -192,7 +192,7 @@ class Peers:
         if device.type == "cuda":
             threading.Thread(target=self._watch, args=(collective, over), daemon=True).start()
         try:
-            yield _Leader(self._num_ranks, collective, self._peers)
+            yield _Leader(self._num_ranks, collective, self._followers)
         except Stopped:
             self._stop(collective)
             raise
@@ -208,29 +208,33 @@ class Peers:
             self._say("stop")
             collective.close()  # a rank that waits in a sum wakes up
             deadline = time.monotonic() + DONE_SECONDS
-            for peer in self._peers:
-                while peer.line.poll(max(0.0, deadline - time.monotonic())):
-                    kind, _ = pickle.loads(peer.line.recv_bytes())
+            for follower in self._followers:
+                while follower.line.poll(max(0.0, deadline - time.monotonic())):
+                    kind, _ = pickle.loads(follower.line.recv_bytes())
                     if kind == "done":
                         break
                 else:
-                    raise Lost(f"rank {peer.index} is not done")
+                    raise Lost(f"rank {follower.index} is not done")
         except (Lost, EOFError, OSError):
             self.kill()
 
     def _say(self, kind: str, content: Any = None) -> None:
-        for peer in self._peers:
-            peer.say(kind, content)
+        for follower in self._followers:
+            follower.say(kind, content)
 
     def _hear(self, kind: str) -> None:
-        for peer in self._peers:
-            peer.hear(kind)
+        for follower in self._followers:
+            follower.hear(kind)
 
     def _cause(self, seconds: float) -> Exception | None:
         """Return what to raise for a rank that has left the run; wait for it to say why."""
         deadline = time.monotonic() + seconds
         while True:
-            told = [(peer, news) for peer in self._peers if (news := peer.look()) is not None]
+            told = [
+                (follower, news)
+                for follower in self._followers
+                if (news := follower.look()) is not None
+            ]
             told.sort(key=lambda pair: _NEWS.index(pair[1][0]))
             sure = bool(told) and told[0][1][0] != "lost"
             if sure or time.monotonic() >= deadline:
@@ -238,40 +242,42 @@ class Peers:
             time.sleep(0.02)
         if not told:
             return None
-        peer, (kind, content) = told[0]
+        follower, (kind, content) = told[0]
         if kind == "stopped":
             return Stopped(Ending(content[0]), content[1])
-        return RankFailed(f"rank {peer.index} of {self._num_ranks} {kind}: {content}")
+        return RankFailed(f"rank {follower.index} of {self._num_ranks} {kind}: {content}")
 
     def _watch(self, collective: Collective, over: threading.Event) -> None:
         # NCCL waits for a dead rank until its timeout.
         while not over.wait(1.0):
-            if any(peer.process.poll() is not None for peer in self._peers):
+            if any(follower.process.poll() is not None for follower in self._followers):
                 collective.close()
                 return
 
 
-class _Leader(Together):
-    def __init__(self, num_ranks: int, collective: Collective, peers: Sequence[_Peer]) -> None:
+class _Leader(GroupRank):
+    def __init__(
+        self, num_ranks: int, collective: Collective, followers: Sequence[_Follower]
+    ) -> None:
         super().__init__(0, num_ranks, collective)
-        self._peers = peers
+        self._followers = followers
 
     def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = io.BytesIO()
         torch.save(optimizer.state_dict(), state)
-        for peer in self._peers:
-            peer.say("optimizer", state.getvalue())
+        for follower in self._followers:
+            follower.say("optimizer", state.getvalue())
         super().align(network, optimizer)
 
     def go(self) -> None:
-        for peer in self._peers:
-            peer.say("go")
+        for follower in self._followers:
+            follower.say("go")
 
     def gather(self, found: Validated) -> list[Validated]:
-        return [found, *(peer.hear("found") for peer in self._peers)]
+        return [found, *(follower.hear("found") for follower in self._followers)]
 
 
-def _start(index: int) -> _Peer:
+def _start(index: int) -> _Follower:
     ours, theirs = Pipe()
     with theirs:
         process = subprocess.Popen(
@@ -290,18 +296,18 @@ def _start(index: int) -> _Peer:
             # A Ctrl-C reaches rank 0 alone, which ends the others in order.
             start_new_session=True,
         )
-    return _Peer(index, process, ours)
+    return _Follower(index, process, ours)
 
 
-def _kill(peers: list[_Peer], owner: int) -> None:
+def _kill(followers: list[_Follower], owner: int) -> None:
     if os.getpid() != owner:  # a forked data worker
         return
-    for peer in peers:
-        peer.line.close()
-        peer.process.kill()
-    for peer in peers:
-        peer.process.wait()
-    peers.clear()
+    for follower in followers:
+        follower.line.close()
+        follower.process.kill()
+    for follower in followers:
+        follower.process.wait()
+    followers.clear()
 
 
 def _how_it_died(code: int) -> str:

@@ -1,4 +1,4 @@
-"""A full disk is waited out: no run ends for it, and none loses what it has."""
+"""Wait while a disk is full: no run ends because of it, and none loses what it has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightning_modules.machine.file import DiskFull
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
-    from lightning_modules.run import Hooks
+    from lightning_modules.hooks import Hooks
 
 T = TypeVar("T")
 
@@ -18,11 +18,11 @@ RETRY_SECONDS = 3.0
 POLL_SECONDS = 0.25
 
 
-def write_when_room(hooks: Hooks, write: Callable[[], T]) -> T:
-    """Call `write` until it finds room, and return what it returns.
+def write_when_free(hooks: Hooks, write: Callable[[], T]) -> T:
+    """Call `write` until the disk has space for it; return what it returns.
 
     Raises:
-        Stopped: The run was interrupted while it waited; what the file held before, it holds.
+        Stopped: The run was interrupted while it waited; the file still holds what it held.
 
     """
     has_waited = False
@@ -33,18 +33,18 @@ def write_when_room(hooks: Hooks, write: Callable[[], T]) -> T:
         except DiskFull as full:
             problem, name = str(full), full.path.name
         if not has_waited:
-            hooks.note(f"{problem}; waiting for room")
+            hooks.warn(f"{problem}; waiting for space")
             has_waited = True
         _wait(hooks, f"interrupted, and {name} could not be written: {problem}")
     if has_waited:
-        hooks.note("there is room again")
+        hooks.warn("disk space is available again; resuming")
     return written
 
 
 def _wait(hooks: Hooks, reason: str) -> None:
     until = time.monotonic() + RETRY_SECONDS
     while time.monotonic() < until:
-        hooks.alive("waiting for room on the disk")
+        hooks.heartbeat("waiting for disk space")
         if hooks.interrupted():
             raise Stopped(Ending.interrupted, reason)
         time.sleep(POLL_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from lightning_modules.error import ConfigError, Problem
 
@@ -46,13 +47,18 @@ class Hardware:
     num_devices: int = 1
 
     @property
-    def lightning_precision(self) -> str:
+    def lightning_precision(self) -> Literal["bf16-mixed", "32-true"]:
         """The precision as Lightning names it."""
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
 
-    def __str__(self) -> str:
+    @property
+    def devices(self) -> str:
+        """The device, and how many ranks if there are several, e.g. `cuda x 2 ranks`."""
         ranks = f" x {self.num_devices} ranks" if self.num_devices > 1 else ""
-        return f"{self.device.value}{ranks}, {self.precision.value} ({self.reason})"
+        return f"{self.device.value}{ranks}"
+
+    def __str__(self) -> str:
+        return f"{self.devices}, {self.precision.value} ({self.reason})"
 
 
 def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) -> Hardware:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, is_pair, leave_pooler
 from lightning_modules.schema import Schema
@@ -272,11 +272,3 @@ def num_positions(config: Mapping[str, Any]) -> int | None:
         padding = config.get("pad_token_id")
         return positions - 1 - (padding if isinstance(padding, int) else 1)
     return positions
-
-
-def reason_of(error: BaseException) -> Verbatim:
-    """Return in a line what went wrong first: libraries wrap it in words that say nothing."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    line = (str(error).splitlines() or [""])[0].rstrip(" .:")
-    return Verbatim(line or type(error).__name__)

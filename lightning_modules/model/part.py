@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.strategy.adapter.task_type import writes
+from lightning_modules.model.head import writes
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.data import reviews
 from lightning_modules.error import Problem
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
+from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.schema import positive
 
 if TYPE_CHECKING:
@@ -132,6 +132,6 @@ class Tiny(Model):
 
 def _words() -> list[str]:
     """Return the words that occur at least twice in the embedded reviews, by alphabet."""
-    text = reviews.PATH.read_text(encoding="utf-8").lower()
+    text = REVIEWS.read_text(encoding="utf-8").lower()
     counts = Counter(re.findall(r"[a-z]+|[^\sa-z]", text))
     return sorted(word for word, count in counts.items() if count > 1)

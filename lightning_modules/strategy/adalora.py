@@ -99,5 +99,8 @@ class Adalora(PeftStrategy):
             begin=round(self.warmup * num_steps),
             end=num_steps - round(self.final * num_steps),
             every=self.every_steps,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            orthogonality=self.orthogonality,
         )
-        return allocating(network, step, budget, self)
+        return allocating(network, step, budget)

@@ -1,10 +1,10 @@
 """The life of a strategy: hooks on the way to a trainable network, one a step, one on the way out.
 
-`fitted` takes from the training rows what it needs of them, `load_tokenizer` and `load` bring what
-reads rows and weights with a head, `prepare` changes the rows, `adapt` decides what is trained,
-`stepping` is around each optimizer step, `export` writes what others can load. The base class needs
-no rows and takes them as they are, takes the model's tokenizer, loads the architecture's own head
-and trains every weight; a strategy says only what it does differently.
+`fit_to_rows` takes from the training rows what it needs of them, `load_tokenizer` and `load` bring
+what reads rows and weights with a head, `prepare` changes the rows, `adapt` decides what is
+trained, `stepping` is around each optimizer step, `export` writes what others can load. The base
+class needs no rows and takes them as they are, takes the model's tokenizer, loads the
+architecture's own head and trains every weight; a strategy says only what it does differently.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import Problem
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import Schema, positive
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Strategy(Schema):
         if not self.trains_tokenizer:
             model.check_tokenizer()
 
-    def fitted(self, model: Model, task: Task, corpus: Corpus) -> Strategy:
+    def fit_to_rows(self, model: Model, task: Task, corpus: Corpus) -> Strategy:
         """Return the strategy with what it needs of the training rows; load no weights for it.
 
         Raises:
@@ -73,12 +73,12 @@ class Strategy(Schema):
         return self
 
     @property
-    def found(self) -> Mapping[str, Any]:
-        """What `fitted` took of the rows, as values of JSON, which a run keeps for later."""
+    def state(self) -> Mapping[str, Any]:
+        """What `fit_to_rows` took of the rows, as values of JSON, which a run keeps for later."""
         return {}
 
-    def refitted(self, found: Mapping[str, Any]) -> Strategy:
-        """Return the strategy that `fitted` made, from its `found`."""
+    def from_state(self, state: Mapping[str, Any]) -> Strategy:
+        """Return the strategy that `fit_to_rows` made, from its `state`."""
         return self
 
     def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:

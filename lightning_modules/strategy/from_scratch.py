@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.data.base import Row
 from lightning_modules.error import Problem
+from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import positive
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.file import write_json
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import member_of, positive
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.classification import Classification
@@ -128,7 +128,7 @@ class Prompting(Strategy):
             raise ConfigError(Problem("model", rule, Verbatim(model.name), fix))
         return how
 
-    def fitted(self, model: Model, task: Task, corpus: Corpus) -> Prompting:
+    def fit_to_rows(self, model: Model, task: Task, corpus: Corpus) -> Prompting:
         rows = corpus.splits["train"]
         labels = task.labels(corpus)
         problems = list(self._label_problems(labels))
@@ -138,7 +138,9 @@ class Prompting(Strategy):
         if problems:
             raise ConfigError(problems)
         shots = choose_shots(rows, labels, self.num_shots, self.shots_seed)
-        return self.refitted({"how": self.way(model).value, "shots": [dict(row) for row in shots]})
+        return self.from_state(
+            {"how": self.way(model).value, "shots": [dict(row) for row in shots]}
+        )
 
     def _label_problems(self, labels: Sequence[str]) -> Iterator[Problem]:
         for label in self.label_words:
@@ -150,9 +152,9 @@ class Prompting(Strategy):
         if len(set(words)) < len(words):
             yield Problem("strategy.label_words", "must differ", Verbatim(", ".join(words)))
 
-    def refitted(self, found: Mapping[str, Any]) -> Prompting:
+    def from_state(self, state: Mapping[str, Any]) -> Prompting:
         own = {field.name: getattr(self, field.name) for field in fields(Prompting)}
-        own |= {"how": How(found["how"]), "shots": tuple(found["shots"])}
+        own |= {"how": How(state["how"]), "shots": tuple(state["shots"])}
         return FittedPrompting(**own)
 
     def word(self, label: str) -> str:
@@ -248,7 +250,7 @@ class FittedPrompting(Prompting):
     shots: tuple[Row, ...]  # type: ignore[misc]
 
     @property
-    def found(self) -> Mapping[str, Any]:
+    def state(self) -> Mapping[str, Any]:
         return {"how": self.how.value, "shots": list(self.shots)}
 
 

@@ -2,7 +2,7 @@
 
 The way of a row: the data read `cells` of it and `check` what only several rows show; `encode`
 makes examples of it, usually one; the network answers a batch of these in `forward`; `loss_sum`
-trains; `observe` keeps of an answer what `score`, `decode` and `examine` need later, as tensors
+trains; `observe` keeps of an answer what `score`, `decode` and `tables` need later, as tensors
 that go to a file. The base class does what most tasks do.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from lightning_modules.data.base import Corpus, Row
-from lightning_modules.data.split import normalized
+from lightning_modules.batch.type import Batch
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.cell import Cell, Refused
+from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from lightning_modules.model.base import Model
 
-Batch = Mapping[str, "Tensor"]
 Direction = Literal["maximize", "minimize"]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -37,8 +36,6 @@ NUM_MISTAKES = 100
 """How many of them are kept at most."""
 GENERATED = "generated"
 """What every task that writes text calls its table of what it wrote."""
-IGNORED = -100
-"""The label of a token that is no target."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +96,13 @@ class Task(Schema):
     """The kinds of models that can learn it."""
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair",))
     """Fields that data may lack."""
-    kept_back: ClassVar[frozenset[str]] = frozenset(("labels",))
+    not_inputs: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns of `encode` that the network is not given."""
-    of_loss: ClassVar[frozenset[str]] = frozenset()
+    loss_settings: ClassVar[frozenset[str]] = frozenset()
     """Keys that the loss alone depends on: an exported model has no use for them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
     """What `decode` may say of a row."""
-    only_scored: ClassVar[frozenset[str]] = frozenset()
+    scoring_columns: ClassVar[frozenset[str]] = frozenset()
     """Those of them that training does not need."""
 
     def problems(self) -> Iterator[Problem]:
@@ -115,9 +112,9 @@ class Task(Schema):
             yield Problem("metric", f"must be one of {known}", self.metric, fix)
 
     @property
-    def reading(self) -> str:
+    def cache_key(self) -> str:
         """Say what rows, examples and networks are made by: tasks that agree in it share them."""
-        apart = {"metric", *self.of_loss}
+        apart = {"metric", *self.loss_settings}
         kept = {each.name: getattr(self, each.name) for each in fields(self)}
         told = {name: value for name, value in kept.items() if name not in apart}
         return f"{type(self).__module__}.{type(self).__name__}({told})"
@@ -138,7 +135,7 @@ class Task(Schema):
     def check(self, model: Model) -> None:
         """Raise ConfigError where the model cannot do what the task's values ask; load nothing."""
 
-    def misfit(self, row: Row) -> tuple[str, Refused] | None:
+    def check_row(self, row: Row) -> tuple[str, Refused] | None:
         """Return the field of a row that does not fit its others, and why, or None."""
         return None
 
@@ -155,7 +152,7 @@ class Task(Schema):
         """Return the labels in the order of their class numbers; raise DataError."""
         return ()
 
-    def fitted(self, corpus: Corpus, labels: Sequence[str]) -> Self:
+    def fit_to_rows(self, corpus: Corpus, labels: Sequence[str]) -> Self:
         """Return the task with what only the training rows tell, as the weights of labels.
 
         Called before each training, on every rank's behalf; raise DataError where a value of the
@@ -166,14 +163,14 @@ class Task(Schema):
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         """Raise DataError where rows have labels that a model does not know."""
 
-    def spelling(self, row: Row) -> str:
+    def text_of(self, row: Row) -> str:
         """Return the row's texts as they are written."""
         found = [row[field] for field in ("text", "text_pair") if field in row]
         return "\n".join(text if isinstance(text, str) else " ".join(text) for text in found)
 
     def identity(self, row: Row) -> str:
         """Return what two rows share that are the same but for case, space and label."""
-        return normalized(self.spelling(row))
+        return normalized(self.text_of(row))
 
     def group(self, row: Row) -> str:
         """Return what rows share that must go to the same split."""
@@ -222,7 +219,7 @@ class Task(Schema):
         """Return what the task changes in a network's configuration, as `num_labels`."""
         return {}
 
-    def set_up(self, network: Any) -> None:
+    def configure_network(self, network: Any) -> None:
         """Change in place what a loaded network carries besides its weights, as how it writes."""
 
     def validated(self, examples: Dataset) -> Dataset:
@@ -231,7 +228,7 @@ class Task(Schema):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the network is given of a batch: the loss is the task's own."""
-        return {name: tensor for name, tensor in batch.items() if name not in self.kept_back}
+        return {name: tensor for name, tensor in batch.items() if name not in self.not_inputs}
 
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the network's answer to a batch."""
@@ -266,7 +263,7 @@ class Task(Schema):
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}` for each row, with `scores` of each label if it has any."""
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return tables that a person reviews, by name: flat records of JSON values.
 
         Args:
@@ -280,8 +277,8 @@ class Task(Schema):
         """Return what guessing without reading has on these labelled rows; None has no such."""
         return None
 
-    def collapse(self, tables: Tables) -> str | None:
-        """Return in words that all predictions are the same, by what `examine` gave, or None."""
+    def constant_prediction(self, tables: Tables) -> str | None:
+        """Return in words that all predictions are the same, by what `tables` gave, or None."""
         return None
 
     def usage(self, folder: str = ".") -> str:

@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.batch.type import Batch
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import within
 from lightning_modules.task import label
 from lightning_modules.task.base import (
     MISTAKES,
     NUM_MISTAKES,
     Baseline,
-    Batch,
     Direction,
     Examples,
     Tables,
@@ -67,7 +67,7 @@ class Classification(SequenceTask):
         "mcc": "maximize",
         "log_loss": "minimize",
     }
-    of_loss: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
+    loss_settings: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
 
     def __hash__(self) -> int:  # a mapping has none
         return hash(repr(self))
@@ -126,7 +126,7 @@ class Classification(SequenceTask):
             raise DataError(problems)
         return label.in_order(counts)
 
-    def fitted(self, corpus: Corpus, labels: Sequence[str]) -> Self:
+    def fit_to_rows(self, corpus: Corpus, labels: Sequence[str]) -> Self:
         """Return the task with a weight for every label, in the order of their class numbers."""
         if self.class_weights is None:
             return self
@@ -195,7 +195,7 @@ class Classification(SequenceTask):
             decoded.append({"prediction": labels[best], "scores": scores})
         return decoded
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the most confident mistakes, and how often which label was taken for which."""
         tables = {MISTAKES: _mistakes(observed, examples.rows, examples.labels)}
         if len(examples.labels) <= MAX_CONFUSED_LABELS:
@@ -216,7 +216,7 @@ class Classification(SequenceTask):
         scores = {"accuracy": share, "macro_f1": macro_f1, "mcc": 0.0}
         return Baseline(f"always {largest!r}", scores[self.metric])
 
-    def collapse(self, tables: Tables) -> str | None:
+    def constant_prediction(self, tables: Tables) -> str | None:
         records = tables.get(CONFUSION, ())
         labels = [record["label"] for record in records]
         predicted = [name for name in labels if any(row[f"predicted {name}"] for row in records)]

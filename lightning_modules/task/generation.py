@@ -24,22 +24,14 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.cell import Refused
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import positive
-from lightning_modules.task.base import (
-    GENERATED,
-    IGNORED,
-    Baseline,
-    Batch,
-    Direction,
-    Examples,
-    Tables,
-    Task,
-)
+from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
 from lightning_modules.text.causal import Marks, columns_of
 from lightning_modules.text.chat import ASSISTANT, Chat, Exchange, contents
@@ -101,10 +93,10 @@ class Generation(Task):
     cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.conversation, "label": cell.answer}
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair", "label"))
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder,)
-    only_scored: ClassVar[frozenset[str]] = frozenset(
+    scoring_columns: ClassVar[frozenset[str]] = frozenset(
         ("row", "number", "prompt_length", "num_characters", "num_bytes")
     )
-    kept_back: ClassVar[frozenset[str]] = only_scored | {"labels"}
+    not_inputs: ClassVar[frozenset[str]] = scoring_columns | {"labels"}
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -126,7 +118,7 @@ class Generation(Task):
             rule, fix = f"must be > 0 for metric={self.metric}", "Set num_generated=100."
             yield Problem("num_generated", rule, 0, fix)
 
-    def misfit(self, row: Row) -> tuple[str, Refused] | None:
+    def check_row(self, row: Row) -> tuple[str, Refused] | None:
         """Refuse a conversation that nobody answers, or that begins with an answer."""
         if isinstance(row["text"], str):
             return None
@@ -168,7 +160,7 @@ class Generation(Task):
     def is_stream(self) -> bool:
         return self.packing is Packing.stream
 
-    def spelling(self, row: Row) -> str:
+    def text_of(self, row: Row) -> str:
         text = row["text"]
         return text if isinstance(text, str) else contents(text)
 
@@ -323,7 +315,7 @@ class Generation(Task):
         written = _decoded(observed["generated_BG"], examples.tokenizer)
         return [{"prediction": text} for text in written]
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return what the network wrote, beside what was to be written."""
         written = _decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
         if not written:
@@ -355,7 +347,7 @@ class Generation(Task):
             return str(row.get("label", row["text"]))
         return contents([message for message in row["text"] if message["role"] == ASSISTANT])
 
-    def collapse(self, tables: Tables) -> str | None:
+    def constant_prediction(self, tables: Tables) -> str | None:
         written = {record["prediction"] for record in tables.get(GENERATED, ())}
         alike = len(written) == 1 and len(tables[GENERATED]) > 1
         return f"writes {written.pop()!r} for every row" if alike else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from lightning_modules.data.base import Row
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.rows.corpus import Row
 
 NUM_SHOWN = 5
 

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.batch.type import Batch
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.rows import cell
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.task import label
 from lightning_modules.task.base import (
     MISTAKES,
     NUM_MISTAKES,
     Baseline,
-    Batch,
     Direction,
     Examples,
     Tables,
@@ -144,7 +144,7 @@ class MultiLabelClassification(SequenceTask):
         predicted_BC: Tensor = observed["logits_BC"].double().sigmoid() >= self.threshold
         return predicted_BC
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the rows with the most wrong labels, and how well each label is told."""
         predicted_BC, labels_BC = self._predicted(observed), observed["labels_BC"]
         return {
@@ -189,7 +189,7 @@ class MultiLabelClassification(SequenceTask):
             return _mcc(counts_3, num_rows * len(counts))
         return float(_f1(counts_3))
 
-    def collapse(self, tables: Tables) -> str | None:
+    def constant_prediction(self, tables: Tables) -> str | None:
         records = tables.get(PER_LABEL, ())
         is_silent = records and not any(record["predicted"] for record in records)
         return "predicts no label for any row" if is_silent else None

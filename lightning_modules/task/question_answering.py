@@ -19,17 +19,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Row
-from lightning_modules.data.split import normalized
+from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
+from lightning_modules.rows.corpus import Row, normalized
 from lightning_modules.schema import positive
 from lightning_modules.task.base import (
-    IGNORED,
     MISTAKES,
     NUM_MISTAKES,
     Baseline,
-    Batch,
     Direction,
     Examples,
     Tables,
@@ -78,7 +76,7 @@ class QuestionAnswering(Task):
         "label": cell.answers,
     }
     optional: ClassVar[frozenset[str]] = frozenset()
-    kept_back: ClassVar[frozenset[str]] = frozenset(
+    not_inputs: ClassVar[frozenset[str]] = frozenset(
         ("row", "context_start", "context_end", "start_positions", "end_positions")
     )
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "start", "end", "score")
@@ -89,7 +87,7 @@ class QuestionAnswering(Task):
         if self.doc_stride < 0:
             yield Problem("doc_stride", "must be >= 0", self.doc_stride)
 
-    def misfit(self, row: Row) -> tuple[str, cell.Refused] | None:
+    def check_row(self, row: Row) -> tuple[str, cell.Refused] | None:
         """Refuse an answer that the context does not have where it is said to stand."""
         if "label" not in row:
             return None
@@ -210,7 +208,7 @@ class QuestionAnswering(Task):
             for answer, row in self._answered(observed, examples)
         ]
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the answers that share least with a right one, the surest first."""
         mistakes = []
         for answer, row in self._answered(observed, examples):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lightning_modules.data.base import Row
 from lightning_modules.rows import cell
+from lightning_modules.rows.corpus import Row
 from lightning_modules.task.base import Task
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from lightning_modules.data.base import Row
+from lightning_modules.rows.corpus import Row
 from lightning_modules.task.base import Baseline, Direction
 from lightning_modules.task.text_to_text import TextToText
 

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Row
+from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
+from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import positive, within
-from lightning_modules.task.base import GENERATED, IGNORED, Batch, Examples, Tables, Task
+from lightning_modules.task.base import GENERATED, Examples, Tables, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,7 +68,7 @@ class TextToText(Task):
     auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.encoder_decoder, Kind.encoder)
     cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.text, "label": cell.texts}
-    kept_back: ClassVar[frozenset[str]] = frozenset(("labels", "is_generated"))
+    not_inputs: ClassVar[frozenset[str]] = frozenset(("labels", "is_generated"))
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -121,7 +122,7 @@ class TextToText(Task):
             columns["labels"] = written["input_ids"]
         return columns
 
-    def set_up(self, network: Any) -> None:
+    def configure_network(self, network: Any) -> None:
         """Say how the network writes; a saved network keeps it."""
         from transformers import GenerationConfig
 
@@ -194,7 +195,7 @@ class TextToText(Task):
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         return [{"prediction": text} for text in _texts(observed, examples).values()]
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return what was written for the first rows and for the worst, and how it was scored."""
         written = _texts(observed, examples)
         records = []
@@ -217,7 +218,7 @@ class TextToText(Task):
         }
         return {GENERATED: records[:first] + rest[:worst], SCORING: [scoring]}
 
-    def collapse(self, tables: Tables) -> str | None:
+    def constant_prediction(self, tables: Tables) -> str | None:
         for scoring in tables.get(SCORING, ()):
             if scoring["num_different"] == 1 < scoring["num_generated"]:
                 return f"writes {tables[GENERATED][0]['generated']!r} for every row"

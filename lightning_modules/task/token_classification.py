@@ -19,18 +19,17 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.cell import Refused
+from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.task import label
 from lightning_modules.task.base import (
-    IGNORED,
     MISTAKES,
     NUM_MISTAKES,
     Baseline,
-    Batch,
     Direction,
     Examples,
     Tables,
@@ -75,10 +74,10 @@ class TokenClassification(Task):
     }
     cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.words, "label": cell.tags}
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.encoder, Kind.decoder)
-    kept_back: ClassVar[frozenset[str]] = frozenset(("labels", "starts"))
+    not_inputs: ClassVar[frozenset[str]] = frozenset(("labels", "starts"))
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "entities")
 
-    def misfit(self, row: Row) -> tuple[str, Refused] | None:
+    def check_row(self, row: Row) -> tuple[str, Refused] | None:
         """Refuse tags that are not one a word, or malformed in the scheme."""
         num_words, num_tags = len(row["text"]), len(row["label"])
         if num_words != num_tags:
@@ -200,7 +199,7 @@ class TokenClassification(Task):
             decoded.append({"prediction": tags, "entities": found})
         return decoded
 
-    def examine(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the texts with the most wrong entities, and how well each type is found."""
         pairs = _pairs(observed, examples)
         found = tally(pairs)
@@ -225,7 +224,7 @@ class TokenClassification(Task):
         tags = list(chain.from_iterable(row["label"] for row in rows))
         return Baseline(f"always {OUTSIDE!r}", tags.count(OUTSIDE) / len(tags))
 
-    def collapse(self, tables: Tables) -> str | None:
+    def constant_prediction(self, tables: Tables) -> str | None:
         records = tables.get(PER_TYPE, ())
         is_silent = records and not any(record["predicted"] for record in records)
         return "predicts no entity in any row" if is_silent else None

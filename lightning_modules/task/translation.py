@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lightning_modules.data.base import Row
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.rows.corpus import Row
 from lightning_modules.task.base import Baseline, Direction
 from lightning_modules.task.text_to_text import TextToText
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lightning_modules.batch.type import IGNORED
 from lightning_modules.error import DataError, Problem, Verbatim
-from lightning_modules.task.base import IGNORED
 from lightning_modules.text.chat import Chat, Exchange
 from lightning_modules.text.packing import Document
 

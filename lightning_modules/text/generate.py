@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from lightning_modules.batch.type import IGNORED
 from lightning_modules.seed import seeded
-from lightning_modules.task.base import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

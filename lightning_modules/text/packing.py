@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_modules.task.base import IGNORED
+from lightning_modules.batch.type import IGNORED
 
 
 @dataclass(frozen=True)

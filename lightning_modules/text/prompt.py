@@ -12,8 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
-from lightning_modules.data.base import Row
-from lightning_modules.data.split import normalized
+from lightning_modules.rows.corpus import Row, normalized
 from lightning_modules.seed import seed_of
 
 PLACES = ("text", "text_pair", "label")

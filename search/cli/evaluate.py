@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.check import changed_rows
-from lightning_modules.data.base import Corpus, Row
-from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+from lightning_modules.check import check_same_rows
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.rows.corpus import Corpus, Row
 from search.cli.argument import one_of, parse
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
@@ -67,9 +67,8 @@ def main(words: Sequence[str]) -> int:
 def _scores(source: str, name: str, split: str) -> dict[str, float]:
     trained = find_trained(source, name)
     corpus = trained.run.data.load(trained.run.task)
-    if corpus.fingerprint != trained.fingerprint:
-        # Files that changed may be split in another way: trained rows would be scored as new.
-        raise DataError(changed_rows())
+    # Files that changed may be split in another way: trained rows would be scored as new.
+    check_same_rows(corpus.fingerprint, trained.fingerprint)
     rows = _rows(corpus, split)
     quiet_training()
     return trained.load().score(rows)

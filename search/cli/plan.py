@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.check import Material
+from lightning_modules.check import CheckedRows
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
@@ -82,7 +82,7 @@ def take_probe(overrides: list[str]) -> bool:
     return value == "true"
 
 
-def _past(plan: Plan, folder: Path, material: Material) -> Past:
+def _past(plan: Plan, folder: Path, material: CheckedRows) -> Past:
     if stored(folder) is None:
         return Past()
     import psutil
@@ -101,7 +101,7 @@ def _say_built(strategy: str, num_trainable: int, num_parameters: int) -> None:
     print(trained(strategy, num_trainable, num_parameters), file=sys.stderr, flush=True)
 
 
-def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[str]:
+def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
     """Return a study's task in a few lines: what is trained on what, searched how."""
     run, settings = plan.default, plan.search.settings
     flat = run.flat()
@@ -133,7 +133,7 @@ def describe(plan: Plan, material: Material, fixed: Sequence[str] = ()) -> list[
     return columns(lines)
 
 
-def baseline(plan: Plan, material: Material) -> Baseline | None:
+def baseline(plan: Plan, material: CheckedRows) -> Baseline | None:
     """Return what guessing has on the validation rows."""
     return plan.default.task.baseline(material.corpus.splits["validation"])
 
@@ -151,7 +151,7 @@ def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]
     return defaults[members][path]
 
 
-def _baseline_notes(plan: Plan, material: Material) -> Iterator[str]:
+def _baseline_notes(plan: Plan, material: CheckedRows) -> Iterator[str]:
     found = baseline(plan, material)
     if found is not None:
         yield f"{found.guess} would have {plan.default.task.metric} {score(found.score)}"
@@ -219,7 +219,7 @@ def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
 def _values(
     plan: Plan,
     folder: Path,
-    material: Material,
+    material: CheckedRows,
     suggestions: Sequence[dict[str, Any]],
     expected: Estimate | None,
     ended: Mapping[int, Mapping[str, Any]],

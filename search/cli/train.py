@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_modules.check import inspect
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.folder import CHECKPOINT_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.run import CHECKPOINT_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.config import build_run, run_tree, to_yaml
@@ -55,7 +57,7 @@ def main(words: Sequence[str]) -> int:
     if job is None:
         return 0
     _check_same(job.folder / CONFIG_FILE, job.config)
-    fingerprint = inspect(job.run).corpus.fingerprint
+    fingerprint = check_run(job.run).corpus.fingerprint
     if job.repeat is not None:
         job.repeat.check(fingerprint)
     if (job.folder / PROVENANCE_FILE).is_file():
@@ -64,6 +66,7 @@ def main(words: Sequence[str]) -> int:
         write_text(job.folder / CONFIG_FILE, job.config)
         write_json(job.folder / PROVENANCE_FILE, provenance(job.run.seed, fingerprint))
 
+    from lightning_modules.fit import fit
     from search.machine.quiet import quiet_training
 
     quiet_training()
@@ -147,15 +150,15 @@ class _Hooks(Hooks):
         self._interrupted = interrupted
         self._progress = progress
 
-    def built(self, num_trainable: int, num_parameters: int) -> None:
+    def on_network(self, num_trainable: int, num_parameters: int) -> None:
         if self._progress is not None:
             self._progress.point(trained(self._strategy, num_trainable, num_parameters))
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         if self._progress is not None:
             self._progress.step(step, num_steps)
 
-    def progress(self, point: Point) -> str | None:
+    def on_validation(self, point: Point) -> str | None:
         if self._progress is not None:
             value = point.metrics[self._metric]
             losses = f"validation loss {point.validation_loss:.4f}"

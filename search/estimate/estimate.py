@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lightning_modules.run import OUTCOME_FILE
+from lightning_modules.folder import OUTCOME_FILE
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Members
@@ -359,7 +359,7 @@ def _device(folder: Path) -> str:
         outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "unknown"
-    return str(outcome["hardware"]).partition(",")[0]
+    return str(outcome.get("devices") or "unknown")
 
 
 def _pace(plan: Plan, values: Mapping[str, Any], measured: Measured) -> Pace:

@@ -14,21 +14,23 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
-from lightning_modules.cache import T, Warm
-from lightning_modules.check import Material, inspect
-from lightning_modules.data.base import Corpus, Row
+from lightning_modules.cache import Cache
+from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.network import build_tokenizer
 from lightning_modules.outcome import Point
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.rows.corpus import Corpus, Row
+from lightning_modules.run import Run
 from search.config import Composition
 from search.estimate.probe import largest, too_large
 from search.plan.plan import Plan, build_plan
@@ -89,23 +91,23 @@ def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
     if device == "cuda":
         free_bytes = torch.cuda.mem_get_info()[0]
-    material = inspect(default)
+    material = check_run(default)
     if not default.strategy.trains:
         created = process.create_time()
         return _measure_untrained(default, material, folder, device, free_bytes, created)
-    warm = Warm()
-    per_row = _examples_per_row(default, material, warm)
+    cache = Cache()
+    per_row = _examples_per_row(default, material, cache)
     # A tokenizer that is made of the rows is made of all of them, as a trial does: its
     # vocabulary is a part of the network. Other lengths have a tokenizer of their own.
-    build_tokenizer(large, material.corpus.splits["train"], warm)
+    build_tokenizer(large, material.corpus.splits["train"], cache)
     longest = _longest(large, material, per_row)
     try:
-        peak = _Try(large, longest, warm, folder / "peak", per_row, PEAK_STEPS)
+        peak = _Try(large, longest, cache, folder / "peak", per_row, PEAK_STEPS)
     except torch.OutOfMemoryError:
         raise ConfigError(too_large(large, "out of memory")) from None
     memory_bytes = _peak_bytes(device)
     sample = _sample(default, material, per_row, peak.steps[-1] / large.data.batch_size)
-    pace = _Try(default, sample, warm, folder / "pace", per_row, NUM_STEPS[1])
+    pace = _Try(default, sample, cache, folder / "pace", per_row, NUM_STEPS[1])
     num_sampled = len(sample.corpus.splits["train"]) * per_row
     batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: a batch has rows of like length, and takes as long as they are.
@@ -125,7 +127,7 @@ def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
     }
 
 
-def _validation_seconds(*tries: tuple[_Try, Material]) -> float | None:
+def _validation_seconds(*tries: tuple[_Try, CheckedRows]) -> float | None:
     """Return the seconds a validation row of the first that came to one; a slow one was ended."""
     for tried, part in tries:
         if tried.validations:
@@ -133,23 +135,23 @@ def _validation_seconds(*tries: tuple[_Try, Material]) -> float | None:
     return None
 
 
-def _examples_per_row(run: Run, material: Material, warm: Warm) -> float:
+def _examples_per_row(run: Run, material: CheckedRows, cache: Cache) -> float:
     """Return how many training examples a row becomes, in the mean of some."""
     train = material.corpus.splits["train"]
     rows = random.Random(CHANCE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
-    tokenizer = build_tokenizer(run, train, warm)
+    tokenizer = build_tokenizer(run, train, cache)
     prepared = run.strategy.prepare(rows, tokenizer)
     columns = run.task.encode(prepared, tokenizer, run.data.max_length, material.labels)
     return len(columns["input_ids"]) / len(rows)
 
 
 def _measure_untrained(
-    run: Run, material: Material, folder: Path, device: str, free_bytes: int, created: float
+    run: Run, material: CheckedRows, folder: Path, device: str, free_bytes: int, created: float
 ) -> dict[str, Any]:
     """Return the same of an arm whose runs are one validation."""
     rows = material.corpus.splits["validation"][: NUM_VALIDATED[1]]
-    part = Material(Corpus({**material.corpus.splits, "validation": rows}), material.labels)
-    tried = _Try(run, part, Warm(), folder / "pace")
+    part = CheckedRows(Corpus({**material.corpus.splits, "validation": rows}), material.labels)
+    tried = _Try(run, part, Cache(), folder / "pace")
     seconds = sum(tried.validations)
     return {
         "num_trainable": 0,
@@ -181,8 +183,8 @@ class _Try(Hooks):
     def __init__(
         self,
         run: Run,
-        part: Material,
-        warm: Warm,
+        part: CheckedRows,
+        cache: Cache,
         folder: Path,
         per_row: float = 1.0,
         max_steps: int | None = None,
@@ -210,22 +212,23 @@ class _Try(Hooks):
             folder,
             Identity("probe", None, folder),
             self,
-            _Parts(warm, part),
+            cache,
+            part,
         )
         self.seconds = time.monotonic() - began
 
-    def built(self, num_trainable: int, num_parameters: int) -> None:
+    def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self.num_trainable, self.num_parameters = num_trainable, num_parameters
 
-    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+    def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self.began_at = time.time()
         self._mark = time.monotonic()
         self._deadline = self._mark + MAX_SECONDS
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         self.steps.append(self._lap())
 
-    def progress(self, point: Point) -> str | None:
+    def on_validation(self, point: Point) -> str | None:
         self.validations.append(self._lap())
         return None
 
@@ -237,22 +240,7 @@ class _Try(Hooks):
         return self._mark - before
 
 
-class _Parts(Warm):
-    """Gives a run a part of the rows, with the labels of all; the rest comes from `warm`."""
-
-    def __init__(self, warm: Warm, part: Material) -> None:
-        super().__init__()
-        self._warm = warm
-        self._part = part
-
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        if isinstance(key, tuple) and key[0] == "material":
-            part: Any = self._part
-            return cast("T", part)
-        return self._warm.once(key, make)
-
-
-def _longest(run: Run, material: Material, per_row: float) -> Material:
+def _longest(run: Run, material: CheckedRows, per_row: float) -> CheckedRows:
     """Return the longest rows: two steps of them, and as many as are validated at once."""
     splits = material.corpus.splits
     num_train = math.ceil(2 * run.data.batch_size / min(per_row, 1))
@@ -269,7 +257,7 @@ def longest_rows(rows: Sequence[Row], number: int) -> list[Row]:
     return heapq.nlargest(number, rows, key=num_letters)
 
 
-def _sample(run: Run, material: Material, per_row: float, example_seconds: float) -> Material:
+def _sample(run: Run, material: CheckedRows, per_row: float, example_seconds: float) -> CheckedRows:
     """Return rows taken by chance, whole batches of them, for about `PACE_SECONDS`.
 
     Args:
@@ -301,9 +289,9 @@ def _within(limits: tuple[int, int], value: int) -> int:
     return min(max(value, low), high)
 
 
-def _part(material: Material, train: Sequence[Row], validation: Sequence[Row]) -> Material:
+def _part(material: CheckedRows, train: Sequence[Row], validation: Sequence[Row]) -> CheckedRows:
     splits = {"train": train, "validation": validation}
-    return Material(Corpus(splits), material.labels)
+    return CheckedRows(Corpus(splits), material.labels)
 
 
 def _peak_bytes(device: str) -> int:

@@ -16,16 +16,16 @@ from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
-from lightning_modules.check import Material, check_fit, material_of, rows_of
-from lightning_modules.data.base import Corpus
+from lightning_modules.check import CheckedRows, check_fit, checked_rows
 from lightning_modules.error import Problem, SpaceError, UserError, Verbatim
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from search.config import Arm, build_run
 from search.plan.plan import Plan
 from search.space.space import Parameter, Values, corners, default_values, leaves
 
 
-def check_corners(plan: Plan, material: Material) -> None:
+def check_corners(plan: Plan, material: CheckedRows) -> None:
     """Raise SpaceError where a range of the plan holds what the rest of it or the rows refuse.
 
     Or where it changes nothing, as the only one to read it is searched itself.
@@ -65,7 +65,7 @@ class _Trying:
         arm: Arm,
         default: Run,
         parameters: Mapping[str, Parameter],
-        material: Material,
+        material: CheckedRows,
         corpora: dict[str, Corpus],
     ) -> None:
         self._tree = arm.tree
@@ -96,14 +96,14 @@ class _Trying:
         try:
             run = self._runs[path, value] = self._run(values)
             corpus: Corpus | None = self._material.corpus
-            if rows_of(run) != rows_of(self._default):
+            if run.data.rows_key != self._default.data.rows_key:
                 corpus = self._corpus(run) if self._is_read(parameter, value) else None
                 if corpus is not None and _read(corpus) != _read(self._material.corpus):
                     yield _changes_rows(parameter, value)
                     return
             is_new = run.task != self._default.task or corpus is not self._material.corpus
             if is_new and corpus is not None:
-                material_of(run, corpus)
+                checked_rows(run, corpus)
             check_fit(run, corpus)
         except UserError as error:
             yield from self._blamed(error, values, path)
@@ -134,7 +134,7 @@ class _Trying:
         return isinstance(value, str | bool) or value == min(others)
 
     def _corpus(self, run: Run) -> Corpus:
-        key = repr((rows_of(run), run.task))
+        key = f"{run.data.rows_key} {run.task}"
         if key not in self._corpora:
             self._corpora[key] = run.data.load(run.task)
         return self._corpora[key]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
 from lightning_modules.machine.file import write_json
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "attempt.json"

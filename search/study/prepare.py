@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.check import Material, check_fit, inspect
+from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 from search.config import Arm, Tree, resolved, to_yaml
@@ -37,7 +37,7 @@ MAY_CHANGE = (
 )
 
 
-def check_study(plan: Plan, folder: Path) -> Material:
+def check_study(plan: Plan, folder: Path) -> CheckedRows:
     """Check data, model, and that a study in `folder` is the same one.
 
     Raises:
@@ -65,7 +65,7 @@ def check_study(plan: Plan, folder: Path) -> Material:
     return material
 
 
-def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
+def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
     """Write the study's configuration and provenance; return it with its queue in order."""
     is_new = stored(folder) is None
     study = create_or_update(plan, folder, material.corpus.fingerprint)
@@ -82,16 +82,16 @@ def prepare_study(plan: Plan, folder: Path, material: Material) -> Study:
     return study
 
 
-def _inspect_arms(plan: Plan) -> Material:
+def _inspect_arms(plan: Plan) -> CheckedRows:
     """Check every arm's data and model; the rows are the same in all."""
     problems: dict[str, Problem] = {}
-    loaded: dict[str, Material | None] = {}
+    loaded: dict[str, CheckedRows | None] = {}
     for run in plan.defaults.values():
         key = repr((run.data, run.task, run.model))
         try:
             if key not in loaded:
                 loaded[key] = None
-                loaded[key] = inspect(run)
+                loaded[key] = check_run(run)
             else:
                 material = loaded[key]
                 check_fit(run, material.corpus if material is not None else None)

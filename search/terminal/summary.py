@@ -95,7 +95,7 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
         had = f"{task.metric} {score(baseline.score)}"
         lines.append(f"It is not better than {baseline.guess}, which has {had}.")
     paths = study.folder_of(best).glob("*.jsonl")
-    collapse = task.collapse({path.stem: read_records(path) for path in paths})
+    collapse = task.constant_prediction({path.stem: read_records(path) for path in paths})
     if collapse is not None:
         lines.append(f"It {collapse} of validation.")
     return lines

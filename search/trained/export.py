@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.data.base import SPLITS
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.run import BEST_FILE, LABELS_FILE, Run
+from lightning_modules.folder import BEST_FILE, LABELS_FILE
+from lightning_modules.rows.corpus import SPLITS
+from lightning_modules.run import Run
 from search.report.results import status
 from search.storage.attribute import WORKER
 from search.study.study import Study

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_modules.export.model import read_manifest
+from lightning_modules.machine.hub import check_reachable
 from lightning_modules.model.base import Attention
-from lightning_modules.model.hub import check_reachable
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
 from lightning_modules.task.base import Task
 from search.config import build_run, compose, literal

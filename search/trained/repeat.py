@@ -6,8 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.check import changed_rows
-from lightning_modules.error import ConfigError, DataError, Problem, UserError
+from lightning_modules.check import check_same_rows
+from lightning_modules.error import ConfigError, Problem, UserError
 from lightning_modules.outcome import Outcome
 from lightning_modules.run import Run
 from search.config import Tree, compose, literal, run_tree
@@ -44,8 +44,7 @@ class Repeat:
 
     def check(self, fingerprint: str) -> None:
         """Refuse other rows than the study's; raise DataError."""
-        if fingerprint != self.fingerprint:
-            raise DataError(changed_rows())
+        check_same_rows(fingerprint, self.fingerprint)
 
     def prepare(self) -> None:
         """Take as many threads as the trial had: sums over another number round otherwise."""

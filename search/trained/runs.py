@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from lightning_modules.check import changed_rows
-from lightning_modules.error import ConfigError, DataError, Problem, did_you_mean
-from lightning_modules.run import OUTCOME_FILE
+from lightning_modules.check import check_same_rows
+from lightning_modules.error import ConfigError, Problem, did_you_mean
+from lightning_modules.folder import OUTCOME_FILE
 from search.config import build_run
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import plain_name
@@ -52,8 +52,7 @@ def find_run(name: str) -> Trained:
 
 def check_rows(folder: Path, fingerprint: str) -> None:
     """Refuse to go on with a run whose data have changed."""
-    if fingerprint != _stored_fingerprint(folder):
-        raise DataError(changed_rows())
+    check_same_rows(fingerprint, _stored_fingerprint(folder))
 
 
 def _stored_fingerprint(folder: Path) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_same_rows, load_rows
 from lightning_modules.error import UserError
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run
 from search.report.dashboard.page import FOLDER as ARTIFACTS
 from search.report.dashboard.page import show_trial
 from search.report.wandb import tags_of
@@ -50,7 +53,7 @@ def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
         StorageGone: The storage did not answer, and someone asked to stop.
 
     """
-    warm, memory = Warm(), _Memory()
+    cache, memory = Cache(), _Memory()
     while not interrupted():
         attempt = study.next_attempt()
         if attempt is None:
@@ -63,18 +66,18 @@ def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
         emit(Began(attempt.number, attempt.attempt, attempt.values))
         for note in attempt.notes:
             emit(Note(note))
-        _work_on(study, attempt, interrupted, emit, warm)
+        _work_on(study, attempt, interrupted, emit, cache)
         memory.check()
 
 
 def _work_on(
-    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, warm: Warm
+    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
 ) -> None:
     """Train one attempt and tell how it ended."""
     assert study.lease is not None
     study.set_busy(True)
     try:
-        outcome = _train(study, attempt, interrupted, emit, warm)
+        outcome = _train(study, attempt, interrupted, emit, cache)
     except UserError as error:
         # Not the trial's fault: it can run once it is mended.
         study.hand_back(attempt, Fault.interrupted, str(error), None)
@@ -106,7 +109,7 @@ def _work_on(
 
 
 def _train(
-    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, warm: Warm
+    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
 ) -> Outcome:
     name = f"{study.plan.name} trial {attempt.number}"
     if attempt.attempt > 1:
@@ -116,7 +119,10 @@ def _train(
     identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
     hooks = _Hooks(study, attempt, run.flat()["strategy"], interrupted, emit)
     try:
-        return fit(run, attempt.folder, identity, hooks, warm, study.data_fingerprint)
+        hooks.heartbeat("loading the data")
+        rows = load_rows(run, cache)
+        check_same_rows(rows.corpus.fingerprint, study.data_fingerprint)
+        return fit(run, attempt.folder, identity, hooks, cache, rows)
     finally:
         free_memory()
 
@@ -161,27 +167,27 @@ class _Hooks(Hooks):
         self._phase = ""
         self._built = (0, 0)
 
-    def alive(self, doing: str) -> None:
+    def heartbeat(self, doing: str) -> None:
         now, phase = time.monotonic(), doing.partition(",")[0]
         # Each phase is told of: what a worker was last heard of doing is where it is said to hang.
         if phase != self._phase or now - self._last_sign >= ALIVE_SECONDS:
             self._last_sign, self._phase = now, phase
             self._emit(Alive(doing))
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self._emit(Note(f"trial {self._attempt.number}: {text}"))
 
-    def saved(self, step: int) -> None:
+    def on_checkpoint(self, step: int) -> None:
         self._study.saved(self._attempt, step)
 
-    def built(self, num_trainable: int, num_parameters: int) -> None:
+    def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self._built = num_trainable, num_parameters
 
-    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+    def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self._study.began(self._attempt, num_examples, stable_examples)
         self._emit(Prepared(self._attempt.number, hardware, self._strategy, *self._built))
 
-    def progress(self, point: Point) -> str | None:
+    def on_validation(self, point: Point) -> str | None:
         value = point.metrics[self._study.plan.default.task.metric]
         self._emit(Progressed(self._attempt.number, point.epoch, value, point.seconds))
         return self._study.progress(self._attempt, point)

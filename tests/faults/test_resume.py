@@ -12,9 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome
-from lightning_modules.run import BEST_FILE, CHECKPOINT_FILE, OBSERVED_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from search.config import build_run, compose
 
 SEED = 20261121
@@ -35,7 +38,7 @@ class KillAt(Hooks):
     def __init__(self, step: int) -> None:
         self._step = step
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         if step == self._step:
             os.kill(os.getpid(), signal.SIGKILL)
 

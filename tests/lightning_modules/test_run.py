@@ -15,13 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_observed
-from lightning_modules.data.base import Row
 from lightning_modules.error import ConfigError
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.rows.corpus import Row
+from lightning_modules.run import Run
 from lightning_modules.schedule.base import Length
 from lightning_modules.schedule.constant import Constant
 from lightning_modules.strategy.base import Strategy
@@ -49,9 +52,11 @@ def make_run(learnable: Path) -> Callable[..., Run]:
     return make
 
 
-def train(run: Run, folder: Path, hooks: Hooks | None = None, warm: Warm | None = None) -> Outcome:
+def train(
+    run: Run, folder: Path, hooks: Hooks | None = None, cache: Cache | None = None
+) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
-    return fit(run, folder, Identity("test", None, folder), hooks, warm)
+    return fit(run, folder, Identity("test", None, folder), hooks, cache)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -77,7 +82,7 @@ class PruneAt(Hooks):
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def progress(self, point: Point) -> str | None:
+    def on_validation(self, point: Point) -> str | None:
         return "not good enough" if point.number == self.number else None
 
 
@@ -294,7 +299,7 @@ class Listener(Hooks):
         self.stop = stop
         self.steps: list[tuple[int, int]] = []
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         self.steps.append((step, num_steps))
 
     def interrupted(self) -> bool:
@@ -481,10 +486,10 @@ class Told(Hooks):
         self.doings: list[str] = []
         self.notes: list[str] = []
 
-    def alive(self, doing: str) -> None:
+    def heartbeat(self, doing: str) -> None:
         self.doings.append(doing)
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.notes.append(text)
 
 
@@ -525,10 +530,10 @@ def test_every_broken_rule_is_named_at_once(make_run: Callable[..., Run]) -> Non
 
 
 def test_rows_that_are_warm_spare_a_run_no_check(make_run: Callable[..., Run], here: Path) -> None:
-    warm, words = Warm(), ("trainer.max_steps=1", "data.max_length=512")
-    train(make_run(*words), here / "fits", warm=warm)
+    cache, words = Cache(), ("trainer.max_steps=1", "data.max_length=512")
+    train(make_run(*words), here / "fits", cache=cache)
     with pytest.raises(ConfigError, match=r"data\.max_length: must be <= \d+, the tokens"):
-        train(make_run(*words, "strategy=prompt_tuning"), here / "too long", warm=warm)
+        train(make_run(*words, "strategy=prompt_tuning"), here / "too long", cache=cache)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -18,20 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from lightning_modules.strategy.adalora import Adalora
 
 LAYER_PARTS = ("lora_A", "lora_E", "lora_B")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many ranks a layer has on average.
+    """How many ranks a layer has on average, and how their importance is measured.
 
     Attributes:
         first: Up to step `begin`.
@@ -39,6 +36,9 @@ class Budget:
         begin: See `first`.
         end: See `last`.
         every: Steps between two allotments.
+        beta1: Decay of the mean importance.
+        beta2: Decay of its mean deviation.
+        orthogonality: Weight of the penalty, gamma of the paper.
 
     """
 
@@ -47,11 +47,15 @@ class Budget:
     begin: int
     end: int
     every: int
+    beta1: float
+    beta2: float
+    orthogonality: float
 
     def size(self, step: int, num_layers: int) -> int | None:
         """Return the ranks of all layers to be kept at a step; None where nothing is allotted.
 
-        >>> [Budget(4, 2, begin=1, end=5, every=2).size(step, 10) for step in range(1, 7)]
+        >>> falling = Budget(4, 2, begin=1, end=5, every=2, beta1=0.9, beta2=0.9, orthogonality=0.1)
+        >>> [falling.size(step, num_layers=10) for step in range(1, 7)]
         [None, 28, None, 20, 20, None]
         """
         if step == self.end:
@@ -138,16 +142,16 @@ class Allocation(nn.Module):
 
 
 @contextmanager
-def allocating(network: Any, step: int, budget: Budget, strategy: Adalora) -> Iterator[None]:
+def allocating(network: Any, step: int, budget: Budget) -> Iterator[None]:
     """Add the penalty's gradient to those of optimizer step `step`, and allot ranks after it."""
     allocation: Allocation = network.allocation
-    if strategy.orthogonality:
+    if budget.orthogonality:
         device = next(network.parameters()).device.type
         with torch.autocast(device, enabled=False):
-            torch.autograd.backward(strategy.orthogonality * allocation.penalty(network))
+            torch.autograd.backward(budget.orthogonality * allocation.penalty(network))
     yield
     if step < budget.end:
-        allocation.watch(network, strategy.beta1, strategy.beta2)
+        allocation.watch(network, budget.beta1, budget.beta2)
     size = budget.size(step, len(allocation.names))
     if size is not None:
         allocation.allot(network, size)

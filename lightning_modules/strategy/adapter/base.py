@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
-from lightning_modules.model.base import reason_of
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
+from lightning_modules.model.head import task_type_of, writes
 from lightning_modules.model.part import backbone_of, linear_layers, new_parts
-from lightning_modules.strategy.adapter.task_type import task_type_of, writes
 from lightning_modules.strategy.base import Strategy, silence_dropout
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.outcome import Point
-from lightning_modules.run import OUTCOME_FILE
 from lightning_modules.task.base import GENERATED, MISTAKES
 from search.report.dashboard.note import read_note, write_note
 from search.report.picture import confusion_matrix, learning_curve

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lightning_modules.batch.tokenize import cache_folder, lengths_of, tokenize
+from lightning_modules.batch.tokenize import lengths_of, tokenize
+from lightning_modules.machine.store import cache_folder
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.task.classification import Classification

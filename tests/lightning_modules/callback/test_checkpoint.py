@@ -13,17 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from lightning_modules.callback.checkpoint import load_checkpoint, write_checkpoint
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome, Record
-from lightning_modules.run import (
-    BEST_FILE,
-    CHECKPOINT_FILE,
-    CHECKPOINT_FILES,
-    PREVIOUS_FILE,
-    Hooks,
-    Run,
-    fit,
-)
+from lightning_modules.run import Run
 from search.config import build_run, compose
 
 
@@ -45,10 +40,10 @@ class Saves(Hooks):
         self.steps: list[int] = []
         self.notes: list[str] = []
 
-    def saved(self, step: int) -> None:
+    def on_checkpoint(self, step: int) -> None:
         self.steps.append(step)
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.notes.append(text)
 
     def interrupted(self) -> bool:

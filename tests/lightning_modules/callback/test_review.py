@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_modules.callback.best import Best, save_best
-from lightning_modules.callback.review import examine
+from lightning_modules.callback.review import review
 from lightning_modules.task.base import Examples, Tables, Task
 from lightning_modules.task.classification import Classification
 from tests.conftest import classification
@@ -26,7 +26,7 @@ def folder(here: Path) -> Path:
 
 
 def test_each_table_becomes_a_file_of_a_record_a_line(folder: Path) -> None:
-    tables = examine(folder, TASK, Examples(ROWS, LABELS, None))
+    tables = review(folder, TASK, Examples(ROWS, LABELS, None))
     assert set(tables) == {"mistakes", "confusion"}
     for name, records in tables.items():
         content = (folder / f"{name}.jsonl").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_an_empty_table_is_an_empty_file(folder: Path) -> None:
     rows = [{**row, "label": LABELS[1 - number]} for number, row in enumerate(ROWS)]
     observed = {"logits_BC": torch.tensor([[0.0, 2], [3, 0]]), "labels_B": torch.tensor([1, 0])}
     save_best(folder, Best({"weight": torch.zeros(1)}, observed))
-    assert examine(folder, TASK, Examples(rows, LABELS, None))["mistakes"] == []
+    assert review(folder, TASK, Examples(rows, LABELS, None))["mistakes"] == []
     assert (folder / "mistakes.jsonl").read_bytes() == b""
 
 
@@ -47,15 +47,15 @@ def test_an_empty_table_is_an_empty_file(folder: Path) -> None:
 class Silent(Classification):
     """A task that shows nothing, as the base class."""
 
-    def examine(self, *arguments: object) -> Tables:
-        return Task.examine(self, *arguments)  # type: ignore[arg-type]
+    def review(self, *arguments: object) -> Tables:
+        return Task.tables(self, *arguments)  # type: ignore[arg-type]
 
 
 def test_a_task_without_tables_leaves_no_file(folder: Path) -> None:
-    assert examine(folder, Silent(**vars(TASK)), Examples(ROWS, LABELS, None)) == {}
+    assert review(folder, Silent(**vars(TASK)), Examples(ROWS, LABELS, None)) == {}
     assert not list(folder.glob("*.jsonl"))
 
 
 def test_observations_of_other_rows_are_refused(folder: Path) -> None:
     with pytest.raises(AssertionError, match="2 observed of 1 rows"):
-        examine(folder, TASK, Examples(ROWS[:1], LABELS, None))
+        review(folder, TASK, Examples(ROWS[:1], LABELS, None))

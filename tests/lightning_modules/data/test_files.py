@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lightning_modules.data.files import Files
-from lightning_modules.data.split import normalized
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.rows.corpus import normalized
 from tests.conftest import classification
 
 TASK = classification()

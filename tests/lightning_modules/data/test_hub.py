@@ -23,7 +23,7 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from lightning_modules.check import inspect
+from lightning_modules.check import check_run
 from lightning_modules.data.hub import HubData
 from lightning_modules.error import ConfigError, UserError
 from search.config import CONF_DIR, build_run, compose
@@ -180,7 +180,7 @@ def test_a_copy_in_other_formats_is_read(name: str) -> None:
 def test_a_run_on_a_copy_passes_every_check() -> None:
     write(sst2())
     words = ["model=tiny", "data=sst2", "data.path=./copy"]
-    assert inspect(build_run(compose("train", words).tree)).labels == SENTIMENT
+    assert check_run(build_run(compose("train", words).tree)).labels == SENTIMENT
 
 
 def test_csv_without_names_keeps_numbers() -> None:

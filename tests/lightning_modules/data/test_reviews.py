@@ -8,13 +8,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from lightning_modules.data.base import SPLITS
-from lightning_modules.data.reviews import PATH, Reviews
-from lightning_modules.data.split import normalized
+from lightning_modules.data.reviews import Reviews
+from lightning_modules.rows.corpus import SPLITS, normalized
+from lightning_modules.rows.embedded import REVIEWS
 from tests.conftest import classification
 
 CORPUS = Reviews(batch_size=16, max_length=128).load(classification())
-ROWS = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
+ROWS = [json.loads(line) for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
 
 
 def of(split: str) -> tuple[list[str], list[str]]:

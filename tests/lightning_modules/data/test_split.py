@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from lightning_modules.data.split import normalized, split_off, stratified_part
+from lightning_modules.data.split import split_off, stratified_part
+from lightning_modules.rows.corpus import normalized
 from search.config import build_run, compose
 from tests.conftest import classification
 

@@ -17,15 +17,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_observed
-from lightning_modules.check import inspect
-from lightning_modules.distributed.group import Ranks, Together
+from lightning_modules.check import check_run
+from lightning_modules.distributed.group import GroupRank, Rank
 from lightning_modules.error import ConfigError
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.launch.leader import RankFailed
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 from tests.cut import StopAt
@@ -81,11 +84,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
+def kept() -> Iterator[Cache]:
     """One for all tests: another rank takes seconds to start."""
-    warm = Warm()
-    yield warm
-    del warm
+    cache = Cache()
+    yield cache
+    del cache
     assert not ranks_of(psutil.Process())
 
 
@@ -120,11 +123,11 @@ def faulty(make_run: Callable[..., Run], own: Any) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def train(warm: Warm, here: Path) -> Callable[..., Outcome]:
+def train(kept: Cache, here: Path) -> Callable[..., Outcome]:
     def call(run: Run, name: str, hooks: Hooks | None = None) -> Outcome:
         folder = here / name
         folder.mkdir(exist_ok=True)
-        return fit(run, folder, Identity("test", None, folder), hooks, warm)
+        return fit(run, folder, Identity("test", None, folder), hooks, kept)
 
     return call
 
@@ -133,7 +136,7 @@ class PruneAt(Hooks):
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def progress(self, point: Point) -> str | None:
+    def on_validation(self, point: Point) -> str | None:
         return "not good enough" if point.number == self.number else None
 
 
@@ -226,7 +229,7 @@ def test_a_rank_that_fails_ends_the_run_with_its_reason(
     (here / "failed").mkdir()
     # Its own ranks: those that are warm print to where the test that started them looked.
     with pytest.raises(RankFailed, match="rank 1 of 2 failed: ValueError: no such luck"):
-        fit(run, here / "failed", identity, None, Warm())
+        fit(run, here / "failed", identity, None, Cache())
     assert "in factor" in capfd.readouterr().err  # the traceback
     assert ranks_of(psutil.Process()) == others
 
@@ -243,11 +246,12 @@ ENDLESS = """
 import sys
 from pathlib import Path
 from lightning_modules.logger.base import Identity
-from lightning_modules.run import Hooks, fit
+from lightning_modules.hooks import Hooks
+from lightning_modules.fit import fit
 from search.config import build_run, compose
 
 class Tell(Hooks):
-    def stepped(self, step, num_steps):
+    def on_step(self, step, num_steps):
         print(step, flush=True)
 
 here = Path.cwd()
@@ -281,7 +285,7 @@ def test_no_rank_outlives_rank_0(learnable: Path, here: Path) -> None:
 def test_a_batch_has_a_row_for_every_device(make_run: Callable[..., Run]) -> None:
     run = make_run("trainer.devices=3", "data.batch_size=2")
     with pytest.raises(ConfigError) as caught:
-        inspect(run)
+        check_run(run)
     assert str(caught.value) == (
         "data.batch_size: must be >= 3, the devices that share a batch, got 2. "
         "Set data.batch_size=3, or trainer.devices=2."
@@ -292,5 +296,5 @@ def test_a_batch_has_a_row_for_every_device(make_run: Callable[..., Run]) -> Non
 
 def test_each_rank_draws_its_own_dropout_and_one_alone_what_it_always_did() -> None:
     others: Any = None
-    assert Ranks().stream == Together(0, 2, others).stream == ()
-    assert Together(1, 2, others).stream == ("rank", 1)
+    assert Rank().stream == GroupRank(0, 2, others).stream == ()
+    assert GroupRank(1, 2, others).stream == ("rank", 1)

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.data.reviews import PATH as REVIEWS
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
 from lightning_modules.model.minilm import Minilm, Source
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.embedded import REVIEWS
+from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, RunLog
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.logger.wandb import Mode, Wandb
 from lightning_modules.outcome import Ending
-from lightning_modules.run import Hooks, fit
 from search.config import build_run, compose
 from tests.conftest import SmallDisk, wandb_records
 
@@ -226,11 +227,11 @@ class Notes(Hooks):
         self.disk, self.fill = disk, fill
         self.notes: list[str] = []
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         if step == self.fill:
             self.disk.fill()
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.notes.append(text)
 
 
@@ -241,7 +242,7 @@ def test_a_full_folder_of_its_own_ends_the_log_and_not_the_run(
     words = ("model=tiny", "strategy=full", "trainer.epochs=1", "data.batch_size=100")
     run = build_run(compose("train", [*words, "trainer.log_every_steps=1"]).tree)
     hooks = Notes(small_disk, fill)
-    hooks.stepped(0, 0)
+    hooks.on_step(0, 0)
     outcome = fit(run, here / "run", Identity("t", None, small_disk.folder), hooks)
     assert outcome.ending is Ending.finished
     since = "from here on" if fill else "for this run"

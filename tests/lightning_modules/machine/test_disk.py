@@ -12,10 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE, PREVIOUS_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import DiskFull, replacing, write_json, write_text
 from lightning_modules.outcome import Ending, Outcome
-from lightning_modules.run import BEST_FILE, PREVIOUS_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from search.config import build_run, compose
 from tests.conftest import SmallDisk
 
@@ -41,11 +44,11 @@ class OnFullDisk(Hooks):
         self.doings: list[str] = []
         self.is_stopping = False
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         if step == self.fill:
             self.disk.fill()
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.notes.append(text)
         if "waiting for room" in text:
             if self.stop:
@@ -53,7 +56,7 @@ class OnFullDisk(Hooks):
             else:
                 threading.Timer(1.0, self.disk.free).start()
 
-    def alive(self, doing: str) -> None:
+    def heartbeat(self, doing: str) -> None:
         self.doings.append(doing)
 
     def interrupted(self) -> bool:
@@ -87,7 +90,7 @@ def test_a_run_waits_for_room_and_ends_as_it_would_have(
     folder = small_disk.folder / "run"
     folder.mkdir()
     hooks = OnFullDisk(small_disk, fill)
-    hooks.stepped(0, 0)
+    hooks.on_step(0, 0)
     outcome = train(run, folder, hooks)
     assert outcome.ending is Ending.finished
     full, again = hooks.notes

@@ -19,10 +19,13 @@ from safetensors.torch import load_file
 from lightning_modules.callback.checkpoint import load_checkpoint
 from lightning_modules.error import ConfigError
 from lightning_modules.export.predictor import load_trained
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.memory import is_out_of_memory
 from lightning_modules.outcome import Ending, Outcome
-from lightning_modules.run import BEST_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 from tests.conftest import write_jsonl
@@ -32,11 +35,12 @@ TRAINS_IN_LITTLE_MEMORY = """
 import json, resource, sys
 from pathlib import Path
 from lightning_modules.logger.base import Identity
-from lightning_modules.run import Hooks, fit
+from lightning_modules.hooks import Hooks
+from lightning_modules.fit import fit
 from search.config import build_run, compose
 
 class Notes(Hooks):
-    def note(self, text):
+    def warn(self, text):
         print(json.dumps({"note": text}), flush=True)
 
 def run(*words):

@@ -10,14 +10,16 @@ import pytest
 import torch
 import yaml
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.network import build_network, count_parameters
+from lightning_modules.model.state import count_parameters
+from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending
-from lightning_modules.run import Run, fit
+from lightning_modules.run import Run
 from search.config import CONF_DIR, build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
@@ -124,14 +126,14 @@ def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
     import transformers
 
     run, found = run_of(name), identity(here / "run")
-    outcome = fit(run, found.folder, found, warm=Warm())
+    outcome = fit(run, found.folder, found, cache=Cache())
     assert outcome.ending is Ending.finished and outcome.best is not None
     trained = Trained(run, found.folder, "run x", outcome.best.metrics, "")
     predictor = trained.load()
     expected = CLOSED[name](len(predictor.tokenizer))
     assert count_parameters(predictor.network) == (expected, expected)
     export(trained, here / "best")
-    asked = inspect(run).corpus.splits["validation"][:5]
+    asked = check_run(run).corpus.splits["validation"][:5]
     answers = predictor.predict(asked)
     assert load_exported(here / "best", run.task).predict(asked) == answers
     network = getattr(transformers, run.task.auto_class).from_pretrained(here / "best")
@@ -174,11 +176,11 @@ def test_what_cannot_be_built_is_refused_in_a_line(words: tuple[str, ...], line:
     bert = ("model=architecture", "model.type=bert", "data=reviews", "logger=none")
     with pytest.raises(ConfigError) as refusal:
         run = build_run(compose("train", [*bert, *words]).tree)
-        inspect(run)
-        build_network(run, ("negative", "positive"), Warm())
+        check_run(run)
+        build_network(run, ("negative", "positive"), Cache())
     assert str(refusal.value.problems[0]).startswith(line), str(refusal.value)
 
 
 def test_a_decoder_without_weights_classifies_too() -> None:
     gpt2 = ("model=architecture", "model.type=gpt2", "model.kind=decoder", "data=reviews")
-    inspect(build_run(compose("train", [*gpt2, *BPE, "logger=none"]).tree))
+    check_run(build_run(compose("train", [*gpt2, *BPE, "logger=none"]).tree))

@@ -11,22 +11,18 @@ import pytest
 import torch
 import transformers
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
-from lightning_modules.model.kind import MEMBERS, Kind
-from lightning_modules.network import (
-    build_network,
-    check_architecture,
-    count_parameters,
-    restore_state,
-    trained_state,
-)
+from lightning_modules.model.kind import Kind
+from lightning_modules.model.state import count_parameters, restore_state, trained_state
+from lightning_modules.network import build_network, check_architecture
 from lightning_modules.run import Run
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
 from tests.lightning_modules.strategy.test_strategy import shake
+from tests.models import models_of
 
 LABELS = ("negative", "positive")
 TASK = {
@@ -34,7 +30,7 @@ TASK = {
     Kind.decoder: "generation",
     Kind.encoder_decoder: "summarization",
 }
-KINDS = {name: kind for kind in TASK for name in MEMBERS[kind] if name != "minilm"}
+KINDS = {name: kind for kind in TASK for name in models_of(kind) if name != "minilm"}
 REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 # Packages or prompts of their own; test_qlora.py and test_prompting.py have them.
 ELSEWHERE = {"qlora", "prompting"}
@@ -123,24 +119,24 @@ def test_every_model_of_the_hub_is_here() -> None:
 def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
     run_of: Callable[[str, str], Run], name: str, strategy: str
 ) -> None:
-    run, warm = run_of(name, strategy), Warm()
+    run, cache = run_of(name, strategy), Cache()
     if (name, strategy) in REFUSED:
         with pytest.raises(ConfigError, match=REFUSED[name, strategy]):
             run.strategy.check(run.model, run.task)
             check_architecture(run, LABELS)  # before any weights
         return
-    network = build_network(run, LABELS, warm)
-    (loaded,) = [made for key, made in warm._kept.items() if key[0] == "network"]  # type: ignore[index]
+    network = build_network(run, LABELS, cache)
+    (loaded,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
     assert torch.equal(logits(network, run), logits(loaded, run)) == (strategy not in VIRTUAL)
     num_trained, num_parameters = count_parameters(network)
     assert 0 < num_trained <= num_parameters
     assert (num_trained == num_parameters) == (strategy in ("full", "from_scratch"))
     before = {key: p.detach().clone() for key, p in network.named_parameters()}
     shake(network)
-    again = build_network(run, LABELS, warm)
+    again = build_network(run, LABELS, cache)
     restore_state(again, trained_state(network))
     assert torch.equal(logits(again, run), logits(network, run))
-    assert not torch.equal(logits(build_network(run, LABELS, warm), run), logits(network, run))
+    assert not torch.equal(logits(build_network(run, LABELS, cache), run), logits(network, run))
     optimizer = run.optimizer.build(network)
     target = torch.randn(logits(network, run).shape)
     ((network.train()(**inputs(run)).logits - target) ** 2).sum().backward()

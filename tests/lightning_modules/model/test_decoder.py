@@ -17,16 +17,18 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
-from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.model.kind import Kind
 from lightning_modules.network import build_network
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.embedded import REVIEWS
+from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
+from tests.models import models_of
 
 POSITIONS = 64
 SIZES: dict[str, Any] = {
@@ -47,7 +49,7 @@ SPECIAL: dict[str, tuple[str | None, str, str | None]] = {
     "qwen3": (None, "<|im_end|>", "<|endoftext|>"),
     "gemma": ("<bos>", "<eos>", "<pad>"),
 }
-NAMES = MEMBERS[Kind.decoder]
+NAMES = models_of(Kind.decoder)
 
 
 def write_tokenizer(name: str, folder: Path) -> dict[str, int]:
@@ -127,7 +129,7 @@ def test_trained_and_exported_it_is_the_same_for_plain_transformers(
     words = (f"strategy={strategy}", "strategy.lr=1e-2", "task.label=label")
     run, folder = run_of(name, folder_of(name), *words), here / "run"
     folder.mkdir()
-    inspect(run)
+    check_run(run)
     outcome = fit(run, folder, Identity("x", None, folder))
     assert outcome.best is not None, outcome.reason
     result = Trained(run, folder, "run x", outcome.best.metrics, "")
@@ -154,7 +156,7 @@ def test_a_text_is_classified_by_its_last_token_whatever_stands_beside_it(
     (folder / "config.json").write_text(json.dumps(config))
     words = ("model=qwen3", f"model.path={folder}", "strategy=full", "logger=none")
     run = build_run(compose("train", [*words, "data.max_length=64"]).tree)
-    network: Any = build_network(run, ("a", "b"), Warm()).eval()
+    network: Any = build_network(run, ("a", "b"), Cache()).eval()
     tokenizer = run.model.load_tokenizer()
     texts = ["short", "a text that is a good deal longer than the other one"]
     with torch.inference_mode():
@@ -168,7 +170,7 @@ def test_a_text_is_classified_by_its_last_token_whatever_stands_beside_it(
 def test_lora_adapts_every_linear_layer_and_leaves_the_word_vectors(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
-    network: Any = build_network(run_of(name, folder_of(name), "strategy=lora"), (), Warm())
+    network: Any = build_network(run_of(name, folder_of(name), "strategy=lora"), (), Cache())
     trained = {key for key, parameter in network.named_parameters() if parameter.requires_grad}
     # GPT-2 has queries, keys and values in one, and no gate; the others seven a layer.
     num_linear = 2 * (4 if name == "gpt2" else 7)
@@ -182,4 +184,4 @@ def test_reads_as_many_tokens_as_it_says(name: str, folder_of: Callable[[str], P
     assert run.model.max_length == POSITIONS
     assert run.model.known_kind() is Kind.decoder
     with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
-        inspect(run_of(name, folder_of(name), f"data.max_length={POSITIONS + 1}"))
+        check_run(run_of(name, folder_of(name), f"data.max_length={POSITIONS + 1}"))

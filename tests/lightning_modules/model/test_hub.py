@@ -30,21 +30,23 @@ from tokenizers import (
     trainers,
 )
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
-from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
-from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.model.kind import Kind
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.embedded import REVIEWS
+from lightning_modules.run import Run
 from lightning_modules.strategy.feature_extraction import BACKBONE
 from search.config import CONF_DIR, build_run, compose
 from search.trained.export import Trained, export
+from tests.models import models_of
 
 TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
 LABELS = ("negative", "positive")
@@ -193,7 +195,7 @@ HUB_MODELS = sorted(
     path.stem
     for path in (CONF_DIR / "model").glob("*.yaml")
     if yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"].endswith(".hub.Hub")
-    and path.stem in MEMBERS[Kind.encoder]
+    and path.stem in models_of(Kind.encoder)
 )
 STRATEGIES = ("full", "lora", "feature_extraction", "from_scratch")
 
@@ -341,7 +343,7 @@ def test_adapter_brings_what_the_base_model_lacks(
     transformers.AutoModelForMaskedLM.from_pretrained(base).save_pretrained(base)  # no pooler
     run = run_of("bert", "lora")
     run = replace(run, model=Hub(path=str(base), attention=Attention.sdpa))
-    network: Any = build_network(run, LABELS, Warm())
+    network: Any = build_network(run, LABELS, Cache())
     network.save_pretrained(here / "adapter")
     torch.manual_seed(1)
     again = PeftModel.from_pretrained(auto.from_pretrained(base), here / "adapter")
@@ -379,8 +381,8 @@ def test_predictions_are_the_same_alone_and_in_a_batch(
 def test_lora_trains_the_whole_head_and_adapts_every_other_linear_layer(
     run_of: Callable[..., Run], name: str
 ) -> None:
-    adapted = build_network(run_of(name, "lora"), LABELS, Warm())
-    plain: Any = build_network(run_of(name, "full"), LABELS, Warm())
+    adapted = build_network(run_of(name, "lora"), LABELS, Cache())
+    plain: Any = build_network(run_of(name, "full"), LABELS, Cache())
     backbone = plain.base_model_prefix
     head = {key for key, _ in plain.named_parameters() if not key.startswith(f"{backbone}.")}
     trained = {
@@ -400,7 +402,7 @@ def test_lora_trains_the_whole_head_and_adapts_every_other_linear_layer(
 def test_frozen_layers_draw_no_random_numbers(
     run_of: Callable[..., Run], name: str, strategy: str
 ) -> None:
-    network: Any = build_network(run_of(name, strategy), LABELS, Warm()).train()
+    network: Any = build_network(run_of(name, strategy), LABELS, Cache()).train()
     if strategy == "lora":
         plain = network.get_base_model()
         backbone = getattr(plain, plain.base_model_prefix)
@@ -422,16 +424,16 @@ def with_max_length(run: Run, max_length: int) -> Run:
 def test_reads_as_many_tokens_as_it_says(run_of: Callable[..., Run], here: Path, name: str) -> None:
     run = with_max_length(run_of(name, "full"), POSITIONS)
     assert run.model.max_length == POSITIONS
-    network = build_network(run, LABELS, Warm()).eval()
+    network = build_network(run, LABELS, Cache()).eval()
     ids = torch.full((1, POSITIONS), 7)
     assert network(ids, attention_mask=torch.ones_like(ids)).logits.isfinite().all()
-    inspect(run)
+    check_run(run)
     with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
-        inspect(with_max_length(run, POSITIONS + 1))
+        check_run(with_max_length(run, POSITIONS + 1))
 
 
 def test_one_token_more_than_roberta_says_is_too_many(run_of: Callable[..., Run]) -> None:
-    network = build_network(run_of("roberta", "full"), LABELS, Warm()).eval()
+    network = build_network(run_of("roberta", "full"), LABELS, Cache()).eval()
     ids = torch.full((1, POSITIONS + 1), 7)
     with pytest.raises(RuntimeError, match="out of bounds"):
         network(ids, attention_mask=torch.ones_like(ids))
@@ -442,7 +444,7 @@ def test_attention_is_the_configured_one(run_of: Callable[..., Run], name: str) 
     for strategy in ("full", "from_scratch", "feature_extraction"):
         run = run_of(name, strategy)
         assert isinstance(run.model, Hub)
-        network: Any = build_network(run, LABELS, Warm())
+        network: Any = build_network(run, LABELS, Cache())
         network = network.backbone if strategy == "feature_extraction" else network
         assert network.config._attn_implementation == run.model.attention.value
 
@@ -455,7 +457,7 @@ def test_attention_that_the_architecture_lacks_is_refused_in_a_line(
     assert isinstance(run.model, Hub)
     run = replace(run, model=replace(run.model, attention=Attention.sdpa))
     with pytest.raises(ConfigError) as raised:
-        build_network(run, LABELS, Warm())
+        build_network(run, LABELS, Cache())
     (problem,) = raised.value.problems
     assert str(problem).startswith("model.attention: must be one that ")
     assert str(problem).endswith("has, got 'sdpa'. Set model.attention=eager.")
@@ -490,14 +492,14 @@ def test_from_scratch_reads_no_weights(
     assert isinstance(run.model, Hub)
     pretrained = run.model.load_network("AutoModel").state_dict()
     run = replace(run, model=replace(run.model, path=str(folder)))
-    network: Any = build_network(run, LABELS, Warm())
+    network: Any = build_network(run, LABELS, Cache())
     backbone = getattr(network, network.base_model_prefix).state_dict()
     shared = [key for key in backbone if key in pretrained and pretrained[key].unique().numel() > 9]
     assert len(shared) >= 9
     for key in shared:
         # A padding token's vector is 0 in both.
         assert (backbone[key] == pretrained[key]).float().mean() < 0.05, key
-    again: Any = build_network(run, LABELS, Warm())
+    again: Any = build_network(run, LABELS, Cache())
     for key, tensor in again.state_dict().items():
         assert torch.equal(tensor, network.state_dict()[key]), key
 

@@ -18,17 +18,19 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from lightning_modules.cache import Warm
-from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.cache import Cache
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.model.kind import MEMBERS, Kind
+from lightning_modules.model.kind import Kind
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.embedded import REVIEWS
+from lightning_modules.run import Run
 from search.config import CONF_DIR, build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
+from tests.models import models_of
 
 TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
 T5_SIZES = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
@@ -122,7 +124,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 
 
 def test_every_model_has_its_architecture_here() -> None:
-    assert set(ARCHITECTURES) == set(MEMBERS[Kind.encoder_decoder])
+    assert set(ARCHITECTURES) == set(models_of(Kind.encoder_decoder))
     assert all((CONF_DIR / "model" / f"{name}.yaml").is_file() for name in ARCHITECTURES)
 
 
@@ -190,7 +192,7 @@ def test_attention_is_the_configured_one(
 @each_model
 def test_how_it_wrote_before_does_not_count(run_of: Callable[..., Run], name: str) -> None:
     run = run_of(name)
-    network: Any = build_network(run, (), Warm())
+    network: Any = build_network(run, (), Cache())
     told = network.generation_config
     assert (told.max_new_tokens, told.num_beams, told.do_sample) == (6, 1, False)
     assert told.min_length in (None, 0)

@@ -3,16 +3,17 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from lightning_modules.model.kind import MEMBERS, Kind, kind_of
+from lightning_modules.model.kind import Kind, kind_of
 from search.config import CONF_DIR
+from tests.models import models_of
 
 
 def test_the_decoders_that_are_named_are_in_conf() -> None:
     there = {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
-    assert set(MEMBERS[Kind.decoder]) <= there
+    assert set(models_of(Kind.decoder)) <= there
 
 
-@pytest.mark.parametrize("name", MEMBERS[Kind.decoder])
+@pytest.mark.parametrize("name", models_of(Kind.decoder))
 def test_a_decoder_has_a_hub_name(name: str) -> None:
     values = yaml.safe_load((CONF_DIR / f"model/{name}.yaml").read_text(encoding="utf-8"))
     assert values["_target_"] == "lightning_modules.model.hub.Hub"

@@ -11,15 +11,16 @@ import pytest
 import torch
 import transformers
 
-from lightning_modules.cache import Warm
-from lightning_modules.data.reviews import PATH as REVIEWS
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
 from lightning_modules.model.base import Attention
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.model.pair import SEQ_TO_SEQ
-from lightning_modules.network import build_network, count_parameters
+from lightning_modules.model.state import count_parameters
+from lightning_modules.network import build_network
+from lightning_modules.rows.embedded import REVIEWS
 from search.config import build_run, compose
 
 MINILM = Minilm(source=Source.package, attention=Attention.sdpa)
@@ -135,7 +136,7 @@ def test_a_token_is_written_without_seeing_what_follows() -> None:
 
 def test_all_that_is_used_is_trained() -> None:
     run = build_run(compose("train", ["task=summarization", "model=tiny", "strategy=full"]).tree)
-    network: Any = build_network(run, (), Warm()).train()
+    network: Any = build_network(run, (), Cache()).train()
     ids = torch.tensor([[2, 9, 8, 3]])
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
     run.task.loss_sum(run.task.forward(network, batch), batch).backward()

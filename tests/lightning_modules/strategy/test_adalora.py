@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
 from lightning_modules.export.predictor import load_trained
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.network import build_network
-from lightning_modules.run import Hooks, Run, fit
+from lightning_modules.run import Run
 from lightning_modules.strategy.adalora import Adalora
 from search.config import build_run, compose
 
@@ -44,7 +46,7 @@ def draw(network: Any, seed: int) -> None:
 def test_every_allotment_is_pefts() -> None:
     words = ("orthogonality=0", "every_steps=3", "warmup=0.1", "final=0.25", "rank=2")
     run = make_run(*(f"strategy.{word}" for word in words))
-    ours = build_network(run, LABELS, Warm())
+    ours = build_network(run, LABELS, Cache())
     theirs: Any = copy.deepcopy(ours)
     config = theirs.peft_config["default"]
     config.total_step, config.tinit, config.tfinal, config.deltaT = 20, 2, 5, 3
@@ -67,7 +69,7 @@ def test_every_allotment_is_pefts() -> None:
 
 def test_the_penalty_is_pefts_gradient() -> None:
     run = make_run("strategy.orthogonality=0.3")
-    ours = build_network(run, LABELS, Warm())
+    ours = build_network(run, LABELS, Cache())
     theirs: Any = copy.deepcopy(ours)
     theirs.peft_config["default"].orth_reg_weight = 0.3
     ids, labels = torch.tensor([[2, 10, 11, 3]]), torch.tensor([1])
@@ -134,7 +136,7 @@ def test_a_run_of_one_step_is_allotted_too() -> None:
     strategy = make_run().strategy
     assert isinstance(strategy, Adalora)
     run = replace(make_run(), strategy=replace(strategy, warmup=0.0, final=0.0))
-    network = build_network(run, LABELS, Warm())
+    network = build_network(run, LABELS, Cache())
     draw(network, 0)
     with run.strategy.stepping(network, 1, 1):
         pass

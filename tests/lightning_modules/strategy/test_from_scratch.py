@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.data.reviews import Reviews
 from lightning_modules.export.predictor import Predictor
 from lightning_modules.network import build_network
@@ -24,7 +24,7 @@ def minilm(*words: str) -> Run:
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    return build_network(minilm(), LABELS, Warm())
+    return build_network(minilm(), LABELS, Cache())
 
 
 def test_no_pretrained_tensor_is_used(network: Any) -> None:
@@ -54,8 +54,8 @@ def test_it_begins_at_chance(network: Any) -> None:
 
 
 def test_the_seed_decides_the_weights(network: Any) -> None:
-    other = build_network(minilm("seed=1"), LABELS, Warm())
-    again = build_network(minilm(), LABELS, Warm())
+    other = build_network(minilm("seed=1"), LABELS, Cache())
+    again = build_network(minilm(), LABELS, Cache())
     key = "bert.encoder.layer.0.attention.self.query.weight"
     assert torch.equal(again.state_dict()[key], network.state_dict()[key])
     assert not torch.equal(other.state_dict()[key], network.state_dict()[key])

@@ -10,11 +10,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.state import count_parameters
 from lightning_modules.model.tiny import Tiny
-from lightning_modules.network import build_network, count_parameters
+from lightning_modules.network import build_network
 from search.config import build_run, compose
 
 LABELS = ("a", "b")
@@ -23,7 +24,7 @@ FIXED = ("model=tiny", "logger=none", "strategy=lora")
 
 def build(*words: str) -> Any:
     run = build_run(compose("train", [*FIXED, *words]).tree)
-    return build_network(run, LABELS, Warm())
+    return build_network(run, LABELS, Cache())
 
 
 def logits(network: Any) -> torch.Tensor:
@@ -121,9 +122,9 @@ def test_the_merged_export_and_the_adapter_alone_answer_as_trained(
     words: tuple[str, ...], here: Path
 ) -> None:
     run = build_run(compose("train", [*FIXED, *(f"strategy.{word}" for word in words)]).tree)
-    warm = Warm()
-    network = build_network(run, LABELS, warm)
-    (base,) = [made for key, made in warm._kept.items() if key[0] == "network"]  # type: ignore[index]
+    cache = Cache()
+    network = build_network(run, LABELS, cache)
+    (base,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
     base.save_pretrained(here / "base")
     for parameter in network.parameters():
         if parameter.requires_grad:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import Card, load_exported, save_exported
 from lightning_modules.export.predictor import Predictor
-from lightning_modules.network import build_network, restore_state, trained_state
+from lightning_modules.model.state import restore_state, trained_state
+from lightning_modules.network import build_network
 from lightning_modules.run import Run
 from lightning_modules.strategy.peft import _REFUSED
 from search.config import build_run, compose
@@ -63,9 +64,9 @@ def test_a_method_restores_and_exports_exactly(method: str, here: Path) -> None:
     run = make_run(method, METHODS[method])
     run.strategy.check(run.model, run.task)
     torch.manual_seed(1)
-    one = build_network(run, LABELS, Warm())
+    one = build_network(run, LABELS, Cache())
     torch.manual_seed(2)  # what PEFT draws and freezes is the seed's
-    other = build_network(run, LABELS, Warm())
+    other = build_network(run, LABELS, Cache())
     for parameter in one.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn(parameter.shape)
@@ -134,7 +135,7 @@ def test_what_peft_finds_out_later_is_one_line_too(
     run = make_run(method, options, *words)
     run.strategy.check(run.model, run.task)
     with pytest.raises(ConfigError) as raised:
-        build_network(run, LABELS, Warm())
+        build_network(run, LABELS, Cache())
     (line,) = str(raised.value).splitlines()
     assert line.startswith(
         f"strategy: must be a method that can adapt this model for this task, got {reason}"

@@ -13,17 +13,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, UserError
 from lightning_modules.export.model import load_exported
 from lightning_modules.export.predictor import load_trained
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE, STATE_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import Ending, Outcome
-from lightning_modules.run import BEST_FILE, FOUND_FILE, Hooks, Run, fit
+from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
@@ -40,7 +43,7 @@ def make_run(*words: str) -> Run:
 
 
 def fitted(run: Run) -> Any:
-    return run.strategy.fitted(run.model, run.task, run.data.load(run.task))
+    return run.strategy.fit_to_rows(run.model, run.task, run.data.load(run.task))
 
 
 def ask(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
@@ -87,11 +90,11 @@ def test_what_a_model_reads() -> None:
     shots = ("strategy.num_shots=1", "strategy.label_words={positive: good}")
     asked = make_run(*DECODER, template, *shots).strategy
     known = {"how": "causal", "shots": [{"text": "Bah.", "text_pair": "y", "label": "negative"}]}
-    (row,) = asked.refitted(known).prepare(rows, tokenizer)
+    (row,) = asked.from_state(known).prepare(rows, tokenizer)
     assert row == {"text": "Bah. y So negative.\nNice. x So", "label": "positive"}
-    (row,) = asked.refitted({**known, "how": "mask"}).prepare(rows, tokenizer)
+    (row,) = asked.from_state({**known, "how": "mask"}).prepare(rows, tokenizer)
     assert row["text"] == "Bah. y So negative.\nNice. x So [MASK]."
-    assert asked.refitted({**known, "how": "similarity"}).prepare(rows, tokenizer) == rows
+    assert asked.from_state({**known, "how": "similarity"}).prepare(rows, tokenizer) == rows
 
 
 def test_a_similarity_is_the_cosine_of_embeddings() -> None:
@@ -199,7 +202,7 @@ def test_a_run_is_one_validation_and_is_exported(how: str, masked: str, here: Pa
     assert outcome.num_trainable == 0 < outcome.num_parameters
     assert load_file(here / "run" / BEST_FILE) == {}
     assert not list((here / "run").glob("checkpoint*"))
-    assert len(json.loads((here / "run" / FOUND_FILE).read_text())["shots"]) == 4
+    assert len(json.loads((here / "run" / STATE_FILE).read_text())["shots"]) == 4
 
     validation = run.data.load(run.task).splits["validation"]
     assert outcome.best is not None
@@ -251,21 +254,21 @@ def test_shots_are_training_rows_alone_and_chosen_once(here: Path) -> None:
 
 
 def test_strategies_of_one_process_do_not_share_what_differs() -> None:
-    warm = Warm()
-    left = build_tokenizer(make_run(*DECODER), (), warm)
+    cache = Cache()
+    left = build_tokenizer(make_run(*DECODER), (), cache)
     lora = make_run(*DECODER[:2], "strategy=full")
-    assert (left.truncation_side, build_tokenizer(lora, (), warm).truncation_side) == (
+    assert (left.truncation_side, build_tokenizer(lora, (), cache).truncation_side) == (
         "left",
         "right",
     )
     one, other = (
         build_network(
-            make_run("model=tiny", f"strategy.template='{{text}} {word} {{label}}'"), LABELS, warm
+            make_run("model=tiny", f"strategy.template='{{text}} {word} {{label}}'"), LABELS, cache
         )
         for word in ("so", "great")
     )
     assert not torch.equal(one.classes, other.classes)  # type: ignore[operator]
-    assert sum(key[0] == "network" for key in warm._kept) == 1  # type: ignore[index]
+    assert sum(key[0] == "network" for key in cache._values) == 1  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +311,7 @@ def test_what_cannot_be_asked_is_refused_before_weights_load(
     words: tuple[str, ...], line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        inspect(make_run("model=tiny", *words))
+        check_run(make_run("model=tiny", *words))
     assert str(caught.value.problems[0]).startswith(line)
 
 
@@ -316,7 +319,7 @@ def test_a_pair_must_be_asked_of_both_texts(here: Path) -> None:
     rows = [{"text": f"a {n}", "text_pair": "b", "label": str(n % 2)} for n in range(40)]
     data = ("data=files", f"data.train={write_jsonl(here / 'pairs.jsonl', rows)}")
     with pytest.raises(ConfigError, match=r"must hold \{text_pair\}, as rows"):
-        inspect(make_run("model=tiny", *data, "data.text_pair=text_pair"))
+        check_run(make_run("model=tiny", *data, "data.text_pair=text_pair"))
     template = "strategy.template='{text} And {text_pair}? {label}'"
     run = make_run(
         "model=tiny", *data, "data.text_pair=text_pair", template, "strategy.num_shots=1"
@@ -329,7 +332,7 @@ def test_a_word_that_is_no_single_token_is_named(masked: str) -> None:
     with pytest.raises(
         ConfigError, match=r"label_words.negative: must be one token .*'not good', which is 2"
     ):
-        build_network(run, LABELS, Warm())
+        build_network(run, LABELS, Cache())
 
 
 @pytest.mark.thorough

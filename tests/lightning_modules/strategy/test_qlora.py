@@ -45,7 +45,7 @@ def test_beginnings_that_read_the_weights_are_refused() -> None:
 def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) -> None:
     from peft import PeftModel
 
-    from lightning_modules.network import count_parameters
+    from lightning_modules.model.state import count_parameters
 
     class Params4bit(torch.nn.Parameter):
         """32 values of 4 bits in 16 bytes, under the name that bitsandbytes has for them."""
@@ -64,8 +64,9 @@ def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) ->
     reason="needs bitsandbytes and a CUDA device",
 )
 def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
-    from lightning_modules.cache import Warm
-    from lightning_modules.network import build_network, count_parameters
+    from lightning_modules.cache import Cache
+    from lightning_modules.model.state import count_parameters
+    from lightning_modules.network import build_network
 
     runs = [
         build_run(compose("train", ["model=minilm", *words]).tree)
@@ -74,7 +75,7 @@ def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
     for run in runs[:1]:
         run.strategy.check(run.model, run.task)
     four: Any
-    four, whole = (build_network(run, ("a", "b"), Warm()).cuda() for run in runs)
+    four, whole = (build_network(run, ("a", "b"), Cache()).cuda() for run in runs)
     assert count_parameters(four) == count_parameters(whole)
     ids = torch.tensor([[101, 2023, 2003, 102]], device="cuda")
     logits, expected = four(input_ids=ids).logits, whole(input_ids=ids).logits

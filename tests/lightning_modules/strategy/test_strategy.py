@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.cache import Warm
+from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best
 from lightning_modules.export.model import Card, load_exported, save_exported
 from lightning_modules.export.predictor import Predictor
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.state import count_parameters, restore_state, trained_state
 from lightning_modules.model.tiny import Tiny
-from lightning_modules.network import build_network, count_parameters, restore_state, trained_state
-from lightning_modules.run import Run, fit
+from lightning_modules.network import build_network
+from lightning_modules.run import Run
 from lightning_modules.task.classification import Classification
 from search.config import CONF_DIR, build_run, compose
 from tests.cut import StopAt
@@ -127,7 +129,7 @@ def make_run(strategy: str, *words: str, head: str = SEQUENCE) -> Run:
 
 
 def build(strategy: str, head: str = SEQUENCE, *words: str) -> Any:
-    return build_network(make_run(strategy, *words, head=head), LABELS, Warm())
+    return build_network(make_run(strategy, *words, head=head), LABELS, Cache())
 
 
 def inputs(head: str) -> dict[str, torch.Tensor]:
@@ -173,9 +175,9 @@ def test_trains_exactly_what_it_claims(strategy: str, head: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
-    run, warm = make_run(strategy, head=head), Warm()
-    adapted = build_network(run, LABELS, warm)
-    (loaded,) = [made for key, made in warm._kept.items() if key[0] == "network"]  # type: ignore[index]
+    run, cache = make_run(strategy, head=head), Cache()
+    adapted = build_network(run, LABELS, cache)
+    (loaded,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
     found, expected = logits(adapted, head), logits(loaded, head)
     assert found.shape == expected.shape
     assert torch.equal(found, expected) == (strategy not in VIRTUAL_TOKENS)
@@ -185,7 +187,7 @@ def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_a_step_moves_what_it_trains_and_nothing_else(strategy: str, head: str) -> None:
     run = make_run(strategy, "optimizer.weight_decay=0", head=head)
-    network = build_network(run, LABELS, Warm())
+    network = build_network(run, LABELS, Cache())
     shake(network)  # at their beginnings some values have no gradient
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     optimizer = run.optimizer.build(network)
@@ -219,7 +221,7 @@ def test_an_export_predicts_the_same(strategy: str, head: str, here: Path) -> No
 
 def assert_exports(run: Run, head: str, folder: Path) -> None:
     """Assert that a trained network of the run answers the same when it is loaded again."""
-    network = build_network(run, LABELS, Warm())
+    network = build_network(run, LABELS, Cache())
     shake(network)
     expected = logits(network, head)
     predictor = Predictor(network, run.model.load_tokenizer(), run.task, LABELS, 64)
@@ -238,13 +240,13 @@ def assert_exports(run: Run, head: str, folder: Path) -> None:
 )
 def test_a_run_cut_in_two_is_the_whole_one(strategy: str, learnable: Path, here: Path) -> None:
     data = ("data=files", f"data.train={learnable}", "trainer.precision=fp32")
-    run, warm = make_run(strategy, *data), Warm()
+    run, cache = make_run(strategy, *data), Cache()
     for folder in ("whole", "cut"):
         (here / folder).mkdir()
-    fit(run, here / "whole", Identity("x", None, here), warm=warm)
-    fit(run, here / "cut", Identity("x", None, here), StopAt(5), Warm())
+    fit(run, here / "whole", Identity("x", None, here), cache=cache)
+    fit(run, here / "cut", Identity("x", None, here), StopAt(5), Cache())
     assert (here / "cut/checkpoint.pt").is_file()
-    fit(run, here / "cut", Identity("x", None, here), warm=Warm())
+    fit(run, here / "cut", Identity("x", None, here), cache=Cache())
     whole, cut = load_best(here / "whole"), load_best(here / "cut")
     assert whole is not None and cut is not None and whole.weights.keys() == cut.weights.keys()
     for name, tensor in whole.weights.items():
@@ -252,8 +254,8 @@ def test_a_run_cut_in_two_is_the_whole_one(strategy: str, learnable: Path, here:
     for name, tensor in whole.observed.items():
         assert torch.equal(tensor, cut.observed[name]), name
     # The warm base weights have been through a whole training.
-    before = build_network(run, ("negative", "positive"), Warm()).state_dict()
-    for name, tensor in build_network(run, ("negative", "positive"), warm).state_dict().items():
+    before = build_network(run, ("negative", "positive"), Cache()).state_dict()
+    for name, tensor in build_network(run, ("negative", "positive"), cache).state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 

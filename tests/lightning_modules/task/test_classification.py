@@ -17,10 +17,10 @@ from sklearn.metrics import (
 )
 from sklearn.utils.class_weight import compute_class_weight
 
-from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
 from tests.conftest import classification
 
@@ -203,7 +203,7 @@ def examined(
     logits_BC: torch.Tensor, labels_B: torch.Tensor, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows = [{"text": f"row {n}", "label": names[label]} for n, label in enumerate(labels_B)]
-    tables = TASK.examine(
+    tables = TASK.tables(
         {"logits_BC": logits_BC, "labels_B": labels_B}, Examples(rows, names, None)
     )
     assert json.loads(json.dumps(tables)) == tables  # plain values
@@ -249,7 +249,7 @@ def test_no_mistakes_is_an_empty_table() -> None:
 def test_counts_that_nobody_could_look_through_are_left_out(num_labels: int, shown: bool) -> None:
     names = [str(number) for number in range(num_labels)]
     observed = {"logits_BC": torch.zeros(1, num_labels), "labels_B": torch.tensor([1])}
-    tables = TASK.examine(observed, Examples([{"text": "one", "label": "1"}], names, None))
+    tables = TASK.tables(observed, Examples([{"text": "one", "label": "1"}], names, None))
     assert len(tables["mistakes"]) == 1
     assert ("confusion" in tables) is shown
 
@@ -299,18 +299,18 @@ def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
 def test_predictions_of_a_single_label_are_told(predicted: list[int], collapsed: bool) -> None:
     observed = {"logits_BC": torch.eye(2)[predicted], "labels_B": torch.tensor([0, 0, 1])}
     rows = [{"text": f"row {n}", "label": "ab"[n // 2]} for n in range(3)]
-    told = TASK.collapse(TASK.examine(observed, Examples(rows, ["a", "b"], None)))
+    told = TASK.constant_prediction(TASK.tables(observed, Examples(rows, ["a", "b"], None)))
     assert told == ("predicts 'a' for every row" if collapsed else None)
 
 
 def test_without_a_confusion_nothing_is_said_of_single_labels() -> None:
-    assert TASK.collapse({"mistakes": []}) is None
+    assert TASK.constant_prediction({"mistakes": []}) is None
 
 
 def fitted(labels: str, **changes: Any) -> Any:
     rows = corpus(labels)
     task = classification(**changes)
-    return task.fitted(rows, task.labels(rows))
+    return task.fit_to_rows(rows, task.labels(rows))
 
 
 @pytest.mark.parametrize("weights", [None, "balanced", {"a": 0.5, "c": 4}])
@@ -335,7 +335,7 @@ def test_the_loss_is_torchs_weighted_mean(weights: Any, label_smoothing: float) 
 def test_weights_stand_in_the_order_of_class_numbers() -> None:
     rows = corpus(["9", "10", "11"] * 2)
     task = classification(class_weights={10: 3, "9": 2.0})
-    weights = task.fitted(rows, task.labels(rows)).class_weights
+    weights = task.fit_to_rows(rows, task.labels(rows)).class_weights
     assert list(weights.items()) == [("9", 2.0), ("10", 3.0), ("11", 1.0)]
 
 
@@ -376,8 +376,8 @@ def test_smoothing_all_of_a_target_is_refused(share: float) -> None:
 
 def test_what_the_loss_alone_depends_on_shares_rows_and_network() -> None:
     weighted = fitted("aab", class_weights="balanced", label_smoothing=0.1)
-    assert weighted.reading == classification("mcc").reading
-    assert weighted.reading != classification(label="stars").reading
+    assert weighted.cache_key == classification("mcc").cache_key
+    assert weighted.cache_key != classification(label="stars").cache_key
     assert hash(weighted) != hash(TASK)
 
 

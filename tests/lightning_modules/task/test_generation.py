@@ -14,15 +14,18 @@ from safetensors.torch import load_file
 
 from lightning_modules.batch import tokenize
 from lightning_modules.batch.collate import Collate
-from lightning_modules.check import inspect
-from lightning_modules.data.base import Corpus
+from lightning_modules.batch.type import IGNORED
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
+from lightning_modules.folder import BEST_FILE
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
 from lightning_modules.outcome import Ending
-from lightning_modules.run import BEST_FILE, Run, fit
-from lightning_modules.task.base import GENERATED, IGNORED, Examples
+from lightning_modules.rows.corpus import Corpus
+from lightning_modules.run import Run
+from lightning_modules.task.base import GENERATED, Examples
 from lightning_modules.task.generation import Generation
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
@@ -286,7 +289,7 @@ def test_answers_are_compared_with_what_the_network_writes() -> None:
     assert scores.keys() == set(TASK.directions)
     assert scores["exact_match"] == 0.5
     assert scores["rouge1"] == pytest.approx((1 + 0.5) / 2)
-    assert TASK.examine(found, examples) == {
+    assert TASK.tables(found, examples) == {
         GENERATED: [
             {"text": "cat?\n", "prediction": "sat", "reference": "sat"},
             {"text": "dog?\n", "prediction": "ran in", "reference": "ran off"},
@@ -300,7 +303,7 @@ def test_texts_are_continued_and_shown_beside_how_they_went_on() -> None:
     network = network_of("gpt2", "sdpa")
     rows = [{"text": text} for text in TEXTS]
     task = generation("packing=none", "num_generated=2", "max_new_tokens=5")
-    records = task.examine(observed(task, network, rows), Examples(rows, (), TOKENIZER))[GENERATED]
+    records = task.tables(observed(task, network, rows), Examples(rows, (), TOKENIZER))[GENERATED]
     assert [record["text"] + record["reference"] for record in records] == TEXTS[:2]
     assert all(len(record["prediction"]) <= 5 for record in records)
 
@@ -309,9 +312,7 @@ def test_what_is_shown_of_a_packed_text_ends_with_it() -> None:
     network = network_of("gpt2", "sdpa")
     rows = [{"text": text} for text in TEXTS]
     task = generation("num_generated=2", "max_new_tokens=5")
-    (record,) = task.examine(observed(task, network, rows), Examples(rows, (), TOKENIZER))[
-        GENERATED
-    ]
+    (record,) = task.tables(observed(task, network, rows), Examples(rows, (), TOKENIZER))[GENERATED]
     assert record["text"] + record["reference"] == TEXTS[0]
 
 
@@ -354,7 +355,7 @@ def make_run(*words: str) -> Run:
 def test_a_conversation_without_an_answer_names_its_place(here: Path) -> None:
     write_jsonl(here / "a.jsonl", [{"text": TALK}, {"text": TALK[:1]}])
     with pytest.raises(ConfigError) as raised:
-        inspect(make_run("data=files", "data.train=a.jsonl"))
+        check_run(make_run("data=files", "data.train=a.jsonl"))
     assert str(raised.value).startswith("a.jsonl:2:text: must have a message of role 'assistant'")
 
 
@@ -370,14 +371,14 @@ def test_one_text_cannot_be_split_by_chance(
 ) -> None:
     (here / "a.txt").write_text("To be, or not to be.\n")
     with pytest.raises(ConfigError) as raised:
-        inspect(make_run("data=files", "data.train=a.txt", *words))
+        check_run(make_run("data=files", "data.train=a.txt", *words))
     assert str(raised.value).startswith("data.train: one text cannot be split by chance into ")
     assert str(raised.value).endswith(f", got 1 row in a.txt. {message}")
 
 
 def test_a_model_that_does_not_write_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
-        inspect(make_run("model.kind=encoder"))
+        check_run(make_run("model.kind=encoder"))
     assert "model: task=generation must have a model of kind decoder, got tiny" in str(raised.value)
 
 
@@ -496,5 +497,7 @@ def test_the_baseline_is_the_entropy_of_the_characters() -> None:
 
 def test_what_writes_the_same_everywhere_is_told() -> None:
     records = [{"text": "a", "prediction": "x", "reference": "y"}] * 2
-    assert TASK.collapse({GENERATED: records}) == "writes 'x' for every row"
-    assert TASK.collapse({GENERATED: [*records, {**records[0], "prediction": "z"}]}) is None
+    assert TASK.constant_prediction({GENERATED: records}) == "writes 'x' for every row"
+    assert (
+        TASK.constant_prediction({GENERATED: [*records, {**records[0], "prediction": "z"}]}) is None
+    )

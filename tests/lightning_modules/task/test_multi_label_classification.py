@@ -18,12 +18,13 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from lightning_modules.data.base import Corpus
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.rows import cell
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.corpus import Corpus
+from lightning_modules.run import Run
 from lightning_modules.task.base import Examples
 from lightning_modules.task.multi_label_classification import MultiLabelClassification
 from search.config import build_run, compose
@@ -118,7 +119,7 @@ def test_tables_tell_each_label_and_the_worst_rows(seed: int) -> None:
     observed = chance_of(seed, 300, 3)
     truth_BC, predicted_BC = observed["labels_BC"], observed["logits_BC"] >= 0
     labels = [[name for name, has in zip(NAMES, row, strict=True) if has] for row in truth_BC]
-    tables = TASK.examine(observed, Examples(rows_of(*labels), NAMES, NONE))
+    tables = TASK.tables(observed, Examples(rows_of(*labels), NAMES, NONE))
     assert json.loads(json.dumps(tables)) == tables
     reference_3C = precision_recall_fscore_support(truth_BC, predicted_BC, zero_division=0)
     for number, record in enumerate(tables["per_label"]):
@@ -128,7 +129,7 @@ def test_tables_tell_each_label_and_the_worst_rows(seed: int) -> None:
         assert record["predicted"] == int(predicted_BC[:, number].sum())
     mistakes = tables["mistakes"]
     wrong = [len((each["missed"] + each["spurious"]).split(",")) for each in mistakes]
-    assert len(mistakes) == 100 and TASK.collapse(tables) is None
+    assert len(mistakes) == 100 and TASK.constant_prediction(tables) is None
     sizes = [
         sum(len(each[key].split(", ")) for key in ("missed", "spurious") if each[key])
         for each in mistakes
@@ -144,9 +145,9 @@ def test_tables_tell_each_label_and_the_worst_rows(seed: int) -> None:
 
 def test_right_rows_are_no_mistakes_and_silence_is_told() -> None:
     observed = {"logits_BC": -torch.ones(2, 3), "labels_BC": torch.zeros(2, 3).bool()}
-    tables = TASK.examine(observed, Examples(rows_of([], []), NAMES, NONE))
+    tables = TASK.tables(observed, Examples(rows_of([], []), NAMES, NONE))
     assert tables["mistakes"] == []
-    assert TASK.collapse(tables) == "predicts no label for any row"
+    assert TASK.constant_prediction(tables) == "predicts no label for any row"
 
 
 LABELLED = rows_of(["art"], ["art", "sport"], [], ["money", "sport"], ["sport"], ["sport"])

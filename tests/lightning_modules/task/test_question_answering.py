@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from lightning_modules.batch.collate import Collate
-from lightning_modules.check import inspect
-from lightning_modules.data.base import Row
+from lightning_modules.check import check_run
 from lightning_modules.data.files import Files
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
 from lightning_modules.export.predictor import Predictor
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.run import Run, fit
+from lightning_modules.rows.corpus import Row
+from lightning_modules.run import Run
 from lightning_modules.task.base import Examples
 from lightning_modules.task.metric.squad import f1
 from lightning_modules.task.question_answering import QuestionAnswering
@@ -94,11 +95,11 @@ def trained(here: Path) -> Callable[..., Trained]:
 
 
 def tiny_predictor(run: Run, max_length: int = 24) -> Predictor:
-    from lightning_modules.cache import Warm
+    from lightning_modules.cache import Cache
     from lightning_modules.network import build_network, build_tokenizer
 
-    tokenizer = build_tokenizer(run, (), Warm())
-    network = build_network(run, (), Warm(), tokenizer).eval()
+    tokenizer = build_tokenizer(run, (), Cache())
+    network = build_network(run, (), Cache(), tokenizer).eval()
     return Predictor(network, tokenizer, run.task, (), max_length)
 
 
@@ -251,7 +252,7 @@ def test_answers_are_decoded_and_scored() -> None:
     assert answered == {"prediction": "great", "start": 7, "end": 12, "score": 0.952574}
     assert nothing == {"prediction": "", "start": None, "end": None, "score": 0.982014}
     assert task.score(OBSERVED, examples) == {"exact_match": 1, "f1": 1}
-    assert task.examine(OBSERVED, examples) == {"mistakes": []}
+    assert task.tables(OBSERVED, examples) == {"mistakes": []}
     always = qa(null_threshold=None)
     assert always.score(OBSERVED, examples) == {"exact_match": 0.5, "f1": 0.5}
     assert set(always.score(OBSERVED, examples)) == set(always.directions)
@@ -265,7 +266,7 @@ def test_mistakes_are_the_worst_first_with_a_part_of_the_context() -> None:
         "start_BK": torch.tensor([[at], [0]]),
         "end_BK": torch.tensor([[at + 9], [2]]),
     }
-    tables = qa().examine(observed, Examples(rows, (), None))  # type: ignore[arg-type]
+    tables = qa().tables(observed, Examples(rows, (), None))  # type: ignore[arg-type]
     assert json.loads(json.dumps(tables)) == tables  # plain values
     worst, other = tables["mistakes"]
     assert worst == {
@@ -324,7 +325,7 @@ def test_an_answer_elsewhere_is_refused_with_its_place(start: int, told: str) ->
 )
 def test_the_fix_says_where_an_answer_is(context: str, fix: str) -> None:
     answers = {"text": ["great"], "answer_start": [0]}
-    found = qa().misfit({"text": context, "text_pair": "How?", "label": answers})
+    found = qa().check_row({"text": context, "text_pair": "How?", "label": answers})
     assert found is not None and found[1].fix == fix
 
 
@@ -370,7 +371,7 @@ def test_frozen_features_are_refused() -> None:
     write_jsonl(Path("mine.jsonl"), adjectives(20, 5))
     run = make_run("data.train=mine.jsonl", "strategy=feature_extraction")
     with pytest.raises(ConfigError, match="strategy: feature_extraction must have a task") as told:
-        inspect(run)
+        check_run(run)
     assert len(str(told.value).splitlines()) == 1
 
 

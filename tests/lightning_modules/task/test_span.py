@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.task.base import IGNORED
+from lightning_modules.batch.type import IGNORED
 from lightning_modules.task.span import Answer, best_answers, best_spans
 
 

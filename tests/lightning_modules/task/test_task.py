@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from lightning_modules.check import inspect
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending
-from lightning_modules.run import Run, fit
+from lightning_modules.run import Run
 from search.config import CONF_DIR, build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
@@ -106,7 +107,7 @@ def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
 ) -> None:
     run = make_run(task, strategy, *files_of(task, folder))
     with pytest.raises(ConfigError) as refusal:
-        inspect(run)
+        check_run(run)
     (problem,) = refusal.value.problems
     assert problem.where in ("strategy", "task", "model")
     assert problem.fix, problem
@@ -125,7 +126,7 @@ def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
     assert set(outcome.best.metrics) == set(named)
     assert all(map(math.isfinite, outcome.best.metrics.values()))
     trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
-    predictor, rows = trained.load(), inspect(run).corpus.splits["validation"]
+    predictor, rows = trained.load(), check_run(run).corpus.splits["validation"]
     again = predictor.score(rows)
     assert again == pytest.approx(dict(outcome.best.metrics), abs=1e-6)
     export(trained, here / "best")
@@ -156,6 +157,6 @@ def test_a_column_that_is_missing_is_named(task: str, column: str, here: Path) -
         each["other"] = each.pop(column)
     path = write_jsonl(here / "rows.jsonl", rows)
     with pytest.raises(ConfigError) as refusal:
-        inspect(make_run(task, "full", f"data.train={path}"))
+        check_run(make_run(task, "full", f"data.train={path}"))
     (problem,) = refusal.value.problems
     assert json.dumps(column)[1:-1] in str(problem) and "other" in str(problem), str(problem)

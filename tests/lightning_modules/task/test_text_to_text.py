@@ -15,15 +15,17 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lightning_modules.cache import Warm
-from lightning_modules.check import inspect
+from lightning_modules.batch.type import IGNORED
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Outcome
-from lightning_modules.run import Run, fit
-from lightning_modules.task.base import IGNORED, Examples
+from lightning_modules.run import Run
+from lightning_modules.task.base import Examples
 from lightning_modules.task.text_to_text import TextToText
 from search.config import build_run, compose
 from search.trained.export import Trained, export
@@ -85,7 +87,7 @@ def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
     generated = table(here / "run", "generated")
     assert len(generated) == 50
     assert [r["source"] for r in generated[:10]] == [
-        row["text"] for row in inspect(run).corpus.splits["validation"][:10]
+        row["text"] for row in check_run(run).corpus.splits["validation"][:10]
     ]
     scores = [r["score"] for r in generated[10:]]
     assert scores == sorted(scores)
@@ -173,7 +175,7 @@ def test_only_the_first_rows_are_written_where_that_is_asked(
 
 def test_the_loss_is_that_of_the_architecture(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    network: Any = build_network(run, (), Warm()).eval()
+    network: Any = build_network(run, (), Cache()).eval()
     labels_BT = torch.tensor([[20, 30, 3], [40, 3, IGNORED]])
     inputs = {"input_ids": torch.tensor([[2, 9, 3], [2, 8, 3]])}
     batch = {**inputs, "attention_mask": torch.ones(2, 3, dtype=torch.long), "labels": labels_BT}
@@ -247,7 +249,7 @@ def test_values_that_cannot_be_meant_are_refused(words: str, message: str) -> No
 
 def test_a_decoder_alone_is_refused(make_run: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError) as raised:
-        inspect(make_run("model.kind=decoder"))
+        check_run(make_run("model.kind=decoder"))
     assert str(raised.value).startswith(
         "model: task=summarization must have a model of kind encoder_decoder or encoder, got tiny, "
         "of kind decoder."
@@ -256,7 +258,7 @@ def test_a_decoder_alone_is_refused(make_run: Callable[..., Run]) -> None:
 
 def test_more_tokens_than_the_model_can_write_are_refused(make_run: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError) as raised:
-        inspect(make_run("task.max_new_tokens=513"))
+        check_run(make_run("task.max_new_tokens=513"))
     assert str(raised.value) == (
         "task.max_new_tokens: must be <= 512, the tokens that tiny can write, got 513. "
         "Set task.max_new_tokens=512."
@@ -271,9 +273,9 @@ def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> 
     written = [[tokenizer.convert_tokens_to_ids("ab"[n % num_different])] for n in range(6)]
     rows = [{"text": f"row {n}", "label": ["x"]} for n in range(6)]
     examples = Examples(rows, (), tokenizer)
-    tables = task().examine({"written_BT": torch.tensor(written)}, examples)
+    tables = task().tables({"written_BT": torch.tensor(written)}, examples)
     assert json.loads(json.dumps(tables)) == tables
-    assert task().collapse(tables) == ("writes 'a' for every row" if told else None)
+    assert task().constant_prediction(tables) == ("writes 'a' for every row" if told else None)
 
 
 @pytest.mark.thorough

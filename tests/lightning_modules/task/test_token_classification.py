@@ -22,15 +22,15 @@ from seqeval.metrics import (
 from seqeval.scheme import IOB1, IOB2, IOBES
 
 from lightning_modules.batch.collate import Collate
-from lightning_modules.data.base import Corpus
 from lightning_modules.data.table import read_table
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
+from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.rows import cell
-from lightning_modules.run import fit
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
 from lightning_modules.task.metric.entity import Entity, Scheme, entities, flaw
 from lightning_modules.task.token_classification import TokenClassification
@@ -114,7 +114,7 @@ def test_the_metrics_are_seqevals(scheme: Scheme, seed: int) -> None:
         abs=1e-6,
     )
     report = classification_report(true, predicted, output_dict=True, **strict)
-    for record in TASK.examine(observed, examples)["per_type"]:
+    for record in TASK.tables(observed, examples)["per_type"]:
         expected = report[record["type"]]
         assert record["f1"] == pytest.approx(expected["f1-score"], abs=1e-6)
         for key in ("precision", "recall", "support"):
@@ -223,10 +223,10 @@ def test_a_malformed_row_is_refused_with_its_place(
     if scheme == "iob1":
         rule = "must be well-formed iob1 tags: word 1 has B-x with no entity of type x before it"
     if rule is None:
-        assert len(read_table(path, "data.train").read(columns, task.cells, task.misfit)) == 2
+        assert len(read_table(path, "data.train").read(columns, task.cells, task.check_row)) == 2
         return
     with pytest.raises(DataError) as raised:
-        read_table(path, "data.train").read(columns, task.cells, task.misfit)
+        read_table(path, "data.train").read(columns, task.cells, task.check_row)
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{path}:2:ner_tags: {rule}")
 
@@ -355,7 +355,7 @@ def test_mistakes_are_the_missed_and_spurious_entities_most_first() -> None:
         row("Anna Berg left Oslo", "B-person I-person O B-place"),
     ]
     predicted = [["O", "O"], ["O", "O"], ["B-person", "O", "O", "B-place"]]
-    tables = TASK.examine(observed_of(predicted, BIO), Examples(rows, BIO, TOKENIZER))
+    tables = TASK.tables(observed_of(predicted, BIO), Examples(rows, BIO, TOKENIZER))
     assert json.loads(json.dumps(tables)) == tables
     assert tables["mistakes"] == [
         {
@@ -366,9 +366,9 @@ def test_mistakes_are_the_missed_and_spurious_entities_most_first() -> None:
         },
         {"text": "Anna left", "missed": "Anna (person)", "spurious": "", "num_wrong": 1},
     ]
-    assert TASK.collapse(tables) is None
-    silent = TASK.examine(observed_of([["O"]], BIO), examples_of([["B-place"]], BIO))
-    assert TASK.collapse(silent) == "predicts no entity in any row"
+    assert TASK.constant_prediction(tables) is None
+    silent = TASK.tables(observed_of([["O"]], BIO), examples_of([["B-place"]], BIO))
+    assert TASK.constant_prediction(silent) == "predicts no entity in any row"
 
 
 def test_only_accuracy_has_a_baseline() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from lightning_modules.task.base import IGNORED
+from lightning_modules.batch.type import IGNORED
 from lightning_modules.text.generate import continuations
 
 SIZES = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lightning_modules.task.base import IGNORED
+from lightning_modules.batch.type import IGNORED
 from lightning_modules.text.packing import Document, packed
 
 BEGIN, END, FILLER = 1, 2, 0

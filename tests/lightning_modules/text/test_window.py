@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from lightning_modules.data.reviews import PATH
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from lightning_modules.text.window import Sizes, context_spans, tokens_of, windows
 
 QUESTION = "Who wrote the book, and when did it come out?"
-CONTEXT = " ".join(PATH.read_text(encoding="utf-8").split()[:150])
+CONTEXT = " ".join(REVIEWS.read_text(encoding="utf-8").split()[:150])
 
 
 def make_tokenizer(kind: Kind = Kind.encoder) -> Any:

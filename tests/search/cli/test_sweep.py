@@ -97,7 +97,7 @@ def test_evaluate_repeats_the_winners_score(in_study: Path) -> None:
 
 def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
     run_here("export", "study=s", "to=best")
-    reviews = Path(__file__).parents[3] / "lightning_modules" / "data" / "reviews.jsonl"
+    reviews = Path(__file__).parents[3] / "lightning_modules" / "rows" / "reviews.jsonl"
     rows = [json.loads(line) for line in reviews.read_text().splitlines()]
     test = [row for row in rows if row["split"] == "test"]
     Path("new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))

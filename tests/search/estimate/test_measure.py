@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lightning_modules.fit import fit
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
-from lightning_modules.run import Hooks, fit
 from search.config import compose
 from search.estimate.measure import longest_rows, measure
 from search.plan.plan import Plan, build_plan
@@ -45,10 +46,10 @@ CASES["vocabulary of a length"] = (*CASES["vocabulary"], "data.max_length=choice
 
 
 class Count(Hooks):
-    def built(self, num_trainable: int, num_parameters: int) -> None:
+    def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self.num_parameters = num_parameters
 
-    def began(self, num_examples: int, stable_examples: int, hardware: str) -> None:
+    def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self.num_examples = num_examples
 
     def interrupted(self) -> bool:

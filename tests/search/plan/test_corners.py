@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.data.base import Corpus
 from lightning_modules.data.reviews import Reviews
 from lightning_modules.error import SpaceError
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Task
 from search.config import compose
 from search.plan.plan import build_plan

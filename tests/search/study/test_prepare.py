@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_modules.check import inspect
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, UserError
 from search.config import compose
 from search.plan.plan import Plan, build_plan
@@ -172,7 +172,7 @@ def test_going_on_lifts_a_stop(here: Path) -> None:
 def test_what_an_older_finesweep_let_begin_may_go_on(here: Path) -> None:
     plan = plan_of("strategy=adalora", "strategy.initial_rank=choice(4,12)")
     folder = study_folder(here, plan.name)
-    prepare_study(plan, folder, inspect(plan.default))
+    prepare_study(plan, folder, check_run(plan.default))
     check_study(plan, folder)
 
 

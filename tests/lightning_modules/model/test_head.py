@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from peft import TaskType
 
+from lightning_modules.model.head import task_type_of
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
-from lightning_modules.strategy.adapter.task_type import task_type_of
 
 CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 TYPES = [

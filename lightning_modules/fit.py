@@ -1,0 +1,317 @@
+"""One training, from a typed configuration to its outcome: check, prepare, train, review, finish.
+
+Nothing here knows which task, strategy or model it trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from lightning_modules.cache import Cache
+from lightning_modules.callback.checkpoint import Checkpointing, Saved, load_checkpoint
+from lightning_modules.callback.memory import PeakMemory
+from lightning_modules.callback.review import review
+from lightning_modules.callback.step import Steps
+from lightning_modules.callback.validation import Validation, validation_steps
+from lightning_modules.check import CheckedRows, check_fit, load_rows
+from lightning_modules.datamodule import TextDataModule
+from lightning_modules.folder import LABELS_FILE, OUTCOME_FILE, STATE_FILE, TOKENIZER_FOLDER
+from lightning_modules.hooks import Hooks
+from lightning_modules.launch.leader import Followers
+from lightning_modules.logger.base import Identity, RunLog
+from lightning_modules.machine.disk import write_when_free
+from lightning_modules.machine.file import write_json
+from lightning_modules.machine.hardware import Hardware, choose_hardware
+from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
+from lightning_modules.model.state import count_parameters
+from lightning_modules.module import FineTuner
+from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.outcome import (
+    UNTRAINED,
+    Ending,
+    Outcome,
+    Record,
+    Stopped,
+    fit_verdict,
+)
+from lightning_modules.run import Run
+from lightning_modules.seed import seeded
+from lightning_modules.task.base import GENERATED, MISTAKES, Tables
+from lightning_modules.trainer import lightning_trainer
+
+NUM_LOGGED_ROWS = 20
+# W&B takes 15 microseconds per cell: the confusion of 150 labels would cost each trial 0.3 s.
+NUM_LOGGED_CELLS = 5000
+
+
+def fit(
+    run: Run,
+    folder: Path,
+    identity: Identity,
+    hooks: Hooks | None = None,
+    cache: Cache | None = None,
+    checked: CheckedRows | None = None,
+) -> Outcome:
+    """Train one run, from its checkpoint in `folder` if there is one.
+
+    Writes to `folder` the files that `lightning_modules.folder` names, and the task's tables about
+    the best validation (`mistakes.jsonl`, ...). The caller may delete the checkpoints once it has
+    kept the outcome. On a full disk it waits for space.
+
+    Args:
+        run: The run.
+        folder: Where its files go.
+        identity: What the log calls it.
+        hooks: What it reports to; None lets it run to its end.
+        cache: What stays in memory from run to run; None keeps nothing.
+        checked: The rows to train on, from `check_run` or a part of them; None loads the run's.
+
+    Raises:
+        UserError: Data or model cannot be used.
+
+    """
+    start = _check(run, folder, hooks or Hooks(), cache or Cache(), checked)
+    try:
+        prepared = _prepare(start)
+    except Stopped as stop:
+        return _write(start, _outcome(start, stop.ending, stop.reason, (0, 0)))
+    log = _open_log(prepared, identity)
+    try:
+        ending, reason = _train(prepared, log)
+        if start.record.best is not None and ending is not Ending.interrupted:
+            _review(prepared, log)
+    except Stopped as stop:  # interrupted while the tables waited for disk space
+        ending, reason = stop.ending, stop.reason
+    except BaseException:
+        log.finish({"ending": Ending.failed.value})
+        raise
+    return _finish(prepared, log, ending, reason)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A run that may start, and where it starts from."""
+
+    run: Run
+    folder: Path
+    hooks: Hooks
+    cache: Cache
+    checked: CheckedRows
+    hardware: Hardware
+    followers: Followers
+    memory: PeakMemory
+    saved: Saved | None
+    record: Record
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run with its network and its batches."""
+
+    start: _Start
+    run: Run
+    tokenizer: PreTrainedTokenizerBase
+    data: TextDataModule
+    network: nn.Module
+    num_parameters: tuple[int, int]
+
+
+def _check(
+    run: Run, folder: Path, hooks: Hooks, cache: Cache, checked: CheckedRows | None
+) -> _Start:
+    hooks.heartbeat("loading the data")
+    checked = checked or load_rows(run, cache)
+    check_fit(run, checked.corpus)
+    run = replace(run, task=run.task.fit_to_rows(checked.corpus, checked.labels))
+    num_devices = run.trainer.devices
+    hardware = choose_hardware(run.trainer.device, run.trainer.precision, num_devices)
+    followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
+    followers.start()  # they import while this process prepares
+    memory = PeakMemory(hardware.device)
+    saved = load_checkpoint(folder, hooks.warn)
+    record = saved.record if saved else Record()
+    return _Start(run, folder, hooks, cache, checked, hardware, followers, memory, saved, record)
+
+
+def _prepare(start: _Start) -> _Prepared:
+    """Load, adapt and count the network; raise Stopped if it does not fit into memory."""
+    checked, hooks = start.checked, start.hooks
+    run = _fit_to_rows(start)
+    tokenizer = _tokenizer(start, run)
+    splits, labels, step = checked.corpus.splits, checked.labels, start.record.step
+    data = write_when_free(
+        hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
+    )
+    hooks.heartbeat("loading the model")
+    network = unless_out_of_memory(lambda: build_network(run, labels, start.cache, tokenizer))
+    if network is None:
+        raise Stopped(Ending.infeasible, "the network does not fit into memory")
+    counts = count_parameters(network)
+    hooks.on_network(*counts)
+    return _Prepared(start, run, tokenizer, data, network, counts)
+
+
+def _fit_to_rows(start: _Start) -> Run:
+    """Return the run with what its strategy takes from the rows; keep that in the folder."""
+    run = start.run
+    strategy = run.strategy.fit_to_rows(run.model, run.task, start.checked.corpus)
+    if strategy.state:
+        state = dict(strategy.state)
+        write_when_free(start.hooks, lambda: write_json(start.folder / STATE_FILE, state))
+    return replace(run, strategy=strategy)
+
+
+def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
+    """Return the run's tokenizer; keep in the folder what only this run's rows determine."""
+    folder, hooks, checked = start.folder, start.hooks, start.checked
+    write_when_free(hooks, lambda: write_json(folder / LABELS_FILE, list(checked.labels)))
+    hooks.heartbeat("making the tokenizer")
+    tokenizer = build_tokenizer(run, checked.corpus.splits["train"], start.cache)
+    if run.strategy.trains_tokenizer:
+        write_when_free(hooks, lambda: tokenizer.save_pretrained(folder / TOKENIZER_FOLDER))
+    return tokenizer
+
+
+def _open_log(prepared: _Prepared, identity: Identity) -> RunLog:
+    start = prepared.start
+    start.hooks.heartbeat("opening the log")
+    config = {**start.run.flat(), "num_trainable": prepared.num_parameters[0]}
+    return start.run.logger.open(identity, config, start.hooks.warn)
+
+
+def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
+    """Train to the end; return how it ended, and the reason for people."""
+    start, run, data = prepared.start, prepared.run, prepared.data
+    start.hooks.on_train_start(*_lengths(run, data), str(start.hardware))
+    tuner = FineTuner(
+        run,
+        prepared.network,
+        data.length,
+        data.validation,
+        data.validation_batches,
+        start.record,
+        start.hooks,
+    )
+    trainer = lightning_trainer(start.hardware, _callbacks(prepared, log))
+    group = start.followers.lead(
+        run, start.hardware, start.checked, prepared.tokenizer, start.record.step
+    )
+    start.hooks.heartbeat("starting to train")
+    try:
+        with group as tuner.rank, seeded(run.seed, "fit"):
+            if data.length.num_steps:
+                trainer.fit(tuner, data)
+            else:
+                trainer.validate(tuner, data, verbose=False)
+    except Stopped as stop:
+        return stop.ending, stop.reason
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # Outside any batch, e.g. when the network goes to the device or a checkpoint is gathered.
+        first_line = (str(error) or type(error).__name__).split("\n")[0]
+        reason = f"memory ran out after step {tuner.record.step}: {first_line}"
+    else:
+        if not data.length.num_steps:
+            return Ending.finished, "needed no training"
+        epochs = data.length.num_steps / data.length.steps_per_epoch
+        return Ending.finished, f"trained to its end, epoch {epochs:g}"
+    free_memory()
+    return Ending.infeasible, reason
+
+
+def _lengths(run: Run, data: TextDataModule) -> tuple[int, int]:
+    """Return how many training examples the run sees, and up to where a longer one is the same."""
+    length = data.length
+    if not length.num_steps:
+        return 0, 0
+    num_examples = round(data.num_train * length.num_steps / length.steps_per_epoch)
+    return num_examples, num_examples * run.schedule.stable_steps(length) // length.num_steps
+
+
+def _callbacks(prepared: _Prepared, log: RunLog) -> list[Any]:
+    start, data, trainer = prepared.start, prepared.data, prepared.run.trainer
+    steps: Mapping[int, float] = {0: 0.0}
+    if data.length.num_steps:
+        steps = validation_steps(data.length, trainer.validations_per_epoch)
+    checkpointing = Checkpointing(
+        start.folder, trainer.checkpoint_seconds, start.saved, start.hooks
+    )
+    return [
+        start.memory,
+        checkpointing,
+        Steps(log, start.hooks.on_step),
+        Validation(start.folder, steps, data.num_train, log, checkpointing, start.hooks),
+    ]
+
+
+def _review(prepared: _Prepared, log: RunLog) -> None:
+    """Write the task's tables about the best validation, and log them."""
+    start = prepared.start
+    start.hooks.heartbeat("reviewing the best validation")
+    write = partial(review, start.folder, prepared.run.task, prepared.data.validation)
+    _log_tables(log, write_when_free(start.hooks, write))
+
+
+def _log_tables(log: RunLog, tables: Tables) -> None:
+    for name, records in tables.items():
+        shown = records[:NUM_LOGGED_ROWS] if name in (MISTAKES, GENERATED) else records
+        if sum(map(len, shown)) <= NUM_LOGGED_CELLS:
+            log.table(f"validation/{name}", shown)
+
+
+def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Outcome:
+    """Close the log; write and return the outcome."""
+    start = prepared.start
+    outcome = _outcome(start, ending, reason, prepared.num_parameters)
+    start.hooks.heartbeat("closing the log")
+    best: Mapping[str, Any] = outcome.best.metrics if outcome.best else {}
+    log.finish(
+        {
+            "ending": outcome.ending.value,
+            "reason": outcome.reason,
+            "verdict": outcome.verdict,
+            "seconds": outcome.seconds,
+            **{f"best/{name}": value for name, value in best.items()},
+            **({"best/epoch": outcome.best.epoch} if outcome.best else {}),
+        }
+    )
+    return _write(start, outcome)
+
+
+def _outcome(
+    start: _Start, ending: Ending, reason: str, num_parameters: tuple[int, int]
+) -> Outcome:
+    record, hardware = start.record, start.hardware
+    return Outcome(
+        ending=ending,
+        reason=reason,
+        best=record.best if any(num_parameters) else None,
+        points=tuple(record.points),
+        seconds=record.seconds,
+        num_trainable=num_parameters[0],
+        num_parameters=num_parameters[1],
+        hardware=str(hardware),
+        devices=hardware.devices,
+        num_threads=hardware.num_threads,
+        verdict=fit_verdict(record.points) if start.run.strategy.trains else UNTRAINED,
+        memory_bytes=start.memory.num_bytes,
+    )
+
+
+def _write(start: _Start, outcome: Outcome) -> Outcome:
+    """Write the outcome and return it; if the disk stayed full, that of an interrupted run."""
+    try:
+        write = partial(write_json, start.folder / OUTCOME_FILE, outcome.as_dict())
+        write_when_free(start.hooks, write)
+    except Stopped as stop:
+        if outcome.ending is not Ending.interrupted:
+            return replace(outcome, ending=stop.ending, reason=stop.reason)
+    return outcome

@@ -1,0 +1,16 @@
+"""The names of the files that a run leaves in its folder; each name stands here once."""
+
+BEST_FILE = "best.safetensors"
+"""The trained parameters at the best validation."""
+OBSERVED_FILE = "observed.safetensors"
+"""What the task observed there, in the order of the validation rows."""
+CHECKPOINT_FILE = "checkpoint.pt"
+PREVIOUS_FILE = "checkpoint.previous.pt"
+CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
+"""Newest first."""
+OUTCOME_FILE = "outcome.json"
+LABELS_FILE = "labels.json"
+STATE_FILE = "found.json"
+"""Only if the strategy took something from the rows, such as its shots."""
+TOKENIZER_FOLDER = "tokenizer"
+"""Only if the run trained its tokenizer on its rows."""

@@ -1,0 +1,38 @@
+"""Data sets that are made once and kept on disk, in a cache that several processes share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_modules.machine.file import DiskFull, telling_full
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+def cache_folder() -> Path:
+    """Return `$FINESWEEP_CACHE`, or finesweep's place in the user's cache folder."""
+    chosen = os.environ.get("FINESWEEP_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finesweep"
+
+
+def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
+    """Save to `folder`, whole or not at all; of several workers' the first one's stays."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with telling_full(folder):
+            dataset.save_to_disk(str(draft))
+        draft.rename(folder)
+    except DiskFull:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    except OSError:
+        shutil.rmtree(draft)
+        if not folder.is_dir():
+            raise
