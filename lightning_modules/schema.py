@@ -6,13 +6,17 @@ Values live in `conf/`, types and meaning here. A subclass yields its broken rul
 
 from __future__ import annotations
 
+import importlib
 import math
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from inspect import isabstract
+from typing import Any, TypeVar
 
 from lightning_modules.error import ConfigError, Problem
+
+OUR_PACKAGES = ("lightning_modules", "search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +53,34 @@ def member_of(value: Any) -> str:
     """Return what a member is known by: its file's name, of the hub its own there."""
     name = type(value).__module__.rsplit(".", 1)[-1]
     return str(value.path) if name == "hub" else name
+
+
+S = TypeVar("S", bound=Schema)
+
+
+def import_member(target: str, kind: type[S], where: str, packages: Sequence[str] = ()) -> type[S]:
+    """Return the class that `target` names; nothing outside our own and `packages` is imported.
+
+    Args:
+        target: Module and class, e.g. `lightning_modules.strategy.lora.Lora`.
+        kind: What it must be a concrete subclass of.
+        where: The config key that a problem names.
+        packages: Packages besides ours that may be imported.
+
+    Raises:
+        ConfigError: It lies elsewhere, cannot be imported, or is of another kind.
+
+    """
+    allowed = (*OUR_PACKAGES, *packages)
+    module_name, _, class_name = target.rpartition(".")
+    if module_name.split(".")[0] not in allowed:
+        rule = f"must lie in one of {', '.join(allowed)}"
+        raise ConfigError(Problem(where, rule, target, "Name your package in search.plugins."))
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ImportError as error:
+        rule = "must name a class that can be imported"
+        raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
+    if not isinstance(found, type) or not issubclass(found, kind) or isabstract(found):
+        raise ConfigError(Problem(where, f"must be a kind of {kind.__name__}", target))
+    return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.machine.file import write_json, write_text
-from lightning_modules.strategy.adapter.base import ADAPTER, BASE
-from lightning_modules.strategy.feature_extraction import BACKBONE, num_outputs
-from lightning_modules.strategy.prompting import PROMPTING_FILE, read_prompting
+from lightning_modules.schema import import_member
+from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "max_length": predictor.max_length,
             "task": _task_settings(run),
             "columns": _columns(run),
-            "pooled_head": (folder / "head.safetensors").is_file(),
-            "adapter": (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors")),
-            "prompts": (folder / PROMPTING_FILE).is_file(),
+            "strategy": f"{type(run.strategy).__module__}.{type(run.strategy).__qualname__}",
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
@@ -86,14 +83,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_exported(folder: Path, task: Task, base: str | None = None) -> Predictor:
+def load_exported(
+    folder: Path, task: Task, base: str | None = None, plugins: Sequence[str] = ()
+) -> Predictor:
     """Return the exported model, ready to predict.
 
     Args:
         folder: What `save_exported` wrote.
         task: Decodes what the network answers.
-        base: Where the backbone of an exported head, adapter or of prompts lies; None takes its hub
-            name, or the folder's own where it has no such name.
+        base: Folder or hub name of the pretrained model that an exported part needs; None takes
+            the one that the manifest names, or the folder's own.
+        plugins: Packages besides ours whose strategies may load it.
 
     """
     from transformers import AutoTokenizer
@@ -101,18 +101,34 @@ def load_exported(folder: Path, task: Task, base: str | None = None) -> Predicto
     from lightning_modules.export.predictor import Predictor
 
     manifest = read_manifest(folder)
-    base = base or manifest["base"]
-    if manifest.get("prompts"):
-        return _prompted(folder, task, base or str(folder / BACKBONE))
-    if manifest["pooled_head"]:
-        num_labels = num_outputs(task, manifest["labels"])
-        network: Any = _pooled(folder, base or str(folder / BACKBONE), num_labels)
-    elif manifest.get("adapter"):
-        network = _adapted(folder, base or str(folder / BASE), task)
-    else:
-        network = _auto(folder, task)
+    labels = tuple(manifest["labels"])
+    strategy = strategy_class(manifest, plugins)
+    network, prepares = strategy.load_export(folder, task, labels, base or manifest["base"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Predictor(network, tokenizer, task, tuple(manifest["labels"]), manifest["max_length"])
+    return Predictor(network, tokenizer, task, labels, manifest["max_length"], strategy=prepares)
+
+
+def strategy_class(manifest: Mapping[str, Any], plugins: Sequence[str] = ()) -> type[Strategy]:
+    """Return the strategy that wrote an export; raise ConfigError if its package is not allowed.
+
+    Args:
+        manifest: The export's.
+        plugins: Packages besides ours that may be imported.
+
+    """
+    name = manifest.get("strategy") or next(
+        (_EARLIER[flag] for flag in _EARLIER if manifest.get(flag)), _WHOLE
+    )
+    return import_member(str(name), Strategy, "model", plugins)
+
+
+# What earlier manifests say instead of the strategy's name.
+_EARLIER = {
+    "prompts": "lightning_modules.strategy.prompting.Prompting",
+    "pooled_head": "lightning_modules.strategy.feature_extraction.FeatureExtraction",
+    "adapter": "lightning_modules.strategy.lora.Lora",
+}
+_WHOLE = "lightning_modules.strategy.full.Full"
 
 
 def _share(folder: Path) -> None:
@@ -121,60 +137,6 @@ def _share(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(mode)
-
-
-def _auto(folder: Path, task: Task) -> Any:
-    import torch
-    import transformers
-
-    auto = getattr(transformers, task.auto_class)
-    return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-
-
-def _adapted(folder: Path, base: str, task: Task) -> Any:
-    import torch
-    import transformers
-    from peft import PeftModel
-
-    from lightning_modules.strategy.adapter.virtual import cut_answers
-
-    auto = getattr(transformers, task.auto_class)
-    # The config is that of the trained network, with its labels.
-    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    network = auto.from_pretrained(base, config=config, dtype=torch.float32, use_safetensors=True)
-    task.configure_network(network)
-    network = PeftModel.from_pretrained(network, str(folder / ADAPTER))
-    cut_answers(network)
-    return network
-
-
-def _pooled(folder: Path, base: str, num_labels: int) -> Any:
-    import torch
-    from safetensors.torch import load_file
-    from transformers import AutoModel
-
-    from lightning_modules.model.pooled import PooledClassifier
-
-    backbone = AutoModel.from_pretrained(base, dtype=torch.float32, use_safetensors=True)
-    network = PooledClassifier(backbone, num_labels)
-    network.head.load_state_dict(load_file(folder / "head.safetensors"))
-    return network
-
-
-def _prompted(folder: Path, task: Task, base: str) -> Predictor:
-    from transformers import AutoTokenizer
-
-    from lightning_modules.export.predictor import Predictor
-    from lightning_modules.model.base import Attention
-    from lightning_modules.model.hub import Hub
-
-    manifest = read_manifest(folder)
-    labels = tuple(manifest["labels"])
-    strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = Hub(path=base, attention=Attention.sdpa)
-    network = strategy.adapt(strategy.load(model, task, labels, tokenizer))
-    return Predictor(network, tokenizer, task, labels, manifest["max_length"], strategy=strategy)
 
 
 def _readme(card: Card, loading: str) -> str:

@@ -136,6 +136,30 @@ class Strategy(Schema):
         tokenizer.save_pretrained(folder)
         return task.usage()
 
+    @classmethod
+    def needs_base(cls, folder: Path) -> bool:
+        """Return whether the export in `folder` needs the pretrained model besides."""
+        return False
+
+    @classmethod
+    def load_export(
+        cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
+    ) -> tuple[nn.Module, Strategy | None]:
+        """Return the network that `export` wrote, and what prepares its rows, if anything does.
+
+        Args:
+            folder: What `export` wrote.
+            task: The task that the network was trained for.
+            labels: The labels in the order of their class numbers.
+            base: Folder or hub name of the pretrained model; None if it is in `folder` itself.
+
+        """
+        import torch
+        import transformers
+
+        auto = getattr(transformers, task.auto_class)
+        return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), None
+
 
 def silence_dropout(frozen: nn.Module) -> None:
     """Switch dropout off, in place: a frozen layer has nothing to regularise.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 BACKBONE = "backbone"
+HEAD_FILE = "head.safetensors"
 POOLED = "AutoModelForSequenceClassification"
 """The head in whose place a pooled one stands."""
 LABELLING = (POOLED, "AutoModelForTokenClassification")
@@ -71,11 +72,33 @@ class FeatureExtraction(Strategy):
         if model.hub_name is None:  # nobody else could fetch it
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
-        save_file(network.head.state_dict(), folder / "head.safetensors")
+        save_file(network.head.state_dict(), folder / HEAD_FILE)
         pairs = network.backbone.config.is_encoder_decoder
         reader = "backbone.get_encoder()" if pairs else "backbone"
         base, answer = model.hub_name or BACKBONE, task.usage_of_logits()
         return _LOAD_HEAD.format(base=base, reader=reader, answer=answer)
+
+    @classmethod
+    def needs_base(cls, folder: Path) -> bool:
+        return (folder / HEAD_FILE).is_file()
+
+    @classmethod
+    def load_export(
+        cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
+    ) -> tuple[nn.Module, Strategy | None]:
+        import torch
+        from safetensors.torch import load_file
+        from transformers import AutoModel
+
+        from lightning_modules.model.pooled import PooledClassifier
+
+        if not cls.needs_base(folder):
+            return super().load_export(folder, task, labels, base)
+        where = base or str(folder / BACKBONE)
+        backbone = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True)
+        network = PooledClassifier(backbone, num_outputs(task, labels))
+        network.head.load_state_dict(load_file(folder / HEAD_FILE))
+        return network, None
 
 
 def num_outputs(task: Task, labels: Sequence[str]) -> int:

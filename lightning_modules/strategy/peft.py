@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.part import new_parts
-from lightning_modules.strategy.adapter.base import ALL_LINEAR, PeftStrategy, config_class
-from lightning_modules.strategy.adapter.virtual import (
-    check_answers,
-    check_reads_prompt,
+from lightning_modules.strategy.adapter.base import (
+    ALL_LINEAR,
+    PeftStrategy,
+    config_class,
     cut_answers,
 )
+from lightning_modules.strategy.adapter.virtual import check_answers, check_reads_prompt
 
 if TYPE_CHECKING:
     from torch import nn

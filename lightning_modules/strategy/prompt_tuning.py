@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.strategy.adapter.virtual import (
-    VirtualTokens,
-    check_reads_prompt,
-    cut_answers,
-)
+from lightning_modules.strategy.adapter.base import cut_answers
+from lightning_modules.strategy.adapter.virtual import VirtualTokens, check_reads_prompt
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,6 +12,7 @@ its beginning, the first shots before the others.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
@@ -225,6 +226,25 @@ class Prompting(Strategy):
         shots = [shot for shot in self.shots if shot["label"] == label]
         pairs = [shot["text_pair"] for shot in shots if "text_pair" in shot]
         return [shot["text"] for shot in shots], pairs
+
+    @classmethod
+    def needs_base(cls, folder: Path) -> bool:
+        return True
+
+    @classmethod
+    def load_export(
+        cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
+    ) -> tuple[nn.Module, Strategy | None]:
+        from transformers import AutoTokenizer
+
+        from lightning_modules.model.base import Attention
+        from lightning_modules.model.hub import Hub
+        from lightning_modules.strategy.feature_extraction import BACKBONE
+
+        strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = Hub(path=base or str(folder / BACKBONE), attention=Attention.sdpa)
+        return strategy.adapt(strategy.load(model, task, labels, tokenizer)), strategy
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         from lightning_modules.strategy.feature_extraction import BACKBONE

@@ -80,13 +80,14 @@ def _scores_exported(
     from lightning_modules.export.model import load_exported, read_manifest
 
     labels = read_manifest(folder)["labels"]
-    run = build_run(compose("train", [*task_words(folder), *overrides], config_dir).tree)
+    tree = compose("train", [*task_words(folder), *overrides], config_dir).tree
+    run, plugins = build_run(tree), tree["search"]["plugins"]
     task = run.task
     rows = _rows(run.data.load(task), split)
     task.check_known(rows, labels)
-    base = exported_base(folder)
+    base = exported_base(folder, plugins)
     quiet_training()
-    return load_exported(folder, task, base).score(rows)
+    return load_exported(folder, task, base, plugins).score(rows)
 
 
 def _rows(corpus: Corpus, split: str) -> Sequence[Row]:

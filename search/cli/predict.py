@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     table = read_table(Path(needed(found, "input", "FILE")), "input")
     own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
-    task = exported_task(folder, own, parsed.config_dir)
+    task, plugins = exported_task(folder, own, parsed.config_dir)
     columns = {}
     for field, trained in manifest["columns"].items():
         if trained is not None and field != "label":
@@ -67,9 +67,9 @@ def main(words: Sequence[str]) -> int:
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
-    base = exported_base(folder)
+    base = exported_base(folder, plugins)
     quiet_training()
-    predictor = load_exported(folder, task, base)
+    predictor = load_exported(folder, task, base, plugins)
     predictions = predictor.predict(rows)
     with replacing(output) as draft, draft.open("w", encoding="utf-8") as file:
         for row, prediction in zip(table.rows, predictions, strict=True):

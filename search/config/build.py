@@ -6,12 +6,10 @@ allowed package: that is what keeps a config file from running code of its choic
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from functools import cache
-from inspect import isabstract
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +23,7 @@ from lightning_modules.model.base import Model
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.run import Run
 from lightning_modules.schedule.base import Schedule
-from lightning_modules.schema import Schema
+from lightning_modules.schema import Schema, import_member
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
 from lightning_modules.trainer import Trainer
@@ -35,7 +33,6 @@ from search.sampler.base import Sampler
 
 Tree = dict[str, Any]
 
-OUR_PACKAGES = ("lightning_modules", "search")
 
 ROOMS: Mapping[str, type[Schema]] = {
     "model": Model,
@@ -113,7 +110,7 @@ def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     """Return the class of a configuration's strategy; raise ConfigError where it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)
     target = OmegaConf.select(config, "strategy._target_")
-    found = _import(str(target), Strategy, "strategy", _plugins(config))
+    found = import_member(str(target), Strategy, "strategy._target_", _plugins(config))
     assert issubclass(found, Strategy)
     return found
 
@@ -147,24 +144,7 @@ def _build(node: Any, room: type[Schema], key: str, plugins: Sequence[str]) -> S
     if not isinstance(node, DictConfig) or "_target_" not in node:
         rule = "must be a group with a _target_"
         raise ConfigError(Problem(key, rule, node, f"Choose one, as {key}=NAME."))
-    return _typed(_import(str(node["_target_"]), room, key, plugins), node, key)
-
-
-def _import(target: str, room: type[Schema], key: str, plugins: Sequence[str]) -> type[Schema]:
-    where = f"{key}._target_"
-    allowed = (*OUR_PACKAGES, *plugins)
-    module_name, _, class_name = target.rpartition(".")
-    if module_name.split(".")[0] not in allowed:
-        rule = f"must lie in one of {', '.join(allowed)}"
-        raise ConfigError(Problem(where, rule, target, "Name your package in search.plugins."))
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ImportError as error:
-        rule = "must name a class that can be imported"
-        raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
-    if not isinstance(found, type) or not issubclass(found, room) or isabstract(found):
-        raise ConfigError(Problem(where, f"must be a kind of {room.__name__}", target))
-    return found
+    return _typed(import_member(str(node["_target_"]), room, f"{key}._target_", plugins), node, key)
 
 
 def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:

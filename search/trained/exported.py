@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from lightning_modules.export.model import read_manifest
+from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.machine.hub import check_reachable
 from lightning_modules.model.base import Attention
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
@@ -14,7 +14,7 @@ from lightning_modules.task.base import Task
 from search.config import build_run, compose, literal
 
 
-def exported_base(folder: Path) -> str | None:
+def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
     """Return the pretrained model's folder or hub name; None where the export holds all it needs.
 
     Raises:
@@ -22,8 +22,8 @@ def exported_base(folder: Path) -> str | None:
 
     """
     manifest = read_manifest(folder)
-    is_part = manifest["pooled_head"] or manifest.get("adapter") or manifest.get("prompts")
-    base: str | None = manifest["base"] if is_part else None
+    needs_base = strategy_class(manifest, plugins).needs_base(folder)
+    base: str | None = manifest["base"] if needs_base else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
         return Minilm(source=Source.package, attention=Attention.sdpa).location()
     if base is not None:
@@ -37,8 +37,10 @@ def task_words(folder: Path) -> list[str]:
     return [f"{key}={literal(value)}" for key, value in settings.items()]
 
 
-def exported_task(folder: Path, own: Sequence[str] = (), config_dir: Path | None = None) -> Task:
-    """Return that task; raise ConfigError where it is unknown.
+def exported_task(
+    folder: Path, own: Sequence[str] = (), config_dir: Path | None = None
+) -> tuple[Task, Sequence[str]]:
+    """Return that task, and the plugins that `own` names; raise ConfigError if it is unknown.
 
     Args:
         folder: The exported model.
@@ -46,4 +48,5 @@ def exported_task(folder: Path, own: Sequence[str] = (), config_dir: Path | None
         config_dir: A folder of further group members.
 
     """
-    return build_run(compose("train", [*task_words(folder), *own], config_dir).tree).task
+    tree = compose("train", [*task_words(folder), *own], config_dir).tree
+    return build_run(tree).task, tree["search"]["plugins"]

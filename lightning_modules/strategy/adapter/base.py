@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
@@ -122,6 +123,31 @@ class PeftStrategy(Strategy):
             writing=_LOAD_WRITING if writes_texts else "",
         )
 
+    @classmethod
+    def needs_base(cls, folder: Path) -> bool:
+        return (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors"))
+
+    @classmethod
+    def load_export(
+        cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
+    ) -> tuple[nn.Module, Strategy | None]:
+        import torch
+        import transformers
+        from peft import PeftModel
+
+        if not cls.needs_base(folder):
+            return super().load_export(folder, task, labels, base)
+        # The config is that of the trained network, with its labels.
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        auto, where = getattr(transformers, task.auto_class), base or str(folder / BASE)
+        plain = auto.from_pretrained(
+            where, config=config, dtype=torch.float32, use_safetensors=True
+        )
+        task.configure_network(plain)
+        network: nn.Module = PeftModel.from_pretrained(plain, str(folder / ADAPTER))
+        cut_answers(network)
+        return network, None
+
     @property
     def merges(self) -> bool:
         """Whether the trained parameters can be put into the weights that they adapt."""
@@ -141,6 +167,22 @@ class PeftStrategy(Strategy):
         pairs = zip(answers(network), answers(merged), strict=True)
         same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
         return merged if same else None
+
+
+def cut_answers(network: Any) -> None:
+    """Let a network of PEFT answer at a text's own tokens alone, in place."""
+    config = network.peft_config["default"]
+    # A prefix has keys and values alone, so nothing is answered at it.
+    if config.is_prompt_learning and config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
+        network.register_forward_hook(partial(_cut, num_tokens=config.num_virtual_tokens))
+
+
+def _cut(network: nn.Module, inputs: Any, output: Any, num_tokens: int) -> None:
+    task_type = getattr(network, "peft_config")["default"].task_type  # noqa: B009 - PEFT's own
+    if task_type in ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM"):
+        for name in ("logits", "start_logits", "end_logits"):
+            if name in output:
+                output[name] = output[name][:, num_tokens:]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

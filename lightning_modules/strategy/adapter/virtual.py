@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
@@ -51,22 +50,6 @@ class VirtualTokens(PeftStrategy):
         with self.telling():
             check_answers(adapted)
         return adapted
-
-
-def cut_answers(network: Any) -> None:
-    """Let a network of PEFT answer at a text's own tokens alone, in place."""
-    config = network.peft_config["default"]
-    # A prefix has keys and values alone, so nothing is answered at it.
-    if config.is_prompt_learning and config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
-        network.register_forward_hook(partial(_cut, num_tokens=config.num_virtual_tokens))
-
-
-def _cut(network: nn.Module, inputs: Any, output: Any, num_tokens: int) -> None:
-    task_type = getattr(network, "peft_config")["default"].task_type  # noqa: B009 - PEFT's own
-    if task_type in ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM"):
-        for name in ("logits", "start_logits", "end_logits"):
-            if name in output:
-                output[name] = output[name][:, num_tokens:]
 
 
 def check_reads_prompt(strategy: str, model: Model, task: Task) -> None:
