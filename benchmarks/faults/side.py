@@ -19,13 +19,13 @@ from optuna.trial import FrozenTrial
 
 from search.config import compose
 from search.plan.plan import build_plan
-from search.space.space import waiting_trial
 from search.storage.failure import Fault
 from search.storage.location import VARIABLE, study_folder
 from search.storage.retry import StorageGone
 from search.storage.transaction import add_trials
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
+from search.study.suggest import waiting_trial
 
 SIDES = ("finesweep", "stock")
 LRS = (1e-4, 1e-3, 1e-2)

@@ -8,13 +8,14 @@ from search.config.build import (
     Tree,
     build_run,
     build_search,
+    leaves,
     resolved,
     run_tree,
     strategy_class,
     to_yaml,
 )
 from search.config.compose import CONF_DIR, Arm, Composition, compose
-from search.config.override import literal, tagged, untagged
+from search.config.override import literal
 from search.config.range import parse_range
 
 __all__ = [
@@ -25,12 +26,11 @@ __all__ = [
     "build_run",
     "build_search",
     "compose",
+    "leaves",
     "literal",
     "parse_range",
     "resolved",
     "run_tree",
     "strategy_class",
-    "tagged",
     "to_yaml",
-    "untagged",
 ]

@@ -121,6 +121,21 @@ def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
     return {key: value for key, value in whole.items() if key not in ("search", "study")}
 
 
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the tree's values by their config path.
+
+    >>> leaves({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def to_yaml(tree: Tree) -> str:
     """Return the tree as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(tree))

@@ -34,7 +34,8 @@ from search.config.check import (
     never_searched,
     paths,
 )
-from search.config.override import Word, members_of, parse_word, range_problem, untagged
+from search.config.override import Word, members_of, parse_word, range_problem
+from search.space.name import untagged
 
 
 def _conf_dir() -> Path:

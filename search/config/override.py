@@ -7,7 +7,7 @@ choices include the member `lora`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.space.name import split_members, tagged
 
 _FOR_AN_ARM = re.compile(r"(?P<key>[\w.]+)\[(?P<members>[\w.,\- ]+)\]=(?P<value>.*)", re.DOTALL)
 _PLAIN_WORD = re.compile(r"[\w./-]+")
-_PLAIN = re.compile(r"(?P<path>[^\[]+)\[(?P<members>[^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def parse_word(text: str) -> Word:
     members: tuple[str, ...] = ()
     if for_arm is not None:
         text = f"{for_arm['key']}={for_arm['value']}"
-        members = _split(for_arm["members"])
+        members = split_members(for_arm["members"])
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
@@ -94,33 +94,10 @@ def members_of(word: Word) -> tuple[str, ...] | None:
     return tuple(str(getattr(element, "text", element)) for element in sweep.list)
 
 
-def tagged(path: str, members: Sequence[str]) -> str:
-    """Return a path with the members it is for.
-
-    >>> tagged("optimizer.lr", ["lora"]), tagged("optimizer.lr", [])
-    ('optimizer.lr[lora]', 'optimizer.lr')
-    """
-    return f"{path}[{','.join(members)}]" if members else path
-
-
-def untagged(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return a path and its members, as `tagged` joined them.
-
-    >>> untagged("optimizer.lr[lora]"), untagged("optimizer.lr")
-    (('optimizer.lr', ('lora',)), ('optimizer.lr', ()))
-    """
-    found = _PLAIN.fullmatch(name)
-    return (found["path"], _split(found["members"])) if found else (name, ())
-
-
 def range_problem(key: str, text: str) -> Problem:
     """Return the problem of a range where one value is wanted."""
     rule = "one run has one value a key"
     return Problem(key, rule, Verbatim(text), "Use finesweep sweep for ranges.")
-
-
-def _split(members: str) -> tuple[str, ...]:
-    return tuple(member.strip() for member in members.split(","))
 
 
 def literal(value: Any) -> str:

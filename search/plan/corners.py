@@ -20,9 +20,10 @@ from lightning_modules.check import CheckedRows, check_fit, checked_rows
 from lightning_modules.error import Problem, SpaceError, UserError, Verbatim
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
-from search.config import Arm, build_run
+from search.config import Arm, build_run, leaves
 from search.plan.plan import Plan
-from search.space.space import Parameter, Values, corners, default_values, leaves
+from search.plan.ranges import default_values
+from search.space.space import Parameter, Values
 
 
 def check_corners(plan: Plan, material: CheckedRows) -> None:
@@ -73,7 +74,7 @@ class _Trying:
         self._parameters = parameters
         self._values = default_values(arm)
         self._inside = {
-            path: corners(parameter)[0]
+            path: parameter.corners[0]
             for path, parameter in parameters.items()
             if not parameter.allows(self._values[path])
         }
@@ -84,7 +85,7 @@ class _Trying:
 
     def problems(self) -> Iterator[Problem]:
         for parameter in self._parameters.values():
-            for value in corners(parameter):
+            for value in parameter.corners:
                 yield from self._of_one(parameter, value)
         for first, second in combinations(self._parameters.values(), 2):
             for one, other in product(_extremes(first), _extremes(second)):
@@ -130,7 +131,7 @@ class _Trying:
         return replace(run, model=self._default.model) if is_same else run
 
     def _is_read(self, parameter: Parameter, value: Any) -> bool:
-        others = [each for each in corners(parameter) if each != self._values[parameter.path]]
+        others = [each for each in parameter.corners if each != self._values[parameter.path]]
         return isinstance(value, str | bool) or value == min(others)
 
     def _corpus(self, run: Run) -> Corpus:
@@ -168,7 +169,7 @@ def _found(parameter: Parameter, value: Any) -> Verbatim:
 
 def _extremes(parameter: Parameter) -> tuple[Any, ...]:
     """Return the least and the greatest value of numbers, else every value."""
-    values = corners(parameter)
+    values = parameter.corners
     if any(isinstance(value, bool | str) for value in values):
         return values
     return min(values), max(values)

@@ -22,10 +22,10 @@ from search.plan.objective import (
     build_objectives,
     objective_problems,
 )
+from search.plan.ranges import build_space, default_values
 from search.sampler.base import Sampler
-from search.space.key import key_of
-from search.space.space import Members, Space, build_space, default_values, waiting_trial
-from search.storage.attribute import VALUES
+from search.space.key import canonical_key
+from search.space.space import Members, Space
 from search.storage.location import folder_name
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Plan:
             return len(self.first)
         if self.space.num_combinations is None:
             return None
-        num_outside = sum(VALUES in waiting_trial(self.space, v).user_attrs for v in self.first)
+        num_outside = sum(not self.space.holds(values) for values in self.first)
         return self.space.num_combinations + num_outside
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
@@ -189,7 +189,7 @@ def _defaults(composition: Composition) -> dict[Members, Run]:
 def _once(first: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     seen = set()
     for values in first:
-        key = key_of(values)
+        key = canonical_key(values)
         if key not in seen:
             yield values
         seen.add(key)

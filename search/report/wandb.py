@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning_modules.logger.base import Identity
-from search.config import resolved
+from search.config import leaves, resolved
 from search.report.importance import importances
 from search.report.results import rows, status
-from search.space.space import leaves
 from search.study.study import Study
 
 

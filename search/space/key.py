@@ -1,4 +1,4 @@
-"""What a configuration is told from others by: its values as text."""
+"""Canonical text of a configuration, for equality."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def key_of(values: Mapping[str, Any]) -> str:
+def canonical_key(values: Mapping[str, Any]) -> str:
     """Return values by config path as text; the same values are the same text.
 
-    >>> key_of({"strategy.dropout": 0.0}) == key_of({"strategy.dropout": 0})
+    >>> canonical_key({"strategy.dropout": 0.0}) == canonical_key({"strategy.dropout": 0})
     True
     """
     return json.dumps({path: _plain(value) for path, value in values.items()}, sort_keys=True)
 
 
-def plain_key(key: str) -> str:
+def renewed_key(key: str) -> str:
     """Return the same configuration's key of today; before, 0.0 and 0 had one each."""
-    return key_of(json.loads(key))
+    return canonical_key(json.loads(key))
 
 
 def _plain(value: Any) -> Any:

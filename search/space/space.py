@@ -9,29 +9,17 @@ the parameter exists in those alone. People see `optimizer.lr` in any case.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
-from search.config import (
-    Arm,
-    Composition,
-    Tree,
-    build_run,
-    parse_range,
-    resolved,
-    strategy_class,
-    tagged,
-    untagged,
-)
-from search.storage.attribute import VALUES
+from lightning_modules.error import Problem, SpaceError, Verbatim, did_you_mean
+from search.space.name import untagged
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import BaseTrial, FrozenTrial
+    from optuna.trial import BaseTrial
 
 Values = Mapping[str, Any]
 Members = tuple[str, ...]
@@ -58,6 +46,11 @@ class Parameter:
     def values(self) -> tuple[Any, ...] | None:
         """Every value of a choice or a range with steps; None for an interval."""
         return _values(self.distribution)
+
+    @property
+    def corners(self) -> tuple[Any, ...]:
+        """Both ends of an interval, or every choice."""
+        return _corners(self.distribution)
 
     def allows(self, value: Any) -> bool:
         """Say whether the value lies in the range."""
@@ -154,11 +147,13 @@ class Space:
             raise SpaceError(problems)
         return params
 
-    def contains(self, values: Values) -> bool:
-        """Say whether every value lies in its range."""
-        return all(
-            parameter.allows(values[path]) for path, parameter in self.arm_of(values).items()
-        )
+    def holds(self, values: Values) -> bool:
+        """Say whether the values, perhaps not all, can be parameters: they lie in their ranges."""
+        try:
+            self.params_of(values)
+        except SpaceError:
+            return False
+        return True
 
     def _parameter(self, path: str, values: Values) -> Parameter | Problem:
         """Return the one parameter that `path` is in the arms that `values` leave open."""
@@ -186,130 +181,6 @@ class Space:
         return Problem(path, f"{arm} must search it", values[path])
 
 
-def build_space(composition: Composition) -> Space:
-    """Return the space of a sweep's composition, after trying its corners on the configuration.
-
-    Raises:
-        SpaceError: A path that is not there, an impossible range, or a value in a range that
-            the configuration refuses; all at once.
-
-    """
-    problems: dict[str, Problem] = {}
-    ranges: dict[Members, dict[str, tuple[str, BaseDistribution]]] = {}
-    for arm in composition.arms:
-        found = ranges[tuple(arm.choice.values())] = {}
-        for path, range_or_problem in _ranges(arm):
-            if isinstance(range_or_problem, Problem):
-                problems.setdefault(str(range_or_problem), range_or_problem)
-            else:
-                found[path] = range_or_problem
-    if not any(arm.space for arm in composition.arms) and not composition.groups:
-        example = "optimizer.lr=tag(log,interval(1e-5,1e-2))"
-        if not strategy_class(composition.tree).has_use_for("optimizer.lr"):
-            example = "strategy.num_shots=choice(0,4,16)"
-        fix = f"Mark one, as '{example}', or use finesweep train."
-        rule = "must vary at least one setting"
-        problems["nothing"] = Problem("search.space", rule, Verbatim("nothing"), fix)
-    if problems:
-        raise SpaceError(problems.values())
-    paths = dict.fromkeys(path for found in ranges.values() for path in found)
-    names = {path: _names(path, ranges) for path in paths}
-    arms = {
-        members: {
-            path: Parameter(names[path][members], path, text, distribution)
-            for path, (text, distribution) in found.items()
-        }
-        for members, found in ranges.items()
-    }
-    return Space(composition.groups, arms)
-
-
-def corners(parameter: Parameter) -> tuple[Any, ...]:
-    """Return both ends of an interval, or every choice."""
-    return _corners(parameter.distribution)
-
-
-def default_values(arm: Arm) -> dict[str, Any]:
-    """Return what the arm's unmodified configuration has at the searched paths."""
-    values = leaves(resolved({k: v for k, v in arm.tree.items() if k != "search"}))
-    return {**arm.choice, **{path: values[path] for path in arm.space}}
-
-
-def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial for the queue with these values, the rest to be sampled."""
-    from optuna.trial import TrialState, create_trial
-
-    try:
-        fixed = space.params_of(values)
-    except SpaceError:
-        # Optuna refuses parameters outside their range, as a default may be.
-        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
-    attributes = {"fixed_params": fixed} if fixed else {}
-    return create_trial(state=TrialState.WAITING, system_attrs=attributes)
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the tree's values by their config path.
-
-    >>> leaves({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _ranges(arm: Arm) -> Iterator[tuple[str, tuple[str, BaseDistribution] | Problem]]:
-    current = leaves(resolved({k: v for k, v in arm.tree.items() if k != "search"}))
-    current |= _typed_values(arm.tree)
-    for path, text in arm.space.items():
-        if path not in current:
-            fix = did_you_mean(path, current)
-            rule = "a searched path must be in the configuration"
-            yield path, Problem(path, rule, Verbatim(text), fix)
-            continue
-        try:
-            distribution = parse_range(path, text, current[path])
-        except SpaceError as error:
-            yield from ((path, problem) for problem in error.problems)
-        else:
-            for problem in _refused_values(arm.tree, path, text, distribution):
-                yield path, problem
-            yield path, (text, distribution)
-
-
-def _names(
-    path: str, ranges: Mapping[Members, Mapping[str, tuple[str, BaseDistribution]]]
-) -> dict[Members, str]:
-    """Return the path's parameter name in each arm, with as few members as tell ranges apart."""
-    mine = {members: found[path][1] for members, found in ranges.items() if path in found}
-    width = len(next(iter(mine)))
-    for size in range(width + 1):
-        for places in combinations(range(width), size):
-            by_places: dict[Members, set[str]] = {}
-            for members, distribution in mine.items():
-                by_places.setdefault(_at(members, places), set()).add(repr(distribution))
-            if all(len(different) == 1 for different in by_places.values()):
-                return {members: tagged(path, _at(members, places)) for members in mine}
-    raise AssertionError("an arm has one range a path")
-
-
-def _at(members: Members, places: Sequence[int]) -> Members:
-    return tuple(members[place] for place in places)
-
-
-def _typed_values(tree: Tree) -> dict[str, Any]:
-    # A YAML's 16 may be a float's value, and then 16.5 is one too.
-    try:
-        return build_run(tree).flat()
-    except ConfigError:
-        return {}  # reported where the run is built
-
-
 def _suggest(trial: BaseTrial, parameter: Parameter) -> Any:
     from optuna.distributions import (
         CategoricalDistribution,
@@ -333,19 +204,6 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError):
         return False  # a choice that is not there, or no number
-
-
-def _refused_values(
-    tree: Tree, path: str, text: str, distribution: BaseDistribution
-) -> Iterator[Problem]:
-    for value in _corners(distribution):
-        try:
-            build_run(tree, {path: value})
-        except ConfigError as error:
-            for problem in error.problems:
-                # What is wrong whatever the value is reported without the space.
-                if problem.where == path:
-                    yield Problem(path, problem.rule, Verbatim(f"{value!r} in {text}"), problem.fix)
 
 
 def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from search.space.key import key_of, plain_key
+from search.space.key import canonical_key, renewed_key
 from search.storage.attribute import (
     ATTEMPT,
     ATTEMPTS,
@@ -127,7 +127,7 @@ def reserve(
                 .filter(TrialModel.study_id == study_id, System.trial_id != trial_id)
                 .filter(System.key == KEY)
             )
-            taken = (plain_key(json.loads(str(other.value_json))) for other in others)
+            taken = (renewed_key(json.loads(str(other.value_json))) for other in others)
             if not even_if_taken and key in taken:
                 return False
             fixed = {name: value for name, (value, _) in params.items()}
@@ -329,10 +329,10 @@ def _beginnings(session: Session, study_id: int) -> set[str]:
             .join(TrialModel, TrialModel.trial_id == model.trial_id)
             .filter(TrialModel.study_id == study_id, model.key == key)
         )
-        found |= {key_of(json.loads(str(row.value_json))) for row in rows}
+        found |= {canonical_key(json.loads(str(row.value_json))) for row in rows}
     return found
 
 
 def _beginning(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
     values = user.get(VALUES) or system.get(FIXED)
-    return key_of(values) if values else None
+    return canonical_key(values) if values else None

@@ -9,11 +9,10 @@ from typing import Any
 from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
-from search.config import Arm, Tree, resolved, to_yaml
+from search.config import Arm, Tree, leaves, resolved, to_yaml
 from search.machine.provenance import provenance
 from search.plan.corners import check_corners
 from search.plan.plan import Plan, build_plan
-from search.space.space import leaves
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
 from search.study.open import create_or_update, stored

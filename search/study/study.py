@@ -18,8 +18,7 @@ from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
 from search.plan.plan import Plan
 from search.pruner.base import Progress
-from search.space.key import plain_key
-from search.space.space import waiting_trial
+from search.space.key import renewed_key
 from search.storage import transaction
 from search.storage.attribute import (
     BEST_EPOCH,
@@ -48,7 +47,7 @@ from search.storage.retry import StorageGone
 from search.storage.transaction import Fall
 from search.study.attempt import Attempt, inside, tidy, where_is
 from search.study.start import begin
-from search.study.suggest import settle
+from search.study.suggest import settle, waiting_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -308,7 +307,7 @@ class Study:
         trial = self.trial(number)  # others may have had it before it was claimed
         values = trial.user_attrs.get(VALUES)
         if values is None:
-            taken = {plain_key(t.system_attrs[KEY]) for t in self.trials if KEY in t.system_attrs}
+            taken = {renewed_key(t.system_attrs[KEY]) for t in self.trials if KEY in t.system_attrs}
             values = settle(self._study, self._tables, trial, self.plan, taken)
         study_id = str(self._attributes.get(ID))
         return begin(self._tables, self.plan, self.folder, study_id, trial, dict(values))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.seed import seed_of
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
-from search.space.key import key_of
-from search.space.space import Space, waiting_trial
+from search.space.key import canonical_key
+from search.space.space import Space
 from search.storage.attribute import KEY, VALUES
 from search.storage.transaction import FIXED, reserve
 
@@ -53,7 +53,7 @@ def settle(
             name: (value, space.parameters[name].distribution)
             for name, value in space.params_of(values).items()
         }
-        key = key_of(values)
+        key = canonical_key(values)
         return reserve(
             tables, study._study_id, trial._trial_id, key, params, even_if_taken=even_if_taken
         )
@@ -61,11 +61,22 @@ def settle(
     found = candidates(study, trial._trial_id, plan, taken.__contains__)
     suggested = next(found)
     for values in chain([suggested], found):
-        if key_of(values) not in taken and is_reserved(values):
+        if canonical_key(values) not in taken and is_reserved(values):
             return values
     # All are taken: by a wish, a queued configuration that was tried before.
     is_reserved(suggested, even_if_taken=True)
     return suggested
+
+
+def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial for the queue with these values, the rest to be sampled."""
+    from optuna.trial import TrialState, create_trial
+
+    if not space.holds(values):
+        # Optuna refuses parameters outside their range, and a default may be outside.
+        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
+    attributes = {FIXED: space.params_of(values)} if values else {}
+    return create_trial(state=TrialState.WAITING, system_attrs=attributes)
 
 
 def candidates(
@@ -87,7 +98,7 @@ def candidates(
         left = [
             values
             for values in combinations(plan.space)
-            if fixed.items() <= values.items() and not is_taken(key_of(values))
+            if fixed.items() <= values.items() and not is_taken(canonical_key(values))
         ]
         chance.shuffle(left)
         yield from left
@@ -123,10 +134,10 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
         settled = trial.user_attrs.get(VALUES)
         if settled is None:
             found = candidates(study, trial._trial_id, plan, taken.__contains__)
-            settled = next((v for v in found if key_of(v) not in taken), None)
+            settled = next((v for v in found if canonical_key(v) not in taken), None)
             if settled is None:
                 break
-            taken.add(key_of(settled))
+            taken.add(canonical_key(settled))
             for name, value in plan.space.params_of(settled).items():
                 distribution = plan.space.parameters[name].distribution
                 internal = distribution.to_internal_repr(value)

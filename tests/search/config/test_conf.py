@@ -12,7 +12,7 @@ import yaml
 
 from search.config import CONF_DIR, build_run, build_search, compose
 from search.plan.plan import build_plan
-from search.space.space import build_space
+from search.plan.ranges import build_space
 
 NEEDED = {
     "data/files": ["data.train=my.csv"],

@@ -103,7 +103,7 @@ def test_draws_are_the_same_each_time_and_respect_arms() -> None:
     assert all(("strategy.rank" in values) == (values["strategy"] == "lora") for values in drawn)
     share = sum(values["strategy"] == "lora" for values in drawn) / len(drawn)
     assert share == pytest.approx(0.5, abs=0.1)
-    assert all(plan.space.contains(values) for values in drawn)
+    assert all(plan.space.holds(values) for values in drawn)
 
 
 def test_each_arm_has_its_own_pace_and_the_largest_tells_the_memory() -> None:

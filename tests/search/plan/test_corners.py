@@ -121,10 +121,10 @@ def test_range_that_changes_the_rows_is_refused(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     (here / "conf/data").mkdir(parents=True)
     (here / "conf/data/chosen.yaml").write_text(
-        "_target_: test_corner.Chosen\nbatch_size: 16\nmax_length: 128\nnum_rows: 90\n"
+        "_target_: test_corners.Chosen\nbatch_size: 16\nmax_length: 128\nnum_rows: 90\n"
     )
     words = ["model=tiny", "logger=none", "search/space=none", "data=chosen"]
-    words += ["search.plugins=[test_corner]", "data.num_rows=choice(80,90)"]
+    words += ["search.plugins=[test_corners]", "data.num_rows=choice(80,90)"]
     plan = build_plan(compose("sweep", words, here / "conf"))
     with pytest.raises(SpaceError, match=r"^data\.num_rows: must leave the rows as they are, .*80"):
         check_study(plan, study_folder(here, plan.name))

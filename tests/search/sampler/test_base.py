@@ -13,10 +13,10 @@ from lightning_modules.error import ConfigError
 from search.config import CONF_DIR, compose
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
-from search.space.space import waiting_trial
 from search.storage.location import study_folder
 from search.study.open import open_study
 from search.study.prepare import check_study, prepare_study
+from search.study.suggest import waiting_trial
 
 NUM_TRIALS = 8
 SAMPLERS = sorted(path.stem for path in (CONF_DIR / "search/sampler").glob("*.yaml"))
@@ -85,7 +85,7 @@ def test_trial_numbers_differ(name: str) -> None:
 @each_sampler
 def test_values_lie_in_the_space(name: str) -> None:
     plan = plan_of(name)
-    assert all(plan.space.contains(values) for values in values_of(plan))
+    assert all(plan.space.holds(values) for values in values_of(plan))
 
 
 @each_sampler
@@ -146,16 +146,16 @@ def test_sampler_that_cannot_is_refused_with_those_that_can(
 def test_conditions_are_searched(name: str) -> None:
     plan = plan_of(name, "strategy=choice(feature_extraction,lora,full)")
     found = values_of(plan)
-    assert all(plan.space.contains(values) for values in found)
+    assert all(plan.space.holds(values) for values in found)
     assert len({values["strategy"] for values in found}) == 3
 
 
 @pytest.mark.parametrize("name", ["gp", "cmaes", "qmc", "tpe"])
 def test_default_outside_the_space_does_not_blind_the_sampler(name: str) -> None:
     plan = plan_of(name, "optimizer.lr=tag(log,interval(1e-2,1e-1))")
-    assert not plan.space.contains(plan.default_values)
+    assert not plan.space.holds(plan.default_values)
     found = draws(plan)
-    assert all(plan.space.contains(values) for values in found)
+    assert all(plan.space.holds(values) for values in found)
     if name in ("gp", "tpe", "cmaes"):  # they learn that a higher rate scores more
         rates = [values["optimizer.lr"] for values in found]
         assert sum(rates[-8:]) > sum(rates[:8])

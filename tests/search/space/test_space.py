@@ -8,8 +8,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from lightning_modules.error import SpaceError, UserError
-from search.config import Composition, compose
-from search.space.space import Space, build_space, default_values, leaves
+from search.config import Composition, compose, leaves
+from search.plan.ranges import build_space, default_values
+from search.space.space import Space
 
 
 def composed(*overrides: str) -> Composition:
@@ -104,8 +105,8 @@ def test_space_contains_what_every_range_allows() -> None:
         "trainer.precision": "fp32",
     }
     space = space_of(*MIXED)
-    assert space.contains(values)
-    assert not space.contains({**values, "trainer.epochs": 9})
+    assert space.holds(values)
+    assert not space.holds({**values, "trainer.epochs": 9})
 
 
 def test_suggested_values_lie_in_the_space_and_keep_their_type() -> None:
@@ -113,7 +114,7 @@ def test_suggested_values_lie_in_the_space_and_keep_their_type() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         values = space.suggest(study.ask())
-        assert space.contains(values)
+        assert space.holds(values)
         assert [type(value) for value in values.values()] == [float, int, int, str]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from search.config import compose
 from search.plan.plan import Plan, build_plan
-from search.space.key import key_of
+from search.space.key import canonical_key
 from search.storage.attribute import KEY
 from search.storage.failure import Fault
 from search.storage.location import study_folder
@@ -60,7 +60,7 @@ def test_default_comes_first_then_what_was_enqueued() -> None:
     first, second, *_ = first_suggestions(plan)
     assert first == plan.default_values
     assert second["optimizer.lr"] == 3e-4
-    assert plan.space.contains(second)
+    assert plan.space.holds(second)
 
 
 def test_only_trials_that_depend_on_no_result_are_told() -> None:
@@ -101,4 +101,4 @@ def test_a_study_whose_keys_tell_zeros_apart_goes_on(here: Path) -> None:
     assert second is not None
     assert second.values == {"strategy.dropout": 0.1}
     values = {"strategy.dropout": 0}
-    assert not reserve(study._tables, study._id, second.trial_id, key_of(values), {})
+    assert not reserve(study._tables, study._id, second.trial_id, canonical_key(values), {})

@@ -1,0 +1,133 @@
+"""From the ranges of a configuration to the space of a study.
+
+Every value at the end of a range is tried on the configuration, so a range that holds a value
+which a setting refuses is an error before the study starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
+from search.config import (
+    Arm,
+    Composition,
+    Tree,
+    build_run,
+    leaves,
+    parse_range,
+    resolved,
+    strategy_class,
+)
+from search.space.name import tagged
+from search.space.space import Members, Parameter, Space
+
+
+def build_space(composition: Composition) -> Space:
+    """Return the space of a sweep's composition.
+
+    Raises:
+        SpaceError: A path that is not there, an impossible range, or a value in a range that
+            the configuration refuses; all at once.
+
+    """
+    problems: dict[str, Problem] = {}
+    arms: dict[Members, dict[str, Parameter]] = {}
+    for arm in composition.arms:
+        found = arms[tuple(arm.choice.values())] = {}
+        for parameter in _parameters(arm):
+            if isinstance(parameter, Problem):
+                problems.setdefault(str(parameter), parameter)
+            else:
+                found[parameter.path] = parameter
+    if not any(arm.space for arm in composition.arms) and not composition.groups:
+        problems["nothing"] = _nothing_varies(composition)
+    if problems:
+        raise SpaceError(problems.values())
+    paths = dict.fromkeys(path for found in arms.values() for path in found)
+    names = {path: _names(path, arms) for path in paths}
+    named = {
+        members: {
+            path: replace(parameter, name=names[path][members]) for path, parameter in found.items()
+        }
+        for members, found in arms.items()
+    }
+    return Space(composition.groups, named)
+
+
+def default_values(arm: Arm) -> dict[str, Any]:
+    """Return what the arm's unmodified configuration has at the searched paths."""
+    values = _values(arm)
+    return {**arm.choice, **{path: values[path] for path in arm.space}}
+
+
+def _values(arm: Arm) -> dict[str, Any]:
+    return leaves(resolved({k: v for k, v in arm.tree.items() if k != "search"}))
+
+
+def _nothing_varies(composition: Composition) -> Problem:
+    example = "optimizer.lr=tag(log,interval(1e-5,1e-2))"
+    if not strategy_class(composition.tree).has_use_for("optimizer.lr"):
+        example = "strategy.num_shots=choice(0,4,16)"
+    fix = f"Mark one, as '{example}', or use finesweep train."
+    return Problem("search.space", "must vary at least one setting", Verbatim("nothing"), fix)
+
+
+def _parameters(arm: Arm) -> Iterator[Parameter | Problem]:
+    """Yield a parameter for each range of the arm, named by its path, and what is wrong."""
+    current = _values(arm) | _typed_values(arm.tree)
+    for path, text in arm.space.items():
+        if path not in current:
+            fix = did_you_mean(path, current)
+            rule = "a searched path must be in the configuration"
+            yield Problem(path, rule, Verbatim(text), fix)
+            continue
+        try:
+            parameter = Parameter(path, path, text, parse_range(path, text, current[path]))
+        except SpaceError as error:
+            yield from error.problems
+        else:
+            yield from _refused_values(arm.tree, parameter)
+            yield parameter
+
+
+def _typed_values(tree: Tree) -> dict[str, Any]:
+    # A YAML's 16 may be a float's value, and then 16.5 is one too.
+    try:
+        return build_run(tree).flat()
+    except ConfigError:
+        return {}  # reported where the run is built
+
+
+def _refused_values(tree: Tree, parameter: Parameter) -> Iterator[Problem]:
+    path = parameter.path
+    for value in parameter.corners:
+        try:
+            build_run(tree, {path: value})
+        except ConfigError as error:
+            for problem in error.problems:
+                # A problem that any value has is reported without the space.
+                if problem.where == path:
+                    got = Verbatim(f"{value!r} in {parameter.text}")
+                    yield Problem(path, problem.rule, got, problem.fix)
+
+
+def _names(path: str, arms: Mapping[Members, Mapping[str, Parameter]]) -> dict[Members, str]:
+    """Return the name of the path in each arm, with as few members as possible."""
+    mine = {members: found[path].distribution for members, found in arms.items() if path in found}
+    width = len(next(iter(mine)))
+    for size in range(width + 1):
+        for places in combinations(range(width), size):
+            by_places: dict[Members, set[str]] = {}
+            for members, distribution in mine.items():
+                by_places.setdefault(_at(members, places), set()).add(repr(distribution))
+            if all(len(different) == 1 for different in by_places.values()):
+                return {members: tagged(path, _at(members, places)) for members in mine}
+    raise AssertionError("an arm has one range per path")
+
+
+def _at(members: Members, places: Sequence[int]) -> Members:
+    return tuple(members[place] for place in places)
