@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from search.config import compose
-from search.engine.local import MALLOC
+from search.machine.cpu import MALLOC
 from search.machine.process import kill_tree
 from search.plan.plan import build_plan
 from search.storage.location import study_folder

@@ -12,7 +12,7 @@ from lightning_modules.rows.corpus import Corpus, Row
 from search.cli.argument import one_of, parse
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
-from search.terminal.text import aligned
+from search.report.text import aligned
 from search.trained.exported import exported_base, task_words
 from search.trained.find import find_trained
 

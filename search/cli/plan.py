@@ -17,6 +17,7 @@ from search.cli.compose import composed
 from search.estimate.estimate import Estimate, Past, estimate, past_of
 from search.estimate.probe import ProbeFailed, probe
 from search.plan.plan import Plan, build_plan
+from search.report.text import columns, number, score, trained
 from search.space.space import Members
 from search.storage.location import study_folder
 from search.study.open import load_study, open_study, stored
@@ -24,7 +25,6 @@ from search.study.prepare import check_study
 from search.study.suggest import first_suggestions
 from search.terminal.curve import size_notes
 from search.terminal.estimate import estimate_lines
-from search.terminal.text import columns, number, score, trained
 
 ABOUT = """\
 Show what `finesweep sweep` would do with the same words: space, budget, first

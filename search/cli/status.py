@@ -11,10 +11,10 @@ from pathlib import Path
 from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
 from search.report.results import rows, snapshot, status, summarize
+from search.report.text import columns, duration, number, score, study_list
 from search.study.open import load_study, study_folders
 from search.study.study import Study
 from search.terminal.live import LiveTable, is_live
-from search.terminal.text import columns, duration, number, score, study_list
 from search.trained.find import find_study
 
 ABOUT = """\

@@ -22,10 +22,10 @@ from search.cli.compose import composed
 from search.config import build_run, run_tree, to_yaml
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.signals import Interrupt
+from search.report.text import aligned, duration, trained
 from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.terminal.live import RunProgress
-from search.terminal.text import aligned, duration, trained
 from search.trained.find import find_study
 from search.trained.repeat import Repeat, find_repeat
 from search.trained.runs import METRICS_FILE, check_rows, new_run_folder

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from search.machine.cpu import MALLOC, worker_threads
 from search.machine.gpu import has_gpus, share_of
 from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code
@@ -28,26 +29,29 @@ from search.storage.failure import Fault
 from search.storage.retry import StorageGone
 from search.study.study import Study
 from search.worker.breaker import Streak
-from search.worker.event import Alive, Began, Ended, Event, Joined, Note, fallen, from_line
+from search.worker.event import (
+    Alive,
+    Began,
+    Ended,
+    Event,
+    ExitCode,
+    Joined,
+    Note,
+    fallen,
+    from_line,
+)
 from search.worker.forkserver import Child, Nursery, adopting, is_buried
 
-# glibc gives large buffers back to the kernel after every step and takes them again; keeping
-# them made a training step on a CPU 1.02 to 1.3 times as fast.
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**27),
-}
 # -P: a folder called "search" where the user stands must not be taken for ours.
 _WORKER = (sys.executable, "-P", "-m", "search.worker")
 # Any other one, as a segmentation fault, is of the process's own making.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
+IN_ORDER = (ExitCode.finished, ExitCode.wrong_input, ExitCode.replace)
 STILL_SECONDS = 5.0  # between two looks of the supervisor's: it was stopped itself
 START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
-FINISHED, WRONG_INPUT, REPLACE = 0, 2, 75  # how a worker ends
 
 
 @dataclass
@@ -120,7 +124,7 @@ class Supervisor:
         if self._received:
             return exit_code(self._received[0])
         if self._is_wrong_input:
-            return WRONG_INPUT
+            return ExitCode.wrong_input.value
         return int(any(slot.code for slot in self._slots) or self._has_given_up)
 
     def _supervise(self) -> None:
@@ -180,15 +184,15 @@ class Supervisor:
         kill_tree(slot.process.pid)  # data workers and loggers that it left behind
         self._groups.add(slot.process.pid)
         fault, reason = self._fault(slot, code)
-        if slot.worker is not None and code not in (FINISHED, WRONG_INPUT, REPLACE):
+        if slot.worker is not None and code not in IN_ORDER:
             self._give_back(slot, fault, reason)
-        if code == WRONG_INPUT:
+        if code == ExitCode.wrong_input:
             self._is_wrong_input = True  # the others would meet the same
         # One that ended in order although there is work was asked to, by somebody else.
         if self._is_over():
-            slot.code = FINISHED
+            slot.code = ExitCode.finished
             return
-        if code not in (FINISHED, REPLACE) and slot.trial is None:
+        if code not in (ExitCode.finished, ExitCode.replace) and slot.trial is None:
             slot.num_bad_starts += 1
             if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
                 self._on_event(Note(f"worker {slot.number} {reason}, again and again"))
@@ -333,23 +337,6 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def worker_threads(num_workers: int) -> int:
-    """Return the CPU threads of each worker: its share of the cores, less where the user says so.
-
-    Three trainings of two threads on two cores take five times as long as of one thread each.
-    """
-    share = max(1, num_cores() // num_workers)
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(share, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else share
-
-
-def num_cores() -> int:
-    """Return the CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _name_of(number: int) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.run import Run
-from search.engine.local import MALLOC, worker_threads
 from search.estimate.estimate import Measured, Pace
+from search.machine.cpu import MALLOC, worker_threads
 from search.plan.plan import Plan
 from search.space.space import Members
 

@@ -11,8 +11,8 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from search.report.snapshot import Snapshot, TrialRow
+from search.report.text import duration, number, rough, score, short_names
 from search.terminal.glyph import Glyphs, printable
-from search.terminal.text import duration, number, rough, score, short_names
 
 STATE_STYLES = {
     "complete": "green",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_modules.machine.file import megabytes
+from search.report.text import columns, duration, score
 from search.storage.attribute import MEMORY, SECONDS, TRAINABLE
 from search.study.study import Study
-from search.terminal.text import columns, duration, score
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

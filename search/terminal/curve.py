@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from search.plan.plan import Plan
+from search.report.text import columns, score
 from search.study.study import Study
-from search.terminal.text import columns, score
 
 PATH = "data.max_train_rows"
 WIDTH = 30  # characters of the curve

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from search.estimate.estimate import Estimate, Measured
 from search.plan.plan import Plan
+from search.report.text import columns
 from search.space.space import Members
-from search.terminal.text import columns
 
 MUCH = 0.2  # of the CPU, taken by others
 WIDTH = 6  # of the names beside the other lines of plan

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from search.report.snapshot import Snapshot
-from search.terminal.text import rough
+from search.report.text import rough
 
 if TYPE_CHECKING:
     from rich.console import Console

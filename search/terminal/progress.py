@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 
 from lightning_modules.outcome import Ending
 from search.report.results import snapshot, write_table
+from search.report.text import duration, score, settings, trained
 from search.storage.retry import StorageGone
 from search.study.study import Study
 from search.terminal.live import LiveTable, is_live
-from search.terminal.text import duration, score, settings, trained
 from search.worker.event import Began, Ended, Event, Note, Prepared, Progressed
 
 QUIET_SECONDS = 10.0

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.task.base import GENERATED
 from search.report.dashboard.page import read_records
 from search.report.results import compare_with_default, status
+from search.report.text import columns, duration, number, score
 from search.storage.attribute import METRICS
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.study import Study
 from search.terminal.cost import cost_lines
 from search.terminal.curve import curve_lines
-from search.terminal.text import columns, duration, number, score
 from search.trained.repeat import repeat_command
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from search.report.results import TABLE_FILE
 from search.report.snapshot import Snapshot, TrialRow
+from search.report.text import rough, score
 from search.terminal.column import LAYOUTS, Column, View, trial_columns
 from search.terminal.glyph import ASCII, UNICODE, Glyphs, printable
-from search.terminal.text import rough, score
 
 NUM_NOTES = 3
 

@@ -11,7 +11,7 @@ from lightning_modules.error import ConfigError, Problem, UserError
 from lightning_modules.outcome import Outcome
 from lightning_modules.run import Run
 from search.config import Tree, compose, literal, run_tree
-from search.engine.local import num_cores
+from search.machine.cpu import num_cores
 from search.storage.attribute import METRICS, THREADS
 from search.study.study import Study
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from typing import Any
 
 from search.storage.transaction import Fall
+
+
+class ExitCode(IntEnum):
+    """How a worker's process ends by itself; any other code is a crash or a signal."""
+
+    finished = 0
+    failed = 1
+    wrong_input = 2
+    replace = 75  # not fit for another trial, a fresh process is
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightning_modules.error import UserError
-from search.engine.local import REPLACE
 from search.machine.process import Process
 from search.machine.quiet import quiet_training
 from search.machine.signals import Interrupt
@@ -24,7 +23,7 @@ from search.storage.location import shown, storage_of
 from search.storage.retry import Patience, StorageGone
 from search.study.open import load_study
 from search.worker.breaker import Streak
-from search.worker.event import Alive, Event, Joined, Note, to_line
+from search.worker.event import Alive, Event, ExitCode, Joined, Note, to_line
 from search.worker.loop import Emit, Replace, work
 
 
@@ -49,18 +48,18 @@ def main(folder: Path, descriptor: int, supervisor: Process) -> int:
         _work(folder, supervisor, lambda: signalled() or orphaned.is_set(), emit)
     except UserError as error:
         emit(Note(str(error)))
-        return 2
+        return ExitCode.wrong_input
     except Replace as reason:
         emit(Note(f"the worker is replaced: {reason}"))
-        return REPLACE
+        return ExitCode.replace
     except StorageGone as error:
         emit(Note(str(error)))
-        return 1
+        return ExitCode.failed
     except Exception as error:
         traceback.print_exc()
         emit(Note(f"{type(error).__name__}: {error}".splitlines()[0]))
-        return 1
-    return 0
+        return ExitCode.failed
+    return ExitCode.finished
 
 
 def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], emit: Emit) -> None:

@@ -29,8 +29,8 @@ from lightning_modules.outcome import Point
 from lightning_modules.task.base import GENERATED, MISTAKES
 from search.report.dashboard.note import read_note, write_note
 from search.report.picture import confusion_matrix, learning_curve
+from search.report.text import duration, number
 from search.storage import attribute as keys
-from search.terminal.text import duration, number
 
 if TYPE_CHECKING:
     import optuna

@@ -8,22 +8,10 @@ import pytest
 
 import search.engine.local
 from search.config import compose
-from search.engine.local import Supervisor, num_cores, worker_threads
+from search.engine.local import Supervisor
 from search.plan.plan import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
-
-
-@pytest.mark.parametrize("wanted", ["", "none", "0", "10000"])
-def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-    assert worker_threads(1) == num_cores()
-    assert worker_threads(10 * num_cores()) == 1
-
-
-def test_user_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert worker_threads(1) == 1
 
 
 def test_a_nursery_that_hangs_is_not_waited_for(

@@ -174,7 +174,7 @@ def test_is_not_live_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
 def test_rich_is_not_imported_before_something_is_drawn() -> None:
     code = (
         "import sys; from search.cli import main; assert main(['--help']) == 0\n"
-        "import search.terminal.live, search.terminal.text; assert 'rich' not in sys.modules"
+        "import search.terminal.live, search.report.text; assert 'rich' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from search.report.snapshot import Snapshot, TrialRow
+from search.report.text import number
 from search.terminal.table import chosen_rows, study_table
-from search.terminal.text import number
 
 PATHS = (
     "strategy",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from search.report.snapshot import StudySummary
-from search.terminal.text import (
+from search.report.text import (
     age,
     columns,
     duration,
