@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from search.config import compose
 from search.plan.plan import build_plan
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.location import VARIABLE, study_folder
 from search.storage.retry import StorageGone
 from search.storage.transaction import add_trials
@@ -94,10 +94,10 @@ class Trials:
             plan = build_plan(compose("sweep", [*words, f"optimizer.lr={lr}"]))
             self.folder = study_folder(self.folder, self.name)
             study = prepare_study(plan, self.folder, check_study(plan, self.folder))
-            self.url_of_database = study._tables.url
+            self.url_of_database = study.tables.url
             templates = [waiting_trial(plan.space, {"optimizer.lr": lr}) for lr in queued]
-            add_trials(study._tables, study._id, self.budget, templates)
-            study._tables.engine.dispose()
+            add_trials(study.tables, study.id, self.budget, templates)
+            study.tables.engine.dispose()
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
@@ -134,7 +134,7 @@ class Trials:
             # Where the storage does not answer, whoever meets the study next will heal it.
             with suppress(StorageGone), self._opened() as study:
                 for worker in joined:
-                    study.end_worker(worker, Fault.killed, reason)
+                    study.end_worker(worker, FailureKind.killed, reason)
 
     def look(self) -> None:
         """Do what a user does who looks after a study: `finesweep status`, `optuna trials`."""
@@ -151,7 +151,7 @@ class Trials:
             try:
                 yield study
             finally:
-                study._tables.engine.dispose()
+                study.tables.engine.dispose()
 
     @property
     def all(self) -> list[FrozenTrial]:

@@ -99,53 +99,54 @@ class Finesweep:
         from search.storage.lease import LeaseLost
         from search.storage.retry import Patience
         from search.study.open import load_study
+        from search.study.session import join
 
         while True:
             patience = Patience("the storage", max_seconds=None)
-            study = load_study(Path(job["folder"]), patience)
             # One whose supervisor lives leaves it to that to say how it ended.
-            lease = study.join(Process.of(os.getppid()) if job["is_supervised"] else None)
-            log("joined", worker=lease.name)
+            supervisor = Process.of(os.getppid()) if job["is_supervised"] else None
+            session = join(load_study(Path(job["folder"]), patience), supervisor)
+            log("joined", worker=session.name)
             wait_until(job)
             try:
-                self._take_all(study, Toy(**job["toy"]), log)
+                self._take_all(session, Toy(**job["toy"]), log)
             except LeaseLost as error:
                 log("refused", reason=str(error))
-                study.leave("left in order")
+                session.leave()
             else:
-                study.leave("left in order")
+                session.leave()
                 return
             finally:
-                study._tables.engine.dispose()
+                session.study.tables.engine.dispose()
 
-    def _take_all(self, study: Any, toy: Toy, log: Log) -> None:
-        from search.storage.failure import Fault
+    def _take_all(self, session: Any, toy: Toy, log: Log) -> None:
+        from search.storage.failure import FailureKind
         from search.storage.lease import LeaseLost
         from search.storage.retry import StorageGone
 
         while True:
-            attempt = study.next_attempt()
+            attempt = session.next_attempt()
             if attempt is None:
-                if study.is_over:
+                if session.study.is_over:
                     return
                 time.sleep(0.2)
                 continue
-            study.set_busy(True)
+            session.set_busy(True)
             try:
-                outcome = self._train(study, attempt, toy, log)
+                outcome = self._train(session, attempt, toy, log)
             except (LeaseLost, StorageGone):
                 raise
             except Exception as error:
                 log("failed", trial=attempt.number, reason=repr(error))
-                study.hand_back(attempt, Fault.failed, repr(error), None)
+                session.hand_back(attempt, FailureKind.failed, repr(error), None)
                 raise
             finally:
-                study.set_busy(False)
-            study.ended(attempt, outcome)
+                session.set_busy(False)
+            session.ended(attempt, outcome)
             value = outcome.best.metrics["accuracy"]
             log("told", trial=attempt.number, number=attempt.number, value=value)
 
-    def _train(self, study: Any, attempt: Any, toy: Toy, log: Log) -> Any:
+    def _train(self, session: Any, attempt: Any, toy: Toy, log: Log) -> Any:
         from lightning_modules.folder import CHECKPOINT_FILE
         from lightning_modules.outcome import Ending, Outcome, Point
 
@@ -159,7 +160,7 @@ class Finesweep:
             step=step_of(checkpoint),
             path=str(checkpoint),
         )
-        study.began(attempt, toy.steps, toy.steps)
+        session.began(attempt, toy.steps, toy.steps)
         lr = attempt.values.get("optimizer.lr", 1e-3)
 
         def point(step: int, value: float) -> Point:
@@ -167,11 +168,11 @@ class Finesweep:
 
         def save(step: int) -> None:
             log("wrote", trial=trial, path=str(checkpoint))
-            study.saved(attempt, step)
+            session.saved(attempt, step)
             log("saved", trial=trial, step=step)
 
         toy.run(
-            checkpoint, lr, save, lambda step, value: study.progress(attempt, point(step, value))
+            checkpoint, lr, save, lambda step, value: session.progress(attempt, point(step, value))
         )
         best = point(toy.steps, score(lr))
         return Outcome(Ending.finished, "to its end", best, (best,), 1.0, 1, 1, "toy", 1, "")
@@ -179,15 +180,15 @@ class Finesweep:
     def hold(self, job: Mapping[str, Any], log: Log) -> None:
         """Begin trials as so many workers, and answer while they run."""
         from search.study.open import load_study, open_study
+        from search.study.session import join
 
         folder = Path(job["folder"])
         plan = load_study(folder).plan
         self._held = []
         for _ in range(job["num_trials"]):
-            study = open_study(plan, folder)
-            study.join()
-            assert study.next_attempt() is not None
-            self._held.append(study)
+            session = join(open_study(plan, folder))
+            assert session.next_attempt() is not None
+            self._held.append(session)
 
     def reap(self, job: Mapping[str, Any], log: Log) -> int:
         """Give stale trials back to the queue; return how many this process did."""
@@ -195,9 +196,9 @@ class Finesweep:
 
         study = load_study(Path(job["folder"]))
         wait_until(job)
-        falls = study.heal()
-        study._tables.engine.dispose()
-        return len(falls)
+        ends = study.heal()
+        study.tables.engine.dispose()
+        return len(ends)
 
 
 class Stock:

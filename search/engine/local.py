@@ -1,4 +1,4 @@
-"""Start workers, replace those that fall, pass on what they tell; trains nothing itself.
+"""Start workers, replace those that end too early, pass on what they tell; trains nothing itself.
 
 A worker that crashed, was killed, ran out of memory or leaked is replaced; one that shows no
 progress for `search.hang_seconds` is killed with all its children first. What it was at is given
@@ -25,10 +25,10 @@ from search.machine.cpu import MALLOC, worker_threads
 from search.machine.gpu import has_gpus, share_of
 from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.retry import StorageGone
 from search.study.study import Study
-from search.worker.breaker import Streak
+from search.worker.breaker import Breaker
 from search.worker.event import (
     Alive,
     Began,
@@ -37,7 +37,7 @@ from search.worker.event import (
     ExitCode,
     Joined,
     Note,
-    fallen,
+    event_of,
     from_line,
 )
 from search.worker.forkserver import Child, Nursery, adopting, is_buried
@@ -104,7 +104,7 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
         self._received: list[int] = []
-        self._streak = Streak()
+        self._breaker = Breaker()
         self._has_given_up = False
         self._is_wrong_input = False
         self._is_away = False  # the storage did not answer while the study was being stopped
@@ -155,7 +155,7 @@ class Supervisor:
             return
         slot = self._slots[number]
         if event is None:
-            self._fallen(slot)
+            self._replace(slot)
             return
         slot.last_sign, slot.num_memory_kills = time.monotonic(), num_memory_kills()
         if isinstance(event, Joined):
@@ -172,20 +172,20 @@ class Supervisor:
 
     def _tell(self, event: Event) -> None:
         self._on_event(event)
-        reason = self._streak.reason_to_stop(event)
+        reason = self._breaker.reason_to_stop(event)
         if reason is not None:
             self._has_given_up = True
             self._on_event(Note(reason))
 
-    def _fallen(self, slot: _Slot) -> None:
+    def _replace(self, slot: _Slot) -> None:
         """See how a worker ended, give its trial back, and put another one in its place."""
         code = slot.process.wait()
         os.close(slot.lifeline)
         kill_tree(slot.process.pid)  # data workers and loggers that it left behind
         self._groups.add(slot.process.pid)
-        fault, reason = self._fault(slot, code)
+        kind, reason = self._failure(slot, code)
         if slot.worker is not None and code not in IN_ORDER:
-            self._give_back(slot, fault, reason)
+            self._give_back(slot, kind, reason)
         if code == ExitCode.wrong_input:
             self._is_wrong_input = True  # the others would meet the same
         # One that ended in order although there is work was asked to, by somebody else.
@@ -211,32 +211,35 @@ class Supervisor:
         except StorageGone:
             return False  # a worker waits for it as long as it takes
 
-    def _fault(self, slot: _Slot, code: int) -> tuple[Fault, str]:
+    def _failure(self, slot: _Slot, code: int) -> tuple[FailureKind, str]:
         log = f"its log: {self._log(str(slot.number))}"
         if slot.is_hung:
-            return Fault.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
+            return FailureKind.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
-            return Fault.crashed, f"the worker failed with exit code {code}; {log}"
+            return FailureKind.crashed, f"the worker failed with exit code {code}; {log}"
         if -code == signal.SIGKILL and num_memory_kills() > slot.num_memory_kills:
-            return Fault.out_of_memory, "the kernel killed the worker: the machine's memory ran out"
+            return (
+                FailureKind.out_of_memory,
+                "the kernel killed the worker: the machine's memory ran out",
+            )
         by = f"by signal {-code} ({_name_of(-code)})"
         if -code in _FROM_OUTSIDE:
-            return Fault.killed, f"the worker was killed {by}"
-        return Fault.crashed, f"the worker crashed {by}; {log}"
+            return FailureKind.killed, f"the worker was killed {by}"
+        return FailureKind.crashed, f"the worker crashed {by}; {log}"
 
-    def _give_back(self, slot: _Slot, fault: Fault, reason: str) -> None:
+    def _give_back(self, slot: _Slot, kind: FailureKind, reason: str) -> None:
         assert slot.worker is not None
         if self._is_away and self._is_stopping:
             return  # whoever meets the study next will heal it
         try:
-            falls = self._study.end_worker(slot.worker, fault, reason)
+            ends = self._study.end_worker(slot.worker, kind, reason)
         except StorageGone as error:
             self._is_away = True
             self._on_event(Note(str(error)))
             return
-        for fall in falls:
-            self._tell(fallen(fall))
-        if not falls and not self._received:
+        for end in ends:
+            self._tell(event_of(end))
+        if not ends and not self._received:
             self._on_event(Note(f"worker {slot.number}: {reason}"))
 
     def _clear_up(self) -> None:

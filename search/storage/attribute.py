@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 # Optuna user attributes of a trial; stock dashboards show them.
 VALUES = "values"  # of the default, where it lies outside the space
 WORKER = "worker"  # the name of the one that trains it, or trained it last
@@ -21,7 +23,8 @@ MICRO_BATCH = "micro_batch_size"  # that the last attempt began with; none where
 TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
 LENGTH = "examples"  # in all, and up to where a longer run would be the same
-# ... a system attribute of a trial, which dashboards leave out ...
+# ... system attributes of a trial, which dashboards leave out ...
+FIXED = "fixed_params"  # Optuna's name of the parameters that a waiting trial starts with
 KEY = "finesweep.key"  # what it varies, as text: no two trials of a study have the same
 # ... and system attributes of the study.
 PLAN = "finesweep.plan"
@@ -29,3 +32,19 @@ DATA = "finesweep.data"
 STOP = "finesweep.stop"
 ID = "finesweep.id"  # tells a study from another that once had its name
 ROOT = "finesweep.root"  # the host and folder where it began
+
+
+class TrialEnding(Enum):
+    """How a trial's last attempt ended: those of `lightning_modules.outcome.Ending`, and failed."""
+
+    finished = "finished"
+    pruned = "pruned"
+    diverged = "diverged"
+    infeasible = "infeasible"
+    interrupted = "interrupted"
+    failed = "failed"  # no further attempt, see `search.storage.failure`
+
+
+def constraint(ending: TrialEnding) -> str:
+    """Return the system attribute of a violated constraint, from which Optuna's samplers learn."""
+    return f"constraints:{ending.value}"

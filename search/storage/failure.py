@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -19,7 +19,7 @@ MAX_HANGS = 2
 MAX_KILLS = 20
 
 
-class Fault(Enum):
+class FailureKind(Enum):
     """What ends an attempt that did not end itself."""
 
     interrupted = "interrupted"  # asked to stop, at a safe point
@@ -32,12 +32,12 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True)
-class End:
+class FailedAttempt:
     """How an attempt ended.
 
     Attributes:
         attempt: 1 for the first.
-        fault: What ended it.
+        kind: What ended it.
         reason: The same for people.
         step: The optimizer step of the last checkpoint then, 0 where there was none.
         worker: Who trained it.
@@ -45,39 +45,46 @@ class End:
     """
 
     attempt: int
-    fault: Fault
+    kind: FailureKind
     reason: str
     step: int
     worker: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for the storage."""
-        return {**asdict(self), "fault": self.fault.value}
+        return {
+            "attempt": self.attempt,
+            "fault": self.kind.value,
+            "reason": self.reason,
+            "step": self.step,
+            "worker": self.worker,
+        }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> End:
-        """Return the end that `as_dict` gave."""
-        return cls(**{**values, "fault": Fault(values["fault"])})
+    def from_dict(cls, values: Mapping[str, Any]) -> FailedAttempt:
+        """Return what `as_dict` gave."""
+        kept = dict(values)
+        return cls(kind=FailureKind(kept.pop("fault")), **kept)
 
 
-def reason_to_fail(ends: Sequence[End], max_attempts: int) -> str | None:
+def reason_to_fail(ends: Sequence[FailedAttempt], max_attempts: int) -> str | None:
     """Return why there is no further attempt, or None.
 
-    >>> end = End(1, Fault.failed, "ValueError: no", 0, "w")
+    >>> end = FailedAttempt(1, FailureKind.failed, "ValueError: no", 0, "w")
     >>> reason_to_fail([end, end], max_attempts=3)
     >>> reason_to_fail([end, end, end], max_attempts=3)
     '3 attempts got no further, the last one: ValueError: no'
     """
-    furthest, counts = 0, Counter[Fault]()
+    furthest, counts = 0, Counter[FailureKind]()
     for end in ends:
         if end.step > furthest:
             furthest = end.step
             counts.clear()
-        counts[end.fault] += 1
+        counts[end.kind] += 1
     # A smaller micro-batch follows one that did not fit: that is no repetition.
-    num_faults = counts[Fault.failed] + counts[Fault.crashed] + counts[Fault.hung]
-    num_kills = counts[Fault.killed] + counts[Fault.lost]
-    if num_faults < max_attempts and num_kills < MAX_KILLS and counts[Fault.hung] < MAX_HANGS:
+    num_faults = counts[FailureKind.failed] + counts[FailureKind.crashed] + counts[FailureKind.hung]
+    num_kills = counts[FailureKind.killed] + counts[FailureKind.lost]
+    if num_faults < max_attempts and num_kills < MAX_KILLS and counts[FailureKind.hung] < MAX_HANGS:
         return None
     num = num_faults + num_kills
     attempts = "1 attempt" if num == 1 else f"{num} attempts"

@@ -22,13 +22,16 @@ from search.storage.attribute import (
     ATTEMPTS,
     CHECKPOINT,
     ENDING,
+    FIXED,
     KEY,
     MICRO_BATCH,
     REASON,
     VALUES,
     WORKER,
+    TrialEnding,
+    constraint,
 )
-from search.storage.failure import End, Fault, reason_to_fail
+from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -38,20 +41,18 @@ if TYPE_CHECKING:
 
     from search.storage.tables import StudyStorage
 
-FIXED = "fixed_params"  # Optuna's name of the parameters that a waiting trial begins with
-INFEASIBLE = "constraints:infeasible"  # violated, it teaches the sampler
 MEMORY_REASON = "one example at a time does not fit into memory"
 
 
 @dataclass(frozen=True)
-class Fall:
-    """How an attempt ended that did not end itself.
+class AttemptEnd:
+    """What becomes of a trial whose attempt failed.
 
     Attributes:
         number: The trial's.
         attempt: 1 for the first.
         reason: For people.
-        ending: `failed` or `infeasible`; None where the trial waits for its next attempt.
+        ending: How its trial ended; None while the trial waits for its next attempt.
         verdict: The reason of that ending, for people.
 
     """
@@ -59,7 +60,7 @@ class Fall:
     number: int
     attempt: int
     reason: str
-    ending: str | None = None
+    ending: TrialEnding | None = None
     verdict: str = ""
 
 
@@ -88,22 +89,36 @@ def add_trials(
     return storage.patience(add)
 
 
-def claim(storage: StudyStorage, trial_id: int, worker: str) -> bool:
-    """Turn a waiting trial into a running one of `worker`; False if another one was faster."""
+def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int = 1) -> list[int]:
+    """Turn waiting trials into running ones of `worker`, up to `num`; return which.
+
+    Args:
+        storage: The storage.
+        trial_ids: Trials that were waiting a moment ago, in the order in which they are wanted.
+        worker: Its name.
+        num: The most that it takes.
+
+    """
     from optuna.trial import TrialState
 
-    def take() -> bool:
+    def take() -> list[int]:
+        taken: list[int] = []
         with _transaction(storage) as session:
-            trial: Any = _locked(session, trial_id)
-            if trial.state is TrialState.RUNNING:  # by a try of ours whose answer was lost?
-                return bool(_user_attribute(session, trial_id, WORKER) == worker)
-            if trial.state is not TrialState.WAITING:
-                return False
-            trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
-            _set_user(storage, session, trial_id, {WORKER: worker})
-            return True
+            for trial_id in trial_ids:
+                if len(taken) == num:
+                    break
+                trial: Any = _locked(session, trial_id)
+                if trial.state is TrialState.WAITING:
+                    trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
+                    _set_user(storage, session, trial_id, {WORKER: worker})
+                elif trial.state is not TrialState.RUNNING:
+                    continue
+                elif _user_attribute(session, trial_id, WORKER) != worker:
+                    continue  # else by a try of ours whose answer was lost
+                taken.append(trial_id)
+        return taken
 
-    return storage.patience(take)
+    return storage.patience(take) if trial_ids else []
 
 
 def reserve(
@@ -160,15 +175,15 @@ def hand_back(
     storage: StudyStorage,
     trial_id: int,
     worker: str | None,
-    fault: Fault,
+    kind: FailureKind,
     reason: str,
     max_attempts: int,
-) -> Fall | None:
+) -> AttemptEnd | None:
     """End the running attempt of `worker`, None for nobody; None if it is not its any more."""
 
-    def give() -> Fall | None:
+    def give() -> AttemptEnd | None:
         with _transaction(storage) as session:
-            return _fall(storage, session, trial_id, worker, fault, reason, max_attempts)
+            return _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
 
     return storage.patience(give)
 
@@ -176,17 +191,17 @@ def hand_back(
 def end_worker(
     storage: StudyStorage,
     worker: str,
-    fault: Fault,
+    kind: FailureKind,
     reason: str,
     max_attempts: int,
     renewed: float | None = None,
-) -> Sequence[Fall]:
+) -> Sequence[AttemptEnd]:
     """End a worker's lease and its attempts; return these, none if others have done it.
 
     Args:
         storage: The storage.
         worker: Its name.
-        fault: What ended it.
+        kind: What ended it.
         reason: The same for people.
         max_attempts: `search.max_attempts`.
         renewed: Only if the lease was last renewed then.
@@ -199,7 +214,7 @@ def end_worker(
     from search.storage.lease import clock
     from search.storage.tables import WORKERS
 
-    def end() -> Sequence[Fall]:
+    def end() -> Sequence[AttemptEnd]:
         with _transaction(storage) as session:
             connection = session.connection()
             its = WORKERS.c.name == worker
@@ -225,23 +240,23 @@ def end_worker(
                 .order_by(TrialModel.trial_id)
             )
             found = [
-                _fall(storage, session, trial_id, worker, fault, reason, max_attempts)
+                _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
                 for (trial_id,) in its_trials.all()
             ]
-            return [fall for fall in found if fall is not None]
+            return [end for end in found if end is not None]
 
     return storage.patience(end)
 
 
-def _fall(
+def _end_attempt(
     storage: StudyStorage,
     session: Session,
     trial_id: int,
     worker: str | None,
-    fault: Fault,
+    kind: FailureKind,
     reason: str,
     max_attempts: int,
-) -> Fall | None:
+) -> AttemptEnd | None:
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
     from optuna.trial import TrialState
 
@@ -250,12 +265,14 @@ def _fall(
         return None
     if _user_attribute(session, trial_id, WORKER) != worker:
         return None
-    ends = [End.from_dict(end) for end in _user_attribute(session, trial_id, ATTEMPTS) or ()]
+    ends = [
+        FailedAttempt.from_dict(end) for end in _user_attribute(session, trial_id, ATTEMPTS) or ()
+    ]
     attempt = int(_user_attribute(session, trial_id, ATTEMPT) or 0)
     if attempt <= len(ends):
         attempt = 0  # killed before its attempt had begun: nothing to count
     checkpoint = _user_attribute(session, trial_id, CHECKPOINT) or {}
-    end = End(attempt, fault, reason, int(checkpoint.get("step", 0)), worker or "")
+    end = FailedAttempt(attempt, kind, reason, int(checkpoint.get("step", 0)), worker or "")
     micro_batch = _user_attribute(session, trial_id, MICRO_BATCH)
     verdict = None
     if attempt:
@@ -263,16 +280,21 @@ def _fall(
         verdict = reason_to_fail(ends, max_attempts)
     state, ending = TrialState.WAITING, None
     if verdict is not None:
-        state, ending = TrialState.FAIL, "failed"
-    elif fault is Fault.out_of_memory and micro_batch == 1:
-        state, ending, verdict = TrialState.PRUNED, "infeasible", MEMORY_REASON
-        storage._set_trial_attr_without_commit(session, System, trial_id, INFEASIBLE, 1.0)
-    values = {ATTEMPTS: [end.as_dict() for end in ends], REASON: verdict or reason, ENDING: ending}
+        state, ending = TrialState.FAIL, TrialEnding.failed
+    elif kind is FailureKind.out_of_memory and micro_batch == 1:
+        state, ending, verdict = TrialState.PRUNED, TrialEnding.infeasible, MEMORY_REASON
+        name = constraint(ending)
+        storage._set_trial_attr_without_commit(session, System, trial_id, name, 1.0)
+    values = {
+        ATTEMPTS: [end.as_dict() for end in ends],
+        REASON: verdict or reason,
+        ENDING: None if ending is None else ending.value,
+    }
     _set_user(storage, session, trial_id, values)
     trial.state = state
     if state.is_finished():
         trial.datetime_complete = datetime.now()
-    return Fall(int(trial.number or 0), attempt, reason, ending, verdict or "")
+    return AttemptEnd(int(trial.number or 0), attempt, reason, ending, verdict or "")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from search.storage.attribute import (
     MICRO_BATCH,
     REASON,
 )
-from search.storage.failure import End, Fault
+from search.storage.failure import FailedAttempt, FailureKind
 from search.study.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def begin(
         values: What the trial varies, by config path.
 
     """
-    ends = [End.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
+    ends = [FailedAttempt.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
     # An attempt that was killed before it had begun left its number, and nothing else.
     number = len(ends) + 1
     relative = relative_folder(trial.number, number)
@@ -80,17 +80,17 @@ def begin(
 
 
 def _micro_batch_size(
-    trial: FrozenTrial, ends: Sequence[End], plan: Plan, values: Mapping[str, Any]
+    trial: FrozenTrial, ends: Sequence[FailedAttempt], plan: Plan, values: Mapping[str, Any]
 ) -> int | None:
     before: int | None = trial.user_attrs.get(MICRO_BATCH)
-    if not ends or ends[-1].fault is not Fault.out_of_memory:
+    if not ends or ends[-1].kind is not FailureKind.out_of_memory:
         return before
     run = plan.run(values)
     size = before or run.trainer.micro_batch_size or run.data.batch_size
     return max(1, size // 2)
 
 
-def _way_on(trial: FrozenTrial, end: End, taken_over: bool) -> str:
+def _way_on(trial: FrozenTrial, end: FailedAttempt, taken_over: bool) -> str:
     """Return in words where an attempt begins that is not the trial's first."""
     why = f"attempt {end.attempt} ended: {end.reason}"
     checkpoint = trial.user_attrs.get(CHECKPOINT)

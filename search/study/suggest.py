@@ -17,8 +17,8 @@ from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
 from search.space.space import Space
-from search.storage.attribute import KEY, VALUES
-from search.storage.transaction import FIXED, reserve
+from search.storage.attribute import FIXED, KEY, VALUES
+from search.storage.transaction import reserve
 
 if TYPE_CHECKING:
     import optuna

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from lightning_modules.outcome import Ending
 from search.report.results import snapshot, write_table
 from search.report.text import duration, score, settings, trained
+from search.storage.attribute import TrialEnding
 from search.storage.retry import StorageGone
 from search.study.study import Study
 from search.terminal.live import LiveTable, is_live
@@ -60,8 +60,8 @@ class Beside:
         elif isinstance(event, Note):
             self._table.note(event.text)
         elif isinstance(event, Ended):
-            if event.ending in ("failed", Ending.diverged.value):
-                self._table.note(f"trial {event.number} {event.ending}: {event.reason}")
+            if event.ending in (TrialEnding.failed, TrialEnding.diverged):
+                self._table.note(f"trial {event.number} {event.ending.value}: {event.reason}")
             _keep_table(self._study, event)
 
 
@@ -103,7 +103,7 @@ class Lines:
             self._best = event.value if best else self._best
             result = f"{leading.short} {score(event.value)}{'  best' if best else ''}"
         else:
-            result = f"{event.ending}: {event.reason}"
+            result = f"{event.ending.value}: {event.reason}"
         took = duration(event.seconds)
         values = self._values.get(event.number, "")
         self._print(f"trial {event.number:3d}  {values}  {took}  {result}")
@@ -115,7 +115,7 @@ class Lines:
 
 
 def _keep_table(study: Study, event: Ended) -> None:
-    if event.ending == Ending.interrupted.value:
+    if event.ending is TrialEnding.interrupted:
         return
     # A convenience, written anew at the end: no full disk, and no storage that is away, may end
     # a sweep over it.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from search.storage.attribute import TrialEnding
 from search.worker.event import Ended, Event
 
 MAX_FAILURES = 3
 
 
-class Streak:
+class Breaker:
     """Counts the trials of a sweep that failed one after the other, whoever trained them."""
 
     def __init__(self) -> None:
@@ -15,9 +16,9 @@ class Streak:
 
     def reason_to_stop(self, event: Event) -> str | None:
         """Take in what happened; return why no trial shall begin any more, once."""
-        if not isinstance(event, Ended) or event.ending == "interrupted":
+        if not isinstance(event, Ended) or event.ending is TrialEnding.interrupted:
             return None
-        self._num_failures = self._num_failures + 1 if event.ending == "failed" else 0
+        self._num_failures = self._num_failures + 1 if event.ending is TrialEnding.failed else 0
         if self._num_failures != MAX_FAILURES:
             return None
         return f"the sweep stops, {MAX_FAILURES} trials in a row failed: {event.reason}"

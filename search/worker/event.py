@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from search.storage.transaction import Fall
+from search.storage.attribute import TrialEnding
+from search.storage.transaction import AttemptEnd
 
 
 class ExitCode(IntEnum):
@@ -78,7 +79,7 @@ class Ended:
     """An attempt ended; `value` is the objective of a finished one."""
 
     number: int
-    ending: str
+    ending: TrialEnding
     reason: str
     value: float | None
     seconds: float
@@ -98,12 +99,12 @@ _KINDS: Mapping[str, type[Any]] = {
 }
 
 
-def fallen(fall: Fall) -> Event:
-    """Return the news of an attempt that did not end itself."""
-    if fall.ending is not None:
-        return Ended(fall.number, fall.ending, fall.verdict, None, 0.0)
-    attempt = f" attempt {fall.attempt}" if fall.attempt else ""
-    return Note(f"trial {fall.number}{attempt} ended: {fall.reason}; it will go on")
+def event_of(end: AttemptEnd) -> Event:
+    """Return the event of an attempt that failed."""
+    if end.ending is not None:
+        return Ended(end.number, end.ending, end.verdict, None, 0.0)
+    attempt = f" attempt {end.attempt}" if end.attempt else ""
+    return Note(f"trial {end.number}{attempt} ended: {end.reason}; it will go on")
 
 
 def to_line(event: Event) -> str:
@@ -112,11 +113,19 @@ def to_line(event: Event) -> str:
     >>> from_line(to_line(Note("hello")))
     Note(text='hello')
     """
-    return json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n"
+    values = {"event": type(event).__name__, **asdict(event)}
+    return json.dumps(values, default=_plain) + "\n"
 
 
 def from_line(line: str) -> Event:
     """Return the event that `to_line` wrote."""
     values = json.loads(line)
+    if "ending" in values:
+        values["ending"] = TrialEnding(values["ending"])
     event: Event = _KINDS[values.pop("event")](**values)
     return event
+
+
+def _plain(value: object) -> Any:
+    assert isinstance(value, TrialEnding), value
+    return value.value

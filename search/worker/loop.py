@@ -20,12 +20,14 @@ from lightning_modules.run import Run
 from search.report.dashboard.page import FOLDER as ARTIFACTS
 from search.report.dashboard.page import show_trial
 from search.report.wandb import tags_of
-from search.storage.failure import Fault
+from search.storage.attribute import TrialEnding
+from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.storage.retry import StorageGone
 from search.study.attempt import Attempt
+from search.study.session import Session
 from search.study.study import Study
-from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed, fallen
+from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed, event_of
 
 ALIVE_SECONDS = 1.0  # between two signs of life in one phase of an attempt
 POLL_SECONDS = 1.0  # between two looks for a trial that comes back
@@ -43,7 +45,7 @@ class Replace(Exception):
     """The process is not fit for another trial; a fresh one is."""
 
 
-def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
+def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
     """Train trials of a study that was joined until it is over, or `interrupted` says to stop.
 
     Raises:
@@ -55,9 +57,9 @@ def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
     """
     cache, memory = Cache(), _Memory()
     while not interrupted():
-        attempt = study.next_attempt()
+        attempt = session.next_attempt()
         if attempt is None:
-            if study.is_over:
+            if session.study.is_over:
                 return
             # The rest is with others. Should one of them die, its trial comes back.
             emit(Alive("waiting for the trials of other workers"))
@@ -66,21 +68,21 @@ def work(study: Study, interrupted: Callable[[], bool], emit: Emit) -> None:
         emit(Began(attempt.number, attempt.attempt, attempt.values))
         for note in attempt.notes:
             emit(Note(note))
-        _work_on(study, attempt, interrupted, emit, cache)
+        _work_on(session, attempt, interrupted, emit, cache)
         memory.check()
 
 
 def _work_on(
-    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
+    session: Session, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
 ) -> None:
     """Train one attempt and tell how it ended."""
-    assert study.lease is not None
-    study.set_busy(True)
+    study = session.study
+    session.set_busy(True)
     try:
-        outcome = _train(study, attempt, interrupted, emit, cache)
+        outcome = _train(session, attempt, interrupted, emit, cache)
     except UserError as error:
-        # Not the trial's fault: it can run once it is mended.
-        study.hand_back(attempt, Fault.interrupted, str(error), None)
+        # Not the trial's kind: it can run once it is mended.
+        session.hand_back(attempt, FailureKind.interrupted, str(error), None)
         raise
     except (LeaseLost, StorageGone):
         raise
@@ -88,36 +90,37 @@ def _work_on(
         log.exception("trial %d failed", attempt.number)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         _show(study, attempt, reason)
-        emit(fallen(study.hand_back(attempt, Fault.failed, reason, None)))
+        emit(event_of(session.hand_back(attempt, FailureKind.failed, reason, None)))
         raise Replace(f"an error in trial {attempt.number}") from error
     finally:
         with suppress(StorageGone):
-            study.set_busy(False)
+            session.set_busy(False)
     if outcome.ending is Ending.interrupted:
         reason = outcome.reason
         if study.hours_used_up:
             hours = study.plan.search.settings.max_hours
             reason += f": search.max_hours={hours:g} are used up"
-        study.hand_back(attempt, Fault.interrupted, reason, outcome.seconds)
-        emit(Ended(attempt.number, outcome.ending.value, reason, None, outcome.seconds))
+        session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
+        emit(Ended(attempt.number, TrialEnding.interrupted, reason, None, outcome.seconds))
         return
     _show(study, attempt)
-    study.ended(attempt, outcome)
+    session.ended(attempt, outcome)
     emit(_ended(study, attempt, outcome))
     if outcome.ending is Ending.infeasible:
         raise Replace(f"trial {attempt.number} ran out of memory")
 
 
 def _train(
-    study: Study, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
+    session: Session, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
 ) -> Outcome:
+    study = session.study
     name = f"{study.plan.name} trial {attempt.number}"
     if attempt.attempt > 1:
         name = f"{name} attempt {attempt.attempt}"
     run = _run_of(study, attempt)
     tags = tags_of(run.flat())
     identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
-    hooks = _Hooks(study, attempt, run.flat()["strategy"], interrupted, emit)
+    hooks = _Hooks(session, attempt, run.flat()["strategy"], interrupted, emit)
     try:
         hooks.heartbeat("loading the data")
         rows = load_rows(run, cache)
@@ -151,18 +154,18 @@ class _Hooks(Hooks):
 
     def __init__(
         self,
-        study: Study,
+        session: Session,
         attempt: Attempt,
         strategy: str,
         interrupted: Callable[[], bool],
         emit: Emit,
     ) -> None:
-        self._study = study
+        self._session = session
         self._strategy = strategy
         self._attempt = attempt
         self._interrupted = interrupted
         self._emit = emit
-        self._hours = _Hours(study)
+        self._hours = _Hours(session.study)
         self._last_sign = 0.0
         self._phase = ""
         self._built = (0, 0)
@@ -178,23 +181,22 @@ class _Hooks(Hooks):
         self._emit(Note(f"trial {self._attempt.number}: {text}"))
 
     def on_checkpoint(self, step: int) -> None:
-        self._study.saved(self._attempt, step)
+        self._session.saved(self._attempt, step)
 
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self._built = num_trainable, num_parameters
 
     def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
-        self._study.began(self._attempt, num_examples, stable_examples)
+        self._session.began(self._attempt, num_examples, stable_examples)
         self._emit(Prepared(self._attempt.number, hardware, self._strategy, *self._built))
 
     def on_validation(self, point: Point) -> str | None:
-        value = point.metrics[self._study.plan.default.task.metric]
+        value = point.metrics[self._session.study.plan.default.task.metric]
         self._emit(Progressed(self._attempt.number, point.epoch, value, point.seconds))
-        return self._study.progress(self._attempt, point)
+        return self._session.progress(self._attempt, point)
 
     def interrupted(self) -> bool:
-        assert self._study.lease is not None
-        if self._study.lease.is_lost:  # noticed by the thread that renews it
+        if self._session.is_lost:  # noticed by the thread that renews it
             raise LeaseLost("others go on with its trial")
         return self._interrupted() or self._hours.are_over()
 
@@ -241,7 +243,7 @@ def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:
     best = outcome.best.metrics[study.plan.default.task.metric] if outcome.best else None
     return Ended(
         attempt.number,
-        outcome.ending.value,
+        TrialEnding(outcome.ending.value),
         outcome.reason,
         best if finished else None,
         outcome.seconds,

@@ -22,7 +22,8 @@ from search.storage.lease import LeaseLost
 from search.storage.location import shown, storage_of
 from search.storage.retry import Patience, StorageGone
 from search.study.open import load_study
-from search.worker.breaker import Streak
+from search.study.session import join
+from search.worker.breaker import Breaker
 from search.worker.event import Alive, Event, ExitCode, Joined, Note, to_line
 from search.worker.loop import Emit, Replace, work
 
@@ -71,32 +72,31 @@ def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], em
             is_stopping=interrupted,
             waiting=lambda: emit(Alive("waiting for the storage")),
         )
-        study = load_study(folder, patience)
-        lease = study.join(supervisor)
-        emit(Joined(lease.name))
+        session = join(load_study(folder, patience), supervisor)
+        emit(Joined(session.name))
         try:
-            work(study, interrupted, emit)
+            work(session, interrupted, emit)
         except LeaseLost as error:
-            emit(Note(f"worker {lease.name} was taken for dead ({error}), and joins anew"))
-            study.leave(str(error))
+            emit(Note(f"worker {session.name} was taken for dead ({error}), and joins anew"))
+            session.leave(str(error))
         except (UserError, Replace) as reason:
-            study.leave(str(reason))
+            session.leave(str(reason))
             raise
         # Any other error leaves a trial behind, and whoever started this worker gives it back.
         else:
-            study.leave("left in order")
+            session.leave()
             return
 
 
 def work_here(folder: Path, emit: Emit) -> int:
     """Train in the calling process, as a debugger wants it; return the exit code."""
     quiet_training()
-    interrupt, streak = Interrupt(), Streak()
+    interrupt, breaker = Interrupt(), Breaker()
     reasons: list[str] = []
 
     def tell(event: Event) -> None:
         emit(event)
-        if reason := streak.reason_to_stop(event):
+        if reason := breaker.reason_to_stop(event):
             reasons.append(reason)
             emit(Note(reason))
 

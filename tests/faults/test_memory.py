@@ -15,11 +15,13 @@ from search.config import compose
 from search.engine.local import Supervisor, _Slot
 from search.machine.process import num_memory_kills
 from search.plan.plan import build_plan
-from search.storage.failure import Fault
+from search.storage.attribute import TrialEnding
+from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.storage.transaction import MEMORY_REASON
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.worker.event import Ended, Event
 from tests.faults.conftest import SMALL, Start, ends_of
 
@@ -141,24 +143,23 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
     supervisor = Supervisor(study, 1, events.append)
     sizes = []
     while not study.trial(0).state.is_finished():
-        worker = load_study(folder)
-        lease = worker.join()
-        attempt = worker.next_attempt()
+        session = join(load_study(folder))
+        attempt = session.next_attempt()
         assert attempt is not None and attempt.number == 0
         sizes.append(attempt.micro_batch_size)
         process = subprocess.Popen(["sleep", "100"])
         held = -1  # no pipe
-        slot = _Slot(0, process, held, num_memory_kills(), lease.name, 0)
+        slot = _Slot(0, process, held, num_memory_kills(), session.name, 0)
         process.kill()
         code = process.wait()
         # Who killed it is told by the kernel's own count of such kills alone.
-        assert supervisor._fault(slot, code)[0] is Fault.killed
+        assert supervisor._failure(slot, code)[0] is FailureKind.killed
         with monkeypatch.context() as patch:
             patch.setattr(search.engine.local, "num_memory_kills", lambda: num_memory_kills() + 1)
-            fault, reason = supervisor._fault(slot, code)
-        assert fault is Fault.out_of_memory
+            fault, reason = supervisor._failure(slot, code)
+        assert fault is FailureKind.out_of_memory
         supervisor._give_back(slot, fault, reason)
-        lease.leave()
+        session.leave()
     assert sizes == [None, 8, 4, 2, 1]
     trial = study.trial(0)
     assert (trial.state.name, trial.user_attrs["ending"]) == ("PRUNED", "infeasible")
@@ -166,4 +167,4 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
     assert trial.system_attrs["constraints:infeasible"] == 1.0
     assert [end["fault"] for end in ends_of(trial)] == ["out of memory"] * 5
     # It is told as what it is, so three of them in a row are no reason to stop the sweep.
-    assert events[-1] == Ended(0, "infeasible", MEMORY_REASON, None, 0.0)
+    assert events[-1] == Ended(0, TrialEnding.infeasible, MEMORY_REASON, None, 0.0)

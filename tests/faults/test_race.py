@@ -117,7 +117,7 @@ print("ready", flush=True)
 input()
 for study_id in study_ids:
     for trial in storage.get_all_trials(study_id):
-        if claim(storage, trial._trial_id, worker):
+        if claim(storage, [trial._trial_id], worker):
             storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [trial.number])
             print(study_id, trial.number)
 """
@@ -151,7 +151,7 @@ def test_each_queued_trial_is_run_once(
 REAP = """
 import sys
 from pathlib import Path
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers
 from search.storage.transaction import end_worker
 from search.storage.engine import open_storage
@@ -164,7 +164,7 @@ for study_id in study_ids:
     with storage.engine.begin() as connection:
         gone = list(gone_workers(connection, study_id))
     for worker, reason, renewed in gone:
-        for fall in end_worker(storage, worker, Fault.lost, reason, 3, renewed):
+        for fall in end_worker(storage, worker, FailureKind.lost, reason, 3, renewed):
             print(study_id, fall.number)
 """
 
@@ -180,7 +180,7 @@ def test_each_stale_trial_is_queued_again_once(
         lease = Lease(tables.url, study._study_id, 60)
         tables.patience(lease.join)
         for trial in study.trials:
-            assert claim(tables, trial._trial_id, lease.name)
+            assert claim(tables, [trial._trial_id], lease.name)
             set_attributes(tables, trial._trial_id, {ATTEMPT: 1})
         lease._left.set()  # it renews no more, and its process is another one now
         with tables.engine.begin() as connection:
@@ -201,19 +201,20 @@ import sys, time
 from pathlib import Path
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.study.open import load_study
+from search.study.session import join
 
 study = load_study(Path(sys.argv[1]))
-study.join()
+session = join(study)
 print("ready", flush=True)
 input()
-while (attempt := study.next_attempt()) is not None:
-    study.began(attempt, 100, 80)
+while (attempt := session.next_attempt()) is not None:
+    session.began(attempt, 100, 80)
     metrics = {"accuracy": 1 - abs(attempt.values.get("optimizer.lr", 0) - 0.003), "macro_f1": 0.5,
                "mcc": 0.0, "log_loss": 0.5}
     point = Point(1, 1, 50, 0.5, 0.5, 0.5, metrics, 0.01)
-    study.progress(attempt, point)
+    session.progress(attempt, point)
     outcome = Outcome(Ending.finished, "done", point, (point,), 0.01, 1, 2, "", 1, "fine")
-    study.ended(attempt, outcome)
+    session.ended(attempt, outcome)
     print(attempt.number, sorted(attempt.values.items()))
 """
 
@@ -276,20 +277,21 @@ from pathlib import Path
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.storage.lease import LeaseLost
 from search.study.open import load_study
+from search.study.session import join
 
 study = load_study(Path(sys.argv[1]))
-study.join()
-attempt = study.next_attempt()
-study.began(attempt, 100, 80)
-study.saved(attempt, 7)
+session = join(study)
+attempt = session.next_attempt()
+session.began(attempt, 100, 80)
+session.saved(attempt, 7)
 print("ready", flush=True)
 input()
 point = Point(1, 1, 50, 0.5, 0.5, 0.5, {"accuracy": 0.9}, 0.01)
 outcome = Outcome(Ending.finished, "done", point, (point,), 0.01, 1, 2, "", 1, "fine")
 for tell in (
-    lambda: study.progress(attempt, point),
-    lambda: study.saved(attempt, 8),
-    lambda: study.ended(attempt, outcome),
+    lambda: session.progress(attempt, point),
+    lambda: session.saved(attempt, 8),
+    lambda: session.ended(attempt, outcome),
 ):
     try:
         tell()

@@ -9,6 +9,7 @@ from search.plan.plan import build_plan
 from search.report.importance import importances
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.study import Study
 
 
@@ -18,11 +19,11 @@ def study_of(root: Path, num_trials: int, *words: str) -> Study:
     plan = build_plan(compose("sweep", [*fixed, *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    while (attempt := study.next_attempt()) is not None:
+    session = join(study)
+    while (attempt := session.next_attempt()) is not None:
         values = attempt.values
         score = values["optimizer.lr"] + 10 * (values.get("strategy") == "full")
-        study._study.tell(attempt.number, score)
+        study.optuna.tell(attempt.number, score)
     return study
 
 

@@ -12,25 +12,24 @@ from lightning_modules.outcome import Ending, Outcome, Point
 from search.config import compose
 from search.plan.plan import build_plan
 from search.report.results import rows, snapshot, status, summarize, write_table
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.attempt import Attempt
 from search.study.prepare import check_study, prepare_study
-from search.study.study import Study
+from search.study.session import Session, join
 
 
-def study_of(root: Path, *words: str) -> Study:
+def session_of(root: Path, *words: str) -> Session:
     plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    return study
+    return join(study)
 
 
-def begin(study: Study) -> Attempt:
-    attempt = study.next_attempt()
+def begin(session: Session) -> Attempt:
+    attempt = session.next_attempt()
     assert attempt is not None
-    study.began(attempt, num_examples=1200, stable_examples=960)
+    session.began(attempt, num_examples=1200, stable_examples=960)
     return attempt
 
 
@@ -39,21 +38,21 @@ def point(number: int, accuracy: float, seconds: float) -> Point:
     return Point(number, number, 300 * number, number / 2, 0.5, 0.5, metrics, seconds)
 
 
-def finish(study: Study, accuracy: float, seconds: float) -> Attempt:
-    attempt, best = begin(study), point(1, accuracy, seconds)
-    study.progress(attempt, best)
+def finish(session: Session, accuracy: float, seconds: float) -> Attempt:
+    attempt, best = begin(session), point(1, accuracy, seconds)
+    session.progress(attempt, best)
     outcome = Outcome(Ending.finished, "to its end", best, (best,), seconds, 66, 99, "cpu", 2, "ok")
-    study.ended(attempt, outcome)
+    session.ended(attempt, outcome)
     return attempt
 
 
 def test_snapshot_tells_progress_curve_and_time_left(here: Path) -> None:
-    study = study_of(here, "search.num_trials=4")
-    finish(study, 0.7, 10.0)
-    attempt = begin(study)
+    session = session_of(here, "search.num_trials=4")
+    finish(session, 0.7, 10.0)
+    attempt = begin(session)
     for number, accuracy in ((1, 0.5), (2, 0.6)):
-        study.progress(attempt, point(number, accuracy, 3.0 * number))
-    taken = snapshot(study)
+        session.progress(attempt, point(number, accuracy, 3.0 * number))
+    taken = snapshot(session.study)
     assert (taken.num_ended, taken.num_trials) == (1, 4)
     assert taken.counts == {"complete": 1, "pruned": 0, "fail": 0, "running": 1, "waiting": 0}
     done, running = taken.rows
@@ -66,44 +65,31 @@ def test_snapshot_tells_progress_curve_and_time_left(here: Path) -> None:
 
 
 def test_pareto_front_in_table_status_and_csv(here: Path) -> None:
-    study = study_of(here, "search.objectives=[accuracy,seconds]", "search.num_trials=4")
+    session = session_of(here, "search.objectives=[accuracy,seconds]", "search.num_trials=4")
     for accuracy, seconds in ((0.7, 10.0), (0.8, 30.0), (0.75, 40.0), (0.6, 5.0)):
-        finish(study, accuracy, seconds)
-    state = status(study)
+        finish(session, accuracy, seconds)
+    state = status(session.study)
     assert state["objectives"] == {"validation/accuracy": "maximize", "seconds": "minimize"}
     assert [entry["number"] for entry in state["front"]] == [1, 0, 3]
     assert state["front"][0]["seconds"] == 30.0
     assert state["best"]["number"] == 1
-    assert [row.number for row in snapshot(study).rows if row.is_best] == [0, 1, 3]
-    write_table(study)
-    with (study.folder / "trials.csv").open(newline="") as file:
+    assert [row.number for row in snapshot(session.study).rows if row.is_best] == [0, 1, 3]
+    write_table(session.study)
+    with (session.study.folder / "trials.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["best"] for row in table] == ["True", "True", "False", "True"]
     assert [row["seconds"] for row in table] == ["10.0", "30.0", "40.0", "5.0"]
 
 
-@pytest.mark.thorough
-def test_trial_that_is_worse_in_one_objective_is_never_pruned(here: Path) -> None:
-    words = ("search.objectives=[accuracy,seconds]", "search.num_trials=6")
-    study = study_of(here, *words, "search.pruner.min_finished=1")
-    finish(study, 0.9, 10.0)
-    finish(study, 0.9, 10.0)
-    assert study.progress(begin(study), point(1, 0.1, 1.0)) is None
-    single = study_of(here / "one", "search.num_trials=6", "search.pruner.min_finished=1")
-    finish(single, 0.9, 10.0)
-    finish(single, 0.9, 10.0)
-    assert single.progress(begin(single), point(1, 0.1, 1.0)) is not None
-
-
 def test_rows_of_arms_show_the_path_and_leave_out_what_an_arm_lacks(here: Path) -> None:
     words = ("strategy=choice(lora,full)", "strategy.rank=choice(4,8)", "search.num_trials=2")
-    study = study_of(here, *words)
-    finish(study, 0.5, 1.0)
-    finish(study, 0.6, 2.0)
-    lora, full = rows(study)
+    session = session_of(here, *words)
+    finish(session, 0.5, 1.0)
+    finish(session, 0.6, 2.0)
+    lora, full = rows(session.study)
     assert lora["optimizer.lr"] == 1e-3 and full["optimizer.lr"] == 1e-4
     assert lora["strategy.rank"] == 8 and full["strategy.rank"] is None
-    best = status(study)["best"]
+    best = status(session.study)["best"]
     assert best["params"].keys() == {
         "strategy",
         "optimizer.lr",
@@ -113,24 +99,12 @@ def test_rows_of_arms_show_the_path_and_leave_out_what_an_arm_lacks(here: Path) 
 
 
 def test_study_in_a_line_among_others(here: Path) -> None:
-    study = study_of(here, "search.num_trials=2", "search.max_attempts=1")
-    assert summarize(study).state == "stopped" and summarize(study).best is None
-    attempt = begin(study)
-    assert summarize(study).state == "running"
-    study.hand_back(attempt, Fault.failed, "broke", None)
-    finish(study, 0.7, 1.0)
-    summary = summarize(study)
+    session = session_of(here, "search.num_trials=2", "search.max_attempts=1")
+    assert summarize(session.study).state == "stopped" and summarize(session.study).best is None
+    attempt = begin(session)
+    assert summarize(session.study).state == "running"
+    session.hand_back(attempt, FailureKind.failed, "broke", None)
+    finish(session, 0.7, 1.0)
+    summary = summarize(session.study)
     assert (summary.state, summary.num_ended, summary.best) == ("done", 2, 0.7)
     assert 0 <= summary.age_seconds < 60 < time.time()
-
-
-def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: Path) -> None:
-    left = here / "studies/s/trials/0000/attempt-1/checkpoint.pt"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"of a study whose database is gone")
-    attempt = begin(study_of(here, "search.num_trials=2"))
-    assert attempt.folder == left.parent
-    assert sorted(path.name for path in attempt.folder.iterdir()) == [
-        "attempt.json",
-        "config.yaml",
-    ]

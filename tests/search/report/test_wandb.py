@@ -12,6 +12,7 @@ from search.plan.plan import build_plan
 from search.report.wandb import publish
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.study import Study
 from tests.conftest import wandb_records
 
@@ -19,19 +20,18 @@ from tests.conftest import wandb_records
 def study_of(root: Path, *words: str) -> Study:
     plan = build_plan(compose("sweep", ["model=tiny", "study=s", *words]))
     folder = study_folder(root, plan.name)
-    study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    return study
+    return prepare_study(plan, folder, check_study(plan, folder))
 
 
 def score_all(study: Study) -> None:
     """Give every trial a score that its learning rate decides, as a finished one."""
-    while (attempt := study.next_attempt()) is not None:
+    session = join(study)
+    while (attempt := session.next_attempt()) is not None:
         trial = study.trials[attempt.number]
         attributes = {"metrics": {"accuracy": 0.5}, "verdict": "fits", "seconds": 1.0}
         for name, value in attributes.items():
-            study._storage.set_trial_user_attr(trial._trial_id, name, value)
-        study._study.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
+            study.optuna._storage.set_trial_user_attr(trial._trial_id, name, value)
+        study.optuna.tell(attempt.number, min(1.0, 10 * attempt.values["optimizer.lr"]))
 
 
 @pytest.mark.thorough

@@ -16,6 +16,7 @@ from search.sampler.base import seeded_sampler
 from search.storage.location import study_folder
 from search.study.open import open_study
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.suggest import waiting_trial
 
 NUM_TRIALS = 8
@@ -100,9 +101,7 @@ def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: 
     plan = plan_of(name, f"search.num_trials={NUM_TRIALS}")
     folder = study_folder(here, plan.name)
     prepare_study(plan, folder, check_study(plan, folder))
-    workers = [open_study(plan, folder) for _ in range(4)]
-    for worker in workers:
-        worker.join()
+    workers = [join(open_study(plan, folder)) for _ in range(4)]
     attempts = []
     for number in range(NUM_TRIALS):
         attempt = workers[number % 4].next_attempt()

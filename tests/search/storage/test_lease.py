@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from search.machine.process import Process
 from search.storage.attribute import WORKER
 from search.storage.engine import open_storage
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.lease import Lease, LeaseLost, gone_workers, this_host, used_seconds
 from search.storage.tables import WORKERS, StudyStorage
 from search.storage.transaction import add_trials, claim, end_worker, set_attributes
@@ -103,14 +103,14 @@ def test_every_transaction_of_one_whose_lease_ended_is_refused(
     trial = study.ask()
     set_attributes(storage, trial._trial_id, {WORKER: lease.name})
     trial.report(0.5, 1)
-    (fall,) = end_worker(storage, lease.name, Fault.lost, "gone", max_attempts=3)
+    (fall,) = end_worker(storage, lease.name, FailureKind.lost, "gone", max_attempts=3)
     assert fall.number == 0 and fall.ending is None
     for late in (
         lambda: trial.report(0.6, 2),
         lambda: study.tell(trial, 0.7),
         lambda: trial.set_user_attr("late", 1),
         lambda: set_attributes(fenced, trial._trial_id, {"late": 1}),
-        lambda: claim(fenced, trial._trial_id, lease.name),
+        lambda: claim(fenced, [trial._trial_id], lease.name),
         lambda: add_trials(fenced, study_id, 9, [WAITING]),
     ):
         with pytest.raises(LeaseLost, match="gone"):
@@ -131,7 +131,7 @@ def test_training_time_is_counted_up_to_the_end(storage: StudyStorage, study_id:
     with storage.engine.begin() as connection:
         used, num_busy = used_seconds(connection, study_id)
     assert 0.4 <= used < 2 and num_busy == 1
-    end_worker(storage, lease.name, Fault.killed, "killed", max_attempts=3)
+    end_worker(storage, lease.name, FailureKind.killed, "killed", max_attempts=3)
     with storage.engine.begin() as connection:
         after, num_busy = used_seconds(connection, study_id)
     assert used <= after < 2 and num_busy == 0

@@ -1,58 +1,10 @@
-"""What has to be whole or not at all: a trial that several workers are after."""
+"""Every call on the storage is repeated while the storage is away, or known not to be."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from optuna.storages import RDBStorage
 
-from search.config import compose
-from search.plan.plan import build_plan
-from search.storage import transaction
-from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT
-from search.storage.failure import Fault
-from search.storage.location import study_folder
 from search.storage.tables import StudyStorage
-from search.study.open import open_study
-from search.study.prepare import check_study, prepare_study
-from search.study.study import Study
-
-
-def two_workers(here: Path) -> tuple[Study, Study]:
-    plan = build_plan(compose("sweep", ["study=s", "model=tiny", "search.num_trials=1"]))
-    folder = study_folder(here, plan.name)
-    studies = prepare_study(plan, folder, check_study(plan, folder)), open_study(plan, folder)
-    for study in studies:
-        study.join()
-    return studies
-
-
-def test_a_claimed_trial_begins_from_what_it_is_now(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = two_workers(here)
-    claim = transaction.claim
-
-    def after_the_other(tables: StudyStorage, trial_id: int, worker: str) -> bool:
-        """Let the other worker have it between the look at the queue and the claim."""
-        monkeypatch.setattr(transaction, "claim", claim)
-        attempt = other.next_attempt()
-        assert attempt is not None
-        (attempt.folder / "checkpoint.pt").write_bytes(b"of the first attempt")
-        other.saved(attempt, step=7)
-        other.hand_back(attempt, Fault.interrupted, "asked to stop", 1.0)
-        return claim(tables, trial_id, worker)
-
-    monkeypatch.setattr(transaction, "claim", after_the_other)
-    attempt = one.next_attempt()
-    assert attempt is not None and attempt.attempt == 2
-    assert (attempt.folder / "checkpoint.pt").read_bytes() == b"of the first attempt"
-    attributes = one.trial(0).user_attrs
-    assert attributes[ATTEMPT] == 2 and attributes[CHECKPOINT]["step"] == 7
-    assert len(attributes[ATTEMPTS]) == 1
-    assert "goes on from its last checkpoint, step 7" in attempt.notes[0]
-
 
 # Not asked of a storage by a study, or by a worker alone: (1) made of others, (2) never called.
 IMPATIENT = {

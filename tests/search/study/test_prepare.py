@@ -15,6 +15,7 @@ from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
 from search.study.open import stored
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.study import Study
 
 
@@ -26,9 +27,7 @@ def plan_of(*overrides: str) -> Plan:
 def prepare(root: Path, *overrides: str) -> Study:
     plan = plan_of(*overrides)
     folder = study_folder(root, plan.name)
-    study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    return study
+    return prepare_study(plan, folder, check_study(plan, folder))
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +163,9 @@ def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
 
 def test_going_on_lifts_a_stop(here: Path) -> None:
     study = prepare(here)
+    session = join(study)
     study.ask_to_stop(True)
-    assert study.is_stopping and study.next_attempt() is None
+    assert study.is_stopping and session.next_attempt() is None
     assert not prepare(here).is_stopping
 
 

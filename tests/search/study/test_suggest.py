@@ -10,10 +10,11 @@ from search.config import compose
 from search.plan.plan import Plan, build_plan
 from search.space.key import canonical_key
 from search.storage.attribute import KEY
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.storage.transaction import reserve
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.suggest import first_suggestions
 
 
@@ -46,11 +47,11 @@ def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
 def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
+    session = join(study)
     made = []
-    while (attempt := study.next_attempt()) is not None:
+    while (attempt := session.next_attempt()) is not None:
         made.append(dict(attempt.values))
-        study.hand_back(attempt, Fault.failed, "not trained here", None)
+        session.hand_back(attempt, FailureKind.failed, "not trained here", None)
     assert len(made) == 5
     return made
 
@@ -80,11 +81,11 @@ def test_zero_written_otherwise_is_no_other_value(here: Path) -> None:
     assert [values["strategy.dropout"] for values in first_suggestions(plan)] == [0, 0.1]
     folder = study_folder(here, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
+    session = join(study)
     made = []
-    while (attempt := study.next_attempt()) is not None:
+    while (attempt := session.next_attempt()) is not None:
         made.append(attempt.values["strategy.dropout"])
-        study.hand_back(attempt, Fault.failed, "not trained here", None)
+        session.hand_back(attempt, FailureKind.failed, "not trained here", None)
     assert made == [0, 0.1]
 
 
@@ -92,13 +93,13 @@ def test_a_study_whose_keys_tell_zeros_apart_goes_on(here: Path) -> None:
     plan = plan_of(*HALF)
     folder = study_folder(here, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    first = study.next_attempt()
+    session = join(study)
+    first = session.next_attempt()
     assert first is not None
     assert study.trial(0).system_attrs[KEY] == '{"strategy.dropout": 0}'
-    study._storage.set_trial_system_attr(first.trial_id, KEY, '{"strategy.dropout": 0.0}')
-    second = study.next_attempt()
+    study.optuna._storage.set_trial_system_attr(first.trial_id, KEY, '{"strategy.dropout": 0.0}')
+    second = session.next_attempt()
     assert second is not None
     assert second.values == {"strategy.dropout": 0.1}
     values = {"strategy.dropout": 0}
-    assert not reserve(study._tables, study._id, second.trial_id, canonical_key(values), {})
+    assert not reserve(study.tables, study.id, second.trial_id, canonical_key(values), {})

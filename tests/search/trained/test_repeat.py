@@ -11,9 +11,10 @@ import pytest
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
 from search.plan.plan import build_plan
-from search.storage.failure import Fault
+from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
+from search.study.session import join
 from search.study.study import Study
 from search.trained.repeat import find_repeat, repeat_command
 
@@ -24,9 +25,9 @@ def study_of(root: Path, *words: str) -> Study:
     plan = build_plan(compose("sweep", ["model=tiny", "search.max_attempts=1", *words]))
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    while (attempt := study.next_attempt()) is not None:
-        study.hand_back(attempt, Fault.failed, "not trained here", None)
+    session = join(study)
+    while (attempt := session.next_attempt()) is not None:
+        session.hand_back(attempt, FailureKind.failed, "not trained here", None)
     return study
 
 
@@ -80,8 +81,8 @@ def test_what_words_cannot_say_is_taken_from_the_study(here: Path) -> None:
     plan = build_plan(compose("sweep", words, here / "mine"))
     folder = study_folder(here, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
-    study.join()
-    assert study.next_attempt() is not None
+    session = join(study)
+    assert session.next_attempt() is not None
     assert repeat_command(study, study.trials[0]) == "finesweep train study=g trial=0"
     assert find_repeat(study, "0").run == plan.default
 

@@ -1,26 +1,27 @@
 from __future__ import annotations
 
-from search.worker.breaker import Streak
+from search.storage.attribute import TrialEnding
+from search.worker.breaker import Breaker
 from search.worker.event import Ended, Note
 
 
 def ended(ending: str) -> Ended:
-    return Ended(0, ending, "ValueError: no such luck", None, 1.0)
+    return Ended(0, TrialEnding(ending), "ValueError: no such luck", None, 1.0)
 
 
 def test_three_failures_in_a_row_are_a_reason_to_stop_once() -> None:
-    streak = Streak()
+    breaker = Breaker()
     failed = ended("failed")
-    assert [streak.reason_to_stop(failed) for _ in range(2)] == [None, None]
-    assert streak.reason_to_stop(failed) == (
+    assert [breaker.reason_to_stop(failed) for _ in range(2)] == [None, None]
+    assert breaker.reason_to_stop(failed) == (
         "the sweep stops, 3 trials in a row failed: ValueError: no such luck"
     )
-    assert streak.reason_to_stop(failed) is None
+    assert breaker.reason_to_stop(failed) is None
 
 
 def test_any_other_ending_begins_a_new_row_and_an_interrupted_attempt_is_none() -> None:
-    streak = Streak()
+    breaker = Breaker()
     for ending in ("failed", "failed", "pruned", "failed", "interrupted", "failed"):
-        assert streak.reason_to_stop(ended(ending)) is None
-    assert streak.reason_to_stop(Note("looked at")) is None
-    assert streak.reason_to_stop(ended("failed")) is not None
+        assert breaker.reason_to_stop(ended(ending)) is None
+    assert breaker.reason_to_stop(Note("looked at")) is None
+    assert breaker.reason_to_stop(ended("failed")) is not None

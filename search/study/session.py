@@ -1,0 +1,232 @@
+"""A worker's part in a study: it claims trials, and tells what becomes of them.
+
+Whatever a session changes is fenced by its lease (`search.storage.lease`): after others have ended
+the lease, every call raises LeaseLost.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.outcome import Ending, Outcome, Point
+from search.machine.process import Process
+from search.pruner.base import Progress
+from search.space.key import renewed_key
+from search.storage import transaction
+from search.storage.attribute import (
+    BEST_EPOCH,
+    CHECKPOINT,
+    ENDING,
+    FOLDER,
+    KEY,
+    LENGTH,
+    MEMORY,
+    METRICS,
+    PROGRESS,
+    REASON,
+    SECONDS,
+    THREADS,
+    TRAINABLE,
+    VALUES,
+    VERDICT,
+    TrialEnding,
+    constraint,
+)
+from search.storage.failure import FailureKind
+from search.storage.lease import Lease
+from search.storage.retry import StorageGone
+from search.storage.transaction import AttemptEnd
+from search.study.attempt import Attempt, tidy, where_is
+from search.study.start import begin
+from search.study.study import Study
+from search.study.suggest import settle, waiting_trial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def join(study: Study, supervisor: Process | None = None) -> Session:
+    """Make the calling process a worker of the study; from here on it may take attempts.
+
+    If others end its lease, everything that it asks of the study raises LeaseLost. It can then
+    open the study again, and join again.
+
+    Args:
+        study: As this process opened it; no one else has joined through it.
+        supervisor: The process that has started this one, and will say how it ended.
+
+    """
+    lease_seconds = study.plan.search.settings.lease_seconds
+    lease = Lease(study.tables.url, study.id, lease_seconds, supervisor)
+    study.tables.patience(lease.join)
+    lease.fence(study.tables.engine)
+    return Session(study, lease)
+
+
+class Session:
+    """A worker of a study, from `join` until `leave`.
+
+    Attributes:
+        study: The study, to be read; under the lease too.
+        name: The worker's name, in every trial that it trains.
+
+    """
+
+    def __init__(self, study: Study, lease: Lease) -> None:
+        self.study = study
+        self.name = lease.name
+        self._lease = lease
+        self._tables = study.tables
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether others have ended the lease, as far as this process has noticed."""
+        return self._lease.is_lost
+
+    def set_busy(self, is_busy: bool) -> None:
+        """Count the time of this worker as training from here on, or no longer."""
+        self._tables.patience(lambda: self._lease.set_busy(is_busy))
+
+    def leave(self, reason: str = "left in order") -> None:
+        """End the lease; the worker must have handed back what it has not finished."""
+        with suppress(StorageGone):  # the lease will run out
+            self._tables.patience(lambda: self._lease.leave(reason))
+        self._tables.engine.dispose()
+
+    def next_attempt(self) -> Attempt | None:
+        """Claim the next trial; None when there is none now."""
+        return next(iter(self.next_attempts(1)), None)
+
+    def next_attempts(self, num: int) -> list[Attempt]:
+        """Claim up to `num` trials, in one transaction; none when there are none now.
+
+        While the study is not over, other workers have the rest, and one may come back.
+        """
+        study = self.study
+        while not (study.is_stopping or study.hours_used_up):
+            waiting = {t._trial_id: t.number for t in study.trials if t.state.name == "WAITING"}
+            if 0 < len(waiting) < num and self._add(num - len(waiting)):
+                continue  # with these there are more to claim at once
+            claimed = transaction.claim(self._tables, list(waiting), self.name, num)
+            if claimed:
+                return [self._begin(waiting[trial_id]) for trial_id in claimed]
+            if not self._add(num) and not study.heal():
+                return []
+        return []
+
+    def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
+        """Store how long the attempt's run is."""
+        self._set(attempt, {LENGTH: [num_examples, stable_examples]})
+
+    def saved(self, attempt: Attempt, step: int) -> None:
+        """Store that the attempt can continue from `step`."""
+        where = where_is(attempt.folder)
+        self._set(attempt, {CHECKPOINT: {"attempt": attempt.attempt, "step": step, "where": where}})
+
+    def progress(self, attempt: Attempt, point: Point) -> str | None:
+        """Store a validation; return a reason to prune the trial, or None."""
+        from optuna.trial import TrialState
+
+        study, plan = self.study, self.study.plan
+        trial = study.trial(attempt.number)
+        if point.examples not in trial.intermediate_values:
+            value = point.metrics[plan.default.task.metric]
+            storage = study.optuna._storage
+            storage.set_trial_intermediate_value(trial._trial_id, point.examples, value)
+            self._set(attempt, {PROGRESS: [round(point.seconds, 3), time.time()]})
+            trial = study.trial(attempt.number)
+        if len(plan.objectives) > 1:
+            return None  # what is worse in one may be on the front by another
+        others = [other for other in study.trials if other.number != attempt.number]
+        num_finished = sum(other.state is TrialState.COMPLETE for other in others)
+        return plan.search.pruner.reason_to_stop(
+            self._progress(trial),
+            point.number,
+            [self._progress(other) for other in others if LENGTH in other.user_attrs],
+            num_finished,
+        )
+
+    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Store how an attempt that ended by itself ended; its trial is over."""
+        from optuna.trial import TrialState
+
+        assert outcome.ending is not Ending.interrupted, "that one is handed back"
+        study = self.study.optuna
+        self._set(
+            attempt,
+            {
+                ENDING: outcome.ending.value,
+                REASON: outcome.reason,
+                THREADS: outcome.num_threads,
+                TRAINABLE: outcome.num_trainable,
+                VERDICT: outcome.verdict,
+                METRICS: dict(outcome.best.metrics) if outcome.best else {},
+                BEST_EPOCH: outcome.best.epoch if outcome.best else None,
+                SECONDS: round(outcome.seconds, 3),
+                MEMORY: outcome.memory_bytes,
+            },
+        )
+        if outcome.ending is Ending.finished:
+            values = [objective.value(outcome) for objective in self.study.plan.objectives]
+            assert all(map(math.isfinite, values)), "a score that is NaN is no result"
+            study.tell(attempt.number, values)
+        else:
+            if outcome.ending in (Ending.diverged, Ending.infeasible):
+                # A violated constraint teaches the sampler; a failure it would not see.
+                name = constraint(TrialEnding(outcome.ending.value))
+                study._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
+            study.tell(attempt.number, state=TrialState.PRUNED)
+        self._tidy()
+
+    def hand_back(
+        self, attempt: Attempt, kind: FailureKind, reason: str, seconds: float | None
+    ) -> AttemptEnd:
+        """End an attempt that others may follow; return what becomes of its trial."""
+        if seconds is not None:
+            self._set(attempt, {SECONDS: round(seconds, 3)})
+        max_attempts = self.study.plan.search.settings.max_attempts
+        end = transaction.hand_back(
+            self._tables, attempt.trial_id, self.name, kind, reason, max_attempts
+        )
+        if end is None:  # a try of ours whose answer was lost
+            end = AttemptEnd(attempt.number, attempt.attempt, reason)
+        if end.ending is not None:
+            self._tidy()
+        return end
+
+    def _add(self, num: int) -> int:
+        """Add up to `num` trials to be sampled, within the budget; return how many."""
+        template = waiting_trial(self.study.plan.space, {})
+        num_trials = self.study.plan.num_trials
+        return transaction.add_trials(self._tables, self.study.id, num_trials, [template] * num)
+
+    def _begin(self, number: int) -> Attempt:
+        study = self.study
+        trial = study.trial(number)  # others may have had it before it was claimed
+        values = trial.user_attrs.get(VALUES)
+        if values is None:
+            keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
+            taken = {renewed_key(key) for key in keys}
+            values = settle(study.optuna, self._tables, trial, study.plan, taken)
+        return begin(self._tables, study.plan, study.folder, study.token, trial, dict(values))
+
+    def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
+        transaction.set_attributes(self._tables, attempt.trial_id, values)
+
+    def _progress(self, trial: FrozenTrial) -> Progress:
+        sign = self.study.plan.objectives[0].sign
+        values = {step: sign * value for step, value in trial.intermediate_values.items()}
+        num_examples, stable_examples = trial.user_attrs[LENGTH]
+        return Progress(values, stable_examples, num_examples)
+
+    def _tidy(self) -> None:
+        """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
+        study = self.study
+        kept = study.front | {t.number for t in study.ranking[: study.plan.search.settings.keep]}
+        for trial in study.trials:
+            if trial.state.is_finished() and FOLDER in trial.user_attrs:
+                tidy(study.folder_of(trial), keep_best=trial.number in kept)

@@ -1,0 +1,54 @@
+"""Small studies for the tests of this room."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from lightning_modules.outcome import Ending, Outcome, Point
+from search.config import compose
+from search.plan.plan import Plan, build_plan
+from search.storage.location import study_folder
+from search.study.attempt import Attempt
+from search.study.prepare import check_study, prepare_study
+from search.study.session import Session
+from search.study.study import Study
+
+SPACE = ("search/space=none", "optimizer.lr=tag(log,interval(1e-4,1e-2))")
+
+
+@cache
+def plan_of(*words: str) -> Plan:
+    return build_plan(compose("sweep", ["study=s", "model=tiny", "logger=none", *SPACE, *words]))
+
+
+def study_of(root: Path, *words: str) -> Study:
+    """Return a study that was prepared, and nothing else."""
+    plan = plan_of(*words)
+    folder = study_folder(root, plan.name)
+    return prepare_study(plan, folder, check_study(plan, folder))
+
+
+def point(number: int, accuracy: float) -> Point:
+    metrics = {"accuracy": accuracy, "macro_f1": accuracy, "mcc": 0.0, "log_loss": 1 - accuracy}
+    return Point(number, number, 300 * number, number / 2, 0.5, 0.5, metrics, 3.0 * number)
+
+
+def outcome(accuracy: float, seconds: float = 1.0, ending: Ending = Ending.finished) -> Outcome:
+    best = point(1, accuracy)
+    return Outcome(ending, "to its end", best, (best,), seconds, 66, 99, "cpu", 2, "fits")
+
+
+def begin(session: Session) -> Attempt:
+    """Return the next attempt, as one that has started to train."""
+    attempt = session.next_attempt()
+    assert attempt is not None
+    session.began(attempt, num_examples=1200, stable_examples=960)
+    return attempt
+
+
+def finish(session: Session, accuracy: float, seconds: float = 1.0) -> Attempt:
+    attempt = begin(session)
+    session.progress(attempt, point(1, accuracy))
+    session.ended(attempt, outcome(accuracy, seconds))
+    return attempt

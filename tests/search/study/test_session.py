@@ -1,0 +1,165 @@
+"""What only a worker may do, and what several of them make of one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from search.storage import transaction
+from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, WORKER
+from search.storage.failure import FailureKind
+from search.storage.lease import LeaseLost
+from search.storage.tables import StudyStorage
+from search.study.open import load_study
+from search.study.session import Session, join
+from tests.search.study.conftest import begin, finish, outcome, point, study_of
+
+
+def two_sessions(root: Path, *words: str) -> tuple[Session, Session]:
+    study = study_of(root, *words)
+    return join(study), join(load_study(study.folder))
+
+
+def test_several_attempts_are_claimed_at_once_and_within_the_budget(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, claims = transaction.claim, []
+
+    def counted(*arguments: object) -> list[int]:
+        claims.append(claim(*arguments))  # type: ignore[arg-type]
+        return claims[-1]
+
+    session = join(study_of(here, "search.num_trials=5"))
+    monkeypatch.setattr(transaction, "claim", counted)
+    first = session.next_attempts(3)
+    assert [attempt.number for attempt in first] == [0, 1, 2]
+    assert [len(claimed) for claimed in claims] == [3]
+    assert len({attempt.values["optimizer.lr"] for attempt in first}) == 3
+    second = session.next_attempts(3)
+    assert [attempt.number for attempt in second] == [3, 4]
+    assert session.next_attempts(3) == []
+    trials = session.study.optuna.get_trials()
+    assert [trial.state.name for trial in trials] == ["RUNNING"] * 5
+    assert {trial.user_attrs[WORKER] for trial in trials} == {session.name}
+
+
+def test_no_more_trials_are_added_than_are_asked_for(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=9"))
+    session.next_attempts(2)
+    assert len(session.study.trials) == 2
+
+
+def test_a_trial_that_others_gave_back_is_claimed_before_new_ones(here: Path) -> None:
+    one, other = two_sessions(here, "search.num_trials=4")
+    attempts = one.next_attempts(2)
+    one.hand_back(attempts[1], FailureKind.interrupted, "asked to stop", 1.0)
+    assert [(a.number, a.attempt) for a in other.next_attempts(2)] == [(1, 2), (2, 1)]
+
+
+def test_a_session_that_lost_its_lease_is_refused(here: Path) -> None:
+    lost, other = two_sessions(here, "search.num_trials=2")
+    attempt = begin(lost)
+    (end,) = other.study.end_worker(lost.name, FailureKind.lost, "it gave no sign of life")
+    assert end.number == attempt.number and end.ending is None
+    for refused in (
+        lambda: lost.saved(attempt, 8),
+        lambda: lost.progress(attempt, point(1, 0.9)),
+        lambda: lost.ended(attempt, outcome(0.9)),
+        lambda: lost.hand_back(attempt, FailureKind.failed, "broke", None),
+        lambda: lost.next_attempts(3),
+    ):
+        with pytest.raises(LeaseLost, match="it gave no sign of life"):
+            refused()
+    assert lost.is_lost and not other.is_lost
+    trial = other.study.trial(0)
+    assert trial.state.name == "WAITING" and not trial.intermediate_values
+    assert (begin(other).number, begin(other).number) == (0, 1)
+
+
+def test_a_session_that_left_gives_no_sign_and_its_trials_go_to_others(here: Path) -> None:
+    gone, other = two_sessions(here, "search.num_trials=1")
+    begin(gone)
+    assert other.next_attempt() is None
+    gone.leave()
+    attempt = other.next_attempt()
+    assert attempt is not None and (attempt.number, attempt.attempt) == (0, 2)
+
+
+def test_a_claimed_trial_begins_from_what_it_is_now(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two_sessions(here, "search.num_trials=1")
+    claim = transaction.claim
+
+    def after_the_other(
+        tables: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
+    ) -> list[int]:
+        """Let the other worker have it between the look at the queue and the claim."""
+        monkeypatch.setattr(transaction, "claim", claim)
+        attempt = other.next_attempt()
+        assert attempt is not None
+        (attempt.folder / "checkpoint.pt").write_bytes(b"of the first attempt")
+        other.saved(attempt, step=7)
+        other.hand_back(attempt, FailureKind.interrupted, "asked to stop", 1.0)
+        return claim(tables, trial_ids, worker, num)
+
+    monkeypatch.setattr(transaction, "claim", after_the_other)
+    attempt = one.next_attempt()
+    assert attempt is not None and attempt.attempt == 2
+    assert (attempt.folder / "checkpoint.pt").read_bytes() == b"of the first attempt"
+    attributes = one.study.trial(0).user_attrs
+    assert attributes[ATTEMPT] == 2 and attributes[CHECKPOINT]["step"] == 7
+    assert len(attributes[ATTEMPTS]) == 1
+    assert "goes on from its last checkpoint, step 7" in attempt.notes[0]
+
+
+def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: Path) -> None:
+    left = here / "studies/s/trials/0000/attempt-1/checkpoint.pt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of a study whose database is gone")
+    attempt = begin(join(study_of(here, "search.num_trials=2")))
+    assert attempt.folder == left.parent
+    names = sorted(path.name for path in attempt.folder.iterdir())
+    assert names == ["attempt.json", "config.yaml"]
+
+
+def test_a_trial_that_fails_again_and_again_has_failed(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=1", "search.max_attempts=2"))
+    first = session.hand_back(begin(session), FailureKind.failed, "broke", 1.0)
+    assert first.ending is None
+    second = session.hand_back(begin(session), FailureKind.failed, "broke", 2.0)
+    assert second.verdict == "2 attempts got no further, the last one: broke"
+    trial = session.study.trial(0)
+    assert (trial.state.name, trial.user_attrs["ending"]) == ("FAIL", "failed")
+    assert trial.user_attrs["attempts"][0] == {
+        "attempt": 1,
+        "fault": "failed",
+        "reason": "broke",
+        "step": 0,
+        "worker": session.name,
+    }
+    assert session.study.is_over and session.next_attempt() is None
+
+
+def test_what_ended_keeps_the_best_weights_alone(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=3", "search.keep=1"))
+    for accuracy in (0.5, 0.9, 0.7):
+        attempt = begin(session)
+        for name in ("checkpoint.pt", "best.safetensors"):
+            (attempt.folder / name).write_bytes(b"weights")
+        session.ended(attempt, outcome(accuracy))
+    left = sorted(f"{path.parent.parent.name}/{path.name}" for path in here.rglob("*.safetensors"))
+    assert left == ["0001/best.safetensors"]
+    assert not list(here.rglob("checkpoint.pt"))
+
+
+@pytest.mark.parametrize("objectives", ["accuracy", "accuracy,seconds"])
+def test_only_a_study_of_one_objective_prunes_by_it(here: Path, objectives: str) -> None:
+    words = (f"search.objectives=[{objectives}]", "search.pruner.min_finished=1")
+    session = join(study_of(here, "search.num_trials=6", *words))
+    finish(session, 0.9, 10.0)
+    finish(session, 0.9, 10.0)
+    reason = session.progress(begin(session), point(1, 0.1))
+    assert (reason is not None) == (objectives == "accuracy")

@@ -1,0 +1,97 @@
+"""What everybody reads of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_modules.outcome import Ending
+from search.storage.failure import FailureKind
+from search.study.open import load_study
+from search.study.session import join
+from tests.search.study.conftest import begin, finish, outcome, plan_of, study_of
+
+
+def test_the_best_finished_trial_leads_and_the_earlier_of_equals(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=5"))
+    assert session.study.best is None and session.study.front == frozenset()
+    for accuracy in (0.7, 0.9, 0.9):
+        finish(session, accuracy)
+    session.ended(begin(session), outcome(0.99, ending=Ending.pruned))
+    study = session.study
+    assert [trial.number for trial in study.ranking] == [1, 2, 0]
+    assert study.best is not None and study.best.number == 1
+    assert study.front == {1}
+    assert (study.num_ended, study.is_over) == (4, False)
+
+
+def test_a_loss_is_ranked_from_the_least(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=2", "search.metric=log_loss"))
+    finish(session, accuracy=0.6)  # a log loss of 0.4
+    finish(session, accuracy=0.9)
+    assert [trial.number for trial in session.study.ranking] == [1, 0]
+
+
+def test_the_front_has_every_trial_that_none_beats_in_all(here: Path) -> None:
+    words = ("search.objectives=[accuracy,seconds]", "search.num_trials=3")
+    session = join(study_of(here, *words))
+    for accuracy, seconds in ((0.7, 10.0), (0.8, 30.0), (0.6, 20.0)):
+        finish(session, accuracy, seconds)
+    assert session.study.front == {0, 1}
+
+
+def test_a_default_outside_the_space_keeps_its_values_without_parameters(here: Path) -> None:
+    study = study_of(here, "optimizer.lr=interval(0.5,1)", "trainer.epochs=range(1,5)")
+    (trial,) = study.trials
+    assert trial.params == {} and trial.system_attrs == {}
+    default = study.plan.default
+    lr, epochs = default.flat()["optimizer.lr"], default.trainer.epochs
+    assert study.values_of(trial) == {"optimizer.lr": lr, "trainer.epochs": epochs}
+
+
+def test_trials_beyond_a_lower_budget_are_not_of_the_study(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=3"))
+    session.next_attempts(3)
+    lower = study_of(here, "search.num_trials=2")
+    assert [trial.number for trial in lower.trials] == [0, 1]
+    assert len(lower.optuna.get_trials()) == 3
+
+
+def test_what_the_plan_tries_first_is_queued_once(here: Path) -> None:
+    words = ("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 2e-4}]", "search.num_trials=2")
+    study = study_of(here, *words)
+    study.queue_first()
+    values = [study.values_of(trial).get("optimizer.lr") for trial in study.trials]
+    assert values == [plan_of(*words).default_values["optimizer.lr"], 3e-4]
+
+
+def test_a_study_that_was_asked_to_stop_is_over_for_everybody(here: Path) -> None:
+    study = study_of(here, "search.num_trials=3")
+    assert not study.is_over
+    study.ask_to_stop(True)
+    other = load_study(study.folder)
+    assert other.is_stopping and other.is_over
+    assert join(other).next_attempts(2) == []
+
+
+def test_healing_gives_back_what_a_worker_that_left_has_not_finished(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=1"))
+    begin(session)
+    other = load_study(session.study.folder)
+    assert other.heal() == []
+    session.leave()
+    (end,) = other.heal()
+    assert (end.number, end.attempt, end.reason) == (0, 1, "its worker has left it")
+    trial = other.trial(0)
+    assert trial.state.name == "WAITING"
+    assert trial.user_attrs["attempts"][0]["fault"] == FailureKind.lost.value
+
+
+def test_hours_of_training_end_a_study(here: Path) -> None:
+    study = study_of(here, "search.num_trials=3", "search.max_hours=0.001")
+    assert study.seconds_left == (3.6, 0) and not study.hours_used_up
+    session = join(study)
+    session.set_busy(True)
+    assert load_study(study.folder).seconds_left is not None
+    left = load_study(study.folder).seconds_left
+    assert left is not None and left[0] < 3.6 and left[1] == 1
+    assert study_of(here, "search.num_trials=3").seconds_left is None
