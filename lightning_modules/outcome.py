@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 
@@ -107,6 +109,15 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""
         return {**asdict(self), "ending": self.ending.value}
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Return the outcome that `as_dict` gave, from a JSON file."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    best = None if values["best"] is None else Point(**values["best"])
+    points = tuple(Point(**point) for point in values["points"])
+    changes = {"ending": Ending(values["ending"]), "best": best, "points": points}
+    return Outcome(**{**values, **changes})
 
 
 class Stopped(Exception):

@@ -51,7 +51,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
             "task": _task_settings(run),
-            "columns": _columns(run),
+            "columns": columns_of(run),
             "strategy": f"{type(run.strategy).__module__}.{type(run.strategy).__qualname__}",
         },
     )
@@ -59,8 +59,8 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     _share(folder)
 
 
-def _columns(run: Run) -> dict[str, str | None]:
-    """Return the column of each field; data without names for them have the needed ones."""
+def columns_of(run: Run) -> dict[str, str | None]:
+    """Return the column of each field; data that do not name them have those that are needed."""
     own = {field: None if field in run.task.optional else field for field in run.task.cells}
     return {field: getattr(run.data, field, name) for field, name in own.items()}
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.check import CheckedRows
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.task.base import Baseline
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.estimate.estimate import Estimate, Past, estimate, past_of
+from search.estimate.preview import preview
 from search.estimate.probe import ProbeFailed, probe
-from search.plan.plan import Plan, build_plan
-from search.report.text import columns, number, score, trained
+from search.plan.plan import Plan
+from search.report.text import columns, number, trained
 from search.space.space import Members
-from search.storage.location import study_folder
-from search.study.open import load_study, open_study, stored
-from search.study.prepare import check_study
-from search.study.suggest import first_suggestions
-from search.terminal.curve import size_notes
+from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
 ABOUT = """\
@@ -46,28 +39,21 @@ def main(words: Sequence[str]) -> int:
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
-    plan = build_plan(composition)
-    folder = study_folder(Path(), plan.name)
-    material = check_study(plan, folder)
-    suggestions = first_suggestions(plan)
+    ahead = preview(composition)
     if not parsed.json:
-        print("\n".join(describe(plan, material, composition.fixed)), flush=True)
-    past, ended = _past(plan, folder, material), _ended(folder)
+        print("\n".join(describe(ahead.plan, ahead.rows, composition.fixed)), flush=True)
     try:
-        measured = probe(plan, _say_arm, _say_built) if wants_probe else past.measured
+        measured = probe(ahead.plan, _say_arm, _say_built) if wants_probe else ahead.past.measured
     except ProbeFailed as error:
         print(f"probe: failed: {error}", file=sys.stderr)
         return 1
-    splits = material.corpus.splits
-    rows = len(splits["train"]), len(splits["validation"])
-    expected = estimate(plan, rows, measured, suggestions, past) if measured else None
+    expected = ahead.estimate(measured)
     if parsed.json:
-        values = _values(plan, folder, material, suggestions, expected, ended)
-        print(json.dumps(values, indent=2))
+        print(json.dumps(ahead.as_dict(expected), indent=2))
     else:
-        print("\n".join(estimate_lines(plan, expected)))
-        print("\n".join(_first_trials(plan, suggestions, ended)))
-        print("\n".join(_files(plan, folder, len(ended))))
+        print("\n".join(estimate_lines(ahead.plan, expected)))
+        print("\n".join(_first_trials(ahead.plan, ahead.suggestions, ahead.ended)))
+        print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
 
 
@@ -82,16 +68,6 @@ def take_probe(overrides: list[str]) -> bool:
     return value == "true"
 
 
-def _past(plan: Plan, folder: Path, material: CheckedRows) -> Past:
-    if stored(folder) is None:
-        return Past()
-    import psutil
-
-    free_bytes = psutil.virtual_memory().available
-    num_validation = len(material.corpus.splits["validation"])
-    return past_of(plan, open_study(plan, folder), free_bytes, num_validation)
-
-
 def _say_arm(members: Members) -> None:
     what = " ".join(members) or "the default configuration"
     print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
@@ -99,87 +75,6 @@ def _say_arm(members: Members) -> None:
 
 def _say_built(strategy: str, num_trainable: int, num_parameters: int) -> None:
     print(trained(strategy, num_trainable, num_parameters), file=sys.stderr, flush=True)
-
-
-def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
-    """Return a study's task in a few lines: what is trained on what, searched how."""
-    run, settings = plan.default, plan.search.settings
-    flat = run.flat()
-    sizes = " / ".join(str(len(rows)) for rows in material.corpus.splits.values())
-    names = " / ".join(material.corpus.splits)
-    labels = f", {len(material.labels)} labels" if material.labels else ""
-    hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
-    goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
-    pruner = _member(plan.search.pruner) if len(goals) == 1 else "none, as there are several goals"
-    groups = plan.space.groups
-    model, strategy = (
-        _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
-    )
-    lines = [
-        ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
-        ["model", f"{model}, strategy {strategy}"],
-        ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
-        ["goal", ", ".join(goals)],
-        ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
-    ]
-    defaults = dict(zip(plan.space.arms, plan.first, strict=False))
-    for name, parameter in plan.space.parameters.items():
-        value = _default(plan, name, defaults)
-        lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
-    lines += [["fixed", f"{word}, out of the space"] for word in fixed]
-    notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
-    notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
-    lines += [["note", note] for note in notes]
-    return columns(lines)
-
-
-def baseline(plan: Plan, material: CheckedRows) -> Baseline | None:
-    """Return what guessing has on the validation rows."""
-    return plan.default.task.baseline(material.corpus.splits["validation"])
-
-
-def _either(members: Sequence[str]) -> str:
-    return f"{', '.join(members[:-1])} or {members[-1]}" if len(members) > 1 else members[0]
-
-
-def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]]) -> Any:
-    """Return what the first arm that has the parameter holds by default."""
-    if name in plan.space.groups:
-        return plan.default_values[name]
-    arms = plan.space.arms.items()
-    members, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
-    return defaults[members][path]
-
-
-def _baseline_notes(plan: Plan, material: CheckedRows) -> Iterator[str]:
-    found = baseline(plan, material)
-    if found is not None:
-        yield f"{found.guess} would have {plan.default.task.metric} {score(found.score)}"
-
-
-def _notes(plan: Plan) -> Iterator[str]:
-    note = plan.search.sampler.note(plan.space)
-    if note is not None:
-        yield note
-    budget = plan.search.settings.num_trials
-    if plan.limit is not None and plan.limit < budget:
-        yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
-    elif plan.search.sampler.is_finite and len(plan.first) > budget:
-        yield f"search.num_trials={budget} tries the first of {len(plan.first)} combinations"
-
-
-def _member(schema: object) -> str:
-    return type(schema).__module__.rsplit(".", 1)[-1]
-
-
-def _ended(folder: Path) -> dict[int, Mapping[str, Any]]:
-    """Return number and values of the trials that the study in `folder` has ended already."""
-    if stored(folder) is None:
-        return {}
-    study = load_study(folder)
-    return {
-        trial.number: study.values_of(trial) for trial in study.trials if trial.state.is_finished()
-    }
 
 
 def _first_trials(
@@ -214,28 +109,3 @@ def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
         f" weights of the best {plan.search.settings.keep}",
         "  wandb/ logs/",
     ]
-
-
-def _values(
-    plan: Plan,
-    folder: Path,
-    material: CheckedRows,
-    suggestions: Sequence[dict[str, Any]],
-    expected: Estimate | None,
-    ended: Mapping[int, Mapping[str, Any]],
-) -> dict[str, Any]:
-    found = baseline(plan, material)
-    return {
-        "study": plan.name,
-        "num_trials": plan.num_trials,
-        "metric": plan.objectives[0].name,
-        "objectives": {objective.name: objective.direction for objective in plan.objectives},
-        "rows": {split: len(rows) for split, rows in material.corpus.splits.items()},
-        "labels": list(material.labels),
-        "baseline": None if found is None else asdict(found),
-        "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
-        "suggestions": list(suggestions),
-        "estimate": None if expected is None else expected.as_dict(tuple(plan.space.groups)),
-        "ended": sorted(ended),
-        "folder": str(folder),
-    }

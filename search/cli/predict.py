@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.table import Table, read_table
-from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
+from lightning_modules.data.table import read_table
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import load_exported, read_manifest
 from lightning_modules.machine.file import replacing
 from search.cli.argument import keys, needed, parse
 from search.machine.quiet import quiet_training
+from search.trained.ask import rows_to_predict
 from search.trained.exported import exported_base, exported_task
 
 ABOUT = """\
@@ -56,13 +57,7 @@ def main(words: Sequence[str]) -> int:
     table = read_table(Path(needed(found, "input", "FILE")), "input")
     own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
     task, plugins = exported_task(folder, own, parsed.config_dir)
-    columns = {}
-    for field, trained in manifest["columns"].items():
-        if trained is not None and field != "label":
-            columns[field] = found.get(field, trained)
-            if field not in found:
-                _check_trained(table, field, trained)
-    rows = table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
+    rows = rows_to_predict(table, manifest["columns"], task, found)
     added = [name for name in task.decoded if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
@@ -78,15 +73,6 @@ def main(words: Sequence[str]) -> int:
             file.write(line + "\n")
     print(f"{len(predictions)} rows are in {output}")
     return 0
-
-
-def _check_trained(table: Table, field: str, column: str) -> None:
-    """Refuse a table without the column that the model was trained on."""
-    if column not in table.columns:
-        rule = f"must have the column {column!r} that the model was trained on"
-        got = Verbatim(f"columns {', '.join(table.columns)}")
-        fix = f"Name the one with it: {field}={nearest(column, table.columns) or 'COLUMN'}."
-        raise ConfigError(Problem(str(table.path), rule, got, fix))
 
 
 def _json_cell(cell: Any) -> Any:

@@ -14,7 +14,7 @@ from search.plan.plan import plain_name
 from search.storage.location import study_folder
 from search.study.attempt import where_is
 from search.study.open import stored
-from search.terminal.progress import news_of
+from search.terminal.progress import shown
 from search.trained.find import find_study
 
 ABOUT = """\
@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> int:
         print(f"study {name} has ended, or was asked to stop: nothing is left to do")
         return 0
     print(f"joins study {name} with {num_workers} worker{'s' * (num_workers > 1)}", flush=True)
-    with news_of(study) as tell:
+    with shown(study) as tell:
         return Supervisor(study, num_workers, tell, f"joined-{os.getpid()}").run()
 
 

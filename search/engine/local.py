@@ -334,7 +334,9 @@ class Supervisor:
                     if slot.code is None:
                         kill_tree(slot.process.pid)
 
-        before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+        before = {}
+        if threading.current_thread() is threading.main_thread():  # no other one gets signals
+            before = {number: signal.signal(number, on_signal) for number in SIGNALS}
         try:
             yield
         finally:

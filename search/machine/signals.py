@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
+from typing import Any, Self
 
 # A Ctrl-C, a polite kill, and what schedulers such as Slurm send some time before the end.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -16,12 +18,25 @@ def exit_code(number: int) -> int:
 
 
 class Interrupt:
-    """Set by the first of `SIGNALS`; the second one ends the process at once."""
+    """Set by the first of `SIGNALS`; the second one ends the process at once.
+
+    As a context manager it puts the former handlers back. Outside the main thread, where Python
+    delivers no signals, it is never set.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, self._on_signal)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
         """Say whether a signal has come."""

@@ -64,8 +64,7 @@ class LiveTable:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
-        self._live.start()
-        self._console.show_cursor(True)
+        self._open()
         self._thread.start()
         return self
 
@@ -80,7 +79,17 @@ class LiveTable:
             self._thread.join()
             self._refresh()
         finally:
-            self._live.stop()
+            self._close()
+
+    def _open(self) -> None:
+        self._live.start()
+        self._console.show_cursor(True)
+
+    def _close(self) -> None:
+        self._live.stop()
+
+    def _show(self, table: Text) -> None:
+        self._live.update(table, refresh=True)
 
     def _run(self) -> None:
         seconds = 0.0
@@ -117,7 +126,7 @@ class LiveTable:
             ascii_only = self._console.options.ascii_only
             table = study_table(snapshot, width, height, notes, ascii_only=ascii_only)
         if table != self._shown:
-            self._live.update(table, refresh=True)
+            self._show(table)
             self._shown = table
 
 

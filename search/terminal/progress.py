@@ -13,19 +13,34 @@ from search.storage.attribute import TrialEnding
 from search.storage.retry import StorageGone
 from search.study.study import Study
 from search.terminal.live import LiveTable, is_live
+from search.terminal.notebook import NotebookTable, in_notebook
 from search.worker.event import Began, Ended, Event, Note, Prepared, Progressed
 
 QUIET_SECONDS = 10.0
 
 
 @contextmanager
-def news_of(study: Study) -> Iterator[Callable[[Event], None]]:
-    """Yield what hears the workers' events, shows them, and keeps `trials.csv` up to date."""
-    if not is_live(sys.stdout):
+def shown(study: Study) -> Iterator[Callable[[Event], None]]:
+    """Yield a receiver of the workers' events that shows them and keeps `trials.csv` current."""
+    if in_notebook():
+        with NotebookTable(lambda: snapshot(study)) as table:
+            yield Beside(study, table)
+    elif is_live(sys.stdout):
+        with LiveTable(lambda: snapshot(study)) as table:
+            yield Beside(study, table)
+    else:
         yield Lines(study)
-        return
-    with LiveTable(lambda: snapshot(study)) as table:
-        yield Beside(study, table)
+
+
+@contextmanager
+def quiet(study: Study) -> Iterator[Callable[[Event], None]]:
+    """Yield a receiver that shows nothing and keeps `trials.csv` current."""
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Ended):
+            _keep_table(study, event)
+
+    yield keep
 
 
 class Told:

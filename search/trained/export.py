@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import BEST_FILE, LABELS_FILE
+from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
+from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
 from lightning_modules.run import Run
 from search.report.results import status
@@ -38,6 +39,10 @@ class Trained:
     origin: str
     scores: Mapping[str, float]
     fingerprint: str
+
+    def outcome(self) -> Outcome:
+        """Return how the training ended, with its curve."""
+        return read_outcome(self.folder / OUTCOME_FILE)
 
     def load(self) -> Predictor:
         """Return the network with its best weights."""

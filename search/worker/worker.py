@@ -91,7 +91,12 @@ def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], em
 def work_here(folder: Path, emit: Emit) -> int:
     """Train in the calling process, as a debugger wants it; return the exit code."""
     quiet_training()
-    interrupt, breaker = Interrupt(), Breaker()
+    with Interrupt() as interrupt:
+        return _work_here(folder, emit, interrupt)
+
+
+def _work_here(folder: Path, emit: Emit, interrupt: Interrupt) -> int:
+    breaker = Breaker()
     reasons: list[str] = []
 
     def tell(event: Event) -> None:

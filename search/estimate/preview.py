@@ -1,0 +1,89 @@
+"""A study before it runs: everything that `finesweep plan` shows, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.check import CheckedRows
+from search.config import Composition
+from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.plan.plan import Plan, build_plan
+from search.storage.location import study_folder
+from search.study.open import load_study, open_study, stored
+from search.study.prepare import check_study
+from search.study.suggest import first_suggestions
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A checked study that has not been started or continued yet.
+
+    Attributes:
+        plan: What it will do.
+        folder: Where its files go.
+        rows: Its checked rows.
+        suggestions: The configurations that it tries first, by config path.
+        past: What its earlier trials took, if it was started before.
+        ended: Number and values of the trials that have ended already.
+
+    """
+
+    plan: Plan
+    folder: Path
+    rows: CheckedRows
+    suggestions: Sequence[dict[str, Any]]
+    past: Past
+    ended: Mapping[int, Mapping[str, Any]]
+
+    def estimate(self, measured: Measured | None) -> Estimate | None:
+        """Return the study's time and memory; None if nothing was measured."""
+        if measured is None:
+            return None
+        splits = self.rows.corpus.splits
+        num_rows = len(splits["train"]), len(splits["validation"])
+        return estimate(self.plan, num_rows, measured, self.suggestions, self.past)
+
+    def as_dict(self, expected: Estimate | None) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        plan, splits = self.plan, self.rows.corpus.splits
+        baseline = plan.default.task.baseline(splits["validation"])
+        return {
+            "study": plan.name,
+            "num_trials": plan.num_trials,
+            "metric": plan.objectives[0].name,
+            "objectives": {objective.name: objective.direction for objective in plan.objectives},
+            "rows": {split: len(rows) for split, rows in splits.items()},
+            "labels": list(self.rows.labels),
+            "baseline": None if baseline is None else asdict(baseline),
+            "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
+            "suggestions": list(self.suggestions),
+            "estimate": None if expected is None else expected.as_dict(tuple(plan.space.groups)),
+            "ended": sorted(self.ended),
+            "folder": str(self.folder),
+        }
+
+
+def preview(composition: Composition) -> Preview:
+    """Check the study that a configuration describes; write nothing and load no model.
+
+    Raises:
+        UserError: It cannot be run, or differs from the study of that name.
+
+    """
+    plan = build_plan(composition)
+    folder = study_folder(Path(), plan.name)
+    rows = check_study(plan, folder)
+    suggestions = first_suggestions(plan)
+    if stored(folder) is None:
+        return Preview(plan, folder, rows, suggestions, Past(), {})
+    import psutil
+
+    free_bytes = psutil.virtual_memory().available
+    num_validation = len(rows.corpus.splits["validation"])
+    past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
+    study = load_study(folder)
+    ended = {t.number: study.values_of(t) for t in study.trials if t.state.is_finished()}
+    return Preview(plan, folder, rows, suggestions, past, ended)

@@ -1,0 +1,86 @@
+"""What a study will do, in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.check import CheckedRows
+from search.plan.plan import Plan
+from search.report.text import columns, number, score
+from search.space.space import Members
+from search.terminal.curve import size_notes
+
+if TYPE_CHECKING:
+    from lightning_modules.task.base import Baseline
+
+
+def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
+    """Return a study's task in a few lines: what is trained on what, searched how."""
+    run, settings = plan.default, plan.search.settings
+    flat = run.flat()
+    sizes = " / ".join(str(len(rows)) for rows in material.corpus.splits.values())
+    names = " / ".join(material.corpus.splits)
+    labels = f", {len(material.labels)} labels" if material.labels else ""
+    hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
+    goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
+    pruner = _member(plan.search.pruner) if len(goals) == 1 else "none, as there are several goals"
+    groups = plan.space.groups
+    model, strategy = (
+        _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
+    )
+    lines = [
+        ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
+        ["model", f"{model}, strategy {strategy}"],
+        ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
+        ["goal", ", ".join(goals)],
+        ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
+    ]
+    defaults = dict(zip(plan.space.arms, plan.first, strict=False))
+    for name, parameter in plan.space.parameters.items():
+        value = _default(plan, name, defaults)
+        lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
+    lines += [["fixed", f"{word}, out of the space"] for word in fixed]
+    notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
+    notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
+    lines += [["note", note] for note in notes]
+    return columns(lines)
+
+
+def baseline(plan: Plan, material: CheckedRows) -> Baseline | None:
+    """Return what guessing has on the validation rows."""
+    return plan.default.task.baseline(material.corpus.splits["validation"])
+
+
+def _either(members: Sequence[str]) -> str:
+    return f"{', '.join(members[:-1])} or {members[-1]}" if len(members) > 1 else members[0]
+
+
+def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]]) -> Any:
+    """Return what the first arm that has the parameter holds by default."""
+    if name in plan.space.groups:
+        return plan.default_values[name]
+    arms = plan.space.arms.items()
+    members, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
+    return defaults[members][path]
+
+
+def _baseline_notes(plan: Plan, material: CheckedRows) -> Iterator[str]:
+    found = baseline(plan, material)
+    if found is not None:
+        yield f"{found.guess} would have {plan.default.task.metric} {score(found.score)}"
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    note = plan.search.sampler.note(plan.space)
+    if note is not None:
+        yield note
+    budget = plan.search.settings.num_trials
+    if plan.limit is not None and plan.limit < budget:
+        yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
+    elif plan.search.sampler.is_finite and len(plan.first) > budget:
+        yield f"search.num_trials={budget} tries the first of {len(plan.first)} combinations"
+
+
+def _member(schema: object) -> str:
+    return type(schema).__module__.rsplit(".", 1)[-1]

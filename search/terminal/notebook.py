@@ -1,0 +1,55 @@
+"""A study's live table in a notebook: one output of the cell, drawn again in place."""
+
+from __future__ import annotations
+
+import io
+import sys
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from search.terminal.live import LiveTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from search.report.snapshot import Snapshot
+
+WIDTH, HEIGHT = 110, 40  # characters: what a cell's output has room for
+
+
+def in_notebook() -> bool:
+    """Return whether output goes to a notebook's cell."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+class NotebookTable(LiveTable):
+    """The same table as on a terminal, as preformatted text that is replaced in place."""
+
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
+        from rich.console import Console
+
+        super().__init__(take, Console(file=io.StringIO(), width=WIDTH, height=HEIGHT))
+        self._output: Any = None
+
+    def line(self, text: str) -> None:
+        print(text, flush=True)
+
+    def _open(self) -> None:
+        from IPython.display import display
+
+        self._output = display(self._html(""), display_id=True)
+
+    def _close(self) -> None:
+        pass
+
+    def _show(self, table: Any) -> None:
+        self._output.update(self._html(table.plain))
+
+    @staticmethod
+    def _html(text: str) -> Any:
+        from IPython.display import HTML
+
+        style = "line-height: 1.2; white-space: pre; overflow-x: auto"
+        return HTML(f'<pre style="{style}">{escape(text)}</pre>')

@@ -1,0 +1,55 @@
+"""Scores of trained runs and exported models on a split of their data, or of other data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_modules.check import check_same_rows
+from lightning_modules.error import ConfigError, Problem
+from lightning_modules.rows.corpus import Corpus, Row
+from search.config import build_run, compose
+from search.machine.quiet import quiet_training
+from search.trained.export import Trained
+from search.trained.exported import exported_base, task_words
+
+
+def score_trained(trained: Trained, split: str) -> dict[str, float]:
+    """Return a trained run's metrics on a split of the rows that it was trained with."""
+    corpus = trained.run.data.load(trained.run.task)
+    # Files that changed may be split in another way: trained rows would be scored as new.
+    check_same_rows(corpus.fingerprint, trained.fingerprint)
+    rows = _rows(corpus, split)
+    quiet_training()
+    return trained.load().score(rows)
+
+
+def score_exported(
+    folder: Path, split: str, overrides: Sequence[str], config_dir: Path | None = None
+) -> dict[str, float]:
+    """Return an exported model's metrics.
+
+    Args:
+        folder: The export.
+        split: The split of the data that `overrides` describe.
+        overrides: e.g. `data=files data.train=my.csv`.
+        config_dir: A folder of further group members.
+
+    """
+    from lightning_modules.export.model import load_exported, read_manifest
+
+    labels = read_manifest(folder)["labels"]
+    tree = compose("train", [*task_words(folder), *overrides], config_dir).tree
+    run, plugins = build_run(tree), tree["search"]["plugins"]
+    rows = _rows(run.data.load(run.task), split)
+    run.task.check_known(rows, labels)
+    base = exported_base(folder, plugins)
+    quiet_training()
+    return load_exported(folder, run.task, base, plugins).score(rows)
+
+
+def _rows(corpus: Corpus, split: str) -> Sequence[Row]:
+    if split not in corpus.splits:
+        rule = f"must be one of {', '.join(corpus.splits)}"
+        raise ConfigError(Problem("split", rule, split))
+    return corpus.splits[split]

@@ -1,0 +1,114 @@
+"""Train one run outside any study: a configuration of its own, or a study's trial again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_modules.check import check_run
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.folder import CHECKPOINT_FILE
+from lightning_modules.hooks import Hooks
+from lightning_modules.logger.base import Identity
+from lightning_modules.machine.file import write_json, write_text
+from lightning_modules.outcome import Ending, Outcome
+from lightning_modules.run import Run
+from search.config import Composition, build_run, run_tree, to_yaml
+from search.machine.provenance import PROVENANCE_FILE, provenance
+from search.machine.quiet import quiet_training
+from search.report.wandb import tags_of
+from search.study.attempt import CONFIG_FILE
+from search.trained.find import find_study
+from search.trained.repeat import Repeat, find_repeat
+from search.trained.runs import METRICS_FILE, check_rows, new_run_folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained.
+
+    Attributes:
+        run: The run.
+        config: Its resolved configuration, as YAML.
+        folder: Where its files go.
+        repeat: The trial that it trains again, if any.
+
+    """
+
+    run: Run
+    config: str
+    folder: Path
+    repeat: Repeat | None = None
+
+
+def job_of(composition: Composition) -> Job:
+    """Return the run that a configuration describes; its folder must not hold a finished one."""
+    run = build_run(composition.tree)
+    folder = new_run_folder(composition.tree["run"])
+    return Job(run, to_yaml(run_tree(composition.tree)), folder)
+
+
+def job_again(study: str, trial: str, run: str | None) -> Job:
+    """Return the job that trains a study's trial again.
+
+    Args:
+        study: The study's name.
+        trial: The trial's number.
+        run: What the run is called; None takes `STUDY-trial-NUMBER`.
+
+    """
+    repeat = find_repeat(find_study(study), trial)
+    folder = new_run_folder(run or f"{study}-trial-{trial}")
+    return Job(repeat.run, to_yaml(repeat.tree), folder, repeat)
+
+
+def start(job: Job) -> None:
+    """Check everything, then write the configuration and provenance, or compare with the old.
+
+    Raises:
+        UserError: Data or model cannot be used, or the run was started with others.
+
+    """
+    _check_same(job.folder / CONFIG_FILE, job.config)
+    fingerprint = check_run(job.run).corpus.fingerprint
+    if job.repeat is not None:
+        job.repeat.check(fingerprint)
+    if (job.folder / PROVENANCE_FILE).is_file():
+        check_rows(job.folder, fingerprint)
+    else:
+        write_text(job.folder / CONFIG_FILE, job.config)
+        write_json(job.folder / PROVENANCE_FILE, provenance(job.run.seed, fingerprint))
+
+
+def train(job: Job, hooks: Hooks) -> Outcome:
+    """Train a job that `start` has started, or continue it; write its metrics if it finished."""
+    from lightning_modules.fit import fit
+
+    quiet_training()
+    if job.repeat is not None:
+        job.repeat.prepare()
+    identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
+    outcome = fit(job.run, job.folder, identity, hooks)
+    if has_result(outcome):
+        assert outcome.best is not None
+        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        write_json(job.folder / METRICS_FILE, validation_metrics(outcome))
+    return outcome
+
+
+def has_result(outcome: Outcome) -> bool:
+    """Return whether the run finished with a score."""
+    return outcome.best is not None and outcome.ending is Ending.finished
+
+
+def validation_metrics(outcome: Outcome) -> dict[str, float]:
+    """Return the best validation's metrics by their full names."""
+    assert outcome.best is not None
+    return {f"validation/{name}": value for name, value in outcome.best.metrics.items()}
+
+
+def _check_same(path: Path, config: str) -> None:
+    if path.is_file() and path.read_text(encoding="utf-8") != config:
+        rule = f"{path} must hold the same configuration to continue it"
+        fix = "Choose another run=NAME, or the words it was started with."
+        raise ConfigError(Problem("run", rule, Verbatim("another one"), fix))
