@@ -90,7 +90,7 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
-    from search.machine.quiet import quiet_libraries
+    from search.machine.quiet import quiet_process
     from search.storage.location import take_storage
     from search.storage.retry import StorageGone
 
@@ -99,7 +99,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             rule = f"must be one of {', '.join(COMMANDS)}"
             got = Verbatim(repr(name))
             raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
-        quiet_libraries()
+        quiet_process()
         command = importlib.import_module(f"search.cli.{name}")
         return int(command.main(take_storage(name, words)))
     except UserError as error:

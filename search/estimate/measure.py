@@ -80,8 +80,9 @@ def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
 
     process = psutil.Process()
     free_bytes = psutil.virtual_memory().available
-    from search.machine.quiet import quiet_training
+    from search.machine.quiet import quiet_process, quiet_training
 
+    quiet_process()
     quiet_training()
     import torch
 

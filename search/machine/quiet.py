@@ -1,4 +1,4 @@
-"""Keep libraries from talking over ours; called by commands, never at import."""
+"""Keep other libraries quiet; called by commands and workers, never at import."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import os
 import warnings
 
 
-def quiet_libraries() -> None:
-    """Silence progress bars, tips and warnings of libraries that are yet to be imported."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+def quiet_process() -> None:
+    """Silence warnings, and what libraries print that are not imported yet, in our own process."""
+    _set_variables()
     warnings.filterwarnings("ignore")
 
 
 def quiet_training() -> None:
-    """Silence what training would print; imports the heavy libraries."""
+    """Silence what training would print; imports the heavy libraries, leaves warnings alone."""
     import datasets
     import pytorch_lightning
     import transformers
 
     assert pytorch_lightning
-    quiet_libraries()
+    _set_variables()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -31,8 +30,14 @@ def quiet_training() -> None:
             logging.getLogger(part).setLevel(logging.ERROR)
 
 
+def _set_variables() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
 def import_all() -> None:
     """Import what any worker needs for any training, and be quiet about it."""
+    quiet_process()
     quiet_training()
     import alembic.context
     import matplotlib.backends.backend_agg

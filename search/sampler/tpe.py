@@ -9,6 +9,7 @@ Papers: Bergstra et al. 2011 (NeurIPS); Watanabe 2023, arXiv:2304.11127.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,12 +39,15 @@ class Tpe(Sampler):
         yield from positive(self, "num_startup_trials")
 
     def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
 
-        return TPESampler(
-            n_startup_trials=self.num_startup_trials,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            seed=trial_seed(seed, number),
-        )
+        with warnings.catch_warnings():  # Optuna still calls `group` experimental
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(
+                n_startup_trials=self.num_startup_trials,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+                seed=trial_seed(seed, number),
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
         directions=[objective.direction for objective in plan.objectives],
         load_if_exists=True,
     )
-    study.set_metric_names([objective.name for objective in plan.objectives])
+    with warnings.catch_warnings():  # Optuna still calls it experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective.name for objective in plan.objectives])
     known = storage.get_study_system_attrs(study._study_id)
     values: dict[str, Any] = {DATA: fingerprint}
     if ID not in known:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lightning_modules.error import UserError
 from search.machine.process import Process
-from search.machine.quiet import quiet_training
+from search.machine.quiet import quiet_process, quiet_training
 from search.machine.signals import Interrupt
 from search.storage.lease import LeaseLost
 from search.storage.location import shown, storage_of
@@ -44,6 +44,7 @@ def main(folder: Path, descriptor: int, supervisor: Process) -> int:
             orphaned.set()
 
     emit(Alive("starting"))
+    quiet_process()
     quiet_training()
     try:
         _work(folder, supervisor, lambda: signalled() or orphaned.is_set(), emit)

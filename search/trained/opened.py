@@ -1,0 +1,247 @@
+"""Studies, runs and exported models as objects: scores, tables, predictions, exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.config import run_tree, to_yaml
+from search.machine.quiet import quiet_training
+from search.report import results
+from search.study.study import Study as OpenStudy
+from search.trained.ask import rows_to_predict, table_of
+from search.trained.export import Trained, check_new, export, winner
+from search.trained.exported import exported_base, exported_task
+from search.trained.repeat import repeat_command
+from search.trained.score import score_exported, score_trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.trial import FrozenTrial
+
+    from lightning_modules.export.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Best:
+    """A study's winner.
+
+    Attributes:
+        number: The trial's number.
+        params: What it varied, by config path.
+        scores: Its best validation metrics by name.
+        command: The shell command that trains it again, to the same scores.
+        config: Its whole configuration, nested by group.
+
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    scores: Mapping[str, float]
+    command: str
+    config: Mapping[str, Any]
+
+    @property
+    def yaml(self) -> str:
+        """The configuration as YAML."""
+        return to_yaml(dict(self.config))
+
+
+class _Trained:
+    """What studies and runs share: a trained network, loaded when it is first needed."""
+
+    @property
+    def _source(self) -> Trained:
+        raise NotImplementedError
+
+    def predict(self, rows: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
+
+        Args:
+            rows: Texts, or mappings with the columns that it was trained on. A DataFrame goes in
+                as `frame.to_dict("records")`.
+
+        """
+        from lightning_modules.export.model import columns_of
+
+        source, predictor = self._source, self._predictor
+        columns = columns_of(source.run)
+        table = table_of(rows, columns["text"] or "text")
+        return predictor.predict(rows_to_predict(table, columns, source.run.task))
+
+    def evaluate(self, split: str = "validation") -> dict[str, float]:
+        """Return the task's metrics on a split; look at `test` once, at the end."""
+        return score_trained(self._source, split)
+
+    def export(self, to: str | Path) -> Model:
+        """Write the model to a new folder that plain transformers or PEFT loads; return it."""
+        check_new(Path(to))
+        quiet_training()
+        export(self._source, Path(to))
+        return Model(Path(to))
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        quiet_training()
+        return self._source.load()
+
+
+class Study(_Trained):
+    """A study: its trials, and its winner as a model."""
+
+    def __init__(self, study: OpenStudy) -> None:
+        self._study = study
+        self._loaded: tuple[int, Predictor] | None = None
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self._study.plan.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._study.folder
+
+    @property
+    def best(self) -> Best | None:
+        """The winner; None while no trial has finished."""
+        trial = self._study.best
+        return None if trial is None else self._best(trial)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return the rows of `trials.csv`, one per trial, the best first and unfinished last."""
+        import pandas as pd
+
+        frame = pd.DataFrame(results.rows(self._study))
+        if frame.empty:
+            return frame
+        ascending = self._study.plan.objectives[0].sign < 0
+        return frame.sort_values(
+            "value", ascending=ascending, na_position="last", kind="stable", ignore_index=True
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what `finesweep status --json` prints; requeues trials of dead workers."""
+        self._study.heal()
+        return results.status(self._study)
+
+    def stop(self) -> None:
+        """Let the study start no further trial; those that run finish."""
+        self._study.ask_to_stop(True)
+
+    def __repr__(self) -> str:
+        state = results.status(self._study)
+        counts = ", ".join(f"{n} {name}" for name, n in state["states"].items() if n) or "no trial"
+        best = state["best"]
+        score = "" if best is None else f"; best {state['metric']} {best['value']:.4g}"
+        return f"<finesweep study {self.name!r}: {counts} of {state['num_trials']}{score}>"
+
+    def _repr_html_(self) -> str:
+        html: str = self.leaderboard().to_html(index=False, max_rows=20, na_rep="")
+        return html
+
+    @property
+    def _source(self) -> Trained:
+        return winner(self._study)
+
+    @property
+    def _predictor(self) -> Predictor:
+        trial = self._study.best
+        if self._loaded is None or trial is None or self._loaded[0] != trial.number:
+            quiet_training()
+            source = self._source
+            assert trial is not None
+            self._loaded = trial.number, source.load()
+        return self._loaded[1]
+
+    def _best(self, trial: FrozenTrial) -> Best:
+        study = self._study
+        params = study.values_of(trial)
+        tree = run_tree(study.plan.arm(params).tree, study.plan.settings_of(params))
+        row = results.rows(study)[trial.number]
+        prefix = "validation/"
+        scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
+        return Best(trial.number, params, scores, repeat_command(study, trial), tree)
+
+
+class Run(_Trained):
+    """A finished run of its own."""
+
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._trained.folder
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Its best validation metrics by name."""
+        return self._trained.scores
+
+    @property
+    def verdict(self) -> str:
+        """Whether it over- or underfits, in words."""
+        return self._trained.outcome().verdict
+
+    def curve(self) -> pd.DataFrame:
+        """Return a row per validation: step, epoch, losses and metrics."""
+        import pandas as pd
+
+        points = [vars(point) for point in self._trained.outcome().points]
+        return pd.DataFrame([{**p, **p.pop("metrics")} for p in map(dict, points)])
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
+        return f"<finesweep run {self.name!r}: {scores}>"
+
+    @property
+    def _source(self) -> Trained:
+        return self._trained
+
+
+class Model:
+    """An exported model."""
+
+    def __init__(self, folder: Path) -> None:
+        from lightning_modules.export.model import read_manifest
+
+        self.folder = folder
+        self._manifest = read_manifest(folder)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of their class numbers; empty if there are no classes."""
+        return tuple(self._manifest["labels"])
+
+    def predict(self, rows: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return `{"prediction": ...}` for each row, with `scores` if there are classes."""
+        columns, predictor = self._manifest["columns"], self._predictor
+        table = table_of(rows, columns["text"] or "text")
+        return predictor.predict(rows_to_predict(table, columns, predictor.task))
+
+    def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
+        """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
+        return score_exported(self.folder, split, overrides)
+
+    def __repr__(self) -> str:
+        return f"<finesweep model in {self.folder}>"
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from lightning_modules.export.model import load_exported
+
+        task, plugins = exported_task(self.folder)
+        base = exported_base(self.folder, plugins)
+        quiet_training()
+        return load_exported(self.folder, task, base, plugins)
