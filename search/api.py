@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.outcome import Ending
 from search.config import Composition, compose, literal
+from search.engine.local import Supervisor
 from search.estimate.preview import preview
 from search.machine.signals import Interrupt
 from search.plan.plan import build_plan
@@ -198,7 +199,6 @@ def _work(study: OpenStudy, show: bool) -> int:
             from search.worker.worker import work_here
 
             return work_here(study.folder, on_event)
-        from search.engine.local import Supervisor
 
         num_workers = min(study.plan.search.settings.workers, num_left)
         return Supervisor(study, num_workers, on_event).run()

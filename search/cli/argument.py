@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from search.cli.help import composing_help
 
 
 def parse(
@@ -56,8 +57,6 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         self.description = self._about
         if self._composes:
-            from search.cli.help import composing_help
-
             self.description = composing_help(self._name, self._about)
         return super().format_help()
 

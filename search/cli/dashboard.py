@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import keys, needed, parse
+from search.report.dashboard.server import open_dashboard
 from search.trained.find import find_study
 
 ABOUT = """\
@@ -31,7 +32,6 @@ def main(words: Sequence[str]) -> int:
     found = keys(parsed.overrides, known)
     port = _port(found.get("port", PORT))
     study = find_study(needed(found, "study", "NAME"))
-    from search.report.dashboard.server import open_dashboard
 
     with open_dashboard(study.folder, study.plan.name, port) as server:
         print(server.page)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.cli.argument import keys, needed, one_of, parse
+from search.machine.quiet import quiet_training
 from search.trained.export import check_new, export
 from search.trained.find import find_trained
 
@@ -37,7 +38,6 @@ def main(words: Sequence[str]) -> int:
     to = Path(needed(found, "to", "best/"))
     check_new(to)
     trained = find_trained(source, found[source])
-    from search.machine.quiet import quiet_training
 
     quiet_training()
     export(trained, to)

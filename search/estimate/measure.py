@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+import torch
+
 from lightning_modules.cache import Cache
 from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
@@ -27,12 +31,14 @@ from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
+from lightning_modules.machine.hardware import choose_hardware
 from lightning_modules.network import build_tokenizer
 from lightning_modules.outcome import Point
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
 from search.config import Composition
 from search.estimate.probe import largest, too_large
+from search.machine.quiet import quiet_process, quiet_training
 from search.plan.plan import Plan, build_plan
 from search.space.space import Members
 
@@ -76,17 +82,11 @@ def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
         folder: An empty one, for the runs to write to.
 
     """
-    import psutil
-
     process = psutil.Process()
     free_bytes = psutil.virtual_memory().available
-    from search.machine.quiet import quiet_process, quiet_training
 
     quiet_process()
     quiet_training()
-    import torch
-
-    from lightning_modules.machine.hardware import choose_hardware
 
     default, large = plan.defaults[members], plan.run(largest(plan, members))
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
@@ -298,10 +298,7 @@ def _part(material: CheckedRows, train: Sequence[Row], validation: Sequence[Row]
 def _peak_bytes(device: str) -> int:
     """Return the most memory that this process has had: of the GPU, or else its own."""
     if device == "cuda":
-        import torch
-
         return int(torch.cuda.max_memory_reserved())
-    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # KiB elsewhere

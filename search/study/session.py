@@ -10,7 +10,9 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
@@ -44,9 +46,6 @@ from search.study.attempt import Attempt, tidy, where_is
 from search.study.start import begin
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 
 def join(study: Study, supervisor: Process | None = None) -> Session:
@@ -129,8 +128,6 @@ class Session:
 
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
-        from optuna.trial import TrialState
-
         study, plan = self.study, self.study.plan
         trial = study.trial(attempt.number)
         if point.examples not in trial.intermediate_values:
@@ -152,8 +149,6 @@ class Session:
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
         """Store how an attempt that ended by itself ended; its trial is over."""
-        from optuna.trial import TrialState
-
         assert outcome.ending is not Ending.interrupted, "that one is handed back"
         study = self.study.optuna
         self._set(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from lightning_modules.machine.file import write_text
 from search.config import run_tree, to_yaml
@@ -21,12 +23,8 @@ from search.storage.attribute import (
     REASON,
 )
 from search.storage.failure import FailedAttempt, FailureKind
+from search.storage.tables import StudyStorage
 from search.study.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-    from search.storage.tables import StudyStorage
 
 
 def begin(

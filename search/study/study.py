@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
 
 from search.plan.plan import Plan
 from search.storage import transaction
@@ -25,15 +28,10 @@ from search.storage.attribute import (
 )
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
+from search.storage.tables import StudyStorage
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.suggest import waiting_trial
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.trial import FrozenTrial
-
-    from search.storage.tables import StudyStorage
 
 
 class Study:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.export.model import Card, save_exported
 from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
@@ -78,8 +79,6 @@ def export(trained: Trained, to: Path) -> None:
         ConfigError: There is something at `to` already.
 
     """
-    from lightning_modules.export.model import Card, save_exported
-
     check_new(to)
     flat = trained.run.flat()
     card = Card(

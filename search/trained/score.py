@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.export.model import load_exported, read_manifest
 from lightning_modules.rows.corpus import Corpus, Row
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
@@ -36,8 +37,6 @@ def score_exported(
         config_dir: A folder of further group members.
 
     """
-    from lightning_modules.export.model import load_exported, read_manifest
-
     labels = read_manifest(folder)["labels"]
     tree = compose("train", [*task_words(folder), *overrides], config_dir).tree
     run, plugins = build_run(tree), tree["search"]["plugins"]
