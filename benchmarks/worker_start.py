@@ -1,4 +1,4 @@
-"""How soon a worker that fell is followed: forked from the nursery against a process of its own.
+"""How soon a worker that fell is followed: forked from the forkserver against a process of its own.
 
 Both sides start the real worker of the same study, interleaved, and are stopped once it has joined
 the study, which is when it takes its first trial. Prints the median seconds of each and the memory
@@ -25,20 +25,20 @@ from search.plan.plan import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 from search.worker.event import Joined, from_line
-from search.worker.forkserver import Child, Nursery, adopting
+from search.worker.forkserver import Child, Forkserver, adopting
 
 REPETITIONS = 5
 WORDS = ("study=s", "model=tiny", "logger=none", "search.num_trials=1")
 ENVIRONMENT = {**MALLOC, **os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def start(folder: Path, nursery: Nursery | None) -> tuple[float, int]:
+def start(folder: Path, forkserver: Forkserver | None) -> tuple[float, int]:
     """Start a worker; return the seconds until it has joined, and the bytes that it alone has."""
     reading, events = os.pipe()
     lifeline, held = os.pipe()
     began = time.perf_counter()
     process: subprocess.Popen[bytes] | Child | None
-    if nursery is None:
+    if forkserver is None:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "search.worker", str(folder), str(events)],
             stdin=lifeline,
@@ -47,7 +47,7 @@ def start(folder: Path, nursery: Nursery | None) -> tuple[float, int]:
             start_new_session=True,
         )
     else:
-        process = nursery.fork(lifeline, 2, events, lambda: False)
+        process = forkserver.fork(lifeline, 2, events, lambda: False)
         assert process is not None
     os.close(events)
     os.close(lifeline)
@@ -72,13 +72,13 @@ def main() -> int:
         folder = study_folder(Path(root), plan.name)
         prepare_study(plan, folder, check_study(plan, folder))
         command = [sys.executable, "-P", "-m", "search.worker", str(folder)]
-        nursery = Nursery(command, ENVIRONMENT, sys.stderr.buffer)
-        start(folder, nursery)  # its imports, which it has once
+        forkserver = Forkserver(command, ENVIRONMENT, sys.stderr.buffer)
+        start(folder, forkserver)  # its imports, which it has once
         forked, own = [], []
         for _ in range(REPETITIONS):
             own.append(start(folder, None))
-            forked.append(start(folder, nursery))
-        nursery.close()
+            forked.append(start(folder, forkserver))
+        forkserver.close()
     medians = {
         name: [statistics.median(values) for values in zip(*found, strict=True)]
         for name, found in (("a process of its own", own), ("forked", forked))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.outcome import Ending
 from search.config import Composition, compose, literal
-from search.engine.local import Supervisor
+from search.engine.local import LocalEngine
 from search.estimate.preview import preview
 from search.machine.signals import Interrupt
 from search.plan.plan import build_plan
@@ -201,7 +201,7 @@ def _work(study: OpenStudy, show: bool) -> int:
             return work_here(study.folder, on_event)
 
         num_workers = min(study.plan.search.settings.workers, num_left)
-        return Supervisor(study, num_workers, on_event).run()
+        return LocalEngine(study, num_workers, on_event).run()
 
 
 def _trained(job: Job, show: bool) -> Run:

@@ -63,7 +63,7 @@ def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
 
 def kill_all(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     """SIGKILL every worker and whoever started them; look after the study; go on with it."""
-    trials = bench.study(side, storage, bench.scale.dead_trials, toy=LONG, is_supervised=False)
+    trials = bench.study(side, storage, bench.scale.dead_trials, toy=LONG, has_engine=False)
     crew = bench.crew(trials, 4)
     wait(lambda: len({event["pid"] for event in trials.of("saved")}) == 4)
     pids = [worker.pid for worker in crew.workers]
@@ -102,7 +102,7 @@ def race_to_reap(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     num_stale, sums, counts = 10, Counter[str](), []
     pool = bench.pool(side, 4)
     for _ in range(bench.scale.reapings):
-        trials = bench.study(side, storage, 100, is_supervised=False)
+        trials = bench.study(side, storage, 100, has_engine=False)
         holder = Worker(side, bench.folder / "pool.stderr")
         holder.give(trials.job("hold", num_trials=num_stale))
         holder.answer()
@@ -125,7 +125,7 @@ def stop_and_continue(bench: Bench, side: str, storage: str) -> tuple[str, Found
     """SIGSTOP a worker until another one has its trial, then let it continue."""
     sums: Counter[str] = Counter()
     for _ in range(bench.scale.stops):
-        trials = bench.study(side, storage, 3, toy=LONG, is_supervised=False)
+        trials = bench.study(side, storage, 3, toy=LONG, has_engine=False)
         first = bench.crew(trials, 1)
         sleeper = first.workers[0]
         wait(lambda trials=trials: trials.of("saved"))

@@ -63,7 +63,7 @@ class Trials:
     is_finite: bool = False
     num_queued: int = 0
     name: str = "s"
-    is_supervised: bool = True
+    has_engine: bool = True
 
     def __post_init__(self) -> None:
         root = self.folder
@@ -123,12 +123,12 @@ class Trials:
             "seed": self.seed,
             "num_trials": self.budget,
             "space": space if self.is_finite else {"lr": None},
-            "is_supervised": self.is_supervised,
+            "has_engine": self.has_engine,
             **more,
         }
 
     def bury(self, pid: int, reason: str) -> None:
-        """Do what whoever started a worker does once it is dead: finesweep's supervisor tells."""
+        """Do what whoever started a worker does once it is dead: finesweep's engine tells."""
         if self.side == "finesweep":
             joined = [e["worker"] for e in self.events if (e["event"], e["pid"]) == ("joined", pid)]
             # Where the storage does not answer, whoever meets the study next will heal it.

@@ -97,15 +97,15 @@ class Finesweep:
         """Train trials until the study is over, as `search.worker` does."""
         from search.machine.process import Process
         from search.storage.lease import LeaseLost
-        from search.storage.retry import Patience
+        from search.storage.retry import Retry
         from search.study.open import load_study
         from search.study.session import join
 
         while True:
-            patience = Patience("the storage", max_seconds=None)
-            # One whose supervisor lives leaves it to that to say how it ended.
-            supervisor = Process.of(os.getppid()) if job["is_supervised"] else None
-            session = join(load_study(Path(job["folder"]), patience), supervisor)
+            retry = Retry("the storage", max_seconds=None)
+            # One whose engine lives leaves it to that to say how it ended.
+            engine_process = Process.of(os.getppid()) if job["has_engine"] else None
+            session = join(load_study(Path(job["folder"]), retry), engine_process)
             log("joined", worker=session.name)
             wait_until(job)
             try:

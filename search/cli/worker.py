@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import keys, needed, parse
-from search.engine.local import Supervisor
+from search.engine.local import LocalEngine
 from search.plan.plan import plain_name
 from search.storage.location import study_folder
 from search.study.attempt import where_is
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     print(f"joins study {name} with {num_workers} worker{'s' * (num_workers > 1)}", flush=True)
     with shown(study) as tell:
-        return Supervisor(study, num_workers, tell, f"joined-{os.getpid()}").run()
+        return LocalEngine(study, num_workers, tell, f"joined-{os.getpid()}").run()
 
 
 def _number(found: Mapping[str, str]) -> int:

@@ -40,7 +40,7 @@ from search.worker.event import (
     event_of,
     from_line,
 )
-from search.worker.forkserver import Child, Nursery, adopting, is_buried
+from search.worker.forkserver import Child, Forkserver, adopting, is_buried
 
 # -P: a folder called "search" where the user stands must not be taken for ours.
 _WORKER = (sys.executable, "-P", "-m", "search.worker")
@@ -48,7 +48,7 @@ _WORKER = (sys.executable, "-P", "-m", "search.worker")
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
 IN_ORDER = (ExitCode.finished, ExitCode.wrong_input, ExitCode.replace)
-STILL_SECONDS = 5.0  # between two looks of the supervisor's: it was stopped itself
+STILL_SECONDS = 5.0  # between two looks of the engine: its own process was stopped
 START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
 MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
 MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
@@ -87,7 +87,7 @@ class _Slot:
     code: int | None = None
 
 
-class Supervisor:
+class LocalEngine:
     """Worker processes of one study on this host, whose logs go by `name`."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Supervisor:
         self._is_away = False  # the storage did not answer while the study was being stopped
         self._looked = time.monotonic()
         self._forks = False
-        self._nursery: Nursery | None = None
+        self._forkserver: Forkserver | None = None
         self._groups: set[int] = set()  # of workers that fell, some of which may yet have to die
 
     def run(self) -> int:
@@ -118,16 +118,16 @@ class Supervisor:
         with self._signals(), adopting() as is_adopting:
             self._forks = is_adopting and not has_gpus()
             try:
-                self._supervise()
+                self._watch()
             finally:
-                self._end_nursery()
+                self._end_forkserver()
         if self._received:
             return exit_code(self._received[0])
         if self._is_wrong_input:
             return ExitCode.wrong_input.value
         return int(any(slot.code for slot in self._slots) or self._has_given_up)
 
-    def _supervise(self) -> None:
+    def _watch(self) -> None:
         for number in range(self._num_workers):
             self._slots.append(self._start(number))
         while any(slot.code is None for slot in self._slots):
@@ -281,19 +281,19 @@ class Supervisor:
         return _Slot(number, process, held, num_memory_kills())
 
     def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
-        """Return a worker from the nursery; None where that cannot be, or it hangs or has died."""
+        """Return a worker from the forkserver; None if that is not used, hangs or has died."""
         if not self._forks or self._is_stopping:
             return None
-        if self._nursery is None:
-            with self._log("nursery").open("ab") as said:
+        if self._forkserver is None:
+            with self._log("forkserver").open("ab") as said:
                 command = [*_WORKER, str(self._study.folder)]
-                self._nursery = Nursery(command, self._environment, said)
+                self._forkserver = Forkserver(command, self._environment, said)
         latest = time.monotonic() + START_SECONDS
-        worker = self._nursery.fork(
+        worker = self._forkserver.fork(
             lifeline, output, events, lambda: self._is_stopping or time.monotonic() > latest
         )
         if worker is None:
-            self._end_nursery()
+            self._end_forkserver()
         return worker
 
     def _spawned(
@@ -317,10 +317,10 @@ class Supervisor:
         num_threads = worker_threads(self._num_workers)
         return {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(num_threads)}
 
-    def _end_nursery(self) -> None:
-        if self._nursery is not None:
-            self._nursery.close()
-            self._nursery = None
+    def _end_forkserver(self) -> None:
+        if self._forkserver is not None:
+            self._forkserver.close()
+            self._forkserver = None
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

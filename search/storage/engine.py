@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.storage.location import VARIABLE, file_of, is_local, shown
-from search.storage.retry import Patience
+from search.storage.retry import Retry
 from search.storage.tables import WORKERS, StudyStorage
 
 TIMEOUT_SECONDS = 120
@@ -27,12 +27,12 @@ _MADE_MEANWHILE = ("23505", "42P07", "42710")
 _ATTEMPTS = 5
 
 
-def open_storage(url: str | Path, patience: Patience | None = None) -> StudyStorage:
+def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
     """Open a storage by its URL or file, with its tables, made where there are none.
 
     Args:
         url: As `search.storage.location.storage_of` gives it, or the path of an SQLite file.
-        patience: How long to wait for a storage that does not answer; some seconds by default.
+        retry: How long to wait for a storage that does not answer; some seconds by default.
 
     Raises:
         StorageGone: It does not answer.
@@ -40,15 +40,15 @@ def open_storage(url: str | Path, patience: Patience | None = None) -> StudyStor
 
     """
     url = f"sqlite:///{url}" if isinstance(url, Path) else url
-    patience = patience or Patience(shown(url))
+    retry = retry or Retry(shown(url))
     if is_local(url):
         if not file_of(url).exists():
-            patience(lambda: _make_file(file_of(url)))
-        storage = StudyStorage(url, _engine_options(url), patience)
+            retry(lambda: _make_file(file_of(url)))
+        storage = StudyStorage(url, _engine_options(url), retry)
         _prepare(storage.engine)
-        patience(lambda: WORKERS.metadata.create_all(storage.engine))
+        retry(lambda: WORKERS.metadata.create_all(storage.engine))
     else:
-        storage = _on_server(url, patience)
+        storage = _on_server(url, retry)
     return storage
 
 
@@ -91,7 +91,7 @@ def _prepare(engine: Engine) -> None:
     engine.dispose()  # the connections that made the tables have not met the hooks
 
 
-def _on_server(url: str, patience: Patience) -> StudyStorage:
+def _on_server(url: str, retry: Retry) -> StudyStorage:
     """Open a server's storage; processes that make its tables at once would break each other."""
     engine = create_engine(url, **_engine_options(url))
 
@@ -100,7 +100,7 @@ def _on_server(url: str, patience: Patience) -> StudyStorage:
             with engine.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
                 connection.commit()  # the lock is the session's
-                made = StudyStorage(url, _engine_options(url), Patience(shown(url), max_seconds=0))
+                made = StudyStorage(url, _engine_options(url), Retry(shown(url), max_seconds=0))
                 WORKERS.metadata.create_all(made.engine)
                 made.engine.dispose()
         except DatabaseError as error:
@@ -113,13 +113,13 @@ def _on_server(url: str, patience: Patience) -> StudyStorage:
         return True
 
     try:
-        if not patience(lambda: inspect(engine).has_table(WORKERS.name)):
+        if not retry(lambda: inspect(engine).has_table(WORKERS.name)):
             # Stock Optuna (its dashboard, a notebook) takes no lock. Whoever makes a table second
             # is told so when the first is done: all tables in one transaction, then their version.
             for left in reversed(range(_ATTEMPTS)):
-                if patience(partial(make, left)):
+                if retry(partial(make, left)):
                     break
-        storage = StudyStorage(url, _engine_options(url), patience)
+        storage = StudyStorage(url, _engine_options(url), retry)
         _prepare(storage.engine)
         return storage
     except OperationalError as error:

@@ -65,12 +65,12 @@ class Lease:
     """
 
     def __init__(
-        self, url: str, study_id: int, lease_seconds: float, supervisor: Process | None = None
+        self, url: str, study_id: int, lease_seconds: float, engine_process: Process | None = None
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.study_id = study_id
         self._lease_seconds = lease_seconds
-        self._supervisor = supervisor or Process.this()
+        self._engine_process = engine_process or Process.this()
         self._engine = open_engine(url)
         self._left = threading.Event()
         self._lost = threading.Event()
@@ -96,8 +96,8 @@ class Lease:
                     host=this_host(),
                     pid=process.pid,
                     started=process.started,
-                    supervisor_pid=self._supervisor.pid,
-                    supervisor_started=self._supervisor.started,
+                    supervisor_pid=self._engine_process.pid,
+                    supervisor_started=self._engine_process.started,
                     lease_seconds=self._lease_seconds,
                     renewed=clock(connection),
                     is_busy=False,
@@ -212,9 +212,9 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
     if row.host == this_host():
         state = Process(row.pid, row.started).state()
         if state == "gone":
-            # A supervisor knows better how its worker ended, and is about to say so.
-            supervisor = Process(row.supervisor_pid, row.supervisor_started).state()
-            if supervisor == "gone" or row.supervisor_pid == row.pid or silent > row.lease_seconds:
+            # An engine knows better how its worker ended, and is about to say so.
+            engine = Process(row.supervisor_pid, row.supervisor_started).state()
+            if engine == "gone" or row.supervisor_pid == row.pid or silent > row.lease_seconds:
                 return "its process is gone"
             return None
         if state == "running":

@@ -38,8 +38,8 @@ class StorageGone(Exception):
 
 
 @dataclass
-class Patience:
-    """How long to wait for a storage, and whom to tell.
+class Retry:
+    """How long to wait for a storage, and who is told.
 
     Attributes:
         storage: The storage in words without its password.

@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text
 
-from search.storage.retry import Patience
+from search.storage.retry import Retry
 
 # A worker's lease; the times are seconds since 1970 by the storage's clock.
 WORKERS = Table(
@@ -42,22 +42,22 @@ WORKERS = Table(
 )
 
 
-def _patient(method: Callable[..., Any]) -> Any:
-    """Return a method of RDBStorage that is called again for as long as its patience lasts."""
+def _retried(method: Callable[..., Any]) -> Any:
+    """Return a method of RDBStorage that is repeated until the storage answers."""
 
     @wraps(method)
     def waiting(self: StudyStorage, *arguments: Any, **named: Any) -> Any:
-        return self.patience(lambda: method(self, *arguments, **named))
+        return self.retry(lambda: method(self, *arguments, **named))
 
     return waiting
 
 
 class StudyStorage(RDBStorage):
-    """Optuna's storage, with patience."""
+    """Optuna's storage, whose calls are retried."""
 
-    def __init__(self, url: str, engine_kwargs: dict[str, Any], patience: Patience) -> None:
-        self.patience = patience
-        patience(lambda: super(StudyStorage, self).__init__(url, engine_kwargs))
+    def __init__(self, url: str, engine_kwargs: dict[str, Any], retry: Retry) -> None:
+        self.retry = retry
+        retry(lambda: super(StudyStorage, self).__init__(url, engine_kwargs))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -73,25 +73,25 @@ class StudyStorage(RDBStorage):
                     return True
             return RDBStorage.set_trial_state_values(self, trial_id, state, values)
 
-        return self.patience(tell)
+        return self.retry(tell)
 
-    create_new_study = _patient(RDBStorage.create_new_study)
-    get_study_id_from_name = _patient(RDBStorage.get_study_id_from_name)
-    get_study_name_from_id = _patient(RDBStorage.get_study_name_from_id)
-    get_study_directions = _patient(RDBStorage.get_study_directions)
-    get_study_user_attrs = _patient(RDBStorage.get_study_user_attrs)
-    get_study_system_attrs = _patient(RDBStorage.get_study_system_attrs)
-    set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
-    set_study_system_attr = _patient(RDBStorage.set_study_system_attr)
-    get_all_studies = _patient(RDBStorage.get_all_studies)
-    get_trial = _patient(RDBStorage.get_trial)
-    get_all_trials = _patient(RDBStorage.get_all_trials)
-    _get_trials = _patient(RDBStorage._get_trials)
-    _get_best_trial_id = _patient(RDBStorage._get_best_trial_id)
-    get_trial_id_from_study_id_trial_number = _patient(
+    create_new_study = _retried(RDBStorage.create_new_study)
+    get_study_id_from_name = _retried(RDBStorage.get_study_id_from_name)
+    get_study_name_from_id = _retried(RDBStorage.get_study_name_from_id)
+    get_study_directions = _retried(RDBStorage.get_study_directions)
+    get_study_user_attrs = _retried(RDBStorage.get_study_user_attrs)
+    get_study_system_attrs = _retried(RDBStorage.get_study_system_attrs)
+    set_study_user_attr = _retried(RDBStorage.set_study_user_attr)
+    set_study_system_attr = _retried(RDBStorage.set_study_system_attr)
+    get_all_studies = _retried(RDBStorage.get_all_studies)
+    get_trial = _retried(RDBStorage.get_trial)
+    get_all_trials = _retried(RDBStorage.get_all_trials)
+    _get_trials = _retried(RDBStorage._get_trials)
+    _get_best_trial_id = _retried(RDBStorage._get_best_trial_id)
+    get_trial_id_from_study_id_trial_number = _retried(
         RDBStorage.get_trial_id_from_study_id_trial_number
     )
-    set_trial_intermediate_value = _patient(RDBStorage.set_trial_intermediate_value)
-    set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
-    set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
-    _set_trial_param = _patient(RDBStorage._set_trial_param)
+    set_trial_intermediate_value = _retried(RDBStorage.set_trial_intermediate_value)
+    set_trial_user_attr = _retried(RDBStorage.set_trial_user_attr)
+    set_trial_system_attr = _retried(RDBStorage.set_trial_system_attr)
+    _set_trial_param = _retried(RDBStorage._set_trial_param)

@@ -86,7 +86,7 @@ def add_trials(
                     num_added += 1
         return num_added
 
-    return storage.patience(add)
+    return storage.retry(add)
 
 
 def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int = 1) -> list[int]:
@@ -117,7 +117,7 @@ def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
                 taken.append(trial_id)
         return taken
 
-    return storage.patience(take) if trial_ids else []
+    return storage.retry(take) if trial_ids else []
 
 
 def reserve(
@@ -155,7 +155,7 @@ def reserve(
                     )
             return True
 
-    return storage.patience(settle)
+    return storage.retry(settle)
 
 
 def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, Any]) -> None:
@@ -165,7 +165,7 @@ def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, An
         with _transaction(storage) as session:
             _set_user(storage, session, trial_id, values)
 
-    storage.patience(write)
+    storage.retry(write)
 
 
 def hand_back(
@@ -182,7 +182,7 @@ def hand_back(
         with _transaction(storage) as session:
             return _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
 
-    return storage.patience(give)
+    return storage.retry(give)
 
 
 def end_worker(
@@ -236,7 +236,7 @@ def end_worker(
             ]
             return [end for end in found if end is not None]
 
-    return storage.patience(end)
+    return storage.retry(end)
 
 
 def _end_attempt(

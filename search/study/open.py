@@ -26,16 +26,16 @@ from search.storage.location import (
     storage_of,
     study_folder,
 )
-from search.storage.retry import Patience
+from search.storage.retry import Retry
 from search.study.attempt import where_is
 from search.study.study import Study
 
 
-def open_study(plan: Plan, folder: Path, patience: Patience | None = None) -> Study:
+def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     """Open the study's storage under a plan; the study must be there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
-    storage = open_storage(storage_of(folder), patience)
+    storage = open_storage(storage_of(folder), retry)
     study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
     return Study(plan, folder, study, storage)
 
@@ -50,13 +50,13 @@ def study_folders(root: Path) -> list[Path]:
     return [study_folder(root, name) for name in sorted(names) if folder_name(name) == name]
 
 
-def load_study(folder: Path, patience: Patience | None = None) -> Study:
+def load_study(folder: Path, retry: Retry | None = None) -> Study:
     """Open a study as it was last asked for; raise ConfigError where there is none."""
-    before = stored(folder, patience)
+    before = stored(folder, retry)
     if before is None:
         fix = "finesweep sweep begins it."
         raise ConfigError(Problem("study", "must have begun", folder.name, fix))
-    return open_study(build_plan(before.composition), folder, patience)
+    return open_study(build_plan(before.composition), folder, retry)
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class Stored:
     root: str
 
 
-def stored(folder: Path, patience: Patience | None = None) -> Stored | None:
+def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     """Return what is kept of the study whose files go to `folder`, or None."""
     url = storage_of(folder)
     if is_local(url) and not file_of(url).is_file():
         return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = open_storage(url, patience)
+        storage = open_storage(url, retry)
         attributes = storage.get_study_system_attrs(storage.get_study_id_from_name(folder.name))
     except KeyError:
         return None  # killed between making the tables and the study

@@ -48,7 +48,7 @@ from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
 
 
-def join(study: Study, supervisor: Process | None = None) -> Session:
+def join(study: Study, engine_process: Process | None = None) -> Session:
     """Make the calling process a worker of the study; from here on it may take attempts.
 
     If others end its lease, everything that it asks of the study raises LeaseLost. It can then
@@ -56,12 +56,12 @@ def join(study: Study, supervisor: Process | None = None) -> Session:
 
     Args:
         study: As this process opened it; no one else has joined through it.
-        supervisor: The process that has started this one, and will say how it ended.
+        engine_process: The process that has started this one, and will say how it ended.
 
     """
     lease_seconds = study.plan.search.settings.lease_seconds
-    lease = Lease(study.tables.url, study.id, lease_seconds, supervisor)
-    study.tables.patience(lease.join)
+    lease = Lease(study.tables.url, study.id, lease_seconds, engine_process)
+    study.tables.retry(lease.join)
     lease.fence(study.tables.engine)
     return Session(study, lease)
 
@@ -88,12 +88,12 @@ class Session:
 
     def set_busy(self, is_busy: bool) -> None:
         """Count the time of this worker as training from here on, or no longer."""
-        self._tables.patience(lambda: self._lease.set_busy(is_busy))
+        self._tables.retry(lambda: self._lease.set_busy(is_busy))
 
     def leave(self, reason: str = "left in order") -> None:
         """End the lease; the worker must have handed back what it has not finished."""
         with suppress(StorageGone):  # the lease will run out
-            self._tables.patience(lambda: self._lease.leave(reason))
+            self._tables.retry(lambda: self._lease.leave(reason))
         self._tables.engine.dispose()
 
     def next_attempt(self) -> Attempt | None:

@@ -60,7 +60,7 @@ def begin(
         write_text(folder / CONFIG_FILE, config)
         return taken_over
 
-    taken_over = tables.patience(prepare)
+    taken_over = tables.retry(prepare)
     micro_batch_size = _micro_batch_size(trial, ends, plan, values)
     attributes = {
         ATTEMPT: number,

@@ -142,7 +142,7 @@ class Study:
             with engine.begin() as connection:
                 return list(gone_workers(connection, self.id))
 
-        for worker, reason, renewed in self.tables.patience(look):
+        for worker, reason, renewed in self.tables.retry(look):
             ends += self.end_worker(worker, FailureKind.lost, reason, renewed)
         return ends + self._give_back_orphans()
 
@@ -164,7 +164,7 @@ class Study:
             with tables.engine.begin() as connection:
                 return present_workers(connection, self.id)
 
-        present = tables.patience(look)
+        present = tables.retry(look)
         ends = []
         for trial in running:
             worker = trial.user_attrs.get(WORKER)
@@ -196,7 +196,7 @@ class Study:
             with self.tables.engine.begin() as connection:
                 return used_seconds(connection, self.id)
 
-        used, num_busy = self.tables.patience(look)
+        used, num_busy = self.tables.retry(look)
         return max_hours * 3600 - used, num_busy
 
     @property

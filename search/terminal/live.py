@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.5
 MAX_LOAD = 0.1  # of one core, however large the study
 # A busy database answers soon; after this it is worth a line.
-PATIENCE_SECONDS = 5.0
+STALE_SECONDS = 5.0
 
 
 def is_live(stream: TextIO) -> bool:
@@ -109,7 +109,7 @@ class LiveTable:
 
     def _excuse(self, error: Exception) -> list[str]:
         seconds = time.monotonic() - self._taken
-        if seconds < PATIENCE_SECONDS and not self._left.is_set():
+        if seconds < STALE_SECONDS and not self._left.is_set():
             return []
         return [f"not up to date for {rough(seconds)}: {type(error).__name__}: {error}"]
 

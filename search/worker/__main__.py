@@ -16,8 +16,8 @@ def _run(folder: str, descriptor: str | None = None) -> int:
     if descriptor is not None:
         return main(Path(folder), int(descriptor), Process.of(os.getppid()))
     import_all()
-    events, supervisor = serve()
-    return main(Path(folder), events, Process.of(supervisor))
+    events, engine_pid = serve()
+    return main(Path(folder), events, Process.of(engine_pid))
 
 
 if __name__ == "__main__":

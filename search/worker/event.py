@@ -30,7 +30,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Alive:
-    """A worker goes on, and what it does; tells a supervisor that it does not hang."""
+    """A worker is alive, and what it does; so the engine knows that it does not hang."""
 
     doing: str
 

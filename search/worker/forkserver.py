@@ -1,18 +1,18 @@
-"""A process that has imported what a worker needs, and forks one whenever it is asked.
+"""A process that has imported what a worker needs, and forks a worker on request.
 
-The imports take a core some 8 s, and what was imported lies in memory once for all workers. So one
-that fell is replaced within a second, and several start as fast as one. Measured by
+The imports take one core some 8 s, and what was imported lies in memory once for all workers. So a
+worker that ended is replaced within a second, and several start as fast as one. Measured by
 `benchmarks/worker_start.py`.
 
-The nursery trains nothing and runs no thread but those of libraries that stop them for a fork
+The forkserver trains nothing and runs no thread but those of libraries that stop them for a fork
 (OpenBLAS, jemalloc), which is what makes it sound to fork. It forks twice and lets the process
-between the two end: the worker's parent is then the supervisor, which has asked to be given such
-orphans (Linux' child subreaper). So the supervisor itself sees how a worker ended, and a nursery
-that dies takes nothing with it.
+between the two end: the worker's parent is then the engine's process, which has asked to be given
+such orphans (Linux' child subreaper). So the engine itself sees how a worker ended, and a
+forkserver that dies takes nothing with it.
 
-Not where there are GPUs: a CUDA context does not survive a fork, and whether a library makes one
-while it is imported is not for us to know. There, and where there is no subreaper, each worker is
-a process of its own from the start.
+It is not used if there are GPUs: a CUDA context does not survive a fork, and a library may make one
+while it is imported. There, and if there is no subreaper, each worker is a process of its own from
+the start.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Child:
         return self.returncode
 
 
-class Nursery:
-    """The nursery of one supervisor, which is the calling process.
+class Forkserver:
+    """The forkserver of one engine, which runs in the calling process.
 
     Args:
         command: What starts it: a process that calls `serve`.
@@ -94,16 +94,16 @@ class Nursery:
     ) -> Child | None:
         """Return a new worker, the first one after the imports.
 
-        None where the nursery has died, or `is_stopping` came first: it is of no use any more.
+        None where the forkserver has died, or `is_stopping` came first: it is of no further use.
 
         Args:
             lifeline: The descriptor that becomes its standard input.
             output: The one that becomes its standard output and error.
             events: The one that it writes to.
-            is_stopping: Whether nobody wants a worker any more.
+            is_stopping: Whether no worker is wanted any longer.
 
         """
-        request = json.dumps({"supervisor": os.getpid()}).encode()
+        request = json.dumps({"engine": os.getpid()}).encode()
         try:
             socket.send_fds(self._channel, [request], [lifeline, output, events])
             while not is_stopping():
@@ -133,10 +133,10 @@ class Nursery:
 def serve() -> tuple[int, int]:
     """Fork a worker for each request on standard input; return in each of these.
 
-    Returns: The descriptor of its events, and the number of its supervisor's process.
+    Returns: The descriptor of its events, and the process number of its engine.
 
     Raises:
-        SystemExit: The supervisor is gone, or wants no more workers.
+        SystemExit: The engine is gone, or wants no more workers.
 
     """
     channel = socket.socket(fileno=os.dup(0))
@@ -150,11 +150,11 @@ def serve() -> tuple[int, int]:
         worker = _fork_twice()
         if worker is None:
             os.close(tell)
-            if not os.read(is_known, 1):  # the nursery has died before it told of this worker
+            if not os.read(is_known, 1):  # the forkserver has died before it told of this worker
                 os._exit(1)
             os.close(is_known)
             channel.close()
-            return _settle(*descriptors), json.loads(request)["supervisor"]
+            return _settle(*descriptors), json.loads(request)["engine"]
         channel.sendall(str(worker).encode())
         os.write(tell, b"!")
         for descriptor in (is_known, tell, *descriptors):

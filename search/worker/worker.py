@@ -1,9 +1,8 @@
 """A worker process: `python -m search.worker STUDY_FOLDER EVENT_DESCRIPTOR`.
 
 It trains trials of the study and writes events to the descriptor. It stops in order, saving a
-checkpoint, on the signals of `search.machine.signals` and when its standard input closes,
-that is, when whoever started it is gone. Without a descriptor it is the nursery that workers are
-forked from.
+checkpoint, on the signals of `search.machine.signals` and when its standard input closes, that is,
+when the engine that started it is gone. Without a descriptor it is the forkserver of the workers.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from search.machine.quiet import quiet_process, quiet_training
 from search.machine.signals import Interrupt
 from search.storage.lease import LeaseLost
 from search.storage.location import shown, storage_of
-from search.storage.retry import Patience, StorageGone
+from search.storage.retry import Retry, StorageGone
 from search.study.open import load_study
 from search.study.session import join
 from search.worker.breaker import Breaker
@@ -28,8 +27,8 @@ from search.worker.event import Alive, Event, ExitCode, Joined, Note, to_line
 from search.worker.loop import Emit, Replace, work
 
 
-def main(folder: Path, descriptor: int, supervisor: Process) -> int:
-    """Run the worker that `supervisor` has started; return its exit code."""
+def main(folder: Path, descriptor: int, engine_process: Process) -> int:
+    """Run the worker that `engine_process` has started; return its exit code."""
     signalled = Interrupt()
     orphaned = threading.Event()
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
@@ -47,7 +46,7 @@ def main(folder: Path, descriptor: int, supervisor: Process) -> int:
     quiet_process()
     quiet_training()
     try:
-        _work(folder, supervisor, lambda: signalled() or orphaned.is_set(), emit)
+        _work(folder, engine_process, lambda: signalled() or orphaned.is_set(), emit)
     except UserError as error:
         emit(Note(str(error)))
         return ExitCode.wrong_input
@@ -64,26 +63,28 @@ def main(folder: Path, descriptor: int, supervisor: Process) -> int:
     return ExitCode.finished
 
 
-def _work(folder: Path, supervisor: Process, interrupted: Callable[[], bool], emit: Emit) -> None:
+def _work(
+    folder: Path, engine_process: Process, interrupted: Callable[[], bool], emit: Emit
+) -> None:
     while True:
-        patience = Patience(
+        retry = Retry(
             storage=shown(storage_of(folder)),
             max_seconds=None,
             tell=lambda text: emit(Note(text)),
             is_stopping=interrupted,
             waiting=lambda: emit(Alive("waiting for the storage")),
         )
-        session = join(load_study(folder, patience), supervisor)
+        session = join(load_study(folder, retry), engine_process)
         emit(Joined(session.name))
         try:
             work(session, interrupted, emit)
         except LeaseLost as error:
-            emit(Note(f"worker {session.name} was taken for dead ({error}), and joins anew"))
+            emit(Note(f"worker {session.name} lost its lease ({error}); rejoining"))
             session.leave(str(error))
         except (UserError, Replace) as reason:
             session.leave(str(reason))
             raise
-        # Any other error leaves a trial behind, and whoever started this worker gives it back.
+        # Any other error leaves a trial behind, and the engine gives it back.
         else:
             session.leave()
             return

@@ -54,25 +54,25 @@ class Sweep:
     @property
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live, whoever started them."""
-        return self._processes(nursery=False)
+        return self._processes(forkserver=False)
 
     @property
-    def nurseries(self) -> list[psutil.Process]:
+    def forkservers(self) -> list[psutil.Process]:
         """What they are forked from; none where there is a GPU."""
-        return self._processes(nursery=True)
+        return self._processes(forkserver=True)
 
-    def _processes(self, *, nursery: bool) -> list[psutil.Process]:
+    def _processes(self, *, forkserver: bool) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline", "status"]):
             line = " ".join(process.info["cmdline"] or ())
             mine = "search.worker" in line and f"/{self.name} " in f"{line} "
             if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
                 with suppress(psutil.NoSuchProcess, FileNotFoundError):
-                    # The nursery has the words of those that it forks; its orders come by a socket.
-                    is_nursery = "socket:" in os.fspath(
+                    # The forkserver has its workers' command line; its requests come by a socket.
+                    is_forkserver = "socket:" in os.fspath(
                         Path(f"/proc/{process.pid}/fd/0").readlink()
                     )
-                    if is_nursery == nursery and Path(process.cwd()) == self.folder:
+                    if is_forkserver == forkserver and Path(process.cwd()) == self.folder:
                         found.append(process)
         return found
 
@@ -139,7 +139,7 @@ def sweep(here: Path) -> Iterator[Start]:
 
     yield start
     for each in started:
-        for process in [each.process, *each.workers, *each.nurseries]:
+        for process in [each.process, *each.workers, *each.forkservers]:
             with suppress(psutil.NoSuchProcess, ProcessLookupError):
                 process.kill()
         each.process.wait()

@@ -12,7 +12,7 @@ import pytest
 
 import search.engine.local
 from search.config import compose
-from search.engine.local import Supervisor, _Slot
+from search.engine.local import LocalEngine, _Slot
 from search.machine.process import num_memory_kills
 from search.plan.plan import build_plan
 from search.storage.attribute import TrialEnding
@@ -140,7 +140,7 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
     folder = study_folder(Path(), plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
     events: list[Event] = []
-    supervisor = Supervisor(study, 1, events.append)
+    engine = LocalEngine(study, 1, events.append)
     sizes = []
     while not study.trial(0).state.is_finished():
         session = join(load_study(folder))
@@ -153,12 +153,12 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
         process.kill()
         code = process.wait()
         # Who killed it is told by the kernel's own count of such kills alone.
-        assert supervisor._failure(slot, code)[0] is FailureKind.killed
+        assert engine._failure(slot, code)[0] is FailureKind.killed
         with monkeypatch.context() as patch:
             patch.setattr(search.engine.local, "num_memory_kills", lambda: num_memory_kills() + 1)
-            fault, reason = supervisor._failure(slot, code)
+            fault, reason = engine._failure(slot, code)
         assert fault is FailureKind.out_of_memory
-        supervisor._give_back(slot, fault, reason)
+        engine._give_back(slot, fault, reason)
         session.leave()
     assert sizes == [None, 8, 4, 2, 1]
     trial = study.trial(0)

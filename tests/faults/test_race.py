@@ -27,7 +27,7 @@ from search.storage.tables import WORKERS, StudyStorage
 from search.storage.transaction import add_trials, claim, set_attributes
 from search.study.prepare import check_study, prepare_study
 from search.study.study import Study
-from search.worker.forkserver import Nursery, adopting
+from search.worker.forkserver import Forkserver, adopting
 from tests.conftest import run_here
 
 NUM_QUEUED, NUM_STALE = 40, 10
@@ -50,24 +50,24 @@ exec(code, {"__name__": "__main__"})
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forkserver]:
     """Fork the racers: each one's imports would take longer than its race."""
-    log = tmp_path_factory.mktemp("race") / "nursery.log"
+    log = tmp_path_factory.mktemp("race") / "forkserver.log"
     with adopting() as is_adopting, log.open("ab") as output:
         if not is_adopting:
             pytest.skip("there is no subreaper")
-        nursery = Nursery([sys.executable, "-P", "-c", RACER], dict(os.environ), output)
-        yield nursery
-        nursery.close()
+        forkserver = Forkserver([sys.executable, "-P", "-c", RACER], dict(os.environ), output)
+        yield forkserver
+        forkserver.close()
 
 
 class Racer:
     """A process that does some code."""
 
-    def __init__(self, nursery: Nursery, code: str, words: Sequence[str], here: Path) -> None:
+    def __init__(self, forkserver: Forkserver, code: str, words: Sequence[str], here: Path) -> None:
         below, order = os.pipe()
         reading, above = os.pipe()
-        process = nursery.fork(below, above, above, lambda: False)
+        process = forkserver.fork(below, above, above, lambda: False)
         assert process is not None
         self.process = process
         os.close(below)
@@ -84,10 +84,10 @@ class Racer:
 
 
 def together(
-    nursery: Nursery, code: str, words: Sequence[Sequence[str]], here: Path
+    forkserver: Forkserver, code: str, words: Sequence[Sequence[str]], here: Path
 ) -> list[list[str]]:
     """Run `code` in a process for each of `words`, begun at the same moment; return the output."""
-    racers = [Racer(nursery, code, each, here) for each in words]
+    racers = [Racer(forkserver, code, each, here) for each in words]
     for racer in racers:
         assert racer.output.readline() == "ready\n", racer.end()
     for racer in racers:
@@ -128,7 +128,11 @@ for study_id in study_ids:
     [(4, 3), pytest.param(16, 20, marks=pytest.mark.slow)],
 )
 def test_each_queued_trial_is_run_once(
-    nursery: Nursery, storage: str | None, here: Path, num_processes: int, num_repetitions: int
+    forkserver: Forkserver,
+    storage: str | None,
+    here: Path,
+    num_processes: int,
+    num_repetitions: int,
 ) -> None:
     tables = opened(storage, here)
     study_ids = []
@@ -137,7 +141,7 @@ def test_each_queued_trial_is_run_once(
         study_ids.append(study._study_id)
         add_trials(tables, study._study_id, NUM_QUEUED, [WAITING] * NUM_QUEUED)
     names = [[url_of(storage, here), f"worker-{number}"] for number in range(num_processes)]
-    told = together(nursery, CLAIM, names, here)
+    told = together(forkserver, CLAIM, names, here)
     runs = Counter(line for lines in told for line in lines)
     assert len(runs) == num_repetitions * NUM_QUEUED and set(runs.values()) == {1}
     for number in range(num_repetitions):
@@ -171,14 +175,14 @@ for study_id in study_ids:
 
 @pytest.mark.parametrize("num_repetitions", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_each_stale_trial_is_queued_again_once(
-    nursery: Nursery, storage: str | None, here: Path, num_repetitions: int
+    forkserver: Forkserver, storage: str | None, here: Path, num_repetitions: int
 ) -> None:
     tables = opened(storage, here)
     for number in range(num_repetitions):
         study = optuna.create_study(study_name=f"race{number}", storage=tables)
         add_trials(tables, study._study_id, NUM_STALE, [WAITING] * NUM_STALE)
         lease = Lease(tables.url, study._study_id, 60)
-        tables.patience(lease.join)
+        tables.retry(lease.join)
         for trial in study.trials:
             assert claim(tables, [trial._trial_id], lease.name)
             set_attributes(tables, trial._trial_id, {ATTEMPT: 1})
@@ -186,7 +190,7 @@ def test_each_stale_trial_is_queued_again_once(
         with tables.engine.begin() as connection:
             gone = {"started": 1.0, "supervisor_started": 1.0}
             connection.execute(WORKERS.update().where(WORKERS.c.name == lease.name).values(**gone))
-    told = together(nursery, REAP, [[url_of(storage, here)]] * 4, here)
+    told = together(forkserver, REAP, [[url_of(storage, here)]] * 4, here)
     falls = Counter(line for lines in told for line in lines)
     assert len(falls) == num_repetitions * NUM_STALE and set(falls.values()) == {1}
     for number in range(num_repetitions):
@@ -234,7 +238,7 @@ def made(here: Path, *words: str) -> Study:
     ],
 )
 def test_the_budget_is_a_total_and_exact(
-    nursery: Nursery,
+    forkserver: Forkserver,
     storage: str | None,
     here: Path,
     num_workers: int,
@@ -243,27 +247,27 @@ def test_the_budget_is_a_total_and_exact(
     monkeypatch.setenv(VARIABLE, storage or "")
     budget = 4 * num_workers + 1
     folder = made(here, f"search.num_trials={budget}").folder
-    told = together(nursery, WORK, [[str(folder)]] * num_workers, here)
+    told = together(forkserver, WORK, [[str(folder)]] * num_workers, here)
     lines = [line for each in told for line in each]
     assert sorted(int(line.split()[0]) for line in lines) == list(range(budget))
     distinct = {line.partition(" ")[2] for line in lines}
     assert len(distinct) == budget  # asked for: 99 %
     # ... and after going on with a higher one.
     study = made(here, f"search.num_trials={budget + 3}")
-    together(nursery, WORK, [[str(folder)]] * min(num_workers, 2), here)
+    together(forkserver, WORK, [[str(folder)]] * min(num_workers, 2), here)
     trials = study.optuna.get_trials(deepcopy=False)
     assert len(trials) == budget + 3
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_a_space_that_is_used_up_ends_the_study(
-    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+    forkserver: Forkserver, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     space = ("search/space=none", "data.batch_size=choice(8,16,32)", "strategy.rank=choice(4,8)")
     study = made(here, *space, "search.num_trials=20")
     assert study.plan.num_trials == 6
-    told = together(nursery, WORK, [[str(study.folder)]] * 4, here)
+    told = together(forkserver, WORK, [[str(study.folder)]] * 4, here)
     lines = [line for each in told for line in each]
     assert len(lines) == 6 and len({line.partition(" ")[2] for line in lines}) == 6
     assert len(study.optuna.get_trials(deepcopy=False)) == 6
@@ -301,20 +305,20 @@ for tell in (
 """
 
 
-def held(nursery: Nursery, study: Study, here: Path, num_workers: int) -> list[Racer]:
+def held(forkserver: Forkserver, study: Study, here: Path, num_workers: int) -> list[Racer]:
     """Return workers that have a trial each."""
-    racers = [Racer(nursery, HOLD, [str(study.folder)], here) for _ in range(num_workers)]
+    racers = [Racer(forkserver, HOLD, [str(study.folder)], here) for _ in range(num_workers)]
     for racer in racers:
         assert racer.output.readline() == "ready\n", racer.end()
     return racers
 
 
 def test_all_killed_at_once_is_healed_by_whoever_looks(
-    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+    forkserver: Forkserver, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     study = made(here, "search.num_trials=4")
-    for racer in held(nursery, study, here, 4):
+    for racer in held(forkserver, study, here, 4):
         racer.process.send_signal(signal.SIGKILL)
         assert racer.process.wait() == -signal.SIGKILL
     trials = study.optuna.get_trials(deepcopy=False)
@@ -324,7 +328,7 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(
     for trial in study.optuna.get_trials(deepcopy=False):
         (end,) = trial.user_attrs[ATTEMPTS]
         assert end["reason"] == "its process is gone" and end["step"] == 7
-    lines = together(nursery, WORK, [[str(study.folder)]] * 2, here)
+    lines = together(forkserver, WORK, [[str(study.folder)]] * 2, here)
     assert sorted(int(line.split()[0]) for each in lines for line in each) == list(range(4))
     states = json.loads(run_here("status", "study=s", "--json"))["states"]
     assert states["complete"] == 4
@@ -340,11 +344,11 @@ def is_locked(database: Path) -> bool:
 
 
 def test_one_stopped_past_its_lease_is_refused_everything(
-    nursery: Nursery, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
+    forkserver: Forkserver, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     study = made(here, "search.num_trials=1", "search.lease_seconds=0.6")
-    (stopped,) = held(nursery, study, here, 1)
+    (stopped,) = held(forkserver, study, here, 1)
     stopped.process.send_signal(signal.SIGSTOP)
     try:
         while storage is None and is_locked(study.folder / DATABASE):
@@ -355,7 +359,7 @@ def test_one_stopped_past_its_lease_is_refused_everything(
         time.sleep(1)
         states = json.loads(run_here("status", "study=s", "--json"))["states"]
         assert states["waiting"] == 1
-        (lines,) = together(nursery, WORK, [[str(study.folder)]], here)
+        (lines,) = together(forkserver, WORK, [[str(study.folder)]], here)
         assert [line.split()[0] for line in lines] == ["0"]
         (successors,) = study.optuna.get_trials()
         assert successors.state is TrialState.COMPLETE and successors.user_attrs[ATTEMPT] == 2

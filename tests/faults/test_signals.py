@@ -113,7 +113,7 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
     assert seconds < 2
     assert second.trials[0].user_attrs["checkpoint"]["step"] == kept
 
-    # Workers stop in order when their supervisor is killed outright.
+    # Workers stop in order when their engine is killed outright.
     third = sweep(*LONG)
     before = third.until(validated(third))
     with nothing_left(third) as family:

@@ -124,7 +124,7 @@ def test_a_worker_stopped_too_long_is_refused_and_joins_anew(
     os.kill(pid, signal.SIGCONT)
     output = whole.end()
     assert whole.process.returncode == 0, output
-    assert "was taken for dead" in output and "joins anew" in output
+    assert "lost its lease" in output and "rejoining" in output
     (end,) = ends_of(trial)
     assert end["fault"] == "lost" and "no sign of life" in end["reason"]
     kept = whole.trials[first.number]

@@ -8,25 +8,25 @@ import pytest
 
 import search.engine.local
 from search.config import compose
-from search.engine.local import Supervisor
+from search.engine.local import LocalEngine
 from search.plan.plan import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 
 
-def test_a_nursery_that_hangs_is_not_waited_for(
+def test_a_forkserver_that_hangs_is_not_waited_for(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = build_plan(compose("sweep", ["study=s", "model=tiny", "logger=none"]))
     folder = study_folder(here, plan.name)
-    supervisor = Supervisor(prepare_study(plan, folder, check_study(plan, folder)), 1, print)
+    engine = LocalEngine(prepare_study(plan, folder, check_study(plan, folder)), 1, print)
     (folder / "logs").mkdir(exist_ok=True)
     hangs = (sys.executable, "-c", "import time; time.sleep(1000)")
     monkeypatch.setattr(search.engine.local, "_WORKER", hangs)
     monkeypatch.setattr(search.engine.local, "START_SECONDS", 1.0)
-    supervisor._forks = True
+    engine._forks = True
     lifeline, held = os.pipe()
-    assert supervisor._forked(lifeline, held, held) is None
-    assert supervisor._nursery is None  # and it is ended
+    assert engine._forked(lifeline, held, held) is None
+    assert engine._forkserver is None  # and it is ended
     os.close(lifeline)
     os.close(held)

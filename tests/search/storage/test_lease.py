@@ -83,7 +83,7 @@ def test_here_the_kernel_tells(storage: StudyStorage, study_id: int) -> None:
         connection.execute(WORKERS.update().values(started=started, supervisor_started=started))
     assert gone(storage, study_id) == {lease.name: "its process is gone"}
     with storage.engine.begin() as connection:
-        # A supervisor that lives will say how its worker ended.
+        # An engine that lives will say how its worker ended.
         connection.execute(WORKERS.update().values(supervisor_pid=1, supervisor_started=0))
         init = Process.of(1)
         connection.execute(

@@ -7,7 +7,7 @@ from optuna.storages import RDBStorage
 from search.storage.tables import StudyStorage
 
 # Not asked of a storage by a study, or by a worker alone: (1) made of others, (2) never called.
-IMPATIENT = {
+NOT_RETRIED = {
     *("create_new_trial", "delete_study", "get_best_trial", "get_n_trials", "get_trial_param"),
     *("get_trial_params", "get_trial_user_attrs", "get_trial_system_attrs", "set_trial_param"),
     *("get_trial_number_from_id", "check_trial_is_updatable", "remove_session", "upgrade"),
@@ -17,7 +17,7 @@ IMPATIENT = {
 }
 
 
-def test_every_call_on_the_storage_is_patient_or_known_not_to_be() -> None:
+def test_every_call_on_the_storage_is_retried_or_known_not_to_be() -> None:
     public = {name for name in dir(RDBStorage) if not name.startswith("_")}
     methods = {name for name in public if callable(getattr(RDBStorage, name))}
-    assert methods - vars(StudyStorage).keys() - IMPATIENT == set()
+    assert methods - vars(StudyStorage).keys() - NOT_RETRIED == set()

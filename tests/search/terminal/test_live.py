@@ -239,7 +239,7 @@ def test_a_busy_database_is_survived_and_told_when_it_lasts(
         asked = source.num_taken
         wait_for(lambda: source.num_taken > asked + 3)
         assert "not up to date" not in stream.getvalue()
-        monkeypatch.setattr(live, "PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr(live, "STALE_SECONDS", 0.0)
         wait_for(lambda: "! not up to date for" in stream.getvalue())
         assert "OSError: database is locked" in last_table(stream.getvalue())
         assert "1 of 8 trials ended" in last_table(stream.getvalue())

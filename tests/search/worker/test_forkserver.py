@@ -11,20 +11,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search.worker.forkserver import Child, Nursery, adopting, is_buried
+from search.worker.forkserver import Child, Forkserver, adopting, is_buried
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no subreaper")
 
 # What it forks does as it is told on its standard input, with a child in its group.
-NURSERY = """
+FORKSERVER = """
 import os, subprocess, sys, time
 from search.worker.forkserver import serve
-events, supervisor = serve()
+events, engine_pid = serve()
 print("forked", flush=True)
 order = os.read(0, 100).decode()
 if order == "leave a child":
     child = subprocess.Popen(["sleep", "1000"])
-    os.write(events, f"{supervisor} {os.getppid()} {os.getsid(0) == os.getpid()}".encode())
+    os.write(events, f"{engine_pid} {os.getppid()} {os.getsid(0) == os.getpid()}".encode())
     os.read(0, 1)
 if order == "end":
     sys.exit(3)
@@ -40,13 +40,13 @@ search.worker.forkserver.socket.socket = Dies
 
 
 class Worker:
-    """A worker of the nursery's, with its pipes."""
+    """A worker of the forkserver's, with its pipes."""
 
-    def __init__(self, nursery: Nursery, log: Path) -> None:
+    def __init__(self, forkserver: Forkserver, log: Path) -> None:
         below, self.lifeline = os.pipe()
         self.events, writing = os.pipe()
         with log.open("ab") as output:
-            child = nursery.fork(below, output.fileno(), writing, lambda: False)
+            child = forkserver.fork(below, output.fileno(), writing, lambda: False)
         os.close(below)
         os.close(writing)
         assert child is not None
@@ -60,17 +60,17 @@ class Worker:
 
 
 @pytest.fixture
-def nursery(here: Path) -> Iterator[Nursery]:
-    with adopting() as is_adopting, (here / "nursery.log").open("ab") as output:
+def forkserver(here: Path) -> Iterator[Forkserver]:
+    with adopting() as is_adopting, (here / "forkserver.log").open("ab") as output:
         assert is_adopting
-        command = [sys.executable, "-P", "-c", NURSERY]
-        nursery = Nursery(command, dict(os.environ), output)
-        yield nursery
-        nursery.close()
+        command = [sys.executable, "-P", "-c", FORKSERVER]
+        forkserver = Forkserver(command, dict(os.environ), output)
+        yield forkserver
+        forkserver.close()
 
 
-def test_forks_children_of_the_calling_process(nursery: Nursery, here: Path) -> None:
-    first, second = (Worker(nursery, here / f"{number}.log") for number in range(2))
+def test_forks_children_of_the_calling_process(forkserver: Forkserver, here: Path) -> None:
+    first, second = (Worker(forkserver, here / f"{number}.log") for number in range(2))
     assert first.child.pid != second.child.pid
     for worker, end, code in ((first, "end", 3), (second, "go", 0)):
         assert worker.child.poll() is None
@@ -79,8 +79,10 @@ def test_forks_children_of_the_calling_process(nursery: Nursery, here: Path) -> 
     assert [(here / f"{number}.log").read_text() for number in range(2)] == ["forked\n"] * 2
 
 
-def test_a_worker_leads_a_session_and_its_dead_are_buried(nursery: Nursery, here: Path) -> None:
-    worker = Worker(nursery, here / "log")
+def test_a_worker_leads_a_session_and_its_dead_are_buried(
+    forkserver: Forkserver, here: Path
+) -> None:
+    worker = Worker(forkserver, here / "log")
     worker.order("leave a child")
     assert worker.said() == f"{os.getpid()} {os.getpid()} True"
     worker.child.send_signal(signal.SIGKILL)
@@ -95,34 +97,34 @@ def test_a_worker_leads_a_session_and_its_dead_are_buried(nursery: Nursery, here
         os.killpg(worker.child.pid, 0)
 
 
-def test_workers_outlive_the_nursery_and_see_the_supervisor_go(
-    nursery: Nursery, here: Path
+def test_workers_outlive_the_forkserver_and_see_the_engine_go(
+    forkserver: Forkserver, here: Path
 ) -> None:
-    worker = Worker(nursery, here / "log")
+    worker = Worker(forkserver, here / "log")
     deadline = time.monotonic() + 10
     while not (here / "log").read_text():  # it has not heard yet that it is known of
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    nursery.close()
+    forkserver.close()
     assert worker.child.poll() is None
     os.close(worker.lifeline)  # as its death would
     assert worker.child.wait() == 0
 
 
-def test_a_nursery_that_has_died_or_is_not_wanted_forks_none(here: Path) -> None:
+def test_a_forkserver_that_has_died_or_is_not_wanted_forks_none(here: Path) -> None:
     with adopting(), (here / "log").open("ab") as output:
         for script, is_stopping in (("raise SystemExit(1)", False), ("input()", True)):
-            nursery = Nursery([sys.executable, "-c", script], dict(os.environ), output)
+            forkserver = Forkserver([sys.executable, "-c", script], dict(os.environ), output)
             begun = time.monotonic()
-            assert nursery.fork(0, 1, 2, lambda stop=is_stopping: stop) is None
+            assert forkserver.fork(0, 1, 2, lambda stop=is_stopping: stop) is None
             assert time.monotonic() - begun < 30
-            nursery.close()
+            forkserver.close()
 
 
 def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
-    nursery: Nursery, here: Path
+    forkserver: Forkserver, here: Path
 ) -> None:
-    first = Worker(nursery, here / "log")  # the imports are over
+    first = Worker(forkserver, here / "log")  # the imports are over
     before = set(psutil.Process().children())
     came = []
 
@@ -134,7 +136,7 @@ def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
         return True
 
     below, lifeline = os.pipe()
-    assert nursery.fork(below, 2, 2, is_stopping) is None
+    assert forkserver.fork(below, 2, 2, is_stopping) is None
     assert len(came) == 1 and not {*psutil.Process().children()} - before
     os.close(below)
     os.close(lifeline)
@@ -142,17 +144,17 @@ def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
     assert first.child.wait() == 3
 
 
-def test_a_worker_ends_whose_nursery_died_before_it_told_of_it(here: Path) -> None:
-    # A nursery that is killed between the fork and its answer.
-    dies = f"import search.worker.forkserver, os, signal, socket\n{DIES}\n{NURSERY}"
+def test_a_worker_ends_whose_forkserver_died_before_it_told_of_it(here: Path) -> None:
+    # A forkserver that is killed between the fork and its answer.
+    dies = f"import search.worker.forkserver, os, signal, socket\n{DIES}\n{FORKSERVER}"
     with adopting(), (here / "log").open("ab") as output:
-        nursery = Nursery([sys.executable, "-P", "-c", dies], dict(os.environ), output)
+        forkserver = Forkserver([sys.executable, "-P", "-c", dies], dict(os.environ), output)
         below, lifeline = os.pipe()
         before = set(psutil.Process().children())
-        assert nursery.fork(below, output.fileno(), 2, lambda: False) is None
+        assert forkserver.fork(below, output.fileno(), 2, lambda: False) is None
         (orphan,) = {*psutil.Process().children()} - before
         assert Child(orphan.pid).wait() == 1
-        nursery.close()
+        forkserver.close()
         os.close(below)
         os.close(lifeline)
     assert "forked" not in (here / "log").read_text()
