@@ -265,7 +265,7 @@ class Trials(Protocol):
     def trials(self) -> list[FrozenTrial]:
         """All trials of the budget."""
 
-    def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+    def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what a trial varied, by config path."""
 
     def folder_of(self, trial: FrozenTrial) -> Path:
@@ -304,7 +304,7 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
     trials = []
     arms: dict[Members, _Arm] = {}
     for trial in ended:
-        values = study.values_of(trial)
+        values = study.params_of(trial)
         members = plan.space.members_of(values)
         # A validation is reported at the number of examples seen: pruned trials count too. One
         # that trains nothing is validated once, at none.

@@ -85,5 +85,5 @@ def preview(composition: Composition) -> Preview:
     num_validation = len(rows.corpus.splits["validation"])
     past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
     study = load_study(folder)
-    ended = {t.number: study.values_of(t) for t in study.trials if t.state.is_finished()}
+    ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
     return Preview(plan, folder, rows, suggestions, past, ended)

@@ -239,7 +239,7 @@ def _enqueue_problems(
     where = f"search.enqueue.{number}"
     found: list[Problem] = []
     try:
-        space.params_of(values)
+        space.by_name(values)
     except SpaceError as error:
         found += error.problems
         yield from (problem.under(where) for problem in error.problems)

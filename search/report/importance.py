@@ -33,7 +33,7 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     if space.groups:
         found[""] = _shares(study, trials, list(space.groups))
     for members, arm in space.arms.items():
-        own = [trial for trial in trials if space.members_of(study.values_of(trial)) == members]
+        own = [trial for trial in trials if space.members_of(study.params_of(trial)) == members]
         shares = _shares(study, own, [parameter.name for parameter in arm.values()])
         names = {parameter.name: path for path, parameter in arm.items()}
         found[" ".join(members)] = {names[name]: share for name, share in shares.items()}

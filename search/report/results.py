@@ -56,7 +56,7 @@ def status(study: Study) -> dict[str, Any]:
         else {
             "number": best.number,
             "value": best.values[0],
-            "params": study.values_of(best),
+            "params": study.params_of(best),
             "metrics": best.user_attrs[keys.METRICS],
             "verdict": best.user_attrs[keys.VERDICT],
         },
@@ -75,7 +75,7 @@ def compare_with_default(study: Study) -> Comparison | None:
         return None
     values = dict(study.plan.default_values)
     finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    default = next((trial for trial in finished if study.values_of(trial) == values), None)
+    default = next((trial for trial in finished if study.params_of(trial) == values), None)
     if default is None:
         return Comparison(best, None, None)
     sign = study.plan.objectives[0].sign
@@ -89,7 +89,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
     table = []
     for trial in study.trials:
         attributes = trial.user_attrs
-        values, scores = study.values_of(trial), attributes.get(keys.METRICS, {})
+        values, scores = study.params_of(trial), attributes.get(keys.METRICS, {})
         table.append(
             {
                 "number": trial.number,
@@ -179,7 +179,7 @@ def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
     return TrialRow(
         number=trial.number,
         state=state,
-        values=study.values_of(trial),
+        values=study.params_of(trial),
         objectives=tuple(trial.values) if state == "complete" else (None,) * _width(study),
         curve=tuple(curve),
         fraction=min(1.0, fraction),
@@ -226,7 +226,7 @@ def _front(study: Study) -> list[dict[str, Any]] | None:
         {
             "number": trial.number,
             **{o.name: value for o, value in zip(objectives, trial.values, strict=True)},
-            "params": study.values_of(trial),
+            "params": study.params_of(trial),
         }
         for trial in study.ranking
         if trial.number in front

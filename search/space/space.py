@@ -120,13 +120,13 @@ class Space:
             values[path] = _suggest(trial, parameter)
         return values
 
-    def values_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return Optuna's parameters by config path."""
+    def by_path(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return Optuna's parameters, which are by name, by config path."""
         found = {untagged(name)[0]: value for name, value in params.items()}
         return {path: found[path] for path in self.paths if path in found}
 
-    def params_of(self, values: Values) -> dict[str, Any]:
-        """Return values by config path, perhaps not all, as Optuna's parameters.
+    def by_name(self, values: Values) -> dict[str, Any]:
+        """Return values by config path, perhaps not all, by the names of Optuna's parameters.
 
         Raises:
             SpaceError: A path that varies nowhere, a value outside its range, or one that
@@ -150,7 +150,7 @@ class Space:
     def holds(self, values: Values) -> bool:
         """Say whether the values, perhaps not all, can be parameters: they lie in their ranges."""
         try:
-            self.params_of(values)
+            self.by_name(values)
         except SpaceError:
             return False
         return True

@@ -70,17 +70,17 @@ def add_trials(
 ) -> int:
     """Add trials as long as there are fewer than `num_trials`; return how many.
 
-    One whose beginning values are there already is not added again; one without any always is.
+    One that starts with values which another has is not added again; one without any always is.
     """
 
     def add() -> int:
         num_added = 0
         with _alone(storage, study_id) as session:
             count = session.query(TrialModel).filter_by(study_id=study_id).count()
-            known = _beginnings(session, study_id)
+            known = _start_keys(session, study_id)
             for template in templates:
-                beginning = _beginning(template.user_attrs, template.system_attrs)
-                if count + num_added < num_trials and (beginning is None or beginning not in known):
+                start = _start_key(template.user_attrs, template.system_attrs)
+                if count + num_added < num_trials and (start is None or start not in known):
                     storage._get_prepared_new_trial(study_id, template, session)
                     session.flush()
                     num_added += 1
@@ -316,8 +316,8 @@ def _set_user(
         storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
 
 
-def _beginnings(session: Session, study_id: int) -> set[str]:
-    """Return what each trial of the study that has beginning values begins with."""
+def _start_keys(session: Session, study_id: int) -> set[str]:
+    """Return the key of the values that each trial of the study starts with, if it has any."""
     found: set[str] = set()
     for model, key in ((System, FIXED), (User, VALUES)):
         rows = (
@@ -329,6 +329,6 @@ def _beginnings(session: Session, study_id: int) -> set[str]:
     return found
 
 
-def _beginning(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
+def _start_key(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
     values = user.get(VALUES) or system.get(FIXED)
     return canonical_key(values) if values else None

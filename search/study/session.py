@@ -43,7 +43,7 @@ from search.storage.lease import Lease
 from search.storage.retry import StorageGone
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import Attempt, tidy, where_is
-from search.study.start import begin
+from search.study.start import start_attempt
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
 
@@ -112,7 +112,7 @@ class Session:
                 continue  # with these there are more to claim at once
             claimed = transaction.claim(self._tables, list(waiting), self.name, num)
             if claimed:
-                return [self._begin(waiting[trial_id]) for trial_id in claimed]
+                return [self._start(waiting[trial_id]) for trial_id in claimed]
             if not self._add(num) and not study.heal():
                 return []
         return []
@@ -199,7 +199,7 @@ class Session:
         num_trials = self.study.plan.num_trials
         return transaction.add_trials(self._tables, self.study.id, num_trials, [template] * num)
 
-    def _begin(self, number: int) -> Attempt:
+    def _start(self, number: int) -> Attempt:
         study = self.study
         trial = study.trial(number)  # others may have had it before it was claimed
         values = trial.user_attrs.get(VALUES)
@@ -207,7 +207,9 @@ class Session:
             keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
             taken = {renewed_key(key) for key in keys}
             values = settle(study.optuna, self._tables, trial, study.plan, taken)
-        return begin(self._tables, study.plan, study.folder, study.token, trial, dict(values))
+        return start_attempt(
+            self._tables, study.plan, study.folder, study.token, trial, dict(values)
+        )
 
     def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
         transaction.set_attributes(self._tables, attempt.trial_id, values)

@@ -1,4 +1,4 @@
-"""The beginning of an attempt: what its trial varies, its folder, and what it goes on from."""
+"""Start an attempt: what its trial varies, its folder, and what it goes on from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from search.storage.tables import StudyStorage
 from search.study.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder
 
 
-def begin(
+def start_attempt(
     tables: StudyStorage,
     plan: Plan,
     study_folder: Path,

@@ -118,12 +118,12 @@ class Study:
         if stop != self.is_stopping:
             self._study._storage.set_study_system_attr(self.id, STOP, stop)
 
-    def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+    def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what a trial varied, by config path."""
         if VALUES in trial.user_attrs:
             return dict(trial.user_attrs[VALUES])
         fixed = trial.system_attrs.get(FIXED, {})
-        return self.plan.space.values_of({**fixed, **trial.params})
+        return self.plan.space.by_path({**fixed, **trial.params})
 
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""

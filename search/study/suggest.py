@@ -46,12 +46,12 @@ def settle(
     """
     space = plan.space
     if KEY in trial.system_attrs:
-        return space.values_of(trial.system_attrs[FIXED])
+        return space.by_path(trial.system_attrs[FIXED])
 
     def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
         params = {
             name: (value, space.parameters[name].distribution)
-            for name, value in space.params_of(values).items()
+            for name, value in space.by_name(values).items()
         }
         key = canonical_key(values)
         return reserve(
@@ -73,7 +73,7 @@ def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
     if not space.holds(values):
         # Optuna refuses parameters outside their range, and a default may be outside.
         return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
-    attributes = {FIXED: space.params_of(values)} if values else {}
+    attributes = {FIXED: space.by_name(values)} if values else {}
     return create_trial(state=TrialState.WAITING, system_attrs=attributes)
 
 
@@ -89,7 +89,7 @@ def candidates(
     yield plan.space.suggest(trial)
     chance = random.Random(seed_of(plan.default.seed, "candidates", trial.number))
     params = study._storage.get_trial(trial_id).system_attrs.get(FIXED, {})
-    fixed = plan.space.values_of(params)
+    fixed = plan.space.by_path(params)
     if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
         left = [
             values
@@ -132,7 +132,7 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
             if settled is None:
                 break
             taken.add(canonical_key(settled))
-            for name, value in plan.space.params_of(settled).items():
+            for name, value in plan.space.by_name(settled).items():
                 distribution = plan.space.parameters[name].distribution
                 internal = distribution.to_internal_repr(value)
                 study._storage.set_trial_param(trial._trial_id, name, internal, distribution)

@@ -49,7 +49,7 @@ def best_of_arms(study: Study) -> dict[tuple[str, ...], FrozenTrial]:
     """Return each arm's best finished trial, the best arm first."""
     best: dict[tuple[str, ...], FrozenTrial] = {}
     for trial in study.ranking:
-        best.setdefault(study.plan.space.members_of(study.values_of(trial)), trial)
+        best.setdefault(study.plan.space.members_of(study.params_of(trial)), trial)
     return best
 
 

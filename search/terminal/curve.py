@@ -46,7 +46,7 @@ def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
     objective = study.plan.objectives[0]
     best: dict[int, float] = {}
     for trial in study.ranking:  # the best of a size comes first
-        wanted = study.values_of(trial).get(PATH)
+        wanted = study.params_of(trial).get(PATH)
         num_rows = num_train if wanted is None else min(int(wanted), num_train)
         best.setdefault(num_rows, trial.values[0])
     points = sorted(best.items())

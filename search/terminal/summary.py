@@ -128,9 +128,9 @@ def _comparison(study: Study) -> list[str]:
     best, default = comparison.best, comparison.default
     shown = {best.number: f"best, trial {best.number}"}
     for trial in study.ranking:
-        members = study.plan.space.members_of(study.values_of(trial))
+        members = study.plan.space.members_of(study.params_of(trial))
         if all(
-            members != study.plan.space.members_of(study.values_of(study.trials[number]))
+            members != study.plan.space.members_of(study.params_of(study.trials[number]))
             for number in shown
         ):
             shown[trial.number] = f"best {' '.join(members)}, trial {trial.number}"
@@ -141,12 +141,12 @@ def _comparison(study: Study) -> list[str]:
     paths = [
         path
         for path in study.plan.space.paths
-        if any(path in study.values_of(study.trials[number]) for number in shown)
+        if any(path in study.params_of(study.trials[number]) for number in shown)
     ]
     table = [["", study.plan.objectives[0].short, *paths]]
     for number_, name in shown.items():
         trial = study.trials[number_]
-        table.append(_line(name, trial.values[:1], study.values_of(trial), paths))
+        table.append(_line(name, trial.values[:1], study.params_of(trial), paths))
     return columns(table)
 
 
@@ -155,7 +155,7 @@ def _front(study: Study) -> list[str]:
     trials = [trial for trial in study.ranking if trial.number in study.front]
     table = [["", *(o.short for o in study.plan.objectives), *study.plan.space.paths]]
     for trial in trials:
-        values = study.values_of(trial)
+        values = study.params_of(trial)
         table.append(_line(f"trial {trial.number}", trial.values, values, study.plan.space.paths))
     names = " and ".join(objective.short for objective in study.plan.objectives)
     if len(trials) == 1:

@@ -68,7 +68,7 @@ def winner(study: Study) -> Trained:
         raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
     origin = f"study {study.plan.name}, trial {best.number}"
     scores = best.user_attrs["metrics"]
-    run = study.plan.run(study.values_of(best))
+    run = study.plan.run(study.params_of(best))
     return Trained(run, folder, origin, scores, study.data_fingerprint)
 
 

@@ -70,14 +70,14 @@ class Repeat:
 def find_repeat(study: Study, number: str) -> Repeat:
     """Return the trial of that number; raise ConfigError where there is none."""
     trials = {str(trial.number): trial for trial in study.trials}
-    if number not in trials or not study.values_of(trials[number]):
+    if number not in trials or not study.params_of(trials[number]):
         rule = f"must be a trial of study {study.plan.name}, 0 to {len(trials) - 1}"
         raise ConfigError(Problem("trial", rule, number))
     trial = trials[number]
     finished = trial.state.name == "COMPLETE"
     metric = study.plan.default.task.metric
     return Repeat(
-        run=study.plan.run(study.values_of(trial)),
+        run=study.plan.run(study.params_of(trial)),
         tree=_own(study, trial),
         origin=f"trial {number} of study {study.plan.name}",
         fingerprint=study.data_fingerprint,
@@ -105,7 +105,7 @@ def repeat_command(study: Study, trial: FrozenTrial) -> str:
 
 
 def _words(study: Study, trial: FrozenTrial) -> list[str]:
-    values = study.values_of(trial)
+    values = study.params_of(trial)
     settings = study.plan.settings_of(values)
     words = [word for word in study.plan.arm(values).words if word.split("=")[0] not in settings]
     metric = study.plan.default.task.metric
@@ -124,7 +124,7 @@ def _composed(words: list[str]) -> dict[str, Any] | None:
 
 
 def _own(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    values = study.values_of(trial)
+    values = study.params_of(trial)
     return _run_part(run_tree(study.plan.arm(values).tree, study.plan.settings_of(values)))
 
 

@@ -165,7 +165,7 @@ class Trials:
         self.folder = folder
         self.trials = trials
 
-    def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+    def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         return dict(trial.user_attrs["values"])
 
     def folder_of(self, trial: FrozenTrial) -> Path:

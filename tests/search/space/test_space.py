@@ -159,8 +159,8 @@ def test_path_of_one_arm_exists_in_it_alone() -> None:
         trial = study.ask()
         values = space.suggest(trial)
         assert ("strategy.rank" in values) == (values["strategy"] == "lora")
-        assert space.values_of(trial.params) == values
-        assert space.params_of(values) == trial.params
+        assert space.by_path(trial.params) == values
+        assert space.by_name(values) == trial.params
 
 
 def test_inline_range_beats_all_arms() -> None:
@@ -236,11 +236,11 @@ def test_mistaken_arm_is_told(words: tuple[str, ...], line: str) -> None:
 
 def test_value_of_several_arms_needs_the_arm() -> None:
     space = build_space(compose("sweep", ["model=tiny", *THREE]))
-    assert space.params_of({"strategy": "full", LR: 1e-4}) == {
+    assert space.by_name({"strategy": "full", LR: 1e-4}) == {
         "strategy": "full",
         f"{LR}[full]": 1e-4,
     }
     with pytest.raises(SpaceError, match=r"must be of one arm.*Name the arm too"):
-        space.params_of({LR: 1e-4})
+        space.by_name({LR: 1e-4})
     with pytest.raises(SpaceError, match=r"must lie in tag\(log, interval\(2e-05, 0.0005\)\)"):
-        space.params_of({"strategy": "full", LR: 1e-2})
+        space.by_name({"strategy": "full", LR: 1e-2})

@@ -149,7 +149,7 @@ def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
     config = yaml.safe_load((study.folder / "config.yaml").read_text())
     assert config["search"]["space"]["strategy"] == "choice(lora, full)"
     assert "optimizer.lr[full]" in config["search"]["space"]
-    assert [study.values_of(trial)["strategy"] for trial in study.trials] == ["lora", "full"]
+    assert [study.params_of(trial)["strategy"] for trial in study.trials] == ["lora", "full"]
     check_study(plan_of(ARMS), study.folder)
     (line,) = [
         line

@@ -45,7 +45,7 @@ def test_a_default_outside_the_space_keeps_its_values_without_parameters(here: P
     assert trial.params == {} and trial.system_attrs == {}
     default = study.plan.default
     lr, epochs = default.flat()["optimizer.lr"], default.trainer.epochs
-    assert study.values_of(trial) == {"optimizer.lr": lr, "trainer.epochs": epochs}
+    assert study.params_of(trial) == {"optimizer.lr": lr, "trainer.epochs": epochs}
 
 
 def test_trials_beyond_a_lower_budget_are_not_of_the_study(here: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_the_plan_tries_first_is_queued_once(here: Path) -> None:
     words = ("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 2e-4}]", "search.num_trials=2")
     study = study_of(here, *words)
     study.queue_first()
-    values = [study.values_of(trial).get("optimizer.lr") for trial in study.trials]
+    values = [study.params_of(trial).get("optimizer.lr") for trial in study.trials]
     assert values == [plan_of(*words).default_values["optimizer.lr"], 3e-4]
 
 

@@ -36,7 +36,7 @@ def commands(study: Study) -> list[list[str]]:
 
 
 def runs(study: Study) -> list[Any]:
-    return [study.plan.run(study.values_of(trial)) for trial in study.trials]
+    return [study.plan.run(study.params_of(trial)) for trial in study.trials]
 
 
 @pytest.mark.thorough
@@ -66,7 +66,7 @@ def test_command_composes_to_the_trials_own_run(here: Path, words: tuple[str, ..
 def test_winner_of_one_strategy_names_no_other(here: Path) -> None:
     study = study_of(here, "study=s", ARMS, "strategy.rank=choice(4,16)", "search.num_trials=9")
     for command, trial in zip(commands(study), study.trials, strict=True):
-        strategy = study.values_of(trial)["strategy"]
+        strategy = study.params_of(trial)["strategy"]
         assert f"strategy={strategy}" in command
         ranks = [word for word in command if word.startswith("strategy.rank")]
         assert len(ranks) == (strategy == "lora")
