@@ -20,7 +20,7 @@ from search.config import CONF_DIR
 from search.config.catalogue import (
     Group,
     Key,
-    Member,
+    Option,
     load_class,
     load_groups,
     load_settings,
@@ -94,34 +94,34 @@ def _settings() -> Iterator[str]:
 def _group(group: Group) -> Iterator[str]:
     yield f"# {group.name}"
     yield from ("", f"{group.about[:1].upper()}{_escaped(group.about[1:])}.")
-    yield from ("", "| member | |", "|---|---|")
-    for member in group.members:
-        mark = ", the default" if member.name == group.default else ""
-        yield f"| [`{member.name}`](#{member.name}){mark} | {_escaped(member.headline)} |"
-    for member in group.members:
-        yield from _member(member, {other.name for other in group.members})
+    yield from ("", "| option | |", "|---|---|")
+    for option in group.options:
+        mark = ", the default" if option.name == group.default else ""
+        yield f"| [`{option.name}`](#{option.name}){mark} | {_escaped(option.headline)} |"
+    for option in group.options:
+        yield from _option(option, {other.name for other in group.options})
 
 
-def _member(member: Member, names: Collection[str]) -> Iterator[str]:
-    yield from ("", f"## {member.name} {{ #{member.name} }}")
-    yield from ("", f"`{member.group}={member.name}`: {_escaped(member.headline)}.")
-    if member.notes:
-        yield from ("", _escaped(member.notes))
+def _option(option: Option, names: Collection[str]) -> Iterator[str]:
+    yield from ("", f"## {option.name} {{ #{option.name} }}")
+    yield from ("", f"`{option.group}={option.name}`: {_escaped(option.headline)}.")
+    if option.notes:
+        yield from ("", _escaped(option.notes))
     told: Mapping[str, str] = {}
-    if member.target is not None:
-        schema = load_class(member.target)
+    if option.target is not None:
+        schema = load_class(option.target)
         told = meanings(schema)
         home = schema.__module__.rpartition(".")[2]
-        if home != member.name and home in names:
+        if home != option.name and home in names:
             yield from ("", f"One of [`{home}`](#{home}), with these values:")
         else:
             yield from ("", _escaped(module_text(schema)))
-            yield from ("", f"Class: `{member.target}`.")
-    if member.keys:
+            yield from ("", f"Class: `{option.target}`.")
+    if option.keys:
         # A space's or an experiment's keys are whole config paths.
-        prefix = f"{member.group.replace('/', '.')}." if member.target else ""
+        prefix = f"{option.group.replace('/', '.')}." if option.target else ""
         yield ""
-        yield from _table(member.keys, told, prefix)
+        yield from _table(option.keys, told, prefix)
 
 
 def _table(keys: Sequence[Key], told: Mapping[str, str], prefix: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The members that CONTRIBUTING.md adds for example do what it says, as a package of one's own."""
+"""The options that CONTRIBUTING.md adds for example do what it says, as a package of one's own."""
 
 from __future__ import annotations
 

@@ -88,16 +88,16 @@ def test_reference_has_every_member_and_key(
     for path in files:
         assert path.stem in page.ids
         assert f"{group.name}={path.stem}: " in page.text
-    for member in group.members:
-        assert member.headline in page.text
-        prefix = "" if member.target is None else f"{group.name.replace('/', '.')}."
-        for key in member.keys:
+    for option in group.options:
+        assert option.headline in page.text
+        prefix = "" if option.target is None else f"{group.name.replace('/', '.')}."
+        for key in option.keys:
             assert f"{prefix}{key.path}" in page.text
             assert key.value in page.text
 
 
 def test_every_yaml_is_in_the_reference() -> None:
-    named = {CONF_DIR / group.name / f"{m.name}.yaml" for group in GROUPS for m in group.members}
+    named = {CONF_DIR / group.name / f"{m.name}.yaml" for group in GROUPS for m in group.options}
     rest = {path.name for path in set(CONF_DIR.rglob("*.yaml")) - named}
     assert rest == {"sweep.yaml", "train.yaml"}
 

@@ -21,7 +21,7 @@ def parse(
             that composes what can be chosen and set in between.
         words: What follows the command.
         flags: `json` for a command that prints for programs, `watch` for one whose table stays,
-            `config` for one that composes, `own` for one that only reads group members.
+            `config` for one that composes, `own` for one that only reads group options.
 
     """
     parser = _Parser(name, about, composes="config" in flags)
@@ -35,7 +35,7 @@ def parse(
         parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     if "config" in flags or "own" in flags:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder of further group members"
+            "--config-dir", type=Path, metavar="DIR", help="a folder of further group options"
         )
     return parser.parse_intermixed_args(list(words))
 

@@ -18,7 +18,7 @@ WIDTHS = range(60, 101)  # of a terminal; narrower ones cut words anyway
 INDENT = 25
 KEY_INDENT = 31
 
-# What is set most often besides the settings of train.yaml and sweep.yaml, by a member that has it.
+# What is set most often besides train.yaml and sweep.yaml, with an option that has it.
 USED = {
     "data/files": ("train", "text", "label", "max_train_rows"),
     "data/reviews": ("batch_size", "max_length"),
@@ -68,9 +68,9 @@ def split_examples(about: str) -> tuple[str, str]:
 def _group_lines(groups: Sequence[Group], width: int) -> Iterator[str]:
     for group in groups:
         yield f"  {group.name}: {group.about}"
-        for member in group.members:
-            mark = "*" if member.name == group.default else " "
-            yield from _entry(f"  {mark} {member.name}", member.headline, INDENT, width)
+        for option in group.options:
+            mark = "*" if option.name == group.default else " "
+            yield from _entry(f"  {mark} {option.name}", option.headline, INDENT, width)
 
 
 def _key_lines(groups: Sequence[Group], settings: Sequence[Key], width: int) -> Iterator[str]:
@@ -85,12 +85,12 @@ def _key_lines(groups: Sequence[Group], settings: Sequence[Key], width: int) -> 
 
 
 def _key(group: Group, chosen: str, name: str) -> tuple[Key, str]:
-    """Return a member's key and what it means, with the member where others lack the key."""
-    (member,) = (member for member in group.members if member.name == chosen)
-    (key,) = (key for key in member.keys if key.path == name)
-    assert member.target is not None, "a key of a run has a schema"
-    words = key.comment or _clause(meanings(load_class(member.target))[name])
-    is_common = all(any(key.path == name for key in other.keys) for other in group.members)
+    """Return an option's key and what it means, with the option where others lack the key."""
+    (option,) = (option for option in group.options if option.name == chosen)
+    (key,) = (key for key in option.keys if key.path == name)
+    assert option.target is not None, "a key of a run has a schema"
+    words = key.comment or _clause(meanings(load_class(option.target))[name])
+    is_common = all(any(key.path == name for key in other.keys) for other in group.options)
     return key, words if is_common else f"{words} ({group.name}={chosen})"
 
 

@@ -36,7 +36,7 @@ Examples:
 finesweep COMMAND --help tells more. Options:
   --json              print for programs (status, evaluate, plan, train)
   --cfg job           print the composed configuration (sweep, plan, train)
-  --config-dir DIR    a folder of further group members (sweep, plan, train)
+  --config-dir DIR    a folder of further group options (sweep, plan, train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
   --version           print the version
 

@@ -15,7 +15,7 @@ from search.estimate.preview import preview
 from search.estimate.probe import ProbeFailed, probe
 from search.plan.plan import Plan
 from search.report.text import columns, number, trained
-from search.space.space import Members
+from search.space.space import Options
 from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
@@ -68,8 +68,8 @@ def take_probe(overrides: list[str]) -> bool:
     return value == "true"
 
 
-def _say_arm(members: Members) -> None:
-    what = " ".join(members) or "the default configuration"
+def _say_arm(options: Options) -> None:
+    what = " ".join(options) or "the default configuration"
     print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
 
 

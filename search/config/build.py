@@ -34,7 +34,7 @@ from search.sampler.base import Sampler
 Tree = dict[str, Any]
 
 
-ROOMS: Mapping[str, type[Schema]] = {
+GROUPS: Mapping[str, type[Schema]] = {
     "model": Model,
     "data": Data,
     "task": Task,
@@ -55,11 +55,11 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
     """
     config = _with_values(tree, values or {})
     plugins = _plugins(config)
-    members: dict[str, Any] = {}
+    built: dict[str, Any] = {}
     problems: list[Problem] = []
-    for key, room in ROOMS.items():
+    for key, base in GROUPS.items():
         try:
-            members[key] = _build(config.get(key), room, key, plugins)
+            built[key] = _build(config.get(key), base, key, plugins)
         except UserError as error:
             problems.extend(error.problems)
     seed = config.get("seed")
@@ -67,7 +67,7 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
         problems.append(Problem("seed", "must be a whole number >= 0", seed))
     if problems:
         raise ConfigError(problems)
-    return Run(seed=seed, **members)
+    return Run(seed=seed, **built)
 
 
 def build_search(tree: Tree) -> Search:
@@ -154,12 +154,12 @@ def _plugins(config: DictConfig) -> tuple[str, ...]:
     return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
-def _build(node: Any, room: type[Schema], key: str, plugins: Sequence[str]) -> Schema:
-    """Return the member that `node._target_` names, as a checked `room`."""
+def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> Schema:
+    """Return the option that `node._target_` names, checked to be a `base`."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         rule = "must be a group with a _target_"
         raise ConfigError(Problem(key, rule, node, f"Choose one, as {key}=NAME."))
-    return _typed(import_member(str(node["_target_"]), room, f"{key}._target_", plugins), node, key)
+    return _typed(import_member(str(node["_target_"]), base, f"{key}._target_", plugins), node, key)
 
 
 def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:

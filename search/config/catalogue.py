@@ -1,4 +1,4 @@
-"""What `conf/` offers, as values: the groups, their members, and what each key means.
+"""What `conf/` offers, as values: the groups, their options, and what each key means.
 
 Headlines, values and comments are read from the YAML files, meanings from the docstrings of the
 classes that they name, so that help and reference cannot say anything else.
@@ -40,7 +40,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Member:
+class Option:
     """One YAML file of a group.
 
     Attributes:
@@ -68,21 +68,21 @@ class Group:
     Attributes:
         name: Its folder, as `strategy` or `search/sampler`.
         about: What it decides, in a few words.
-        default: The member that is taken where none is named; None takes none.
-        members: By name.
+        default: The option that is taken where none is named; None takes none.
+        options: By name.
 
     """
 
     name: str
     about: str
     default: str | None
-    members: tuple[Member, ...]
+    options: tuple[Option, ...]
 
 
 def load_groups(conf_dir: Path, command: str) -> tuple[Group, ...]:
     """Return the groups that `conf_dir/COMMAND.yaml` composes, in its order."""
     return tuple(
-        Group(key.path, key.comment, yaml.safe_load(key.value), _load_members(conf_dir, key.path))
+        Group(key.path, key.comment, yaml.safe_load(key.value), _load_options(conf_dir, key.path))
         for key in _load_defaults(conf_dir / f"{command}.yaml")
     )
 
@@ -136,17 +136,17 @@ def _attributes(docstring: str) -> Mapping[str, str]:
     return found
 
 
-def _load_members(conf_dir: Path, group: str) -> tuple[Member, ...]:
+def _load_options(conf_dir: Path, group: str) -> tuple[Option, ...]:
     paths = sorted((conf_dir / group).glob("*.yaml"))
-    return tuple(_load_member(group, path) for path in paths)
+    return tuple(_load_option(group, path) for path in paths)
 
 
-def _load_member(group: str, path: Path) -> Member:
+def _load_option(group: str, path: Path) -> Option:
     head, keys = _load_file(path)
     headline, *notes = head or ("",)
     target = next((key.value for key in keys if key.path == TARGET), None)
     values = tuple(key for key in keys if key.path != TARGET)
-    return Member(group, path.stem, headline, " ".join(notes), target, values)
+    return Option(group, path.stem, headline, " ".join(notes), target, values)
 
 
 def _load_defaults(path: Path) -> Iterator[Key]:

@@ -1,4 +1,4 @@
-"""What words over a configuration cannot be meant: unknown members and keys, ranges of no use."""
+"""What words over a configuration cannot be meant: unknown options and keys, ranges of no use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_modules.error import Problem, SpaceError, Verbatim, did_you_mean
-from search.config.build import ROOMS
-from search.config.override import Word, members_of
+from search.config.build import GROUPS
+from search.config.override import Override, options_of
 from search.config.range import parse_range
 
 NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
@@ -25,64 +25,64 @@ SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
 
 
 def group_options(group: str) -> list[str]:
-    """Return the members of a group; none for what is no group."""
+    """Return the options of a group; none for what is no group."""
     loader = GlobalHydra.instance().config_loader()
     if group in ("", "hydra") or group.startswith("hydra/"):
         return []
     return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
 
 
-def group_problems(word: Word) -> Iterator[Problem]:
-    """Yield what is wrong with a word that chooses a group's member, or a range of members."""
-    group, options = word.key, group_options(word.key)
-    if word.is_range and group not in SEARCHED_GROUPS:
+def group_problems(override: Override) -> Iterator[Problem]:
+    """Yield what is wrong with an override that chooses a group's option, or a range of options."""
+    group, known_options = override.key, group_options(override.key)
+    if override.is_range and group not in SEARCHED_GROUPS:
         searched = ", ".join(SEARCHED_GROUPS)
-        fix = f"Only {searched} can vary in a study: run one study a member, as "
-        fix += f"{group}={options[0]} study=NAME-{options[0]}."
-        yield Problem(group, "must be one member", Verbatim(word.value), fix)
-    elif word.is_range and members_of(word) is None:
-        fix = f"Write {group}=choice({','.join(options[:2])})."
-        yield Problem(group, "must list members", Verbatim(word.value), fix)
-    elif not word.is_range:
-        chosen = word.override.value()
+        fix = f"Only {searched} can vary in a study: run one study an option, as "
+        fix += f"{group}={known_options[0]} study=NAME-{known_options[0]}."
+        yield Problem(group, "must be one option", Verbatim(override.value), fix)
+    elif override.is_range and options_of(override) is None:
+        fix = f"Write {group}=choice({','.join(known_options[:2])})."
+        yield Problem(group, "must list options", Verbatim(override.value), fix)
+    elif not override.is_range:
+        chosen = override.parsed.value()
         nothing = chosen is None and group == "experiment"
-        if word.override.is_delete() or (chosen not in options and not nothing):
-            rule = f"must be one of {', '.join(options)}"
-            yield Problem(group, rule, chosen, did_you_mean(str(chosen), options))
+        if override.parsed.is_delete() or (chosen not in known_options and not nothing):
+            rule = f"must be one of {', '.join(known_options)}"
+            yield Problem(group, rule, chosen, did_you_mean(str(chosen), known_options))
 
 
-def member_problems(
+def option_problems(
     base: DictConfig, groups: Mapping[str, Sequence[str]], inline: set[str]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the members that groups vary over.
+    """Yield what is wrong with the options that groups vary over.
 
     Args:
         base: The configuration, with its space.
-        groups: The members of each group that varies.
+        groups: The options of each group that varies.
         inline: The groups that words name; the space names the others.
 
     """
     seen: dict[str, str] = {}
-    for group, members in groups.items():
-        options = group_options(group)
+    for group, options in groups.items():
+        known_options = group_options(group)
         where = group if group in inline else f"search.space.{group}"
-        if not members:
+        if not options:
             text = Verbatim(OmegaConf.select(base, "search.space")[group])
             yield Problem(
-                where, "must list members", text, f"Write choice({','.join(options[:2])})."
+                where, "must list options", text, f"Write choice({','.join(known_options[:2])})."
             )
-        for member in members:
-            if member not in options:
-                rule = f"members must be of {', '.join(options)}"
-                yield Problem(where, rule, member, did_you_mean(member, options))
-            elif member in seen:
-                rule = f"members must differ from each other and from {seen[member]}'s"
-                yield Problem(where, rule, member)
-            seen[member] = group
+        for option in options:
+            if option not in known_options:
+                rule = f"options must be of {', '.join(known_options)}"
+                yield Problem(where, rule, option, did_you_mean(option, known_options))
+            elif option in seen:
+                rule = f"options must differ from each other and from {seen[option]}'s"
+                yield Problem(where, rule, option)
+            seen[option] = group
 
 
 def key_problems(
-    values: Sequence[Word],
+    values: Sequence[Override],
     bases: Sequence[DictConfig],
     choices: Sequence[Mapping[str, str]],
     refused_groups: set[str],
@@ -92,46 +92,50 @@ def key_problems(
     Args:
         values: The words.
         bases: The configuration of each arm.
-        choices: Its members of the groups that vary.
-        refused_groups: Groups of which nobody knows the keys, as their members are refused.
+        choices: Its options of the groups that vary.
+        refused_groups: Groups of which nobody knows the keys, as their options are refused.
 
     """
     by_arm = [dict.fromkeys(paths(base)) for base in bases]
     known = list({path: None for paths in by_arm for path in paths})
-    members = sorted({member for choice in choices for member in choice.values()})
-    for word in values:
-        key = word.key
+    options = sorted({option for choice in choices for option in choice.values()})
+    for override in values:
+        key = override.key
         if key.split(".")[0] in refused_groups:
-            continue  # which keys there are depends on the member
-        foreign = [member for member in word.members if member not in members]
+            continue  # which keys there are depends on the option
+        foreign = [option for option in override.options if option not in options]
         if foreign:
             fix = (
-                did_you_mean(foreign[0], members)
+                did_you_mean(foreign[0], options)
                 or "Search a group, as strategy=choice(lora,full)."
             )
-            yield Problem(word.shown, "must name searched members", foreign[0], fix)
+            yield Problem(override.shown, "must name searched options", foreign[0], fix)
         elif key not in known:
-            yield Problem(word.shown, "must be a known key", Verbatim(key), _nearest(key, known))
+            yield Problem(
+                override.shown, "must be a known key", Verbatim(key), _nearest(key, known)
+            )
         else:
             arms = zip(bases, choices, by_arm, strict=True)
-            mine = [base for base, choice, paths in arms if key in paths and word.counts_in(choice)]
-            yield from _value_problems(word, mine)
+            mine = [
+                base for base, choice, paths in arms if key in paths and override.counts_in(choice)
+            ]
+            yield from _value_problems(override, mine)
 
 
-def _value_problems(word: Word, bases: Sequence[DictConfig]) -> Iterator[Problem]:
-    key, got = word.key, Verbatim(word.value or "nothing")
+def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator[Problem]:
+    key, got = override.key, Verbatim(override.value or "nothing")
     if not bases:
-        yield Problem(word.shown, f"{', '.join(word.members)} must have the key", got)
-    elif word.is_range:
+        yield Problem(override.shown, f"{', '.join(override.options)} must have the key", got)
+    elif override.is_range:
         never = never_searched(key, key, got)
         if never is not None:
             yield never
         else:
-            yield from _range_problems(word.shown, str(got), bases[0], key)
+            yield from _range_problems(override.shown, str(got), bases[0], key)
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
-        word.override.value(), dict
+        override.parsed.value(), dict
     ):
-        fix = f"Choose a member as {key.replace('.', '/')}=NAME, or set a key inside."
+        fix = f"Choose an option as {key.replace('.', '/')}=NAME, or set a key inside."
         yield Problem(key, "is a group of keys", got, fix)
 
 
@@ -142,8 +146,8 @@ def never_searched(where: str, path: str, text: str) -> Problem | None:
         fix = f"Run one study a value, as {path}=VALUE study=NAME."
         return Problem(where, rule, Verbatim(text), fix)
     if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
-        rooms = ", ".join(name for name in ROOMS if name not in NOT_SEARCHED)
-        return Problem(where, f"only {rooms} can be searched", Verbatim(text))
+        searchable = ", ".join(name for name in GROUPS if name not in NOT_SEARCHED)
+        return Problem(where, f"only {searchable} can be searched", Verbatim(text))
     return None
 
 

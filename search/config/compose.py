@@ -1,6 +1,6 @@
 """From a command line to composed trees: Hydra's composition, its overrides, its sweep grammar.
 
-A range over a group, as `strategy=choice(lora,full)`, makes an arm of each member: a whole
+A range over a group, as `strategy=choice(lora,full)`, makes an arm of each option: a whole
 configuration of its own, with the ranges that exist there.
 """
 
@@ -30,11 +30,11 @@ from search.config.check import (
     group_options,
     group_problems,
     key_problems,
-    member_problems,
     never_searched,
+    option_problems,
     paths,
 )
-from search.config.override import Word, members_of, parse_word, range_problem
+from search.config.override import Override, options_of, parse_override, range_problem
 from search.space.name import untagged
 
 
@@ -49,10 +49,10 @@ CONF_DIR = _conf_dir().resolve()
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of group members, composed.
+    """One combination of group options, composed.
 
     Attributes:
-        choice: Group to member, for the groups that vary; empty where none does.
+        choice: Group to option, for the groups that vary; empty where none does.
         tree: All values, interpolations unresolved; its `search.space` is this arm's, as config
             path to range.
         words: The words that compose the same as one run, but for what the ranges suggest.
@@ -75,8 +75,8 @@ class Composition:
     """What a command line asks for.
 
     Attributes:
-        groups: The groups that vary, with their members.
-        arms: Every combination of their members, the default one first; one where none varies.
+        groups: The groups that vary, with their options.
+        arms: Every combination of their options, the default one first; one where none varies.
         fixed: Words of the command line that took their paths out of the default space.
 
     """
@@ -102,7 +102,7 @@ class Composition:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Return the composition that `as_dict` gave."""
-        groups = {group: tuple(members) for group, members in values["groups"].items()}
+        groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = (Arm(arm["choice"], arm["tree"], tuple(arm["words"])) for arm in values["arms"])
         return cls(groups, tuple(arms))
 
@@ -113,26 +113,28 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     Args:
         name: `train` or `sweep`.
         overrides: In Hydra's grammar, as `strategy=full` or `optimizer.lr=interval(1e-5,1e-3)`.
-        config_dir: A folder of further group members.
+        config_dir: A folder of further group options.
 
     Raises:
         ConfigError: Unknown keys or groups, with the nearest known ones; all at once.
         SpaceError: A range over something that cannot be searched.
 
     """
-    words = [parse_word(text) for text in overrides]
+    parsed = [parse_override(text) for text in overrides]
     with hydra_ready(config_dir):
-        # As with Hydra, the last word on a key holds.
-        is_group = {word.key: bool(group_options(word.key)) for word in words}
-        chosen = list({word.key: word for word in words if is_group[word.key]}.values())
-        values = {(w.key, w.members): w for w in words if not is_group[w.key]}.values()
-        problems = [problem for word in chosen for problem in group_problems(word)]
+        # As with Hydra, the last override on a key holds.
+        is_group = {override.key: bool(group_options(override.key)) for override in parsed}
+        chosen = list(
+            {override.key: override for override in parsed if is_group[override.key]}.values()
+        )
+        values = {(w.key, w.options): w for w in parsed if not is_group[w.key]}.values()
+        problems = [problem for override in chosen for problem in group_problems(override)]
         refused = {problem.where for problem in problems}
-        chosen = [word for word in chosen if word.key not in refused]
-        fixed = [word for word in chosen if not word.is_range]
-        base, members = _compose(name, _texts(fixed))
+        chosen = [override for override in chosen if override.key not in refused]
+        fixed = [override for override in chosen if not override.is_range]
+        base, options = _compose(name, _texts(fixed))
         groups = _searched_groups(base, chosen)
-        impossible = list(member_problems(base, groups, {word.key for word in chosen}))
+        impossible = list(option_problems(base, groups, {override.key for override in chosen}))
         problems += impossible
         if impossible:
             groups = {}
@@ -140,11 +142,11 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             group = next(iter(groups))
             raise SpaceError(range_problem(group, f"choice({','.join(groups[group])})"))
         written_for_arms = _is_written_for_arms(base)
-        default = members if groups or written_for_arms else {}
+        default = options if groups or written_for_arms else {}
         choices = _choices(default, groups)
         bases = [
             base
-            if choice.items() <= members.items()
+            if choice.items() <= options.items()
             else _compose(name, [*_texts(fixed), *_choice_words(choice)])[0]
             for choice in choices
         ]
@@ -152,13 +154,13 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         if problems:
             raise ConfigError(problems)
         if name != "sweep":
-            for word in values:
-                if word.is_range:
-                    raise SpaceError(range_problem(word.key, word.value))
+            for override in values:
+                if override.is_range:
+                    raise SpaceError(range_problem(override.key, override.value))
         arms, taken_out, useless = [], dict[str, None](), dict[str, Problem]()
         for choice, arm_base in zip(choices, bases, strict=True):
-            members = {**default, **choice} if written_for_arms else choice
-            arm, out, ignored = _arm(name, arm_base, choice, members, fixed, list(values))
+            options = {**default, **choice} if written_for_arms else choice
+            arm, out, ignored = _arm(name, arm_base, choice, options, fixed, list(values))
             arms.append(arm)
             taken_out.update(dict.fromkeys(out))
             useless |= ignored
@@ -190,20 +192,23 @@ def _arm(
     name: str,
     base: DictConfig,
     choice: Mapping[str, str],
-    members: Mapping[str, str],
-    fixed_groups: Sequence[Word],
-    values: Sequence[Word],
+    options: Mapping[str, str],
+    fixed_groups: Sequence[Override],
+    values: Sequence[Override],
 ) -> tuple[Arm, list[str], dict[str, Problem]]:
     """Return the arm, and which fixed words took their paths out of its default space.
 
     And the ranges of the command line that its strategy has no use for, as problems by path.
     """
     known = set(paths(base))
-    here = [word for word in values if word.key in known and word.counts_in(choice)]
-    # A word for this arm beats one for all.
-    own = {word.key: word for word in sorted(here, key=lambda word: len(word.members))}
-    fixed = [word for word in own.values() if not word.is_range]
-    inline = {word.key: word.value for word in own.values() if word.is_range}
+    here = [override for override in values if override.key in known and override.counts_in(choice)]
+    # An override for this arm beats one for all.
+    own = {
+        override.key: override
+        for override in sorted(here, key=lambda override: len(override.options))
+    }
+    fixed = [override for override in own.values() if not override.is_range]
+    inline = {override.key: override.value for override in own.values() if override.is_range}
     groups = [*_texts(fixed_groups), *_choice_words(choice)]
     config = _with_values(name, base, groups, fixed)
     tree = OmegaConf.to_container(config, resolve=False)
@@ -215,8 +220,12 @@ def _arm(
     taken_out: list[str] = []
     useless: dict[str, Problem] = {}
     if name == "sweep":
-        default = _default_space(config, members)
-        out = {word.key: f"{word.shown}={word.value}" for word in fixed if word.key in default}
+        default = _default_space(config, options)
+        out = {
+            override.key: f"{override.shown}={override.value}"
+            for override in fixed
+            if override.key in default
+        }
         taken_out = [out[path] for path in default if path in out]
         rest = {path: text for path, text in default.items() if path not in out}
         space = {**rest, **inline}
@@ -242,12 +251,12 @@ def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem
     }
 
 
-def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, str]:
+def _default_space(config: DictConfig, options: Mapping[str, str]) -> dict[str, str]:
     """Return the YAML's ranges that exist in the arm, those for it before those for all.
 
     Args:
         config: The arm's.
-        members: Group to member; empty where nothing in the file or the command asks for arms,
+        options: Group to option; empty where nothing in the file or the command asks for arms,
             and every path must exist.
 
     """
@@ -257,8 +266,8 @@ def _default_space(config: DictConfig, members: Mapping[str, str]) -> dict[str, 
     found: dict[str, str] = {}
     for key in sorted(keys, key=lambda key: len(untagged(key)[1])):
         path, wanted = untagged(key)
-        foreign = members and path not in known
-        if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(members.values()):
+        foreign = options and path not in known
+        if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(options.values()):
             continue
         where = f"search.space.{key}"
         try:
@@ -278,27 +287,27 @@ def _is_written_for_arms(base: DictConfig) -> bool:
     return any(str(key) in SEARCHED_GROUPS or untagged(str(key))[1] for key in space)
 
 
-def _searched_groups(base: DictConfig, chosen: Sequence[Word]) -> dict[str, tuple[str, ...]]:
+def _searched_groups(base: DictConfig, chosen: Sequence[Override]) -> dict[str, tuple[str, ...]]:
     """Return the groups that vary, by the YAML's space and by the command line, which wins."""
     space = OmegaConf.select(base, "search.space") or {}
     groups: dict[str, tuple[str, ...]] = {}
     for group in SEARCHED_GROUPS:
         if group in space:
-            groups[group] = members_of(parse_word(f"{group}={space[group]}")) or ()
-    for word in chosen:
-        if word.is_range:
-            groups[word.key] = members_of(word) or ()
+            groups[group] = options_of(parse_override(f"{group}={space[group]}")) or ()
+    for override in chosen:
+        if override.is_range:
+            groups[override.key] = options_of(override) or ()
         else:
-            groups.pop(word.key, None)
+            groups.pop(override.key, None)
     return groups
 
 
 def _choices(
     default: Mapping[str, str], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, str]]:
-    """Return every combination of members, the one of the unmodified configuration first."""
+    """Return every combination of options, the one of the unmodified configuration first."""
     combinations = [
-        dict(zip(groups, members, strict=True)) for members in product(*groups.values())
+        dict(zip(groups, options, strict=True)) for options in product(*groups.values())
     ]
     return sorted(  # stable: the others stay as they were written
         combinations, key=lambda choice: any(choice[group] != default[group] for group in groups)
@@ -306,18 +315,24 @@ def _choices(
 
 
 def _choice_words(choice: Mapping[str, str]) -> list[str]:
-    return [f"{group}={member}" for group, member in choice.items()]
+    return [f"{group}={option}" for group, option in choice.items()]
 
 
-def _texts(words: Sequence[Word]) -> list[str]:
-    nothing = [word for word in words if word.key == "experiment" and word.override.value() is None]
-    return [_text(word) for word in words if word not in nothing]
+def _texts(overrides: Sequence[Override]) -> list[str]:
+    nothing = [
+        override
+        for override in overrides
+        if override.key == "experiment" and override.parsed.value() is None
+    ]
+    return [_text(override) for override in overrides if override not in nothing]
 
 
-def _text(word: Word) -> str:
+def _text(override: Override) -> str:
     # A mapping has keys of its own, which Hydra lets in by force alone.
-    has_keys = isinstance(word.override.value(), dict) and not word.text.startswith(("+", "~"))
-    return f"++{word.text}" if has_keys else word.text
+    has_keys = isinstance(override.parsed.value(), dict) and not override.text.startswith(
+        ("+", "~")
+    )
+    return f"++{override.text}" if has_keys else override.text
 
 
 def _is_of_a_run(text: str) -> bool:
@@ -327,7 +342,7 @@ def _is_of_a_run(text: str) -> bool:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the configuration, and which member of each group that may vary it has."""
+    """Return the configuration, and which option of each group that may vary it has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -336,14 +351,14 @@ def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str,
             reason = Verbatim(str(error).splitlines()[0])
             raise ConfigError(Problem("config", "must compose", reason)) from None
     choices = config.hydra.runtime.choices
-    members = {group: str(choices[group]) for group in SEARCHED_GROUPS if group in choices}
+    options = {group: str(choices[group]) for group in SEARCHED_GROUPS if group in choices}
     with open_dict(config):
         del config["hydra"]
-    return config, members
+    return config, options
 
 
 def _with_values(
-    name: str, base: DictConfig, groups: Sequence[str], values: Sequence[Word]
+    name: str, base: DictConfig, groups: Sequence[str], values: Sequence[Override]
 ) -> DictConfig:
     """Return the configuration that the words of groups compose, under values for its keys.
 
@@ -354,16 +369,16 @@ def _with_values(
         values: Words of keys that are in `base`, none of them a range.
 
     """
-    if any(word.override.type is not OverrideType.CHANGE for word in values):
+    if any(override.parsed.type is not OverrideType.CHANGE for override in values):
         return _compose(name, [*groups, *_texts(values)])[0]
     # Composing takes 0.1 s; Hydra itself merges plain values last, in this way.
     config = copy.deepcopy(base)
-    for word in values:
-        value = word.override.value()
+    for override in values:
+        value = override.parsed.value()
         try:
             # The keys of a mapping may be the user's own, as in model.config={n_layer: 4}.
             is_mapping = isinstance(value, dict)
-            OmegaConf.update(config, word.key, value, merge=True, force_add=is_mapping)
+            OmegaConf.update(config, override.key, value, merge=True, force_add=is_mapping)
         except OmegaConfBaseException:
             return _compose(name, [*groups, *_texts(values)])[0]  # which tells what is wrong
     return config

@@ -1,7 +1,7 @@
-"""The words of a command line: Hydra's override grammar, plus the arm that a word is for.
+"""The overrides of a command line: Hydra's override grammar, plus the arm that an override is for.
 
 `strategy.rank=8` is for every arm that has the key; `optimizer.lr[lora]=1e-3` for those whose
-choices include the member `lora`.
+choices include the option `lora`.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.override_parser.types import Override as HydraOverride
 from hydra.errors import HydraException
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from search.space.name import split_members, tagged
+from search.space.name import split_options, tagged
 
-_FOR_AN_ARM = re.compile(r"(?P<key>[\w.]+)\[(?P<members>[\w.,\- ]+)\]=(?P<value>.*)", re.DOTALL)
+_FOR_AN_ARM = re.compile(r"(?P<key>[\w.]+)\[(?P<options>[\w.,\- ]+)\]=(?P<value>.*)", re.DOTALL)
 _PLAIN_WORD = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True)
-class Word:
+class Override:
     """One override.
 
     Attributes:
         key: The config path or group.
-        members: The group members that an arm must have chosen for it to count; () for all arms.
-        override: As Hydra parsed it, without the members.
+        options: The group options that an arm must have chosen for it to count; () for all arms.
+        parsed: As Hydra parsed it, without the options.
 
     """
 
     key: str
-    members: tuple[str, ...]
-    override: Override
+    options: tuple[str, ...]
+    parsed: HydraOverride
 
     @property
     def text(self) -> str:
-        """The word in Hydra's grammar."""
-        assert self.override.input_line is not None
-        return self.override.input_line
+        """The override in Hydra's grammar."""
+        assert self.parsed.input_line is not None
+        return self.parsed.input_line
 
     @property
     def value(self) -> str:
@@ -51,27 +52,27 @@ class Word:
     @property
     def shown(self) -> str:
         """The key as the user wrote it."""
-        return tagged(self.key, self.members)
+        return tagged(self.key, self.options)
 
     @property
     def is_range(self) -> bool:
         """Whether it marks its key for searching."""
-        return bool(self.override.is_sweep_override())
+        return bool(self.parsed.is_sweep_override())
 
     def counts_in(self, choice: Mapping[str, str]) -> bool:
-        """Say whether the word is for the arm with these members by group."""
-        return set(self.members) <= set(choice.values())
+        """Say whether the override is for the arm with these options by group."""
+        return set(self.options) <= set(choice.values())
 
 
-def parse_word(text: str) -> Word:
-    """Return the word; raise ConfigError where it is none."""
+def parse_override(text: str) -> Override:
+    """Return the override; raise ConfigError where it is none."""
     for_arm = _FOR_AN_ARM.fullmatch(text)
-    members: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     if for_arm is not None:
         text = f"{for_arm['key']}={for_arm['value']}"
-        members = split_members(for_arm["members"])
+        options = split_options(for_arm["options"])
     try:
-        override = OverridesParser.create().parse_override(text)
+        parsed = OverridesParser.create().parse_override(text)
     except HydraException as error:
         first = str(error).splitlines()[0]
         key = text.split("=", maxsplit=1)[0] if "=" in text else text
@@ -83,12 +84,12 @@ def parse_word(text: str) -> Word:
             fix = f"{first}. In a shell, quote brackets and parentheses; Hydra wants other "
             fix += f"letters than English ones quoted too: '{key}=\"...\"'."
         raise ConfigError(Problem(key, rule, text, fix)) from None
-    return Word(override.key_or_group, members, override)
+    return Override(parsed.key_or_group, options, parsed)
 
 
-def members_of(word: Word) -> tuple[str, ...] | None:
-    """Return the members that a range over a group names; None where it is no such list."""
-    sweep = word.override.value()
+def options_of(override: Override) -> tuple[str, ...] | None:
+    """Return the options that a range over a group names; None where it is no such list."""
+    sweep = override.parsed.value()
     if not isinstance(sweep, ChoiceSweep) or sweep.tags:
         return None
     return tuple(str(getattr(element, "text", element)) for element in sweep.list)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lightning_modules.folder import OUTCOME_FILE
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
-from search.space.space import Members
+from search.space.space import Options
 from search.storage.attribute import ATTEMPT, LENGTH, MEMORY, SECONDS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Measured:
 
     """
 
-    paces: Mapping[Members, Pace]
+    paces: Mapping[Options, Pace]
     num_trials: int = 0
     start: float = 0.0
     device: str = "cpu"
@@ -136,7 +136,7 @@ class Estimate:
         return self.memory_bytes_all <= self.measured.free_bytes
 
     def as_dict(self, groups: Sequence[str] = ()) -> dict[str, Any]:
-        """Return it as plain values, for JSON; `groups` names the members of arms."""
+        """Return it as plain values, for JSON; `groups` names the options of arms."""
         return {
             "source": "trials" if self.measured.num_trials else "probe",
             "num_measured_trials": self.measured.num_trials,
@@ -148,13 +148,13 @@ class Estimate:
             "may_prune": self.is_pruned,
             "arms": [
                 {
-                    **dict(zip(groups, members, strict=False)),
+                    **dict(zip(groups, options, strict=False)),
                     "seconds_per_training_example": pace.train,
                     "seconds_per_validation_row": pace.validation,
                     "start_seconds": pace.start,
                     "memory_bytes": pace.memory_bytes,
                 }
-                for members, pace in self.measured.paces.items()
+                for options, pace in self.measured.paces.items()
             ],
             "device": self.measured.device,
             "busy": self.measured.busy,
@@ -220,14 +220,14 @@ def training_seconds(
     plan: Plan, values: Mapping[str, Any], measured: Measured, rows: tuple[int, int]
 ) -> float:
     """Return the seconds that a trial with these values trains and validates, to its end."""
-    trainer = plan.defaults[plan.space.members_of(values)].trainer
-    data = plan.defaults[plan.space.members_of(values)].data
+    trainer = plan.defaults[plan.space.options_of(values)].trainer
+    data = plan.defaults[plan.space.options_of(values)].data
     epochs = int(values.get("trainer.epochs", trainer.epochs))
     wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
     pace = _pace(plan, values, measured)
-    if not plan.defaults[plan.space.members_of(values)].strategy.trains:
+    if not plan.defaults[plan.space.options_of(values)].strategy.trains:
         return num_validation * pace.validation
     num_train: float = num_rows if pace.epoch is None else pace.epoch
     most = values.get("data.max_train_rows", getattr(data, "max_train_rows", None))
@@ -302,18 +302,18 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
     ended = [trial for trial in study.trials if trial.state.is_finished()]
     seconds = sum(float(trial.user_attrs.get(SECONDS, 0)) for trial in study.trials)
     trials = []
-    arms: dict[Members, _Arm] = {}
+    arms: dict[Options, _Arm] = {}
     for trial in ended:
         values = study.params_of(trial)
-        members = plan.space.members_of(values)
+        options = plan.space.options_of(values)
         # A validation is reported at the number of examples seen: pruned trials count too. One
         # that trains nothing is validated once, at none.
         seen = max(trial.intermediate_values, default=None)
-        trains = plan.defaults[members].strategy.trains
+        trains = plan.defaults[options].strategy.trains
         if not trial.user_attrs.get(SECONDS) or seen is None or (trains and not seen):
             continue
         trials.append(trial)
-        arm = arms.setdefault(members, _Arm())
+        arm = arms.setdefault(options, _Arm())
         arm.num_trials += 1
         arm.epoch = max(arm.epoch, _epoch(plan, trial, values))
         arm.seconds += float(trial.user_attrs[SECONDS])
@@ -324,13 +324,13 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
     start = _start(trials)
     device = _device(study.folder_of(trials[-1]))
     paces = {
-        members: Pace(
-            *arms[members].pace(num_validation),
+        options: Pace(
+            *arms[options].pace(num_validation),
             start,
-            max(arms[members].memory, default=None),
-            arms[members].epoch or None,
+            max(arms[options].memory, default=None),
+            arms[options].epoch or None,
         )
-        for members in plan.space.arms
+        for options in plan.space.arms
     }
     free = free_bytes if device == "cpu" else None
     return Past(len(ended), seconds, Measured(paces, len(trials), 0.0, device, free))
@@ -338,7 +338,7 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
 
 def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:
     """Return a trial's training examples in an epoch: fewer where its steps end it before."""
-    epochs = plan.defaults[plan.space.members_of(values)].trainer.epochs
+    epochs = plan.defaults[plan.space.options_of(values)].trainer.epochs
     num_examples, _ = trial.user_attrs.get(LENGTH, (0, 0))
     return float(num_examples / values.get("trainer.epochs", epochs))
 
@@ -363,4 +363,4 @@ def _device(folder: Path) -> str:
 
 
 def _pace(plan: Plan, values: Mapping[str, Any], measured: Measured) -> Pace:
-    return measured.paces[plan.space.members_of(values)]
+    return measured.paces[plan.space.options_of(values)]

@@ -40,7 +40,7 @@ from search.config import Composition
 from search.estimate.probe import largest, too_large
 from search.machine.quiet import quiet_process, quiet_training
 from search.plan.plan import Plan, build_plan
-from search.space.space import Members
+from search.space.space import Options
 
 PACE_SECONDS = 10.0  # of timed steps, about
 MAX_SECONDS = 20.0  # after which they end in any case
@@ -61,7 +61,7 @@ def main() -> int:
     plan = build_plan(Composition.from_dict(asked["composition"]))
     told: dict[str, Any]
     try:
-        told = measure(plan, tuple(asked["members"]), Path(asked["folder"]))
+        told = measure(plan, tuple(asked["options"]), Path(asked["folder"]))
     except UserError as error:
         told = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
     with output:
@@ -73,12 +73,12 @@ def _got(problem: Problem) -> str:
     return problem.got if isinstance(problem.got, Verbatim) else repr(problem.got)
 
 
-def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
+def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     """Return what a run of the arm takes, as plain values; to be called once a process.
 
     Args:
         plan: The study's.
-        members: The arm.
+        options: The arm.
         folder: An empty one, for the runs to write to.
 
     """
@@ -88,7 +88,7 @@ def measure(plan: Plan, members: Members, folder: Path) -> dict[str, Any]:
     quiet_process()
     quiet_training()
 
-    default, large = plan.defaults[members], plan.run(largest(plan, members))
+    default, large = plan.defaults[options], plan.run(largest(plan, options))
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
     if device == "cuda":
         free_bytes = torch.cuda.mem_get_info()[0]

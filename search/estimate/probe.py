@@ -20,7 +20,7 @@ from lightning_modules.run import Run
 from search.estimate.estimate import Measured, Pace
 from search.machine.cpu import MALLOC, worker_threads
 from search.plan.plan import Plan
-from search.space.space import Members
+from search.space.space import Options
 
 # They decide how much goes through the network at once, and so the peak.
 SIZES = ("data.batch_size", "data.max_length", "trainer.micro_batch_size")
@@ -32,7 +32,7 @@ class ProbeFailed(Exception):
 
 def probe(
     plan: Plan,
-    on_arm: Callable[[Members], None] = lambda members: None,
+    on_arm: Callable[[Options], None] = lambda options: None,
     on_built: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Measured:
     """Measure every arm, each in a process of its own; the study's folder stays as it is.
@@ -50,21 +50,21 @@ def probe(
     import psutil
 
     busy = psutil.cpu_percent(interval=0.5) / 100
-    told: dict[Members, dict[str, Any]] = {}
-    for members in plan.defaults:
-        on_arm(members)
-        told[members] = _measure_apart(plan, members)
-        arm = told[members]
-        strategy = plan.defaults[members].flat()["strategy"]
+    told: dict[Options, dict[str, Any]] = {}
+    for options in plan.defaults:
+        on_arm(options)
+        told[options] = _measure_apart(plan, options)
+        arm = told[options]
+        strategy = plan.defaults[options].flat()["strategy"]
         if arm["num_parameters"]:
             on_built(strategy, arm["num_trainable"], arm["num_parameters"])
-    greediest = max(told, key=lambda members: int(told[members]["memory_bytes"]))
+    greediest = max(told, key=lambda options: int(told[options]["memory_bytes"]))
     return Measured(
         paces={
-            members: Pace(
+            options: Pace(
                 arm["train"], arm["validation"], arm["start"], arm["memory_bytes"], arm["epoch"]
             )
-            for members, arm in told.items()
+            for options, arm in told.items()
         },
         start=max(arm["worker_start"] for arm in told.values()),
         device=told[greediest]["device"],
@@ -74,12 +74,12 @@ def probe(
     )
 
 
-def largest(plan: Plan, members: Members) -> dict[str, Any]:
-    """Return values of the arm that take the most memory: its members and its largest sizes."""
-    values: dict[str, Any] = dict(zip(plan.space.groups, members, strict=True))
+def largest(plan: Plan, options: Options) -> dict[str, Any]:
+    """Return values of the arm that take the most memory: its options and its largest sizes."""
+    values: dict[str, Any] = dict(zip(plan.space.groups, options, strict=True))
     for path in SIZES:
-        if path in plan.space.arms[members]:
-            distribution: Any = plan.space.arms[members][path].distribution
+        if path in plan.space.arms[options]:
+            distribution: Any = plan.space.arms[options][path].distribution
             choices = getattr(distribution, "choices", None)
             values[path] = max(choices) if choices else distribution.high
     return values
@@ -93,8 +93,8 @@ def sizes(run: Run) -> dict[str, int]:
     return {path: values[path], "data.max_length": values["data.max_length"]}
 
 
-def _measure_apart(plan: Plan, members: Members) -> dict[str, Any]:
-    asked = {"composition": plan.composition.as_dict(), "members": members}
+def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
+    asked = {"composition": plan.composition.as_dict(), "options": options}
     environment = {**MALLOC, **os.environ}
     if plan.search.settings.workers:
         environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
@@ -112,7 +112,7 @@ def _measure_apart(plan: Plan, members: Members) -> dict[str, Any]:
             check=False,
         )
     if done.returncode == -9:
-        raise ConfigError(too_large(plan.run(largest(plan, members)), "a killed process"))
+        raise ConfigError(too_large(plan.run(largest(plan, options)), "a killed process"))
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ProbeFailed(lines[-1])

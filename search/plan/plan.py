@@ -25,7 +25,7 @@ from search.plan.objective import (
 from search.plan.ranges import build_space, default_values
 from search.sampler.base import Sampler
 from search.space.key import canonical_key
-from search.space.space import Members, Space
+from search.space.space import Options, Space
 from search.storage.location import folder_name
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Plan:
     space: Space
     search: Search
     objectives: tuple[Objective, ...]
-    defaults: Mapping[Members, Run]
+    defaults: Mapping[Options, Run]
     first: tuple[Mapping[str, Any], ...]
 
     @property
@@ -88,16 +88,16 @@ class Plan:
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """Return the composed arm of a trial's values."""
-        members = self.space.members_of(values)
+        options = self.space.options_of(values)
         arms = self.composition.arms
-        return next(arm for arm in arms if tuple(arm.choice.values()) == members)
+        return next(arm for arm in arms if tuple(arm.choice.values()) == options)
 
     def run(self, values: Mapping[str, Any]) -> Run:
         """Return the typed run of one trial."""
         return build_run(self.arm(values).tree, self.settings_of(values))
 
     def settings_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a trial's values without its choices of group members."""
+        """Return a trial's values without its choices of group options."""
         return {path: value for path, value in values.items() if path not in self.space.groups}
 
 
@@ -171,16 +171,16 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
     return Composition(composition.groups, arms, composition.fixed)
 
 
-def _defaults(composition: Composition) -> dict[Members, Run]:
-    defaults: dict[Members, Run] = {}
+def _defaults(composition: Composition) -> dict[Options, Run]:
+    defaults: dict[Options, Run] = {}
     models: dict[str, Model] = {}  # one for all arms: it looks but once at its weights
     problems: list[Problem] = []
     for arm in composition.arms:
-        members = tuple(arm.choice.values())
+        options = tuple(arm.choice.values())
         run = _collect(problems, lambda arm=arm: build_run(arm.tree))  # type: ignore[misc]
         if run is not None:
             model = models.setdefault(repr(run.model), run.model)
-            defaults[members] = replace(run, model=model)
+            defaults[options] = replace(run, model=model)
     if problems:
         raise ConfigError(_told_once(problems))
     return defaults
@@ -245,7 +245,7 @@ def _enqueue_problems(
         yield from (problem.under(where) for problem in error.problems)
     told = {problem.where for problem in found}
     for arm in composition.arms:
-        if all(values.get(group, member) == member for group, member in arm.choice.items()):
+        if all(values.get(group, option) == option for group, option in arm.choice.items()):
             for path in values.keys() & arm.space.keys() - told:
                 refused = list(_refused(arm.tree, where, path, values[path]))
                 told |= {path} if refused else set()

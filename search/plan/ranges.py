@@ -23,7 +23,7 @@ from search.config import (
     strategy_class,
 )
 from search.space.name import tagged
-from search.space.space import Members, Parameter, Space
+from search.space.space import Options, Parameter, Space
 
 
 def build_space(composition: Composition) -> Space:
@@ -35,7 +35,7 @@ def build_space(composition: Composition) -> Space:
 
     """
     problems: dict[str, Problem] = {}
-    arms: dict[Members, dict[str, Parameter]] = {}
+    arms: dict[Options, dict[str, Parameter]] = {}
     for arm in composition.arms:
         found = arms[tuple(arm.choice.values())] = {}
         for parameter in _parameters(arm):
@@ -50,10 +50,10 @@ def build_space(composition: Composition) -> Space:
     paths = dict.fromkeys(path for found in arms.values() for path in found)
     names = {path: _names(path, arms) for path in paths}
     named = {
-        members: {
-            path: replace(parameter, name=names[path][members]) for path, parameter in found.items()
+        options: {
+            path: replace(parameter, name=names[path][options]) for path, parameter in found.items()
         }
-        for members, found in arms.items()
+        for options, found in arms.items()
     }
     return Space(composition.groups, named)
 
@@ -115,19 +115,19 @@ def _refused_values(tree: Tree, parameter: Parameter) -> Iterator[Problem]:
                     yield Problem(path, problem.rule, got, problem.fix)
 
 
-def _names(path: str, arms: Mapping[Members, Mapping[str, Parameter]]) -> dict[Members, str]:
-    """Return the name of the path in each arm, with as few members as possible."""
-    mine = {members: found[path].distribution for members, found in arms.items() if path in found}
+def _names(path: str, arms: Mapping[Options, Mapping[str, Parameter]]) -> dict[Options, str]:
+    """Return the name of the path in each arm, with as few options as possible."""
+    mine = {options: found[path].distribution for options, found in arms.items() if path in found}
     width = len(next(iter(mine)))
     for size in range(width + 1):
         for places in combinations(range(width), size):
-            by_places: dict[Members, set[str]] = {}
-            for members, distribution in mine.items():
-                by_places.setdefault(_at(members, places), set()).add(repr(distribution))
+            by_places: dict[Options, set[str]] = {}
+            for options, distribution in mine.items():
+                by_places.setdefault(_at(options, places), set()).add(repr(distribution))
             if all(len(different) == 1 for different in by_places.values()):
-                return {members: tagged(path, _at(members, places)) for members in mine}
+                return {options: tagged(path, _at(options, places)) for options in mine}
     raise AssertionError("an arm has one range per path")
 
 
-def _at(members: Members, places: Sequence[int]) -> Members:
-    return tuple(members[place] for place in places)
+def _at(options: Options, places: Sequence[int]) -> Options:
+    return tuple(options[place] for place in places)

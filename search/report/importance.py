@@ -21,7 +21,7 @@ MIN_TRIALS = 8
 
 
 def importances(study: Study) -> dict[str, dict[str, float]]:
-    """Return shares of the first objective by config path, for each arm by its members.
+    """Return shares of the first objective by config path, for each arm by its options.
 
     In a study over arms, `""` has the share of the choice among them, and each arm's are of its
     own trials: a learning rate means nothing across strategies. Arms of too few trials are left
@@ -32,11 +32,11 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     if space.groups:
         found[""] = _shares(study, trials, list(space.groups))
-    for members, arm in space.arms.items():
-        own = [trial for trial in trials if space.members_of(study.params_of(trial)) == members]
+    for options, arm in space.arms.items():
+        own = [trial for trial in trials if space.options_of(study.params_of(trial)) == options]
         shares = _shares(study, own, [parameter.name for parameter in arm.values()])
         names = {parameter.name: path for path, parameter in arm.items()}
-        found[" ".join(members)] = {names[name]: share for name, share in shares.items()}
+        found[" ".join(options)] = {names[name]: share for name, share in shares.items()}
     return {arm: shares for arm, shares in found.items() if shares}
 
 

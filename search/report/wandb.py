@@ -50,7 +50,7 @@ def publish(study: Study) -> None:
 
 
 def tags_of(flat: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the words by which a run is found: its group members.
+    """Return the words by which a run is found: its group options.
 
     >>> tags_of({"model": "minilm", "strategy": "lora", "data": "reviews", "task": "ner"})
     ('minilm', 'lora', 'reviews', 'ner')

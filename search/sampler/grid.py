@@ -34,8 +34,8 @@ class Grid(Sampler):
 
     def points(self, space: Space) -> Sequence[Mapping[str, Any]]:
         points: list[Mapping[str, Any]] = []
-        for members, arm in space.arms.items():
-            choice = dict(zip(space.groups, members, strict=True))
+        for options, arm in space.arms.items():
+            choice = dict(zip(space.groups, options, strict=True))
             axes = [parameter.values or () for parameter in arm.values()]
             points += [
                 {**choice, **dict(zip(arm, values, strict=True))} for values in product(*axes)

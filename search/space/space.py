@@ -1,7 +1,7 @@
 """The search space: which config paths and groups vary, how, and under which choices.
 
 A study that varies no group has one arm, and its parameters in Optuna's tables are config paths.
-One that does, as `strategy=choice(lora,full)`, has an arm a member. Where a path's range differs
+One that does, as `strategy=choice(lora,full)`, has an arm per option. Where a path's range differs
 between arms it is a parameter an arm, `optimizer.lr[lora]`; where only some arms have the path,
 the parameter exists in those alone. People see `optimizer.lr` in any case.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 Values = Mapping[str, Any]
-Members = tuple[str, ...]
+Options = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Parameter:
     """A config path that varies in an arm.
 
     Attributes:
-        name: Optuna's name of it: the path, with the arm's members where it is theirs alone.
+        name: Optuna's name of it: the path, with the arm's options where it is theirs alone.
         path: The config path.
         text: The range as the user wrote it.
         distribution: The range as Optuna's.
@@ -62,13 +62,13 @@ class Space:
     """What varies.
 
     Attributes:
-        groups: Groups that vary, with their members.
-        arms: The parameters by path, of every combination of members, the default one first.
+        groups: Groups that vary, with their options.
+        arms: The parameters by path, of every combination of options, the default one first.
 
     """
 
-    groups: Mapping[str, Members]
-    arms: Mapping[Members, Mapping[str, Parameter]]
+    groups: Mapping[str, Options]
+    arms: Mapping[Options, Mapping[str, Parameter]]
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -82,9 +82,9 @@ class Space:
         from optuna.distributions import CategoricalDistribution
 
         groups = {
-            group: Parameter(group, group, f"choice({', '.join(members)})", distribution)
-            for group, members in self.groups.items()
-            for distribution in (CategoricalDistribution(members),)
+            group: Parameter(group, group, f"choice({', '.join(options)})", distribution)
+            for group, options in self.groups.items()
+            for distribution in (CategoricalDistribution(options),)
         }
         found = (arm[path] for path in self.paths for arm in self.arms.values() if path in arm)
         return groups | {parameter.name: parameter for parameter in found}
@@ -102,19 +102,19 @@ class Space:
             return None
         return sum(math.prod(len(values or ()) for values in arm) for arm in arms)
 
-    def members_of(self, values: Values) -> Members:
+    def options_of(self, values: Values) -> Options:
         """Return the arm of a trial's values."""
         return tuple(values[group] for group in self.groups)
 
     def arm_of(self, values: Values) -> Mapping[str, Parameter]:
         """Return the parameters of the arm of a trial's values."""
-        return self.arms[self.members_of(values)]
+        return self.arms[self.options_of(values)]
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Return the trial's values, asked from Optuna where they are not yet settled."""
         values = {
-            group: trial.suggest_categorical(group, members)
-            for group, members in self.groups.items()
+            group: trial.suggest_categorical(group, options)
+            for group, options in self.groups.items()
         }
         for path, parameter in self.arm_of(values).items():
             values[path] = _suggest(trial, parameter)
@@ -164,16 +164,16 @@ class Space:
             return self.parameters[path]
         open_arms = [
             arm
-            for members, arm in self.arms.items()
+            for options, arm in self.arms.items()
             if all(
-                values.get(group, member) == member
-                for group, member in zip(self.groups, members, strict=True)
+                values.get(group, option) == option
+                for group, option in zip(self.groups, options, strict=True)
             )
         ]
         found = {arm[path].name: arm[path] for arm in open_arms if path in arm}
         if len(found) == 1:
             return next(iter(found.values()))
-        groups = ", ".join(f"{group}: {members[0]}" for group, members in self.groups.items())
+        groups = ", ".join(f"{group}: {options[0]}" for group, options in self.groups.items())
         if found:
             fix = f"Name the arm too, as {{{groups}, {path}: ...}}."
             return Problem(path, "must be of one arm", Verbatim(", ".join(found)), fix)

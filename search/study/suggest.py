@@ -105,8 +105,8 @@ def candidates(
 
 def combinations(space: Space) -> Iterator[dict[str, Any]]:
     """Yield every combination of a finite space, by config path."""
-    for members, arm in space.arms.items():
-        choice = dict(zip(space.groups, members, strict=True))
+    for options, arm in space.arms.items():
+        choice = dict(zip(space.groups, options, strict=True))
         axes = [parameter.values or () for parameter in arm.values()]
         for values in product(*axes):
             yield {**choice, **dict(zip(arm, values, strict=True))}

@@ -23,12 +23,12 @@ def cost_lines(study: Study) -> list[str]:
     front = pareto_front([(objective.sign * t.values[0], _seconds(t)) for t in best.values()])
     head = ["best of", "trial", objective.short, "trained", "time", "memory", ""]
     table = [head]
-    for number, (members, trial) in enumerate(best.items()):
+    for number, (options, trial) in enumerate(best.items()):
         attributes = trial.user_attrs
         memory = attributes.get(MEMORY)
         table.append(
             [
-                " ".join(members),
+                " ".join(options),
                 str(trial.number),
                 score(trial.values[0]),
                 f"{int(attributes[TRAINABLE]):,}",
@@ -49,7 +49,7 @@ def best_of_arms(study: Study) -> dict[tuple[str, ...], FrozenTrial]:
     """Return each arm's best finished trial, the best arm first."""
     best: dict[tuple[str, ...], FrozenTrial] = {}
     for trial in study.ranking:
-        best.setdefault(study.plan.space.members_of(study.params_of(trial)), trial)
+        best.setdefault(study.plan.space.options_of(study.params_of(trial)), trial)
     return best
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.check import CheckedRows
 from search.plan.plan import Plan
 from search.report.text import columns, number, score
-from search.space.space import Members
+from search.space.space import Options
 from search.terminal.curve import size_notes
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ def baseline(plan: Plan, material: CheckedRows) -> Baseline | None:
     return plan.default.task.baseline(material.corpus.splits["validation"])
 
 
-def _either(members: Sequence[str]) -> str:
-    return f"{', '.join(members[:-1])} or {members[-1]}" if len(members) > 1 else members[0]
+def _either(options: Sequence[str]) -> str:
+    return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else options[0]
 
 
-def _default(plan: Plan, name: str, defaults: Mapping[Members, Mapping[str, Any]]) -> Any:
+def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]]) -> Any:
     """Return what the first arm that has the parameter holds by default."""
     if name in plan.space.groups:
         return plan.default_values[name]
     arms = plan.space.arms.items()
-    members, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
-    return defaults[members][path]
+    options, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
+    return defaults[options][path]
 
 
 def _baseline_notes(plan: Plan, material: CheckedRows) -> Iterator[str]:

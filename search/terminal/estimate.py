@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from search.estimate.estimate import Estimate, Measured
 from search.plan.plan import Plan
 from search.report.text import columns
-from search.space.space import Members
+from search.space.space import Options
 
 MUCH = 0.2  # of the CPU, taken by others
 WIDTH = 6  # of the names beside the other lines of plan
@@ -98,11 +98,11 @@ def _memory(expected: Estimate) -> Iterator[str]:
         )
 
 
-def _each(values: dict[Members, float]) -> str:
-    """Return a value an arm, with the arm's members where there are several."""
+def _each(values: dict[Options, float]) -> str:
+    """Return a value an arm, with the arm's options where there are several."""
     return ", ".join(
-        f"{' '.join(members)} {_digits(value)}" if members else _digits(value)
-        for members, value in values.items()
+        f"{' '.join(options)} {_digits(value)}" if options else _digits(value)
+        for options, value in values.items()
     )
 
 

@@ -128,12 +128,12 @@ def _comparison(study: Study) -> list[str]:
     best, default = comparison.best, comparison.default
     shown = {best.number: f"best, trial {best.number}"}
     for trial in study.ranking:
-        members = study.plan.space.members_of(study.params_of(trial))
+        options = study.plan.space.options_of(study.params_of(trial))
         if all(
-            members != study.plan.space.members_of(study.params_of(study.trials[number]))
+            options != study.plan.space.options_of(study.params_of(study.trials[number]))
             for number in shown
         ):
-            shown[trial.number] = f"best {' '.join(members)}, trial {trial.number}"
+            shown[trial.number] = f"best {' '.join(options)}, trial {trial.number}"
     if default is not None:
         named = shown.get(default.number)
         plain = f"default, trial {default.number}"

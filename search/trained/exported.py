@@ -45,7 +45,7 @@ def exported_task(
     Args:
         folder: The exported model.
         own: More words, as `search.plugins=[mine]`.
-        config_dir: A folder of further group members.
+        config_dir: A folder of further group options.
 
     """
     tree = compose("train", [*task_words(folder), *own], config_dir).tree

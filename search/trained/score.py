@@ -34,7 +34,7 @@ def score_exported(
         folder: The export.
         split: The split of the data that `overrides` describe.
         overrides: e.g. `data=files data.train=my.csv`.
-        config_dir: A folder of further group members.
+        config_dir: A folder of further group options.
 
     """
     labels = read_manifest(folder)["labels"]

@@ -51,7 +51,7 @@ class Prepared:
     Attributes:
         number: Its trial's.
         hardware: Device and precision, and why.
-        strategy: The member that adapts the network.
+        strategy: The option that adapts the network.
         num_trainable: Parameters that it trains.
         num_parameters: Of so many.
 

@@ -38,7 +38,7 @@ def test_first_word_completes_to_commands(complete, line: str, expected: list[st
 
 
 @pytest.mark.parametrize("command", ["sweep", "plan", "train"])
-def test_group_completes_to_its_members(complete, command: str) -> None:  # type: ignore[no-untyped-def]
+def test_group_completes_to_its_options(complete, command: str) -> None:  # type: ignore[no-untyped-def]
     assert complete(f"finesweep {command} strategy=l") == ["strategy=lora"]
 
 

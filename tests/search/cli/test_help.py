@@ -39,7 +39,7 @@ def examples_of(text: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-def members(group: str) -> list[str]:
+def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
@@ -132,7 +132,7 @@ def test_every_member_is_listed_and_the_default_marked(
         block = re.search(rf"^  {group}: .+\n((?: [ *].*\n)+)", told, re.M)
         assert block is not None, group
         listed = re.findall(r"^  ([ *]) (\w+)(?:  |$)", block[1], re.M)
-        mine = members(group)
+        mine = options(group)
         assert [name for _, name in listed][: len(mine)] == mine, group
         assert [name for mark, name in listed if mark == "*"][:1] == [
             name for name in [default] if name != "null"

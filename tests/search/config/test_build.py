@@ -38,7 +38,7 @@ def places(error: pytest.ExceptionInfo[ConfigError]) -> Sequence[str]:
     return [problem.where for problem in error.value.problems]
 
 
-def test_values_become_typed_members() -> None:
+def test_values_become_typed_options() -> None:
     run = build_run(tree_of("trainer.precision=fp32", "trainer.checkpoint_seconds=5"))
     assert run.trainer.precision is Precision.fp32
     assert isinstance(run.trainer.checkpoint_seconds, float)

@@ -12,7 +12,7 @@ import yaml
 from search.config import CONF_DIR
 from search.config.catalogue import (
     Key,
-    Member,
+    Option,
     load_class,
     load_groups,
     load_settings,
@@ -23,14 +23,14 @@ from search.config.settings import SearchSettings
 
 COMMANDS = ("sweep", "train")
 GROUPS = load_groups(CONF_DIR, "sweep")
-MEMBERS = [member for group in GROUPS for member in group.members]
+OPTIONS = [option for group in GROUPS for option in group.options]
 
 
-def place(member: Member) -> str:
-    return f"{member.group}/{member.name}"
+def place(option: Option) -> str:
+    return f"{option.group}/{option.name}"
 
 
-each_member = pytest.mark.parametrize("member", MEMBERS, ids=place)
+each_option = pytest.mark.parametrize("option", OPTIONS, ids=place)
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -45,8 +45,8 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def test_every_file_is_there_once() -> None:
     files = {path.relative_to(CONF_DIR).with_suffix("").as_posix() for path in yaml_files()}
-    assert sorted(map(place, MEMBERS)) == sorted(files - set(COMMANDS))
-    assert len(MEMBERS) >= 26
+    assert sorted(map(place, OPTIONS)) == sorted(files - set(COMMANDS))
+    assert len(OPTIONS) >= 26
 
 
 def yaml_files() -> list[Path]:
@@ -63,12 +63,12 @@ def test_file_begins_with_what_it_is(path: Path) -> None:
     assert first.startswith("# ") and len(first) <= 92, first
 
 
-@each_member
-def test_headline_is_in_plain_words(member: Member) -> None:
-    assert 5 <= len(member.headline) <= 90
-    assert not member.headline.endswith(".")
+@each_option
+def test_headline_is_in_plain_words(option: Option) -> None:
+    assert 5 <= len(option.headline) <= 90
+    assert not option.headline.endswith(".")
     for file_word in ("_target_", ".yaml"):
-        assert file_word not in member.headline
+        assert file_word not in option.headline
 
 
 def test_groups_are_told_alike_by_every_command() -> None:
@@ -79,20 +79,20 @@ def test_groups_are_told_alike_by_every_command() -> None:
 
 def test_headlines_tell_members_apart() -> None:
     for group in GROUPS:
-        headlines = [member.headline for member in group.members]
+        headlines = [option.headline for option in group.options]
         assert len(set(headlines)) == len(headlines), group.name
 
 
-@each_member
-def test_keys_are_those_of_the_file(member: Member) -> None:
-    tree = yaml.safe_load((CONF_DIR / f"{place(member)}.yaml").read_text(encoding="utf-8"))
-    assert {key.path: yaml.safe_load(key.value) for key in member.keys} == flat(tree)
-    assert member.target == (tree or {}).get("_target_")
+@each_option
+def test_keys_are_those_of_the_file(option: Option) -> None:
+    tree = yaml.safe_load((CONF_DIR / f"{place(option)}.yaml").read_text(encoding="utf-8"))
+    assert {key.path: yaml.safe_load(key.value) for key in option.keys} == flat(tree)
+    assert option.target == (tree or {}).get("_target_")
 
 
-@pytest.mark.parametrize("member", [m for m in MEMBERS if m.target is not None], ids=place)
-def test_every_key_has_a_meaning(member: Member) -> None:
-    schema: Any = load_class(str(member.target))
+@pytest.mark.parametrize("option", [m for m in OPTIONS if m.target is not None], ids=place)
+def test_every_key_has_a_meaning(option: Option) -> None:
+    schema: Any = load_class(str(option.target))
     told = meanings(schema)
     for field in fields(schema):
         assert told.get(field.name, "").endswith("."), f"{schema.__name__}.{field.name}"
@@ -121,7 +121,7 @@ def test_groups_are_those_of_the_defaults_list(command: str) -> None:
     assert [(group.name, group.default) for group in groups] == listed
     for group in groups:
         assert group.about and not group.about.endswith("."), group.name
-        assert group.default in [None, *(member.name for member in group.members)]
+        assert group.default in [None, *(option.name for option in group.options)]
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_groups_are_those_of_the_defaults_list(command: str) -> None:
 )
 def test_values_and_comments_are_as_written(place: str, key: Key) -> None:
     group, _, name = place.rpartition("/")
-    (member,) = (m for m in MEMBERS if (m.group, m.name) == (group, name))
-    (found,) = (found for found in member.keys if found.path == key.path)
+    (option,) = (m for m in OPTIONS if (m.group, m.name) == (group, name))
+    (found,) = (found for found in option.keys if found.path == key.path)
     assert found.value == key.value
     assert found.comment.startswith(key.comment)
     assert bool(found.comment) == bool(key.comment)
@@ -165,7 +165,7 @@ def own_conf(here: Path) -> Path:
 
 def test_comments_belong_to_what_they_stand_at(own_conf: Path) -> None:
     pet, extra = load_groups(own_conf, "sweep")
-    cat, dog, fox = pet.members
+    cat, dog, fox = pet.options
     assert (cat.headline, cat.notes, cat.target) == ("A cat", "(Felis catus)", "pets.Cat")
     assert (pet.name, pet.about, pet.default) == ("pet", "for company one of them", "cat")
     assert cat.keys == (
@@ -178,7 +178,7 @@ def test_comments_belong_to_what_they_stand_at(own_conf: Path) -> None:
     )
     assert (dog.headline, dog.keys, dog.target) == ("A dog", (), None)
     assert fox.headline == ""
-    assert (extra.about, extra.default, extra.members) == ("", None, ())
+    assert (extra.about, extra.default, extra.options) == ("", None, ())
     assert load_settings(own_conf, "sweep") == (Key("name", "x", "its name"),)
 
 

@@ -5,7 +5,7 @@ import pytest
 from search.config.completion import complete_line
 
 
-def test_group_completes_to_its_members() -> None:
+def test_group_completes_to_its_options() -> None:
     assert complete_line("sweep", "schedule=") == [
         "schedule=constant",
         "schedule=cosine",
@@ -19,7 +19,7 @@ def test_word_completes_to_group_and_keys(config: str) -> None:
     assert complete_line(config, "optim") == ["optimizer.", "optimizer="]
 
 
-def test_keys_are_those_of_the_chosen_member() -> None:
+def test_keys_are_those_of_the_chosen_option() -> None:
     assert complete_line("sweep", "strategy=lora strategy.r") == [
         "strategy.rank=",
         "strategy.rslora=",

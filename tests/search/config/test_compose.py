@@ -90,11 +90,11 @@ def test_space_none_starts_from_nothing() -> None:
             "must be one of constant, cosine, linear, wsd, got 'coisne'. Did you mean cosine?",
         ),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
-        ("search.sampler=random", "is a group of keys, got random. Choose a member as search/sam"),
+        ("search.sampler=random", "is a group of keys, got random. Choose an option as search/sam"),
         ("trainer.epochs", "must read key=value, got 'trainer.epochs'. Write trainer.epochs=VALUE"),
         ("trainer.epochs=(", "must follow Hydra's override grammar, got 'trainer.epochs=('."),
-        ("data=reviews,files", "must be one member, got reviews,files. Only model, strategy, opt"),
-        ("logger=none,wandb", "must be one member, got none,wandb."),
+        ("data=reviews,files", "must be one option, got reviews,files. Only model, strategy, opt"),
+        ("logger=none,wandb", "must be one option, got none,wandb."),
         ("study=choice(a,b)", "only model, data, task, strategy, optimizer, schedule, trainer can"),
         ("seed=choice(1,2)", "only model, data, task, strategy, optimizer, schedule, trainer can"),
         ("search.num_trials=range(1,3)", "only model, data, task, strategy, optimizer, schedule"),
@@ -124,7 +124,7 @@ def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
     assert str(of_file.value) == f"search.space.{path}: {DECIDES} choice(0.1, 0.2). {fix}"
 
 
-def test_null_is_no_member() -> None:
+def test_null_is_no_option() -> None:
     with pytest.raises(ConfigError, match="strategy: must be one of"):
         compose("sweep", ["strategy=null"])
 
@@ -157,7 +157,7 @@ def test_keys_of_a_refused_group_are_not_judged() -> None:
     assert found.startswith("strategy: ")
 
 
-def test_keys_are_those_of_the_chosen_member() -> None:
+def test_keys_are_those_of_the_chosen_option() -> None:
     (found,) = lines("strategy=full", "strategy.rank=4")
     assert found.startswith("strategy.rank: must be a known key")
     assert compose("sweep", ["strategy.rank=4"]).tree["strategy"]["rank"] == 4
@@ -184,13 +184,13 @@ def config_dir(here: Path) -> Path:
     return here / "mine"
 
 
-def test_config_dir_adds_a_member(config_dir: Path) -> None:
+def test_config_dir_adds_an_option(config_dir: Path) -> None:
     composition = compose("sweep", ["strategy=gentle"], config_dir)
     assert build_run(composition.tree).strategy.lr == 1e-5
     assert composition.space["optimizer.lr"] == "tag(log, interval(1e-06, 0.0001))"
 
 
-def test_config_dir_keeps_our_members(config_dir: Path) -> None:
+def test_config_dir_keeps_our_options(config_dir: Path) -> None:
     with pytest.raises(ConfigError, match=r"one of adalora, .*, full, gentle, ia3, "):
         compose("sweep", ["strategy=x"], config_dir)
 

@@ -21,7 +21,7 @@ NEEDED = {
     "model/hub": ["model.path=owner/name"],
     "strategy/peft": ["strategy.method=vera"],
 }
-"""What a member cannot have a default for."""
+"""What an option cannot have a default for."""
 
 
 OF_THE_HUB = {
@@ -30,7 +30,7 @@ OF_THE_HUB = {
     *("gpt2", "smollm2", "llama", "qwen3", "gemma"),
     *("ag_news", "imdb", "sst2"),
 }
-"""Members that are one YAML and no class of their own."""
+"""Options that are one YAML and no class of their own."""
 
 ARCHITECTURES = {"nanogpt", "transformer"}
 """The same, of architectures without weights."""
@@ -40,15 +40,15 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
-def member_name(path: Path) -> str:
+def option_name(path: Path) -> str:
     return path.relative_to(CONF_DIR).with_suffix("").as_posix()
 
 
-MEMBERS = sorted(path for path in CONF_DIR.rglob("*.yaml") if "_target_" in read(path))
+OPTIONS = sorted(path for path in CONF_DIR.rglob("*.yaml") if "_target_" in read(path))
 SPACES = sorted((CONF_DIR / "search/space").glob("*.yaml"))
 EXPERIMENTS = sorted((CONF_DIR / "experiment").glob("*.yaml"))
 
-each_member = pytest.mark.parametrize("path", MEMBERS, ids=member_name)
+each_option = pytest.mark.parametrize("path", OPTIONS, ids=option_name)
 
 
 def schema_of(path: Path) -> Any:
@@ -57,15 +57,15 @@ def schema_of(path: Path) -> Any:
 
 
 def test_every_member_is_found() -> None:
-    assert len(MEMBERS) == 62
+    assert len(OPTIONS) == 62
 
 
-@each_member
+@each_option
 def test_keys_are_exactly_the_fields(path: Path) -> None:
     assert read(path).keys() - {"_target_"} == {field.name for field in fields(schema_of(path))}
 
 
-@each_member
+@each_option
 def test_target_lives_at_the_mirrored_place(path: Path) -> None:
     parts = path.relative_to(CONF_DIR).with_suffix("").parts
     if parts[0] == "search":
@@ -81,11 +81,11 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
     assert read(path)["_target_"].rpartition(".")[0] == mirrored
 
 
-@each_member
+@each_option
 def test_member_builds(path: Path) -> None:
-    name = member_name(path)
-    group, _, member = name.rpartition("/")
-    tree = compose("sweep", [f"{group}={member}", *NEEDED.get(name, [])]).tree
+    name = option_name(path)
+    group, _, option = name.rpartition("/")
+    tree = compose("sweep", [f"{group}={option}", *NEEDED.get(name, [])]).tree
     built = build_search(tree) if group.startswith("search/") else build_run(tree)
     assert type(getattr(built, group.removeprefix("search/"))) is schema_of(path)
 
@@ -94,7 +94,7 @@ def test_every_space_is_found() -> None:
     assert [path.stem for path in SPACES] == ["default", "none", "prompting"]
 
 
-@pytest.mark.parametrize("path", SPACES, ids=member_name)
+@pytest.mark.parametrize("path", SPACES, ids=option_name)
 def test_space_parses(path: Path) -> None:
     words = [f"search/space={path.stem}", "data.max_length=choice(64,128)"]
     words += ["strategy=prompting"] if path.stem == "prompting" else []
@@ -106,7 +106,7 @@ def test_there_are_experiments() -> None:
     assert EXPERIMENTS
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=member_name)
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=option_name)
 def test_experiment_is_headed_by_a_command_that_composes(path: Path) -> None:
     heads = [
         line.removeprefix("# ").partition("  ")[0].split()

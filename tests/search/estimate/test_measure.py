@@ -76,8 +76,8 @@ def plan(request: pytest.FixtureRequest, here: Path) -> Plan:
 @pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["vocabulary", "vocabulary of a length"], indirect=True)
 def test_the_network_has_the_vocabulary_of_all_rows_as_a_trial_has(plan: Plan, here: Path) -> None:
-    (members,) = plan.defaults
-    told = measure(plan, members, here)
+    (options,) = plan.defaults
+    told = measure(plan, options, here)
     count = Count()
     fit(plan.run({"data.max_length": 48}), here, Identity("x", None, here), count)
     assert told["num_parameters"] == count.num_parameters
@@ -93,9 +93,9 @@ def test_the_longest_rows_are_those_with_the_most_letters() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["windows", "packed", "stream"], indirect=True)
 def test_an_epoch_has_the_examples_that_training_has(plan: Plan, here: Path) -> None:
-    (members,) = plan.defaults
-    told = measure(plan, members, here)
+    (options,) = plan.defaults
+    told = measure(plan, options, here)
     count = Count()
-    fit(plan.defaults[members], here, Identity("x", None, here), count)
+    fit(plan.defaults[options], here, Identity("x", None, here), count)
     assert told["epoch"] == pytest.approx(count.num_examples, rel=0.05)
     assert told["train"] > 0 and told["validation"] > 0 and told["start"] >= 0

@@ -152,7 +152,7 @@ def test_each_arm_has_its_own_learning_rate_range() -> None:
 
 def test_path_of_one_arm_exists_in_it_alone() -> None:
     space = space_of(*THREE, "strategy.rank=choice(4,8)")
-    assert {members for members, arm in space.arms.items() if arm} == {("lora",)}
+    assert {options for options, arm in space.arms.items() if arm} == {("lora",)}
     assert "strategy.rank" in space.parameters
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
@@ -216,12 +216,12 @@ def test_a_file_may_hold_the_whole_conditional_space(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("strategy=choice(lora,ful)",), "strategy: members must be of .* Did you mean full?"),
-        (("strategy=choice(lora,lora)",), "strategy: members must differ"),
-        (("strategy=range(1,3)",), "strategy: must list members, got range.1,3.. Write strategy="),
-        (("data=choice(reviews,files)",), "data: must be one member.*Only model, strategy,"),
-        ((f"{LR}[lora]=interval(0,1)",), "must name searched members, got 'lora'. Search a group"),
-        ((*THREE, f"{LR}[lorra]=interval(0,1)"), "must name searched members.*Did you mean lora?"),
+        (("strategy=choice(lora,ful)",), "strategy: options must be of .* Did you mean full?"),
+        (("strategy=choice(lora,lora)",), "strategy: options must differ"),
+        (("strategy=range(1,3)",), "strategy: must list options, got range.1,3.. Write strategy="),
+        (("data=choice(reviews,files)",), "data: must be one option.*Only model, strategy,"),
+        ((f"{LR}[lora]=interval(0,1)",), "must name searched options, got 'lora'. Search a group"),
+        ((*THREE, f"{LR}[lorra]=interval(0,1)"), "must name searched options.*Did you mean lora?"),
         (
             (*THREE, "strategy.rank[full]=choice(1,2)"),
             "strategy.rank.full.: full must have the key",
