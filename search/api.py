@@ -132,10 +132,10 @@ def train(
     Args:
         run: The run's name; its files go to `runs/NAME`. None takes the next free number.
         overrides: e.g. `"strategy=full"`, `"trainer.epochs=3"`.
-            study: The study whose trial is trained again, to the same scores.
+        study: The study whose trial is trained again, to the same scores.
         trial: That trial's number; it brings its own configuration.
         config_dir: A folder of further group members.
-            show: Whether to print validations as they come.
+        show: Whether to print validations as they come.
 
     Raises:
         UserError: The configuration or the data cannot be used.

@@ -160,7 +160,7 @@ class Study(_Trained):
 
     def _best(self, trial: FrozenTrial) -> Best:
         study = self._study
-        params = study.values_of(trial)
+        params = study.params_of(trial)
         tree = run_tree(study.plan.arm(params).tree, study.plan.settings_of(params))
         row = results.rows(study)[trial.number]
         prefix = "validation/"
