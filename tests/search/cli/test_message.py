@@ -191,7 +191,7 @@ def exported(here: Path) -> Path:
         (
             ("output=o.jsonl",),
             "new.csv: must have the column 'review' that the model was trained on, "
-            "got columns id, Reviews. Name the one with it: text=Reviews.",
+            "got columns id, Reviews. Name the right one: text=Reviews.",
         ),
         (
             ("output=o.jsonl", "text=nope"),
