@@ -85,7 +85,7 @@ class Outcome:
         num_trainable: Trained parameters; 0 where the network was never built.
         num_parameters: All parameters; 0 where the network was never built.
         hardware: Device and precision, and why.
-        devices: The device alone, e.g. `cuda x 2 ranks`; empty if an earlier version wrote it.
+        devices: The device alone, e.g. `cuda x 2 ranks`.
         num_threads: CPU threads it trained with; only with as many is a repeat bit-equal.
         verdict: Whether it over- or underfits, in words.
         memory_bytes: The attempt's peak memory: on CUDA what its tensors took, elsewhere what the
@@ -114,6 +114,8 @@ class Outcome:
 def read_outcome(path: Path) -> Outcome:
     """Return the outcome that `as_dict` gave, from a JSON file."""
     values = json.loads(path.read_text(encoding="utf-8"))
+    # Earlier versions wrote the device only at the start of `hardware`.
+    values.setdefault("devices", values["hardware"].partition(",")[0])
     best = None if values["best"] is None else Point(**values["best"])
     points = tuple(Point(**point) for point in values["points"])
     changes = {"ending": Ending(values["ending"]), "best": best, "points": points}

@@ -13,7 +13,6 @@ the mean over uniform draws from the space stands for each. That is without prun
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_modules.folder import OUTCOME_FILE
+from lightning_modules.outcome import read_outcome
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Options
@@ -356,10 +356,9 @@ def _start(trials: Sequence[FrozenTrial]) -> float:
 
 def _device(folder: Path) -> str:
     try:
-        outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
+        return read_outcome(folder / OUTCOME_FILE).devices
     except FileNotFoundError:
         return "unknown"
-    return str(outcome.get("devices") or "unknown")
 
 
 def _pace(plan: Plan, values: Mapping[str, Any], measured: Measured) -> Pace:

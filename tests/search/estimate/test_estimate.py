@@ -187,7 +187,9 @@ def trial_of(
 
 
 def past_of_trials(plan: Plan, folder: Path, *trials: FrozenTrial, device: str = "cpu") -> Past:
-    (folder / "outcome.json").write_text(json.dumps({"hardware": f"{device}, fp32 (why)"}))
+    kept = Path(__file__).parents[2] / "kept/runs/small/outcome.json"  # an earlier version's
+    outcome = json.loads(kept.read_text(encoding="utf-8"))
+    (folder / "outcome.json").write_text(json.dumps({**outcome, "hardware": f"{device}, fp32"}))
     return past_of(plan, Trials(folder, list(trials)), 8 * 10**9, ROWS[1])
 
 
