@@ -1,14 +1,14 @@
-"""Low-rank adapters whose ranks go where they are needed (AdaLoRA).
+"""Low-rank adapters with ranks allocated by importance (AdaLoRA).
 
 Each linear layer y = W x becomes y = W x + (alpha / initial_rank) B E A x with W frozen,
-A: (initial_rank, in), B: (out, initial_rank), E diagonal and 0 at first, so that step 0 sees the
-pretrained model exactly. A penalty keeps A and B near orthogonal, so that E is like the singular
-values of an update: gamma * mean over both of |A A^T - 1| and |B^T B - 1|.
+A: (initial_rank, in), B: (out, initial_rank). E is diagonal and starts at 0, so step 0 sees the
+pretrained model exactly. The penalty gamma * mean(|A A^T - 1|, |B^T B - 1|) keeps A and B close to
+orthogonal, so that E acts like the singular values of an update.
 
-At times the least important of all layers' entries of E are set to 0, until `rank` of them a
-layer are left on average (`allocation`). Paper: Zhang et al. 2023, arXiv:2303.10512
+At intervals the least important entries of E, across all layers, are set to 0 until an average of
+`rank` per layer remain (`adapter/allocation.py`). Paper: Zhang et al. 2023, arXiv:2303.10512
 (rank = b(T) / layers, initial_rank = b(0) / layers, orthogonality = gamma).
-Cost: initial_rank * (in + out + 1) trainable values a layer; none after merging.
+Cost: initial_rank * (in + out + 1) trainable values per layer; none after merging.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Adalora(PeftStrategy):
-    """Train adapters on linear layers, of ranks that training allots, and the head.
+    """Train adapters on linear layers, with ranks allocated during training, and the head.
 
     Attributes:
-        rank: Rank of a layer at the end, on average, > 0.
-        initial_rank: Rank of each layer at first, >= `rank`.
+        rank: Average final rank per layer, > 0.
+        initial_rank: Initial rank of every layer, >= `rank`.
         alpha: The update is scaled by alpha / initial_rank, > 0.
         dropout: Probability of dropping an input of A, in [0, 1).
         targets: Which linear layers: `all-linear` (of the backbone), or names between spaces.
-        warmup: Share of the steps before ranks are taken away, t_i / T of the paper, in [0, 1).
-        final: Share of the steps after the last was taken away, t_f / T of the paper, in [0, 1).
-        every_steps: Steps from one allotment to the next, Delta_T of the paper, > 0.
+        warmup: Share of the steps before the first rank is removed, t_i / T in the paper, in
+            [0, 1).
+        final: Share of the steps after the last rank is removed, t_f / T in the paper, in [0, 1).
+        every_steps: Steps between two allocations, Delta_T in the paper, > 0.
         beta1: Decay of the mean importance, in [0, 1).
         beta2: Decay of its mean deviation, in [0, 1).
-        orthogonality: gamma of the paper, >= 0.
+        orthogonality: Weight of the penalty, gamma in the paper, >= 0.
 
     """
 
@@ -80,7 +81,7 @@ class Adalora(PeftStrategy):
             "init_r": self.initial_rank,
             "lora_alpha": self.alpha,
             "lora_dropout": self.dropout,
-            "total_step": 1,  # PEFT's own allotment, which is not used, asks for it
+            "total_step": 1,  # required by PEFT's own allocation, which is not used
         }
 
     def adapt(self, network: nn.Module) -> nn.Module:

@@ -1,10 +1,11 @@
-"""The life of a strategy: hooks on the way to a trainable network, one a step, one on the way out.
+"""The base class of strategies, and the order in which a run calls its methods.
 
-`fit_to_rows` takes from the training rows what it needs of them, `load_tokenizer` and `load` bring
-what reads rows and weights with a head, `prepare` changes the rows, `adapt` decides what is
-trained, `stepping` is around each optimizer step, `export` writes what others can load. The base
-class needs no rows and takes them as they are, takes the model's tokenizer, loads the
-architecture's own head and trains every weight; a strategy says only what it does differently.
+`fit_to_rows` reads what the strategy needs from the training rows, `load_tokenizer` and `load`
+return the tokenizer and the network with its head, `prepare` changes the rows, `adapt` decides
+what is trained, `stepping` wraps each optimizer step, and `export` writes a folder that others can
+load. By default a strategy reads nothing from the rows, leaves them unchanged, uses the model's
+tokenizer, loads the architecture's own head and trains every weight; subclasses override only what
+differs.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ class Strategy(Schema):
     lr_max: float
 
     trains: ClassVar[bool] = True
-    """Whether any weight is trained; else a run is one validation."""
+    """Whether any weight is trained; if not, a run is a single validation."""
     ignores: ClassVar[tuple[str, ...]] = ()
-    """Config paths, or groups of them, that change nothing under it, so no study searches them."""
+    """Config paths, or groups of them, without effect under this strategy; never searched."""
 
     @classmethod
     def has_use_for(cls, path: str) -> bool:
-        """Say whether the value at a config path can change anything under the strategy."""
+        """Return whether the value at a config path has any effect under this strategy."""
         return not any(f"{path}.".startswith(f"{each}.") for each in cls.ignores)
 
     def problems(self) -> Iterator[Problem]:
@@ -59,12 +60,12 @@ class Strategy(Schema):
             yield Problem("lr_min", f"must be < lr_max={self.lr_max}", self.lr_min)
 
     def check(self, model: Model, task: Task) -> None:
-        """Raise ConfigError where model and task cannot be adapted so; load no weights for it."""
+        """Raise ConfigError if the strategy does not support the model or task; load no weights."""
         if not self.trains_tokenizer:
             model.check_tokenizer()
 
     def fit_to_rows(self, model: Model, task: Task, corpus: Corpus) -> Strategy:
-        """Return the strategy with what it needs of the training rows; load no weights for it.
+        """Return the strategy with what it needs from the training rows; load no weights.
 
         Raises:
             ConfigError: A setting does not fit the rows.
@@ -74,59 +75,59 @@ class Strategy(Schema):
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What `fit_to_rows` took of the rows, as values of JSON, which a run keeps for later."""
+        """What `fit_to_rows` read from the rows, as JSON values, which the run stores."""
         return {}
 
     def from_state(self, state: Mapping[str, Any]) -> Strategy:
-        """Return the strategy that `fit_to_rows` made, from its `state`."""
+        """Return the strategy that `fit_to_rows` returned, given its `state`."""
         return self
 
     def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:
-        """Return the rows as the model shall read them."""
+        """Return the rows as the model reads them."""
         return rows
 
     @property
     def num_virtual_tokens(self) -> int:
-        """The positions of the model that no text can have, as others stand there."""
+        """Number of the model's positions taken by virtual tokens, which texts cannot use."""
         return 0
 
     @property
     def trains_tokenizer(self) -> bool:
-        """Whether `load_tokenizer` makes one of the rows, which then belongs to the run."""
+        """Whether `load_tokenizer` trains one on the rows, which is then saved with the run."""
         return False
 
     @property
     def loading(self) -> Hashable:
-        """Whatever of the strategy `load_tokenizer` and `load` depend on.
+        """Everything in the strategy that `load_tokenizer` and `load` depend on.
 
-        Strategies of the same value share what these two give.
+        Strategies with equal values share the results of these two.
         """
         return repr(self) if self.trains_tokenizer else type(self).load
 
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]
     ) -> PreTrainedTokenizerBase:
-        """Return what turns texts into tokens; `rows` are those to train on."""
+        """Return the tokenizer; `rows` are the training rows."""
         return model.load_tokenizer()
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
     ) -> nn.Module:
-        """Return the network with the task's head; missing weights are drawn at random."""
+        """Return the network with the task's head; missing weights are initialized at random."""
         network: nn.Module = model.load_network(task.auto_class, **task.config(labels))
         return network
 
     def check_architecture(self, skeleton: nn.Module) -> None:
-        """Raise ConfigError where `adapt` would; the skeleton has no weights and may be changed."""
+        """Raise ConfigError if `adapt` would; the skeleton has no weights and may be modified."""
 
     def adapt(self, network: nn.Module) -> nn.Module:
-        """Return the network with `requires_grad` set on what is trained, and on no more."""
+        """Return the network with `requires_grad` set on exactly the parameters to train."""
         return network
 
     def stepping(self, network: Any, step: int, num_steps: int) -> AbstractContextManager[None]:
-        """Return what optimizer step `step` of `num_steps`, counted from 1, happens within.
+        """Return a context manager for optimizer step `step` of `num_steps`, counted from 1.
 
-        The gradients of the whole batch are there before it and after it, on every rank the same.
+        On entry and on exit the gradients of the whole batch are present, equal on every rank.
         """
         return nullcontext()
 
@@ -138,19 +139,19 @@ class Strategy(Schema):
 
     @classmethod
     def needs_base(cls, folder: Path) -> bool:
-        """Return whether the export in `folder` needs the pretrained model besides."""
+        """Return whether the export in `folder` also needs the pretrained model."""
         return False
 
     @classmethod
     def load_export(
         cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
     ) -> tuple[nn.Module, Strategy | None]:
-        """Return the network that `export` wrote, and what prepares its rows, if anything does.
+        """Return the network that `export` wrote, and the strategy that prepares its rows, if any.
 
         Args:
-            folder: What `export` wrote.
+            folder: The folder that `export` wrote.
             task: The task that the network was trained for.
-            labels: The labels in the order of their class numbers.
+            labels: The labels in the order of their class indices.
             base: Folder or hub name of the pretrained model; None if it is in `folder` itself.
 
         """
@@ -162,10 +163,10 @@ class Strategy(Schema):
 
 
 def silence_dropout(frozen: nn.Module) -> None:
-    """Switch dropout off, in place: a frozen layer has nothing to regularise.
+    """Disable dropout in place: a frozen layer has nothing to regularize.
 
-    It also costs a tenth of a step on a CPU, and it would draw random numbers that differ
-    between a run alone and the same run among others.
+    Dropout also takes a tenth of a step on a CPU, and it would draw random numbers that differ
+    between a run on its own and the same run among others.
     """
     from torch import nn
 
@@ -178,5 +179,5 @@ def silence_dropout(frozen: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-# What layers hand to a function: ModernBERT's and Llama's attention, all of BART.
+# Rates that layers pass to a function: in ModernBERT's and Llama's attention, and all of BART.
 _DROPOUTS = ("attention_dropout", "activation_dropout", "dropout", "layerdrop")

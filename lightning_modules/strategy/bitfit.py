@@ -1,9 +1,9 @@
-"""Bias terms alone (BitFit).
+"""Training only the biases (BitFit).
 
-Each layer y = W x + b, and each norm, keeps its W; the vectors b are trained, and the head.
+Each layer y = W x + b, and each norm, keeps its W; only the vectors b and the head are trained.
 
 Paper: Ben Zaken et al. 2022, arXiv:2106.10199.
-Cost: one trained value an output of each layer with a bias, about 0.1 % of a BERT.
+Cost: one trained value per output of each layer with a bias, about 0.1 % of a BERT.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Bitfit(Strategy):
         network.requires_grad_(False)
         biases = [p for name, p in backbone_of(network).named_parameters() if _is_bias(name)]
         if not biases:
-            rule, got = "must be a network with biases", Verbatim(f"{_kind(network)} without any")
-            raise ConfigError(Problem("model", rule, got, "Set strategy=lora or strategy=ia3."))
+            got = Verbatim(f"{type(network).__name__}, which has none")
+            fix = "Set strategy=lora or strategy=ia3."
+            raise ConfigError(Problem("model", "must have biases", got, fix))
         for bias in biases:
             bias.requires_grad_(True)
         for name in new_parts(network):
@@ -41,7 +42,3 @@ class Bitfit(Strategy):
 
 def _is_bias(name: str) -> bool:
     return name.rpartition(".")[2] == "bias"
-
-
-def _kind(network: nn.Module) -> str:
-    return type(network).__name__

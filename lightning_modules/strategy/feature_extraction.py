@@ -1,10 +1,10 @@
-"""Frozen features: the backbone stays as it is, a linear head reads its output.
+"""Frozen features: the backbone is frozen, and a linear head is trained on its output.
 
-Of a text as a whole, logits = W mean_t(h_t) + b over the tokens t that are not padding. The mean,
-because a frozen encoder's first token and pooler were never trained to stand for the text: on
-SST-2 a head on them scores 4 to 5 points lower (Reimers and Gurevych 2019, arXiv:1908.10084, find
-the same). Of an encoder-decoder the h_t are its encoder's. Where a task asks about tokens, the
-architecture's own head reads each h_t.
+To classify whole texts, logits = W mean_t(h_t) + b over the tokens t that are not padding. It uses
+the mean because a frozen encoder's first token and pooler were never trained to represent the
+text: on SST-2 a head on them scores 4 to 5 points lower (Reimers and Gurevych 2019,
+arXiv:1908.10084, find the same). In an encoder-decoder the h_t are the encoder's. To classify
+tokens, the architecture's own head reads each h_t.
 
 Shapes: B batch, T tokens, D width, C classes. Cost: (D + 1) * C trainable values.
 """
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 BACKBONE = "backbone"
 HEAD_FILE = "head.safetensors"
 POOLED = "AutoModelForSequenceClassification"
-"""The head in whose place a pooled one stands."""
+"""The head that a pooled one replaces."""
 LABELLING = (POOLED, "AutoModelForTokenClassification")
-"""The heads that are one layer on what a backbone tells."""
+"""The heads that consist of one layer on the backbone's output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class FeatureExtraction(Strategy):
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
         if task.auto_class not in LABELLING:
-            rule = "feature_extraction must have a task that labels texts or words"
-            got = Verbatim(f"one of {task.auto_class}")
+            rule = "strategy=feature_extraction needs a task that labels texts or words"
+            got = Verbatim(f"one that uses {task.auto_class}")
             fix = "Set strategy=lora or strategy=full."
             raise ConfigError(Problem("strategy", rule, got, fix))
 
@@ -69,7 +69,7 @@ class FeatureExtraction(Strategy):
 
         if task.auto_class != POOLED:
             return super().export(network, tokenizer, model, task, folder)
-        if model.hub_name is None:  # nobody else could fetch it
+        if model.hub_name is None:  # it cannot be downloaded
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         save_file(network.head.state_dict(), folder / HEAD_FILE)
@@ -102,7 +102,7 @@ class FeatureExtraction(Strategy):
 
 
 def num_outputs(task: Task, labels: Sequence[str]) -> int:
-    """Return the width of the head: a task without labels, as of numbers, says its own."""
+    """Return the width of the head; a task without labels, e.g. regression, sets its own."""
     return int(task.config(labels).get("num_labels", len(labels)))
 
 

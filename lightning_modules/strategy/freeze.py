@@ -1,10 +1,11 @@
-"""Freezing: the lower layers stay as they are, the top ones and the head are trained.
+"""Freezing: the lower layers are frozen; the top layers and the head are trained.
 
-What lower layers know of a language serves most tasks; the top ones turn to what was asked of
-them before. The embeddings stay frozen. With the top layers goes what the backbone puts on them,
-as a last norm or a pooler.
+What lower layers have learned about a language helps most tasks; the top ones specialize in the
+pretraining task. The embeddings stay frozen. Modules after the top layer, e.g. a final norm or a
+pooler, are trained with it.
 
-Paper: Lee et al. 2019, arXiv:1911.03090 (a quarter of the layers keeps most of the quality).
+Paper: Lee et al. 2019, arXiv:1911.03090 (training a quarter of the layers keeps most of the
+quality).
 Cost: the values of `num_layers` layers and of the head; no backward pass below them.
 """
 
@@ -27,8 +28,8 @@ class Freeze(Strategy):
     """Train the top layers and the head.
 
     Attributes:
-        num_layers: Layers that are trained, >= 0, counted from the top; 0 leaves the head alone.
-            Of an encoder-decoder as many in each of its two parts.
+        num_layers: Layers to train, counted from the top, >= 0; 0 trains only the head. In an
+            encoder-decoder, this many in each of the two parts.
 
     """
 
@@ -60,8 +61,8 @@ class Freeze(Strategy):
     def _check_stacks(self, network: nn.Module, sizes: list[int]) -> None:
         most = min(sizes, default=0)
         if self.num_layers > most:
-            rule = f"must be <= {most}, the layers of {type(network).__name__}"
+            rule = f"must be <= {most}, the number of layers of {type(network).__name__}"
             raise ConfigError(Problem("strategy.num_layers", rule, self.num_layers))
         if not self.num_layers and not new_parts(network):
-            rule = f"must be >= 1, as {type(network).__name__} has no head to be trained alone"
+            rule = f"must be >= 1, because {type(network).__name__} has no new head to train"
             raise ConfigError(Problem("strategy.num_layers", rule, Verbatim("0")))

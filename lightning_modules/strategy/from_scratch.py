@@ -1,9 +1,9 @@
-"""Training from scratch: the architecture alone is used, every weight is drawn at random.
+"""Training from scratch: only the architecture is used; every weight is initialized at random.
 
-What a pretrained model is worth is its distance to this one. The weights come from the run's
-seed, so nothing of the pretrained ones is read; the tokenizer stays, or is made of the rows to
-train on (`lightning_modules.text.tokenizer`).
-Cost: that of full fine-tuning a step, and many more steps.
+The gap to this baseline is what a pretrained model is worth. The weights depend only on the run's
+seed, so no pretrained ones are read; the tokenizer is the model's, or is trained on the training
+rows (`lightning_modules.text.tokenizer`).
+Cost: that of full fine-tuning per step, and many more steps.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and something to merge
 
 @dataclass(frozen=True, kw_only=True)
 class FromScratch(Strategy):
-    """Train everything, beginning with random weights.
+    """Train everything, starting from random weights.
 
     Attributes:
-        tokenizer: `own` (the model's), `bpe` or `characters` (made of the training rows).
-        vocabulary_size: Tokens of `bpe`, >= 300.
+        tokenizer: `own` (the model's), `bpe` or `characters` (trained on the training rows).
+        vocabulary_size: Number of tokens for `bpe`, >= 300.
 
     """
 
@@ -69,7 +69,7 @@ class FromScratch(Strategy):
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return what a configuration says of its tokenizer."""
+    """Return the values of a model's configuration that describe its tokenizer."""
     return {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,

@@ -1,6 +1,6 @@
 """Full fine-tuning: every weight of the model and its head is trained.
 
-Cost: the gradients and two AdamW moments of every weight, 12 bytes each on top of its 4.
+Cost: a gradient and two AdamW moments per weight, 12 bytes in addition to its own 4.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Learned scales of keys, values and inner activations (IA3).
 
-In each layer, with l_k, l_v and l_ff trained and all of them 1 at first, so that step 0 sees the
-pretrained model exactly:
+In each layer the vectors l_k, l_v and l_ff are trained:
     attention = softmax(Q (l_k * K)^T / sqrt(d)) (l_v * V),  feed-forward = W2 (l_ff * f(W1 x)).
-Where keys and values come from one matrix with the queries, as in GPT-2 and ModernBERT, these are
-scaled too.
+They start at 1, so step 0 sees the pretrained model exactly. If one matrix computes queries, keys
+and values, e.g. in GPT-2 and ModernBERT, the queries are scaled too.
 
 Paper: Liu et al. 2022, arXiv:2205.05638.
-Cost: 2 D + inner width trainable values a layer; none after merging.
+Cost: 2 D + inner width trainable values per layer; none after merging.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from lightning_modules.strategy.adapter.base import PeftStrategy
 if TYPE_CHECKING:
     from torch import nn
 
-# What architectures call the matrices of keys and values, those of all three, and the second one
-# of the feed-forward part, whose inputs are the inner activations.
+# The names that architectures give the matrices of keys and values, the fused matrix of queries,
+# keys and values, and the second feed-forward matrix, whose inputs are the inner activations.
 _KEYS_VALUES = frozenset(
     (
         *("key", "key_proj", "k_proj", "k_lin", "k"),
@@ -53,7 +52,7 @@ class Ia3(PeftStrategy):
         attention = attention or [name for name in names if name.rpartition(".")[2] in _FUSED]
         second = [name for name in names if name.endswith(_SECOND) and ".attention." not in name]
         if not attention or not second:
-            rule = "must have keys, values and a feed-forward part under names that are known"
+            rule = "must have keys, values and a feed-forward part with known names"
             fix = (
                 "Name them: strategy=peft strategy.method=ia3 "
                 "'strategy.options={target_modules: [...], feedforward_modules: [...]}'."

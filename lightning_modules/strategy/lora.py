@@ -6,11 +6,11 @@ model exactly. The architecture's own head is trained in full.
 
 Paper: Hu et al. 2021, arXiv:2106.09685 (rank = r, alpha = alpha).
 `rslora`: s = alpha / sqrt(rank), which keeps large ranks stable (Kalajdzievski 2023,
-arXiv:2312.03732). `dora`: y = m (W + s B A) x / |W + s B A|, with the norms of the outputs'
-weights m trained too (Liu et al. 2024, arXiv:2402.09353). `init=pissa`: A and B begin as the
-largest singular directions of W, of which the frozen rest is kept (Meng et al. 2024,
+arXiv:2312.03732). `dora`: y = m (W + s B A) x / |W + s B A|, where m, the norm of each output's
+weights, is trained too (Liu et al. 2024, arXiv:2402.09353). `init=pissa`: A and B start as the
+largest singular directions of W, and the frozen W keeps the rest (Meng et al. 2024,
 arXiv:2404.02948); `olora`: as those of its QR decomposition (Büyükakyüz 2024, arXiv:2406.01775).
-Cost: rank * (in + out) trainable values a layer, with `dora` out more; none after merging.
+Cost: rank * (in + out) trainable values per layer, plus out with `dora`; none after merging.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Init(Enum):
-    """How A and B begin."""
+    """How A and B are initialized."""
 
     default = "default"
-    """A by chance, evenly; B is 0."""
+    """A uniformly at random, B to 0."""
     gaussian = "gaussian"
-    """A by chance, normally; B is 0."""
+    """A from a normal distribution, B to 0."""
     olora = "olora"
     pissa = "pissa"
 
@@ -44,11 +44,11 @@ class Lora(PeftStrategy):
     """Train low-rank adapters on linear layers, and the head.
 
     Attributes:
-        rank: Width of the adapters, r of the paper, > 0.
-        alpha: alpha of the paper, > 0; the update is scaled by alpha / rank.
+        rank: Width of the adapters, r in the paper, > 0.
+        alpha: alpha in the paper, > 0; the update is scaled by alpha / rank.
         dropout: Probability of dropping an input of A, in [0, 1).
         rslora: Scale by alpha / sqrt(rank) instead.
-        dora: Train the norm of each output's weights, too.
+        dora: Also train the norm of each output's weights.
         init: `default`, `gaussian`, `olora` or `pissa`.
         targets: Which linear layers: `all-linear` (of the backbone), or names between spaces.
 

@@ -1,10 +1,11 @@
-"""Any other method of PEFT: `strategy=peft strategy.method=vera 'strategy.options={r: 64}'`.
+"""Any other PEFT method: `strategy=peft strategy.method=vera 'strategy.options={r: 64}'`.
 
-`method` is PEFT's name of it in whatever case, `options` are fields of that method's
-configuration, as PEFT's documentation has them. Methods with a choice of layers take every linear
-layer of the backbone where `target_modules` is not among the options; the head is trained in full.
+`method` is PEFT's name for it, in any case; `options` are fields of that method's configuration,
+described in PEFT's documentation. Without `target_modules` among the options, a method that adapts
+chosen layers adapts every linear layer of the backbone. The head is trained in full.
 
-Paper and cost: the method's own. The trained parameters are counted and told when training begins.
+Paper and cost: those of the method. The number of trained parameters is shown when training
+starts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from lightning_modules.model.base import Model
     from lightning_modules.task.base import Task
 
-_OWN = "this is a strategy of its own, as it needs to know the run's steps"
+_OWN = "it has its own strategy, because it needs the number of steps of the run"
 _MORE = "it needs more than a configuration"
 _REFUSED = {
     "adalora": _OWN,
@@ -40,7 +41,7 @@ _REFUSED = {
     "trainable_tokens": "it trains no head",
     "xlora": _MORE,
 }
-"""Methods that cannot be had by a configuration alone, and why."""
+"""Methods that a configuration alone cannot set up, and why."""
 _TAKEN = frozenset(
     (
         *("peft_type", "task_type", "inference_mode", "modules_to_save", "fan_in_fan_out"),
@@ -49,17 +50,18 @@ _TAKEN = frozenset(
 )
 """Fields that the network and its task decide."""
 _PROMPTS = frozenset(("cartridge", "p_tuning", "prefix_tuning", "prompt_tuning"))
-# Their own layers are norms, or layers that PEFT knows by an architecture's name.
+# Methods that adapt norms, or layers that PEFT selects by architecture.
 _OTHER_LAYERS = frozenset(("beft", "ia3", "ln_tuning"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peft(PeftStrategy):
-    """Train what a method of PEFT adds, and the head.
+    """Train the parameters that a PEFT method adds, and the head.
 
     Attributes:
-        method: PEFT's name of the method, as `vera`, `loha` or `hra`.
-        options: Fields of the method's configuration, as `{r: 64}`; the rest is as PEFT has it.
+        method: PEFT's name for the method, e.g. `vera`, `loha` or `hra`.
+        options: Fields of the method's configuration, e.g. `{r: 64}`; the rest keep PEFT's
+            defaults.
 
     """
 
@@ -69,8 +71,8 @@ class Peft(PeftStrategy):
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         if not self.method:
-            fix = "Set strategy.method=vera, or another that PEFT has."
-            yield Problem("method", "must be a method of PEFT", self.method, fix)
+            fix = "Set strategy.method=vera or another method."
+            yield Problem("method", "must be a PEFT method", self.method, fix)
 
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
@@ -80,12 +82,12 @@ class Peft(PeftStrategy):
         for name, value in self.options.items():
             where = f"strategy.options.{name}"
             if name in _TAKEN:
-                rule = "must be left out, as the model and the task decide it"
+                rule = "must be left out, because the model and the task determine it"
                 raise ConfigError(Problem(where, rule, value))
             if name not in known:
                 rule = f"must be a field of {made.__name__}"
                 raise ConfigError(Problem(where, rule, value, did_you_mean(name, known)))
-        with self.telling():
+        with self.translating_errors():
             made(**self.options)
         if self._method in _PROMPTS - {"prefix_tuning", "cartridge"}:
             check_reads_prompt("peft", model, task)
@@ -101,7 +103,7 @@ class Peft(PeftStrategy):
             raise ConfigError(Problem("strategy.method", rule, self.method, fix))
         if self._method in _REFUSED:
             fix = "Set strategy=adalora." if self._method == "adalora" else ""
-            rule = f"must be another method of PEFT: {_REFUSED[self._method]}"
+            rule = f"must be another PEFT method: {_REFUSED[self._method]}"
             raise ConfigError(Problem("strategy.method", rule, self.method, fix))
 
     @property
@@ -130,16 +132,17 @@ class Peft(PeftStrategy):
         head = tuple(new_parts(network))
         adapted = super().adapt(network)
         cut_answers(adapted)
-        with self.telling():
+        with self.translating_errors():
             check_answers(adapted)
         if not any(
             _is_new(name, head) for name, p in adapted.named_parameters() if p.requires_grad
         ):
-            rule, got = "must train something beside the head", Verbatim(f"{self._method}, nothing")
+            rule = "must train something besides the head"
+            got = Verbatim(f"{self._method}, which trains nothing else in this model")
             raise ConfigError(Problem("strategy.method", rule, got))
         return adapted
 
 
 def _is_new(name: str, head: tuple[str, ...]) -> bool:
-    """Say whether the parameter is the method's, not the head's."""
+    """Return whether the parameter belongs to the method, not to the head."""
     return not any(f".{part}.modules_to_save." in name for part in head)

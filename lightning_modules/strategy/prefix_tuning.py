@@ -1,11 +1,11 @@
 """Prefix tuning: trained keys and values before those of every text, in each layer.
 
-Each attention reads [P_k; K] and [P_v; V] in place of K and V, P_k and P_v: (num_tokens, D) of a
-layer's own. Step 0 is not the pretrained model: it attends to P tokens more. With `projection`
-the prefixes are what a trained network of two layers makes of trained embeddings, which the paper
-found steadier; the export has its result.
+Each attention reads [P_k; K] and [P_v; V] instead of K and V; every layer has its own P_k and P_v:
+(num_tokens, D). Step 0 differs from the pretrained model: it attends to num_tokens more tokens.
+With `projection` a trained two-layer network computes the prefixes from trained embeddings, which
+the paper found more stable; only its result is exported.
 
-Paper: Li and Liang 2021, arXiv:2101.00190; without a projection as P-tuning v2, Liu et al. 2022,
+Paper: Li and Liang 2021, arXiv:2101.00190. Without a projection it is P-tuning v2, Liu et al. 2022,
 arXiv:2110.07602. Cost: 2 * num_tokens * layers * D trainable values.
 """
 
@@ -28,7 +28,7 @@ class PrefixTuning(VirtualTokens):
     """Train keys and values before every text, and the head.
 
     Attributes:
-        projection: Make the prefixes by a trained network, of more trained values.
+        projection: Compute the prefixes with a trained network, which adds trained values.
         projection_size: Width of that network, > 0.
 
     """

@@ -1,10 +1,10 @@
 """Prompt tuning: trained embeddings of virtual tokens before every text.
 
-The network reads [p_1 .. p_P, e(x_1) .. e(x_T)], with the p_i trained and everything else but the
-head frozen. Step 0 is not the pretrained model: it reads P tokens more.
+The network reads [p_1 .. p_P, e(x_1) .. e(x_T)], where the p_i are trained; the rest except the
+head is frozen. Step 0 differs from the pretrained model: it reads P more tokens.
 
-Paper: Lester et al. 2021, arXiv:2104.08691 (num_tokens = p, 20 to 100 there; good from a billion
-parameters on). Cost: num_tokens * D trainable values, and as many tokens more to read.
+Paper: Lester et al. 2021, arXiv:2104.08691 (num_tokens = p, 20 to 100; works well with a billion
+parameters or more). Cost: num_tokens * D trainable values, and num_tokens more tokens per text.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class PromptInit(Enum):
-    """How the virtual tokens begin."""
+    """How the virtual tokens are initialized."""
 
     vocabulary = "vocabulary"
-    """As embeddings of tokens drawn from the vocabulary."""
+    """With embeddings of tokens drawn from the vocabulary."""
     random = "random"
-    """Normally distributed."""
+    """From a normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class PromptTuning(VirtualTokens):
     """Train embeddings before every text, and the head.
 
     Attributes:
-        init: `vocabulary` (embeddings of drawn tokens) or `random` (normally distributed).
+        init: `vocabulary` (embeddings of random tokens) or `random` (normally distributed).
 
     """
 
@@ -57,9 +57,9 @@ class PromptTuning(VirtualTokens):
         return {
             "num_virtual_tokens": self.num_tokens,
             "prompt_tuning_init": "SAMPLE_VOCAB" if drawn else "RANDOM",
-            # PEFT would keep a second prompt for a decoder, which it never reads.
+            # PEFT would keep a second prompt for a decoder, which is never read.
             "num_transformer_submodules": 1,
-            # Said here, as PEFT does not find them in DistilBERT's configuration.
+            # Set here because PEFT does not find them in DistilBERT's configuration.
             "token_dim": getattr(config, "hidden_size", None),
             "num_layers": getattr(config, "num_hidden_layers", None),
             "num_attention_heads": getattr(config, "num_attention_heads", None),

@@ -1,13 +1,14 @@
-"""Prompting: nothing is trained, the pretrained model is asked (`lightning_modules.text.prompt`).
+"""Prompting: the pretrained model answers a prompt, without training (`text/prompt.py`).
 
-- `similarity`: an encoder's embedding of the text against those of the labels' descriptions
-  (zero-shot: Yin et al. 2019, arXiv:1909.00161), and with shots of the labels' examples, too;
-- `mask`: the labels' words in the place of a mask (Schick and Schütze 2021, arXiv:2001.07676);
-- `causal`: the log-probability of the labels' words after the prompt, which begins with the
-  shots (Brown et al. 2020, arXiv:2005.14165).
+- `similarity`: compares an encoder's embedding of the text with those of the labels' descriptions
+  (zero-shot: Yin et al. 2019, arXiv:1909.00161) and, with shots, of the labels' examples;
+- `mask`: compares the labels' words in the place of a mask (Schick and Schütze 2021,
+  arXiv:2001.07676);
+- `causal`: compares the log-probabilities of the labels' words after the prompt, which starts with
+  the shots (Brown et al. 2020, arXiv:2005.14165).
 
-Cost: one validation. Shots make a prompt longer: what is beyond `data.max_length` is cut off at
-its beginning, the first shots before the others.
+Cost: one validation. Shots make a prompt longer: a prompt longer than `data.max_length` is cut at
+its start, which removes the first shots first.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Task
 
 PROMPTING_FILE = "prompting.json"
-SAYS_NOTHING = "N/A"  # Zhao et al. 2021
+CONTENT_FREE = "N/A"  # Zhao et al. 2021
 
 
 class How(Enum):
-    """How a model is asked."""
+    """How a model is prompted."""
 
     auto = "auto"
-    """As the model was pretrained: `causal` if it writes, `mask` if it fills masks."""
+    """By pretraining: `causal` if the model writes, `mask` if it fills masks, else `similarity`."""
     similarity = "similarity"
     mask = "mask"
     causal = "causal"
@@ -55,20 +56,20 @@ _NEEDED = {How.similarity: Kind.encoder, How.mask: Kind.encoder, How.causal: Kin
 
 @dataclass(frozen=True, kw_only=True)
 class Prompting(Strategy):
-    """Ask the pretrained model.
+    """Prompt the pretrained model.
 
     Attributes:
         how: `auto`, `similarity`, `mask` or `causal`.
-        template: The prompt, with {text} and, after it, {label}; with {text_pair} where rows have
-            two texts.
-        label_words: The word or description that stands for a label; the label itself where it
-            is missing. With `mask` it must be one token.
-        num_shots: Training rows a label that the model is shown, >= 0, or as many as there are.
-        shots_seed: Decides which ones; more shots hold those of fewer.
-        description_weight: Shots that a label's description counts for, > 0; `similarity` only.
-        temperature: What cosines are divided by, > 0: it decides how sure the answers are, not
-            which; `similarity` only.
-        calibrate: Take off the logits that a text gets which says nothing.
+        template: The prompt, with {text} followed by {label}, and {text_pair} if rows have two
+            texts.
+        label_words: The word or description for each label; a missing label stands for itself.
+            With `mask` it must be one token.
+        num_shots: Training rows per label shown to the model, >= 0; fewer if a label has fewer.
+        shots_seed: Which rows; a larger `num_shots` includes the rows of a smaller one.
+        description_weight: How many shots a label's description counts as, > 0; `similarity` only.
+        temperature: Divides the cosines, > 0; it changes the confidence, not the answers;
+            `similarity` only.
+        calibrate: Subtract the logits of a content-free prompt.
 
     """
 
@@ -103,7 +104,7 @@ class Prompting(Strategy):
             yield Problem("num_shots", "must be >= 0", self.num_shots)
         rule = broken_rule(self.template)
         if rule is not None:
-            fix = "Write a sentence around them, as '{text} It was {label}.'."
+            fix = "Write a sentence around them, e.g. '{text} It was {label}.'."
             yield Problem("template", rule, self.template, fix)
 
     def check(self, model: Model, task: Task) -> None:
@@ -115,16 +116,17 @@ class Prompting(Strategy):
         self.way(model)
 
     def way(self, model: Model) -> How:
-        """Return how this model is asked; raise ConfigError where it cannot be so."""
+        """Return how to prompt this model; raise ConfigError if it does not support that."""
         kind, how = model.known_kind() or Kind.encoder, self.how
         if how is How.auto:
             reads = How.mask if model.fills_masks else How.similarity
             how = How.causal if kind is Kind.decoder else reads
         if kind is not _NEEDED[how]:
-            rule = f"strategy.how={how.value} must have a model of kind {_NEEDED[how].value}"
-            raise ConfigError(Problem("model", rule, Verbatim(f"{model.name}, of {kind.value}")))
+            rule = f"strategy.how={how.value} needs a model of kind {_NEEDED[how].value}"
+            got = Verbatim(f"{model.name}, of kind {kind.value}")
+            raise ConfigError(Problem("model", rule, got))
         if how is How.mask and not model.fills_masks:
-            rule = "strategy.how=mask must have a model that was trained to fill masks"
+            rule = "strategy.how=mask needs a model trained to fill masks"
             fix = "Set strategy.how=similarity, or model=roberta."
             raise ConfigError(Problem("model", rule, Verbatim(model.name), fix))
         return how
@@ -134,7 +136,7 @@ class Prompting(Strategy):
         labels = task.labels(corpus)
         problems = list(self._label_problems(labels))
         if "text_pair" in rows[0] and "{text_pair}" not in self.template:
-            rule = "must hold {text_pair}, as rows have two texts"
+            rule = "must contain {text_pair}, because the rows have two texts"
             problems.append(Problem("strategy.template", rule, self.template))
         if problems:
             raise ConfigError(problems)
@@ -146,20 +148,21 @@ class Prompting(Strategy):
     def _label_problems(self, labels: Sequence[str]) -> Iterator[Problem]:
         for label in self.label_words:
             if label not in labels:
-                rule = f"must be words of {', '.join(labels)}"
+                rule = f"must name a label of the data ({', '.join(labels)})"
                 fix = did_you_mean(label, labels)
                 yield Problem(f"strategy.label_words.{label}", rule, self.label_words[label], fix)
         words = [self.word(label) for label in labels]
         if len(set(words)) < len(words):
-            yield Problem("strategy.label_words", "must differ", Verbatim(", ".join(words)))
+            rule = "must differ between labels"
+            yield Problem("strategy.label_words", rule, Verbatim(", ".join(words)))
 
     def from_state(self, state: Mapping[str, Any]) -> Prompting:
-        own = {field.name: getattr(self, field.name) for field in fields(Prompting)}
-        own |= {"how": How(state["how"]), "shots": tuple(state["shots"])}
-        return FittedPrompting(**own)
+        values = {field.name: getattr(self, field.name) for field in fields(Prompting)}
+        values |= {"how": How(state["how"]), "shots": tuple(state["shots"])}
+        return FittedPrompting(**values)
 
     def word(self, label: str) -> str:
-        """Return what stands for the label."""
+        """Return the word or description for the label."""
         return self.label_words.get(label, label)
 
     @property
@@ -171,8 +174,8 @@ class Prompting(Strategy):
     ) -> PreTrainedTokenizerBase:
         tokenizer = model.load_tokenizer()
         if self.way(model) is not How.similarity:
-            tokenizer.truncation_side = "left"  # what is asked stands at the end
-            tokenizer.init_kwargs["truncation_side"] = "left"  # for whoever loads what is exported
+            tokenizer.truncation_side = "left"  # the question is at the end
+            tokenizer.init_kwargs["truncation_side"] = "left"  # saved with an export
         return tokenizer
 
     def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:
@@ -182,12 +185,12 @@ class Prompting(Strategy):
         return [
             {
                 **{name: cell for name, cell in row.items() if name != "text_pair"},
-                "text": "\n".join([*shown, self._asked(row, tokenizer)]),
+                "text": "\n".join([*shown, self._question(row, tokenizer)]),
             }
             for row in rows
         ]
 
-    def _asked(self, row: Row, tokenizer: PreTrainedTokenizerBase) -> str:
+    def _question(self, row: Row, tokenizer: PreTrainedTokenizerBase) -> str:
         if self.how is How.mask:
             return filled(self.template, row, str(tokenizer.mask_token))
         return question(self.template, row)
@@ -216,9 +219,9 @@ class Prompting(Strategy):
         else:
             network.name(words)
         if self.calibrate:
-            row = {"text": SAYS_NOTHING, "text_pair": SAYS_NOTHING}
-            (asked,) = self.prepare([row], network.tokenizer)
-            network.calibrate(asked["text"])
+            row = {"text": CONTENT_FREE, "text_pair": CONTENT_FREE}
+            (prompt,) = self.prepare([row], network.tokenizer)
+            network.calibrate(prompt["text"])
         adapted: nn.Module = network
         return adapted
 
@@ -250,17 +253,17 @@ class Prompting(Strategy):
         from lightning_modules.strategy.feature_extraction import BACKBONE
         from lightning_modules.strategy.prompting_card import lines
 
-        if model.hub_name is None:  # nobody else could fetch it
+        if model.hub_name is None:  # it cannot be downloaded
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         write_json(folder / PROMPTING_FILE, {**asdict(self), "how": self.how.value})
-        (asked,) = self.prepare([{"text": "Your text."}], tokenizer)
-        return lines(network, asked["text"], model.hub_name or BACKBONE, folder)
+        (prompt,) = self.prepare([{"text": "Your text."}], tokenizer)
+        return lines(network, prompt["text"], model.hub_name or BACKBONE, folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedPrompting(Prompting):
-    """Prompting that knows how its model is asked, and its shots.
+    """Prompting with its shots chosen and `how` settled.
 
     Attributes:
         shots: Training rows.

@@ -1,4 +1,4 @@
-"""What the model card of exported prompts shows: how plain transformers asks them."""
+"""The code in the model card of an exported prompt, which uses only transformers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from lightning_modules.model.prompted import Prompted
 
 
-def lines(network: Prompted, asked: str, base: str, folder: Path) -> str:
-    """Return Python lines that ask the network once; write to `folder` what they read.
+def lines(network: Prompted, prompt: str, base: str, folder: Path) -> str:
+    """Return Python lines that prompt the network once; write the files they read to `folder`.
 
     Args:
-        network: With the words of its labels.
-        asked: The prompt of "Your text."
+        network: The network, with the words of its labels.
+        prompt: The prompt for "Your text."
         base: The pretrained model's name or folder.
-        folder: Of the export.
+        folder: The export's folder.
 
     """
     from safetensors.torch import save_file
@@ -24,9 +24,9 @@ def lines(network: Prompted, asked: str, base: str, folder: Path) -> str:
     from lightning_modules.model.prompted import Causal, Mask, Similarity
 
     bias = [round(float(value), 6) for value in network.bias.tolist()]
-    common = {"base": base, "asked": asked, "bias": bias}
+    common = {"base": base, "prompt": prompt, "bias": bias}
     if isinstance(network, Similarity):
-        # Scaled, as the cosines are.
+        # Scaled like the cosines.
         save_file(
             {"classes": network.classes / network.temperature}, folder / "classes.safetensors"
         )
@@ -62,7 +62,7 @@ print(labels[logits.argmax().item()])
 _MASK = (
     _BEGIN.format(auto_class="AutoModelForMaskedLM")
     + """\
-inputs = tokenizer({asked!r}, truncation=True, return_tensors="pt")
+inputs = tokenizer({prompt!r}, truncation=True, return_tensors="pt")
 at = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[-1].item()
 logits = model(**inputs).logits[0, at, {words}] - bias
 print(labels[logits.argmax().item()])
@@ -72,7 +72,7 @@ print(labels[logits.argmax().item()])
 _CAUSAL = (
     _BEGIN.format(auto_class="AutoModelForCausalLM")
     + """\
-prompt = tokenizer({asked!r}, truncation=True, return_tensors="pt")["input_ids"]
+prompt = tokenizer({prompt!r}, truncation=True, return_tensors="pt")["input_ids"]
 
 def score(word):
     steps = model(torch.cat([prompt, torch.tensor([word])], dim=1)).logits.log_softmax(dim=-1)

@@ -1,11 +1,11 @@
-"""Low-rank adapters on a network of 4 bit weights (QLoRA).
+"""Low-rank adapters on a network with 4-bit weights (QLoRA).
 
-The frozen weights are kept as 4 bit numbers (NF4: the quantiles of a normal distribution, scaled a
-block of 64), whose scales are quantized again, and made bfloat16 wherever they are multiplied. The
-adapters on them and the head stay in float32.
+The frozen weights are stored in 4 bits (NF4: quantiles of a normal distribution, scaled per block
+of 64) with scales that are quantized again, and are converted to bfloat16 to be multiplied. The
+adapters and the head stay in float32.
 
 Paper: Dettmers et al. 2023, arXiv:2305.14314 (NF4, double quantization).
-Cost: LoRA's trained values, and about half a byte in place of four for each frozen weight.
+Cost: LoRA's trained values, and about half a byte instead of four per frozen weight.
 Needs a CUDA device and bitsandbytes. The export is the adapter: merged weights would be rounded to
 4 bits.
 """
@@ -34,28 +34,28 @@ _FIX = "Set strategy=lora."
 
 @dataclass(frozen=True, kw_only=True)
 class Qlora(Lora):
-    """Train low-rank adapters on a network of 4 bit weights, and the head."""
+    """Train low-rank adapters on a network with 4-bit weights, and the head."""
 
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
         if not isinstance(model, Pretrained):
-            rule, got = "strategy=qlora must have a pretrained model", Verbatim(model.name)
+            rule, got = "strategy=qlora needs a pretrained model", Verbatim(model.name)
             raise ConfigError(Problem("model", rule, got, _FIX))
         if is_pair(task.auto_class, model.known_kind()):
-            rule = "strategy=qlora must have a model that reads and writes"
+            rule = "strategy=qlora needs an encoder-decoder for this task"
             got = Verbatim(f"{model.name}, of kind encoder")
             raise ConfigError(Problem("model", rule, got, "Set model=t5, flan_t5 or bart."))
         if self.init not in (Init.default, Init.gaussian):
-            rule = "must be default or gaussian where the weights have 4 bits"
+            rule = "must be default or gaussian with 4-bit weights"
             raise ConfigError(Problem("strategy.init", rule, self.init.value))
         if find_spec("bitsandbytes") is None:
-            rule, got = "strategy=qlora must have bitsandbytes", Verbatim("no such package")
-            fix = f"Install it: pip install bitsandbytes. Else: {_FIX}"
+            rule, got = "strategy=qlora needs bitsandbytes", Verbatim("no such package")
+            fix = "Run pip install bitsandbytes, or set strategy=lora."
             raise ConfigError(Problem("strategy", rule, got, fix))
         import torch
 
         if not torch.cuda.is_available():
-            rule, got = "strategy=qlora must have a CUDA device", Verbatim("none")
+            rule, got = "strategy=qlora needs a CUDA device", Verbatim("none")
             raise ConfigError(Problem("trainer.device", rule, got, _FIX))
 
     @property

@@ -1,1 +1,1 @@
-"""What the strategies that use PEFT share."""
+"""Code shared by the strategies that use PEFT."""

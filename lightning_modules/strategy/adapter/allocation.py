@@ -1,16 +1,16 @@
-"""How AdaLoRA allots ranks: by the importance of each singular triplet, within a falling budget.
+"""How AdaLoRA allocates ranks: by the importance of singular triplets, within a falling budget.
 
 With g the gradient of a value w of A, B or E, and I = |w g|:
     mean = beta1 mean + (1 - beta1) I,  deviation = beta2 deviation + (1 - beta2) |I - mean|
     score(w) = mean * deviation
-and triplet i of a layer counts score(E_i) + mean_j score(A_ij) + mean_j score(B_ji).
-The budget b falls with the cube of the steps left; of all layers' triplets the best b keep their
-E_i, those of the others are set to 0. They may come back, until the last allotment is for good.
+and triplet i of a layer scores score(E_i) + mean_j score(A_ij) + mean_j score(B_ji).
+The budget b falls with the cube of the steps left. Across all layers the best b triplets keep their
+E_i and those of the others are set to 0. They can come back until the last allocation.
 
 Paper: Zhang et al. 2023, arXiv:2303.10512, sections 3.2 and 3.3.
-Cost: two values for each that is trained, kept with the checkpoint.
+Cost: two values per trained value, saved with the checkpoint.
 
-Shapes: R rank of a layer, I inputs, O outputs, N triplets of all layers.
+Shapes: R rank of a layer, I inputs, O outputs, N triplets in all layers.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ LAYER_PARTS = ("lora_A", "lora_E", "lora_B")
 
 @dataclass(frozen=True)
 class Budget:
-    """How many ranks a layer has on average, and how their importance is measured.
+    """The average rank per layer over the steps, and how importance is measured.
 
     Attributes:
-        first: Up to step `begin`.
-        last: From step `end` on.
-        begin: See `first`.
-        end: See `last`.
-        every: Steps between two allotments.
+        first: Average rank up to step `begin`.
+        last: Average rank from step `end`.
+        begin: The step after which ranks are removed.
+        end: The step of the last allocation.
+        every: Steps between two allocations.
         beta1: Decay of the mean importance.
         beta2: Decay of its mean deviation.
-        orthogonality: Weight of the penalty, gamma of the paper.
+        orthogonality: Weight of the penalty, gamma in the paper.
 
     """
 
@@ -52,7 +52,7 @@ class Budget:
     orthogonality: float
 
     def size(self, step: int, num_layers: int) -> int | None:
-        """Return the ranks of all layers to be kept at a step; None where nothing is allotted.
+        """Return how many ranks all layers keep in total; None if the step allocates none.
 
         >>> falling = Budget(4, 2, begin=1, end=5, every=2, beta1=0.9, beta2=0.9, orthogonality=0.1)
         >>> [falling.size(step, num_layers=10) for step in range(1, 7)]
@@ -67,7 +67,7 @@ class Budget:
 
 
 class Allocation(nn.Module):
-    """The importance of every adapter's values so far, and which triplets are kept for good."""
+    """The importance of every adapter's values so far, and which triplets are kept."""
 
     trains_buffers = True
 
@@ -85,19 +85,19 @@ class Allocation(nn.Module):
             self.register_buffer(f"kept_{number}", torch.ones_like(layer.lora_E["default"]))
 
     def watch(self, network: nn.Module, beta1: float, beta2: float) -> None:
-        """Take the present gradients into account."""
+        """Update the importance from the current gradients."""
         for number, layer in self._layers(network):
             for part in LAYER_PARTS:
                 value = layer[part]
-                # A layer that nothing reached has no gradient.
-                slope = value.grad if value.grad is not None else torch.zeros_like(value)
-                importance = (value.detach() * slope).abs()
-                mean, deviation = self._seen(part, number)
+                # A layer that the backward pass did not reach has no gradient.
+                gradient = value.grad if value.grad is not None else torch.zeros_like(value)
+                importance = (value.detach() * gradient).abs()
+                mean, deviation = self._averages(part, number)
                 mean.mul_(beta1).add_(importance, alpha=1 - beta1)
                 deviation.mul_(beta2).add_((importance - mean).abs(), alpha=1 - beta2)
 
-    def allot(self, network: nn.Module, size: int) -> None:
-        """Keep the `size` most important triplets of all layers."""
+    def allocate(self, network: nn.Module, size: int) -> None:
+        """Keep the `size` most important triplets across all layers."""
         scores_R = [self._scores(number) for number, _ in self._layers(network)]
         order_N = torch.cat(scores_R).argsort(descending=True, stable=True)
         kept_N = torch.zeros(len(order_N), device=order_N.device)
@@ -108,20 +108,20 @@ class Allocation(nn.Module):
         self.mask(network)
 
     def mask(self, network: nn.Module) -> None:
-        """Set what is not kept to 0."""
+        """Set the entries of E that are not kept to 0."""
         for number, layer in self._layers(network):
             layer["lora_E"].data.mul_(self.get_buffer(f"kept_{number}"))
 
     def penalty(self, network: nn.Module) -> Tensor:
-        """Return how far the A and B are from orthogonal, on average."""
+        """Return how far A and B are from orthogonal, on average over all layers."""
         distances = []
         for _, layer in self._layers(network):
             for square_RR in (
                 layer["lora_A"] @ layer["lora_A"].T,
                 layer["lora_B"].T @ layer["lora_B"],
             ):
-                one_RR = torch.eye(len(square_RR), device=square_RR.device)
-                distances.append(torch.linalg.matrix_norm(square_RR - one_RR))
+                identity_RR = torch.eye(len(square_RR), device=square_RR.device)
+                distances.append(torch.linalg.matrix_norm(square_RR - identity_RR))
         return torch.stack(distances).mean()
 
     def _layers(self, network: nn.Module) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -129,21 +129,21 @@ class Allocation(nn.Module):
             layer: Any = network.get_submodule(name)
             yield number, {part: getattr(layer, part)["default"] for part in LAYER_PARTS}
 
-    def _seen(self, part: str, number: int) -> tuple[Tensor, Tensor]:
+    def _averages(self, part: str, number: int) -> tuple[Tensor, Tensor]:
         mean = self.get_buffer(f"mean_{part[-1]}_{number}")
         return mean, self.get_buffer(f"deviation_{part[-1]}_{number}")
 
     def _scores(self, number: int) -> Tensor:
         a_RI, e_R1, b_OR = (
             mean * deviation
-            for mean, deviation in (self._seen(part, number) for part in LAYER_PARTS)
+            for mean, deviation in (self._averages(part, number) for part in LAYER_PARTS)
         )
         return e_R1.squeeze(1) + a_RI.mean(dim=1) + b_OR.mean(dim=0)
 
 
 @contextmanager
 def allocating(network: Any, step: int, budget: Budget) -> Iterator[None]:
-    """Add the penalty's gradient to those of optimizer step `step`, and allot ranks after it."""
+    """Add the penalty's gradient before optimizer step `step`, and allocate ranks after it."""
     allocation: Allocation = network.allocation
     if budget.orthogonality:
         device = next(network.parameters()).device.type
@@ -154,6 +154,6 @@ def allocating(network: Any, step: int, budget: Budget) -> Iterator[None]:
         allocation.watch(network, budget.beta1, budget.beta2)
     size = budget.size(step, len(allocation.names))
     if size is not None:
-        allocation.allot(network, size)
+        allocation.allocate(network, size)
     elif step > budget.end:
         allocation.mask(network)

@@ -1,8 +1,8 @@
-"""What the strategies that PEFT implements share: how a network is wrapped, and exported.
+"""The base class of strategies that PEFT implements: how a network is wrapped and exported.
 
-The backbone is frozen and gets PEFT's new parameters; the head, and what else was never trained,
-is trained in full and saved with them. A strategy says PEFT's name of its method and the values
-of that method's configuration.
+The backbone is frozen and gets PEFT's new parameters; the head, and any other module without
+pretrained weights, is trained in full and saved with them. A strategy gives PEFT's name for its
+method and the values of that method's configuration.
 
 PEFT: Mangrulkar et al. 2022, github.com/huggingface/peft.
 """
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 
 ADAPTER = "adapter"
 BASE = "base"
-"""The folders of an export with the adapter, and with a base that nobody else could fetch."""
+"""The folders of an export with the adapter, and with a base that cannot be downloaded."""
 ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeftStrategy(Strategy):
-    """Train what PEFT adds to the frozen network, and the head."""
+    """Train the parameters that PEFT adds to the frozen network, and the head."""
 
     @property
     @abstractmethod
     def peft_type(self) -> str:
-        """PEFT's name of the method, as `LORA`."""
+        """PEFT's name for the method, e.g. `LORA`."""
 
     @abstractmethod
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
-        """Return values of the method's configuration, for this network."""
+        """Return the values of the method's configuration for this network."""
 
     def check_architecture(self, skeleton: nn.Module) -> None:
         try:
             self.adapt(skeleton)
         except RuntimeError:
-            pass  # what begins from values, as PiSSA does, cannot be tried without them
+            pass  # an initialization from the weights, e.g. PiSSA's, cannot be tried without them
         except ConfigError as error:
             causes = {type(each) for each in _causes(error)}
             if not causes & {RuntimeError, NotImplementedError}:
@@ -64,13 +64,13 @@ class PeftStrategy(Strategy):
         from peft import get_peft_model
 
         config = self.config(network)
-        with self.telling():
+        with self.translating_errors():
             silence_dropout(backbone_of(network))
             adapted: nn.Module = get_peft_model(network, config)
         return adapted
 
     def config(self, network: nn.Module) -> PeftConfig:
-        """Return PEFT's configuration for the network; raise ConfigError."""
+        """Return PEFT's configuration for the network; raise ConfigError if PEFT refuses it."""
         from transformers.pytorch_utils import Conv1D
 
         made = config_class(self.peft_type)
@@ -78,15 +78,15 @@ class PeftStrategy(Strategy):
         known = {field.name for field in fields(made)}
         if "modules_to_save" in known:
             values["modules_to_save"] = new_parts(network)
-        if "fan_in_fan_out" in known:  # how GPT-2 keeps its weights
+        if "fan_in_fan_out" in known:  # GPT-2 stores its weights transposed
             values["fan_in_fan_out"] = any(isinstance(m, Conv1D) for m in network.modules())
-        with self.telling():
+        with self.translating_errors():
             config: PeftConfig = made(**values)
         return config
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Turn what PEFT raises over a network that it cannot adapt into one line."""
+    def translating_errors(self) -> Iterator[None]:
+        """Turn what PEFT raises for a network that it cannot adapt into a ConfigError."""
         try:
             yield
         except ConfigError:
@@ -98,10 +98,10 @@ class PeftStrategy(Strategy):
             raise ConfigError(Problem("strategy", rule, got, fix)) from error
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
-        # The adapter names its base; a path of this machine would help nobody.
+        # The adapter names its base; a local path would be useless elsewhere.
         network.peft_config["default"].base_model_name_or_path = model.name
         network.save_pretrained(folder / ADAPTER)
-        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty template
         merged = self._merged(network)
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
@@ -150,29 +150,29 @@ class PeftStrategy(Strategy):
 
     @property
     def merges(self) -> bool:
-        """Whether the trained parameters can be put into the weights that they adapt."""
+        """Whether the trained parameters can be merged into the weights that they adapt."""
         return True
 
     def _merged(self, network: Any) -> Any:
-        """Return a merged copy; None where there is none that answers the same."""
+        """Return a merged copy; None if there is none with the same answers."""
         import torch
 
         if not self.merges:
             return None
         try:
             merged = _unwrapped(copy.deepcopy(network).merge_and_unload())
-        except (NotImplementedError, AttributeError):  # so methods of PEFT say that they do not
+        except (NotImplementedError, AttributeError):  # how PEFT methods report that they cannot
             return None
-        # Of some methods PEFT drops what was trained.
+        # For some methods PEFT drops the trained parameters.
         pairs = zip(answers(network), answers(merged), strict=True)
         same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
         return merged if same else None
 
 
 def cut_answers(network: Any) -> None:
-    """Let a network of PEFT answer at a text's own tokens alone, in place."""
+    """Restrict a PEFT network's outputs to the text's own tokens, in place."""
     config = network.peft_config["default"]
-    # A prefix has keys and values alone, so nothing is answered at it.
+    # A prefix consists of keys and values only, so it has no outputs.
     if config.is_prompt_learning and config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
         network.register_forward_hook(partial(_cut, num_tokens=config.num_virtual_tokens))
 
@@ -192,18 +192,21 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def config_class(peft_type: str) -> Any:
-    """Return the class of the configuration of a method that PEFT has."""
+    """Return the configuration class of a PEFT method."""
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     return PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]
 
 
 def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
-    """Return what PEFT takes for the linear layers that `targets` names; raise ConfigError.
+    """Return PEFT's value for the linear layers that `targets` names.
 
     Args:
         network: The network.
-        targets: `all-linear`, or names between spaces or commas.
+        targets: `all-linear`, or names separated by spaces or commas.
+
+    Raises:
+        ConfigError: The network has no linear layer with one of the names.
 
     """
     if targets == ALL_LINEAR:
@@ -219,7 +222,7 @@ def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
 
 
 def _unwrapped(network: Any) -> Any:
-    """Put the trained head where PEFT's wrapper of it is; some methods leave that there."""
+    """Replace PEFT's wrapper of the head by the trained head; some methods leave the wrapper."""
     from peft.utils import ModulesToSaveWrapper
 
     for name, module in list(network.named_modules()):
@@ -229,11 +232,11 @@ def _unwrapped(network: Any) -> Any:
 
 
 def answers(network: Any) -> tuple[Tensor, ...]:
-    """Return what the network answers to a text of three tokens."""
+    """Return the network's outputs for a text of three tokens."""
     import torch
 
     config = network.config
-    # BART reads its answer at a text's end, of which each text must have as many.
+    # BART reads its output at the end tokens, of which every text must have the same number.
     end = config.eos_token_id if isinstance(config.eos_token_id, int) else 0
     ids_BT = torch.full((1, 3), end, device=next(network.parameters()).device)
     inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}

@@ -1,7 +1,7 @@
-"""Virtual tokens: trained vectors that stand before every text, in front of a frozen network.
+"""Virtual tokens: trained vectors before every text, in front of a frozen network.
 
-They take positions of those that the model can read, and what a network answers at them is no
-part of the text's answers: it is cut off. Nothing can be merged, so an export is the adapter.
+They use some of the model's positions. The outputs at these positions do not belong to the text and
+are cut off. Nothing can be merged, so an export is the adapter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class VirtualTokens(PeftStrategy):
     """Train virtual tokens, and the head.
 
     Attributes:
-        num_tokens: Virtual tokens, > 0; a text can have as many less.
+        num_tokens: Virtual tokens, > 0; a text can have that many fewer tokens.
 
     """
 
@@ -47,21 +47,21 @@ class VirtualTokens(PeftStrategy):
 
     def adapt(self, network: nn.Module) -> nn.Module:
         adapted = super().adapt(network)
-        with self.telling():
+        with self.translating_errors():
             check_answers(adapted)
         return adapted
 
 
 def check_reads_prompt(strategy: str, model: Model, task: Task) -> None:
-    """Raise ConfigError where vectors in place of tokens hide where a padded text ends."""
+    """Raise ConfigError if the model must find where a padded text ends, which vectors hide."""
     if model.known_kind() is Kind.decoder and "SequenceClassification" in task.auto_class:
-        rule = f"strategy={strategy} must have a model that does not look for a text's last token"
+        rule = f"strategy={strategy} needs a model that does not classify by a text's last token"
         got = Verbatim(f"{model.name}, of kind decoder")
         raise ConfigError(Problem("model", rule, got, "Set strategy=prefix_tuning."))
 
 
 def check_answers(network: Any) -> None:
-    """Ask the network once: PEFT finds out there that it cannot do what it was made for."""
+    """Run the network once: some PEFT methods only fail in the forward pass."""
     from lightning_modules.machine.memory import is_out_of_memory
 
     try:

@@ -29,6 +29,5 @@ def test_a_network_without_biases_is_refused(name: str, values: dict[str, int]) 
         BITFIT.adapt(network)
     kind = type(network).__name__
     assert str(raised.value) == (
-        f"model: must be a network with biases, got {kind} without any. "
-        "Set strategy=lora or strategy=ia3."
+        f"model: must have biases, got {kind}, which has none. Set strategy=lora or strategy=ia3."
     )

@@ -80,8 +80,8 @@ def test_no_gradient_goes_below() -> None:
 @pytest.mark.parametrize(
     ("num_layers", "auto", "line"),
     [
-        (4, "SequenceClassification", "num_layers: must be <= 3, the layers of GPT2ForSequenceC"),
-        (0, "CausalLM", "num_layers: must be >= 1, as GPT2LMHeadModel has no head to be trained"),
+        (4, "SequenceClassification", "num_layers: must be <= 3, the number of layers of GPT2F"),
+        (0, "CausalLM", "num_layers: must be >= 1, because GPT2LMHeadModel has no new head to "),
     ],
 )
 def test_layers_that_are_not_there_are_refused(num_layers: int, auto: str, line: str) -> None:

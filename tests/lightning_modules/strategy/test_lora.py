@@ -124,7 +124,7 @@ def test_the_merged_export_and_the_adapter_alone_answer_as_trained(
     run = build_run(compose("train", [*FIXED, *(f"strategy.{word}" for word in words)]).tree)
     cache = Cache()
     network = build_network(run, LABELS, cache)
-    (base,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
+    (base,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
     base.save_pretrained(here / "base")
     for parameter in network.parameters():
         if parameter.requires_grad:

@@ -89,7 +89,7 @@ def refused(method: str, options: str = "{}", *words: str) -> str:
 
 
 def test_a_method_is_to_be_named() -> None:
-    assert refused("null").startswith("strategy.method: must be a method of PEFT, got None. Set")
+    assert refused("null").startswith("strategy.method: must be a PEFT method, got None. Set")
 
 
 def test_an_unknown_method_names_those_that_exist() -> None:
@@ -104,16 +104,16 @@ def test_an_unknown_method_names_those_that_exist() -> None:
 def test_a_method_that_needs_more_is_refused_with_the_reason(method: str) -> None:
     assert method.upper() in {each.value for each in PEFT_TYPE_TO_CONFIG_MAPPING}
     line = refused(method)
-    assert line.startswith(f"strategy.method: must be another method of PEFT: {_REFUSED[method]}")
+    assert line.startswith(f"strategy.method: must be another PEFT method: {_REFUSED[method]}")
 
 
 @pytest.mark.parametrize(
     ("method", "options", "line"),
     [
         ("vera", "{rr: 4}", "strategy.options.rr: must be a field of VeraConfig, got 4. Did you"),
-        ("vera", "{task_type: x}", "strategy.options.task_type: must be left out, as the model a"),
+        ("vera", "{task_type: x}", "strategy.options.task_type: must be left out, because the mo"),
         ("lora", "{init_lora_weights: loftq}", "strategy: must be a method that can adapt this "),
-        ("p_tuning", "{num_virtual_tokens: 4}", "model: strategy=peft must have a model that doe"),
+        ("p_tuning", "{num_virtual_tokens: 4}", "model: strategy=peft needs a model that does no"),
     ],
 )
 def test_options_are_checked_before_any_weights(method: str, options: str, line: str) -> None:

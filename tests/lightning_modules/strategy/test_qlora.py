@@ -22,23 +22,23 @@ def check(*words: str) -> str:
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_a_missing_package_is_told() -> None:
     assert check("model=minilm") == (
-        "strategy: strategy=qlora must have bitsandbytes, got no such package. "
-        "Install it: pip install bitsandbytes. Else: Set strategy=lora."
+        "strategy: strategy=qlora needs bitsandbytes, got no such package. "
+        "Run pip install bitsandbytes, or set strategy=lora."
     )
 
 
 def test_what_has_no_weights_to_quantize_is_refused() -> None:
-    assert check("model=tiny").startswith("model: strategy=qlora must have a pretrained model, got")
+    assert check("model=tiny").startswith("model: strategy=qlora needs a pretrained model, got")
 
 
 def test_a_pair_of_encoders_is_refused() -> None:
     line = check("model=minilm", "task=summarization")
-    assert line.startswith("model: strategy=qlora must have a model that reads and writes, got sen")
+    assert line.startswith("model: strategy=qlora needs an encoder-decoder for this task, got sen")
 
 
 def test_beginnings_that_read_the_weights_are_refused() -> None:
     line = check("model=minilm", "strategy.init=pissa")
-    assert line.startswith("strategy.init: must be default or gaussian where the weights have 4")
+    assert line.startswith("strategy.init: must be default or gaussian with 4-bit weights, got ")
 
 
 @pytest.mark.parametrize("storage", [torch.uint8, torch.float32])

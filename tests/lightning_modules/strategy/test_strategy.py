@@ -177,7 +177,7 @@ def test_trains_exactly_what_it_claims(strategy: str, head: str) -> None:
 def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
     run, cache = make_run(strategy, head=head), Cache()
     adapted = build_network(run, LABELS, cache)
-    (loaded,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
+    (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
     found, expected = logits(adapted, head), logits(loaded, head)
     assert found.shape == expected.shape
     assert torch.equal(found, expected) == (strategy not in VIRTUAL_TOKENS)

@@ -53,7 +53,7 @@ def refusals(*overrides: str) -> list[str]:
         ),
         (
             ("strategy=prompting", "strategy.how=choice(similarity,causal)"),
-            "strategy.how: strategy.how=causal must have a model of kind decoder,"
+            "strategy.how: strategy.how=causal needs a model of kind decoder,"
             " got 'causal' in choice(similarity,causal).",
         ),
     ],
