@@ -31,7 +31,12 @@ from lightning_modules.callback.best import Best, drop_best, load_best, save_bes
 from lightning_modules.folder import CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
 from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import replacing
-from lightning_modules.model.state import first_unsound, num_bytes_of, restore_state, trained_state
+from lightning_modules.model.state import (
+    first_non_finite,
+    num_bytes_of,
+    restore_state,
+    trained_state,
+)
 from lightning_modules.outcome import Ending, Record, Stopped
 
 if TYPE_CHECKING:
@@ -242,6 +247,6 @@ class Checkpointing(pl.Callback):
 
 def check_sound(network: Mapping[str, Tensor], step: int) -> None:
     """End the run as diverged where its trained tensors hold NaN or infinity."""
-    name = first_unsound(network)
+    name = first_non_finite(network)
     if name is not None:
         raise Stopped(Ending.diverged, f"the weights {name} became NaN or infinite by step {step}")

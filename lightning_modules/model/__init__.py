@@ -1,1 +1,1 @@
-"""Pretrained language models: where weights and tokenizer come from."""
+"""Language models: where weights and tokenizers come from."""

@@ -1,7 +1,7 @@
 """An architecture of transformers without weights, for `strategy=from_scratch`.
 
-Its sizes are the user's: `model=architecture model.type=gpt2 model.kind=decoder
-'model.config={n_layer: 4}'` or a YAML, as `conf/model/transformer.yaml`.
+The user sets its sizes: `model=architecture model.type=gpt2 model.kind=decoder
+'model.config={n_layer: 4}'`, or a YAML file like `conf/model/transformer.yaml`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Architecture(Model):
     """A network without weights.
 
     Attributes:
-        type: What transformers calls the architecture, as `gpt2`, `bart` or `bert`.
-        kind: `encoder`, `decoder` or `encoder_decoder`: what that type is.
-        config: Values of its configuration class, as `{n_layer: 4, n_embd: 128}`; the rest is as
-            the class has it.
+        type: The name that transformers gives the architecture, e.g. `gpt2`, `bart` or `bert`.
+        kind: The kind of that type: `encoder`, `decoder` or `encoder_decoder`.
+        config: Values for its configuration class, e.g. `{n_layer: 4, n_embd: 128}`; the rest
+            keep the defaults of the class.
         attention: `sdpa` or `eager`.
 
     """
@@ -40,8 +40,8 @@ class Architecture(Model):
 
     def problems(self) -> Iterator[Problem]:
         if not self.type:
-            fix = "Set model.type=gpt2, or another that transformers has."
-            yield Problem("type", "must be an architecture", self.type, fix)
+            fix = "Set model.type=gpt2 or another architecture."
+            yield Problem("type", "must be an architecture of transformers", self.type, fix)
 
     def __hash__(self) -> int:  # a mapping has none
         return hash(repr(self))
@@ -55,7 +55,7 @@ class Architecture(Model):
         from transformers import CONFIG_MAPPING
 
         if self.type not in CONFIG_MAPPING:
-            return None  # `check` says so
+            return None  # `check` reports it
         try:
             return num_positions(CONFIG_MAPPING[self.type](**self.config).to_dict())
         except (ValueError, TypeError):
@@ -81,7 +81,7 @@ class Architecture(Model):
             CONFIG_MAPPING[self.type](**self.config)
 
     def check_tokenizer(self) -> None:
-        rule, got = "a model without weights has no tokenizer either", Verbatim("the model's own")
+        rule, got = "must have a tokenizer of its own", Verbatim(self.name)
         fix = "Set strategy=from_scratch strategy.tokenizer=bpe (or characters)."
         raise ConfigError(Problem("model", rule, got, fix))
 
@@ -100,18 +100,18 @@ class Architecture(Model):
             return build_pair(self.new_network, self.load_tokenizer, config)
         with self._building():
             values = {**self.config, **config}
-            made: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**values)
+            settings: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**values)
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-                made, dtype=torch.float32, attn_implementation=self.attention.value
+                settings, dtype=torch.float32, attn_implementation=self.attention.value
             )
         return network
 
     @contextmanager
     def _building(self) -> Iterator[None]:
-        """Turn what transformers raises over sizes that do not fit each other into one line."""
+        """Turn what transformers raises for sizes that do not fit together into a ConfigError."""
         try:
             yield
         except (ValueError, TypeError, AssertionError) as error:
-            rule, got = f"must be sizes of a {self.type}", Verbatim(f"{self.config}")
-            reason = f"transformers says: {reason_of(error)}."
+            rule, got = f"must be valid sizes for {self.type}", Verbatim(f"{self.config}")
+            reason = f"transformers reports: {reason_of(error)}."
             raise ConfigError(Problem("model.config", rule, got, reason)) from error

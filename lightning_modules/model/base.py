@@ -1,4 +1,4 @@
-"""What every model gives: a tokenizer and a network with a head of a wanted kind."""
+"""The base class of models: a tokenizer, and a network with the requested head."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.model.kind import Kind, kind_of
-from lightning_modules.model.pair import PAIR, build_pair, check_decoder, is_pair, leave_pooler
+from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# These number a text's first token pad_token_id + 1, so that many positions are never read.
-_POSITIONS_BEGIN_BEHIND_PADDING = frozenset(
+# In these a text's first position is pad_token_id + 1, and the positions before it are unused.
+_POSITIONS_START_AFTER_PADDING = frozenset(
     (
         "camembert",
         "data2vec-text",
@@ -44,35 +44,35 @@ class Model(Schema):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The name people know the model by."""
+        """The name under which the model is known."""
 
     @property
     def hub_name(self) -> str | None:
-        """The name by which anyone can fetch the same weights; None where nobody can."""
+        """The hub name of the same weights; None if they are not on the hub."""
         return None
 
     @property
     def max_length(self) -> int | None:
-        """Tokens that it can read at once; None where only loading it would tell."""
+        """Maximum number of tokens of a text; None if unknown before it is loaded."""
         return None
 
     def known_kind(self) -> Kind | None:
-        """Return what it is built to do; None where only loading it would tell."""
+        """Return the model's kind; None if unknown before it is loaded."""
         return None
 
     @property
     def fills_masks(self) -> bool:
-        """Whether its weights hold a head for masked words, as far as is known unloaded."""
+        """Whether its weights include a head for masked words, if known before it is loaded."""
         return False
 
     def check(self) -> None:
-        """Raise ConfigError where the weights cannot be had; load none of them."""
+        """Raise ConfigError if the weights are not available; load none of them."""
 
     def check_head(self, auto_class: str) -> None:
-        """Raise ConfigError where it cannot have such a head; load no weights for it."""
+        """Raise ConfigError if the model does not support such a head; load no weights."""
 
     def check_tokenizer(self) -> None:
-        """Raise ConfigError where it brings no tokenizer of its own."""
+        """Raise ConfigError if the model has no tokenizer of its own."""
 
     @abstractmethod
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -83,19 +83,19 @@ class Model(Schema):
         """Return the network in float32.
 
         Args:
-            auto_class: A transformers Auto class; parameters that the weights lack are drawn from
-                torch's random numbers, and named in the network's `drawn`.
-            config: Changes to the architecture's config, as `num_labels=3`.
+            auto_class: A transformers Auto class; parameters missing from the weights are
+                initialized at random by torch and named in the network's `drawn`.
+            config: Changes to the architecture's config, e.g. `num_labels=3`.
 
         """
 
     @abstractmethod
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
-        """Return the same architecture in float32, every weight drawn; arguments as above."""
+        """Return the same architecture in float32 with random weights; arguments as above."""
 
 
 class Attention(Enum):
-    """How attention is computed; transformers would fetch and run other kernels from the hub."""
+    """How attention is computed; for others transformers would run kernels from the hub."""
 
     eager = "eager"
     sdpa = "sdpa"
@@ -103,11 +103,11 @@ class Attention(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Model):
-    """A model whose files lie in a folder or on the hub, as transformers writes them.
+    """A model in transformers' format, in a folder or on the hub.
 
     Attributes:
-        attention: `sdpa` (torch's fused attention) or, slower, `eager` (step by step), which every
-            architecture has.
+        attention: `sdpa` (torch's fused attention) or `eager` (slower, but supported by every
+            architecture).
 
     """
 
@@ -115,7 +115,7 @@ class Pretrained(Model):
 
     @abstractmethod
     def location(self) -> str:
-        """Return a local folder or a hub name; raise ConfigError where there is neither."""
+        """Return a local folder or a hub name; raise ConfigError if there is neither."""
 
     def known_kind(self) -> Kind | None:
         config = self._config()
@@ -145,9 +145,9 @@ class Pretrained(Model):
                 self.location(), trust_remote_code=False
             )
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-            # transformers 5 makes an empty tokenizer where it finds no files of one.
-            rule, got = f"{self.name} must bring its tokenizer", Verbatim("one without words")
-            fix = "Save it beside the weights: tokenizer.save_pretrained(folder)."
+            # transformers 5 returns an empty tokenizer if it finds no tokenizer files.
+            rule, got = f"{self.name} must have a tokenizer", Verbatim("an empty one")
+            fix = "Save it next to the weights: tokenizer.save_pretrained(folder)."
             raise ConfigError(Problem("model", rule, got, fix))
         if tokenizer.pad_token is None:  # GPT-like tokenizers have none
             tokenizer.pad_token = tokenizer.eos_token
@@ -158,8 +158,8 @@ class Pretrained(Model):
     ) -> PreTrainedModel:
         """Return the network in float32.
 
-        With one of transformers' configurations as `quantization`, its linear layers are as that
-        says, and lie on the current CUDA device.
+        `quantization` is one of transformers' quantization configurations. If it is set, the
+        linear layers are quantized and on the current CUDA device.
         """
         import transformers
 
@@ -169,17 +169,17 @@ class Pretrained(Model):
         if is_pair(auto_class, self.known_kind()):
             return build_pair(self.load_network, self.load_tokenizer, config)
         with self._loading():
-            network, found = getattr(transformers, auto_class).from_pretrained(
+            network, report = getattr(transformers, auto_class).from_pretrained(
                 self.location(),
                 config=self._architecture(config),
-                # A pickle can run code when it is loaded.
+                # Loading a pickle can run code.
                 use_safetensors=True,
                 output_loading_info=True,
                 **quantized,
                 **self._settings(),
             )
-        network.drawn = frozenset(found["missing_keys"])
-        leave_pooler(network)
+        network.drawn = frozenset(report["missing_keys"])
+        freeze_pooler(network)
         return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
@@ -191,15 +191,15 @@ class Pretrained(Model):
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
                 self._architecture(config), **self._settings()
             )
-        leave_pooler(network)
+        freeze_pooler(network)
         return self._with_padding(network)
 
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
-        """Name the token that batches are padded with, which a text's last token is told by."""
+        """Set the padding token of batches, by which a network finds a text's last token."""
         if network.config.pad_token_id is None:  # GPT-like models have none
             try:
                 padding = self.load_tokenizer().pad_token_id
-            except ConfigError:  # another one is trained
+            except ConfigError:  # the run trains a tokenizer
                 ends = network.config.eos_token_id
                 padding = ends[0] if isinstance(ends, list) else ends
             network.config.pad_token_id = padding
@@ -217,28 +217,28 @@ class Pretrained(Model):
         import torch
 
         return {
-            # Unset, transformers 5 takes the checkpoint's dtype, which may be half.
+            # By default transformers 5 uses the checkpoint's dtype, which may be float16.
             "dtype": torch.float32,
-            # Beside a config, not among its changes: a kernel of the hub that config.json names
-            # would else be fetched.
+            # Passed in addition to the config, not among its changes: otherwise transformers would
+            # download a kernel that config.json names.
             "attn_implementation": self.attention.value,
             "trust_remote_code": False,
         }
 
     @contextmanager
     def _loading(self) -> Iterator[None]:
-        """Turn what transformers raises over files that it cannot use into one line."""
+        """Turn what transformers raises for files that it cannot use into a ConfigError."""
         try:
             yield
         except (OSError, ValueError) as error:
             if "scaled_dot_product_attention" in str(error):
-                rule, fix = f"must be one that {self.name} has", "Set model.attention=eager."
+                rule, fix = f"must be supported by {self.name}", "Set model.attention=eager."
                 raise ConfigError(Problem("model.attention", rule, "sdpa", fix)) from error
-            rule = f"{self.name} must load from safetensors, without code of its own"
+            rule = f"{self.name} must load from safetensors, without custom code"
             raise ConfigError(Problem("model", rule, reason_of(error))) from error
 
     def _config(self) -> dict[str, Any] | None:
-        """Return what config.json says, where it is here already."""
+        """Return the content of config.json if it is already on this machine."""
         path = self._config_path()
         if path is None or not path.is_file():
             return None
@@ -246,7 +246,7 @@ class Pretrained(Model):
         return config
 
     def _config_path(self) -> Path | None:
-        """Return where config.json is here already, in the folder or in the hub's cache."""
+        """Return the path of a local config.json, in the folder or in the hub's cache."""
         location = Path(self.location())
         if location.is_dir():
             return location / "config.json"
@@ -255,20 +255,20 @@ class Pretrained(Model):
 
         try:
             cached = try_to_load_from_cache(self.location(), "config.json")
-        except HFValidationError:  # `check` says so
+        except HFValidationError:  # `check` reports it
             return None
         return Path(cached) if isinstance(cached, str) else None
 
 
 def num_positions(config: Mapping[str, Any]) -> int | None:
-    """Return how many tokens a network of that configuration reads; None where it does not say."""
+    """Return how many tokens a network with this configuration reads; None if it sets no limit."""
     if config.get("model_type") == PAIR:
         return num_positions(config["encoder"])
-    # As T5 has none, and GPT-2 its own word for it.
+    # T5 has no such limit, and GPT-2 has its own name for it.
     positions = config.get("max_position_embeddings", config.get("n_positions"))
     if config.get("model_type") == "t5" or not isinstance(positions, int):
         return None
-    if config.get("model_type") in _POSITIONS_BEGIN_BEHIND_PADDING:
+    if config.get("model_type") in _POSITIONS_START_AFTER_PADDING:
         padding = config.get("pad_token_id")
         return positions - 1 - (padding if isinstance(padding, int) else 1)
     return positions

@@ -1,7 +1,7 @@
-"""What PEFT calls the task of a network, which decides how it wraps the network.
+"""PEFT's name for a network's task, which determines how PEFT wraps the network.
 
-PEFT's wrappers of a task know where its head is, which of its inputs virtual tokens come before,
-and how it generates; a network of no such task gets the plain wrapper.
+The wrapper for a task knows where the head is, before which inputs virtual tokens go, and how to
+generate; a network without such a task gets the plain wrapper.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from peft import TaskType
     from torch import nn
 
-# How the names of transformers' classes with a head end, and PEFT's name of the task.
+# Endings of the names of transformers' classes with a head, and PEFT's name for the task.
 _ENDS = {
     "ForSequenceClassification": "SEQ_CLS",
     "ForTokenClassification": "TOKEN_CLS",
@@ -25,7 +25,7 @@ _ENDS = {
 
 
 def task_type_of(network: nn.Module) -> TaskType | None:
-    """Return PEFT's name of the network's task by the class of its head; None where it has none."""
+    """Return PEFT's name for the network's task, from its class; None if there is none."""
     from peft import TaskType
 
     name = _name_of(network)
@@ -33,13 +33,13 @@ def task_type_of(network: nn.Module) -> TaskType | None:
 
 
 def writes(network: nn.Module) -> bool:
-    """Say whether the network's head writes texts: it was pretrained, and may be the embeddings."""
+    """Return whether the head generates text; it is then pretrained, and may share embeddings."""
     return _name_of(network) in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 
 
 def _name_of(network: nn.Module) -> str | None:
-    for made in type(network).__mro__:
+    for base in type(network).__mro__:
         for end, name in _ENDS.items():
-            if made.__name__.endswith(end):
+            if base.__name__.endswith(end):
                 return name
     return None

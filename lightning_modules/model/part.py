@@ -1,4 +1,4 @@
-"""Where a network of transformers has its backbone, its head and its layers."""
+"""Find the backbone, the head and the layers of a transformers network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lightning_modules.model.head import writes
 if TYPE_CHECKING:
     from torch import nn
 
-# Networks that keep their backbone's parts beside the head, as T5's for question answering.
+# Parts of a backbone that some networks keep next to the head, e.g. T5's for question answering.
 _OF_BACKBONES = frozenset(("shared", "encoder", "decoder"))
-# What a backbone puts on its last layer.
+# Modules after a backbone's last layer.
 _FINISHES = frozenset(("pooler", "ln_f", "norm", "final_norm", "final_layer_norm"))
 
 
 def backbone_of(network: nn.Module) -> nn.Module:
-    """Return the pretrained part; all of a language model, whose head was pretrained with it."""
+    """Return the pretrained part; for a language model everything, as its head is pretrained."""
     if writes(network):
         return network
     backbone: nn.Module = getattr(network, str(network.base_model_prefix), network)
@@ -25,11 +25,11 @@ def backbone_of(network: nn.Module) -> nn.Module:
 
 
 def new_parts(network: nn.Module) -> list[str]:
-    """Return the names of the modules that nothing was learnt in before.
+    """Return the names of the modules without pretrained weights.
 
-    The head, as a whole: PEFT by itself would adapt DistilBERT's pre_classifier or DeBERTa's
-    pooler. And what the weights lacked of the backbone, as the pooler of a BERT that was trained
-    on masked words alone: an adapter on it would stand for nothing without this very draw.
+    These are the whole head, because PEFT on its own would adapt DistilBERT's pre_classifier or
+    DeBERTa's pooler, and the parts of the backbone missing from the weights, e.g. the pooler of a
+    BERT trained only on masked words: an adapter on random weights is useless without them.
     """
     head = [] if writes(network) else list(_head(network))
     drawn = {name.rpartition(".")[0] for name in getattr(network, "drawn", ())}
@@ -41,17 +41,17 @@ def stacks_of(backbone: nn.Module) -> list[Any]:
     """Return the lists of layers, bottom layer first: one, or an encoder's and a decoder's."""
     from torch import nn
 
-    found: dict[str, nn.ModuleList] = {}
+    stacks: dict[str, nn.ModuleList] = {}
     for name, module in backbone.named_modules():
-        # A T5 layer is made of a list itself.
-        inner = any(name.startswith(f"{outer}.") for outer in found)
+        # A T5 layer contains a list itself.
+        inner = any(name.startswith(f"{outer}.") for outer in stacks)
         if isinstance(module, nn.ModuleList) and len(module) and not inner:
-            found[name] = module
-    return list(found.values())
+            stacks[name] = module
+    return list(stacks.values())
 
 
 def finishes_of(backbone: nn.Module) -> Iterator[nn.Module]:
-    """Yield what the backbone puts on its last layer: a norm, a pooler."""
+    """Yield the modules after the backbone's last layer, e.g. a norm or a pooler."""
     inner = {id(part) for stack in stacks_of(backbone) for part in stack.modules()}
     for name, module in backbone.named_modules():
         if name.rpartition(".")[2] in _FINISHES and id(module) not in inner:
@@ -59,7 +59,7 @@ def finishes_of(backbone: nn.Module) -> Iterator[nn.Module]:
 
 
 def linear_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield each linear layer with its name; GPT-2's are called Conv1D."""
+    """Yield each linear layer with its name, including GPT-2's Conv1D."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 

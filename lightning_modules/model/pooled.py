@@ -1,6 +1,6 @@
-"""A backbone under a linear classifier of its mean-pooled output.
+"""A linear classifier on the mean-pooled output of a backbone.
 
-Of an encoder-decoder that is its encoder's: what reads the text, before anything is written.
+In an encoder-decoder that is the encoder's output; nothing is written.
 
 Shapes: B batch, T tokens, D width, C classes.
 """
@@ -34,5 +34,5 @@ class PooledClassifier(nn.Module):
 
 
 def reading_part(backbone: PreTrainedModel) -> Any:
-    """Return the encoder of an encoder-decoder, and any other backbone as it is."""
+    """Return the encoder of an encoder-decoder, or any other backbone unchanged."""
     return backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone

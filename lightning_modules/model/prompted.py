@@ -1,7 +1,7 @@
-"""Networks that classify by a prompt: their parameters stay as they were pretrained.
+"""Networks that classify with a prompt; their pretrained parameters do not change.
 
-Each gives `logits_BC` of the labels' words, less `bias`, what they are for a text that says
-nothing (0 unless it is calibrated; Zhao et al. 2021, arXiv:2102.09690).
+Each returns `logits_BC` of the labels' words minus `bias`, the logits of a content-free prompt
+(0 unless calibrated; Zhao et al. 2021, arXiv:2102.09690).
 
 Shapes: B batch, T tokens, W tokens of a word, V vocabulary, D width, C classes, S shots.
 """
@@ -23,7 +23,7 @@ from lightning_modules.model.base import num_positions
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# What all-MiniLM-L6-v2 reads of a text as it is published.
+# The maximum length of all-MiniLM-L6-v2 as published.
 SHOT_TOKENS = 256
 
 
@@ -50,19 +50,20 @@ class Prompted(nn.Module):
         """Return the uncalibrated logits_BC, in float32."""
 
     def calibrate(self, prompt: str) -> None:
-        """Take off from now on what the labels have after a prompt that says nothing."""
+        """Subtract the logits of this content-free prompt from now on."""
         with torch.inference_mode():
             inputs = self.tokenizer([prompt], truncation=True, max_length=512, return_tensors="pt")
-            found_C = self.scores(**inputs)[0]
-        self.bias = found_C.clone()
+            bias_C = self.scores(**inputs)[0]
+        self.bias = bias_C.clone()
 
 
 class Similarity(Prompted):
     """logits_BC = cos(embedding of the text, embedding of the class) / temperature.
 
-    An embedding is the normalised mean over the tokens that are not padding (Reimers and
-    Gurevych 2019, arXiv:1908.10084); that of a class is the normalised sum of its description's,
-    `weight` times, and of its shots' (a prototype: Snell et al. 2017, arXiv:1703.05175).
+    A text's embedding is the normalized mean over the tokens that are not padding (Reimers and
+    Gurevych 2019, arXiv:1908.10084). A class's embedding is the normalized sum of its description's
+    embedding times `weight` and its shots' embeddings (a prototype: Snell et al. 2017,
+    arXiv:1703.05175).
     """
 
     classes: Tensor
@@ -80,7 +81,7 @@ class Similarity(Prompted):
         weight: float,
         temperature: float,
     ) -> None:
-        """Take the classes from a description and the shots, as (texts, pairs), of each."""
+        """Embed each class from its description and its shots, given as (texts, pairs)."""
         classes = []
         for text, texts in zip(descriptions, shots, strict=True):
             class_D = weight * self._encode([text])[0]
@@ -105,9 +106,9 @@ class Similarity(Prompted):
 
 
 class Mask(Prompted):
-    """logits_BC = what the head for masked words gives the word of each class at the mask.
+    """logits_BC = the masked-word head's logit for the word of each class at the mask.
 
-    Paper: Schick and Schütze 2021, arXiv:2001.07676 (a word is a class's v(l)).
+    Paper: Schick and Schütze 2021, arXiv:2001.07676 (the word of a class is v(l)).
     """
 
     word_ids: Tensor
@@ -115,22 +116,24 @@ class Mask(Prompted):
     def scores(self, **inputs: Tensor) -> Tensor:
         logits_BTV: Tensor = self.backbone(**inputs).logits
         is_mask_BT = inputs["input_ids"] == self.tokenizer.mask_token_id
-        # The last one: the template's word comes after the texts, in which one may stand too.
+        # The last mask: the template's label comes after the texts, which may contain masks.
         num_tokens = is_mask_BT.shape[1]
         at_B = num_tokens - 1 - is_mask_BT.flip(dims=(1,)).int().argmax(dim=1)
         logits_BV = logits_BTV[torch.arange(len(at_B), device=at_B.device), at_B]
         return logits_BV[:, self.word_ids].float()
 
     def name(self, words: Sequence[str]) -> None:
-        """Take the classes' words, a token each; raise ConfigError where one has more."""
+        """Set the classes' words; raise ConfigError if one is not exactly one token."""
         tokens = [tokens_of(word, self.tokenizer) for word in words]
         unknown = [[self.tokenizer.unk_token_id], []]
         problems = [
             Problem(
                 f"strategy.label_words.{label}",
                 "must be one token of the model",
-                Verbatim(f"{word!r}, which is {len(ids)}" if ids not in unknown else f"{word!r}"),
-                "Name a shorter or more common word.",
+                Verbatim(
+                    f"{word!r}, which is {len(ids)} tokens" if ids not in unknown else f"{word!r}"
+                ),
+                "Choose a shorter or more common word.",
             )
             for label, word, ids in zip(self.labels, words, tokens, strict=True)
             if len(ids) != 1 or ids in unknown
@@ -144,7 +147,7 @@ class Causal(Prompted):
     """logits_BC = log p(word of the class | prompt), the sum over the word's tokens.
 
     Paper: Brown et al. 2020, arXiv:2005.14165. Cost: one forward pass if every word is one
-    token, else one for each different beginning of a word.
+    token, otherwise one per distinct prefix, i.e. a word without its last token.
     """
 
     words: tuple[tuple[int, ...], ...] = ()
@@ -158,30 +161,30 @@ class Causal(Prompted):
         steps: dict[tuple[int, ...], Tensor] = {}
         scores = []
         for word in self.words:
-            begun = word[:-1]
-            if begun not in steps:
-                steps[begun] = self._log_probabilities(ids_BT, lengths_B, begun)
+            prefix = word[:-1]
+            if prefix not in steps:
+                steps[prefix] = self._log_probabilities(ids_BT, lengths_B, prefix)
             places = torch.arange(len(word)), torch.tensor(word)
-            scores.append(steps[begun][:, *places].sum(dim=1))
+            scores.append(steps[prefix][:, *places].sum(dim=1))
         return torch.stack(scores, dim=1)
 
     def name(self, words: Sequence[str]) -> None:
-        """Take the classes' words."""
+        """Set the classes' words."""
         self.words = tuple(tuple(tokens_of(word, self.tokenizer)) for word in words)
 
     def _log_probabilities(
-        self, ids_BT: Tensor, lengths_B: Tensor, begun: tuple[int, ...]
+        self, ids_BT: Tensor, lengths_B: Tensor, prefix: tuple[int, ...]
     ) -> Tensor:
-        """Return log p(next token) after the prompt, and after each token of `begun` behind it."""
+        """Return log p(next token) after the prompt and after each token of `prefix` behind it."""
         num_rows, num_tokens = ids_BT.shape
         device = ids_BT.device
-        at_BW = lengths_B[:, None] + torch.arange(len(begun), device=device)
-        ids_BT = pad(ids_BT, (0, len(begun)))
-        ids_BT.scatter_(1, at_BW, torch.tensor(begun, device=device).long().expand(num_rows, -1))
-        width = num_tokens + len(begun)
-        mask_BT = torch.arange(width, device=device) < (lengths_B + len(begun))[:, None]
+        at_BW = lengths_B[:, None] + torch.arange(len(prefix), device=device)
+        ids_BT = pad(ids_BT, (0, len(prefix)))
+        ids_BT.scatter_(1, at_BW, torch.tensor(prefix, device=device).long().expand(num_rows, -1))
+        width = num_tokens + len(prefix)
+        mask_BT = torch.arange(width, device=device) < (lengths_B + len(prefix))[:, None]
         logits_BTV: Tensor = self.backbone(input_ids=ids_BT, attention_mask=mask_BT.long()).logits
-        read_BW = lengths_B[:, None] - 1 + torch.arange(len(begun) + 1, device=device)
+        read_BW = lengths_B[:, None] - 1 + torch.arange(len(prefix) + 1, device=device)
         logits_BWV = logits_BTV[torch.arange(num_rows, device=device)[:, None], read_BW]
         return logits_BWV.float().log_softmax(dim=-1)
 
@@ -193,16 +196,16 @@ def tokens_of(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def _last(ids_BT: Tensor, lengths_B: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Return the last `most` tokens of each prompt: what is asked stands at its end."""
+    """Return the last `most` tokens of each prompt; the question is at its end."""
     if ids_BT.shape[1] <= most:
         return ids_BT, lengths_B
-    begin_B1 = (lengths_B - most).clamp(min=0)[:, None]
-    return ids_BT.gather(1, begin_B1 + torch.arange(most, device=ids_BT.device)), lengths_B.clamp(
+    start_B1 = (lengths_B - most).clamp(min=0)[:, None]
+    return ids_BT.gather(1, start_B1 + torch.arange(most, device=ids_BT.device)), lengths_B.clamp(
         max=most
     )
 
 
 def _from_the_left(ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the tokens with all padding behind them, and how many there are."""
+    """Return the tokens with all padding after them, and the number of tokens per row."""
     order_BT = (mask_BT == 0).int().argsort(dim=1, stable=True)
     return ids_BT.gather(1, order_BT), mask_BT.sum(dim=1)

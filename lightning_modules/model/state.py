@@ -1,4 +1,4 @@
-"""The trained part of a network as tensors: found, copied, restored, counted."""
+"""The trained part of a network as tensors: list, copy, restore and count them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return by name what training changes: parameters, and buffers of what `trains_buffers`."""
-    found: dict[str, Tensor] = {
+    """Return by name what training changes: parameters, and buffers of `trains_buffers` modules."""
+    tensors: dict[str, Tensor] = {
         name: parameter.data
         for name, parameter in network.named_parameters()
         if parameter.requires_grad
     }
     for path, module in network.named_modules():
         if getattr(type(module), "trains_buffers", False):
-            found.update(module.named_buffers(prefix=path))
-    return found
+            tensors.update(module.named_buffers(prefix=path))
+    return tensors
 
 
 def trained_state(network: nn.Module) -> dict[str, Tensor]:
@@ -28,15 +28,16 @@ def trained_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy tensors that `trained_state` gave into the network.
+    """Copy tensors from `trained_state` into the network.
 
     Raises:
-        KeyError: The network trains other tensors than the state holds.
+        KeyError: The network trains different tensors.
 
     """
     trained = trained_tensors(network)
     if trained.keys() != state.keys():
-        raise KeyError(f"the state is of another network: {sorted(trained.keys() ^ state.keys())}")
+        differing = sorted(trained.keys() ^ state.keys())
+        raise KeyError(f"the state is from another network: {differing}")
     for name, tensor in trained.items():
         tensor.copy_(state[name])
 
@@ -50,13 +51,13 @@ def num_bytes_of(values: Any) -> int:
     return int(getattr(values, "nbytes", 0))
 
 
-def first_unsound(state: Mapping[str, Tensor]) -> str | None:
-    """Return the name of a tensor that holds NaN or infinity, None where none does."""
+def first_non_finite(state: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with NaN or infinity; None if there is none."""
     return next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
 
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
-    """Return (trained, all) numbers of parameters."""
+    """Return the numbers of (trained, all) parameters."""
     counts = [(_num_values(p), p.requires_grad) for p in network.parameters()]
     return sum(number for number, trained in counts if trained), sum(number for number, _ in counts)
 
@@ -64,5 +65,5 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 def _num_values(parameter: Tensor) -> int:
     if type(parameter).__name__ != "Params4bit":
         return parameter.numel()
-    # bitsandbytes packs two values of 4 bits in each byte, as PEFT counts them, too.
+    # bitsandbytes packs two 4-bit values into each byte; PEFT counts them the same way.
     return 2 * parameter.numel() * parameter.element_size()

@@ -1,7 +1,7 @@
-"""A very small random network for tests and first tries: seconds, no download, no meaning.
+"""A very small random network for tests and first experiments, in seconds and without a download.
 
-A BERT, GPT-2 or BART whose weights are drawn at load, with a tokenizer of whole words taken from
-the embedded reviews. What it learns, it learns from your rows alone.
+A BERT, GPT-2 or BART with random weights, and a tokenizer of whole words from the embedded
+reviews. All it knows it learns from the training rows.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Tiny(Model):
         import transformers
 
         size, narrow, wide = len(_SPECIAL) + len(_words()), self.num_heads, 2 * self.width
-        begin, end = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")
-        ids = {"vocab_size": size, "pad_token_id": 0, "bos_token_id": begin, "eos_token_id": end}
+        start, end = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")
+        ids = {"vocab_size": size, "pad_token_id": 0, "bos_token_id": start, "eos_token_id": end}
         if self.kind is Kind.encoder:
             return transformers.BertConfig(
                 hidden_size=self.width,
@@ -124,14 +124,14 @@ class Tiny(Model):
             encoder_ffn_dim=wide,
             decoder_ffn_dim=wide,
             max_position_embeddings=512,
-            decoder_start_token_id=begin,
+            decoder_start_token_id=start,
             forced_eos_token_id=None,
             **{**ids, **config},
         )
 
 
 def _words() -> list[str]:
-    """Return the words that occur at least twice in the embedded reviews, by alphabet."""
+    """Return the words that occur at least twice in the embedded reviews, in sorted order."""
     text = REVIEWS.read_text(encoding="utf-8").lower()
     counts = Counter(re.findall(r"[a-z]+|[^\sa-z]", text))
     return sorted(word for word, count in counts.items() if count > 1)

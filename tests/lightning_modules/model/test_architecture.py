@@ -151,14 +151,14 @@ def test_a_run_cut_in_two_is_the_whole_one(
     assert_cut_is_whole(run_of(name), here, 2)
 
 
-OWN = "model: a model without weights has no tokenizer either"
+OWN = "model: must have a tokenizer of its own, got bert without weights. "
 REFUSED = [
     (("strategy=full",), OWN),
     (("strategy=lora",), OWN),
     (("strategy=from_scratch",), OWN),
     ((*BPE, "model.type=bret"), "model.type: must be an architecture of transformers, got 'bret'"),
     ((*BPE, "model.config={sise: 8}"), "model.config.sise: must be a key of BertConfig"),
-    ((*BPE, "model.config={hidden_size: 9}"), "model.config: must be sizes of a bert"),
+    ((*BPE, "model.config={hidden_size: 9}"), "model.config: must be valid sizes for bert"),
     ((*BPE, "data.max_length=600"), "data.max_length: must be <= 512, the tokens that bert with"),
     (
         (*BPE, "model.type=roberta", "model.config={max_position_embeddings: 64}"),

@@ -41,7 +41,7 @@ NO_BIASES = ("modernbert", "smollm2", "llama", "qwen3", "gemma", "t5", "flan_t5"
 NO_PREFIXES = ("distilbert", "deberta", "modernbert")
 REFUSED = {
     **{(name, "feature_extraction"): "strategy: feature_extraction must" for name in WRITES},
-    **{(name, "bitfit"): "model: must be a network with biases" for name in NO_BIASES},
+    **{(name, "bitfit"): "model: must have biases" for name in NO_BIASES},
     **{(name, "prefix_tuning"): "strategy: must be a method that can" for name in NO_PREFIXES},
 }
 # The others differ less from one architecture to the next.
@@ -126,7 +126,7 @@ def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
             check_architecture(run, LABELS)  # before any weights
         return
     network = build_network(run, LABELS, cache)
-    (loaded,) = [made for key, made in cache._kept.items() if key[0] == "network"]  # type: ignore[index]
+    (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
     assert torch.equal(logits(network, run), logits(loaded, run)) == (strategy not in VIRTUAL)
     num_trained, num_parameters = count_parameters(network)
     assert 0 < num_trained <= num_parameters

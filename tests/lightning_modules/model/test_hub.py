@@ -459,7 +459,7 @@ def test_attention_that_the_architecture_lacks_is_refused_in_a_line(
     with pytest.raises(ConfigError) as raised:
         build_network(run, LABELS, Cache())
     (problem,) = raised.value.problems
-    assert str(problem).startswith("model.attention: must be one that ")
+    assert str(problem).startswith("model.attention: must be supported by ")
     assert str(problem).endswith("has, got 'sdpa'. Set model.attention=eager.")
 
 
@@ -516,7 +516,7 @@ def bert(folder_of: Callable[[str], Path], here: Path) -> Path:
 def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
     model = Hub(path="./model", attention=Attention.sdpa)
-    with pytest.raises(ConfigError, match=r"^model\.path: the folder must hold \*\.safetensors"):
+    with pytest.raises(ConfigError, match=r"^model\.path: must be a folder with \*\.safetensors"):
         model.check()
     with pytest.raises(ConfigError, match=r"^model: model must load from safetensors"):
         model.load_network("AutoModel")
@@ -534,7 +534,7 @@ def test_half_precision_weights_load_in_float32(bert: Path) -> None:
 def test_a_name_that_is_none_is_refused(here: Path) -> None:
     model = Hub(path="one/two/three", attention=Attention.sdpa)
     assert model.max_length is None
-    with pytest.raises(ConfigError, match=r"Hub names read owner/name\.$"):
+    with pytest.raises(ConfigError, match=r"Write it as owner/name\.$"):
         model.check()
 
 
@@ -545,7 +545,7 @@ def test_code_that_comes_with_a_model_is_not_run(here: Path) -> None:
     auto = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": "code.Words"}
     (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": auto}))
     model = Hub(path=str(folder), attention=Attention.sdpa)
-    refused = pytest.raises(ConfigError, match=r"^model: .*without code of its own")
+    refused = pytest.raises(ConfigError, match=r"^model: .*without custom code")
     with refused:
         model.load_tokenizer()
     for make in both(model):

@@ -185,7 +185,7 @@ def test_an_encoder_that_cannot_write_is_refused_in_a_line(here: Path) -> None:
         with pytest.raises(ConfigError) as raised:
             check(SEQ_TO_SEQ)
         assert str(raised.value) == (
-            "model: must be an encoder that can be made a decoder, too, got one of type "
-            "distilbert. Those that can: minilm, bert, roberta. Or take a whole one: t5, flan_t5, "
+            "model: must be an encoder that can also be used as a decoder, got one of type "
+            "distilbert. Set model=minilm, bert or roberta, or an encoder-decoder: t5, flan_t5 or "
             "bart."
         )
