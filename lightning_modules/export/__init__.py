@@ -1,1 +1,1 @@
-"""Trained models on disk: written, loaded, asked."""
+"""Trained models on disk: export, load, predict."""

@@ -1,4 +1,4 @@
-"""A trained network as a folder that plain transformers or PEFT loads, and back."""
+"""Export a trained network to a folder that plain transformers or PEFT loads, and load it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MANIFEST = "finesweep.json"
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card tells besides how to load the model.
+    """The content of a model card, besides how to load the model.
 
     Attributes:
         title: The model's name.
-        facts: Lines of name and value.
+        facts: Values by name, one line each.
         scores: Validation metrics by name.
 
     """
@@ -38,9 +38,9 @@ class Card:
 
 
 def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
-    """Write weights, tokenizer, labels and model card to the new folder."""
+    """Write weights, tokenizer, labels and model card to a new folder."""
     folder.mkdir(parents=True)
-    # Whoever loads the tokenizer and truncates cuts where predict cuts.
+    # The loaded tokenizer then truncates where `predict` does.
     predictor.tokenizer.model_max_length = predictor.max_length
     strategy = predictor.strategy or run.strategy
     loading = strategy.export(predictor.network, predictor.tokenizer, run.model, run.task, folder)
@@ -66,18 +66,18 @@ def columns_of(run: Run) -> dict[str, str | None]:
 
 
 def _task_settings(run: Run) -> dict[str, Any]:
-    """Return what composes the task again, without what it was only trained with."""
-    apart = {f"task.{name}" for name in run.task.loss_settings}
-    found = {key: value for key, value in run.flat().items() if key.split(".")[0] == "task"}
-    return {key: value for key, value in found.items() if key not in apart}
+    """Return the settings that compose the task again, without those used only in training."""
+    only_training = {f"task.{name}" for name in run.task.loss_settings}
+    settings = {key: value for key, value in run.flat().items() if key.split(".")[0] == "task"}
+    return {key: value for key, value in settings.items() if key not in only_training}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what `save_exported` noted; raise ConfigError where it did not write there."""
+    """Return the manifest that `save_exported` wrote; raise ConfigError if there is none."""
     path = folder / MANIFEST
     if not path.is_file():
         rule = f"must be a folder with {MANIFEST}"
-        fix = "finesweep export study=NAME to=DIR makes one."
+        fix = "Run finesweep export study=NAME to=DIR to create one."
         raise ConfigError(Problem("model", rule, str(folder), fix))
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return manifest
@@ -89,11 +89,11 @@ def load_exported(
     """Return the exported model, ready to predict.
 
     Args:
-        folder: What `save_exported` wrote.
-        task: Decodes what the network answers.
-        base: Folder or hub name of the pretrained model that an exported part needs; None takes
-            the one that the manifest names, or the folder's own.
-        plugins: Packages besides ours whose strategies may load it.
+        folder: The folder that `save_exported` wrote.
+        task: The task that decodes the network's outputs.
+        base: Folder or hub name of the pretrained model, for an export that needs one; None takes
+            the one that the manifest names, or the one in the folder.
+        plugins: Packages, besides finesweep's, whose strategies may load it.
 
     """
     from transformers import AutoTokenizer
@@ -112,8 +112,8 @@ def strategy_class(manifest: Mapping[str, Any], plugins: Sequence[str] = ()) -> 
     """Return the strategy that wrote an export; raise ConfigError if its package is not allowed.
 
     Args:
-        manifest: The export's.
-        plugins: Packages besides ours that may be imported.
+        manifest: The export's manifest.
+        plugins: Packages, besides finesweep's, that may be imported.
 
     """
     name = manifest.get("strategy") or next(
@@ -122,7 +122,7 @@ def strategy_class(manifest: Mapping[str, Any], plugins: Sequence[str] = ()) -> 
     return import_member(str(name), Strategy, "model", plugins)
 
 
-# What earlier manifests say instead of the strategy's name.
+# Flags of earlier manifests, which do not name the strategy.
 _EARLIER = {
     "prompts": "lightning_modules.strategy.prompting.Prompting",
     "pooled_head": "lightning_modules.strategy.feature_extraction.FeatureExtraction",
@@ -132,7 +132,7 @@ _WHOLE = "lightning_modules.strategy.full.Full"
 
 
 def _share(folder: Path) -> None:
-    """Let whoever may read one file of the folder read all: safetensors' are its owner's alone."""
+    """Give every file the manifest's permissions: safetensors writes files for the owner only."""
     mode = (folder / MANIFEST).stat().st_mode
     for path in folder.rglob("*"):
         if path.is_file():
@@ -150,8 +150,8 @@ def _readme(card: Card, loading: str) -> str:
 |---|---|
 {facts}
 
-Scores on the validation rows, which also chose this model among the study's trials; score it
-on rows that it has not been chosen by before you rely on it:
+Scores on the validation rows. The study chose this model by them, so they are optimistic; score it
+on other rows before you rely on it:
 
 | metric | value |
 |---|---|

@@ -1,4 +1,4 @@
-"""Use a trained network: scores on rows, predictions for rows."""
+"""Use a trained network: score it on rows, predict for rows."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with all that is needed to use it.
+    """A network with everything needed to use it.
 
     Attributes:
         network: The network, with its head.
-        tokenizer: What makes its inputs.
-        task: What it predicts.
-        labels: The names of what it predicts.
-        max_length: Tokens of a text that it reads.
-        precision: In which numbers it is scored; those of the training repeat its scores.
-            Predictions are made in fp32, as plain transformers makes them of an exported model.
-        strategy: Prepares the rows; None takes them as they are.
+        tokenizer: The tokenizer for its inputs.
+        task: The task it was trained for.
+        labels: The names of its classes.
+        max_length: Maximum tokens per text; longer texts are truncated.
+        precision: Precision for scores; that of the training reproduces its scores. Predictions
+            use fp32, like plain transformers with an exported model.
+        strategy: Prepares the rows; None leaves them unchanged.
 
     """
 
@@ -88,7 +88,7 @@ class Predictor:
         batches = evaluation_batches([len(example["input_ids"]) for example in examples])
         hardware = choose_hardware(Device.auto, precision)
         device = torch.device(hardware.device.value)
-        # As Lightning trains in mixed precision.
+        # The same mixed precision as Lightning's training.
         mixed = torch.autocast(
             device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
         )
@@ -99,15 +99,17 @@ class Predictor:
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
                 while (
-                    found := unless_out_of_memory(partial(self._see, network, inputs, at_once))
+                    outputs := unless_out_of_memory(
+                        partial(self._observe_batch, network, inputs, at_once)
+                    )
                 ) is None:
                     if (size := min(at_once, len(batch))) == 1:
                         raise ConfigError(_too_long(inputs))
                     at_once = size // 2
-                observed.append(found)
+                observed.append(outputs)
         return in_row_order(observed, batches)
 
-    def _see(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
+    def _observe_batch(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
         parts = []
         for piece in micro_batches(inputs, size):
             output = self.task.forward(network, piece)
@@ -116,15 +118,15 @@ class Predictor:
 
 
 def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
-    """Return the run's network with the best weights that `fit` left in `folder`."""
+    """Return the run's network with the best weights that `fit` saved in `folder`."""
     if (folder / STATE_FILE).is_file():
-        found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        run = replace(run, strategy=run.strategy.from_state(found))
-    kept, cache = folder / TOKENIZER_FOLDER, Cache()
-    if kept.is_dir():
+        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        run = replace(run, strategy=run.strategy.from_state(state))
+    tokenizer_folder, cache = folder / TOKENIZER_FOLDER, Cache()
+    if tokenizer_folder.is_dir():
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(kept)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     else:
         tokenizer = build_tokenizer(run, (), cache)
     network = build_network(run, labels, cache, tokenizer)
@@ -142,5 +144,5 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
 
 def _too_long(inputs: Batch) -> Problem:
     got = Verbatim(f"one of {inputs['input_ids'].shape[1]} tokens")
-    fix = "Use a machine with more, or a model trained with fewer."
+    fix = "Use a machine with more memory, or a model trained with a smaller data.max_length."
     return Problem("data.max_length", "an example must fit into memory", got, fix)

@@ -1,1 +1,1 @@
-"""Loggers: where curves and summaries go besides the local record."""
+"""Loggers: where curves and summaries go in addition to the local files."""

@@ -1,4 +1,4 @@
-"""What every logger gives: an open log for one attempt at a run."""
+"""The base class of loggers: each opens a log for one attempt at a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ JobType = Literal["trial", "run", "study"]
 
 @dataclass(frozen=True)
 class Identity:
-    """What an attempt, or a study as a whole, is called.
+    """The name of an attempt or of a whole study.
 
     Attributes:
-        name: The run's name, as `trial 3`.
-        group: The study's name; None for a run of its own.
-        folder: Where the logger may keep files.
-        job_type: `trial` of a study, `run` of its own, or the `study` itself.
-        tags: Words to find it by.
+        name: The run's name, e.g. `trial 3`.
+        group: The study's name; None for a single run.
+        folder: Folder for the logger's files.
+        job_type: `trial` for a study's trial, `run` for a single run, `study` for a whole study.
+        tags: Search tags.
 
     """
 
@@ -33,30 +33,30 @@ class Identity:
 
 
 class RunLog:
-    """An open log; this one keeps nothing.
+    """An open log; this one records nothing.
 
-    No method raises, and none hangs for long: a run never fails for its log. Tables, charts and
-    images have no step, and come after the last `log`.
+    No method raises or blocks for long, so a run never fails because of its log. Tables, charts and
+    images have no step and come after the last `log`.
     """
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Add named values at an optimizer step."""
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show rows of plain values; every column of any row is one, None where a row has none."""
+        """Show rows of plain values as a table with all rows' columns; missing cells are None."""
 
     def line(
         self, name: str, rows: Sequence[Mapping[str, Any]], x: str, ys: Sequence[str], title: str
     ) -> None:
-        """Draw a line for each column of `ys` over column `x`, past what is None."""
+        """Draw a line for each column of `ys` over column `x`, skipping None."""
 
     def bars(
         self, name: str, rows: Sequence[Mapping[str, Any]], label: str, value: str, title: str
     ) -> None:
-        """Draw a bar a row: its name in column `label`, its length in column `value`."""
+        """Draw one bar per row, named by column `label`, with the length in column `value`."""
 
     def images(self, name: str, paths: Sequence[Path]) -> None:
-        """Show PNG files, each under its file's name."""
+        """Show PNG files, captioned with their file names."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and close."""
@@ -75,9 +75,9 @@ class Logger(Schema):
         """Return an open log for one attempt.
 
         Args:
-            identity: What the attempt is called.
-            config: Its values, flat.
-            note: Hears what a person should read, as that the log is not complete.
+            identity: The attempt's name and folder.
+            config: The run's configuration, flat.
+            note: Receives messages for the user, e.g. that the log is incomplete.
 
         """
         return RunLog()

@@ -1,4 +1,4 @@
-"""No logger: the local record alone."""
+"""No logger: only the local files."""
 
 from __future__ import annotations
 

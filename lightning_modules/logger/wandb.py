@@ -1,10 +1,10 @@
-"""Weights & Biases: one run an attempt, grouped by study.
+"""Weights & Biases: one W&B run per attempt, grouped by study.
 
-Online where there is a key, else offline: `wandb leet` reads the files, `wandb sync` sends
-them. A W&B that fails or hangs never harms the run; the local record is complete without it.
+Online if there is an API key, otherwise offline: `wandb leet` shows the files and `wandb sync`
+uploads them. If W&B fails or hangs, the run continues; the local files are complete without it.
 
-On a full disk W&B raises nothing while it loses what it is given, and breaks when it finishes:
-so its folder is looked at before every entry, and the log ends where there is no room.
+On a full disk W&B silently loses data and then fails when it finishes. So the free space is checked
+before every entry, and logging stops if there is too little.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import wandb
 
 FINISH_SECONDS = 30.0
-NEEDED_BYTES = 256 * 1024  # some blocks of W&B's log, and its table of this machine's packages
-TAG_LENGTH = 64  # a longer one, or an empty one, and W&B refuses the run
+NEEDED_BYTES = 256 * 1024  # some blocks of W&B's log, and its list of installed packages
+TAG_LENGTH = 64  # W&B refuses a run with a longer tag, or an empty one
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Wandb(Logger):
 
     Attributes:
         project: The project's name.
-        entity: The team or user; None takes the key's default.
-        mode: `auto` (online where there is a key), `online` or `offline`.
+        entity: The team or user; None takes the API key's default.
+        mode: `auto` (online if there is an API key), `online` or `offline`.
 
     """
 
@@ -66,7 +66,7 @@ class Wandb(Logger):
 
         try:
             identity.folder.mkdir(parents=True, exist_ok=True)
-            _check_room(identity.folder)
+            _check_space(identity.folder)
             run = wandb.init(
                 project=self.project,
                 entity=self.entity,
@@ -74,26 +74,25 @@ class Wandb(Logger):
                 group=identity.group,
                 job_type=identity.job_type,
                 tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
-                # Absolute: an already running W&B, which writes it, stands in its own folder.
+                # Absolute, because W&B's service process, which writes there, has its own folder.
                 dir=identity.folder.absolute(),
-                mode=self._settled_mode(),
+                mode=self._resolved_mode(),
                 config=dict(config),
-                # Never the process's one global run: a worker opens one an attempt.
+                # Not the process's single global run: a worker opens one per attempt.
                 reinit="create_new",
                 settings=wandb.Settings(
                     silent=True, console="off", init_timeout=FINISH_SECONDS, disable_code=True
                 ),
             )
-        except Exception as error:  # whatever W&B raises, training goes on with the local record
-            _tell(note, f"W&B is off for this run: {error}")
+        except Exception as error:  # after any W&B error, training continues with the local files
+            _warn(note, f"W&B logging is off for this run: {error}")
             return RunLog()
         return WandbLog(run, identity.folder, note)
 
-    def _settled_mode(self) -> Any:
+    def _resolved_mode(self) -> Any:
         if self.mode is not Mode.auto:
             return self.mode.value
-        chosen = os.environ.get("WANDB_MODE")
-        return chosen or ("online" if _has_key() else "offline")
+        return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
 
 
 class WandbLog(RunLog):
@@ -109,7 +108,7 @@ class WandbLog(RunLog):
         self._try(lambda: self._run.log(dict(values), step=step))
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:  # else it had no columns
+        if rows:  # without rows there are no columns
             self._show(name, lambda: _table(rows, _columns(rows)))
 
     def line(
@@ -154,14 +153,15 @@ class WandbLog(RunLog):
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._try(lambda: self._run.summary.update(dict(summary)))
         for handler in logging.getLogger("wandb").handlers:
-            # On a full disk W&B's own log would print a traceback a line.
+            # On a full disk W&B's own log would print a traceback per line.
             handler.handleError = lambda record: None  # type: ignore[method-assign]
-        # finish() waits for the network as long as it takes; the trial does not.
+        # finish() waits for the network without a limit; the trial does not.
         closing = threading.Thread(target=self._attempt, args=(self._run.finish,), daemon=True)
         closing.start()
         closing.join(FINISH_SECONDS)
         if closing.is_alive():
-            self._tell(f"W&B did not finish within {FINISH_SECONDS:g} s; the record is complete")
+            seconds = f"{FINISH_SECONDS:g} s"
+            self._warn(f"W&B did not finish within {seconds}; the local files are complete")
 
     def _show(self, name: str, make: Callable[[], Any]) -> None:
         def act() -> None:
@@ -171,41 +171,42 @@ class WandbLog(RunLog):
         self._try(act)
 
     def _try(self, act: Callable[[], object]) -> None:
-        def act_in_room() -> None:
-            _check_room(self._folder)
+        def act_with_space() -> None:
+            _check_space(self._folder)
             act()
 
         if not self._is_broken:
-            self._attempt(act_in_room)
+            self._attempt(act_with_space)
 
     def _attempt(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except Exception as error:  # whatever W&B raises, the run goes on with the local record
+        except Exception as error:  # after any W&B error, the run continues with the local files
             if not self._is_broken:
                 self._is_broken = True
-                self._tell(f"W&B is off from here on: {error}")
+                self._warn(f"W&B logging stopped: {error}")
 
-    def _tell(self, text: str) -> None:
-        _tell(self._note, text)
+    def _warn(self, text: str) -> None:
+        _warn(self._note, text)
 
 
-def _tell(note: Callable[[str], None], text: str) -> None:
+def _warn(note: Callable[[str], None], text: str) -> None:
     log.warning("%s", text)
     note(text)
 
 
-def _check_room(folder: Path) -> None:
+def _check_space(folder: Path) -> None:
     free = free_bytes(folder)
     if free < NEEDED_BYTES:
-        raise OSError(f"the disk is full: {folder} needs some room, {megabytes(free)} are free")
+        needed = megabytes(NEEDED_BYTES)
+        raise OSError(f"the disk is full: {folder} needs {needed}, {megabytes(free)} are free")
 
 
 @contextmanager
 def _data_folder(folder: Path) -> Iterator[None]:
-    """Let W&B keep its copies of tables, for a later `wandb sync`, in `folder`.
+    """Make W&B store its copies of tables, for a later `wandb sync`, in `folder`.
 
-    It would keep them in the user's home, for ever, and fail where that cannot be written.
+    By default it stores them permanently in the user's home, and fails if that is not writable.
     """
     if "WANDB_DATA_DIR" in os.environ:
         yield
@@ -225,7 +226,7 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> wandb.Table
     import wandb
 
     cells = [[row.get(column) for column in columns] for row in rows]
-    # A column may hold a number in one row and a word in the next, as a sampled value may.
+    # A column of sampled values may have a number in one row and a string in the next.
     return wandb.Table(columns=columns, data=cells, allow_mixed_types=True)
 
 

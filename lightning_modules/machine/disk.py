@@ -1,4 +1,4 @@
-"""Wait while a disk is full: no run ends because of it, and none loses what it has."""
+"""Wait while a disk is full, so that a run neither ends nor loses anything."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ POLL_SECONDS = 0.25
 
 
 def write_when_free(hooks: Hooks, write: Callable[[], T]) -> T:
-    """Call `write` until the disk has space for it; return what it returns.
+    """Call `write` until the disk has space for it; return its result.
 
     Raises:
-        Stopped: The run was interrupted while it waited; the file still holds what it held.
+        Stopped: The run was interrupted while it waited; the file is unchanged.
 
     """
     has_waited = False

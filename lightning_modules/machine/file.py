@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of either."""
+"""Atomic file writes: a reader sees the old file or the new one, never a part of one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(OSError):
-    """A file for which there is no room; whatever stood in its place still does.
+    """The disk is too full for a file; an existing file at its path is unchanged.
 
     Attributes:
         path: The file.
-        num_bytes: What it needs, None where that is unknown.
-        free_bytes: What was free, once the half-written draft was gone.
+        num_bytes: Bytes that it needs; None if unknown.
+        free_bytes: Bytes that were free after the partial draft was deleted.
 
     """
 
@@ -28,7 +28,7 @@ class DiskFull(OSError):
         self.num_bytes = num_bytes
         self.free_bytes = free_bytes(path)
         full = "the disk quota is used up" if code == errno.EDQUOT else "the disk is full"
-        needs = "has no room" if num_bytes is None else f"needs {megabytes(num_bytes)}"
+        needs = "cannot be written" if num_bytes is None else f"needs {megabytes(num_bytes)}"
         super().__init__(code, f"{full}: {path} {needs}, {megabytes(self.free_bytes)} are free")
 
     def __str__(self) -> str:
@@ -39,21 +39,22 @@ class DiskFull(OSError):
 def replacing(
     path: Path, num_bytes: int | None = None, previous: Path | None = None
 ) -> Iterator[Path]:
-    """Yield a temporary path; on success it is synced to disk and takes `path`'s place.
+    """Yield a temporary path; on success sync it to disk and move it to `path`.
 
     Args:
         path: The file.
-        num_bytes: What it needs at least: where less is free, nothing is begun, for a disk
-            filled to its brim also stops whoever else writes there.
-        previous: Where the old file goes instead of away; at any instant one of the two is whole.
+        num_bytes: Bytes that it needs at least. If fewer are free, nothing is written, because a
+            completely full disk also stops other processes that write there.
+        previous: Where the old file is moved instead of being deleted; one of the two is complete
+            at all times.
 
     Raises:
-        DiskFull: There is no room; there is no draft left either.
+        DiskFull: The disk is too full; the draft is deleted.
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    with telling_full(path, num_bytes):
+    with raising_disk_full(path, num_bytes):
         try:
             yield draft
             _sync(draft)
@@ -66,8 +67,8 @@ def replacing(
 
 
 @contextmanager
-def telling_full(path: Path, num_bytes: int | None = None) -> Iterator[None]:
-    """Raise DiskFull where what is done inside finds no room, whatever it raises itself."""
+def raising_disk_full(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+    """Raise DiskFull instead of any error that a full disk causes inside the block."""
     if num_bytes is not None and _total_bytes(path) > 0 and free_bytes(path) < num_bytes:
         raise DiskFull(path, num_bytes)
     try:
@@ -82,12 +83,12 @@ def telling_full(path: Path, num_bytes: int | None = None) -> Iterator[None]:
 
 
 def free_bytes(path: Path) -> int:
-    """Return what is free on the disk where `path` is, or would be."""
-    return shutil.disk_usage(_standing(path)).free
+    """Return the free bytes on the disk where `path` is, or would be."""
+    return shutil.disk_usage(_existing(path)).free
 
 
 def megabytes(num_bytes: int) -> str:
-    """Return a size for people.
+    """Return a size in megabytes, or in bytes if it is small.
 
     >>> megabytes(12_345_678), megabytes(4096)
     ('12.3 MB', '4,096 bytes')
@@ -96,21 +97,21 @@ def megabytes(num_bytes: int) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text`."""
+    """Replace the file at `path` with `text`."""
     content = text.encode()
     with replacing(path, len(content)) as draft:
         draft.write_bytes(content)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace the file at `path` by `value` as indented JSON; refuse NaN and infinity."""
+    """Replace the file at `path` with `value` as indented JSON; raise ValueError for NaN."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _full_code(error: BaseException | None) -> int | None:
-    """Return the number of a "no room" error, also of one that a library wrapped.
+    """Return the errno of a full-disk error, even if a library wrapped it; None for others.
 
-    torch raises its own error from Python's, safetensors and Arrow say it in their text.
+    torch raises its own error from Python's; safetensors and Arrow mention it in the message.
     """
     while error is not None:
         for code in FULL:
@@ -121,16 +122,17 @@ def _full_code(error: BaseException | None) -> int | None:
 
 
 def _total_bytes(path: Path) -> int:
-    # 0 where the file system does not tell, as a tmpfs without a limit.
-    return shutil.disk_usage(_standing(path)).total
+    # 0 if the file system reports no size, e.g. a tmpfs without a limit.
+    return shutil.disk_usage(_existing(path)).total
 
 
-def _standing(path: Path) -> Path:
+def _existing(path: Path) -> Path:
+    """Return the path, or its closest parent that exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())
 
 
 def _sync(path: Path) -> None:
-    # A rename is only durable once the file, then its folder, reached the disk.
+    # A rename is durable only after the file and then its folder have reached the disk.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Which device and precision a run uses, and why, in words."""
+"""Choose the device and precision of a run, and explain the choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Device(Enum):
 
 
 class Precision(Enum):
-    """In which numbers a run trains; weights are kept in fp32 in any case."""
+    """The number format of the training; weights are always stored in fp32."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -28,14 +28,14 @@ class Precision(Enum):
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device with a precision; `str` says both and why.
+    """A device with a precision; `str` returns both with the reason.
 
     Attributes:
         device: Never `auto`.
         precision: Never `auto`.
-        num_threads: CPU threads of torch. They decide in which order it adds numbers up, so only
-            the same number of them gives the same bits.
-        reason: Why these.
+        num_threads: CPU threads of torch. Their number changes the order of additions, so results
+            are bit-identical only with the same number.
+        reason: Why these were chosen.
         num_devices: Ranks that share every batch; on a CPU they also share the threads.
 
     """
@@ -48,7 +48,7 @@ class Hardware:
 
     @property
     def lightning_precision(self) -> Literal["bf16-mixed", "32-true"]:
-        """The precision as Lightning names it."""
+        """Lightning's name for the precision."""
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
 
     @property
@@ -62,9 +62,13 @@ class Hardware:
 
 
 def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) -> Hardware:
-    """Settle `auto`: the fastest device there is, bf16 where it has units for it.
+    """Replace `auto` by the fastest device available, and by bf16 if it has bf16 units.
 
-    A CPU without bf16 units emulates them and takes three times as long as in fp32.
+    A CPU without bf16 units emulates bf16, which is three times slower than fp32.
+
+    Raises:
+        ConfigError: This machine does not have the requested device, or not that many.
+
     """
     import torch
 
@@ -80,15 +84,15 @@ def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) 
         device is Device.mps and not torch.backends.mps.is_available()
     )
     if missing:
-        rule = "must be a device of this machine"
+        rule = "must be a device that this machine has"
         raise ConfigError(Problem("trainer.device", rule, device.value, "Set trainer.device=auto."))
     num_present = {Device.cuda: torch.cuda.device_count(), Device.mps: 1}.get(device)
     if num_present is not None and num_devices > num_present:
-        rule = f"must be <= {num_present}, the GPUs of this machine"
+        rule = f"must be <= {num_present}, the number of GPUs in this machine"
         fix = f"Set trainer.devices={num_present}, or trainer.device=cpu."
         raise ConfigError(Problem("trainer.devices", rule, num_devices, fix))
     if precision is not Precision.auto:
-        reason = "precision as configured"
+        reason = "configured precision"
     elif _has_bf16_units(device):
         precision, reason = Precision.bf16, "bf16 units found"
     else:

@@ -1,4 +1,4 @@
-"""Whether the hub has a model or data set, asked once and briefly."""
+"""Check with the hub that it has a model or data set, in one short request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ HUB_SECONDS = 5.0
 
 
 def check_reachable(key: str, name: str) -> None:
-    """Ask whether the model can be had: from the cache, else of the hub, once and briefly.
+    """Check that the model is in the cache, or else on the hub, in one short request.
 
-    Leaves its config.json in the cache, so that `max_length` is known.
+    Downloads its config.json to the cache, so that `max_length` is known.
 
     Raises:
         ConfigError: The hub has no such model or cannot be reached.
+
     """
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
@@ -33,31 +34,30 @@ def check_reachable(key: str, name: str) -> None:
 
 @contextmanager
 def asking_hub(key: str, kind: str, name: str, instead: str) -> Iterator[None]:
-    """Turn the hub's refusals, and its silence, into a ConfigError about `name`.
+    """Turn errors and timeouts of the hub into a ConfigError about `name`.
 
     Args:
-        key: The config key that holds the name.
-        kind: What is asked for, as `model`.
+        key: The config key with the name.
+        kind: What is requested, e.g. `model`.
         name: Its name on the hub.
-        instead: What to do where there is no network.
+        instead: What to do without a network.
 
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        httpx,  # whichever release of it the hub client uses
+        httpx,  # the release of it that the hub client uses
     )
 
-    rule = f"must be a local folder or a {kind} of the hub"
+    rule = f"must be a local folder or a {kind} on the hub"
     try:
         yield
     except HFValidationError:
-        raise ConfigError(Problem(key, rule, name, "Hub names read owner/name.")) from None
+        raise ConfigError(Problem(key, rule, name, "Write it as owner/name.")) from None
     except HfHubHTTPError as error:
         got = Verbatim(f"{name!r} ({str(error).splitlines()[0]})")
-        raise ConfigError(
-            Problem(key, rule, got, "Is the name right, and are you let in?")
-        ) from None
+        fix = "Check the name, and that you have access to it."
+        raise ConfigError(Problem(key, rule, got, fix)) from None
     except (httpx.HTTPError, OSError, OfflineModeIsEnabled):
         fix = f"Connect to the network, {instead}."
-        got = Verbatim(f"{name!r}, which is no folder here, not in the cache, and no network")
+        got = Verbatim(f"{name!r}, which is not a folder, not in the cache, and no network")
         raise ConfigError(Problem(key, rule, got, fix)) from None

@@ -1,4 +1,4 @@
-"""Running out of memory, on any device: how to tell, and how to go on after it."""
+"""Detect that memory ran out, on any device, and recover from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# CPU, C++ at large, Apple, cuBLAS and cuDNN, the CUDA driver.
+# From torch on a CPU, C++ in general, Apple GPUs, cuBLAS and cuDNN, the CUDA driver.
 _TEXTS = (
     "DefaultCPUAllocator: can't allocate memory",
     "std::bad_alloc",
@@ -17,12 +17,12 @@ _TEXTS = (
     "STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",
 )
-# All that oneDNN says of a shortage on a CPU; for what it cannot do it names a "descriptor".
+# oneDNN's complete messages on a CPU; if it does not support an operation they add "descriptor".
 _WHOLE_TEXTS = ("could not create a primitive", "could not execute a primitive")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether the error means that memory ran out.
+    """Return whether the error means that memory ran out.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
     (True, False)
@@ -37,23 +37,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def unless_out_of_memory(act: Callable[[], T]) -> T | None:
-    """Return what `act` returns; None where memory ran out, with what the try held given back."""
+    """Return the result of `act`; if memory runs out, free what it held and return None."""
     try:
         return act()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    # Only here is the error gone, and with it the frames and tensors that its traceback keeps.
+    # Outside the except block the error is gone, with the tensors that its traceback refers to.
     free_memory()
     return None
 
 
 def free_memory() -> None:
-    """Give what nothing refers to any more back to the device, and to the system."""
+    """Return unreferenced memory to the device and to the operating system."""
     import torch
 
     gc.collect()  # Lightning's trainer and module refer to each other
-    # glibc keeps freed blocks of up to 32 MiB: the next run would be taken to hold them.
+    # glibc keeps freed blocks of up to 32 MiB, which would count as the next run's memory.
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Data sets that are made once and kept on disk, in a cache that several processes share."""
+"""Data sets that are built once and stored in a disk cache shared by several processes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules.machine.file import DiskFull, telling_full
+from lightning_modules.machine.file import DiskFull, raising_disk_full
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 
 def cache_folder() -> Path:
-    """Return `$FINESWEEP_CACHE`, or finesweep's place in the user's cache folder."""
+    """Return `$FINESWEEP_CACHE`, or finesweep's folder in the user's cache folder."""
     chosen = os.environ.get("FINESWEEP_CACHE")
     if chosen:
         return Path(chosen)
@@ -22,11 +22,11 @@ def cache_folder() -> Path:
 
 
 def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
-    """Save to `folder`, whole or not at all; of several workers' the first one's stays."""
+    """Save to `folder`, completely or not at all; if several workers do, the first one's stays."""
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with telling_full(folder):
+        with raising_disk_full(folder):
             dataset.save_to_disk(str(draft))
         draft.rename(folder)
     except DiskFull:

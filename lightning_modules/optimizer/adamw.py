@@ -1,7 +1,7 @@
-"""AdamW: Adam with weight decay apart from the gradient.
+"""AdamW: Adam with weight decay decoupled from the gradient.
 
-Paper: Loshchilov and Hutter 2019, arXiv:1711.05101 (weight_decay = lambda). Vectors (biases,
-norms) are not decayed, as is usual for transformers.
+Paper: Loshchilov and Hutter 2019, arXiv:1711.05101 (weight_decay = lambda). As usual for
+transformers, vectors (biases, norms) are not decayed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Adamw(Optimizer):
     """AdamW.
 
     Attributes:
-        weight_decay: lambda, >= 0 and < 1.
+        weight_decay: lambda in the paper, in [0, 1).
         beta1: Decay of the first moment, in [0, 1).
         beta2: Decay of the second moment, in [0, 1).
-        eps: Added to the root of the second moment, > 0.
+        eps: Added to the square root of the second moment, > 0.
 
     """
 

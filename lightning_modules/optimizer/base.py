@@ -1,4 +1,4 @@
-"""What every optimizer gives: a torch optimizer over the trainable parameters."""
+"""The base class of optimizers: it builds a torch optimizer for the trainable parameters."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ class Optimizer(Schema):
 
     @abstractmethod
     def build(self, network: nn.Module) -> TorchOptimizer:
-        """Return the optimizer of the network's trainable parameters, in their order."""
+        """Return the optimizer for the network's trainable parameters, in their order."""

@@ -1,4 +1,4 @@
-"""What every schedule gives: the factor of the peak learning rate at each step."""
+"""The base class of schedules: the factor of the peak learning rate at each step."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from lightning_modules.schema import Schema
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is: its optimizer steps in all, and in one epoch."""
+    """The length of a run: its optimizer steps in total and per epoch."""
 
     num_steps: int
     steps_per_epoch: int
 
     @property
     def first_epoch_steps(self) -> int:
-        """The steps of the first epoch that the run takes: all, or those up to its own end."""
+        """Number of steps that the run takes in its first epoch; fewer if it ends before."""
         return min(self.steps_per_epoch, self.num_steps)
 
     @property
     def ends_within_first_epoch(self) -> bool:
-        """Whether the run ends before its first epoch does, as `trainer.max_steps` can have it."""
+        """Whether the run ends before its first epoch does, e.g. because of `trainer.max_steps`."""
         return self.num_steps < self.steps_per_epoch
 
 
@@ -32,13 +32,13 @@ class Schedule(Schema):
 
     @abstractmethod
     def factor(self, step: int, length: Length) -> float:
-        """Return the factor, in [0, 1], for the 0-based `step` of `length.num_steps`."""
+        """Return the factor, in [0, 1], at 0-based step `step` of `length.num_steps`."""
 
     @abstractmethod
     def stable_steps(self, length: Length) -> int:
-        """Return how many first steps are the same for a longer run with the same settings.
+        """Return how many of the first steps are equal in a longer run with the same settings.
 
-        Up to there runs of different lengths can be compared at equal examples seen.
+        Within them, runs of different lengths are comparable at the same number of examples.
         """
 
 
@@ -52,7 +52,7 @@ def warmup(step: int, warmup_steps: float) -> float:
 
 
 def decay(step: int, start: int, end: int) -> float:
-    """Return the linear fall from 1 at `start` towards 0 at `end`, never quite reached.
+    """Return the linear fall from 1 at `start` towards 0 at `end`; the last step is above 0.
 
     >>> [decay(step, 2, 4) for step in range(4)]
     [1.0, 1.0, 1.0, 0.5]

@@ -1,6 +1,6 @@
-"""Constant: rise over the first part of an epoch, then stay at the peak.
+"""Constant: rise over a fraction of the first epoch, then stay at the peak.
 
-A run that ends within its first epoch rises over that part of its own steps.
+A run that ends within its first epoch rises over that fraction of its own steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Constant(Schedule):
     """Linear warm-up, then constant.
 
     Attributes:
-        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run where that is
+        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run if the run is
             shorter than an epoch.
 
     """
@@ -32,7 +32,7 @@ class Constant(Schedule):
         return warmup(step, self.warmup_epochs * length.first_epoch_steps)
 
     def stable_steps(self, length: Length) -> int:
-        # The rise of a run that ends within its first epoch is that of no longer one.
+        # A run that ends within its first epoch rises faster than any longer one.
         if self.warmup_epochs and length.ends_within_first_epoch:
             return 0
         return length.num_steps

@@ -20,7 +20,7 @@ class Cosine(Schedule):
 
     Attributes:
         warmup_fraction: Share of the run that the rise takes, in [0, 1).
-        final_fraction: Share of the peak rate that is left at the end, in [0, 1).
+        final_fraction: Final rate as a share of the peak rate, in [0, 1).
 
     """
 

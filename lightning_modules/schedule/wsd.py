@@ -1,9 +1,10 @@
-"""Warm-up, stable, decay: rise, stay at the peak, fall linearly to 0 at the very end.
+"""Warm-up, stable, decay: rise, stay at the peak, fall linearly to 0 at the end.
 
-Warm-up is measured in epochs and not in shares of the run, so runs that differ only in their
-epochs are the same run until the shorter one decays: comparable, and prunable, at equal
-examples seen. A run that ends within its first epoch, as `trainer.max_steps` can have it, takes
-its own steps for the epoch, or it would end before its rise does: it is like no longer run.
+Warm-up is measured in epochs, not as a share of the run, so runs that differ only in their epochs
+are identical until the shorter one decays. Until then they can be compared, and pruned, at the same
+number of examples. A run that ends within its first epoch, e.g. because of `trainer.max_steps`,
+uses its own steps in place of the epoch's, since otherwise it could end during the rise; such a run
+is not comparable with longer ones.
 
 Paper: Hu et al. 2024 (MiniCPM), arXiv:2404.06395; Hägele et al. 2024, arXiv:2405.18392.
 """
@@ -23,7 +24,7 @@ class Wsd(Schedule):
     """Warm-up, stable, decay.
 
     Attributes:
-        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run where that is
+        warmup_epochs: Length of the rise in epochs, in [0, 1); a share of the run if the run is
             shorter than an epoch.
         decay_fraction: Share of the run that the fall takes, in [0, 1).
 

@@ -79,7 +79,7 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
     disk.fill(WANDB_NEEDS_MORE)
     wait_for(
         it,
-        rf"trial 0: W&B is off from here on: the disk is full: \S*{folder} needs some room, "
+        rf"trial 0: W&B logging stopped: the disk is full: \S*{folder} needs 0\.3 MB, "
         r"[\d.,]+ (MB|bytes) are free",
     )
     disk.fill()
@@ -118,10 +118,10 @@ def test_checkpoints_wait_for_room_and_no_attempt_is_broken(
         it,
         # What is free is the draft's that found no room.
         rf"trial 0: the disk is full: \S*{checkpoint} needs [\d.,]+ (MB|bytes), "
-        r"[\d.,]+ (MB|bytes) are free; waiting for room",
+        r"[\d.,]+ (MB|bytes) are free; waiting for space",
     )
     small_disk.free()
-    wait_for(it, "trial 0: there is room again")
+    wait_for(it, "trial 0: disk space is available again; resuming")
     it.end()
     assert it.process.returncode == 0, printed(it)
     first, second = it.trials

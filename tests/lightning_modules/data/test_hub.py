@@ -294,8 +294,8 @@ def test_what_is_no_folder_is_refused() -> None:
 def test_no_network_is_told_in_one_line_and_at_once() -> None:
     began = time.monotonic()
     assert lines(hub_data(path="some-owner/some-data")) == [
-        "data.path: must be a local folder or a data set of the hub, got 'some-owner/some-data', "
-        "which is no folder here, not in the cache, and no network. "
+        "data.path: must be a local folder or a data set on the hub, got 'some-owner/some-data', "
+        "which is not a folder, not in the cache, and no network. "
         "Connect to the network, or give a folder."
     ]
     assert time.monotonic() - began < 5
@@ -303,7 +303,7 @@ def test_no_network_is_told_in_one_line_and_at_once() -> None:
 
 def test_a_name_that_is_none_is_refused() -> None:
     (line,) = lines(hub_data(path="one/two/three"))
-    assert line.endswith("got 'one/two/three'. Hub names read owner/name.")
+    assert line.endswith("got 'one/two/three'. Write it as owner/name.")
 
 
 def test_loading_shows_no_progress_bars_and_leaves_them_on(
@@ -444,7 +444,7 @@ def test_what_the_hub_has_is_fetched_once(small_hub: http.server.ThreadingHTTPSe
     assert fetched.startswith(str(SIZES["sst2"]))
     (line,) = loaded(small_hub, "data=sst2", "data.path=stanfordnlp/sst3").splitlines()
     assert line.startswith(
-        "data.path: must be a local folder or a data set of the hub, got 'stanfordnlp/sst3' (404"
+        "data.path: must be a local folder or a data set on the hub, got 'stanfordnlp/sst3' (404"
     )
     small_hub.shutdown()
     small_hub.server_close()

@@ -172,7 +172,7 @@ def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
     log.table("trials", ROWS)
     log.finish({})
     (warning,) = warnings(caplog)
-    assert "W&B is off from here on" in warning and "missing.png" in warning
+    assert "W&B logging stopped" in warning and "missing.png" in warning
     assert [record["type"] for record in wandb_records(run_folder(identity.folder))][-1] == "exit"
 
 
@@ -245,10 +245,9 @@ def test_a_full_folder_of_its_own_ends_the_log_and_not_the_run(
     hooks.on_step(0, 0)
     outcome = fit(run, here / "run", Identity("t", None, small_disk.folder), hooks)
     assert outcome.ending is Ending.finished
-    since = "from here on" if fill else "for this run"
+    what = "logging stopped" if fill else "logging is off for this run"
     assert hooks.notes == [
-        f"W&B is off {since}: the disk is full: {small_disk.folder} needs some room, "
-        "0 bytes are free"
+        f"W&B {what}: the disk is full: {small_disk.folder} needs 0.3 MB, 0 bytes are free"
     ]
     assert "Traceback" not in capfd.readouterr().err
     written = {path.name for path in (here / "run").iterdir()}

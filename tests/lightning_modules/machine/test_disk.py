@@ -50,7 +50,7 @@ class OnFullDisk(Hooks):
 
     def warn(self, text: str) -> None:
         self.notes.append(text)
-        if "waiting for room" in text:
+        if "waiting for space" in text:
             if self.stop:
                 self.is_stopping = True
             else:
@@ -95,9 +95,9 @@ def test_a_run_waits_for_room_and_ends_as_it_would_have(
     assert outcome.ending is Ending.finished
     full, again = hooks.notes
     assert full.startswith(f"the disk is full: {folder / file} needs ")
-    assert full.endswith("0 bytes are free; waiting for room")
-    assert again == "there is room again"
-    assert "waiting for room on the disk" in hooks.doings
+    assert full.endswith("0 bytes are free; waiting for space")
+    assert again == "disk space is available again; resuming"
+    assert "waiting for disk space" in hooks.doings
     expected = {path.name for path in (here / "whole").iterdir()}
     assert {path.name for path in folder.iterdir()} == expected
     best, other = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)

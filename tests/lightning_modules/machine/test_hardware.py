@@ -21,10 +21,10 @@ def three_threads() -> Iterator[None]:
 def test_it_knows_the_threads_of_now() -> None:
     hardware = choose_hardware(Device.cpu, Precision.fp32)
     assert hardware.num_threads == 3
-    assert str(hardware) == "cpu, fp32 (3 threads, precision as configured)"
+    assert str(hardware) == "cpu, fp32 (3 threads, configured precision)"
     torch.set_num_threads(1)
     hardware = choose_hardware(Device.cpu, Precision.fp32)
-    assert str(hardware) == "cpu, fp32 (1 thread, precision as configured)"
+    assert str(hardware) == "cpu, fp32 (1 thread, configured precision)"
 
 
 def test_nothing_stays_automatic() -> None:
@@ -40,7 +40,7 @@ def test_a_run_takes_no_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError) as caught:
         choose_hardware(Device.auto, Precision.fp32, num_devices=2)
     assert str(caught.value) == (
-        "trainer.devices: must be <= 1, the GPUs of this machine, got 2. "
+        "trainer.devices: must be <= 1, the number of GPUs in this machine, got 2. "
         "Set trainer.devices=1, or trainer.device=cpu."
     )
     hardware = choose_hardware(Device.cpu, Precision.fp32, num_devices=2)

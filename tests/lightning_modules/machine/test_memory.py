@@ -276,7 +276,7 @@ def test_a_trained_network_is_used_in_pieces_that_fit(
         load_trained(make_run(most_evaluated=0), here / "run", labels).predict(rows)
     assert re.fullmatch(
         r"data\.max_length: an example must fit into memory, got one of \d+ tokens\. "
-        r"Use a machine with more, or a model trained with fewer\.",
+        r"Use a machine with more memory, or a model trained with a smaller data\.max_length\.",
         str(caught.value),
     )
 

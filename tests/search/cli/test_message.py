@@ -152,7 +152,7 @@ def test_a_run_that_exists_is_not_overwritten(
 def test_a_hub_name_without_network(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     assert main(["sweep", "model=hub", "model.path=some-owner/some-model"]) == 2
     told = capsys.readouterr().err
-    assert "model.path: must be a local folder or a model of the hub" in told
+    assert "model.path: must be a local folder or a model on the hub" in told
     assert "no network" in told
     assert len(told.strip().splitlines()) == 1
 
