@@ -60,9 +60,9 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
 
 
 def columns_of(run: Run) -> dict[str, str | None]:
-    """Return the column of each field; data that do not name them have those that are needed."""
-    own = {field: None if field in run.task.optional else field for field in run.task.cells}
-    return {field: getattr(run.data, field, name) for field, name in own.items()}
+    """Return the column of each field; data without column settings use the field names."""
+    defaults = {field: None if field in run.task.optional else field for field in run.task.cells}
+    return {field: getattr(run.data, field, name) for field, name in defaults.items()}
 
 
 def _task_settings(run: Run) -> dict[str, Any]:
