@@ -1,4 +1,4 @@
-"""What is exported loads elsewhere and predicts the same."""
+"""An export loads without finesweep and predicts the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXTS = [
 ]
 
 
-# Of MiniLM a part of the reviews: enough to tell two labels.
+# With MiniLM, a part of the reviews: enough to separate two labels.
 FEW = ("data=files", f"data.train={REVIEWS}", "data.max_train_rows=160", "data.batch_size=16")
 
 
@@ -50,18 +50,18 @@ def labels_of(predictions: list[dict[str, Any]]) -> list[str]:
 
 
 def plain(network: Any, tokenizer: Any, labels: dict[int, str]) -> list[str]:
-    """Predict one text at a time, with nothing of ours."""
-    found = []
+    """Predict one text at a time, without finesweep."""
+    predicted = []
     with torch.inference_mode():
         for text in TEXTS:
             inputs = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
-            found.append(labels[network.eval()(**inputs).logits.argmax().item()])
-    return found
+            predicted.append(labels[network.eval()(**inputs).logits.argmax().item()])
+    return predicted
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("words", [("strategy=full",), ("strategy=lora",)])
-def test_auto_class_predicts_the_same(
+def test_an_auto_class_predicts_the_same(
     trained: Callable[..., Trained], here: Path, words: tuple[str, ...]
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -77,7 +77,7 @@ def test_auto_class_predicts_the_same(
 
 
 @pytest.mark.thorough
-def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Path) -> None:
+def test_an_adapter_loads_with_peft(trained: Callable[..., Trained], here: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -95,14 +95,14 @@ def test_adapter_alone_loads_with_peft(trained: Callable[..., Trained], here: Pa
 
 
 @pytest.mark.thorough
-def test_model_cards_lines_run_as_printed(trained: Callable[..., Trained], here: Path) -> None:
+def test_the_code_in_the_model_card_runs(trained: Callable[..., Trained], here: Path) -> None:
     result = trained("model=tiny", "strategy=full", "strategy.lr=5e-3")
     export(result, here / "best")
     assert _run_card(here / "best", {}) in ("negative", "positive")
 
 
 @pytest.mark.thorough
-def test_frozen_backbones_card_loads_base_and_head(
+def test_the_card_for_feature_extraction_loads_base_and_head(
     trained: Callable[..., Trained], here: Path
 ) -> None:
     result = trained("model=minilm", "strategy=feature_extraction", *FEW)
@@ -118,7 +118,7 @@ def test_frozen_backbones_card_loads_base_and_head(
     assert labels_of(again.predict([{"text": text}])) == [ours]
 
 
-def test_a_tiny_frozen_backbone_is_exported_whole(
+def test_a_backbone_that_is_not_on_the_hub_is_exported(
     trained: Callable[..., Trained], here: Path
 ) -> None:
     result = trained("model=tiny", "strategy=feature_extraction")
@@ -129,7 +129,7 @@ def test_a_tiny_frozen_backbone_is_exported_whole(
 
 
 @pytest.mark.thorough
-def test_a_frozen_encoder_decoder_is_read_by_its_encoder_alone(
+def test_feature_extraction_ignores_the_decoder(
     trained: Callable[..., Trained], here: Path
 ) -> None:
     words = ("model.kind=encoder_decoder", "strategy=feature_extraction")
@@ -147,7 +147,7 @@ def test_a_frozen_encoder_decoder_is_read_by_its_encoder_alone(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora", "feature_extraction"])
-def test_every_file_follows_the_umask(
+def test_every_exported_file_follows_the_umask(
     trained: Callable[..., Trained], here: Path, strategy: str
 ) -> None:
     result = trained("model=tiny", f"strategy={strategy}")
@@ -176,7 +176,7 @@ def test_the_card_names_files_and_columns(
     assert "data.test" not in card and str(here) not in card
 
 
-def test_nothing_is_overwritten(trained: Callable[..., Trained], here: Path) -> None:
+def test_an_export_overwrites_nothing(trained: Callable[..., Trained], here: Path) -> None:
     from lightning_modules.error import ConfigError
 
     (here / "best").mkdir()
@@ -194,9 +194,9 @@ def _any_run() -> Run:
 def _run_card(folder: Path, replaced: dict[str, str]) -> str:
     card = (folder / "README.md").read_text(encoding="utf-8")
     code = card.split("```python\n")[1].split("```")[0]
-    for found, by in replaced.items():
-        assert found in code
-        code = code.replace(found, by)
+    for old, new in replaced.items():
+        assert old in code
+        code = code.replace(old, new)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )

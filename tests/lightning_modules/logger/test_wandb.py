@@ -1,4 +1,4 @@
-"""The real W&B, offline: what a person finds in its log."""
+"""The content of the logs of the real W&B, offline."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def history(folder: Path) -> dict[str, Any]:
 
 
 def shown(folder: Path, name: str) -> dict[str, Any]:
-    """Return the table that the log shows under `name`."""
+    """Return the table `name` in the log."""
     path = run_folder(folder) / "files" / history(folder)[f"{name}.path"]
     table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return table
@@ -68,7 +68,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_a_run_says_what_it_is(identity: Identity) -> None:
+def test_a_run_has_its_name_group_tags_and_config(identity: Identity) -> None:
     LOGGER.open(identity, {"seed": 0}).finish({"best": 0.75})
     (run,) = of_type(identity.folder, "run")
     assert (run["display_name"], run["run_group"], run["job_type"]) == ("s", "s", "study")
@@ -77,14 +77,14 @@ def test_a_run_says_what_it_is(identity: Identity) -> None:
     assert any(entry["update"].get("best") == 0.75 for entry in of_type(identity.folder, "summary"))
 
 
-def test_a_run_of_its_own_has_neither_group_nor_tags(here: Path) -> None:
+def test_a_single_run_has_neither_group_nor_tags(here: Path) -> None:
     LOGGER.open(Identity("one", None, here), {}).finish({})
     (run,) = of_type(here, "run")
     assert run["job_type"] == "run"
     assert "run_group" not in run and "tags" not in run
 
 
-def test_tags_that_wandb_refuses_are_cut_or_left_out(
+def test_invalid_tags_are_shortened_or_left_out(
     here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     LOGGER.open(Identity("one", None, here, tags=("", "x" * 65, "é")), {}).finish({})
@@ -134,13 +134,13 @@ def test_images_are_in_the_log(identity: Identity, here: Path) -> None:
     log = LOGGER.open(identity, {})
     log.images("pictures", paths)
     log.finish({})
-    found = history(identity.folder)
-    assert found["pictures.captions"] == ["curve", "matrix"]
-    files = [run_folder(identity.folder) / "files" / name for name in found["pictures.filenames"]]
+    items = history(identity.folder)
+    assert items["pictures.captions"] == ["curve", "matrix"]
+    files = [run_folder(identity.folder) / "files" / name for name in items["pictures.filenames"]]
     assert [file.read_bytes() for file in files] == [path.read_bytes() for path in paths]
 
 
-def test_nothing_is_left_outside_the_folder(
+def test_no_files_are_left_outside_the_folder(
     identity: Identity, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = here / "home"
@@ -154,7 +154,7 @@ def test_nothing_is_left_outside_the_folder(
     assert list(run_folder(identity.folder).glob("artifacts/staging/*"))
 
 
-def test_a_log_lies_in_its_folder_wherever_the_running_wandb_stands(
+def test_a_log_is_in_its_folder_after_a_change_of_directory(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LOGGER.open(Identity("a", "s", here / "a", "trial", ("tiny",)), {}).finish({})
@@ -164,7 +164,7 @@ def test_a_log_lies_in_its_folder_wherever_the_running_wandb_stands(
     assert wandb_records(run_folder(here / "elsewhere" / "b"))[-1]["type"] == "exit"
 
 
-def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
+def test_a_failed_log_stops_and_still_closes(
     identity: Identity, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = LOGGER.open(identity, {})
@@ -176,7 +176,7 @@ def test_a_log_that_fails_is_off_from_there_on_and_still_closes(
     assert [record["type"] for record in wandb_records(run_folder(identity.folder))][-1] == "exit"
 
 
-def test_a_log_of_nothing_takes_everything(identity: Identity) -> None:
+def test_an_empty_log_accepts_every_call(identity: Identity) -> None:
     log = NoLogger().open(identity, {})
     assert type(log) is RunLog
     log.log({"loss": 1.0}, step=1)
@@ -189,28 +189,28 @@ def test_a_log_of_nothing_takes_everything(identity: Identity) -> None:
 
 
 @pytest.mark.thorough
-def test_a_training_shows_its_mistakes_and_confusion(here: Path) -> None:
+def test_training_logs_mistakes_and_confusion(here: Path) -> None:
     words = ("model=tiny", "strategy=full", "trainer.epochs=1", "strategy.lr=1e-9")
     run = build_run(compose("train", [*words, "data.batch_size=100"]).tree)
     outcome = fit(run, here / "run", Identity("t", "s", here, "trial", ("tiny",)))
-    (found,) = of_type(here, "run")
-    assert (found["job_type"], found["tags"]) == ("trial", ["tiny"])
+    (record,) = of_type(here, "run")
+    assert (record["job_type"], record["tags"]) == ("trial", ["tiny"])
     mistakes = shown(here, "validation/mistakes")
     written = [json.loads(line) for line in (here / "run/mistakes.jsonl").open(encoding="utf-8")]
     assert len(written) > 20  # guesses on 200 rows
     assert mistakes["columns"] == list(written[0])
-    assert mistakes["data"] == [list(record.values()) for record in written[:20]]
+    assert mistakes["data"] == [list(mistake.values()) for mistake in written[:20]]
     counts = shown(here, "validation/confusion")
     assert counts["columns"] == ["label", "predicted negative", "predicted positive"]
     assert sum(sum(row[1:]) for row in counts["data"]) == 200
-    # The curve and the summary come with them, and after them.
+    # The curve and the summary are in the log, too.
     assert history(here)["validation/accuracy"] == outcome.points[-1].metrics["accuracy"]
     summary = [entry["update"] for entry in of_type(here, "summary")]
     assert any(entry.get("ending") == "finished" for entry in summary)
 
 
 @pytest.mark.thorough
-def test_counts_of_very_many_labels_are_in_the_file_alone(here: Path) -> None:
+def test_confusion_of_many_labels_is_only_in_the_file(here: Path) -> None:
     rows = [{"text": f"It is {n}.", "label": f"class {n % 80:02d}"} for n in range(800)]
     path = here / "many.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -236,7 +236,7 @@ class Notes(Hooks):
 
 
 @pytest.mark.parametrize("fill", [0, 3])
-def test_a_full_folder_of_its_own_ends_the_log_and_not_the_run(
+def test_a_full_disk_stops_the_log_but_not_the_run(
     here: Path, small_disk: SmallDisk, capfd: pytest.CaptureFixture[str], fill: int
 ) -> None:
     words = ("model=tiny", "strategy=full", "trainer.epochs=1", "data.batch_size=100")

@@ -1,4 +1,4 @@
-"""A disk that is really full: the run waits, goes on when there is room, and loses nothing."""
+"""On a really full disk a run waits, resumes when there is space, and loses nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_run(learnable: Path) -> Callable[..., Run]:
 
 
 class OnFullDisk(Hooks):
-    """Fills the disk after step `fill` and, once the run waits, frees it or stops the run."""
+    """Fill the disk after step `fill` and, once the run waits, free it or stop the run."""
 
     def __init__(self, disk: SmallDisk, fill: int, *, stop: bool = False) -> None:
         self.disk, self.fill, self.stop = disk, fill, stop
@@ -77,7 +77,7 @@ def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
         ((), 0, "labels.json"),
     ],
 )
-def test_a_run_waits_for_room_and_ends_as_it_would_have(
+def test_a_run_waits_for_disk_space_and_then_finishes_the_same(
     make_run: Callable[..., Run],
     here: Path,
     small_disk: SmallDisk,
@@ -105,7 +105,7 @@ def test_a_run_waits_for_room_and_ends_as_it_would_have(
     assert json.loads((folder / "outcome.json").read_text())["ending"] == "finished"
 
 
-def test_a_run_that_is_stopped_while_it_waits_keeps_its_checkpoints(
+def test_a_run_interrupted_while_it_waits_keeps_its_checkpoints(
     make_run: Callable[..., Run], here: Path, small_disk: SmallDisk
 ) -> None:
     words = ("trainer.checkpoint_seconds=1e-9", "trainer.validations_per_epoch=1")
@@ -127,11 +127,11 @@ def test_a_run_that_is_stopped_while_it_waits_keeps_its_checkpoints(
     assert all(torch.equal(tensor, other[name]) for name, tensor in best.items())
 
 
-def test_what_cannot_be_written_at_the_very_end_is_not_called_finished(
+def test_a_run_without_space_for_its_outcome_is_interrupted(
     make_run: Callable[..., Run], small_disk: SmallDisk
 ) -> None:
     class FillLate(OnFullDisk):
-        def alive(self, doing: str) -> None:
+        def heartbeat(self, doing: str) -> None:
             if doing == "closing the log":
                 self.disk.fill()
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_written_at_the_very_end_is_not_called_finished(
 
 
 @pytest.mark.thorough
-def test_the_cache_of_tokens_may_be_full_too(
+def test_a_full_disk_for_the_token_cache_is_tolerated(
     make_run: Callable[..., Run],
     here: Path,
     small_disk: SmallDisk,
@@ -158,7 +158,7 @@ def test_the_cache_of_tokens_may_be_full_too(
     assert not list((small_disk.folder / "cache/tokenized").glob(".*"))
 
 
-def test_libraries_that_say_it_in_their_own_words_are_understood(small_disk: SmallDisk) -> None:
+def test_full_disk_errors_from_libraries_are_recognized(small_disk: SmallDisk) -> None:
     small_disk.fill(num_free=100_000)
     big = torch.ones(1_000_000)
     path = small_disk.folder / "a"
@@ -174,7 +174,7 @@ def test_libraries_that_say_it_in_their_own_words_are_understood(small_disk: Sma
         assert sorted(each.name for each in small_disk.folder.iterdir()) == ["filling"]
 
 
-def test_nothing_is_begun_that_cannot_end(small_disk: SmallDisk) -> None:
+def test_a_file_that_does_not_fit_is_not_started(small_disk: SmallDisk) -> None:
     path = small_disk.folder / "a.txt"
     write_text(path, "old")
     small_disk.fill(num_free=1_000_000)

@@ -11,14 +11,14 @@ import pytest
 from lightning_modules.machine.file import replacing, write_json, write_text
 
 
-def test_the_new_file_takes_the_old_ones_place(tmp_path: Path) -> None:
+def test_a_new_file_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     write_text(path, "new, größer")
     assert path.read_text(encoding="utf-8") == "new, größer"
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     write_text(tmp_path / "one" / "two" / "a.txt", "x")
     assert (tmp_path / "one" / "two" / "a.txt").read_text() == "x"
 
@@ -28,7 +28,7 @@ def test_no_draft_is_left(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_the_old_file_remains_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with replacing(path) as draft:
@@ -67,7 +67,7 @@ def test_a_killed_writer_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def test_json_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_json_is_read_back_unchanged(tmp_path: Path) -> None:
     value = {"name": "Zoë", "scores": [0.1, None, True], "deep": {"a": 1}}
     write_json(tmp_path / "a.json", value)
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_json_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_what_json_cannot_say_is_refused_and_the_old_file_kept(
+def test_nan_and_infinity_are_refused_and_the_old_file_is_kept(
     tmp_path: Path, number: float
 ) -> None:
     write_json(tmp_path / "a.json", {"loss": 1.0})

@@ -18,7 +18,7 @@ def three_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_it_knows_the_threads_of_now() -> None:
+def test_hardware_has_the_current_number_of_threads() -> None:
     hardware = choose_hardware(Device.cpu, Precision.fp32)
     assert hardware.num_threads == 3
     assert str(hardware) == "cpu, fp32 (3 threads, configured precision)"
@@ -27,14 +27,14 @@ def test_it_knows_the_threads_of_now() -> None:
     assert str(hardware) == "cpu, fp32 (1 thread, configured precision)"
 
 
-def test_nothing_stays_automatic() -> None:
+def test_auto_is_replaced() -> None:
     hardware = choose_hardware(Device.auto, Precision.auto)
     assert hardware.device is not Device.auto
     assert hardware.precision is not Precision.auto
     assert "bf16 units" in str(hardware)
 
 
-def test_a_run_takes_no_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""A real shortage of memory: what fits in pieces is trained in pieces, the rest is said."""
+"""When memory really runs out, batches are split; what still does not fit is infeasible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 from tests.conftest import write_jsonl
 
-# Trains a first time without a limit, so that everything lazy is loaded, then with one.
+# Train once without a limit, so that everything lazy is loaded, then with a limit.
 TRAINS_IN_LITTLE_MEMORY = """
 import json, resource, sys
 from pathlib import Path
@@ -46,17 +46,17 @@ class Notes(Hooks):
 def run(*words):
     return build_run(compose("train", list(words)).tree)
 
-room, first, *words = json.loads(sys.argv[1])
+num_bytes, first, *words = json.loads(sys.argv[1])
 Path("first").mkdir()
 Path("run").mkdir()
 fit(run(*words, *first), Path("first"), Identity("first", None, Path("first")))
 for line in Path("/proc/self/status").read_text().splitlines():
     if line.startswith("VmSize"):
-        taken = int(line.split()[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (taken + room, taken + room))
+        used = int(line.split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + num_bytes, used + num_bytes))
 outcome = fit(run(*words), Path("run"), Identity("run", None, Path("run")), Notes())
-told = {**outcome.as_dict(), "points": len(outcome.points)}
-print(json.dumps({"outcome": told}), flush=True)
+values = {**outcome.as_dict(), "points": len(outcome.points)}
+print(json.dumps({"outcome": values}), flush=True)
 """
 
 
@@ -71,15 +71,15 @@ def long_texts(here: Path) -> Path:
 
 
 def train_in(
-    room: int, path: Path, *words: str, first: tuple[str, ...] = ()
+    num_bytes: int, path: Path, *words: str, first: tuple[str, ...] = ()
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return notes and outcome of a training with `room` bytes more than a small one takes."""
+    """Return notes and outcome of a training with `num_bytes` more than a small one uses."""
     given = [
         *("model=tiny", "model.width=64", "model.num_layers=2", "strategy=full", "logger=none"),
         *("data=files", f"data.train={path}", "data.max_length=400", "data.batch_size=32"),
         *("trainer.epochs=1", "trainer.precision=fp32", "trainer.device=cpu", *words),
     ]
-    arguments = json.dumps([room, ["trainer.micro_batch_size=1", *first], *given])
+    arguments = json.dumps([num_bytes, ["trainer.micro_batch_size=1", *first], *given])
     done = subprocess.run(
         [sys.executable, "-c", TRAINS_IN_LITTLE_MEMORY, arguments],
         capture_output=True,
@@ -88,16 +88,18 @@ def train_in(
         env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
     )
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return [each["note"] for each in told if "note" in each], told[-1]["outcome"]
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    return [each["note"] for each in printed if "note" in each], printed[-1]["outcome"]
 
 
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_does_not_fit_at_once_is_trained_in_pieces(long_texts: Path, here: Path) -> None:
+def test_a_batch_that_does_not_fit_is_trained_in_micro_batches(
+    long_texts: Path, here: Path
+) -> None:
     notes, outcome = train_in(150 << 20, long_texts)
     assert outcome["ending"] == "finished", outcome["reason"]
-    # The first batch may be the short one.
+    # The first batch may be the short last one.
     assert re.fullmatch(
         r"memory ran out at step 1: micro-batches of (16 in place of 32|12 in place of 24), "
         "the effective batch stays 32",
@@ -133,10 +135,10 @@ class Notes(Hooks):
         self.notes: list[str] = []
         self.num_steps = 0
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self.notes.append(text)
 
-    def stepped(self, step: int, num_steps: int) -> None:
+    def on_step(self, step: int, num_steps: int) -> None:
         self.num_steps += 1
 
     def interrupted(self) -> bool:
@@ -145,7 +147,7 @@ class Notes(Hooks):
 
 @dataclass(frozen=True, kw_only=True)
 class Cramped(Strategy):
-    """Memory for `most` examples at once in training and `most_evaluated` in validation."""
+    """Out of memory above `most` examples at once in training, `most_evaluated` in validation."""
 
     most: int = 1000
     most_evaluated: int = 1000
@@ -189,7 +191,7 @@ def is_bit_equal(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.thorough
-def test_a_halved_run_is_the_one_that_was_cut_so_from_the_start(
+def test_halving_equals_starting_with_smaller_micro_batches(
     make_run: Callable[..., Run], here: Path
 ) -> None:
     hooks = Notes()
@@ -220,7 +222,9 @@ def test_without_dropout_halving_changes_only_the_rounding(
 
 
 @pytest.mark.thorough
-def test_a_resumed_run_does_not_run_out_again(make_run: Callable[..., Run], here: Path) -> None:
+def test_a_resumed_run_does_not_run_out_of_memory_again(
+    make_run: Callable[..., Run], here: Path
+) -> None:
     run = make_run(most=4)
     train(run, here / "whole")
     assert train(run, here / "cut", Notes(stop=3)).ending is Ending.interrupted
@@ -233,7 +237,7 @@ def test_a_resumed_run_does_not_run_out_again(make_run: Callable[..., Run], here
 
 
 @pytest.mark.thorough
-def test_a_validation_is_halved_too(make_run: Callable[..., Run], here: Path) -> None:
+def test_validation_batches_are_halved(make_run: Callable[..., Run], here: Path) -> None:
     hooks = Notes()
     halved = train(make_run(most_evaluated=5), here / "halved", hooks)
     whole = train(make_run(), here / "whole")
@@ -248,7 +252,7 @@ def test_a_validation_is_halved_too(make_run: Callable[..., Run], here: Path) ->
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("cramped", [{"most": 0}, {"most_evaluated": 0}])
-def test_nothing_smaller_than_one_example_is_tried(
+def test_a_single_example_that_does_not_fit_is_infeasible(
     make_run: Callable[..., Run], here: Path, cramped: dict[str, int]
 ) -> None:
     outcome = train(make_run(**cramped), here / "run")
@@ -260,9 +264,7 @@ def test_nothing_smaller_than_one_example_is_tried(
 
 
 @pytest.mark.thorough
-def test_a_trained_network_is_used_in_pieces_that_fit(
-    make_run: Callable[..., Run], here: Path
-) -> None:
+def test_a_predictor_uses_batches_that_fit(make_run: Callable[..., Run], here: Path) -> None:
     train(make_run("trainer.epochs=1"), here / "run")
     rows = [{"text": f"The hotel {number} was great.", "label": "positive"} for number in range(70)]
     labels = ["negative", "positive"]
@@ -293,24 +295,24 @@ def test_an_optimizer_that_does_not_fit_is_infeasible(
     assert "the optimizer's step 1, with its states, does not fit" in outcome.reason
 
 
-def test_other_errors_are_no_shortage_of_memory() -> None:
+def test_other_errors_are_not_out_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     descriptor = "could not create a primitive descriptor for the matmul primitive"
     assert not is_out_of_memory(RuntimeError(descriptor))
     assert not is_out_of_memory(OSError(28, "No space left on device"))
 
 
-# In a process of its own: what one holds of its heap's holes depends on all that it did before.
-LETS_GO = """
+# In its own process, because free blocks in a heap depend on everything the process did before.
+FREES_MEMORY = """
 import psutil, torch
 from lightning_modules.machine.memory import free_memory
 
 def held():
     return psutil.Process().memory_info().rss >> 20
 
-torch.ones(7 << 20)  # from here on glibc takes blocks of this size from its heap
+torch.ones(7 << 20)  # from now on glibc allocates blocks of this size on its heap
 before = held()
-# Between two blocks one that stays, so that the heap cannot shrink from its end.
+# A small block between every two stays, so that the heap cannot shrink from its end.
 blocks = [torch.ones(size) for _ in range(30) for size in (4 << 20, 1 << 16)]
 stay = blocks[1::2]
 blocks.clear()
@@ -322,9 +324,9 @@ print(kept, held() - before)
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_what_a_run_let_go_of_is_no_memory_of_the_next() -> None:
-    words = [sys.executable, "-c", LETS_GO]
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_is_returned_to_the_system() -> None:
+    words = [sys.executable, "-c", FREES_MEMORY]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     kept, left = map(int, done.stdout.split())
     assert kept > 400 and left < 100

@@ -1,4 +1,4 @@
-"""What every model without weights keeps, over each YAML of conf/model that has none."""
+"""Conformance of every YAML of conf/model without weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "g
 BPE = ("strategy=from_scratch", "strategy.tokenizer=bpe")
 BERT = "{num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, intermediate_size: 64}"
 
-# The task of each, and what has to be said besides.
+# The task of each, and the settings that it needs.
 MEMBERS: dict[str, tuple[str, ...]] = {
     "architecture": (
         "task=classification",
@@ -60,7 +60,7 @@ def nanogpt(vocabulary: int, d: int = 128, layers: int = 4) -> int:
 
 def transformer(vocabulary: int, d: int = 256, inner: int = 512, layers: int = 3) -> int:
     attention, feed = 4 * linear(d, d), linear(d, inner) + linear(inner, d)
-    positions = 2 * (256 + 2) * d  # BART leaves two of each table out
+    positions = 2 * (256 + 2) * d  # BART reserves two positions in each table
     encoder = layers * (attention + feed + 4 * d)
     decoder = layers * (2 * attention + feed + 6 * d)
     return vocabulary * d + positions + encoder + decoder + 4 * d
@@ -73,16 +73,16 @@ CLOSED: dict[str, Callable[[int], int]] = {
 }
 
 
-def rows(name: str) -> list[dict[str, Any]]:
-    made = []
+def rows_for(name: str) -> list[dict[str, Any]]:
+    rows = []
     for number in range(64):
         noun, verdict = NOUNS[number % 8], "great" if number % 3 else "awful"
         text = f"The {noun} {number} was {verdict}."
         if name == "architecture":
-            made.append({"text": text, "label": verdict})
+            rows.append({"text": text, "label": verdict})
         else:
-            made.append({"source": text, "target": f"Das {noun} war {verdict}."})
-    return made
+            rows.append({"source": text, "target": f"Das {noun} war {verdict}."})
+    return rows
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ def run_of(here: Path) -> Callable[..., Run]:
     def make(name: str, *words: str) -> Run:
         if name == "nanogpt":
             path = here / "text.txt"
-            path.write_text("".join(f"{row['source']}\n" for row in rows(name)))
+            path.write_text("".join(f"{row['source']}\n" for row in rows_for(name)))
             data = (f"data.train={path}", f"data.validation={path}")
         else:
-            data = (f"data.train={write_jsonl(here / 'rows.jsonl', rows(name))}",)
+            data = (f"data.train={write_jsonl(here / 'rows.jsonl', rows_for(name))}",)
         fixed = (f"model={name}", "strategy=from_scratch", "data=files", *data, *MEMBERS[name])
         size = ("data.batch_size=8", "data.max_length=32", "data.test_fraction=0")
         brief = ("logger=none", "trainer.epochs=1", "trainer.validations_per_epoch=1")
@@ -109,33 +109,33 @@ def identity(folder: Path) -> Identity:
     return Identity("test", None, folder)
 
 
-def test_every_model_without_weights_is_here() -> None:
-    found = {
+def test_every_model_without_weights_is_covered() -> None:
+    names = {
         path.stem
         for path in (CONF_DIR / "model").glob("*.yaml")
         if yaml.safe_load(path.read_text())["_target_"].endswith(".Architecture")
     }
-    assert found == set(MEMBERS) == set(CLOSED)
+    assert names == set(MEMBERS) == set(CLOSED)
 
 
 @pytest.mark.thorough
 @each_member
-def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
+def test_an_export_loads_unchanged_with_plain_transformers(
     run_of: Callable[..., Run], here: Path, name: str
 ) -> None:
     import transformers
 
-    run, found = run_of(name), identity(here / "run")
-    outcome = fit(run, found.folder, found, cache=Cache())
+    run, attempt = run_of(name), identity(here / "run")
+    outcome = fit(run, attempt.folder, attempt, cache=Cache())
     assert outcome.ending is Ending.finished and outcome.best is not None
-    trained = Trained(run, found.folder, "run x", outcome.best.metrics, "")
+    trained = Trained(run, attempt.folder, "run x", outcome.best.metrics, "")
     predictor = trained.load()
     expected = CLOSED[name](len(predictor.tokenizer))
     assert count_parameters(predictor.network) == (expected, expected)
     export(trained, here / "best")
-    asked = check_run(run).corpus.splits["validation"][:5]
-    answers = predictor.predict(asked)
-    assert load_exported(here / "best", run.task).predict(asked) == answers
+    inputs = check_run(run).corpus.splits["validation"][:5]
+    expected_answers = predictor.predict(inputs)
+    assert load_exported(here / "best", run.task).predict(inputs) == expected_answers
     network = getattr(transformers, run.task.auto_class).from_pretrained(here / "best")
     for key, tensor in predictor.network.state_dict().items():
         assert torch.equal(network.state_dict()[key], tensor), key
@@ -145,17 +145,17 @@ def test_it_trains_and_its_export_answers_the_same_with_plain_transformers(
 
 @pytest.mark.thorough
 @each_member
-def test_a_run_cut_in_two_is_the_whole_one(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     run_of: Callable[..., Run], here: Path, name: str
 ) -> None:
     assert_cut_is_whole(run_of(name), here, 2)
 
 
-OWN = "model: must have a tokenizer of its own, got bert without weights. "
+NO_TOKENIZER = "model: must have a tokenizer of its own, got bert without weights. "
 REFUSED = [
-    (("strategy=full",), OWN),
-    (("strategy=lora",), OWN),
-    (("strategy=from_scratch",), OWN),
+    (("strategy=full",), NO_TOKENIZER),
+    (("strategy=lora",), NO_TOKENIZER),
+    (("strategy=from_scratch",), NO_TOKENIZER),
     ((*BPE, "model.type=bret"), "model.type: must be an architecture of transformers, got 'bret'"),
     ((*BPE, "model.config={sise: 8}"), "model.config.sise: must be a key of BertConfig"),
     ((*BPE, "model.config={hidden_size: 9}"), "model.config: must be valid sizes for bert"),
@@ -172,7 +172,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "line"), REFUSED)
-def test_what_cannot_be_built_is_refused_in_a_line(words: tuple[str, ...], line: str) -> None:
+def test_invalid_architectures_are_refused(words: tuple[str, ...], line: str) -> None:
     bert = ("model=architecture", "model.type=bert", "data=reviews", "logger=none")
     with pytest.raises(ConfigError) as refusal:
         run = build_run(compose("train", [*bert, *words]).tree)
@@ -181,6 +181,6 @@ def test_what_cannot_be_built_is_refused_in_a_line(words: tuple[str, ...], line:
     assert str(refusal.value.problems[0]).startswith(line), str(refusal.value)
 
 
-def test_a_decoder_without_weights_classifies_too() -> None:
+def test_a_decoder_without_weights_can_classify() -> None:
     gpt2 = ("model=architecture", "model.type=gpt2", "model.kind=decoder", "data=reviews")
     check_run(build_run(compose("train", [*gpt2, *BPE, "logger=none"]).tree))

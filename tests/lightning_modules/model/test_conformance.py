@@ -1,4 +1,4 @@
-"""What every model of the hub keeps with every strategy: small random networks of each."""
+"""Conformance of every hub model with every strategy, on small random networks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TASK = {
 }
 KINDS = {name: kind for kind in TASK for name in models_of(kind) if name != "minilm"}
 REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
-# Packages or prompts of their own; test_qlora.py and test_prompting.py have them.
+# Tested in test_qlora.py and test_prompting.py.
 ELSEWHERE = {"qlora", "prompting"}
 STRATEGIES = sorted({path.stem for path in (CONF_DIR / "strategy").glob("*.yaml")} - ELSEWHERE)
 VIRTUAL = {"prompt_tuning", "prefix_tuning"}
@@ -40,11 +40,11 @@ WRITES = [name for name, kind in KINDS.items() if kind is not Kind.encoder]
 NO_BIASES = ("modernbert", "smollm2", "llama", "qwen3", "gemma", "t5", "flan_t5")
 NO_PREFIXES = ("distilbert", "deberta", "modernbert")
 REFUSED = {
-    **{(name, "feature_extraction"): "strategy: feature_extraction must" for name in WRITES},
+    **{(name, "feature_extraction"): "strategy: strategy=feature_extraction" for name in WRITES},
     **{(name, "bitfit"): "model: must have biases" for name in NO_BIASES},
     **{(name, "prefix_tuning"): "strategy: must be a method that can" for name in NO_PREFIXES},
 }
-# The others differ less from one architecture to the next.
+# The others differ less between architectures.
 EACH_TIME = {"full", "lora", "bitfit", "prefix_tuning"}
 PAIRS = [
     pytest.param(name, strategy, marks=() if strategy in EACH_TIME else pytest.mark.slow)
@@ -108,7 +108,7 @@ def logits(network: Any, run: Run) -> torch.Tensor:
     return output
 
 
-def test_every_model_of_the_hub_is_here() -> None:
+def test_every_hub_model_is_covered() -> None:
     files = (CONF_DIR / "model").glob("*.yaml")
     named = {path.stem for path in files if ".hub.Hub" in path.read_text(encoding="utf-8")}
     assert set(KINDS) == named - {"hub"}
@@ -116,14 +116,14 @@ def test_every_model_of_the_hub_is_here() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "strategy"), PAIRS)
-def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
+def test_a_strategy_starts_as_loaded_trains_its_part_and_restores(
     run_of: Callable[[str, str], Run], name: str, strategy: str
 ) -> None:
     run, cache = run_of(name, strategy), Cache()
     if (name, strategy) in REFUSED:
         with pytest.raises(ConfigError, match=REFUSED[name, strategy]):
             run.strategy.check(run.model, run.task)
-            check_architecture(run, LABELS)  # before any weights
+            check_architecture(run, LABELS)  # before loading weights
         return
     network = build_network(run, LABELS, cache)
     (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
@@ -150,7 +150,7 @@ def test_it_begins_as_loaded_moves_what_it_claims_and_is_restored(
 @pytest.mark.thorough
 @pytest.mark.parametrize("strategy", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_run_cut_in_two_is_the_whole_one(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     run_of: Callable[[str, str], Run], here: Path, name: str, strategy: str
 ) -> None:
     assert_cut_is_whole(run_of(name, strategy), here, 2)

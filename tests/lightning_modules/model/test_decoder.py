@@ -1,6 +1,7 @@
-"""What every decoder of the hub keeps: small random networks in the files that the hub has.
+"""Conformance of every decoder from the hub, on small random networks in the hub's file formats.
 
-No hub is asked. Each is trained a little, exported, and loaded with plain transformers.
+The hub is not contacted. Each network is trained for a few steps, exported, and loaded with plain
+transformers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": POSITIONS,
 }
 
-# Special tokens as the hub's tokenizers name them: begin, end, padding; None where there is none.
+# The special tokens of the tokenizers on the hub: start, end, padding; None if there is none.
 SPECIAL: dict[str, tuple[str | None, str, str | None]] = {
     "gpt2": ("<|endoftext|>", "<|endoftext|>", None),
     "smollm2": ("<|endoftext|>", "<|endoftext|>", None),
@@ -53,7 +54,7 @@ NAMES = models_of(Kind.decoder)
 
 
 def write_tokenizer(name: str, folder: Path) -> dict[str, int]:
-    begin, end, padding = SPECIAL[name]
+    start, end, padding = SPECIAL[name]
     special = sorted({token for token in SPECIAL[name] if token})
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -63,21 +64,21 @@ def write_tokenizer(name: str, folder: Path) -> dict[str, int]:
         vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator([REVIEWS.read_text(encoding="utf-8")], trainer)
-    if name in ("llama", "gemma"):  # they begin texts by themselves
-        assert begin is not None
+    if name in ("llama", "gemma"):  # these add the start token themselves
+        assert start is not None
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{begin} $A", special_tokens=[(begin, special.index(begin))]
+            single=f"{start} $A", special_tokens=[(start, special.index(start))]
         )
-    tokens = {"bos_token": begin, "eos_token": end, "pad_token": padding}
-    made = transformers.PreTrainedTokenizerFast(
+    tokens = {"bos_token": start, "eos_token": end, "pad_token": padding}
+    fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         padding_side="left" if name == "gemma" else "right",
         **{key: token for key, token in tokens.items() if token},
     )
-    made.save_pretrained(folder)
-    ids = {"bos": begin, "eos": end, "pad": padding}
+    fast.save_pretrained(folder)
+    ids = {"bos": start, "eos": end, "pad": padding}
     numbers = {f"{key}_token_id": special.index(token) for key, token in ids.items() if token}
-    return {"vocab_size": len(made), **numbers}
+    return {"vocab_size": len(fast), **numbers}
 
 
 def config_of(name: str, ids: dict[str, int]) -> transformers.PreTrainedConfig:
@@ -116,14 +117,14 @@ def run_of(name: str, folder: Path, *words: str) -> Run:
     return build_run(compose("train", [*model, *fixed, *short, *words]).tree)
 
 
-def test_every_decoder_has_its_architecture_here() -> None:
+def test_every_decoder_has_a_small_architecture() -> None:
     assert set(NAMES) == set(SPECIAL)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora"])
 @pytest.mark.parametrize("name", NAMES)
-def test_trained_and_exported_it_is_the_same_for_plain_transformers(
+def test_an_export_equals_the_trained_network_in_plain_transformers(
     name: str, strategy: str, folder_of: Callable[[str], Path], here: Path
 ) -> None:
     words = (f"strategy={strategy}", "strategy.lr=1e-2", "task.label=label")
@@ -145,10 +146,10 @@ def test_trained_and_exported_it_is_the_same_for_plain_transformers(
 
 
 @pytest.mark.parametrize("ends", [None, [3, 4]])
-def test_a_text_is_classified_by_its_last_token_whatever_stands_beside_it(
+def test_classification_does_not_depend_on_padding(
     folder_of: Callable[[str], Path], here: Path, ends: list[int] | None
 ) -> None:
-    """As Qwen3's configuration names no padding, and Llama's instruct models have several ends."""
+    """Qwen3's configuration names no padding, and Llama's instruct models have several ends."""
     folder = shutil.copytree(folder_of("qwen3"), here / "qwen3")
     config = json.loads((folder / "config.json").read_text())
     config["pad_token_id"] = None
@@ -167,19 +168,21 @@ def test_a_text_is_classified_by_its_last_token_whatever_stands_beside_it(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lora_adapts_every_linear_layer_and_leaves_the_word_vectors(
+def test_lora_adapts_every_linear_layer_but_not_the_embeddings(
     name: str, folder_of: Callable[[str], Path]
 ) -> None:
     network: Any = build_network(run_of(name, folder_of(name), "strategy=lora"), (), Cache())
     trained = {key for key, parameter in network.named_parameters() if parameter.requires_grad}
-    # GPT-2 has queries, keys and values in one, and no gate; the others seven a layer.
+    # GPT-2 has one matrix for queries, keys and values, and no gate; the others have 7 per layer.
     num_linear = 2 * (4 if name == "gpt2" else 7)
     assert len(trained) == 2 * num_linear
     assert all(".lora_A." in key or ".lora_B." in key for key in trained)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reads_as_many_tokens_as_it_says(name: str, folder_of: Callable[[str], Path]) -> None:
+def test_a_model_reads_up_to_its_maximum_length(
+    name: str, folder_of: Callable[[str], Path]
+) -> None:
     run = run_of(name, folder_of(name))
     assert run.model.max_length == POSITIONS
     assert run.model.known_kind() is Kind.decoder

@@ -1,4 +1,4 @@
-"""PEFT's name of a network's task, over real networks of every head."""
+"""PEFT's name for a network's task, for real networks with every head."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("kind", "auto_class", "expected"), TYPES)
-def test_the_head_tells_the_task(kind: Kind, auto_class: str, expected: TaskType | None) -> None:
+def test_the_head_determines_the_task(
+    kind: Kind, auto_class: str, expected: TaskType | None
+) -> None:
     tiny = Tiny(kind=kind, width=8, num_layers=1, num_heads=2)
     assert task_type_of(tiny.load_network(auto_class)) is expected
 
 
-def test_two_joined_networks_translate() -> None:
+def test_a_pair_of_networks_is_a_sequence_to_sequence_model() -> None:
     from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, LlamaConfig
     from transformers import LlamaForCausalLM as Llama
 

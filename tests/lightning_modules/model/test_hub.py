@@ -1,7 +1,7 @@
-"""What every encoder of the hub keeps, over every YAML of conf/model that names one.
+"""Conformance of every YAML of conf/model with an encoder from the hub.
 
-No hub is asked: each architecture is built small and random, with a tokenizer of its kind, in
-the files that the hub has of it.
+The hub is not contacted: each architecture is built small and random, with a tokenizer of its kind,
+in the same files as on the hub.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def write_roberta(folder: Path) -> transformers.PreTrainedConfig:
 
 
 def write_deberta(folder: Path) -> transformers.PreTrainedConfig:
-    # The hub has the sentencepiece model alone, and no tokenizer.json.
+    # The hub has only the sentencepiece model, and no tokenizer.json.
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS),
         model_prefix=str(folder / "spm"),
@@ -207,15 +207,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder with a small random model of the hub model's architecture."""
+    """Return the folder with a small random model of each architecture."""
 
     @cache
     def make(name: str) -> Path:
         folder = tmp_path_factory.mktemp(name)
         config = ARCHITECTURES[name](folder)
-        config.initializer_range = 0.2  # else every text gets the same logits but for noise
+        config.initializer_range = 0.2  # otherwise all texts get nearly the same logits
         torch.manual_seed(0)
-        # As on the hub: the network it was trained as, with another head; BERT's has a pooler.
+        # As on the hub, with the head of the pretraining; BERT's weights have a pooler.
         bert = transformers.AutoModelForPreTraining
         auto = bert if name == "bert" else transformers.AutoModelForMaskedLM
         auto.from_config(config).save_pretrained(folder)
@@ -235,9 +235,9 @@ def run_of(
     @cache
     def model(name: str) -> Hub:
         words = (f"model={name}", f"model.path={folder_of(name)}")
-        found = build_run(compose("train", words).tree).model
-        assert isinstance(found, Hub)
-        return found
+        hub = build_run(compose("train", words).tree).model
+        assert isinstance(hub, Hub)
+        return hub
 
     @cache
     def run(strategy: str) -> Run:
@@ -246,7 +246,7 @@ def run_of(
         words = ("model=tiny", f"strategy={strategy}", "logger=none", *data, *short)
         return build_run(compose("train", words).tree)
 
-    # Composing takes longer than training such a model does.
+    # Composing takes longer than training such a model.
     return lambda name, strategy: replace(run(strategy), model=model(name))
 
 
@@ -283,23 +283,23 @@ def logits(network: Any, tokenizer: Any) -> torch.Tensor:
         TEXTS[:40], truncation=True, max_length=24, padding=True, return_tensors="pt"
     )
     with torch.inference_mode():
-        found: torch.Tensor = network.eval()(**inputs).logits
-    return found
+        output: torch.Tensor = network.eval()(**inputs).logits
+    return output
 
 
 def our_logits(trained: Trained) -> torch.Tensor:
     predictor = trained.load()
-    found = logits(predictor.network, predictor.tokenizer)
-    assert found.isfinite().all()
-    assert found.std(dim=0).min() > 1e-2
-    return found
+    ours = logits(predictor.network, predictor.tokenizer)
+    assert ours.isfinite().all()
+    assert ours.std(dim=0).min() > 1e-2
+    return ours
 
 
 def assert_same(one: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_every_hub_model_has_its_architecture_here() -> None:
+def test_every_encoder_has_a_small_architecture() -> None:
     assert set(HUB_MODELS) == set(ARCHITECTURES)
 
 
@@ -325,7 +325,7 @@ def test_adapter_loads_with_peft_on_the_base_model(
 ) -> None:
     from peft import PeftModel
 
-    torch.manual_seed(1)  # the head that the base lacks must not matter
+    torch.manual_seed(1)  # the random head of the base must not matter
     auto = transformers.AutoModelForSequenceClassification
     network = auto.from_pretrained(folder_of(name), num_labels=len(LABELS))
     network = PeftModel.from_pretrained(network, exported(name, "lora") / "adapter")
@@ -333,7 +333,7 @@ def test_adapter_loads_with_peft_on_the_base_model(
     assert_same(logits(network, tokenizer), our_logits(trained(name, "lora")))
 
 
-def test_adapter_brings_what_the_base_model_lacks(
+def test_adapter_contains_the_weights_that_the_base_model_lacks(
     folder_of: Callable[[str], Path], run_of: Callable[[str, str], Run], here: Path
 ) -> None:
     from peft import PeftModel
@@ -409,11 +409,11 @@ def test_frozen_layers_draw_no_random_numbers(
     else:
         backbone = network.backbone
     ids = torch.randint(5, 400, (4, 30), generator=torch.Generator().manual_seed(0))
-    found = []
+    outputs = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        found.append(backbone(ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
-    assert torch.equal(*found)
+        outputs.append(backbone(ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
+    assert torch.equal(*outputs)
 
 
 def with_max_length(run: Run, max_length: int) -> Run:
@@ -421,7 +421,9 @@ def with_max_length(run: Run, max_length: int) -> Run:
 
 
 @each_model
-def test_reads_as_many_tokens_as_it_says(run_of: Callable[..., Run], here: Path, name: str) -> None:
+def test_a_model_reads_up_to_its_maximum_length(
+    run_of: Callable[..., Run], here: Path, name: str
+) -> None:
     run = with_max_length(run_of(name, "full"), POSITIONS)
     assert run.model.max_length == POSITIONS
     network = build_network(run, LABELS, Cache()).eval()
@@ -432,7 +434,7 @@ def test_reads_as_many_tokens_as_it_says(run_of: Callable[..., Run], here: Path,
         check_run(with_max_length(run, POSITIONS + 1))
 
 
-def test_one_token_more_than_roberta_says_is_too_many(run_of: Callable[..., Run]) -> None:
+def test_roberta_fails_beyond_its_maximum_length(run_of: Callable[..., Run]) -> None:
     network = build_network(run_of("roberta", "full"), LABELS, Cache()).eval()
     ids = torch.full((1, POSITIONS + 1), 7)
     with pytest.raises(RuntimeError, match="out of bounds"):
@@ -450,9 +452,7 @@ def test_attention_is_the_configured_one(run_of: Callable[..., Run], name: str) 
 
 
 @pytest.mark.parametrize("strategy", ["full", "from_scratch"])
-def test_attention_that_the_architecture_lacks_is_refused_in_a_line(
-    run_of: Callable[..., Run], strategy: str
-) -> None:
+def test_unsupported_attention_is_refused(run_of: Callable[..., Run], strategy: str) -> None:
     run = run_of("deberta", strategy)
     assert isinstance(run.model, Hub)
     run = replace(run, model=replace(run.model, attention=Attention.sdpa))
@@ -460,16 +460,16 @@ def test_attention_that_the_architecture_lacks_is_refused_in_a_line(
         build_network(run, LABELS, Cache())
     (problem,) = raised.value.problems
     assert str(problem).startswith("model.attention: must be supported by ")
-    assert str(problem).endswith("has, got 'sdpa'. Set model.attention=eager.")
+    assert str(problem).endswith(", got 'sdpa'. Set model.attention=eager.")
 
 
-def test_kernels_of_the_hub_cannot_be_named() -> None:
+def test_attention_kernels_from_the_hub_are_refused() -> None:
     words = ["model=bert", "model.attention=kernels-community/flash-attn2"]
     with pytest.raises(ConfigError, match=r"^model\.attention: must be one of eager, sdpa, got"):
         build_run(compose("train", words).tree)
 
 
-def test_a_kernel_that_config_json_names_is_not_fetched(
+def test_a_kernel_named_in_config_json_is_not_downloaded(
     folder_of: Callable[[str], Path], here: Path
 ) -> None:
     folder = shutil.copytree(folder_of("bert"), here / "model")
@@ -497,7 +497,7 @@ def test_from_scratch_reads_no_weights(
     shared = [key for key in backbone if key in pretrained and pretrained[key].unique().numel() > 9]
     assert len(shared) >= 9
     for key in shared:
-        # A padding token's vector is 0 in both.
+        # The padding token's embedding is 0 in both.
         assert (backbone[key] == pretrained[key]).float().mean() < 0.05, key
     again: Any = build_network(run, LABELS, Cache())
     for key, tensor in again.state_dict().items():
@@ -531,14 +531,14 @@ def test_half_precision_weights_load_in_float32(bert: Path) -> None:
         assert {p.dtype for p in make("AutoModel").parameters()} == {torch.float32}
 
 
-def test_a_name_that_is_none_is_refused(here: Path) -> None:
+def test_an_invalid_hub_name_is_refused(here: Path) -> None:
     model = Hub(path="one/two/three", attention=Attention.sdpa)
     assert model.max_length is None
     with pytest.raises(ConfigError, match=r"Write it as owner/name\.$"):
         model.check()
 
 
-def test_code_that_comes_with_a_model_is_not_run(here: Path) -> None:
+def test_code_that_comes_with_a_model_does_not_run(here: Path) -> None:
     folder = here / "model"
     folder.mkdir()
     (folder / "code.py").write_text("from pathlib import Path\n\nPath('ran').touch()\n")
@@ -555,7 +555,7 @@ def test_code_that_comes_with_a_model_is_not_run(here: Path) -> None:
 
 
 @each_model
-def test_a_model_without_its_tokenizer_is_refused(
+def test_a_model_without_a_tokenizer_is_refused(
     folder_of: Callable[[str], Path], here: Path, name: str
 ) -> None:
     for file in ("config.json", "model.safetensors"):

@@ -1,7 +1,7 @@
-"""What every hub model that reads one text and writes another keeps: T5, Flan-T5, BART.
+"""Conformance of every encoder-decoder from the hub: T5, Flan-T5, BART.
 
-No hub is asked: each architecture is built small and random, with a tokenizer of its kind, in
-the files that the hub has of it.
+The hub is not contacted: each architecture is built small and random, with a tokenizer of its kind,
+in the same files as on the hub.
 """
 
 from __future__ import annotations
@@ -123,16 +123,14 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     return make
 
 
-def test_every_model_has_its_architecture_here() -> None:
+def test_every_encoder_decoder_has_a_small_architecture() -> None:
     assert set(ARCHITECTURES) == set(models_of(Kind.encoder_decoder))
     assert all((CONF_DIR / "model" / f"{name}.yaml").is_file() for name in ARCHITECTURES)
 
 
 @pytest.mark.thorough
 @each_model
-def test_it_trains_and_its_export_writes_the_same(
-    run_of: Callable[..., Run], here: Path, name: str
-) -> None:
+def test_an_export_writes_the_same_texts(run_of: Callable[..., Run], here: Path, name: str) -> None:
     run = run_of(name, "strategy.lr=1e-2")
     assert run.model.known_kind() is Kind.encoder_decoder
     (here / "run").mkdir()
@@ -156,7 +154,7 @@ def test_it_trains_and_its_export_writes_the_same(
 
 @pytest.mark.thorough
 @each_model
-def test_a_frozen_one_classifies_what_its_encoder_reads(
+def test_feature_extraction_classifies_with_the_encoder(
     run_of: Callable[..., Run], here: Path, name: str
 ) -> None:
     words = ("model=tiny", "strategy=feature_extraction", "data.max_length=24", "logger=none")
@@ -190,16 +188,18 @@ def test_attention_is_the_configured_one(
 
 
 @each_model
-def test_how_it_wrote_before_does_not_count(run_of: Callable[..., Run], name: str) -> None:
+def test_the_generation_settings_are_those_of_the_task(
+    run_of: Callable[..., Run], name: str
+) -> None:
     run = run_of(name)
     network: Any = build_network(run, (), Cache())
-    told = network.generation_config
-    assert (told.max_new_tokens, told.num_beams, told.do_sample) == (6, 1, False)
-    assert told.min_length in (None, 0)
-    assert told.decoder_start_token_id == network.config.decoder_start_token_id
+    settings = network.generation_config
+    assert (settings.max_new_tokens, settings.num_beams, settings.do_sample) == (6, 1, False)
+    assert settings.min_length in (None, 0)
+    assert settings.decoder_start_token_id == network.config.decoder_start_token_id
 
 
-def test_a_bart_writes_no_more_tokens_than_it_has_positions(run_of: Callable[..., Run]) -> None:
+def test_bart_has_a_maximum_length_and_t5_has_none(run_of: Callable[..., Run]) -> None:
     run = run_of("bart")
     assert run.model.max_length == 64
     assert run_of("t5").model.max_length is None

@@ -8,7 +8,7 @@ from search.config import CONF_DIR
 from tests.models import models_of
 
 
-def test_the_decoders_that_are_named_are_in_conf() -> None:
+def test_every_decoder_has_a_file_in_conf() -> None:
     there = {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
     assert set(models_of(Kind.decoder)) <= there
 

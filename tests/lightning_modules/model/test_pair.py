@@ -1,4 +1,4 @@
-"""An encoder as an encoder-decoder: what it keeps of the encoder, and what it learns anew."""
+"""An encoder as an encoder-decoder: which weights it keeps, and how the others start."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair() -> Any:
     return MINILM.load_network(SEQ_TO_SEQ)
 
 
-def test_both_halves_begin_with_the_encoders_weights() -> None:
+def test_both_halves_start_with_the_weights_of_the_encoder() -> None:
     pretrained = MINILM.load_network("AutoModel").state_dict()
     halves = {"encoder.": pair().encoder.state_dict(), "decoder.": pair().decoder.bert.state_dict()}
     for state in halves.values():
@@ -43,16 +43,16 @@ def test_both_halves_begin_with_the_encoders_weights() -> None:
     assert crossed == halves["decoder."].keys() - pretrained.keys()
 
 
-def test_what_reads_the_source_begins_as_what_reads_the_text() -> None:
+def test_cross_attention_starts_as_a_copy_of_self_attention() -> None:
     for layer in pair().decoder.bert.encoder.layer:
-        own, crossed = layer.attention.state_dict(), layer.crossattention.state_dict()
-        assert own.keys() == crossed.keys()
-        assert all(torch.equal(own[key], crossed[key]) for key in own)
-        assert own["self.query.weight"].data_ptr() != crossed["self.query.weight"].data_ptr()
+        itself, cross = layer.attention.state_dict(), layer.crossattention.state_dict()
+        assert itself.keys() == cross.keys()
+        assert all(torch.equal(itself[key], cross[key]) for key in itself)
+        assert itself["self.query.weight"].data_ptr() != cross["self.query.weight"].data_ptr()
 
 
 @pytest.mark.thorough
-def test_it_soon_reads_what_it_is_given() -> None:
+def test_a_pair_learns_to_read_its_source_in_40_steps() -> None:
     torch.manual_seed(0)
     network: Any = MINILM.load_network(SEQ_TO_SEQ).train()
     lines = REVIEWS.read_text(encoding="utf-8").splitlines()
@@ -78,15 +78,15 @@ def test_it_soon_reads_what_it_is_given() -> None:
     assert own < others - 1
 
 
-def test_the_drawn_layer_before_the_output_begins_as_the_identity() -> None:
+def test_a_missing_layer_before_the_output_starts_as_the_identity() -> None:
     head = pair().decoder.cls.predictions
     assert torch.equal(head.transform.dense.weight, torch.eye(384))
     assert not head.transform.dense.bias.any()
     assert head.decoder.weight is pair().decoder.bert.embeddings.word_embeddings.weight
 
 
-def test_an_output_layer_of_the_weights_is_kept(here: Path) -> None:
-    """Most BERTs bring one; that of a RoBERTa has another name."""
+def test_a_pretrained_output_layer_is_kept(here: Path) -> None:
+    """Most BERTs have one; RoBERTa's has a different name."""
     sizes = {
         "hidden_size": 32,
         "num_hidden_layers": 1,
@@ -106,7 +106,7 @@ def test_an_output_layer_of_the_weights_is_kept(here: Path) -> None:
         assert all(torch.equal(decoder.state_dict()[name], before[name]) for name in kept)
 
 
-def test_what_it_lacked_is_named_as_drawn() -> None:
+def test_missing_weights_are_named_as_drawn() -> None:
     names = set(pair().state_dict())
     drawn = pair().drawn
     assert drawn <= names | {"decoder.cls.predictions.decoder.weight"}
@@ -114,7 +114,7 @@ def test_what_it_lacked_is_named_as_drawn() -> None:
     assert not any(key.startswith("encoder.") for key in drawn)
 
 
-def test_a_text_begins_and_ends_as_the_tokenizer_writes_it() -> None:
+def test_start_and_end_tokens_are_those_of_the_tokenizer() -> None:
     tokenizer = MINILM.load_tokenizer()
     config = pair().config
     assert config.decoder_start_token_id == config.bos_token_id == tokenizer.cls_token_id
@@ -122,7 +122,7 @@ def test_a_text_begins_and_ends_as_the_tokenizer_writes_it() -> None:
     assert config.encoder._attn_implementation == config.decoder._attn_implementation == "sdpa"
 
 
-def test_a_token_is_written_without_seeing_what_follows() -> None:
+def test_the_decoder_does_not_see_later_tokens() -> None:
     network = pair().eval()
     ids = torch.tensor([[101, 2023, 2003, 102]])
     one, other = torch.tensor([[101, 2023, 7]]), torch.tensor([[101, 2023, 9]])
@@ -134,7 +134,7 @@ def test_a_token_is_written_without_seeing_what_follows() -> None:
     assert not torch.allclose(first, elsewhere)
 
 
-def test_all_that_is_used_is_trained() -> None:
+def test_every_parameter_that_is_used_is_trained() -> None:
     run = build_run(compose("train", ["task=summarization", "model=tiny", "strategy=full"]).tree)
     network: Any = build_network(run, (), Cache()).train()
     ids = torch.tensor([[2, 9, 8, 3]])
@@ -148,7 +148,7 @@ def test_all_that_is_used_is_trained() -> None:
     assert num_parameters - num_trained == 32 * 32 + 32
 
 
-def test_a_saved_pair_is_a_model_as_it_was(here: Path) -> None:
+def test_a_saved_pair_loads_unchanged(here: Path) -> None:
     built = pair().eval()
     built.save_pretrained(here / "model")
     MINILM.load_tokenizer().save_pretrained(here / "model")
@@ -164,18 +164,18 @@ def test_a_saved_pair_is_a_model_as_it_was(here: Path) -> None:
     assert count_parameters(model.new_network(SEQ_TO_SEQ)) == count_parameters(built)
 
 
-def test_from_scratch_nothing_is_the_encoders() -> None:
+def test_a_pair_from_scratch_has_none_of_the_pretrained_weights() -> None:
     scratch = MINILM.new_network(SEQ_TO_SEQ).state_dict()
     key = "embeddings.word_embeddings.weight"
     assert scratch.keys() == pair().state_dict().keys()
     for half in ("encoder.", "decoder.bert."):
         assert not torch.equal(scratch[half + key], pair().state_dict()[half + key])
     layer = "decoder.bert.encoder.layer.0.{}.self.query.weight"
-    own, crossed = (scratch[layer.format(name)] for name in ("attention", "crossattention"))
-    assert not torch.equal(own, crossed)
+    itself, cross = (scratch[layer.format(name)] for name in ("attention", "crossattention"))
+    assert not torch.equal(itself, cross)
 
 
-def test_an_encoder_that_cannot_write_is_refused_in_a_line(here: Path) -> None:
+def test_an_encoder_without_a_decoder_class_is_refused(here: Path) -> None:
     config = transformers.DistilBertConfig(
         vocab_size=99, dim=32, n_layers=1, n_heads=2, hidden_dim=64, pad_token_id=0
     )

@@ -27,22 +27,22 @@ def test_only_matrices_are_decayed() -> None:
     assert decay_by_ndim == {2: 0.1, 1: 0.0}
 
 
-def test_every_trainable_parameter_is_there_once_and_no_frozen_one() -> None:
+def test_groups_contain_each_trainable_parameter_once() -> None:
     net = network()
     net[0].requires_grad_(False)
     groups = adamw().build(net).param_groups
-    held = [id(parameter) for group in groups for parameter in group["params"]]
-    assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in net.parameters() if p.requires_grad)
 
 
-def test_values_reach_torch() -> None:
+def test_settings_reach_torch() -> None:
     optimizer = adamw().build(network())
     assert isinstance(optimizer, torch.optim.AdamW)
     for group in optimizer.param_groups:
         assert (group["lr"], group["betas"], group["eps"]) == (0.01, (0.8, 0.95), 1e-6)
 
 
-def test_only_vectors_trained_makes_one_group() -> None:
+def test_training_only_vectors_makes_one_group() -> None:
     net = network()
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.ndim == 1)
@@ -50,7 +50,7 @@ def test_only_vectors_trained_makes_one_group() -> None:
     assert group["weight_decay"] == 0
 
 
-def test_without_gradient_a_matrix_shrinks_by_the_decay_and_a_vector_stays() -> None:
+def test_weight_decay_shrinks_matrices_but_not_vectors() -> None:
     net = nn.Linear(3, 2)
     weight, bias = net.weight.detach().clone(), net.bias.detach().clone()
     optimizer = adamw(lr=0.5, weight_decay=0.1).build(net)
@@ -69,6 +69,6 @@ def test_without_gradient_a_matrix_shrinks_by_the_decay_and_a_vector_stays() -> 
         *(("beta1", 1), ("beta2", 1), ("beta2", -0.1)),
     ],
 )
-def test_impossible_values_are_refused(field: str, value: float) -> None:
+def test_invalid_values_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{field}: must be "):
         adamw(**{field: value})

@@ -30,7 +30,7 @@ LENGTHS = [
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("length", LENGTHS, ids=repr)
-def test_no_step_stands_still_or_exceeds_the_peak(schedule: Schedule, length: Length) -> None:
+def test_every_factor_is_above_0_and_at_most_1(schedule: Schedule, length: Length) -> None:
     factors = [schedule.factor(step, length) for step in range(length.num_steps)]
     assert all(0 < factor <= 1 for factor in factors)
 
@@ -45,7 +45,7 @@ def test_a_schedule_rises_and_then_never_rises_again(schedule: Schedule, length:
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("length", LENGTHS, ids=repr)
-def test_every_run_that_has_the_steps_comes_near_its_peak(
+def test_a_run_with_enough_steps_comes_close_to_its_peak(
     schedule: Schedule, length: Length
 ) -> None:
     factors = [schedule.factor(step, length) for step in range(length.num_steps)]
@@ -57,8 +57,8 @@ def _rises_before_it_falls(schedule: Schedule) -> bool:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-@pytest.mark.parametrize("steps_per_epoch", [50, 250, 1000])  # ended in an epoch, or in its first
-def test_a_longer_run_is_the_same_for_the_stable_steps(
+@pytest.mark.parametrize("steps_per_epoch", [50, 250, 1000])  # ends in a later epoch or the first
+def test_stable_steps_are_the_same_in_a_longer_run(
     schedule: Schedule, steps_per_epoch: int
 ) -> None:
     short, long = Length(200, steps_per_epoch), Length(300, steps_per_epoch)
@@ -71,7 +71,7 @@ def test_warmup_rises_linearly_to_one() -> None:
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 0.5])
-def test_less_than_a_step_of_warmup_is_none(warmup_steps: float) -> None:
+def test_warmup_of_less_than_a_step_is_ignored(warmup_steps: float) -> None:
     assert warmup(0, warmup_steps) == 1
 
 

@@ -9,7 +9,7 @@ from lightning_modules.schedule.base import Length
 from lightning_modules.schedule.cosine import Cosine
 
 
-def test_it_rises_linearly_and_falls_as_half_a_cosine() -> None:
+def test_cosine_rises_linearly_and_falls_along_half_a_cosine() -> None:
     schedule, length = Cosine(warmup_fraction=0.2, final_fraction=0.0), Length(100, 10)
     expected = {
         0: 0.05,
@@ -23,11 +23,11 @@ def test_it_rises_linearly_and_falls_as_half_a_cosine() -> None:
     assert {step: schedule.factor(step, length) for step in expected} == pytest.approx(expected)
 
 
-def test_its_last_step_is_all_but_nothing() -> None:
+def test_cosine_ends_close_to_0() -> None:
     assert Cosine(warmup_fraction=0.06, final_fraction=0.0).factor(999, Length(1000, 100)) < 1e-5
 
 
-def test_it_ends_at_the_share_that_shall_be_left() -> None:
+def test_cosine_ends_at_its_final_fraction() -> None:
     schedule, length = Cosine(warmup_fraction=0.05, final_fraction=0.1), Length(2000, 100)
     assert schedule.factor(100, length) == 1
     assert schedule.factor(1050, length) == pytest.approx(0.55)
@@ -39,6 +39,6 @@ def test_no_step_is_stable() -> None:
 
 
 @pytest.mark.parametrize("warmup_fraction", [-0.1, 1])
-def test_an_impossible_rise_is_refused(warmup_fraction: float) -> None:
+def test_an_invalid_warmup_is_refused(warmup_fraction: float) -> None:
     with pytest.raises(ConfigError, match="warmup_fraction: must be >= 0 and < 1"):
         Cosine(warmup_fraction=warmup_fraction, final_fraction=0.0)

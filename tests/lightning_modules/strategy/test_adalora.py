@@ -1,4 +1,4 @@
-"""AdaLoRA: ranks go where they are needed, as PEFT allots them, whatever stops in between."""
+"""AdaLoRA allocates ranks like PEFT, also in a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def make_run(*words: str) -> Run:
 
 
 def ranks(network: Any) -> list[int]:
-    found = [m.lora_E["default"] for m in network.modules() if hasattr(m, "lora_E")]
-    return [int(values.count_nonzero()) for values in found]
+    entries = [m.lora_E["default"] for m in network.modules() if hasattr(m, "lora_E")]
+    return [int(values.count_nonzero()) for values in entries]
 
 
 def draw(network: Any, seed: int) -> None:
-    """Give every adapter the values and gradients of a seed."""
-    chance = torch.Generator().manual_seed(seed)
+    """Set every adapter's values and gradients at random."""
+    generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         if "lora_" in name:
-            parameter.data.add_(torch.randn(parameter.shape, generator=chance))
-            parameter.grad = torch.randn(parameter.shape, generator=chance)
+            parameter.data.add_(torch.randn(parameter.shape, generator=generator))
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
-def test_every_allotment_is_pefts() -> None:
+def test_every_allocation_equals_that_of_peft() -> None:
     words = ("orthogonality=0", "every_steps=3", "warmup=0.1", "final=0.25", "rank=2")
     run = make_run(*(f"strategy.{word}" for word in words))
     ours = build_network(run, LABELS, Cache())
@@ -61,13 +61,13 @@ def test_every_allotment_is_pefts() -> None:
         theirs.base_model.update_and_allocate(step)
         assert ranks(ours) == ranks(theirs), step
         seen.add(sum(ranks(ours)))
-    assert len(seen) > 3  # the budget fell in parts
+    assert len(seen) > 3  # the budget fell in several steps
     assert sum(ranks(ours)) == 2 * len(ranks(ours))
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other), name
 
 
-def test_the_penalty_is_pefts_gradient() -> None:
+def test_the_gradient_of_the_penalty_equals_that_of_peft() -> None:
     run = make_run("strategy.orthogonality=0.3")
     ours = build_network(run, LABELS, Cache())
     theirs: Any = copy.deepcopy(ours)
@@ -91,7 +91,7 @@ def learning(learnable: Path) -> Run:
     return make_run(*data, *words, "strategy.lr=1e-2")
 
 
-def test_a_trained_one_merges(learning: Run, here: Path) -> None:
+def test_a_trained_adapter_can_be_merged(learning: Run, here: Path) -> None:
     fit(learning, here / "run", Identity("x", None, here))
     network: Any = load_trained(learning, here / "run", LABELS).network.eval()
     merged = copy.deepcopy(network).merge_and_unload()
@@ -100,11 +100,11 @@ def test_a_trained_one_merges(learning: Run, here: Path) -> None:
         torch.testing.assert_close(merged(ids).logits, network(ids).logits, atol=1e-5, rtol=1e-5)
 
 
-def test_the_last_step_has_the_budget_and_no_more(learning: Run, here: Path) -> None:
+def test_the_last_step_uses_exactly_the_budget(learning: Run, here: Path) -> None:
     from lightning_modules.callback.checkpoint import read_checkpoint
 
     class Stop(Hooks):
-        left = 41  # of 42 steps, after the last allotment
+        left = 41  # of 42 steps, after the last allocation
 
         def interrupted(self) -> bool:
             self.left -= 1
@@ -112,10 +112,10 @@ def test_the_last_step_has_the_budget_and_no_more(learning: Run, here: Path) -> 
 
     fit(learning, here / "run", Identity("x", None, here), Stop())
     state = read_checkpoint(here / "run/checkpoint.pt").network
-    found = [int(t.count_nonzero()) for name, t in state.items() if ".lora_E." in name]
-    assert len(found) == 13
-    assert sum(found) == 2 * 13
-    assert len(set(found)) > 1 and max(found) > 2  # some layers got more, others less
+    kept = [int(t.count_nonzero()) for name, t in state.items() if ".lora_E." in name]
+    assert len(kept) == 13
+    assert sum(kept) == 2 * 13
+    assert len(set(kept)) > 1 and max(kept) > 2  # some layers got more, others fewer
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_the_last_step_has_the_budget_and_no_more(learning: Run, here: Path) -> 
         ("orthogonality=-1", "strategy.orthogonality: must be >= 0, got -1"),
     ],
 )
-def test_what_cannot_be_allotted_is_refused(word: str, line: str) -> None:
+def test_invalid_budgets_are_refused(word: str, line: str) -> None:
     with pytest.raises(ConfigError) as raised:
         make_run(f"strategy.{word}")
     assert line in str(raised.value)
 
 
-def test_a_run_of_one_step_is_allotted_too() -> None:
+def test_a_run_of_one_step_allocates_ranks() -> None:
     strategy = make_run().strategy
     assert isinstance(strategy, Adalora)
     run = replace(make_run(), strategy=replace(strategy, warmup=0.0, final=0.0))

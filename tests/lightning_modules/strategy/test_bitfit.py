@@ -1,4 +1,4 @@
-"""BitFit: every bias and the head, on networks that have biases."""
+"""BitFit trains every bias and the head, on networks with biases."""
 
 from __future__ import annotations
 

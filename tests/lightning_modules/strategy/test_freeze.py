@@ -1,4 +1,4 @@
-"""Freezing by layers, on backbones whose lists of layers have different names."""
+"""Freezing by layers, on backbones with different names for their lists of layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = {"num_hidden_layers": 3, "hidden_size": 16, "num_attention_heads": 2, "v
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 3, "num_heads": 2, "vocab_size": 30}
 GPT2 = {"n_embd": 16, "n_layer": 3, "n_head": 2, "vocab_size": 30}
 DISTILBERT = {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32, "vocab_size": 30}
-# Each architecture, its layers' names and what finishes them.
+# Each architecture, the names of its lists of layers, and the modules after them.
 KINDS = [
     ("bert", SMALL, ["bert.encoder.layer"], ["bert.pooler"]),
     ("distilbert", DISTILBERT, ["distilbert.transformer.layer"], []),
@@ -58,7 +58,7 @@ def test_top_layers_and_head_are_trained(
     assert len(trained) >= len(places)
 
 
-def test_dropout_stays_in_trained_layers_alone() -> None:
+def test_only_trained_layers_keep_their_dropout() -> None:
     network = freeze(1).adapt(network_of("bert", SMALL))
     rates = [
         {module.p for module in layer.modules() if isinstance(module, nn.Dropout)}
@@ -68,7 +68,7 @@ def test_dropout_stays_in_trained_layers_alone() -> None:
     assert rates == [{0.0}, {0.0}, {0.1}]
 
 
-def test_no_gradient_goes_below() -> None:
+def test_frozen_layers_get_no_gradient() -> None:
     network = freeze(1).adapt(network_of("bert", SMALL))
     network(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
     (stack,) = stacks_of(network)
@@ -84,12 +84,14 @@ def test_no_gradient_goes_below() -> None:
         (0, "CausalLM", "num_layers: must be >= 1, because GPT2LMHeadModel has no new head to "),
     ],
 )
-def test_layers_that_are_not_there_are_refused(num_layers: int, auto: str, line: str) -> None:
+def test_too_many_layers_or_nothing_to_train_are_refused(
+    num_layers: int, auto: str, line: str
+) -> None:
     with pytest.raises(ConfigError) as raised:
         freeze(num_layers).adapt(network_of("gpt2", GPT2, auto))
     assert str(raised.value).startswith(f"strategy.{line}")
 
 
-def test_a_negative_number_is_refused() -> None:
+def test_a_negative_number_of_layers_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_layers: must be >= 0, got -1"):
         freeze(-1)

@@ -1,4 +1,4 @@
-"""LoRA's variants: what they learn, where they begin, and what an export of them holds."""
+"""LoRA's variants: what they learn, how they are initialized, and their exports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def logits(network: Any) -> torch.Tensor:
     return output
 
 
-# The four rows of an exclusive or: no single word tells the label.
+# The four rows of an exclusive or: no single word determines the label.
 XOR_IDS = torch.tensor([[2, 10, 20, 3], [2, 10, 21, 3], [2, 11, 20, 3], [2, 11, 21, 3]])
 XOR = torch.tensor([0, 1, 1, 0])
 FAMILY = [
@@ -52,12 +52,12 @@ FAMILY = [
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("words", FAMILY, ids=" ".join)
-def test_adapters_alone_learn_xor_on_a_frozen_random_network(words: tuple[str, ...]) -> None:
+def test_adapters_learn_xor_on_a_frozen_random_network(words: tuple[str, ...]) -> None:
     network = build(*words)
     for name, parameter in network.named_parameters():
         if "modules_to_save" in name:
-            parameter.requires_grad_(False)  # a random head is read out of, and never taught
-            parameter.data *= 20  # which draws so small cannot be
+            parameter.requires_grad_(False)  # the head stays random
+            parameter.data *= 20  # its initial values are too small to classify with
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=3e-3)
     network.eval()  # without the head's dropout
@@ -67,11 +67,11 @@ def test_adapters_alone_learn_xor_on_a_frozen_random_network(words: tuple[str, .
         optimizer.step()
         optimizer.zero_grad()
     assert network(input_ids=XOR_IDS).logits.argmax(1).tolist() == XOR.tolist()
-    assert loss.item() < 0.3  # a guess has 0.69
+    assert loss.item() < 0.3  # guessing gives 0.69
 
 
 @pytest.mark.parametrize("word", ["dora=true", "init=pissa", "init=olora", "init=gaussian"])
-def test_every_beginning_is_the_pretrained_model(word: str) -> None:
+def test_every_initialization_starts_as_the_pretrained_model(word: str) -> None:
     torch.testing.assert_close(
         logits(build(f"strategy.{word}")), logits(build("strategy=full")), atol=1e-5, rtol=1e-5
     )
@@ -81,8 +81,8 @@ def trained(*words: str) -> int:
     return count_parameters(build(*words))[0]
 
 
-def test_each_option_adds_what_it_says() -> None:
-    # Per layer 4 of 32 outputs, one of 64 and one of 32, and the pooler's 32.
+def test_each_option_adds_its_closed_form_number_of_parameters() -> None:
+    # Per layer four linear layers of 32 outputs, one of 64 and one of 32; the pooler has 32.
     outputs = 2 * (4 * 32 + 64 + 32) + 32
     assert trained("strategy.dora=true") - trained() == outputs
     assert trained("strategy.rslora=true", "strategy.init=pissa") == trained()
@@ -95,7 +95,7 @@ def test_each_option_adds_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("rank", [4, 64])
-def test_rslora_scales_by_the_root_of_the_rank(rank: int) -> None:
+def test_rslora_scales_by_the_square_root_of_the_rank(rank: int) -> None:
     for word, scale in (("false", 16 / rank), ("true", 16 / rank**0.5)):
         network = build(f"strategy.rank={rank}", f"strategy.rslora={word}")
         layers = [m for m in network.modules() if hasattr(m, "lora_A")]
@@ -109,7 +109,7 @@ def refused(*words: str) -> str:
     return str(raised.value)
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
+def test_an_unknown_layer_is_refused_with_a_suggestion() -> None:
     assert refused("strategy.targets='query valu'") == (
         "strategy.targets: must be all-linear or names of the network's linear layers, got 'valu'. "
         "Did you mean value?"
@@ -118,7 +118,7 @@ def test_a_layer_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize("words", [("init=pissa",), ("init=olora",), ("dora=true", "rslora=true")])
-def test_the_merged_export_and_the_adapter_alone_answer_as_trained(
+def test_the_merged_export_and_the_adapter_predict_the_same(
     words: tuple[str, ...], here: Path
 ) -> None:
     run = build_run(compose("train", [*FIXED, *(f"strategy.{word}" for word in words)]).tree)
@@ -140,8 +140,8 @@ def test_the_merged_export_and_the_adapter_alone_answer_as_trained(
 
 @pytest.mark.parametrize("strategy", ["lora", "adalora", "ia3"])
 @pytest.mark.parametrize("kind", [Kind.encoder, Kind.decoder, Kind.encoder_decoder])
-def test_one_name_serves_every_architecture(strategy: str, kind: Kind) -> None:
-    """Adapters take every linear layer of a backbone, and none of the new head."""
+def test_a_strategy_supports_every_architecture(strategy: str, kind: Kind) -> None:
+    """Adapters are on every linear layer of a backbone, and on none of the new head."""
     run = build_run(compose("train", [*FIXED, f"strategy={strategy}"]).tree)
     network = Tiny(kind=kind, width=32, num_layers=2, num_heads=4).load_network(
         run.task.auto_class, num_labels=2
@@ -149,5 +149,5 @@ def test_one_name_serves_every_architecture(strategy: str, kind: Kind) -> None:
     adapted: Any = run.strategy.adapt(network)
     heads = [name for name, p in adapted.named_parameters() if "modules_to_save" in name]
     assert heads and not any("lora_" in name or "ia3_" in name for name in heads)
-    text = torch.tensor([[10, 11, 12, 3]])  # BART reads its answer at the end token
+    text = torch.tensor([[10, 11, 12, 3]])  # BART reads its output at the end token
     assert adapted(input_ids=text).logits.shape == (1, 2)

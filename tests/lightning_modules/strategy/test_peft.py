@@ -1,4 +1,4 @@
-"""Any method of PEFT: what is offered restores and exports, what is not is refused in a line."""
+"""Any PEFT method: those that are offered restore and export, others are refused in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lightning_modules.strategy.peft import _REFUSED
 from search.config import build_run, compose
 
 LABELS = ("a", "b", "c")
-# With options where the tiny network is too small for what PEFT has by default.
+# With options where the tiny network is too small for PEFT's defaults.
 METHODS = {
     "beft": "{target_modules: [value]}",
     "boft": "{boft_block_size: 4}",
@@ -65,7 +65,7 @@ def test_a_method_restores_and_exports_exactly(method: str, here: Path) -> None:
     run.strategy.check(run.model, run.task)
     torch.manual_seed(1)
     one = build_network(run, LABELS, Cache())
-    torch.manual_seed(2)  # what PEFT draws and freezes is the seed's
+    torch.manual_seed(2)  # what PEFT draws and freezes depends on the run's seed only
     other = build_network(run, LABELS, Cache())
     for parameter in one.parameters():
         if parameter.requires_grad:
@@ -88,11 +88,11 @@ def refused(method: str, options: str = "{}", *words: str) -> str:
     return line
 
 
-def test_a_method_is_to_be_named() -> None:
+def test_a_missing_method_is_refused() -> None:
     assert refused("null").startswith("strategy.method: must be a PEFT method, got None. Set")
 
 
-def test_an_unknown_method_names_those_that_exist() -> None:
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     line = refused("verra")
     assert line.startswith("strategy.method: must be one of adamss, ")
     assert line.endswith("got 'verra'. Did you mean vera?")
@@ -101,7 +101,7 @@ def test_an_unknown_method_names_those_that_exist() -> None:
 
 
 @pytest.mark.parametrize("method", _REFUSED)
-def test_a_method_that_needs_more_is_refused_with_the_reason(method: str) -> None:
+def test_an_unsupported_method_is_refused_with_the_reason(method: str) -> None:
     assert method.upper() in {each.value for each in PEFT_TYPE_TO_CONFIG_MAPPING}
     line = refused(method)
     assert line.startswith(f"strategy.method: must be another PEFT method: {_REFUSED[method]}")
@@ -116,7 +116,7 @@ def test_a_method_that_needs_more_is_refused_with_the_reason(method: str) -> Non
         ("p_tuning", "{num_virtual_tokens: 4}", "model: strategy=peft needs a model that does no"),
     ],
 )
-def test_options_are_checked_before_any_weights(method: str, options: str, line: str) -> None:
+def test_options_are_checked_before_loading_weights(method: str, options: str, line: str) -> None:
     assert refused(method, options, "model.kind=decoder").startswith(line)
 
 
@@ -129,7 +129,7 @@ def test_options_are_checked_before_any_weights(method: str, options: str, line:
         ("p_tuning", "{num_virtual_tokens: 2}", ("model.kind=encoder_decoder",), "p_tuning (Pass"),
     ],
 )
-def test_what_peft_finds_out_later_is_one_line_too(
+def test_errors_from_peft_become_one_line(
     method: str, options: str, words: tuple[str, ...], reason: str
 ) -> None:
     run = make_run(method, options, *words)

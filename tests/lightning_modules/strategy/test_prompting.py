@@ -1,4 +1,4 @@
-"""Asking without training: what is asked, that the answers are right, and the run around it."""
+"""Prompting: the prompts, the correctness of the scores, and whole runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ask(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
 
 @pytest.fixture
 def masked(here: Path) -> str:
-    """Save a small random BERT with a head for masked words, and return where."""
+    """Save a small random BERT with a head for masked words, and return its folder."""
     import transformers
 
     tiny = build_run(compose("train", ["model=tiny"]).tree).model
@@ -79,22 +79,22 @@ hows = pytest.mark.parametrize("how", ["similarity", "mask", "causal"])
 
 
 @hows
-def test_the_model_decides_how_it_is_asked(how: str, masked: str) -> None:
+def test_auto_chooses_how_by_the_model(how: str, masked: str) -> None:
     assert fitted(make_run(*words_for(how, masked))).how.value == how
 
 
-def test_what_a_model_reads() -> None:
+def test_a_prompt_contains_shots_and_the_question() -> None:
     tokenizer: Any = make_run("model=tiny").model.load_tokenizer()
     rows = [{"text": "Nice.", "text_pair": "x", "label": "positive"}]
     template = "strategy.template='{text} {text_pair} So {label}.'"
     shots = ("strategy.num_shots=1", "strategy.label_words={positive: good}")
-    asked = make_run(*DECODER, template, *shots).strategy
-    known = {"how": "causal", "shots": [{"text": "Bah.", "text_pair": "y", "label": "negative"}]}
-    (row,) = asked.from_state(known).prepare(rows, tokenizer)
+    strategy = make_run(*DECODER, template, *shots).strategy
+    state = {"how": "causal", "shots": [{"text": "Bah.", "text_pair": "y", "label": "negative"}]}
+    (row,) = strategy.from_state(state).prepare(rows, tokenizer)
     assert row == {"text": "Bah. y So negative.\nNice. x So", "label": "positive"}
-    (row,) = asked.from_state({**known, "how": "mask"}).prepare(rows, tokenizer)
+    (row,) = strategy.from_state({**state, "how": "mask"}).prepare(rows, tokenizer)
     assert row["text"] == "Bah. y So negative.\nNice. x So [MASK]."
-    assert asked.from_state({**known, "how": "similarity"}).prepare(rows, tokenizer) == rows
+    assert strategy.from_state({**state, "how": "similarity"}).prepare(rows, tokenizer) == rows
 
 
 def test_a_similarity_is_the_cosine_of_embeddings() -> None:
@@ -122,7 +122,7 @@ def test_a_similarity_is_the_cosine_of_embeddings() -> None:
             assert logits[number, LABELS.index(label)].item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_mask_is_read_where_the_word_would_stand(masked: str) -> None:
+def test_logits_are_read_at_the_mask_for_the_label(masked: str) -> None:
     run = make_run(*words_for("mask", masked))
     strategy = fitted(run)
     tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
@@ -140,7 +140,7 @@ def test_a_mask_is_read_where_the_word_would_stand(masked: str) -> None:
         torch.testing.assert_close(logits[number], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_prompt_leaves_room_for_the_longest_word() -> None:
+def test_a_long_prompt_is_cut_to_fit_the_longest_word() -> None:
     words = "strategy.label_words={negative: not good at all, positive: not bad}"
     run = make_run(*DECODER, words)
     strategy = fitted(run)
@@ -160,7 +160,7 @@ def test_a_prompt_leaves_room_for_the_longest_word() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_words_of_several_tokens_are_scored_as_the_model_would_write_them(side: str) -> None:
+def test_words_of_several_tokens_are_scored_by_their_log_probability(side: str) -> None:
     words = "strategy.label_words={negative: not good at all, positive: not bad}"
     run = make_run(*DECODER, words)
     strategy = fitted(run)
@@ -171,16 +171,16 @@ def test_words_of_several_tokens_are_scored_as_the_model_would_write_them(side: 
     inputs = tokenizer(prompts, padding=True, return_tensors="pt")
     logits = network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
     for number, prompt in enumerate(prompts):
-        begun = tokenizer([prompt])["input_ids"][0]
+        start = tokenizer([prompt])["input_ids"][0]
         for place, word in enumerate(("not good at all", "not bad")):
             added = tokenizer(word, add_special_tokens=False)["input_ids"]
-            steps = network.backbone(torch.tensor([begun + added])).logits[0].log_softmax(dim=-1)
-            expected = sum(steps[len(begun) - 1 + n, token] for n, token in enumerate(added))
+            steps = network.backbone(torch.tensor([start + added])).logits[0].log_softmax(dim=-1)
+            expected = sum(steps[len(start) - 1 + n, token] for n, token in enumerate(added))
             torch.testing.assert_close(logits[number, place], expected, atol=1e-4, rtol=1e-5)
 
 
 @hows
-def test_calibrated_a_text_that_says_nothing_favours_no_label(how: str, masked: str) -> None:
+def test_calibration_makes_a_content_free_prompt_favor_no_label(how: str, masked: str) -> None:
     run = make_run(*words_for(how, masked), "strategy.calibrate=true", "strategy.num_shots=1")
     strategy = fitted(run)
     tokenizer: Any = strategy.load_tokenizer(run.model, run.task, ())
@@ -193,7 +193,9 @@ def test_calibrated_a_text_that_says_nothing_favours_no_label(how: str, masked: 
 
 @pytest.mark.thorough
 @hows
-def test_a_run_is_one_validation_and_is_exported(how: str, masked: str, here: Path) -> None:
+def test_a_run_is_a_single_validation_and_can_be_exported(
+    how: str, masked: str, here: Path
+) -> None:
     run = make_run(*words_for(how, masked), "strategy.num_shots=2", "strategy.calibrate=true")
     outcome = ask(run, here / "run")
     assert (outcome.ending, outcome.reason) == (Ending.finished, "needed no training")
@@ -231,7 +233,7 @@ def _run_card(folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_it_stops_when_asked_and_begins_anew(here: Path) -> None:
+def test_an_interrupted_run_can_be_restarted(here: Path) -> None:
     class Stop(Hooks):
         def interrupted(self) -> bool:
             return True
@@ -241,7 +243,7 @@ def test_it_stops_when_asked_and_begins_anew(here: Path) -> None:
     assert ask(run, here / "run").ending is Ending.finished
 
 
-def test_shots_are_training_rows_alone_and_chosen_once(here: Path) -> None:
+def test_shots_are_training_rows_chosen_by_the_seed(here: Path) -> None:
     run = make_run("model=tiny", "strategy.num_shots=3")
     splits = run.data.load(run.task).splits
     shots = fitted(run).shots
@@ -253,7 +255,7 @@ def test_shots_are_training_rows_alone_and_chosen_once(here: Path) -> None:
     )
 
 
-def test_strategies_of_one_process_do_not_share_what_differs() -> None:
+def test_runs_in_one_process_share_only_equal_parts() -> None:
     cache = Cache()
     left = build_tokenizer(make_run(*DECODER), (), cache)
     lora = make_run(*DECODER[:2], "strategy=full")
@@ -279,9 +281,7 @@ def test_strategies_of_one_process_do_not_share_what_differs() -> None:
         (("strategy.temperature=0",), "strategy.temperature: must be > 0, got 0"),
     ],
 )
-def test_broken_settings_are_refused_before_anything_loads(
-    words: tuple[str, ...], line: str
-) -> None:
+def test_invalid_settings_are_refused_before_loading(words: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError) as caught:
         make_run("model=tiny", *words)
     assert str(caught.value.problems[0]).startswith(line)
@@ -307,7 +307,7 @@ def test_broken_settings_are_refused_before_anything_loads(
         ),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_weights_load(
+def test_unsupported_prompting_is_refused_before_loading_weights(
     words: tuple[str, ...], line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -315,7 +315,7 @@ def test_what_cannot_be_asked_is_refused_before_weights_load(
     assert str(caught.value.problems[0]).startswith(line)
 
 
-def test_a_pair_must_be_asked_of_both_texts(here: Path) -> None:
+def test_a_template_for_pairs_must_contain_both_texts(here: Path) -> None:
     rows = [{"text": f"a {n}", "text_pair": "b", "label": str(n % 2)} for n in range(40)]
     data = ("data=files", f"data.train={write_jsonl(here / 'pairs.jsonl', rows)}")
     with pytest.raises(ConfigError, match=r"must contain \{text_pair\}, because the rows"):
@@ -327,7 +327,7 @@ def test_a_pair_must_be_asked_of_both_texts(here: Path) -> None:
     assert ask(run, here / "run").ending is Ending.finished
 
 
-def test_a_word_that_is_no_single_token_is_named(masked: str) -> None:
+def test_a_label_word_of_several_tokens_is_reported(masked: str) -> None:
     run = make_run(*words_for("mask", masked), "strategy.label_words={negative: not good}")
     with pytest.raises(
         ConfigError, match=r"label_words.negative: must be one token .*'not good', which is 2"
@@ -336,8 +336,8 @@ def test_a_word_that_is_no_single_token_is_named(masked: str) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not SST2.is_dir(), reason="needs the SST-2 files beside the checkout")
-def test_untrained_minilm_tells_good_from_bad_reviews(here: Path) -> None:
+@pytest.mark.skipif(not SST2.is_dir(), reason="needs the SST-2 files next to the checkout")
+def test_untrained_minilm_separates_good_and_bad_reviews(here: Path) -> None:
     data = (
         "data=files",
         f"data.train={SST2}/train.jsonl",
@@ -351,7 +351,7 @@ def test_untrained_minilm_tells_good_from_bad_reviews(here: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_exported_prompts_of_minilm_hold_no_weights(here: Path) -> None:
+def test_an_exported_minilm_prompt_contains_no_weights(here: Path) -> None:
     run = make_run("model=minilm", "strategy.num_shots=4")
     outcome = ask(run, here / "run")
     assert outcome.best is not None and outcome.best.metrics["accuracy"] > 0.6

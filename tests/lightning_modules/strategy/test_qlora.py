@@ -1,4 +1,4 @@
-"""QLoRA: what it needs is said in one line where it is not there."""
+"""QLoRA: missing requirements are reported in one line."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def check(*words: str) -> str:
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_a_missing_package_is_told() -> None:
+def test_a_missing_package_is_reported() -> None:
     assert check("model=minilm") == (
         "strategy: strategy=qlora needs bitsandbytes, got no such package. "
         "Run pip install bitsandbytes, or set strategy=lora."
     )
 
 
-def test_what_has_no_weights_to_quantize_is_refused() -> None:
+def test_a_model_without_pretrained_weights_is_refused() -> None:
     assert check("model=tiny").startswith("model: strategy=qlora needs a pretrained model, got")
 
 
@@ -36,26 +36,26 @@ def test_a_pair_of_encoders_is_refused() -> None:
     assert line.startswith("model: strategy=qlora needs an encoder-decoder for this task, got sen")
 
 
-def test_beginnings_that_read_the_weights_are_refused() -> None:
+def test_initializations_from_the_weights_are_refused() -> None:
     line = check("model=minilm", "strategy.init=pissa")
     assert line.startswith("strategy.init: must be default or gaussian with 4-bit weights, got ")
 
 
 @pytest.mark.parametrize("storage", [torch.uint8, torch.float32])
-def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) -> None:
+def test_packed_weights_are_counted_like_in_peft(storage: torch.dtype) -> None:
     from peft import PeftModel
 
     from lightning_modules.model.state import count_parameters
 
     class Params4bit(torch.nn.Parameter):
-        """32 values of 4 bits in 16 bytes, under the name that bitsandbytes has for them."""
+        """32 4-bit values in 16 bytes, under the name that bitsandbytes uses."""
 
     network = torch.nn.Linear(2, 3)
     packed = torch.zeros(16 // storage.itemsize, 1, dtype=storage)
     network.frozen = Params4bit(packed, requires_grad=False)
     assert count_parameters(network) == (2 * 3 + 3, 2 * 3 + 3 + 32)
-    found: Any = PeftModel.get_nb_trainable_parameters
-    assert found(network) == count_parameters(network)
+    pefts: Any = PeftModel.get_nb_trainable_parameters
+    assert pefts(network) == count_parameters(network)
 
 
 @pytest.mark.gpu
@@ -63,7 +63,7 @@ def test_packed_weights_are_counted_as_peft_counts_them(storage: torch.dtype) ->
     find_spec("bitsandbytes") is None or not torch.cuda.is_available(),
     reason="needs bitsandbytes and a CUDA device",
 )
-def test_the_weights_have_4_bits_and_the_adapters_learn() -> None:
+def test_adapters_learn_on_4_bit_weights() -> None:
     from lightning_modules.cache import Cache
     from lightning_modules.model.state import count_parameters
     from lightning_modules.network import build_network

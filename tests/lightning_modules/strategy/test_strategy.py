@@ -1,4 +1,4 @@
-"""What every strategy keeps, over every YAML of conf/strategy and the heads of every task."""
+"""Conformance of every YAML of conf/strategy, with the heads of every task."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ STRATEGIES = sorted(path.stem for path in (CONF_DIR / "strategy").glob("*.yaml")
 LABELS = ("a", "b", "c")
 D, INNER, LAYERS, VIRTUAL = 32, 64, 2, 20
 
-# What a strategy needs said before it can be built.
+# Settings that a strategy needs.
 WORDS = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
-# Its 4 bit kernels are CUDA's; test_qlora.py has what can be asked without.
+# Tested in files of their own; qlora's 4-bit kernels need CUDA.
 ELSEWHERE = {"qlora", "prompting"}
-# These have heads of their own, or of classes alone.
+# These have their own head, for classes only.
 OF_CLASSES = {"feature_extraction"}
 BUILT = [name for name in STRATEGIES if name not in ELSEWHERE]
-# They read tokens more than the pretrained model, from the first step on.
+# These read more tokens than the pretrained model, from the first step.
 VIRTUAL_TOKENS = {"prompt_tuning", "prefix_tuning"}
 
 SEQUENCE, TOKENS = "AutoModelForSequenceClassification", "AutoModelForTokenClassification"
@@ -58,7 +58,7 @@ CLASSIFIERS_FIRST = [
     for each in MEMBERS
 ]
 
-# The closed forms: (inputs, outputs) of every linear layer of the backbone, then of it all.
+# The closed forms, from (inputs, outputs) of every linear layer of the backbone.
 _LAYER = [(D, D)] * 4 + [(D, INNER), (INNER, D)]
 _LINEAR = {
     SEQUENCE: LAYERS * _LAYER + [(D, D)],  # the pooler
@@ -93,10 +93,10 @@ def _every(network: torch.nn.Module, head: str) -> int:
 
 
 def _top(head: str) -> int:
-    """Return the values of the top layer, of both stacks where there are two."""
+    """Return the number of values of the top layer, in both stacks if there are two."""
     pooler = D * D + D if head == SEQUENCE else 0
     linear = (_sum(head, lambda i, o: i * o + o) - pooler) // LAYERS
-    norms = {WRITES: 2 + 1, TRANSLATES: 2 + 3}.get(head, 2)  # GPT-2 has one behind its layers
+    norms = {WRITES: 2 + 1, TRANSLATES: 2 + 3}.get(head, 2)  # GPT-2 has one after its layers
     return linear + pooler + 2 * D * norms + _HEAD[head]
 
 
@@ -154,27 +154,27 @@ def logits(network: Any, head: str = SEQUENCE) -> torch.Tensor:
 
 
 def shake(network: Any) -> None:
-    """Move all that is trained, as a training would."""
-    chance = torch.Generator().manual_seed(1)
+    """Change every trained parameter, as training would."""
+    generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
         if parameter.requires_grad:
-            parameter.data += 0.1 * torch.randn(parameter.shape, generator=chance)
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
 
 
-def test_every_strategy_has_its_closed_form() -> None:
+def test_every_strategy_has_a_closed_form() -> None:
     assert set(STRATEGIES) == set(COUNTS) | ELSEWHERE
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
-def test_trains_exactly_what_it_claims(strategy: str, head: str) -> None:
+def test_a_strategy_trains_its_closed_form_number_of_parameters(strategy: str, head: str) -> None:
     network = build(strategy, head)
     assert count_parameters(network)[0] == COUNTS[strategy](network, head)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
-def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
+def test_step_zero_equals_the_loaded_network(strategy: str, head: str) -> None:
     run, cache = make_run(strategy, head=head), Cache()
     adapted = build_network(run, LABELS, cache)
     (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
@@ -185,10 +185,10 @@ def test_step_zero_is_the_loaded_network(strategy: str, head: str) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
-def test_a_step_moves_what_it_trains_and_nothing_else(strategy: str, head: str) -> None:
+def test_a_step_changes_only_trained_parameters(strategy: str, head: str) -> None:
     run = make_run(strategy, "optimizer.weight_decay=0", head=head)
     network = build_network(run, LABELS, Cache())
-    shake(network)  # at their beginnings some values have no gradient
+    shake(network)  # some values have no gradient at their initialization
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     optimizer = run.optimizer.build(network)
     target = torch.randn(logits(network, head).shape)
@@ -206,7 +206,7 @@ def test_a_step_moves_what_it_trains_and_nothing_else(strategy: str, head: str) 
 
 
 @pytest.mark.parametrize(("strategy", "head"), CLASSIFIERS_FIRST)
-def test_state_saved_and_restored_predicts_the_same(strategy: str, head: str) -> None:
+def test_a_restored_state_predicts_the_same(strategy: str, head: str) -> None:
     one, other = build(strategy, head), build(strategy, head)
     shake(one)
     assert not torch.equal(logits(one, head), logits(other, head))
@@ -220,7 +220,7 @@ def test_an_export_predicts_the_same(strategy: str, head: str, here: Path) -> No
 
 
 def assert_exports(run: Run, head: str, folder: Path) -> None:
-    """Assert that a trained network of the run answers the same when it is loaded again."""
+    """Assert that a trained network of the run predicts the same after export and loading."""
     network = build_network(run, LABELS, Cache())
     shake(network)
     expected = logits(network, head)
@@ -228,7 +228,7 @@ def assert_exports(run: Run, head: str, folder: Path) -> None:
     save_exported(predictor, run, Card("x", {}, {}), folder)
     again = load_exported(folder, run.task).network
     torch.testing.assert_close(logits(again, head), expected, atol=2e-5, rtol=1e-4)
-    assert torch.equal(logits(network, head), expected)  # it is used on
+    assert torch.equal(logits(network, head), expected)  # the export leaves it unchanged
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,9 @@ def assert_exports(run: Run, head: str, folder: Path) -> None:
         for name in BUILT
     ],
 )
-def test_a_run_cut_in_two_is_the_whole_one(strategy: str, learnable: Path, here: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    strategy: str, learnable: Path, here: Path
+) -> None:
     data = ("data=files", f"data.train={learnable}", "trainer.precision=fp32")
     run, cache = make_run(strategy, *data), Cache()
     for folder in ("whole", "cut"):
@@ -253,7 +255,7 @@ def test_a_run_cut_in_two_is_the_whole_one(strategy: str, learnable: Path, here:
         assert torch.equal(tensor, cut.weights[name]), name
     for name, tensor in whole.observed.items():
         assert torch.equal(tensor, cut.observed[name]), name
-    # The warm base weights have been through a whole training.
+    # The cached base weights are unchanged after a whole training.
     before = build_network(run, ("negative", "positive"), Cache()).state_dict()
     for name, tensor in build_network(run, ("negative", "positive"), cache).state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -272,7 +274,7 @@ def test_frozen_layers_have_no_dropout(strategy: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", [*SILENT, "feature_extraction"])
-def test_a_frozen_backbone_has_no_dropout_and_its_head_has(strategy: str) -> None:
+def test_only_the_head_keeps_its_dropout(strategy: str) -> None:
     network = build(strategy).train()
     live = {
         name.rpartition(".")[2]
@@ -282,7 +284,7 @@ def test_a_frozen_backbone_has_no_dropout_and_its_head_has(strategy: str) -> Non
     assert live == (set() if strategy == "feature_extraction" else {"dropout"})
 
 
-def test_new_weights_are_the_seeds_not_the_processs() -> None:
+def test_new_weights_depend_only_on_the_seed_of_the_run() -> None:
     torch.manual_seed(1)
     one = build("lora")
     torch.manual_seed(2)
@@ -291,7 +293,7 @@ def test_new_weights_are_the_seeds_not_the_processs() -> None:
         assert torch.equal(first, second), name
 
 
-def test_restoring_another_networks_state_is_refused() -> None:
+def test_restoring_the_state_of_another_network_is_refused() -> None:
     full, frozen = build("full"), build("feature_extraction")
     with pytest.raises(KeyError, match="another network"):
         restore_state(full, trained_state(frozen))
