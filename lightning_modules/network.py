@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer; `rows` are those that it trains on."""
-    key: tuple[Hashable, ...] = ("tokenizer", run.strategy.loading, run.model)
+    key: tuple[Hashable, ...] = ("tokenizer", run.strategy.cache_key, run.model)
     if run.strategy.trains_tokenizer:
         key = (*key, run.task.cache_key, run.data.rows_key)
     return cache.get_or_make(key, lambda: run.strategy.load_tokenizer(run.model, run.task, rows))
@@ -49,7 +49,7 @@ def build_network(
 
     # Reading and checking weights takes longer than copying them; strategies that differ only
     # in what they train share what they load.
-    strategy, task = run.strategy.loading, run.task.cache_key
+    strategy, task = run.strategy.cache_key, run.task.cache_key
     key = ("network", strategy, run.model, task, tuple(labels), len(read), run.seed)
     loaded = cache.get_or_make(key, load)
     with seeded(run.seed, "adapt"):

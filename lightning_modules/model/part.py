@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Parts of a backbone that some networks keep next to the head, e.g. T5's for question answering.
 _OF_BACKBONES = frozenset(("shared", "encoder", "decoder"))
 # Modules after a backbone's last layer.
-_FINISHES = frozenset(("pooler", "ln_f", "norm", "final_norm", "final_layer_norm"))
+_AFTER_LAYERS = frozenset(("pooler", "ln_f", "norm", "final_norm", "final_layer_norm"))
 
 
 def backbone_of(network: nn.Module) -> nn.Module:
@@ -50,11 +50,11 @@ def stacks_of(backbone: nn.Module) -> list[Any]:
     return list(stacks.values())
 
 
-def finishes_of(backbone: nn.Module) -> Iterator[nn.Module]:
+def modules_after_layers(backbone: nn.Module) -> Iterator[nn.Module]:
     """Yield the modules after the backbone's last layer, e.g. a norm or a pooler."""
     inner = {id(part) for stack in stacks_of(backbone) for part in stack.modules()}
     for name, module in backbone.named_modules():
-        if name.rpartition(".")[2] in _FINISHES and id(module) not in inner:
+        if name.rpartition(".")[2] in _AFTER_LAYERS and id(module) not in inner:
             yield module
 
 

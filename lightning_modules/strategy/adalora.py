@@ -97,7 +97,7 @@ class Adalora(PeftStrategy):
         budget = Budget(
             first=self.initial_rank,
             last=self.rank,
-            begin=round(self.warmup * num_steps),
+            start=round(self.warmup * num_steps),
             end=num_steps - round(self.final * num_steps),
             every=self.every_steps,
             beta1=self.beta1,

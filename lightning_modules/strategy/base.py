@@ -97,7 +97,7 @@ class Strategy(Schema):
         return False
 
     @property
-    def loading(self) -> Hashable:
+    def cache_key(self) -> Hashable:
         """Everything in the strategy that `load_tokenizer` and `load` depend on.
 
         Strategies with equal values share the results of these two.
@@ -162,7 +162,7 @@ class Strategy(Schema):
         return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), None
 
 
-def silence_dropout(frozen: nn.Module) -> None:
+def disable_dropout(frozen: nn.Module) -> None:
     """Disable dropout in place: a frozen layer has nothing to regularize.
 
     Dropout also takes a tenth of a step on a CPU, and it would draw random numbers that differ

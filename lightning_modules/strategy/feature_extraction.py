@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.base import Strategy, disable_dropout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ class FeatureExtraction(Strategy):
     def adapt(self, network: nn.Module) -> nn.Module:
         backbone: Any = getattr(network, getattr(network, "base_model_prefix", BACKBONE))
         backbone.requires_grad_(False)
-        silence_dropout(backbone)
+        disable_dropout(backbone)
         return network
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:

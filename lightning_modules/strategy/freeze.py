@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.model.part import backbone_of, finishes_of, new_parts, stacks_of
-from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.model.part import backbone_of, modules_after_layers, new_parts, stacks_of
+from lightning_modules.strategy.base import Strategy, disable_dropout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,8 +51,8 @@ class Freeze(Strategy):
         for stack in stacks:
             lowest = len(stack) - self.num_layers
             stack[lowest:].requires_grad_(True)
-            silence_dropout(stack[:lowest])
-        for module in finishes_of(backbone) if self.num_layers else ():
+            disable_dropout(stack[:lowest])
+        for module in modules_after_layers(backbone) if self.num_layers else ():
             module.requires_grad_(True)
         for name in new_parts(network):
             network.get_submodule(name).requires_grad_(True)

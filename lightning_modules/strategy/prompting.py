@@ -113,9 +113,9 @@ class Prompting(Strategy):
             rule, got = "must be classification for strategy=prompting", member_of(task)
             fix = "Set strategy=lora or strategy=full."
             raise ConfigError(Problem("task", rule, Verbatim(got), fix))
-        self.way(model)
+        self.resolved_how(model)
 
-    def way(self, model: Model) -> How:
+    def resolved_how(self, model: Model) -> How:
         """Return how to prompt this model; raise ConfigError if it does not support that."""
         kind, how = model.known_kind() or Kind.encoder, self.how
         if how is How.auto:
@@ -142,7 +142,7 @@ class Prompting(Strategy):
             raise ConfigError(problems)
         shots = choose_shots(rows, labels, self.num_shots, self.shots_seed)
         return self.from_state(
-            {"how": self.way(model).value, "shots": [dict(row) for row in shots]}
+            {"how": self.resolved_how(model).value, "shots": [dict(row) for row in shots]}
         )
 
     def _label_problems(self, labels: Sequence[str]) -> Iterator[Problem]:
@@ -166,14 +166,14 @@ class Prompting(Strategy):
         return self.label_words.get(label, label)
 
     @property
-    def loading(self) -> Hashable:
+    def cache_key(self) -> Hashable:
         return type(self).load, self.how
 
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]
     ) -> PreTrainedTokenizerBase:
         tokenizer = model.load_tokenizer()
-        if self.way(model) is not How.similarity:
+        if self.resolved_how(model) is not How.similarity:
             tokenizer.truncation_side = "left"  # the question is at the end
             tokenizer.init_kwargs["truncation_side"] = "left"  # saved with an export
         return tokenizer
@@ -204,7 +204,7 @@ class Prompting(Strategy):
             How.similarity: ("AutoModel", prompted.Similarity),
             How.mask: ("AutoModelForMaskedLM", prompted.Mask),
             How.causal: ("AutoModelForCausalLM", prompted.Causal),
-        }[self.way(model)]
+        }[self.resolved_how(model)]
         return network(model.load_network(auto_class), tokenizer, labels)
 
     def adapt(self, network: Any) -> nn.Module:

@@ -37,7 +37,7 @@ def lines(network: Prompted, prompt: str, base: str, folder: Path) -> str:
     return _MASK.format(**common, words=network.word_ids.tolist())
 
 
-_BEGIN = """\
+_HEADER = """\
 import json, torch
 from transformers import {auto_class}, AutoTokenizer
 
@@ -46,7 +46,7 @@ labels, bias = json.load(open("finesweep.json"))["labels"], torch.tensor({{bias}
 """
 
 _SIMILARITY = (
-    _BEGIN.format(auto_class="AutoModel")
+    _HEADER.format(auto_class="AutoModel")
     + """\
 from safetensors.torch import load_file
 
@@ -60,7 +60,7 @@ print(labels[logits.argmax().item()])
 )
 
 _MASK = (
-    _BEGIN.format(auto_class="AutoModelForMaskedLM")
+    _HEADER.format(auto_class="AutoModelForMaskedLM")
     + """\
 inputs = tokenizer({prompt!r}, truncation=True, return_tensors="pt")
 at = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[-1].item()
@@ -70,7 +70,7 @@ print(labels[logits.argmax().item()])
 )
 
 _CAUSAL = (
-    _BEGIN.format(auto_class="AutoModelForCausalLM")
+    _HEADER.format(auto_class="AutoModelForCausalLM")
     + """\
 prompt = tokenizer({prompt!r}, truncation=True, return_tensors="pt")["input_ids"]
 

@@ -31,9 +31,9 @@ class Budget:
     """The average rank per layer over the steps, and how importance is measured.
 
     Attributes:
-        first: Average rank up to step `begin`.
+        first: Average rank up to step `start`.
         last: Average rank from step `end`.
-        begin: The step after which ranks are removed.
+        start: The step after which ranks are removed.
         end: The step of the last allocation.
         every: Steps between two allocations.
         beta1: Decay of the mean importance.
@@ -44,7 +44,7 @@ class Budget:
 
     first: int
     last: int
-    begin: int
+    start: int
     end: int
     every: int
     beta1: float
@@ -54,15 +54,15 @@ class Budget:
     def size(self, step: int, num_layers: int) -> int | None:
         """Return how many ranks all layers keep in total; None if the step allocates none.
 
-        >>> falling = Budget(4, 2, begin=1, end=5, every=2, beta1=0.9, beta2=0.9, orthogonality=0.1)
+        >>> falling = Budget(4, 2, start=1, end=5, every=2, beta1=0.9, beta2=0.9, orthogonality=0.1)
         >>> [falling.size(step, num_layers=10) for step in range(1, 7)]
         [None, 28, None, 20, 20, None]
         """
         if step == self.end:
             return self.last * num_layers
-        if not self.begin < step < self.end or step % self.every:
+        if not self.start < step < self.end or step % self.every:
             return None
-        left = 1 - (step - self.begin) / (self.end - self.begin)
+        left = 1 - (step - self.start) / (self.end - self.start)
         return int((self.first - self.last) * num_layers * left**3 + self.last * num_layers)
 
 

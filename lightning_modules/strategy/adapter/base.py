@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
 from lightning_modules.model.head import task_type_of, writes
 from lightning_modules.model.part import backbone_of, linear_layers, new_parts
-from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.base import Strategy, disable_dropout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ class PeftStrategy(Strategy):
 
         config = self.config(network)
         with self.translating_errors():
-            silence_dropout(backbone_of(network))
+            disable_dropout(backbone_of(network))
             adapted: nn.Module = get_peft_model(network, config)
         return adapted
 

@@ -39,14 +39,14 @@ import os, signal
 from dataclasses import dataclass
 from lightning_modules.outcome import Ending, Stopped
 from lightning_modules.schedule.constant import Constant
-from lightning_modules.strategy.base import Strategy, silence_dropout
+from lightning_modules.strategy.base import Strategy, disable_dropout
 
 @dataclass(frozen=True, kw_only=True)
 class Still(Strategy):
     """Without dropout, a run computes the same however it is cut."""
 
     def adapt(self, network):
-        silence_dropout(network)
+        disable_dropout(network)
         return network
 
 @dataclass(frozen=True, kw_only=True)

@@ -261,10 +261,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert torch.equal(tensor, before[name]), name
 
 
-SILENT = ("lora", "adalora", "ia3", "prompt_tuning", "prefix_tuning", "peft")
+NO_DROPOUT = ("lora", "adalora", "ia3", "prompt_tuning", "prefix_tuning", "peft")
 
 
-@pytest.mark.parametrize("strategy", SILENT)
+@pytest.mark.parametrize("strategy", NO_DROPOUT)
 @pytest.mark.parametrize("head", [WRITES, TRANSLATES])
 def test_frozen_layers_have_no_dropout(strategy: str, head: str) -> None:
     network = build(strategy, head)
@@ -273,7 +273,7 @@ def test_frozen_layers_have_no_dropout(strategy: str, head: str) -> None:
         assert torch.equal(answer(network.train(), head), expected)
 
 
-@pytest.mark.parametrize("strategy", [*SILENT, "feature_extraction"])
+@pytest.mark.parametrize("strategy", [*NO_DROPOUT, "feature_extraction"])
 def test_only_the_head_keeps_its_dropout(strategy: str) -> None:
     network = build(strategy).train()
     live = {
