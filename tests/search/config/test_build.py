@@ -11,7 +11,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from lightning_modules.machine.hardware import Precision
-from search.config import Tree, build_run, build_search, compose, resolved, to_yaml
+from search.config import Tree, build_run, build_search, compose, leaves, resolved, to_yaml
 
 
 def tree_of(*overrides: str) -> Tree:
@@ -240,3 +240,7 @@ def test_resolved_has_no_interpolations() -> None:
 def test_resolved_refuses_a_dangling_interpolation() -> None:
     with pytest.raises(ConfigError, match="must refer to a key that is there"):
         resolved(with_key("optimizer.lr", "${nothing}"))
+
+
+def test_leaves_of_empty_groups_are_none() -> None:
+    assert leaves({"a": {}, "b": {"c": {"d": None}}}) == {"b.c.d": None}

@@ -240,3 +240,28 @@ def test_keys_of_a_mapping_may_be_the_users_own() -> None:
     assert strategy.label_words == {"positive": "good"}
     with pytest.raises(ConfigError, match=r"strategy.num_shots: must be a whole number"):
         build_run(compose("train", ["strategy=prompting", "strategy.num_shots={a: 3}"]).tree)
+
+
+THREE = "strategy=choice(feature_extraction,lora,full)"
+LR = "optimizer.lr"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("strategy=choice(lora,ful)",), "strategy: options must be of .* Did you mean full?"),
+        (("strategy=choice(lora,lora)",), "strategy: options must differ"),
+        (("strategy=range(1,3)",), "strategy: must list options, got range.1,3.. Write strategy="),
+        (("data=choice(reviews,files)",), "data: must be one option.*Only model, strategy,"),
+        ((f"{LR}[lora]=interval(0,1)",), "must name searched options, got 'lora'. Search a group"),
+        ((THREE, f"{LR}[lorra]=interval(0,1)"), "must name searched options.*Did you mean lora?"),
+        (
+            (THREE, "strategy.rank[full]=choice(1,2)"),
+            "strategy.rank.full.: full must have the key",
+        ),
+        ((THREE, "strategy.rnk=4"), "strategy.rnk: must be a known key"),
+    ],
+)
+def test_mistaken_arm_is_told(words: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        compose("sweep", ["model=tiny", "search/space=none", *words])

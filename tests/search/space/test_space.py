@@ -1,78 +1,44 @@
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
-
-from lightning_modules.error import SpaceError, UserError
-from search.config import Composition, compose, leaves
-from search.plan.ranges import build_space, default_values
-from search.space.space import Space
-
-
-def composed(*overrides: str) -> Composition:
-    words = ["model=tiny", "logger=none", "search/space=none", *overrides]
-    return compose("sweep", words)
-
-
-@cache
-def space_of(*overrides: str) -> Space:
-    return build_space(composed(*overrides))
-
-
-MIXED = (
-    "optimizer.lr=tag(log,interval(1e-5,1e-2))",
-    "data.batch_size=choice(8,16)",
-    "trainer.epochs=range(1,4)",
-    "trainer.precision=choice(fp32,bf16)",
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
 )
 
-
-def test_corner_that_the_configuration_refuses_is_named() -> None:
-    with pytest.raises(SpaceError, match=r"data\.batch_size: must be > 0, got 0 in choice\(0,8\)"):
-        space_of("data.batch_size=choice(0,8)")
+from lightning_modules.error import SpaceError
+from search.space.space import Parameter, Space
 
 
-def test_corner_of_the_wrong_type_is_named() -> None:
-    with pytest.raises(SpaceError, match=r"must be a whole number, got 1\.5 in choice\(1,1\.5\)"):
-        space_of("trainer.epochs=choice(1,1.5)")
+def parameter(
+    path: str, distribution: BaseDistribution, text: str = "", name: str | None = None
+) -> Parameter:
+    return Parameter(name or path, path, text, distribution)
 
 
-def test_fractions_of_a_whole_number_are_refused() -> None:
-    with pytest.raises(SpaceError, match=r"trainer\.epochs: must be a whole number"):
-        space_of("trainer.epochs=interval(0.5,3.5)")
-
-
-def test_refused_corners_come_at_once() -> None:
-    with pytest.raises(SpaceError) as error:
-        space_of("data.batch_size=choice(0,8)", "strategy.dropout=interval(0,1)")
-    assert [problem.where for problem in error.value.problems] == [
-        "data.batch_size",
-        "strategy.dropout",
-    ]
-
-
-def test_path_must_be_in_the_configuration() -> None:
-    composition = composed()
-    composition.tree["search"]["space"] = {"optimizer.lrr": "interval(1e-5,1e-3)"}
-    with pytest.raises(SpaceError, match=r"^optimizer\.lrr: .*Did you mean optimizer\.lr\?$"):
-        build_space(composition)
-
-
-def test_impossible_range_of_a_file_is_refused() -> None:
-    composition = composed()
-    composition.tree["search"]["space"] = {"optimizer.lr": "interval(1,0)", "trainer.epochs": "3"}
-    with pytest.raises(SpaceError) as error:
-        build_space(composition)
-    assert [problem.where for problem in error.value.problems] == ["optimizer.lr", "trainer.epochs"]
-
-
-def test_interval_over_a_float_key_is_of_real_numbers() -> None:
-    space = space_of("strategy.alpha=interval(1,64)")
-    assert space.parameters["strategy.alpha"].distribution == FloatDistribution(1.0, 64.0)
+RANGES = {
+    "optimizer.lr": FloatDistribution(1e-5, 1e-2, log=True),
+    "data.batch_size": CategoricalDistribution([8, 16]),
+    "trainer.epochs": IntDistribution(1, 3),
+    "trainer.precision": CategoricalDistribution(["fp32", "bf16"]),
+}
+MIXED = Space({}, {(): {path: parameter(path, found) for path, found in RANGES.items()}})
+LR = "optimizer.lr"
+ARMS = Space(
+    {"strategy": ("lora", "full")},
+    {
+        ("lora",): {
+            LR: parameter(LR, FloatDistribution(1e-4, 1e-2), "interval(1e-4,1e-2)", f"{LR}[lora]"),
+            "strategy.rank": parameter("strategy.rank", CategoricalDistribution([4, 8])),
+        },
+        ("full",): {
+            LR: parameter(LR, FloatDistribution(2e-5, 5e-4), "interval(2e-5,5e-4)", f"{LR}[full]")
+        },
+    },
+)
 
 
 @pytest.mark.parametrize(
@@ -94,153 +60,58 @@ def test_interval_over_a_float_key_is_of_real_numbers() -> None:
     ],
 )
 def test_range_allows_what_lies_in_it(path: str, value: object, inside: bool) -> None:
-    assert space_of(*MIXED).parameters[path].allows(value) is inside
+    assert MIXED.parameters[path].allows(value) is inside
 
 
-def test_space_contains_what_every_range_allows() -> None:
+def test_space_holds_what_every_range_allows() -> None:
     values = {
         "optimizer.lr": 1e-3,
         "data.batch_size": 8,
         "trainer.epochs": 2,
         "trainer.precision": "fp32",
     }
-    space = space_of(*MIXED)
-    assert space.holds(values)
-    assert not space.holds({**values, "trainer.epochs": 9})
+    assert MIXED.holds(values)
+    assert not MIXED.holds({**values, "trainer.epochs": 9})
 
 
 def test_suggested_values_lie_in_the_space_and_keep_their_type() -> None:
-    space = space_of(*MIXED)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
-        values = space.suggest(study.ask())
-        assert space.holds(values)
+        values = MIXED.suggest(study.ask())
+        assert MIXED.holds(values)
         assert [type(value) for value in values.values()] == [float, int, int, str]
 
 
-def test_default_values_are_the_configurations_own() -> None:
-    (arm,) = composed(*MIXED, "strategy.lr=5e-4").arms
-    assert default_values(arm) == {
-        "optimizer.lr": 5e-4,
-        "data.batch_size": 16,
-        "trainer.epochs": 2,
-        "trainer.precision": "auto",
-    }
+def test_value_of_several_arms_needs_the_arm() -> None:
+    assert ARMS.by_name({"strategy": "full", LR: 1e-4}) == {"strategy": "full", f"{LR}[full]": 1e-4}
+    with pytest.raises(SpaceError, match=r"must be of one arm.*Name the arm too"):
+        ARMS.by_name({LR: 2e-4})
+    with pytest.raises(SpaceError, match=r"must lie in interval\(2e-5,5e-4\)"):
+        ARMS.by_name({"strategy": "full", LR: 1e-2})
 
 
-def test_leaves_of_empty_groups_are_none() -> None:
-    assert leaves({"a": {}, "b": {"c": {"d": None}}}) == {"b.c.d": None}
-
-
-THREE = ("strategy=choice(feature_extraction,lora,full)",)
-LR = "optimizer.lr"
-
-
-def test_each_arm_has_its_own_learning_rate_range() -> None:
-    space = build_space(compose("sweep", ["model=tiny", *THREE]))
-    assert list(space.arms) == [("lora",), ("feature_extraction",), ("full",)]
-    assert space.paths == ("strategy", LR, "data.batch_size", "trainer.epochs")
-    assert set(space.parameters) == {
-        "strategy",
-        *(f"{LR}[{name}]" for name in ("lora", "feature_extraction", "full")),
-        "data.batch_size",
-        "trainer.epochs",
-    }
-    assert space.parameters[f"{LR}[full]"].distribution == FloatDistribution(2e-5, 5e-4, log=True)
-    assert space.is_conditional
-
-
-def test_path_of_one_arm_exists_in_it_alone() -> None:
-    space = space_of(*THREE, "strategy.rank=choice(4,8)")
-    assert {options for options, arm in space.arms.items() if arm} == {("lora",)}
-    assert "strategy.rank" in space.parameters
+def test_parameters_by_name_and_by_path_say_the_same() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         trial = study.ask()
-        values = space.suggest(trial)
+        values = ARMS.suggest(trial)
         assert ("strategy.rank" in values) == (values["strategy"] == "lora")
-        assert space.by_path(trial.params) == values
-        assert space.by_name(values) == trial.params
+        assert ARMS.by_path(trial.params) == values
+        assert ARMS.by_name(values) == trial.params
 
 
-def test_inline_range_beats_all_arms() -> None:
-    words = ["model=tiny", *THREE, f"{LR}=tag(log,interval(1e-5,1e-3))"]
-    space = build_space(compose("sweep", words))
-    assert LR in space.parameters and not space.is_conditional
+def test_every_path_is_known_once_and_groups_come_first() -> None:
+    assert ARMS.paths == ("strategy", LR, "strategy.rank")
+    assert ARMS.is_conditional and not MIXED.is_conditional
+    assert set(ARMS.parameters) == {"strategy", f"{LR}[lora]", f"{LR}[full]", "strategy.rank"}
 
 
-def test_range_for_an_arm_beats_the_one_for_all() -> None:
-    words = (*THREE, f"{LR}=interval(1e-5,1e-3)", f"{LR}[full]=interval(1e-6,1e-4)")
-    space = space_of(*words)
-    assert space.arms[("full",)][LR].text == "interval(1e-6,1e-4)"
-    assert space.arms[("lora",)][LR].text == "interval(1e-5,1e-3)"
+def test_combinations_are_counted_in_a_finite_space_alone() -> None:
+    assert MIXED.num_combinations is None
+    finite = {path: parameter(path, found) for path, found in RANGES.items() if path != LR}
+    assert Space({}, {(): finite}).num_combinations == 2 * 3 * 2
 
 
-def test_value_for_an_arm_takes_its_path_out_there() -> None:
-    composition = compose("sweep", ["model=tiny", *THREE, f"{LR}[lora]=3e-4"])
-    space = build_space(composition)
-    assert LR not in space.arms[("lora",)] and LR in space.arms[("full",)]
-    assert composition.arms[0].tree["optimizer"]["lr"] == 3e-4
-    assert default_values(composition.arms[0])["strategy"] == "lora"
-
-
-@pytest.mark.thorough
-def test_arms_of_two_groups_name_a_range_by_what_it_depends_on() -> None:
-    words = ["model=tiny", *THREE, "schedule=choice(wsd,linear)"]
-    words.append("schedule.decay_fraction=interval(0,0.5)")
-    space = build_space(compose("sweep", words))
-    assert len(space.arms) == 6
-    assert f"{LR}[lora]" in space.parameters
-    assert space.arms[("lora", "linear")].keys() == {LR, "data.batch_size", "trainer.epochs"}
-    assert "schedule.decay_fraction" in space.arms[("full", "wsd")]
-
-
-def test_a_file_may_hold_the_whole_conditional_space(here: Path) -> None:
-    (here / "conf/search/space").mkdir(parents=True)
-    (here / "conf/search/space/ways.yaml").write_text(
-        "strategy: choice(lora, full)\n"
-        "optimizer.lr: tag(log, interval(${strategy.lr_min}, ${strategy.lr_max}))\n"
-        "optimizer.lr[full]: interval(1e-5, 1e-4)\n"
-        "strategy.rank: choice(4, ${strategy.rank})\n"
-    )
-    words = ["model=tiny", "search/space=ways"]
-    space = build_space(compose("sweep", words, here / "conf"))
-    assert space.arms[("full",)][LR].text == "interval(1e-5, 1e-4)"
-    assert space.arms[("lora",)][LR].text == "tag(log, interval(0.0002, 0.005))"
-    assert space.arms[("lora",)]["strategy.rank"].text == "choice(4, 8)"
-    assert "strategy.rank" not in space.arms[("full",)]
-    one = compose("sweep", [*words, "strategy=full"], here / "conf")
-    assert one.groups == {} and one.space == {LR: "interval(1e-5, 1e-4)"}
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("strategy=choice(lora,ful)",), "strategy: options must be of .* Did you mean full?"),
-        (("strategy=choice(lora,lora)",), "strategy: options must differ"),
-        (("strategy=range(1,3)",), "strategy: must list options, got range.1,3.. Write strategy="),
-        (("data=choice(reviews,files)",), "data: must be one option.*Only model, strategy,"),
-        ((f"{LR}[lora]=interval(0,1)",), "must name searched options, got 'lora'. Search a group"),
-        ((*THREE, f"{LR}[lorra]=interval(0,1)"), "must name searched options.*Did you mean lora?"),
-        (
-            (*THREE, "strategy.rank[full]=choice(1,2)"),
-            "strategy.rank.full.: full must have the key",
-        ),
-        ((*THREE, "strategy.rnk=4"), "strategy.rnk: must be a known key"),
-    ],
-)
-def test_mistaken_arm_is_told(words: tuple[str, ...], line: str) -> None:
-    with pytest.raises(UserError, match=line):
-        space_of(*words)
-
-
-def test_value_of_several_arms_needs_the_arm() -> None:
-    space = build_space(compose("sweep", ["model=tiny", *THREE]))
-    assert space.by_name({"strategy": "full", LR: 1e-4}) == {
-        "strategy": "full",
-        f"{LR}[full]": 1e-4,
-    }
-    with pytest.raises(SpaceError, match=r"must be of one arm.*Name the arm too"):
-        space.by_name({LR: 1e-4})
-    with pytest.raises(SpaceError, match=r"must lie in tag\(log, interval\(2e-05, 0.0005\)\)"):
-        space.by_name({"strategy": "full", LR: 1e-2})
+def test_a_path_that_is_not_searched_is_told_with_the_nearest() -> None:
+    with pytest.raises(SpaceError, match=r"optimizer\.lrr: must be a searched path.*Did you mean"):
+        ARMS.by_name({"optimizer.lrr": 1e-3})

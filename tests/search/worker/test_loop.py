@@ -1,0 +1,97 @@
+"""The loop of a worker, on real trainings of two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.error import DataError
+from search.storage.attribute import TrialEnding
+from search.storage.failure import FailureKind
+from search.storage.lease import LeaseLost
+from search.study.open import load_study
+from search.study.session import join
+from search.worker import loop
+from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed
+from search.worker.loop import Replace, work
+from tests.search.worker.conftest import Prepare
+
+
+def never() -> bool:
+    return False
+
+
+def kinds(events: list[Event]) -> list[type]:
+    return [type(event) for event in events if not isinstance(event, Alive)]
+
+
+def test_it_trains_until_the_budget_is_used_up(prepared: Prepare) -> None:
+    study = prepared("search.num_trials=2")
+    session, events = join(study), list[Event]()
+    work(session, never, events.append)
+    assert kinds(events) == [Began, Prepared, Progressed, Ended] * 2
+    ended = [event for event in events if isinstance(event, Ended)]
+    assert [event.ending for event in ended] == [TrialEnding.finished] * 2
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+    assert [event.value for event in ended] == [trial.value for trial in study.trials]
+    assert study.is_over
+
+
+def test_an_interrupted_attempt_is_handed_back(prepared: Prepare) -> None:
+    study = prepared("search.num_trials=1")
+    events: list[Event] = []
+    work(join(study), lambda: any(isinstance(e, Prepared) for e in events), events.append)
+    assert kinds(events) == [Began, Prepared, Ended]
+    assert isinstance(events[-1], Ended) and events[-1].ending is TrialEnding.interrupted
+    trial = study.trial(0)
+    assert trial.state.name == "WAITING"
+    (attempt,) = trial.user_attrs["attempts"]
+    assert attempt["fault"] == FailureKind.interrupted.value
+
+
+def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*arguments: object) -> None:
+        raise RuntimeError("no such luck\nand more")
+
+    monkeypatch.setattr(loop, "fit", breaks)
+    study = prepared("search.num_trials=1", "search.max_attempts=2")
+    session, events = join(study), list[Event]()
+    with pytest.raises(Replace, match="an error in trial 0"):
+        work(session, never, events.append)
+    reason = "RuntimeError: no such luck"
+    assert events[-1] == Note(f"trial 0 attempt 1 ended: {reason}; it will go on")
+    with pytest.raises(Replace):
+        work(session, never, events.append)
+    verdict = f"2 attempts got no further, the last one: {reason}"
+    assert events[-1] == Ended(0, TrialEnding.failed, verdict, None, 0.0)
+    assert study.trial(0).state.name == "FAIL"
+    _, num_busy = load_study(study.folder).seconds_left or (0.0, 0)
+    assert num_busy == 0
+
+
+def test_rows_that_changed_are_no_fault_of_the_trial(prepared: Prepare) -> None:
+    study = prepared("search.num_trials=1")
+    with Path(study.plan.default.flat()["data.train"]).open("a", encoding="utf-8") as file:
+        file.write('{"text": "One more was great.", "label": "positive"}\n')
+    with pytest.raises(DataError):
+        work(join(study), never, list[Event]().append)
+    trial = study.trial(0)
+    assert trial.state.name == "WAITING"
+    assert [each["fault"] for each in trial.user_attrs["attempts"]] == ["interrupted"]
+
+
+def test_a_worker_that_others_have_ended_stops_training(prepared: Prepare) -> None:
+    study = prepared("search.num_trials=1")
+    session, other = join(study), load_study(study.folder)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Prepared):
+            other.end_worker(session.name, FailureKind.lost, "it gave no sign of life")
+
+    with pytest.raises(LeaseLost):
+        work(session, never, emit)
+    trial = other.trial(0)
+    assert trial.state.name == "WAITING" and not trial.intermediate_values
