@@ -134,7 +134,7 @@ def train(
         overrides: e.g. `"strategy=full"`, `"trainer.epochs=3"`.
         study: The study whose trial is trained again, to the same scores.
         trial: That trial's number; it brings its own configuration.
-        config_dir: A folder of further group members.
+        config_dir: A folder of further group options.
         show: Whether to print validations as they come.
 
     Raises:
