@@ -1,6 +1,7 @@
-"""Makes the reference of the site: from `conf/`, the docstrings of its classes, and the help.
+"""Makes the reference of the site from `conf/`, the docstrings of its classes and the help.
 
-MkDocs calls `on_config` and `on_files`; the pages exist only while it builds.
+It also adds CONTRIBUTING.md and CHANGELOG.md. MkDocs calls `on_config` and `on_files`; the pages
+exist only while it builds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -30,19 +32,25 @@ from search.config.catalogue import (
 from search.config.settings import SearchSettings
 
 FOLDER = "reference"
+ROOT = Path(__file__).parents[1]
+ROOT_PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the reference to the navigation."""
+    """Add the reference and the pages of the root folder to the navigation."""
     assert config.nav is not None
     config.nav.append({"Reference": [f"{FOLDER}/{name}" for name in pages()]})
+    config.nav += [name.lower() for name in ROOT_PAGES]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the reference."""
+    """Add the pages of the reference and of the root folder."""
     for name, content in pages().items():
         files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
+    for name in ROOT_PAGES:
+        content = _root_page((ROOT / name).read_text(encoding="utf-8"))
+        files.append(File.generated(config, name.lower(), content=content))
     return files
 
 
@@ -54,6 +62,14 @@ def pages() -> dict[str, str]:
         "settings.md": _text(_settings()),
         **{f"{group.name.replace('/', '-')}.md": _text(_group(group)) for group in groups},
     }
+
+
+def _root_page(content: str) -> str:
+    """Return a page of the root folder as it stands in docs/."""
+    content = content.replace("](docs/", "](")
+    for name in ROOT_PAGES:
+        content = content.replace(f"]({name}", f"]({name.lower()}")
+    return content
 
 
 def _text(lines: Iterator[str]) -> str:
@@ -85,10 +101,12 @@ def _help(command: str) -> str:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield from ("", "The keys of `conf/sweep.yaml` and `conf/train.yaml` that belong to no group.")
-    told = {f"search.{name}": meaning for name, meaning in meanings(SearchSettings).items()}
+    meanings_by_key = {
+        f"search.{name}": meaning for name, meaning in meanings(SearchSettings).items()
+    }
     for command in ("sweep", "train"):
         yield from ("", f"## finesweep {command}", "")
-        yield from _table(load_settings(CONF_DIR, command), told, prefix="")
+        yield from _table(load_settings(CONF_DIR, command), meanings_by_key, prefix="")
 
 
 def _group(group: Group) -> Iterator[str]:
@@ -107,10 +125,10 @@ def _option(option: Option, names: Collection[str]) -> Iterator[str]:
     yield from ("", f"`{option.group}={option.name}`: {_escaped(option.headline)}.")
     if option.notes:
         yield from ("", _escaped(option.notes))
-    told: Mapping[str, str] = {}
+    meanings_by_key: Mapping[str, str] = {}
     if option.target is not None:
         schema = load_class(option.target)
-        told = meanings(schema)
+        meanings_by_key = meanings(schema)
         home = schema.__module__.rpartition(".")[2]
         if home != option.name and home in names:
             yield from ("", f"One of [`{home}`](#{home}), with these values:")
@@ -118,25 +136,25 @@ def _option(option: Option, names: Collection[str]) -> Iterator[str]:
             yield from ("", _escaped(module_text(schema)))
             yield from ("", f"Class: `{option.target}`.")
     if option.keys:
-        # A space's or an experiment's keys are whole config paths.
+        # The keys of a space or an experiment are whole config paths.
         prefix = f"{option.group.replace('/', '.')}." if option.target else ""
         yield ""
-        yield from _table(option.keys, told, prefix)
+        yield from _table(option.keys, meanings_by_key, prefix)
 
 
-def _table(keys: Sequence[Key], told: Mapping[str, str], prefix: str) -> Iterator[str]:
+def _table(keys: Sequence[Key], meanings_by_key: Mapping[str, str], prefix: str) -> Iterator[str]:
     yield from ("| key | value | |", "|---|---|---|")
     for key in keys:
-        words = [told.get(key.path, ""), key.comment]
+        words = [meanings_by_key.get(key.path, ""), key.comment]
         meaning = "<br>".join(_escaped(text).replace("\n", " ") for text in words if text)
-        # As HTML: between backticks nothing can be escaped, and a table's cells end at a bar.
+        # As HTML: nothing can be escaped between backticks, and a bar would end the cell.
         shown = html.escape(key.value, quote=False).replace("|", "&#124;")
         value = f"<code>{shown}</code>" if shown else ""
         yield f"| `{prefix}{key.path}` | {value} | {meaning} |"
 
 
 def _escaped(text: str) -> str:
-    """Return plain text as Markdown that reads the same; what stands in backticks stays code."""
+    """Return plain text as Markdown that reads the same; text in backticks stays code."""
     parts = re.split(r"(`[^`]+`)", text)
     for at in range(0, len(parts), 2):
         parts[at] = re.sub(r"([\\*_\[\]|#])", r"\\\1", parts[at]).replace("<", "&lt;")

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,15 @@ from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose
 from search.config.catalogue import load_groups, load_settings
 from search.plan.plan import build_plan
+from tests.page import (
+    blocks,
+    check_predictions,
+    check_study,
+    quickened,
+    run_in_bash,
+    run_in_this_process,
+    write_reviews,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -73,13 +82,13 @@ def test_every_page_is_built_and_nothing_else(site: Path, pages: dict[Path, Page
     built = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
     written = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
     reference = {f"reference/{group.name.replace('/', '-')}" for group in GROUPS}
-    extra = {"reference/commands", "reference/settings", "404"}
+    extra = {"reference/commands", "reference/settings", "contributing", "changelog", "404"}
     assert built == written | reference | extra
     assert list(site.rglob("*.py")) == []
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
-def test_reference_has_every_member_and_key(
+def test_reference_has_every_option_and_key(
     group: Any, site: Path, pages: dict[Path, Page]
 ) -> None:
     page = pages[site / "reference" / f"{group.name.replace('/', '-')}.html"]
@@ -154,7 +163,7 @@ def test_nothing_fetches_a_font_or_sends_statistics() -> None:
 def fences(language: str) -> Iterator[tuple[Path, str, str]]:
     """Yield page, title and content of each fenced block in `language`."""
     pattern = rf'^```{language}(?: title="([^"]+)")?\n(.*?)^```$'
-    for path in (*PAGES, ROOT / "README.md"):
+    for path in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
         text = path.read_text(encoding="utf-8")
         for title, content in re.findall(pattern, text, re.DOTALL | re.MULTILINE):
             yield path, title, content
@@ -184,10 +193,13 @@ def test_commands_are_found() -> None:
 def own_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write the files that the pages show, and make their package importable."""
     for language in ("python", "yaml"):
-        for _, title, content in fences(language):
-            if title:
+        for page, title, content in fences(language):
+            if title and page.name != "CONTRIBUTING.md":
                 (here / title).parent.mkdir(parents=True, exist_ok=True)
                 (here / title).write_text(content)
+            elif title == "lightning_modules/strategy/norms.py":  # howto/extending.md refers to it
+                (here / "my_package").mkdir(exist_ok=True)
+                (here / "my_package" / "norms.py").write_text(content)
     assert (here / "my_package").is_dir() and (here / "my_conf").is_dir()
     monkeypatch.syspath_prepend(str(here))
     return here
@@ -227,6 +239,50 @@ def test_the_jokes_of_the_extending_page_load(own_files: Path) -> None:
     }
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "run", [run_in_this_process, pytest.param(run_in_bash, marks=pytest.mark.slow)]
+)
+def test_the_front_page_runs_in_order(here: Path, run: Callable[[str], None]) -> None:
+    write_reviews(here)
+    scripts = blocks((DOCS / "index.md").read_text(encoding="utf-8"), "bash")
+    assert len(scripts) == 4
+    run("\n".join(map(quickened, scripts)))
+    check_study(here / "studies" / "mine")
+    check_predictions(here / "out.jsonl")
+    assert (here / "best" / "README.md").is_file()
+
+
+def test_the_groups_page_names_every_option_with_the_default_first() -> None:
+    text = (DOCS / "groups.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (.*) \|$", text, re.M))
+    assert set(rows) == {group.name for group in GROUPS}
+    for group in GROUPS:
+        named = re.findall(r"`(\w+)`", rows[group.name])
+        assert {option.name for option in group.options} <= set(named), group.name
+        if group.default is not None:
+            assert named[0] == group.default, group.name
+
+
+def test_the_tasks_page_names_every_task() -> None:
+    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    (tasks,) = [group for group in GROUPS if group.name == "task"]
+    named = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert sorted(named) == sorted(option.name for option in tasks.options)
+
+
+@pytest.mark.thorough
+def test_the_python_page_runs_in_order(here: Path) -> None:
+    write_reviews(here)
+    script = "".join(blocks((DOCS / "howto" / "python.md").read_text(encoding="utf-8"), "python"))
+    script = script.replace('"data=files"', '"data=files", "model=tiny", "logger=none"')
+    script = script.replace("num_trials=20", "num_trials=2, workers=0")
+    exec(script, {})
+    assert (here / "studies" / "mine" / "trials.csv").is_file()
+    assert (here / "best" / "README.md").is_file()
+    assert (here / "runs" / "one" / "metrics.json").is_file()
+
+
 @pytest.mark.slow
 def test_the_tutorial_runs_in_order(here: Path) -> None:
     """On a small random network: what is shown is the way, not the scores."""
@@ -245,5 +301,5 @@ def test_the_tutorial_runs_in_order(here: Path) -> None:
         ["bash", "-c", path + script], cwd=here, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "goes on: 2 of 3 trials have ended" in done.stdout
+    assert "continuing: 2 of 3 trials have ended" in done.stdout
     assert len((here / "out.jsonl").read_text().splitlines()) == 50
