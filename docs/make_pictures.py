@@ -1,9 +1,9 @@
-"""Make the README's pictures of a study: `python docs/make_pictures.py studies/first`.
+"""Make the pictures of the documentation: `python docs/make_pictures.py studies/first`.
 
-Beside this file, or in a second folder, it writes table.png, the table as a terminal shows it at
-this moment, dashboard.png, the page of the study, and dashboard-trial.png, that of its best trial;
-names behind the folders make those alone. It needs Debian's chromium; the tests of the dashboard
-drive it by the same code.
+It writes table.png (the table as a terminal shows it now), dashboard.png (the page of the study)
+and dashboard-trial.png (the page of its best trial), next to this file or to a second folder. Names
+after the folders make only those. It needs Debian's chromium; the tests of the dashboard use the
+same code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(study: Path, to: Path, names: Sequence[str]) -> None:
 
 
 def table(page: Page, study: Path) -> bytes:
-    """Return the live table as it stands now."""
+    """Return the live table as it is now."""
     from rich.console import Console
 
     from search.report.results import snapshot
@@ -53,7 +53,7 @@ def table(page: Page, study: Path) -> bytes:
     terminal = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     terminal.print(study_table(snapshot(load_study(study)), width=COLUMNS, height=40))
     drawn = terminal.export_svg(title=f"finesweep sweep study={study.name}")
-    # Rich names a font that a browser would fetch; the one that is here will do.
+    # Rich names a font that a browser would fetch; a local one will do.
     drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
     page.set_content(f"<body style='margin: 0; background: white'>{drawn}</body>")
     picture: bytes = page.locator("svg").screenshot()
@@ -126,7 +126,7 @@ def _settle(page: Page) -> None:
 
 
 def _write(path: Path, picture: bytes) -> None:
-    """Write a screenshot as small as it goes without a loss."""
+    """Write a screenshot, compressed without loss."""
     from PIL import Image
 
     Image.open(io.BytesIO(picture)).convert("RGB").save(path, optimize=True)
