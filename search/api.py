@@ -7,22 +7,25 @@ Each mirrors a command and takes the same overrides, in Hydra's grammar. Mistake
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.outcome import Ending
 from search.config import Composition, compose, literal
 from search.engine.local import LocalEngine
 from search.estimate.preview import preview
+from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
 from search.plan.plan import build_plan
 from search.report import results
 from search.report.dashboard.page import show_study
+from search.report.snapshot import StudySummary
 from search.report.wandb import publish
-from search.storage.location import study_folder
+from search.storage.location import study_folder, take_storage
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_study, prepare_study
 from search.study.study import Study as OpenStudy
@@ -31,11 +34,12 @@ from search.terminal.live import RunProgress
 from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
-from search.trained.find import find_study
+from search.trained.find import find_study, plugins_of
 from search.trained.opened import Best, Model, Run, Study
 from search.trained.runs import find_run
 from search.trained.training import Job, has_result, job_again, job_of, start
 from search.trained.training import train as train_job
+from search.worker.event import Event, Note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,25 +74,43 @@ def sweep(
         UserError: The configuration or the data cannot be used; nothing was trained.
         KeyboardInterrupt: Ctrl-C; the running trials saved a checkpoint, and the same call
             continues the study.
-        RuntimeError: The workers failed; the message says where their logs are.
+        RuntimeError: The workers failed; the message says why, and where their logs are.
 
     """
     settings = {"num_trials": num_trials, "max_hours": max_hours, "workers": workers}
-    words = [f"study={literal(study)}", *overrides]
+    words = _words(f"study={literal(study)}", *overrides)
     words += [f"search.{key}={value}" for key, value in settings.items() if value is not None]
     composition = compose("sweep", words, _path(config_dir))
-    found, code = run_study(composition, words, show=show)
-    if code in INTERRUPTED:
+    if config_dir is not None:
+        words.append(f"--config-dir={config_dir}")
+    done = run_study(composition, words, show=show)
+    if done.code in INTERRUPTED:
         raise KeyboardInterrupt(f"study {study} was interrupted; the same call continues it")
-    if code:
-        raise RuntimeError(f"the workers of study {study} failed; see {found.folder}/logs/")
-    return Study(found)
+    if done.code:
+        reason = f": {done.reason}" if done.reason else ""
+        logs = f"{done.study.folder}/logs/"
+        raise RuntimeError(f"the workers of study {study} failed{reason}; see {logs}")
+    return Study(done.study)
 
 
-def run_study(
-    composition: Composition, words: Sequence[str], *, show: bool = True
-) -> tuple[OpenStudy, int]:
-    """Run or continue the study that a configuration describes; return it with an exit code.
+@dataclass(frozen=True)
+class Done:
+    """What came of running a study.
+
+    Attributes:
+        study: The study.
+        code: The exit code of its workers.
+        reason: What they reported last, e.g. why they ended.
+
+    """
+
+    study: OpenStudy
+    code: int
+    reason: str
+
+
+def run_study(composition: Composition, words: Sequence[str], *, show: bool = True) -> Done:
+    """Run or continue the study that a configuration describes.
 
     Args:
         composition: The configuration.
@@ -107,7 +129,7 @@ def run_study(
     if study.num_ended:
         say(f"continuing: {study.num_ended} of {planned.num_trials} trials have ended")
     sys.stdout.flush()
-    code = _work(study, show)
+    code, reason = _work(study, show)
     try:
         results.write_table(study)
     except OSError as error:
@@ -116,7 +138,7 @@ def run_study(
     num_rows = len(splits["train"]), len(splits["validation"])
     say("\n".join(summary(study, words, baseline(planned, rows), num_rows)), flush=True)
     publish(study)
-    return study, code
+    return Done(study, code, reason)
 
 
 def train(
@@ -144,64 +166,123 @@ def train(
 
     """
     if study is None and trial is None:
-        words = list(overrides) if run is None else [f"run={literal(run)}", *overrides]
+        named = [] if run is None else [f"run={literal(run)}"]
+        words = _words(*named, *overrides)
         return _trained(job_of(compose("train", words, _path(config_dir))), show)
     if study is None or trial is None or overrides:
         got = Verbatim(f"study={study!r}, trial={trial!r} and {len(overrides)} overrides")
         rule, fix = "a trial needs study and trial, and brings its configuration", "Leave them out."
         raise ConfigError(Problem("train", rule, got, fix))
+    _words()
     return _trained(job_again(study, str(trial), run), show)
 
 
+@overload
+def open(*, study: str) -> Study: ...
+
+
+@overload
+def open(*overrides: str, run: str) -> Run: ...
+
+
+@overload
+def open(*overrides: str, model: str | Path, config_dir: str | Path | None = None) -> Model: ...
+
+
 def open(
-    *, study: str | None = None, run: str | None = None, model: str | Path | None = None
+    *overrides: str,
+    study: str | None = None,
+    run: str | None = None,
+    model: str | Path | None = None,
+    config_dir: str | Path | None = None,
 ) -> Study | Run | Model:
     """Open a study or a run by its name, or an exported model by its folder.
+
+    Args:
+        overrides: `"search.plugins=[my_package]"`, if a run or a model has a part from there.
+        study: A study's name.
+        run: A run's name.
+        model: An exported model's folder.
+        config_dir: A folder of further group members, if the model's task is one of them.
 
     Raises:
         UserError: It is not there; the message names those that are.
 
     """
+    words = _words(*overrides)
     given = {"study": study, "run": run, "model": model}
     if sum(value is not None for value in given.values()) != 1:
         got = Verbatim(", ".join(name for name, value in given.items() if value) or "none")
         fix = 'Write finesweep.open(study="mine").'
         raise ConfigError(Problem("open", "must be given one of study, run and model", got, fix))
-    if study is not None:
-        return Study(find_study(study))
+    if model is not None:
+        return Model(Path(model), words, _path(config_dir))
     if run is not None:
-        return Run(find_run(run))
-    assert model is not None
-    return Model(Path(model))
+        plugins = plugins_of("run", run, words)
+        return Run(find_run(run, plugins), plugins)
+    assert study is not None
+    plugins_of("study", study, words)
+    return Study(find_study(study))
 
 
-def plan(study: str, *overrides: str, config_dir: str | Path | None = None) -> dict[str, Any]:
-    """Return what `finesweep plan --json` prints: space, first trials, time; nothing is written."""
-    words = [f"study={literal(study)}", *overrides]
+def plan(
+    study: str,
+    *overrides: str,
+    probe: bool = False,
+    config_dir: str | Path | None = None,
+) -> dict[str, Any]:
+    """Return what `finesweep plan --json` prints: space, first trials, time; nothing is written.
+
+    Args:
+        study: The study's name.
+        overrides: As for `sweep`.
+        probe: Whether to train a few steps in a temporary folder, to measure time and memory.
+        config_dir: A folder of further group members.
+
+    """
+    words = _words(f"study={literal(study)}", *overrides)
     ahead = preview(compose("sweep", words, _path(config_dir)))
-    return ahead.as_dict(ahead.estimate(ahead.past.measured))
+    return ahead.as_dict(ahead.estimate(measure(ahead.plan) if probe else ahead.past.measured))
 
 
 def status() -> pd.DataFrame:
     """Return a row per study in this folder, or on the server that FINESWEEP_STORAGE names."""
     import pandas as pd
 
+    _words()
     studies = [load_study(folder) for folder in study_folders(Path())]
-    return pd.DataFrame([vars(results.summarize(study)) for study in studies])
+    columns = [each.name for each in fields(StudySummary)]
+    return pd.DataFrame([vars(results.summarize(study)) for study in studies], columns=columns)
 
 
-def _work(study: OpenStudy, show: bool) -> int:
+def _words(*overrides: str) -> list[str]:
+    """Return the overrides without `storage=URL`, which is FINESWEEP_STORAGE from then on."""
+    return take_storage("sweep", overrides)
+
+
+def _work(study: OpenStudy, show: bool) -> tuple[int, str]:
+    """Train what is left; return the exit code, and what the workers reported last."""
     num_left = results.status(study)["remaining"]
     if num_left == 0:
-        return 0
+        return 0, ""
+    notes = [""]
     with shown(study) if show else quiet(study) as on_event:
-        if study.plan.search.settings.workers == 0:
-            from search.worker.worker import work_here
 
-            return work_here(study.folder, on_event)
+        def keep(event: Event) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
+            on_event(event)
 
-        num_workers = min(study.plan.search.settings.workers, num_left)
-        return LocalEngine(study, num_workers, on_event).run()
+        return _train_here_or_apart(study, num_left, keep), notes[-1]
+
+
+def _train_here_or_apart(study: OpenStudy, num_left: int, on_event: Callable[[Event], None]) -> int:
+    num_workers = study.plan.search.settings.workers
+    if num_workers == 0:
+        from search.worker.worker import work_here
+
+        return work_here(study.folder, on_event)
+    return LocalEngine(study, min(num_workers, num_left), on_event).run()
 
 
 def _trained(job: Job, show: bool) -> Run:
@@ -213,7 +294,7 @@ def _trained(job: Job, show: bool) -> Run:
         raise KeyboardInterrupt(f"{outcome.reason}; the same call with run {name} continues it")
     if not has_result(outcome):
         raise RuntimeError(f"run {name} {outcome.ending.value}: {outcome.reason}")
-    return Run(find_run(name))
+    return Run(find_run(name, job.plugins), job.plugins)
 
 
 def _path(config_dir: str | Path | None) -> Path | None:

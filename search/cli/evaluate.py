@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.cli.argument import one_of, parse
 from search.report.text import aligned
-from search.trained.find import find_trained
+from search.trained.find import find_trained, plugins_of
 from search.trained.score import score_exported, score_trained
 
 ABOUT = """\
@@ -21,6 +20,8 @@ in, an exported model in float32.
   run=NAME           a run of finesweep train, or
   model=DIR          an exported model, with the words of its data set
   split=validation   or train, test
+
+A run with a part of your own needs search.plugins=[PACKAGE], as its training did.
 
   finesweep evaluate study=mine split=test
   finesweep evaluate run=one
@@ -43,15 +44,12 @@ def main(words: Sequence[str]) -> int:
         else:
             overrides.append(word)
     source = one_of("evaluate", own, SOURCES)
-    if overrides and source != "model":
-        key = overrides[0].partition("=")[0]
-        rule = f"{source}={own[source]} brings its own data"
-        raise ConfigError(Problem(key, rule, Verbatim(overrides[0])))
     split = own.get("split", "validation")
     if source == "model":
         scores = score_exported(Path(own[source]), split, overrides, parsed.config_dir)
     else:
-        scores = score_trained(find_trained(source, own[source]), split)
+        plugins = plugins_of(source, own[source], overrides)
+        scores = score_trained(find_trained(source, own[source], plugins), split)
     if parsed.json:
         print(json.dumps(scores, indent=2))
     else:

@@ -31,5 +31,5 @@ def main(words: Sequence[str]) -> int:
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
-    study, code = run_study(composition, words)
-    return code or int(study.best is None)
+    done = run_study(composition, words)
+    return done.code or int(done.study.best is None)

@@ -14,13 +14,17 @@ def quiet_process() -> None:
 
 
 def quiet_training() -> None:
-    """Silence what training would print; imports the heavy libraries, leaves warnings alone."""
+    """Silence what training would print; imports the heavy libraries.
+
+    Warnings of the caller's code stay: in a notebook it is not ours to silence them.
+    """
     import datasets
     import pytorch_lightning
     import transformers
 
     assert pytorch_lightning
     _set_variables()
+    warnings.filterwarnings("ignore", module=_TRAINING)
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -28,6 +32,10 @@ def quiet_training() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in (name, f"{name}.utilities.rank_zero"):
             logging.getLogger(part).setLevel(logging.ERROR)
+
+
+# Whose warnings are about the code that trains, which the user did not write.
+_TRAINING = r"(pytorch_lightning|lightning_fabric|torchmetrics|torch|transformers|peft|datasets)\b"
 
 
 def _set_variables() -> None:

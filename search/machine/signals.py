@@ -20,18 +20,21 @@ def exit_code(number: int) -> int:
 class Interrupt:
     """Set by the first of `SIGNALS`; the second one ends the process at once.
 
-    As a context manager it puts the former handlers back. Outside the main thread, where Python
-    delivers no signals, it is never set.
+    As a context manager it puts the former handlers back, already for the second signal: in a
+    notebook that is a KeyboardInterrupt, and not the end of the kernel. Outside the main thread,
+    where Python delivers no signals, it is never set.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self._before: dict[int, Any] = {}
+        self._second: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._on_signal)
 
     def __enter__(self) -> Self:
+        self._second = self._before
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,6 +52,6 @@ class Interrupt:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, self._second.get(number, signal.SIG_DFL))
             os.kill(os.getpid(), number)
         self.number = number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,26 @@ from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.task.base import Task
 
+Rows = Iterable[str | tuple[str, str] | Mapping[str, Any]]
+"""Texts, pairs of texts, or mappings by column; a pandas DataFrame is taken row by row."""
 
-def table_of(rows: Iterable[str | Mapping[str, Any]], column: str) -> Table:
-    """Return rows as a table: plain texts go to `column`, mappings keep their columns."""
-    records = [{column: row} if isinstance(row, str) else dict(row) for row in rows]
-    columns = list(dict.fromkeys(name for record in records for name in record)) or [column]
-    return Table(Path("rows"), columns, records, range(1, len(records) + 1))
+
+def table_of(rows: Rows, columns: Mapping[str, str | None]) -> Table:
+    """Return rows as a table.
+
+    Args:
+        rows: A text goes to the column of the field `text`, a pair to those of `text` and
+            `text_pair`; a mapping keeps its columns.
+        columns: The column of each field.
+
+    Raises:
+        ConfigError: These are no rows.
+
+    """
+    text, pair = columns.get("text") or "text", columns.get("text_pair") or "text_pair"
+    records = [_record(row, text, pair) for row in _each(rows)]
+    names = list(dict.fromkeys(name for record in records for name in record)) or [text]
+    return Table(Path("rows"), names, records, range(1, len(records) + 1))
 
 
 def rows_to_predict(
@@ -44,6 +58,30 @@ def rows_to_predict(
         if columns[field] == trained and trained not in table.columns:
             raise ConfigError(_missing(table, field, trained))
     return table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
+
+
+def _each(rows: Any) -> Iterator[Any]:
+    to_dict = getattr(rows, "to_dict", None)
+    if to_dict is not None and hasattr(rows, "columns"):  # iterating would give column names
+        return iter(to_dict("records"))
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise ConfigError(_no_rows(rows))
+    return iter(rows)
+
+
+def _record(row: Any, text: str, pair: str) -> dict[str, Any]:
+    if isinstance(row, str):
+        return {text: row}
+    if isinstance(row, Mapping):
+        return dict(row)
+    if isinstance(row, tuple) and len(row) == 2:
+        return dict(zip((text, pair), row, strict=True))
+    raise ConfigError(_no_rows(row))
+
+
+def _no_rows(got: object) -> Problem:
+    rule = "must be a list of texts, of pairs of texts, or of mappings"
+    return Problem("rows", rule, got, 'Write predict(["Fine."]).')
 
 
 def _missing(table: Table, field: str, column: str) -> Problem:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.error import ConfigError, Problem, did_you_mean
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from search.config import compose
 from search.plan.plan import plain_name
 from search.storage.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
 from search.study.open import load_study, stored, study_folders
@@ -21,9 +23,26 @@ def find_study(name: str) -> Study:
     return load_study(folder)
 
 
-def find_trained(source: str, name: str) -> Trained:
+def find_trained(source: str, name: str, plugins: Sequence[str] = ()) -> Trained:
     """Return the winner of a `study` or a `run`; raise ConfigError where there is none."""
-    return winner(find_study(name)) if source == "study" else find_run(name)
+    return winner(find_study(name)) if source == "study" else find_run(name, plugins)
+
+
+def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:
+    """Return the packages that `search.plugins=[...]` names for a run.
+
+    A run's stored configuration does not say which packages it may import; a study's does.
+
+    Raises:
+        ConfigError: There are other words: studies and runs bring their own data.
+
+    """
+    for word in words:
+        key = word.partition("=")[0]
+        if source == "study" or key != "search.plugins":
+            raise ConfigError(Problem(key, f"{source}={name} brings its own data", Verbatim(word)))
+    plugins: Sequence[str] = compose("train", words).tree["search"]["plugins"]
+    return plugins
 
 
 def _missing(name: str, folder: Path) -> Problem:

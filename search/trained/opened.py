@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
 from search.study.study import Study as OpenStudy
-from search.trained.ask import rows_to_predict, table_of
+from search.trained.ask import Rows, rows_to_predict, table_of
 from search.trained.export import Trained, check_new, export, winner
 from search.trained.exported import exported_base, exported_task
 from search.trained.repeat import repeat_command
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from lightning_modules.export.predictor import Predictor
+    from lightning_modules.task.base import Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Best:
     params: Mapping[str, Any]
     scores: Mapping[str, float]
     command: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
 
     @property
     def yaml(self) -> str:
@@ -57,20 +58,30 @@ class _Trained:
     def _source(self) -> Trained:
         raise NotImplementedError
 
-    def predict(self, rows: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    @property
+    def _plugins(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def predict(
+        self, rows: Rows, *, text: str | None = None, text_pair: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
 
         Args:
-            rows: Texts, or mappings with the columns that it was trained on. A DataFrame goes in
-                as `frame.to_dict("records")`.
+            rows: Texts, pairs of texts as tuples, mappings with the columns that it was trained
+                on, or a DataFrame with these columns.
+            text: The column with the text, if it is not the one trained on.
+            text_pair: The column with the second text, in the same way.
+
+        Raises:
+            UserError: A column is missing, or a cell cannot be used.
 
         """
         from lightning_modules.export.model import columns_of
 
-        source, predictor = self._source, self._predictor
-        columns = columns_of(source.run)
-        table = table_of(rows, columns["text"] or "text")
-        return predictor.predict(rows_to_predict(table, columns, source.run.task))
+        run = self._source.run
+        asked = _asked(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
+        return self._predictor.predict(asked)
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Return the task's metrics on a split; look at `test` once, at the end."""
@@ -81,7 +92,7 @@ class _Trained:
         check_new(Path(to))
         quiet_training()
         export(self._source, Path(to))
-        return Model(Path(to))
+        return Model(Path(to), [f"search.plugins=[{','.join(self._plugins)}]"])
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -113,16 +124,13 @@ class Study(_Trained):
         return None if trial is None else self._best(trial)
 
     def leaderboard(self) -> pd.DataFrame:
-        """Return the rows of `trials.csv`, one per trial, the best first and unfinished last."""
+        """Return the rows of `trials.csv`, one per trial in the order of their numbers.
+
+        `value` is what the study optimizes: `.sort_values("value", ascending=False)` for a score.
+        """
         import pandas as pd
 
-        frame = pd.DataFrame(results.rows(self._study))
-        if frame.empty:
-            return frame
-        ascending = self._study.plan.objectives[0].sign < 0
-        return frame.sort_values(
-            "value", ascending=ascending, na_position="last", kind="stable", ignore_index=True
-        )
+        return pd.DataFrame(results.rows(self._study))
 
     def status(self) -> dict[str, Any]:
         """Return what `finesweep status --json` prints; requeues trials of dead workers."""
@@ -149,6 +157,10 @@ class Study(_Trained):
         return winner(self._study)
 
     @property
+    def _plugins(self) -> Sequence[str]:
+        return self._study.plan.search.settings.plugins
+
+    @property
     def _predictor(self) -> Predictor:
         trial = self._study.best
         if self._loaded is None or trial is None or self._loaded[0] != trial.number:
@@ -171,8 +183,9 @@ class Study(_Trained):
 class Run(_Trained):
     """A finished run of its own."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: Trained, plugins: Sequence[str] = ()) -> None:
         self._trained = trained
+        self._own_plugins = plugins
 
     @property
     def name(self) -> str:
@@ -209,30 +222,50 @@ class Run(_Trained):
     def _source(self) -> Trained:
         return self._trained
 
+    @property
+    def _plugins(self) -> Sequence[str]:
+        return self._own_plugins
+
 
 class Model:
-    """An exported model."""
+    """An exported model.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where it is.
+        overrides: `search.plugins=[mine]`, if a part of it is from a package of the user's.
+        config_dir: A folder of further group members, if its task is one of them.
+
+    """
+
+    def __init__(
+        self, folder: Path, overrides: Sequence[str] = (), config_dir: Path | None = None
+    ) -> None:
         from lightning_modules.export.model import read_manifest
 
         self.folder = folder
         self._manifest = read_manifest(folder)
+        self._overrides = overrides
+        self._config_dir = config_dir
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of their class numbers; empty if there are no classes."""
         return tuple(self._manifest["labels"])
 
-    def predict(self, rows: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return `{"prediction": ...}` for each row, with `scores` if there are classes."""
-        columns, predictor = self._manifest["columns"], self._predictor
-        table = table_of(rows, columns["text"] or "text")
-        return predictor.predict(rows_to_predict(table, columns, predictor.task))
+    def predict(
+        self, rows: Rows, *, text: str | None = None, text_pair: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
+
+        Args and errors are those of `Study.predict`.
+        """
+        task, columns = self._predictor.task, self._manifest["columns"]
+        return self._predictor.predict(_asked(rows, columns, task, text=text, text_pair=text_pair))
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
-        return score_exported(self.folder, split, overrides)
+        words = [*self._overrides, *overrides]
+        return score_exported(self.folder, split, words, self._config_dir)
 
     def __repr__(self) -> str:
         return f"<finesweep model in {self.folder}>"
@@ -241,7 +274,15 @@ class Model:
     def _predictor(self) -> Predictor:
         from lightning_modules.export.model import load_exported
 
-        task, plugins = exported_task(self.folder)
+        task, plugins = exported_task(self.folder, self._overrides, self._config_dir)
         base = exported_base(self.folder, plugins)
         quiet_training()
         return load_exported(self.folder, task, base, plugins)
+
+
+def _asked(
+    rows: Rows, columns: Mapping[str, str | None], task: Task, **named: str | None
+) -> list[dict[str, Any]]:
+    """Return the rows as the task reads them; `named` are other columns for some fields."""
+    other = {name: column for name, column in named.items() if column is not None}
+    return rows_to_predict(table_of(rows, {**columns, **other}), columns, task, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -33,8 +34,14 @@ def new_run_folder(name: str | None) -> Path:
     return folder
 
 
-def find_run(name: str) -> Trained:
-    """Return a run that has been trained; raise ConfigError with those that are there."""
+def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
+    """Return a run that has been trained; raise ConfigError with those that are there.
+
+    Args:
+        name: The run's name.
+        plugins: Packages besides ours that its parts may be from.
+
+    """
     name = plain_name("run", name)
     folder = FOLDER / name
     if not (folder / METRICS_FILE).is_file():
@@ -47,6 +54,7 @@ def find_run(name: str) -> Trained:
     tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
     origin, scores = f"run {name}", outcome["best"]["metrics"]
+    tree["search"] = {"plugins": list(plugins)}
     return Trained(build_run(tree), folder, origin, scores, _stored_fingerprint(folder))
 
 

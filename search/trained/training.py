@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Job:
         run: The run.
         config: Its resolved configuration, as YAML.
         folder: Where its files go.
+        plugins: Packages besides ours that its parts may be from.
         repeat: The trial that it trains again, if any.
 
     """
@@ -38,6 +40,7 @@ class Job:
     run: Run
     config: str
     folder: Path
+    plugins: Sequence[str] = ()
     repeat: Repeat | None = None
 
 
@@ -45,7 +48,8 @@ def job_of(composition: Composition) -> Job:
     """Return the run that a configuration describes; its folder must not hold a finished one."""
     run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
-    return Job(run, to_yaml(run_tree(composition.tree)), folder)
+    plugins = composition.tree["search"]["plugins"]
+    return Job(run, to_yaml(run_tree(composition.tree)), folder, plugins)
 
 
 def job_again(study: str, trial: str, run: str | None) -> Job:
@@ -57,9 +61,11 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
         run: What the run is called; None takes `STUDY-trial-NUMBER`.
 
     """
-    repeat = find_repeat(find_study(study), trial)
+    found = find_study(study)
+    repeat = find_repeat(found, trial)
     folder = new_run_folder(run or f"{study}-trial-{trial}")
-    return Job(repeat.run, to_yaml(repeat.tree), folder, repeat)
+    plugins = found.plan.search.settings.plugins
+    return Job(repeat.run, to_yaml(repeat.tree), folder, plugins, repeat)
 
 
 def start(job: Job) -> None:
