@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -111,15 +112,50 @@ def key_problems(
             )
             yield Problem(override.shown, "must name searched options", foreign[0], fix)
         elif key not in known:
-            yield Problem(
-                override.shown, "must be a known key", Verbatim(key), _nearest(key, known)
-            )
+            yield _unknown_key(override, known)
         else:
             arms = zip(bases, choices, by_arm, strict=True)
             mine = [
                 base for base, choice, paths in arms if key in paths and override.counts_in(choice)
             ]
             yield from _value_problems(override, mine)
+
+
+def _unknown_key(override: Override, known: Sequence[str]) -> Problem:
+    """Return the problem of a key that the configuration lacks: which options would have it."""
+    key, got = override.key, Verbatim(override.key)
+    group, owners = _owners(key)
+    if not owners:
+        return Problem(override.shown, "must be a known key", got, _nearest(key, known))
+    named = [f"{group}={option}" for option in owners]
+    rule = f"only {named[0]} has this key"
+    if len(named) > 1:
+        rule = f"only {', '.join(named[:-1])} and {named[-1]} have this key"
+    return Problem(override.shown, rule, got, f"Add {min(named, key=len)}.")
+
+
+def _owners(key: str) -> tuple[str, list[str]]:
+    """Return the group that a key belongs to, and the group's options that have the key.
+
+    Options that leave the key empty ask for it, so if there are any they alone count: data=files
+    needs `data.train`, data=sst2 brings its own.
+    """
+    words = key.split(".")
+    for size in range(len(words) - 1, 0, -1):
+        group, name = "/".join(words[:size]), words[size]
+        options = {option: _option(group, option) for option in group_options(group)}
+        if options:
+            having = [option for option, config in options.items() if name in config]
+            asking = [each for each in having if OmegaConf.select(options[each], name) is None]
+            return group, asking or having
+    return "", []
+
+
+def _option(group: str, option: str) -> DictConfig:
+    loader: Any = GlobalHydra.instance().config_loader()
+    config = loader.repository.load_config(f"{group}/{option}").config
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator[Problem]:

@@ -265,3 +265,42 @@ LR = "optimizer.lr"
 def test_mistaken_arm_is_told(words: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError, match=line):
         compose("sweep", ["model=tiny", "search/space=none", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["data.train=my.csv"],
+            "data.train: only data=files has this key, got data.train. Add data=files.",
+        ),
+        (["model.path=x"], "model.path: only model=hub has this key, got model.path."),
+        (
+            ["strategy=full", "strategy.rank=4"],
+            "strategy.rank: only strategy=adalora, strategy=lora and strategy=qlora have this "
+            "key, got strategy.rank. Add strategy=lora.",
+        ),
+        (
+            ["search.sampler.num_startup=3"],
+            "search.sampler.num_startup: must be a known key, got search.sampler.num_startup. "
+            "Did you mean search.sampler.num_startup_trials?",
+        ),
+        (
+            ["search/sampler=grid", "search.sampler.num_startup_trials=3"],
+            "search.sampler.num_startup_trials: only search/sampler=cmaes, search/sampler=gp and "
+            "search/sampler=tpe have this key, got search.sampler.num_startup_trials. Add",
+        ),
+    ],
+)
+def test_an_unknown_key_names_the_options_that_have_it(words: list[str], line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose("sweep", words)
+    assert str(error.value).startswith(line)
+
+
+def test_an_unknown_key_names_options_of_the_users_own(here: Path) -> None:
+    folder = here / "conf" / "data"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("_target_: mine.Mine\nwhere: null\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^data\.where: only data=mine has this key"):
+        compose("sweep", ["data.where=x"], here / "conf")
