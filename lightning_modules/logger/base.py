@@ -55,9 +55,6 @@ class RunLog:
     ) -> None:
         """Draw one bar per row, named by column `label`, with the length in column `value`."""
 
-    def images(self, name: str, paths: Sequence[Path]) -> None:
-        """Show PNG files, captioned with their file names."""
-
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and close."""
 

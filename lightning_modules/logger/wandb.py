@@ -142,14 +142,6 @@ class WandbLog(RunLog):
 
         self._show(name, chart)
 
-    def images(self, name: str, paths: Sequence[Path]) -> None:
-        def pictures() -> Any:
-            import wandb
-
-            return [wandb.Image(str(path), caption=path.stem) for path in paths]
-
-        self._show(name, pictures)
-
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._try(lambda: self._run.summary.update(dict(summary)))
         for handler in logging.getLogger("wandb").handlers:
