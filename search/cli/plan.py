@@ -13,9 +13,13 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 from search.estimate.preview import preview
 from search.estimate.probe import ProbeFailed, probe
+from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import Plan
+from search.report.results import TABLE_FILE
 from search.report.text import columns, number, trained
 from search.space.space import Options
+from search.storage.location import DATABASE
+from search.study.attempt import CONFIG_FILE
 from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
@@ -104,7 +108,7 @@ def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
     return [
         "",
         f"A sweep writes to {folder}/ ({state}):",
-        "  study.db config.yaml provenance.json trials.csv  the study",
+        f"  {DATABASE} {CONFIG_FILE} {PROVENANCE_FILE} {TABLE_FILE}  the study",
         f"  trials/0000/ ... {plan.num_trials - 1:04d}/  a folder a trial;"
         f" weights of the best {plan.search.settings.keep}",
         "  wandb/ logs/",

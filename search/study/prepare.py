@@ -10,7 +10,7 @@ from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 from search.config import Arm, Tree, leaves, resolved, to_yaml
-from search.machine.provenance import provenance
+from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.corners import check_corners
 from search.plan.plan import Plan, build_plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
@@ -71,7 +71,7 @@ def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if is_new:
         values = provenance(plan.default.seed, material.corpus.fingerprint)
-        write_json(folder / "provenance.json", values)
+        write_json(folder / PROVENANCE_FILE, values)
     url = storage_of(folder)
     if not is_local(url):
         write_json(folder / STUDY_FILE, {"storage": shown(url)})

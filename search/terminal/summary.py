@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.task.base import GENERATED
 from search.report.dashboard.page import read_records
-from search.report.results import compare_with_default, status
+from search.report.results import TABLE_FILE, compare_with_default, status
 from search.report.text import columns, duration, number, score
 from search.storage.attribute import METRICS
 from search.storage.location import VARIABLE, is_local, storage_of
@@ -47,7 +47,7 @@ def summary(
     states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
     lines = [
         "",
-        f"{states}; {duration(state['seconds'])} of training; table: {study.folder}/trials.csv",
+        f"{states}; {duration(state['seconds'])} of training; table: {study.folder}/{TABLE_FILE}",
     ]
     comparison = compare_with_default(study)
     if comparison is None:

@@ -12,6 +12,7 @@ from lightning_modules.outcome import Outcome
 from lightning_modules.run import Run
 from search.config import Tree, compose, literal, run_tree
 from search.machine.cpu import num_cores
+from search.machine.provenance import PROVENANCE_FILE
 from search.storage.attribute import METRICS, THREADS
 from search.study.study import Study
 
@@ -63,7 +64,7 @@ class Repeat:
             return f"That is {self.origin} again, to the same score."
         return (
             f"{self.origin} had {self.metric} {self.value:.6g}: other hardware or other versions "
-            "round otherwise; its provenance.json has what it ran on."
+            f"round otherwise; its {PROVENANCE_FILE} has what it ran on."
         )
 
 

@@ -27,10 +27,14 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.outcome import Point
 from lightning_modules.task.base import GENERATED, MISTAKES
+from search.machine.provenance import PROVENANCE_FILE
 from search.report.dashboard.note import read_note, write_note
 from search.report.picture import confusion_matrix, learning_curve
+from search.report.results import TABLE_FILE
 from search.report.text import duration, number
 from search.storage import attribute as keys
+from search.storage.location import DATABASE
+from search.study.attempt import CONFIG_FILE
 
 if TYPE_CHECKING:
     import optuna
@@ -76,11 +80,11 @@ COLUMNS = {
 }
 
 FILES = {
-    "trials.csv": "a row a trial",
-    "config.yaml": "the configuration",
-    "provenance.json": "versions, commit, seed, data fingerprint",
+    TABLE_FILE: "one row per trial",
+    CONFIG_FILE: "the configuration",
+    PROVENANCE_FILE: "versions, commit, seed, data fingerprint",
     "trials/0000/attempt-1/": "a trial's configuration, curve, tables and, of the best, weights",
-    "study.db": "all of this in Optuna's own tables",
+    DATABASE: "all of this in Optuna's own tables",
     "logs/": "what the workers said",
 }
 
