@@ -24,7 +24,7 @@ from search.plan.plan import build_plan
 from search.report import results
 from search.report.dashboard.page import show_study
 from search.report.snapshot import StudySummary
-from search.report.wandb import publish
+from search.report.wandb import log_study
 from search.storage.location import study_folder, take_storage
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_study, prepare_study
@@ -137,7 +137,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     splits = rows.corpus.splits
     num_rows = len(splits["train"]), len(splits["validation"])
     say("\n".join(summary(study, words, baseline(planned, rows), num_rows)), flush=True)
-    publish(study)
+    log_study(study)
     return Done(study, code, reason)
 
 

@@ -51,11 +51,11 @@ def main(words: Sequence[str]) -> int:
     except ProbeFailed as error:
         print(f"probe: failed: {error}", file=sys.stderr)
         return 1
-    expected = ahead.estimate(measured)
+    estimate = ahead.estimate(measured)
     if parsed.json:
-        print(json.dumps(ahead.as_dict(expected), indent=2))
+        print(json.dumps(ahead.as_dict(estimate), indent=2))
     else:
-        print("\n".join(estimate_lines(ahead.plan, expected)))
+        print("\n".join(estimate_lines(ahead.plan, estimate)))
         print("\n".join(_first_trials(ahead.plan, ahead.suggestions, ahead.ended)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0

@@ -46,7 +46,7 @@ class Preview:
         num_rows = len(splits["train"]), len(splits["validation"])
         return estimate(self.plan, num_rows, measured, self.suggestions, self.past)
 
-    def as_dict(self, expected: Estimate | None) -> dict[str, Any]:
+    def as_dict(self, estimate: Estimate | None) -> dict[str, Any]:
         """Return plain values, for JSON."""
         plan, splits = self.plan, self.rows.corpus.splits
         baseline = plan.default.task.baseline(splits["validation"])
@@ -60,7 +60,7 @@ class Preview:
             "baseline": None if baseline is None else asdict(baseline),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
             "suggestions": list(self.suggestions),
-            "estimate": None if expected is None else expected.as_dict(tuple(plan.space.groups)),
+            "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
             "ended": sorted(self.ended),
             "folder": str(self.folder),
         }

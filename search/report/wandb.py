@@ -12,7 +12,7 @@ from search.report.results import rows, status
 from search.study.study import Study
 
 
-def publish(study: Study) -> None:
+def log_study(study: Study) -> None:
     """Log the study as it stands; does nothing before a trial has ended, and never raises."""
     table = rows(study)
     if not any(row["state"] == "complete" for row in table):

@@ -13,12 +13,12 @@ MUCH = 0.2  # of the CPU, taken by others
 WIDTH = 6  # of the names beside the other lines of plan
 
 
-def estimate_lines(plan: Plan, expected: Estimate | None) -> list[str]:
+def estimate_lines(plan: Plan, estimate: Estimate | None) -> list[str]:
     """Return the lines of time and memory, or the one that says how to get them."""
-    if expected is None:
+    if estimate is None:
         return ["time and memory: finesweep plan ... probe=true measures them"]
     lines: list[list[str]] = []
-    for name, texts in (("time", _time(plan, expected)), ("memory", _memory(expected))):
+    for name, texts in (("time", _time(plan, estimate)), ("memory", _memory(estimate))):
         lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
     return columns(lines)
 
@@ -46,28 +46,28 @@ def about(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
 
 
-def _time(plan: Plan, expected: Estimate) -> Iterator[str]:
-    if not expected.num_trials:
+def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
+    if not estimate.num_trials:
         yield f"nothing is left of the {plan.num_trials} trials"
         return
-    num_trials, hours = expected.num_limited, plan.search.settings.max_hours
+    num_trials, hours = estimate.num_limited, plan.search.settings.max_hours
     if not num_trials:
         yield f"search.max_hours={hours:g} is used up: no trial begins any more"
         return
-    most, less = (" at most", "; less with pruning") if expected.is_pruned else ("", "")
-    left = " left" if expected.num_trials < plan.num_trials else ""
+    most, less = (" at most", "; less with pruning") if estimate.is_pruned else ("", "")
+    left = " left" if estimate.num_trials < plan.num_trials else ""
     yield (
-        f"about {about(expected.seconds)}{most} for {_count(num_trials, 'trial')}{left}"
-        f" ({_count(expected.num_workers, 'worker')}), {about(expected.trial_seconds)} a trial"
+        f"about {about(estimate.seconds)}{most} for {_count(num_trials, 'trial')}{left}"
+        f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} a trial"
         f"{less}"
     )
-    if num_trials < expected.num_trials:
-        yield f"search.max_hours={hours:g} ends it there, of {expected.num_trials} trials"
-    yield _source(expected.measured)
-    if expected.measured.busy > MUCH:
-        yield f"other work took {expected.measured.busy:.0%} of the CPU; alone it takes less"
-    if expected.num_workers > 1:
-        yield f"as long as {expected.num_workers} workers at once do not slow each other down"
+    if num_trials < estimate.num_trials:
+        yield f"search.max_hours={hours:g} ends it there, of {estimate.num_trials} trials"
+    yield _source(estimate.measured)
+    if estimate.measured.busy > MUCH:
+        yield f"other work took {estimate.measured.busy:.0%} of the CPU; alone it takes less"
+    if estimate.num_workers > 1:
+        yield f"as long as {estimate.num_workers} workers at once do not slow each other down"
 
 
 def _source(measured: Measured) -> str:
@@ -76,22 +76,22 @@ def _source(measured: Measured) -> str:
     return f"{where}: {_each(trained)} s a training example" if trained else f"{where}: no training"
 
 
-def _memory(expected: Estimate) -> Iterator[str]:
-    measured, peak, total = expected.measured, expected.memory_bytes, expected.memory_bytes_all
+def _memory(estimate: Estimate) -> Iterator[str]:
+    measured, peak, total = estimate.measured, estimate.memory_bytes, estimate.memory_bytes_all
     if peak is None or total is None:
         return
     at = " ".join(f"{path}={value}" for path, value in measured.sizes.items())
     line = f"{size(peak)} a worker at {at}" if at else f"{size(peak)} a worker so far"
-    if expected.num_workers > 1:
-        line += f", {size(total)} for {expected.num_workers}"
+    if estimate.num_workers > 1:
+        line += f", {size(total)} for {estimate.num_workers}"
     where = "free on the GPU" if measured.device == "cuda" else "free"
     free = measured.free_bytes
     yield line if free is None else f"{line}; {size(free)} are {where}"
     arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
     if len(arms) > 1:
         yield f"{_each(arms)} GB"
-    if free is not None and not expected.fits:
-        fewer = "search.workers, " if expected.num_workers > 1 else ""
+    if free is not None and not estimate.fits:
+        fewer = "search.workers, " if estimate.num_workers > 1 else ""
         yield (
             f"DOES NOT FIT: {size(total)} of {size(free)}. Lower {fewer}"
             "data.batch_size or data.max_length, or set trainer.micro_batch_size."

@@ -150,7 +150,7 @@ def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
 
 
 class _Hooks(Hooks):
-    """Carries a run's news to its study."""
+    """Tells a run's progress to its study."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import pytest
 
 from search.config import compose
 from search.plan.plan import build_plan
-from search.report.wandb import publish
+from search.report.wandb import log_study
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 from search.study.session import join
@@ -38,7 +38,7 @@ def score_all(study: Study) -> None:
 def test_study_run_has_table_history_and_importance(here: Path) -> None:
     study = study_of(here, "strategy=choice(lora,full)", "search.num_trials=24")
     score_all(study)
-    publish(study)
+    log_study(study)
     (run,) = (study.folder / "wandb").glob("offline-run-*")
     records = wandb_records(run)
     (start,) = [record["run"] for record in records if record["type"] == "run"]
@@ -59,12 +59,12 @@ def tables_of(run: Path) -> list[Path]:
 
 def test_study_without_a_result_logs_nothing(here: Path) -> None:
     study = study_of(here)
-    publish(study)
+    log_study(study)
     assert not (study.folder / "wandb").exists()
 
 
 def test_no_logger_no_run(here: Path) -> None:
     study = study_of(here, "logger=none", "search.num_trials=1")
     score_all(study)
-    publish(study)
+    log_study(study)
     assert not (study.folder / "wandb").exists()
