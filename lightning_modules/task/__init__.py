@@ -1,1 +1,1 @@
-"""Tasks: what is predicted, its loss and its metrics."""
+"""Tasks: what the model predicts, the loss and the metrics."""

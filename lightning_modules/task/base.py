@@ -1,9 +1,9 @@
-"""What a task decides: which rows it reads, how they become tensors, its loss and its metrics.
+"""The base of every task: which rows it reads, how they become tensors, its loss and metrics.
 
-The way of a row: the data read `cells` of it and `check` what only several rows show; `encode`
-makes examples of it, usually one; the network answers a batch of these in `forward`; `loss_sum`
-trains; `observe` keeps of an answer what `score`, `decode` and `tables` need later, as tensors
-that go to a file. The base class does what most tasks do.
+The life of a row: the data set reads its `cells` and checks it with `check_row` and `check_rows`.
+`encode` turns it into examples, usually one. `forward` runs the network on a batch of examples and
+`loss_sum` trains it. `observe` keeps the tensors of an output that `score`, `decode` and `tables`
+need later; they are written to a file. The base class does what most tasks need.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Direction = Literal["maximize", "minimize"]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 MISTAKES = "mistakes"
-"""What every task calls its table of the rows that it got most wrong."""
+"""Name of every task's table of its worst mistakes."""
 NUM_MISTAKES = 100
-"""How many of them are kept at most."""
+"""Most rows in that table."""
 GENERATED = "generated"
-"""What every task that writes text calls its table of what it wrote."""
+"""Name of every task's table of generated texts."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is had without reading a row: the least that a model has to beat.
+    """The score of a guess that reads no row: a useful model must beat it.
 
     Attributes:
-        guess: How, as `always 'positive'`.
-        score: The value of the task's `metric` that it has.
+        guess: Description of the guess, e.g. `always 'positive'`.
+        score: Its value of the task's `metric`.
 
     """
 
@@ -54,12 +54,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows, with what is needed to understand a network's answers to them.
+    """Rows, and what is needed to interpret the network's outputs for them.
 
     Attributes:
         rows: The rows as they are in the corpus.
-        labels: The labels in the order of their class numbers; none where a task has no classes.
-        tokenizer: What made the network's inputs.
+        labels: The labels in class-number order; empty if the task has no classes.
+        tokenizer: The tokenizer that made the network's inputs.
 
     """
 
@@ -73,11 +73,11 @@ class Task(Schema):
     """A task.
 
     Attributes:
-        metric: The validation metric that decides: best checkpoint (on a tie the validation loss
-            does), objective, winner.
-        text: Column of what is read; `data.text` reads it.
-        text_pair: Column of a second text, None for none; `data.text_pair` reads it.
-        label: Column of what is predicted, None for none; `data.label` reads it.
+        metric: The validation metric that selects the best checkpoint (the validation loss breaks
+            ties) and the winner, and is the study's objective.
+        text: Column with the input; default of `data.text`.
+        text_pair: Column with a second text, or None; default of `data.text_pair`.
+        label: Column with the target, or None; default of `data.label`.
 
     """
 
@@ -87,23 +87,23 @@ class Task(Schema):
     label: str | None
 
     auto_class: ClassVar[str]
-    """The transformers Auto class whose head fits the task."""
+    """The transformers Auto class with the head for this task."""
     directions: ClassVar[Mapping[str, Direction]]
     """Every metric of the task, with "maximize" or "minimize"."""
     cells: ClassVar[Mapping[str, Cell]]
-    """The fields of a row: "text", "text_pair", "label" or some of them, and what each holds."""
+    """The fields of a row ("text", "text_pair", "label" or some of them) and their cell types."""
     kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
-    """The kinds of models that can learn it."""
+    """The kinds of models that can learn the task."""
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair",))
-    """Fields that data may lack."""
+    """Fields that the data may lack."""
     not_inputs: ClassVar[frozenset[str]] = frozenset(("labels",))
-    """Columns of `encode` that the network is not given."""
+    """Columns from `encode` that are not passed to the network."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()
-    """Keys that the loss alone depends on: an exported model has no use for them."""
+    """Keys that only the loss depends on; an exported model does not need them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
-    """What `decode` may say of a row."""
+    """Keys that `decode` may return for a row."""
     scoring_columns: ClassVar[frozenset[str]] = frozenset()
-    """Those of them that training does not need."""
+    """Columns from `encode` that scoring needs and training does not."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:
@@ -113,88 +113,88 @@ class Task(Schema):
 
     @property
     def cache_key(self) -> str:
-        """Say what rows, examples and networks are made by: tasks that agree in it share them."""
-        apart = {"metric", *self.loss_settings}
-        kept = {each.name: getattr(self, each.name) for each in fields(self)}
-        told = {name: value for name, value in kept.items() if name not in apart}
-        return f"{type(self).__module__}.{type(self).__name__}({told})"
+        """Return the cache key: tasks with equal keys share rows, examples and networks."""
+        excluded = {"metric", *self.loss_settings}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        kept = {name: value for name, value in values.items() if name not in excluded}
+        return f"{type(self).__module__}.{type(self).__name__}({kept})"
 
     @property
     def direction(self) -> Direction:
-        """Return "maximize" or "minimize", for `metric`."""
+        """Return the direction of `metric`: "maximize" or "minimize"."""
         return self.directions[self.metric]
 
     def better(self, value: float, than: float) -> bool:
-        """Say whether `value` of `metric` is strictly better."""
+        """Return whether `value` of `metric` is strictly better."""
         return value > than if self.direction == "maximize" else value < than
 
     def beats(self, value: float, baseline: Baseline) -> bool:
-        """Say whether `value` of `metric` is better by more than the rounding of float32."""
+        """Return whether `value` of `metric` is better by more than float32 rounding."""
         return abs(value - baseline.score) > 1e-6 and self.better(value, baseline.score)
 
     def check(self, model: Model) -> None:
-        """Raise ConfigError where the model cannot do what the task's values ask; load nothing."""
+        """Raise ConfigError if the model cannot do what the settings require; load nothing."""
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:
-        """Return the field of a row that does not fit its others, and why, or None."""
+        """Return the field that does not fit the row's other fields, and why; None if all fit."""
         return None
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
-        """Raise DataError where the training rows, read from `source`, cannot be meant."""
+        """Raise DataError if the training rows, read from `source`, cannot be what was meant."""
 
     def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
-        """Return why no rows of `split` could be taken from these, of `num_rows` in `source`."""
+        """Return why `split` could not be taken from `rows`, part of `num_rows` in `source`."""
         rule = f"must have at least two different texts to take {split} rows from"
         fix = f"Add rows, or set data.{split}."
         return Problem("data.train", rule, Verbatim(f"{num_rows} rows"), fix)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
-        """Return the labels in the order of their class numbers; raise DataError."""
+        """Return the labels in class-number order; raise DataError if they cannot be used."""
         return ()
 
     def fit_to_rows(self, corpus: Corpus, labels: Sequence[str]) -> Self:
-        """Return the task with what only the training rows tell, as the weights of labels.
+        """Return the task with the values computed from the training rows, e.g. label weights.
 
-        Called before each training, on every rank's behalf; raise DataError where a value of the
-        task does not fit the rows.
+        Called once before each training, for all ranks. Raise DataError if a setting does not fit
+        the rows.
         """
         return self
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
-        """Raise DataError where rows have labels that a model does not know."""
+        """Raise DataError if rows have labels that the model does not know."""
 
     def text_of(self, row: Row) -> str:
-        """Return the row's texts as they are written."""
-        found = [row[field] for field in ("text", "text_pair") if field in row]
-        return "\n".join(text if isinstance(text, str) else " ".join(text) for text in found)
+        """Return the row's texts, one per line."""
+        texts = [row[field] for field in ("text", "text_pair") if field in row]
+        return "\n".join(text if isinstance(text, str) else " ".join(text) for text in texts)
 
     def identity(self, row: Row) -> str:
-        """Return what two rows share that are the same but for case, space and label."""
+        """Return a key that is equal for rows that differ only in case, space and label."""
         return normalized(self.text_of(row))
 
     def group(self, row: Row) -> str:
-        """Return what rows share that must go to the same split."""
+        """Return a key that is equal for rows that must go to the same split."""
         return self.identity(row)
 
     def stratum(self, row: Row) -> str:
-        """Return what splits shall have the same shares of."""
+        """Return the row's stratum: every split gets the same share of each stratum."""
         return ""
 
     def required(self, row: Row) -> Iterator[str]:
-        """Yield what of a row the training rows must have too, where a file is split by chance."""
+        """Yield the kinds in a row that the training rows must also have after a random split."""
         return iter(())
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        """Yield what a careful colleague would point out about the rows."""
+        """Yield warnings about the rows that are worth reading before training."""
         return iter(())
 
     def texts(self, row: Row) -> Iterator[str]:
-        """Yield all that a tokenizer must be able to write down of a row."""
+        """Yield every text of a row that a tokenizer must be able to encode."""
         yield from (str(row[field]) for field in ("text", "text_pair") if field in row)
 
     @property
     def is_stream(self) -> bool:
-        """Whether examples are blocks of one stream, on which training windows begin anywhere."""
+        """Whether examples are blocks of one stream, where a training window starts anywhere."""
         return False
 
     @abstractmethod
@@ -203,40 +203,43 @@ class Task(Schema):
     ) -> dict[str, list[Any]]:
         """Return columns of examples; rows without a label get no `labels` column.
 
-        A row that becomes any other number of examples than one is named, by its place in `rows`,
-        in a column `row`; a column `number` counts the examples from 0. A large split is encoded
-        in parts, so nothing else of an example may depend on another row, unless it does not
-        matter where the parts end.
+        If a row can become more or fewer than one example, a column `row` holds the index in
+        `rows` of each example's row, and a column `number` counts the examples from 0. A large
+        split is encoded in parts, so no other column of an example may depend on other rows,
+        unless the result is valid wherever the parts end.
         """
 
     def encode_asked(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Return columns of examples to be answered, one a row, which has no label."""
+        """Return columns of examples to predict: one per row, without labels."""
         return self.encode(rows, tokenizer, max_length, labels)
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return what the task changes in a network's configuration, as `num_labels`."""
+        """Return the changes to the network's configuration, e.g. `num_labels`."""
         return {}
 
     def configure_network(self, network: Any) -> None:
-        """Change in place what a loaded network carries besides its weights, as how it writes."""
+        """Set what a loaded network holds besides its weights, e.g. generation settings."""
 
     def validated(self, examples: Dataset) -> Dataset:
-        """Return the encoded validation rows as a training looks at them."""
+        """Return the encoded validation rows with any columns that validation adds."""
         return examples
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the network is given of a batch: the loss is the task's own."""
+        """Return the part of a batch that the network receives; the task computes the loss."""
         return {name: tensor for name, tensor in batch.items() if name not in self.not_inputs}
 
     def forward(self, network: Any, batch: Batch) -> Any:
-        """Return the network's answer to a batch."""
+        """Return the network's output for a batch."""
         return network(**self.inputs(batch))
 
     @abstractmethod
     def num_targets(self, batch: Batch) -> float | Tensor:
-        """Return what the summed loss is divided by; a tensor where a GPU would be waited for."""
+        """Return the divisor of the summed loss.
+
+        It is a tensor if computing it on the host would synchronize the GPU.
+        """
 
     @abstractmethod
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
@@ -244,45 +247,45 @@ class Task(Schema):
 
     @abstractmethod
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """Return what is to be kept of one batch, on the CPU: tensors of one entry an example.
+        """Return the tensors to keep from one batch, on the CPU, with one entry per example.
 
         Args:
-            network: The network, in evaluation mode, for answers beyond `output`.
+            network: The network in evaluation mode, for outputs beyond `output`.
             output: What `forward` returned.
-            batch: The batch, with or without its labels.
+            batch: The batch, with or without labels.
 
-        Tensors of different batches may differ in all sizes but the first, and are padded with
-        `IGNORED` at their ends.
+        All dimensions but the first may differ between batches; later the ends are padded with
+        `IGNORED`.
         """
 
     @abstractmethod
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        """Return every metric of `directions` over all observations joined."""
+        """Return every metric of `directions` over the joined observations."""
 
     @abstractmethod
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        """Return `{"prediction": ...}` for each row, with `scores` of each label if it has any."""
+        """Return `{"prediction": ...}` for each row, with `scores` by label if it has any."""
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return tables that a person reviews, by name: flat records of JSON values.
+        """Return tables for a person to review, by name: flat records of JSON values.
 
         Args:
-            observed: All observations joined, in the order of the examples.
-            examples: The labelled rows, and how to read the observations.
+            observed: The joined observations, in the order of the examples.
+            examples: The labelled rows, and what is needed to interpret the observations.
 
         """
         return {}
 
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
-        """Return what guessing without reading has on these labelled rows; None has no such."""
+        """Return the baseline on these labelled rows; None if the metric has none."""
         return None
 
     def constant_prediction(self, tables: Tables) -> str | None:
-        """Return in words that all predictions are the same, by what `tables` gave, or None."""
+        """Return a sentence if `tables` shows that all predictions are the same, else None."""
         return None
 
     def usage(self, folder: str = ".") -> str:
-        """Return Python lines that load an exported model with transformers and use it once."""
+        """Return Python code that loads an exported model with transformers and runs it once."""
         return f"""\
 from transformers import {self.auto_class}, AutoTokenizer
 
@@ -291,9 +294,9 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
 {self.usage_lines()}"""
 
     def usage_lines(self) -> str:
-        """Return the lines of `usage` that use `model` and `tokenizer`."""
+        """Return the lines of `usage` that call `model` and `tokenizer`."""
         return ""
 
     def usage_of_logits(self) -> str:
-        """Return the Python expression of an answer, made of a text's `logits` and the `labels`."""
+        """Return a Python expression for the prediction, given a text's `logits` and `labels`."""
         return "logits.tolist()"

@@ -1,7 +1,7 @@
-"""What an example of each label counts in the loss, so that rare labels are not passed over.
+"""Weights of labels in the loss, so that rare labels are not ignored.
 
-`balanced` is w(c) = n / (C * n_c), n training rows of C labels, n_c of them with label c: every
-label then counts as much as any other in all (King and Zeng 2001; scikit-learn's `balanced`).
+`balanced` is w(c) = n / (C * n_c) for n training rows with C labels, n_c of them with label c:
+all labels then have the same total weight (King and Zeng 2001; scikit-learn's `balanced`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BALANCED = "balanced"
 
 
 def weight_problems(weights: Any) -> Iterator[Problem]:
-    """Yield what is wrong with the `class_weights` of a configuration."""
+    """Yield the problems of a configuration's `class_weights`."""
     if weights is None or weights == BALANCED:
         return
-    fix = f"Set task.class_weights={BALANCED}, or a mapping as {{spam: 5.0}}."
+    fix = f"Set task.class_weights={BALANCED}, or a mapping, e.g. {{spam: 5.0}}."
     if not isinstance(weights, Mapping) or not weights:
         yield Problem("class_weights", "must be a mapping of labels to weights", weights, fix)
         return
@@ -32,19 +32,19 @@ def weight_problems(weights: Any) -> Iterator[Problem]:
 
 
 def weight_of_each(given: Any, counts: Counter[str], labels: Sequence[str]) -> dict[str, float]:
-    """Return the weight of each label, in their order.
+    """Return the weight of each label, in the order of `labels`.
 
     Args:
-        given: What the configuration has: `balanced` or a mapping.
-        counts: How often the training rows have each label.
-        labels: In the order of their class numbers.
+        given: The configured value: `balanced` or a mapping.
+        counts: Number of training rows with each label.
+        labels: The labels in class-number order.
 
     Raises:
         DataError: The mapping names a label that no training row has.
 
     """
     if given == BALANCED:
-        # A part of the rows, as a probe takes it, may lack a label.
+        # A sample of the rows, e.g. a probe's, may lack a label.
         share = counts.total() / len(labels)
         return {name: share / max(1, counts[name]) for name in labels}
     named = {str(cell.label(name)): float(weight) for name, weight in given.items()}

@@ -1,9 +1,9 @@
 """Single-label classification of a text or of a pair of texts: cross-entropy over C classes.
 
-The loss of a batch is the weighted mean sum_i w(y_i) CE_i / sum_i w(y_i), as
-torch.nn.functional.cross_entropy has it, with the weights of `class_weights`.
+The loss of a batch is the weighted mean sum_i w(y_i) CE_i / sum_i w(y_i), as in
+torch.nn.functional.cross_entropy, with the weights from `class_weights`.
 Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
-(0 is chance, 1 perfect); log_loss, the mean negative log-probability of the label, in nats.
+(0 is chance, 1 is perfect); log_loss, the mean negative log-probability of the label, in nats.
 Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFUSION = "confusion"
-# Nobody looks through more of them, and the counts of 1,000 labels would be 20 MB a run.
+# A larger table is too big to read, and the counts for 1,000 labels would take 20 MB per run.
 MAX_CONFUSED_LABELS = 200
-# The rule that a column of numbers, dates or other texts breaks.
+# The rule that a column of numbers, dates or free text breaks.
 LABELS_REPEAT = "must hold labels that repeat"
+NAME_LABELS = "Set data.label to the column with the classes."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,12 @@ class Classification(SequenceTask):
     """Single-label classification.
 
     Attributes:
-        class_weights: What an example of each label counts in the loss, > 0: `balanced` gives
-            labels that are N times rarer N times the weight (n / (C * count), as scikit-learn has
-            it), a mapping names weights, 1 where it does not. None weighs all alike. Metrics
-            stay unweighted.
+        class_weights: Weight of each label's examples in the loss, > 0. `balanced` gives a label
+            that is N times rarer N times the weight (n / (C * count), as in scikit-learn). A
+            mapping sets weights by label; labels that it omits get 1. None weights all labels
+            equally. Metrics stay unweighted.
         label_smoothing: Share of each target that is spread evenly over all labels, in [0, 1)
-            (Szegedy et al. 2016, arXiv:1512.00567; epsilon of the paper).
+            (epsilon in Szegedy et al. 2016, arXiv:1512.00567).
 
     """
 
@@ -69,7 +70,7 @@ class Classification(SequenceTask):
     }
     loss_settings: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
 
-    def __hash__(self) -> int:  # a mapping has none
+    def __hash__(self) -> int:  # a mapping is not hashable
         return hash(repr(self))
 
     def problems(self) -> Iterator[Problem]:
@@ -78,7 +79,7 @@ class Classification(SequenceTask):
         yield from weight_problems(self.class_weights)
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
-        """Refuse a label column that is no label, before rows are split by it."""
+        """Refuse a label column that holds no labels, before it stratifies the splits."""
         num_labels = len({row["label"] for row in rows})
         if label.hardly_repeat(num_labels, len(rows)):
             raise DataError(self._no_labels(num_labels, len(rows), source))
@@ -87,15 +88,14 @@ class Classification(SequenceTask):
         num_labels = len({row["label"] for row in rows})
         if 1 < num_labels == num_rows:
             return self._no_labels(num_labels, num_rows, source)
-        rule = f"must have at least two different texts a label to take {split} rows from"
-        got = Verbatim(f"{num_rows} rows of {num_labels} labels")
-        fix = f"Is data.label the right column? Else add rows, or set data.{split}."
+        rule = f"must have at least two different texts per label to take {split} rows from"
+        got = Verbatim(f"{num_rows} rows with {num_labels} labels")
+        fix = f"Set data.label to the column with the classes, add rows, or set data.{split}."
         return Problem("data.train", rule, got, fix)
 
     def _no_labels(self, num_labels: int, num_rows: int, source: str) -> Problem:
-        got = Verbatim(f"{num_labels} different ones in the {num_rows} rows of {source}")
-        fix = "Is it the right column? Name the one with the classes."
-        return Problem("data.label", LABELS_REPEAT, got, fix)
+        got = Verbatim(f"{num_labels} different labels in the {num_rows} rows of {source}")
+        return Problem("data.label", LABELS_REPEAT, got, NAME_LABELS)
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         label.check_known((row["label"] for row in rows), labels)
@@ -108,18 +108,16 @@ class Classification(SequenceTask):
         yield from label.torn((self.identity(row), row["label"]) for row in rows)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
-        """Return the labels of the training rows: numbers by value, else by alphabet."""
+        """Return the labels of the training rows: numbers by value, then texts by alphabet."""
         counts = Counter(row["label"] for row in corpus.splits["train"])
         problems = []
         if len(counts) < 2:
             (only,) = counts
             rule = "the training rows must have at least two labels"
-            fix = "Is it the right column? Name the one with the classes."
-            problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), fix))
+            problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), NAME_LABELS))
         elif label.hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
-            got = Verbatim(f"{len(counts)} different ones in the {num_rows} training rows")
-            fix = "Is it the right column? Name the one with the classes."
-            problems.append(Problem("data.label", LABELS_REPEAT, got, fix))
+            got = Verbatim(f"{len(counts)} different labels in the {num_rows} training rows")
+            problems.append(Problem("data.label", LABELS_REPEAT, got, NAME_LABELS))
         found = {split: {row["label"] for row in rows} for split, rows in corpus.splits.items()}
         problems.extend(label.unseen(found, counts))
         if problems:
@@ -127,7 +125,7 @@ class Classification(SequenceTask):
         return label.in_order(counts)
 
     def fit_to_rows(self, corpus: Corpus, labels: Sequence[str]) -> Self:
-        """Return the task with a weight for every label, in the order of their class numbers."""
+        """Return the task with a weight for every label, in class-number order."""
         if self.class_weights is None:
             return self
         counts = Counter(row["label"] for row in corpus.splits["train"])
@@ -144,7 +142,7 @@ class Classification(SequenceTask):
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         from torch.nn.functional import cross_entropy
 
-        # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
+        # In float32 even under autocast: a sum of bf16 losses rounds small differences away.
         return cross_entropy(
             output.logits.float(),
             batch["labels"],
@@ -158,7 +156,7 @@ class Classification(SequenceTask):
 
         if self.class_weights is None:
             return None
-        assert isinstance(self.class_weights, Mapping), "fitted tasks alone have a loss"
+        assert isinstance(self.class_weights, Mapping), "call fit_to_rows before the loss"
         return torch.tensor(list(self.class_weights.values()), device=device)
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
@@ -184,7 +182,7 @@ class Classification(SequenceTask):
             "mcc": _mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
             "log_loss": cross_entropy(logits_BC.double(), labels_B),
         }
-        # torchmetrics answers in float32, whose 0.885 prints as 0.88499999.
+        # torchmetrics returns float32, in which 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
@@ -196,14 +194,14 @@ class Classification(SequenceTask):
         return decoded
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return the most confident mistakes, and how often which label was taken for which."""
+        """Return the most confident mistakes and the confusion matrix."""
         tables = {MISTAKES: _mistakes(observed, examples.rows, examples.labels)}
         if len(examples.labels) <= MAX_CONFUSED_LABELS:
             tables[CONFUSION] = _confusion(observed, examples.labels)
         return tables
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return what the most frequent label has; of log_loss, what the labels' shares have."""
+        """Return the score of the most frequent label; for log_loss, of the label shares."""
         counts = Counter(row["label"] for row in rows)
         largest = min(counts, key=lambda label: (-counts[label], label))
         share = counts[largest] / len(rows)
@@ -211,7 +209,7 @@ class Classification(SequenceTask):
             shares = [count / len(rows) for count in counts.values()]
             entropy = -sum(each * math.log(each) for each in shares)
             return Baseline("guessing by the labels' shares", entropy)
-        # The largest label has precision `share` and recall 1, every other an F1 of 0.
+        # The most frequent label has precision `share` and recall 1; every other has an F1 of 0.
         macro_f1 = 2 * share / (1 + share) / len(counts)
         scores = {"accuracy": share, "macro_f1": macro_f1, "mcc": 0.0}
         return Baseline(f"always {largest!r}", scores[self.metric])
@@ -236,9 +234,9 @@ def _mistakes(
     observed: Mapping[str, Tensor], rows: Sequence[Row], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
     logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
-    assert len(logits_BC) == len(rows), f"{len(logits_BC)} observed of {len(rows)} rows"
+    assert len(logits_BC) == len(rows), f"{len(logits_BC)} outputs for {len(rows)} rows"
     predicted_B = logits_BC.argmax(dim=1)
-    # In float64: float32 calls everything above 0.99999997 certain, and so gives it no order.
+    # In float64: float32 rounds everything above 0.99999997 to 1, and ties have no order.
     probabilities_BC = logits_BC.double().softmax(dim=1)
     wrong = (predicted_B != labels_B).nonzero().flatten()
     confidence = probabilities_BC[wrong, predicted_B[wrong]]
@@ -262,7 +260,7 @@ def _confusion(observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[di
 
     predicted_B = observed["logits_BC"].argmax(dim=1)
     counts_CC = multiclass_confusion_matrix(predicted_B, observed["labels_B"], len(labels))
-    # The prefix keeps a label that is called "label" apart from the column of labels.
+    # The prefix separates a label that is called "label" from the column of labels.
     names = [f"predicted {label}" for label in labels]
     return [
         {"label": label, **dict(zip(names, counts, strict=True))}
@@ -271,9 +269,9 @@ def _confusion(observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[di
 
 
 def _mcc(counts_CC: Tensor) -> float:
-    """Return Matthews' correlation for C classes (Gorodkin 2004), 0 where it has no value.
+    """Return Matthews' correlation for C classes (Gorodkin 2004), 0 if it is undefined.
 
-    torchmetrics' own gives a constant guess 0.04 on unbalanced labels, and 1 on a single one.
+    torchmetrics' version gives a constant guess 0.04 on unbalanced labels, and 1 on one label.
     """
     counts_CC = counts_CC.double()
     total, right = counts_CC.sum(), counts_CC.diagonal().sum()

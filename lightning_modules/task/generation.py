@@ -2,14 +2,14 @@
 
     loss = - sum_t log p(x_t | x_1 ... x_{t-1})  over the targets t
 
-Rows of `text` alone are documents, and all their tokens are targets. A row with a `label` is a
-prompt and its answer, one whose text is a list of messages a conversation; there the answers alone
-are targets, to their end token (`lightning_modules.text.chat`).
+Rows with only a `text` are documents, and all their tokens are targets. A row with a `label` is a
+prompt and its answer; a row whose text is a list of messages is a conversation. In both, only the
+answers are targets, including their end token (`lightning_modules.text.chat`).
 
 Metrics, over all targets of a split: nats_per_token, the mean loss; perplexity, its exponential;
-nats_per_character and bits_per_byte (of UTF-8), which do not depend on how a tokenizer cuts. Where
-there are answers also rouge1, rougeL (F1; Lin 2004, with stemming) and exact_match, of those that
-the network writes itself to the first `num_generated` questions.
+nats_per_character and bits_per_byte (of UTF-8), which do not depend on the tokenizer. If rows have
+answers, also rouge1, rougeL (F1; Lin 2004, with stemming) and exact_match, over the answers that
+the network generates for the first `num_generated` questions.
 Example rows: `{"text": "To be, or not to be"}`, `{"text": "Capital of Peru?", "label": "Lima"}`.
 
 Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
@@ -42,34 +42,34 @@ if TYPE_CHECKING:
 
 OF_ANSWERS = ("rouge1", "rougeL", "exact_match")
 PLACEHOLDER = "{text}"
-NUM_SHOWN = 64  # tokens of a prompt, and of how it went on
+NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
 
 class Packing(Enum):
     """How documents become examples of `data.max_length` tokens."""
 
     documents = "documents"
-    """End to end, cut into blocks in which no document sees another."""
+    """End to end, cut into blocks in which documents cannot attend to each other."""
     stream = "stream"
-    """End to end, cut into blocks in which a token sees all before it, as nanoGPT does; those to
-    train on begin anywhere, drawn anew each epoch."""
+    """End to end, cut into blocks in which a token attends to everything before it, like nanoGPT;
+    training windows start at random positions, drawn again each epoch."""
     none = "none"
-    """An example each, padded; what is longer is cut off."""
+    """One example per document, padded; longer documents are truncated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation(Task):
-    """Causal language modelling, and instruction tuning where there are answers.
+    """Causal language modelling, and instruction tuning if the rows have answers.
 
     Attributes:
         packing: `documents`, `stream` or `none`: how texts without answers become examples.
-            Questions with answers are an example each.
-        template: What a question is written as, with `{text}` in its place.
-        chat_template: Jinja that writes a list of messages, as transformers' chat templates do,
-            for tokenizers that have none of their own.
-        max_new_tokens: Tokens that are generated at most, > 0.
-        num_generated: Validation examples that are continued, the first ones, >= 0.
-        temperature: 0 takes the likeliest token each time, > 0 draws, >= 0.
+            Each question with an answer is one example.
+        template: The prompt for a question, with `{text}` in place of the question.
+        chat_template: Jinja template that formats a list of messages, like transformers' chat
+            templates; for tokenizers without one.
+        max_new_tokens: Most tokens to generate, > 0.
+        num_generated: Generate for this many of the first validation examples, >= 0.
+        temperature: >= 0; 0 is greedy decoding, higher values sample.
 
     """
 
@@ -102,7 +102,7 @@ class Generation(Task):
         yield from super().problems()
         yield from positive(self, "max_new_tokens")
         if PLACEHOLDER not in self.template:
-            fix = "Write {text} where the question goes, as 'Question: {text} Answer: '."
+            fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
             yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
         from jinja2 import TemplateSyntaxError
         from jinja2.sandbox import SandboxedEnvironment
@@ -119,41 +119,42 @@ class Generation(Task):
             yield Problem("num_generated", rule, 0, fix)
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:
-        """Refuse a conversation that nobody answers, or that begins with an answer."""
+        """Refuse a conversation that has no answer, or that starts with one."""
         if isinstance(row["text"], str):
             return None
         if row["text"][0]["role"] == ASSISTANT:
-            rule = f"must begin with a message of another role than {ASSISTANT!r}"
+            rule = f"must start with a message whose role is not {ASSISTANT!r}"
             return "text", Refused(rule, "Remove its first message, or the row.")
         if "label" in row:
             return None
         if any(message["role"] == ASSISTANT for message in row["text"]):
             return None
-        rule = f"must have a message of role {ASSISTANT!r}, or an answer in the label"
+        rule = f"must have a message with role {ASSISTANT!r}, or an answer in the label"
         return "text", Refused(rule, "Add the answer, or set data.label=COLUMN.")
 
     def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
         if num_rows > 1:
             return super().unsplittable(rows, num_rows, split, source)
-        rule = f"one text cannot be split by chance into train and {split}"
+        rule = f"a single text cannot be split into train and {split}"
         instead = ", or data.test_fraction=0" if split == "test" else ""
         fix = f"Set data.{split}=FILE{instead}."
         return Problem("data.train", rule, Verbatim(f"1 row in {source}"), fix)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
-        """Refuse rows of several kinds, and a metric that has nothing to compare with."""
+        """Refuse mixed kinds of rows, and a metric that needs answers if there are none."""
         for split, rows in corpus.splits.items():
             if "label" in rows[0] and self.label is None:
-                # Whether a question is to be answered is known of the task where rows have none.
-                rule, fix = "must name the answers too", "Set task.label=COLUMN; data follow it."
+                # Rows to predict have no labels: only the task shows that texts are questions.
+                rule = "must name the column of answers, like data.label"
+                fix = "Set task.label=COLUMN; data.label follows it."
                 raise DataError(Problem("task.label", rule, None, fix))
             if len({_has_answers(row) for row in rows}) > 1:
-                rule = f"all rows of {split} must be texts, or all must have answers"
+                rule = f"either all rows of {split} or none must have answers"
                 raise DataError(Problem("data.text", rule, Verbatim("both")))
             if self.metric in OF_ANSWERS and not _has_answers(rows[0]):
                 rule = f"{self.metric} must have answers to compare with"
                 fix = "Set task.label=COLUMN, or task.metric=perplexity."
-                raise DataError(Problem("task.metric", rule, Verbatim("texts alone"), fix))
+                raise DataError(Problem("task.metric", rule, Verbatim("only texts"), fix))
         return ()
 
     @property
@@ -172,7 +173,7 @@ class Generation(Task):
             yield self._question(row["text"])
         else:
             yield from (word for message in row["text"] for word in message.values())
-            yield self.chat_template  # its characters, for a vocabulary of these
+            yield self.chat_template  # a vocabulary of characters must include the template's
         yield from (row[field] for field in ("label",) if field in row)
 
     def encode(
@@ -189,7 +190,7 @@ class Generation(Task):
     def encode_asked(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Return the prompts: questions up to where the answer begins, or texts to go on with."""
+        """Return the prompts: questions up to the start of the answer, or texts to continue."""
         marks = Marks(tokenizer)
         chat = marks.chat(self.chat_template)
         prompts = []
@@ -221,7 +222,7 @@ class Generation(Task):
         chat = marks.chat(self.chat_template)
         for number, row in enumerate(rows):
             for exchange in self._exchanges(row, chat):
-                begins = isinstance(row["text"], str)  # a chat template writes its own beginning
+                begins = isinstance(row["text"], str)  # a chat template writes the start token
                 document, length = marks.answered(exchange, max_length, begins=begins)
                 documents.append(document)
                 numbers.append(number)
@@ -242,7 +243,7 @@ class Generation(Task):
         return self.template.replace(PLACEHOLDER, text)
 
     def forward(self, network: Any, batch: Batch) -> Any:
-        """Return the network's answer; None without targets, as `observe` then writes alone."""
+        """Return the network's output; None without targets, when `observe` only generates."""
         if "labels" not in batch:
             return None
         return network(**self.inputs(batch), use_cache=False)
@@ -306,7 +307,7 @@ class Generation(Task):
         return {name: round(value, 6) for name, value in scores.items()}
 
     def _references(self, examples: Examples) -> list[Exchange]:
-        """Return the examples that were continued, where they have answers."""
+        """Return the questions, with their answers, that the network generated answers for."""
         chat = Marks(examples.tokenizer).chat(self.chat_template)
         exchanges = (each for row in examples.rows for each in self._exchanges(row, chat))
         return list(islice(exchanges, self.num_generated))
@@ -316,7 +317,7 @@ class Generation(Task):
         return [{"prediction": text} for text in written]
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return what the network wrote, beside what was to be written."""
+        """Return the generated texts next to their references."""
         written = _decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
         if not written:
             return {}
@@ -333,7 +334,7 @@ class Generation(Task):
         }
 
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
-        """Return what the shares of the characters, or bytes, have; None of tokens."""
+        """Return the entropy of the characters or bytes; None for metrics over tokens."""
         texts = [self._learnt(row) for row in rows]
         if self.metric == "nats_per_character":
             return Baseline("guessing by the characters' shares", shares_entropy(texts))
@@ -369,15 +370,15 @@ def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
     from torch.nn.functional import cross_entropy
 
     labels_BT = batch["labels"]
-    # A network with virtual tokens before the text answers to these too.
+    # A network with virtual tokens before the text has logits for these too.
     logits_BTV = output.logits[:, -labels_BT.shape[1] :]
-    # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
+    # In float32 even under autocast: a sum of bf16 losses rounds small differences away.
     logits = logits_BTV.float().flatten(0, 1)
     return cross_entropy(logits, labels_BT.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 
 def _followed(batch: Batch, row: int, prompt_length: int) -> Tensor:
-    """Return what follows an example's prompt, at most to the end of its document."""
+    """Return the tokens after an example's prompt, up to the end of its document at most."""
     import torch
 
     labels_T = batch["labels"][row, prompt_length - 1 :]
@@ -388,7 +389,7 @@ def _followed(batch: Batch, row: int, prompt_length: int) -> Tensor:
 
 
 def _spread(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:
-    """Return `size` rows, those found at their places and `IGNORED` elsewhere."""
+    """Return `size` rows: the given ones at their places, `IGNORED` elsewhere."""
     import torch
 
     width = max(map(len, found))

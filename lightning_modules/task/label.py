@@ -1,4 +1,4 @@
-"""Labels as class numbers: their order, and those that cannot be meant."""
+"""Labels as class numbers: their order, and checks for labels that cannot be right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUM_SHOWN = 5
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return different labels in the order of their class numbers.
+    """Return the distinct labels in class-number order.
 
     >>> in_order({"10", "9", "unknown", "-1"})
     ('-1', '9', '10', 'unknown')
@@ -21,19 +21,19 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def hardly_repeat(num_labels: int, num_rows: int) -> bool:
-    """Say whether so many different labels are rather a column of something else."""
+    """Return whether there are too many distinct labels for a column of labels."""
     return num_labels > max(20, num_rows // 2)
 
 
 def unseen(
     found: Mapping[str, Iterable[str]], seen: Collection[str], noun: str = "label"
 ) -> Iterator[Problem]:
-    """Yield a problem for each split that has labels which the training rows have not.
+    """Yield a problem for each split that has labels missing from the training rows.
 
     Args:
         found: The labels by split.
-        seen: Those of the training rows.
-        noun: What they are.
+        seen: The labels of the training rows.
+        noun: What messages call a label.
 
     """
     for split, labels in found.items():
@@ -48,15 +48,15 @@ def unseen(
 
 
 def check_known(found: Iterable[str], labels: Sequence[str]) -> None:
-    """Raise DataError where labels are found that a model does not know."""
+    """Raise DataError if labels are found that the model does not know."""
     foreign = sorted(set(found) - set(labels))
     if foreign:
-        rule = f"the model knows {', '.join(labels)}"
+        rule = f"must be one of the model's labels {', '.join(labels)}"
         raise DataError(Problem("data.label", rule, foreign[0]))
 
 
 def torn(splits: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield a note if texts occur with different labels, among pairs of a text and its label."""
+    """Yield a note if some text occurs with different labels; takes (text, label) pairs."""
     labels: dict[str, set[str]] = {}
     for text, label in splits:
         labels.setdefault(text, set()).add(label)

@@ -1,11 +1,11 @@
-"""Multi-label classification: each of C labels is or is not true of a text, on its own.
+"""Multi-label classification: each of C labels applies to a text or not, independently.
 
-p(c | x) = sigmoid(z_c), trained by the binary cross-entropy of every row and label, summed and
-divided by B * C; a label is predicted where p >= `threshold`.
+p(c | x) = sigmoid(z_c), trained with the mean binary cross-entropy over all B * C pairs of a row
+and a label; a label is predicted if p >= `threshold`.
 Metrics: micro_f1 = 2 TP / (2 TP + FP + FN), counted over all rows and labels; macro_f1, the mean
-of each label's F1, 0 for a label that no row has or gets; accuracy, the share of rows whose set of
-labels is exactly right; mcc, Matthews' correlation over all B * C decisions; log_loss, the mean
-binary cross-entropy of these, in nats.
+of the per-label F1, which is 0 for a label that is never true nor predicted; accuracy, the share
+of rows whose set of labels is exactly right; mcc, Matthews' correlation over all B * C decisions;
+log_loss, their mean binary cross-entropy, in nats.
 Example row: `{"text": "The striker was sold.", "label": ["money", "sport"]}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PER_LABEL = "per_label"
+NAME_LABELS = "Set data.label to the column with the lists of labels."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class MultiLabelClassification(SequenceTask):
     """Multi-label classification.
 
     Attributes:
-        threshold: Probability from which on a label is predicted, in (0, 1).
+        threshold: Lowest probability at which a label is predicted, in (0, 1).
 
     """
 
@@ -77,17 +78,17 @@ class MultiLabelClassification(SequenceTask):
         yield from row["label"]
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
-        """Return the labels of the training rows: numbers by value, else by alphabet."""
+        """Return the labels of the training rows: numbers by value, then texts by alphabet."""
         rows = corpus.splits["train"]
         seen = set(_all_labels(rows))
         problems = []
         if not seen:
-            rule, got = "the training rows must have labels", Verbatim("empty lists alone")
-            problems.append(Problem("data.label", rule, got, "Is it the right column?"))
+            rule, got = "the training rows must have labels", Verbatim("only empty lists")
+            problems.append(Problem("data.label", rule, got, NAME_LABELS))
         elif label.hardly_repeat(len(seen), len(rows)):
             rule = "must hold labels that repeat"
-            got = Verbatim(f"{len(seen)} different ones in the {len(rows)} training rows")
-            problems.append(Problem("data.label", rule, got, "Is it the right column?"))
+            got = Verbatim(f"{len(seen)} different labels in the {len(rows)} training rows")
+            problems.append(Problem("data.label", rule, got, NAME_LABELS))
         found = {split: _all_labels(rows) for split, rows in corpus.splits.items()}
         problems.extend(label.unseen(found, seen))
         if problems:
@@ -145,7 +146,7 @@ class MultiLabelClassification(SequenceTask):
         return predicted_BC
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return the rows with the most wrong labels, and how well each label is told."""
+        """Return the rows with the most wrong labels, and the scores of each label."""
         predicted_BC, labels_BC = self._predicted(observed), observed["labels_BC"]
         return {
             MISTAKES: _mistakes(observed["logits_BC"], predicted_BC, labels_BC, examples),
@@ -153,10 +154,11 @@ class MultiLabelClassification(SequenceTask):
         }
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return the best that one set of labels for every row has.
+        """Return the best score of predicting the same set of labels for every row.
 
-        Of log_loss, what each label's share has; of accuracy, the most frequent set; of the
-        others, the k most frequent labels: among sets of k they have the most right.
+        For log_loss each label is predicted with its share. For accuracy the set is the most
+        frequent one. For the others it is the k most frequent labels, which have the most true
+        positives of all sets of k.
         """
         counts = Counter(_all_labels(rows))
         if self.metric == "log_loss":
@@ -173,7 +175,7 @@ class MultiLabelClassification(SequenceTask):
         return Baseline(f"always {guess!r}", best)
 
     def _constant_score(self, guess: Sequence[str], counts: Counter[str], num_rows: int) -> float:
-        """Return what a set of labels for every row has of micro_f1, macro_f1 or mcc."""
+        """Return the micro_f1, macro_f1 or mcc of predicting `guess` for every row."""
         import torch
 
         right = [counts[name] if name in guess else 0 for name in counts]
@@ -219,7 +221,7 @@ def _rounded(rows: Sequence[Sequence[float]]) -> Iterator[list[float]]:
 
 
 def _counts(predicted_BC: Tensor, labels_BC: Tensor) -> Tensor:
-    """Return TP, FP and FN of each label, of shape (3, C)."""
+    """Return TP, FP and FN of each label, shape (3, C)."""
     import torch
 
     right_BC, wrong_BC = predicted_BC & labels_BC, predicted_BC & ~labels_BC
@@ -228,7 +230,7 @@ def _counts(predicted_BC: Tensor, labels_BC: Tensor) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Return part / whole, 0 where that has no value."""
+    """Return part / whole, and 0 for 0 / 0."""
     return part / whole.clamp(min=1)
 
 
@@ -238,7 +240,7 @@ def _f1(counts: Tensor) -> Tensor:
 
 
 def _mcc(counts_3: Tensor, num_decisions: int) -> float:
-    """Return Matthews' correlation of two classes, 0 where it has no value."""
+    """Return Matthews' correlation for two classes, 0 if it is undefined."""
     right, wrong, missed = counts_3.tolist()
     rest = num_decisions - right - wrong - missed
     spread = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
@@ -252,10 +254,10 @@ def _entropy(share: float) -> float:
 def _mistakes(
     logits_BC: Tensor, predicted_BC: Tensor, labels_BC: Tensor, examples: Examples
 ) -> list[dict[str, Any]]:
-    """Return the rows with the most wrong labels first; of as many, those of the greatest loss."""
+    """Return the rows with the most wrong labels first; the loss breaks ties, greatest first."""
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    assert len(logits_BC) == len(examples.rows), "every row is observed once"
+    assert len(logits_BC) == len(examples.rows), "every row must be observed once"
     losses_B = binary_cross_entropy_with_logits(
         logits_BC.double(), labels_BC.double(), reduction="none"
     ).sum(dim=1)

@@ -1,16 +1,17 @@
-"""Extractive question answering: the part of a context that answers a question.
+"""Extractive question answering: find the part of a context that answers a question.
 
-The network gives each token a score to begin and one to end the answer; the loss is the mean of
-the two cross-entropies. A long context is read in windows; where one lacks the answer, both point
-at its first token, whose scores added are the null score: that of no answer. An answer's score is
-that of its two ends added, over all windows; the best one of at most `max_answer_tokens` is taken
-(Devlin et al. 2019, arXiv:1810.04805; no answer: Rajpurkar et al. 2018, arXiv:1806.03822).
+The network gives each token a start score and an end score; the loss is the mean of the two
+cross-entropies. A long context is read in windows. In a window without the answer, both targets
+are its first token; the sum of that token's two scores is the null score, for no answer. An
+answer's score is the start score of its first token plus the end score of its last; the prediction
+is the best answer over all windows with at most `max_answer_tokens` (Devlin et al. 2019,
+arXiv:1810.04805; no answer: Rajpurkar et al. 2018, arXiv:1806.03822).
 
-Metrics: exact_match and f1 as SQuAD has them, in [0, 1].
+Metrics: exact_match and f1 as defined by SQuAD, in [0, 1].
 Example row: `{"context": "Ann Bell wrote it.", "question": "Who wrote it?",
 "answers": {"text": ["Ann Bell"], "answer_start": [0]}}`.
 
-Shapes: B windows, T tokens, A ends that a start may have, K spans kept.
+Shapes: B windows, T tokens, A possible ends per start, K spans kept.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NUM_SHOWN = 100
-"""Characters of a context that are shown on each side of an answer."""
-# A window has a token of the question and one of the context at least.
+"""Characters of the context shown on each side of an answer."""
+# A window has at least one token of the question and one of the context.
 MIN_FREE_TOKENS = 2
 
 
@@ -51,14 +52,16 @@ class QuestionAnswering(Task):
     """Extractive question answering.
 
     Attributes:
-        max_question_tokens: Tokens of a question that are read, > 0, at most half of a window.
-        doc_stride: Tokens that two windows of a context share, >= 0, at most half of what each
-            has of it, as in transformers' examples; BERT's own program called the step so.
-        max_answer_tokens: Tokens of an answer at most, > 0.
-        num_best: Answers that are kept of each window, > 0: an answer's score is its share among
-            those kept of its question.
-        null_threshold: By how much the null score must exceed that of the best answer for there
-            to be none; higher answers more. None answers every question.
+        max_question_tokens: Most tokens of a question to read, > 0, but never more than half of a
+            window.
+        doc_stride: Tokens of the context that neighbouring windows share, >= 0, but never more
+            than half of a window's part of the context. As in transformers' examples; in BERT's
+            own code the name means the step between windows.
+        max_answer_tokens: Most tokens of an answer, > 0.
+        num_best: Answers kept from each window, > 0; probabilities are normalized over the answers
+            kept for a question.
+        null_threshold: The question has no answer if the null score exceeds the best answer's
+            score by more than this; higher values answer more questions. None answers all.
 
     """
 
@@ -88,23 +91,23 @@ class QuestionAnswering(Task):
             yield Problem("doc_stride", "must be >= 0", self.doc_stride)
 
     def check_row(self, row: Row) -> tuple[str, cell.Refused] | None:
-        """Refuse an answer that the context does not have where it is said to stand."""
+        """Refuse an answer that is not in the context at its `answer_start`."""
         if "label" not in row:
             return None
         context, answers = row["text"], row["label"]
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             found = context[start : start + len(text)]
             if found != text:
-                rule = f"the answer {_short(text)!r} must stand at answer_start={start}"
+                rule = f"the answer {_short(text)!r} must be at answer_start={start}"
                 return "label", cell.Refused(rule, _places(text, context), _short(found))
         return None
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
-        """Refuse questions without an answer where every question would get one."""
+        """Refuse questions without an answer if every question would get one."""
         num_without = sum(not row["label"]["text"] for row in rows)
         if num_without and self.null_threshold is None:
-            rule = f"must be a number where questions have no answer, as {num_without} of {source}"
-            fix = "Set task.null_threshold=0, or remove them."
+            rule = f"must be a number if questions lack answers ({num_without} in {source})"
+            fix = "Set task.null_threshold=0, or remove the questions without an answer."
             raise DataError(Problem("task.null_threshold", rule, None, fix))
 
     def group(self, row: Row) -> str:
@@ -113,11 +116,11 @@ class QuestionAnswering(Task):
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Return columns of windows.
+        """Return columns with one entry per window.
 
-        `context_start` and `context_end` have where each token's text stands in the context, in
-        characters, and `IGNORED` for a token that is none of it; `start_positions` and
-        `end_positions` the answer's first and last token.
+        `context_start` and `context_end` hold the range of each token's text in the context, in
+        characters, and `IGNORED` for tokens outside it. `start_positions` and `end_positions` hold
+        the answer's first and last token.
         """
         _check_tokenizer(tokenizer, max_length)
         sizes = Sizes(max_length, self.max_question_tokens, self.doc_stride)
@@ -148,7 +151,7 @@ class QuestionAnswering(Task):
         return [*unlabelled, *(["start_positions", "end_positions"] if is_labelled else [])]
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
-        # Weights of a classifier say otherwise; the two are the ends.
+        # The start and the end; the weights of a classifier would bring another number.
         return {"num_labels": 2}
 
     def num_targets(self, batch: Batch) -> float:
@@ -163,7 +166,7 @@ class QuestionAnswering(Task):
         return (start_loss + end_loss) / 2
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """Keep the best spans of each window, in characters, and its null score."""
+        """Return the best spans of each window, in characters, and its null score."""
         start_BT, end_BT = _scores(output, batch)
         begins_BT, ends_BT = batch["context_start"], batch["context_end"]
         first_BK, last_BK, score_BK = best_spans(
@@ -194,9 +197,9 @@ class QuestionAnswering(Task):
         }
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        """Return each row's answer, and where it begins and ends in the context.
+        """Return each row's answer with its start and end in the context.
 
-        Where there is none, the prediction is empty and begins and ends nowhere.
+        For no answer, the prediction is empty and `start` and `end` are None.
         """
         return [
             {
@@ -209,7 +212,7 @@ class QuestionAnswering(Task):
         ]
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return the answers that share least with a right one, the surest first."""
+        """Return the answers with the lowest F1, the most confident of equal ones first."""
         mistakes = []
         for answer, row in self._answered(observed, examples):
             right, prediction = row["label"]["text"], answer.text(row["text"])
@@ -229,7 +232,7 @@ class QuestionAnswering(Task):
         return {MISTAKES: worst[:NUM_MISTAKES]}
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return what the whole context has as every answer, or no answer if that has more."""
+        """Return the score of always the whole context, or of never an answer if that is higher."""
         measure = {"f1": f1, "exact_match": exact_match}[self.metric]
         whole = sum(measure(row["text"], row["label"]["text"]) for row in rows) / len(rows)
         none = sum(not row["label"]["text"] for row in rows) / len(rows)
@@ -260,10 +263,10 @@ print(context[offsets[first][0] : offsets[last][1]].strip())
 
 
 def _scores(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the scores of each token to be the first and the last, in float32.
+    """Return each token's start score and end score, in float32.
 
-    A window's first token comes first, on whichever side it was padded; padding has -inf, so that
-    the loss is the same however much of it there is.
+    Left padding is shifted to the end, so a window's first token is always at index 0. Padding has
+    -inf, so the loss does not depend on its length.
     """
     import torch
 
@@ -280,7 +283,7 @@ def _scores(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _target(spans: Sequence[Span | None], answers: Mapping[str, Any]) -> Span | None:
-    """Return the first and the last token of the first answer; None where there is none."""
+    """Return the first and the last token of the first answer; None if there is none."""
     if not answers["text"]:
         return None
     start = answers["answer_start"][0]
@@ -288,14 +291,14 @@ def _target(spans: Sequence[Span | None], answers: Mapping[str, Any]) -> Span | 
 
 
 def _within(window: Sequence[int], target: Span | None) -> Span:
-    """Return where the target's tokens are in a window, its first token where it lacks them."""
+    """Return the target's positions in a window; (0, 0) if the window lacks part of it."""
     if target is None or target[0] not in window or target[1] not in window:
         return 0, 0
     return window.index(target[0]), window.index(target[1])
 
 
 def _check_tokenizer(tokenizer: Any, max_length: int) -> None:
-    """Raise ConfigError where tokens have no places in their text, or windows no room."""
+    """Raise ConfigError if tokens have no positions in the text, or windows are too short."""
     check_places(tokenizer, "question answering")
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + MIN_FREE_TOKENS
     if max_length < shortest:
@@ -308,17 +311,17 @@ def _short(text: str, size: int = 60) -> str:
 
 
 def _places(text: str, context: str) -> str:
-    """Return the fix for an answer that is not where it should be."""
+    """Return the fix for an answer that is not at its `answer_start`."""
     first = context.find(text)
     if first < 0:
-        return "Its context does not have it."
+        return "The context does not contain it: correct the text of the answer."
     if context.find(text, first + 1) < 0:
-        return f"It stands at {first}: set answer_start={first}."
-    return "Its context has it more than once: name the place that is meant."
+        return f"Set answer_start={first}."
+    return "The context contains it more than once: set answer_start to the right place."
 
 
 def _around(context: str, answer: Answer) -> str:
-    """Return the context near the answer, of none its beginning."""
+    """Return the context around the answer, or its start for no answer."""
     low = max(0, (answer.start or 0) - NUM_SHOWN)
     high = (answer.end or NUM_SHOWN) + NUM_SHOWN
     before, behind = "…" if low else "", "…" if high < len(context) else ""

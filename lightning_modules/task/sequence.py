@@ -1,4 +1,4 @@
-"""What tasks share that answer a text, or a pair of texts, as a whole."""
+"""The base of tasks with one prediction per text, or per pair of texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_modules.task.base import Task
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTask(Task):
-    """One answer a text."""
+    """A task with one prediction per text."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     cells: ClassVar[Mapping[str, cell.Cell]] = {
@@ -25,7 +25,7 @@ class SequenceTask(Task):
 
     @abstractmethod
     def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[Any]:
-        """Return the `labels` column of labelled rows."""
+        """Return the `labels` column for labelled rows."""
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

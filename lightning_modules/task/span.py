@@ -1,9 +1,9 @@
-"""From the scores of tokens to the best answer: spans of a window, answers of a question.
+"""Extract answers from token scores: the best spans of a window, the best answer to a question.
 
 score(first, last) = start_score[first] + end_score[last], first <= last < first + A.
 
-Every such span is looked at, so the best ones are exact. Cost: B * T * A sums.
-Shapes: B windows, T tokens, A ends that a start may have, K spans kept.
+All such spans are compared, so the best ones are exact. Cost: B * T * A sums.
+Shapes: B windows, T tokens, A possible ends per start, K spans kept.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def check_places(tokenizer: Any, task: str) -> None:
-    """Raise ConfigError where the tokenizer does not tell where in a text its tokens stand."""
+    """Raise ConfigError if the tokenizer does not report the position of tokens in a text."""
     if not tokenizer.is_fast:
-        rule = f"{task} must know which characters a token is made of"
-        got = Verbatim(f"{type(tokenizer).__name__}, which does not tell")
-        fix = "Take a model with a fast tokenizer, or strategy=from_scratch strategy.tokenizer=bpe."
+        rule = f"{task} must know which characters belong to each token"
+        got = Verbatim(f"{type(tokenizer).__name__}, which does not report them")
+        fix = "Use a model with a fast tokenizer, or strategy=from_scratch strategy.tokenizer=bpe."
         raise ConfigError(Problem("model", rule, got, fix))
 
 
@@ -34,9 +34,9 @@ class Answer:
     """An answer.
 
     Attributes:
-        start: Its first character in the context; None where there is no answer.
-        end: The character behind its last one.
-        score: Its probability among those that were kept, in [0, 1].
+        start: Index of its first character in the context; None for no answer.
+        end: Index after its last character; None for no answer.
+        score: Its probability among the answers that were kept, in [0, 1].
 
     """
 
@@ -45,7 +45,7 @@ class Answer:
     score: float
 
     def text(self, context: str) -> str:
-        """Return it as the context has it."""
+        """Return the text of the answer; empty for no answer."""
         return "" if self.start is None else context[self.start : self.end]
 
 
@@ -55,11 +55,11 @@ def best_spans(
     """Return first token, last token and score of each window's best spans, each (B, K).
 
     Args:
-        start_BT: Score of each token to be the first.
-        end_BT: Score of each token to be the last.
-        allowed_BT: Which tokens a span may begin and end at.
-        max_tokens: Tokens of a span at most.
-        num_best: Spans of a window; where it has fewer, the rest have score -inf.
+        start_BT: Score of each token as the first of a span.
+        end_BT: Score of each token as the last of a span.
+        allowed_BT: Whether a span may start or end at each token.
+        max_tokens: Most tokens in a span.
+        num_best: Spans per window; if there are fewer, the rest have score -inf.
 
     """
     import torch
@@ -79,15 +79,15 @@ def best_spans(
 def best_answers(
     observed: Mapping[str, Tensor], num_rows: int, num_best: int, null_threshold: float | None
 ) -> list[Answer]:
-    """Return the best answer of each row's windows.
+    """Return the best answer over each row's windows.
 
     Args:
         observed: `row_B`, `start_BK` and `end_BK` in characters (< 0 for no span), `score_BK` and
             `null_B`.
-        num_rows: How many rows there are.
-        num_best: Answers of a row whose scores are weighed against each other.
-        null_threshold: By how much the null score must exceed the best answer's for there to be
-            none; None always answers.
+        num_rows: Number of rows.
+        num_best: Answers per row among which the probabilities are normalized.
+        null_threshold: The row has no answer if its null score exceeds the best answer's score by
+            more than this; None always answers.
 
     """
     kept: list[dict[tuple[int, int], float]] = [{} for _ in range(num_rows)]
@@ -95,11 +95,11 @@ def best_answers(
     names = ("row_B", "start_BK", "end_BK", "score_BK", "null_B")
     windows = zip(*(observed[name].tolist() for name in names), strict=True)
     for row, starts, ends, scores, null in windows:
-        # One window without the answer says nothing of the others.
+        # A row has no answer only if none of its windows has one.
         nulls[row] = min(nulls[row], null)
         spans = kept[row]
         for start, end, score in zip(starts, ends, scores, strict=True):
-            if start >= 0:  # windows that overlap find the same
+            if start >= 0:  # overlapping windows find the same span
                 spans[start, end] = max(score, spans.get((start, end), -math.inf))
     return [_best(kept[row], nulls[row], num_best, null_threshold) for row in range(num_rows)]
 

@@ -1,11 +1,11 @@
-"""Summarization: a short text of a long one.
+"""Summarization: write a short version of a long text.
 
-Metrics: the F1 of ROUGE-1 and ROUGE-2 (words and pairs of words that text and reference share) and
-of ROUGE-L (their longest common subsequence), in [0, 1], as the package rouge-score counts them
-with Porter's stemmer; of several references the one that fits best counts, each metric its own.
+Metrics: the F1 of ROUGE-1 and ROUGE-2 (shared words and pairs of words) and of ROUGE-L (longest
+common subsequence), in [0, 1], computed by the package rouge-score with Porter's stemmer. If a row
+has several references, each metric uses the best one.
 Paper: Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries.
 Example row: `{"document": "We train ... It helps.", "summary": "Training helps."}`; `summary` may
-also be a list of references, of which the first is trained on.
+also be a list of references, the first of which is trained on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Summarization(TextToText):
         return {"rouge": f"rouge-score {version('rouge-score')}, {how}"}
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return what the first sentence has."""
+        """Return the score of the first sentence."""
         texts = [first_sentence(row["text"]) for row in rows]
         score = self.measure(texts, [row["label"] for row in rows])[self.metric]
         return Baseline("the first sentence", score)
@@ -58,11 +58,11 @@ class Summarization(TextToText):
         letters = [c for row in splits["validation"] for c in "".join(row["label"]) if c.isalpha()]
         share = sum(not letter.isascii() for letter in letters) / max(1, len(letters))
         if share > 0.01:
-            yield f"ROUGE sees a to z alone: {share:.0%} of the summaries' letters do not count"
+            yield f"ROUGE ignores letters outside a to z: {share:.0%} of the summaries' letters"
 
 
 def first_sentence(text: str) -> str:
-    """Return a text up to the first full stop, question or exclamation mark before a space.
+    """Return a text up to the first full stop, question mark or exclamation mark before a space.
 
     >>> first_sentence("It is 3.5 m long. It is red.")
     'It is 3.5 m long.'

@@ -1,12 +1,12 @@
-"""Text to text: a network reads one text and writes another, a token after the other.
+"""Text to text: a network reads one text and writes another, token by token.
 
-Training: the mean of -log p(y_t | y_<t, x) over the tokens y of the target, with the target's own
-y_<t before each (Sutskever et al. 2014, arXiv:1409.3215). With label smoothing e, the target
-distribution is 1 - e on y_t and e spread evenly over the vocabulary (Szegedy et al. 2016,
-arXiv:1512.00567), in validation too, so that both losses can be compared.
-Validation: the same loss on the references, and texts that the network writes by itself, greedily
-or by beam search, which the metrics score.
-Cost: writing takes a forward pass of the decoder a token, for a batch of rows at once.
+Training: the mean of -log p(y_t | y_<t, x) over the tokens y of the target, with teacher forcing:
+y_<t is taken from the target (Sutskever et al. 2014, arXiv:1409.3215). With label smoothing e, the
+target distribution is 1 - e on y_t plus e spread evenly over the vocabulary (Szegedy et al. 2016,
+arXiv:1512.00567), also in validation, so that both losses can be compared.
+Validation: the same loss on the references. The metrics score texts that the network generates,
+greedily or by beam search.
+Cost: generation takes one forward pass of the decoder per token, for a batch of rows at once.
 
 Shapes: B batch, T target tokens, V vocabulary.
 """
@@ -33,27 +33,29 @@ if TYPE_CHECKING:
     from lightning_modules.model.base import Model
 
 SCORING = "scoring"
-"""The table of how the texts were scored: what a paper has to name beside its figures."""
+"""Name of the table of scoring settings, which a paper must report with its figures."""
 NUM_SHOWN = (10, 40)
-"""Rows in the table of written texts: the first ones, and the worst ones of the rest."""
+"""Rows in the table of generated texts: this many first ones, then the worst of the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextToText(Task):
-    """A task that writes a text for a text.
+    """A task that generates a text from a text.
 
     Attributes:
-        prefix: Stands before every source, as the "summarize: " that T5 was trained with.
-        max_new_tokens: Tokens of a target, its end included, > 2: longer targets are cut in
-            training, and writing ends there.
-        label_smoothing: Share of each target token's probability that goes to the whole
-            vocabulary, e above, in [0, 1); 0.1 in Vaswani et al. 2017, arXiv:1706.03762.
-        num_beams: Beginnings of a text that are kept at each token, > 0; 1 writes greedily.
+        prefix: Text before every source, e.g. the "summarize: " that T5 was trained with.
+        max_new_tokens: Most tokens of a target, including its end token, > 2. Longer targets are
+            truncated in training, and generation stops there.
+        label_smoothing: Share of each target token's probability that is spread over the whole
+            vocabulary (e above), in [0, 1); 0.1 in Vaswani et al. 2017, arXiv:1706.03762.
+        num_beams: Beams kept at each token, > 0; 1 is greedy decoding.
         length_penalty: With beams, a text's log-probability is divided by its length to this
-            power: above 0 favours long texts; Wu et al. 2016, arXiv:1609.08144, take 0.6 to 0.7.
-        no_repeat_ngram_size: Never write the same n-gram of this size twice, >= 0; 0 forbids none.
-        num_generated: Write texts for so many of the first validation rows at most while
-            training, > 0; None for all. The loss is that of all rows, and `evaluate` writes all.
+            power, so values above 0 favour long texts; 0.6 to 0.7 in Wu et al. 2016,
+            arXiv:1609.08144.
+        no_repeat_ngram_size: Never generate an n-gram of this size twice, >= 0; 0 allows all.
+        num_generated: During training, generate texts for at most this many of the first
+            validation rows, > 0; None for all. The loss still covers all rows, and `evaluate`
+            generates all texts.
 
     """
 
@@ -81,15 +83,15 @@ class TextToText(Task):
 
     @abstractmethod
     def measure(self, texts: Sequence[str], references: Sequence[list[str]]) -> dict[str, float]:
-        """Return every metric of `directions` of texts beside their references."""
+        """Return every metric of `directions` for texts and their references."""
 
     @abstractmethod
     def measure_row(self, text: str, references: list[str]) -> float:
-        """Return how good one text is: what the worst ones are found by."""
+        """Return the score of one text, by which the worst ones are found."""
 
     @abstractmethod
     def scoring(self, references: Sequence[list[str]]) -> dict[str, str]:
-        """Return how each metric is counted, as others write it beside their figures."""
+        """Return the settings of each metric in the form that papers report."""
 
     def check(self, model: Model) -> None:
         model.check_head(self.auto_class)
@@ -100,7 +102,7 @@ class TextToText(Task):
             raise ConfigError(Problem("task.max_new_tokens", rule, self.max_new_tokens, fix))
 
     def check_tokenizer(self, tokenizer: Any, targets: Sequence[str]) -> None:
-        """Raise ConfigError where the tokenizer cannot write the targets down."""
+        """Raise ConfigError if the tokenizer cannot represent the targets."""
 
     def texts(self, row: Row) -> Iterator[str]:
         yield self.prefix + row["text"]
@@ -111,7 +113,7 @@ class TextToText(Task):
     ) -> dict[str, list[Any]]:
         sources = [self.prefix + row["text"] for row in rows]
         read = tokenizer(sources, truncation=True, max_length=max_length)
-        # Not the types of its tokens: a source is one text, and a BART knows no types.
+        # No token types: a source is a single text, and BART has none.
         columns = {name: read[name] for name in ("input_ids", "attention_mask")}
         if rows and "label" in rows[0]:
             targets = [row["label"][0] for row in rows]
@@ -123,7 +125,7 @@ class TextToText(Task):
         return columns
 
     def configure_network(self, network: Any) -> None:
-        """Say how the network writes; a saved network keeps it."""
+        """Set the network's generation settings, which are saved with it."""
         from transformers import GenerationConfig
 
         config, before = network.config, network.generation_config
@@ -132,7 +134,7 @@ class TextToText(Task):
             max_new_tokens=self.max_new_tokens,
             num_beams=self.num_beams,
             no_repeat_ngram_size=self.no_repeat_ngram_size,
-            # Of models for many languages it is the one to write in.
+            # In multilingual models it selects the language to generate.
             forced_bos_token_id=before.forced_bos_token_id,
             decoder_start_token_id=config.decoder_start_token_id,
             bos_token_id=getattr(config, "bos_token_id", None),  # T5 has none
@@ -148,7 +150,7 @@ class TextToText(Task):
         return examples.add_column("is_generated", chosen)
 
     def forward(self, network: Any, batch: Batch) -> Any:
-        """Return the network's answer to the target; None where there is none, as in `predict`."""
+        """Return the network's output for the target; None without one, e.g. in `predict`."""
         if "labels" not in batch:
             return None
         shifted_BT = network.prepare_decoder_input_ids_from_labels(batch["labels"])
@@ -160,7 +162,7 @@ class TextToText(Task):
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         from torch.nn.functional import cross_entropy
 
-        # In float32 whatever the autocast: a sum of bf16 losses loses small differences.
+        # In float32 even under autocast: a sum of bf16 losses rounds small differences away.
         logits_BTV, labels_BT = output.logits.float(), batch["labels"]
         return cross_entropy(
             logits_BTV.flatten(0, 1),
@@ -171,7 +173,7 @@ class TextToText(Task):
         )
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
-        """Return the tokens that the network writes, `IGNORED` after their end or for no text."""
+        """Return the generated tokens; `IGNORED` after their end and in rows without a text."""
         import torch
 
         wanted_B = batch.get("is_generated")
@@ -196,7 +198,7 @@ class TextToText(Task):
         return [{"prediction": text} for text in _texts(observed, examples).values()]
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return what was written for the first rows and for the worst, and how it was scored."""
+        """Return the texts generated for the first and the worst rows, and the scoring settings."""
         written = _texts(observed, examples)
         records = []
         for number, text in written.items():
@@ -233,7 +235,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
 
 def _written(network: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return the tokens that the network writes, their end included, without the first given."""
+    """Return the generated tokens, with their end token and without the decoder's start token."""
     import torch
 
     written_BT = network.generate(**inputs)[:, 1:]
@@ -245,7 +247,7 @@ def _written(network: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def _texts(observed: Mapping[str, Tensor], examples: Examples) -> dict[int, str]:
-    """Return what was written, by the number of its row."""
+    """Return the generated texts by row number."""
     texts = {}
     for row, tokens in enumerate(observed["written_BT"].tolist()):
         kept = [token for token in tokens if token != IGNORED]

@@ -1,12 +1,12 @@
-"""Token classification: a tag for each word of a text, and the entities that tags stand for.
+"""Token classification: a tag for each word of a text, and the entities that the tags encode.
 
-The network answers every token; the first token of a word stands for it, alone in the loss (the
-mean cross-entropy over words) and in the predictions. A word without a token, as one that is an
-invisible character alone or lies behind `max_length`, is predicted O and counts like any other.
+The network classifies every token, but only the first token of a word counts, both in the loss
+(the mean cross-entropy over words) and in the predictions. A word without a token, e.g. a single
+invisible character or a word beyond `max_length`, is predicted O and counts like any other.
 
-Metrics: entity_precision, entity_recall and entity_f1 over all entities, as seqeval has them
-(`lightning_modules.task.metric.entity` says when an entity is right); token_accuracy, the share of
-words with the right tag, most of which are O.
+Metrics: entity_precision, entity_recall and entity_f1 over all entities, as in seqeval
+(`lightning_modules.task.metric.entity` defines when an entity is correct); token_accuracy, the
+share of words with the correct tag, most of which are O.
 Example row: `{"text": ["Anna", "left", "Oslo"], "label": ["B-person", "O", "B-place"]}`.
 
 Shapes: B batch, T tokens, W words, C classes.
@@ -58,8 +58,8 @@ class TokenClassification(Task):
     """Token classification.
 
     Attributes:
-        scheme: How tags say where entities begin and end: `bio` (IOB2), `bioes`, `iob1`, or
-            `auto`, the first of them that all rows are well formed in.
+        scheme: How tags mark where entities start and end: `bio` (IOB2), `bioes`, `iob1`, or
+            `auto`, the first of these in which all rows are well-formed.
 
     """
 
@@ -78,10 +78,10 @@ class TokenClassification(Task):
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "entities")
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:
-        """Refuse tags that are not one a word, or malformed in the scheme."""
+        """Refuse tags that are malformed in the scheme, or not one per word."""
         num_words, num_tags = len(row["text"]), len(row["label"])
         if num_words != num_tags:
-            rule = f"must have a tag for each of the {num_words} words, and has {num_tags}"
+            rule = f"must have one tag for each of the {num_words} words, but has {num_tags}"
             return "label", Refused(rule)
         tags, schemes = row["label"], list(PREFIXES)
         if self.scheme is not Scheme.auto:
@@ -91,20 +91,21 @@ class TokenClassification(Task):
         flaws = [flaw(tags, scheme) for scheme in schemes]
         if None in flaws:
             return None
-        fix = "Mend the row, or set task.scheme to the one that is meant."
+        fix = "Correct the row, or set task.scheme to the scheme of your tags."
         return "label", Refused(f"must be well-formed {schemes[0].value} tags: {flaws[0]}", fix)
 
     def required(self, row: Row) -> Iterator[str]:
         yield from _types([row])
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
-        """Return O and, for each type of the training rows, every tag that the scheme has."""
+        """Return O and, for each type in the training rows, every tag of the scheme."""
         scheme = self._scheme(corpus)
         types = {split: _types(rows) for split, rows in corpus.splits.items()}
         problems = list(label.unseen(types, types["train"], "entity type"))
         if not types["train"]:
-            rule, got = "the training rows must have an entity", Verbatim("the tag O alone")
-            problems.insert(0, Problem("data.label", rule, got, "Is it the right column?"))
+            rule, got = "the training rows must have an entity", Verbatim("only the tag O")
+            fix = "Set data.label to the column with the tags."
+            problems.insert(0, Problem("data.label", rule, got, fix))
         if problems:
             raise DataError(problems)
         tags = (f"{each}-{kind}" for kind in sorted(types["train"]) for each in PREFIXES[scheme])
@@ -116,9 +117,9 @@ class TokenClassification(Task):
         rows = chain.from_iterable(corpus.splits.values())
         found = recognised(row["label"] for row in rows)
         if found is None:
-            rule, got = "all rows must have tags of one scheme", Verbatim("rows of several")
+            rule, got = "all rows must use the same tagging scheme", Verbatim("several schemes")
             names = ", ".join(scheme.value for scheme in PREFIXES)
-            fix = f"Set task.scheme to the one meant ({names}): the others' rows are named then."
+            fix = f"Set task.scheme to one of {names}, to see the rows that do not follow it."
             raise DataError(Problem("data.label", rule, got, fix))
         return found
 
@@ -136,7 +137,7 @@ class TokenClassification(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         check_places(tokenizer, "token classification")
-        # As one text: many tokenizers take no list of words, or lose what joins them.
+        # As one text: many tokenizers reject a list of words, or lose the spaces between them.
         texts = [" ".join(row["text"]) for row in rows]
         encoded = tokenizer(texts, truncation=True, max_length=max_length)
         columns = dict(encoded)
@@ -154,7 +155,7 @@ class TokenClassification(Task):
         }
 
     def num_targets(self, batch: Batch) -> float:
-        # A batch may be one text without a single token; its loss is 0.
+        # A batch may be one text without any token; its loss is 0.
         return max(1, int((batch["starts"] >= 0).sum()))
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
@@ -171,7 +172,7 @@ class TokenClassification(Task):
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         predicted_BW = _of_words(output.logits.detach(), batch).argmax(dim=2)
-        # O is class 0. What lies behind a text's last word is cut off where the text is known.
+        # O is class 0. `_tags` cuts off the padding after a text's last word.
         return {"predicted_BW": predicted_BW.masked_fill(batch["starts"] < 0, 0).int().cpu()}
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
@@ -200,7 +201,7 @@ class TokenClassification(Task):
         return decoded
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
-        """Return the texts with the most wrong entities, and how well each type is found."""
+        """Return the texts with the most wrong entities, and the scores of each type."""
         pairs = _pairs(observed, examples)
         found = tally(pairs)
         types = sorted({*found.support, *found.predicted})
@@ -218,7 +219,7 @@ class TokenClassification(Task):
         }
 
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
-        """Return what always saying O has of token_accuracy; entities it finds none."""
+        """Return the token_accuracy of always predicting O, which finds no entities."""
         if self.metric != "token_accuracy":
             return None
         tags = list(chain.from_iterable(row["label"] for row in rows))
@@ -246,7 +247,7 @@ def _types(rows: Sequence[Row]) -> set[str]:
 
 
 def _starts(encoded: Any, number: int, words: Sequence[str]) -> list[int]:
-    """Return the place of each word's first token in text `number`, IGNORED where it has none."""
+    """Return the position of each word's first token in text `number`; IGNORED if it has none."""
     starts, begin = [], 0
     for word in words:
         tokens = (encoded.char_to_token(number, begin + place) for place in range(len(word)))
@@ -256,8 +257,8 @@ def _starts(encoded: Any, number: int, words: Sequence[str]) -> list[int]:
 
 
 def _of_words(logits_BTC: Tensor, batch: Batch) -> Tensor:
-    """Return the logits of each word's first token; of a word without one, those of any."""
-    # Some tokenizers pad on the left.
+    """Return the logits of each word's first token; for a word without one, of any token."""
+    # The batch may be padded on the left.
     padding_B1 = batch["attention_mask"].argmax(dim=1, keepdim=True)
     places_BW = batch["starts"].clamp(min=0) + padding_B1
     return logits_BTC.gather(1, places_BW.unsqueeze(2).expand(-1, -1, logits_BTC.shape[2]))
@@ -275,7 +276,7 @@ def _tags(observed: Mapping[str, Tensor], examples: Examples) -> list[list[str]]
 def _pairs(
     observed: Mapping[str, Tensor], examples: Examples
 ) -> list[tuple[list[Entity], list[Entity]]]:
-    """Return each text's entities: those that there are, and those predicted."""
+    """Return the true and the predicted entities of each text."""
     labels, predicted = examples.labels, _tags(observed, examples)
     return [
         (entities(row["label"], labels), entities(tags, labels))
@@ -293,16 +294,16 @@ def _mistakes(
     return [
         {
             "text": " ".join(rows[number]["text"]),
-            "missed": _told(wrong[number][0], rows[number]["text"]),
-            "spurious": _told(wrong[number][1], rows[number]["text"]),
+            "missed": _listed(wrong[number][0], rows[number]["text"]),
+            "spurious": _listed(wrong[number][1], rows[number]["text"]),
             "num_wrong": sizes[number],
         }
         for number in ranked[:NUM_MISTAKES]
     ]
 
 
-def _told(found: set[Entity], words: Sequence[str]) -> str:
-    """Return entities in a line, as "Anna Berg (person), Oslo (place)"."""
+def _listed(found: set[Entity], words: Sequence[str]) -> str:
+    """Return the entities on one line, e.g. "Anna Berg (person), Oslo (place)"."""
     return ", ".join(
         f"{' '.join(words[each.start : each.end])} ({each.type})" for each in sorted(found)
     )

@@ -1,11 +1,11 @@
-"""Translation: the same text in another language.
+"""Translation: write a text in another language.
 
-Metrics: BLEU and chrF over all rows together, in [0, 100], as sacreBLEU counts them; a row may
-have several references. BLEU values compare only where their signatures are equal, so a run keeps
-its own in `scoring.jsonl`.
+Metrics: corpus BLEU and chrF in [0, 100], computed by sacreBLEU; a row may have several
+references. BLEU values are comparable only if their signatures are equal, so a run stores its
+signature in `scoring.jsonl`.
 Papers: Papineni et al. 2002 (BLEU); Popović 2015 (chrF); Post 2018, arXiv:1804.08771 (sacreBLEU).
 Example row: `{"source": "A dog runs.", "target": "Ein Hund rennt."}`; `target` may also be a list
-of references, of which the first is trained on.
+of references, the first of which is trained on.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lightning_modules.rows.corpus import Row
 from lightning_modules.task.base import Baseline, Direction
 from lightning_modules.task.text_to_text import TextToText
 
-# Those of sacreBLEU that need no package or download of their own.
+# The tokenizers of sacreBLEU that need no extra package or download.
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 MIN_ROUND_TRIP = 90.0
-"""BLEU of targets that only went through the tokenizer, below which it is of no use."""
+"""Lowest useful BLEU of targets against themselves after encoding and decoding."""
 NUM_TRIED = 200
 
 
@@ -31,8 +31,8 @@ class Translation(TextToText):
     """Translation.
 
     Attributes:
-        bleu_tokenizer: What BLEU counts as words: `13a` (sacreBLEU's default), `intl` (Unicode's
-            punctuation), `zh` (Chinese), `char` (characters) or `none` (between spaces).
+        bleu_tokenizer: How BLEU splits words: `13a` (sacreBLEU's default), `intl` (Unicode
+            punctuation), `zh` (Chinese), `char` (characters) or `none` (at spaces).
 
     """
 
@@ -60,36 +60,36 @@ class Translation(TextToText):
 
     def scoring(self, references: Sequence[list[str]]) -> dict[str, str]:
         metrics, by_place = self._metrics(), _by_place(references)
-        for metric in metrics.values():  # a signature tells of the references scored last
+        for metric in metrics.values():  # a signature describes the last references scored
             metric.corpus_score([""] * len(references), by_place)
         return {name: str(metric.get_signature()) for name, metric in metrics.items()}
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return what copying the source has."""
+        """Return the score of copying the source."""
         texts = [row["text"] for row in rows]
         score = self.measure(texts, [row["label"] for row in rows])[self.metric]
         return Baseline("copying the source", score)
 
     def check_tokenizer(self, tokenizer: Any, targets: Sequence[str]) -> None:
-        """Refuse a tokenizer that drops case or letters of the targets, as an uncased English one.
+        """Refuse a tokenizer that loses case or letters of the targets, e.g. an uncased one.
 
-        Whatever a network learns, its texts come out of the tokenizer: BLEU can be no higher than
-        that of the targets themselves after a way in and out of it.
+        The tokenizer decodes every generated text, so BLEU cannot exceed that of the targets
+        after a round trip through the tokenizer.
         """
         tried = list(targets[:NUM_TRIED])
         back = [
             tokenizer.decode(tokens, skip_special_tokens=True)
             for tokens in tokenizer(text_target=tried)["input_ids"]
         ]
-        # The orders that there are: texts of three words have no four-gram.
+        # Effective orders only: texts of three words have no four-gram.
         bleu = self._metrics(for_one=True)["bleu"].corpus_score(back, [tried]).score
         if bleu >= MIN_ROUND_TRIP:
             return
         worst = next(i for i, target in enumerate(tried) if back[i] != target)
         rule = "its tokenizer must be able to write the targets"
-        shown = f"{back[worst][:60]!r} for {tried[worst][:60]!r}, BLEU {bleu:.1f} at most"
+        shown = f"{back[worst][:60]!r} for {tried[worst][:60]!r} (at most BLEU {bleu:.1f})"
         fix = (
-            "Take a model of the language, as model=t5, or train one with a tokenizer of its own: "
+            "Use a model for the language, e.g. model=t5, or train one with its own tokenizer: "
             "model=transformer strategy=from_scratch strategy.tokenizer=bpe."
         )
         raise ConfigError(Problem("model", rule, Verbatim(shown), fix))
@@ -98,14 +98,14 @@ class Translation(TextToText):
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
 
-        # A single sentence seldom has a four-gram right: sacreBLEU's own sentence score counts
-        # the orders that the sentence has.
+        # A single sentence seldom has a correct four-gram: sacreBLEU's sentence score uses only
+        # the n-gram orders that the sentence has.
         bleu = BLEU(tokenize=self.bleu_tokenizer, effective_order=for_one)
         return {"bleu": bleu, "chrf": CHRF()}
 
 
 def _by_place(references: Sequence[list[str]]) -> list[list[str | None]]:
-    """Return all first references, all second ones and so on, None where a row has no such.
+    """Return all first references, all second ones and so on; None if a row has fewer.
 
     >>> _by_place([["a", "b"], ["c"]])
     [['a', 'c'], ['b', None]]

@@ -1,1 +1,1 @@
-"""Metrics that several tasks share, or that need a file of their own."""
+"""Metrics that several tasks share, or that need their own file."""

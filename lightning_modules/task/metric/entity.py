@@ -1,14 +1,14 @@
-"""Tags of words as entities, and entities as scores.
+"""Convert the tags of words to entities, and entities to scores.
 
-A tag is `O`, or a prefix and a type, as `B-person`. The schemes:
+A tag is `O`, or a prefix and a type, e.g. `B-person`. The schemes:
 
-    BIO     B begins an entity, I goes on with it (IOB2)
-    BIOES   the same; E ends one of several words, S is one of a single word
-    IOB1    I is a word of an entity; B only parts it from one of its type right before
+    BIO     B starts an entity, I continues it (IOB2)
+    BIOES   the same; E ends an entity of several words, S is an entity of a single word
+    IOB1    I is inside an entity; B only starts one directly after another of the same type
 
-What is predicted may be malformed. An `I` without a beginning then begins an entity in BIO and
-IOB1, as the CoNLL and WNUT scorers read it and published figures have it; in BIOES only what is
-well formed counts. An entity is right if its first word, its last word and its type are.
+Predicted tags may be malformed. In BIO and IOB1 an `I` without a start then starts an entity, as
+in the CoNLL and WNUT scorers and in published figures; in BIOES only well-formed entities count.
+An entity is correct if its first word, its last word and its type are correct.
 
 Papers: Ramshaw and Marcus 1995 (IOB1); Tjong Kim Sang and De Meulder 2003 (the scorer).
 """
@@ -25,10 +25,10 @@ OUTSIDE = "O"
 
 
 class Scheme(Enum):
-    """How tags say where entities begin and end."""
+    """How tags mark where entities start and end."""
 
     auto = "auto"
-    """The first of those below that all rows are well formed in."""
+    """The first of the schemes below in which all rows are well-formed."""
     bio = "bio"
     bioes = "bioes"
     iob1 = "iob1"
@@ -39,7 +39,7 @@ PREFIXES: Mapping[Scheme, str] = {Scheme.bio: "BI", Scheme.bioes: "BIES", Scheme
 
 @dataclass(frozen=True, order=True)
 class Entity:
-    """Words `start` to `end`, the latter excluded, counted from 0."""
+    """The words `start` to `end` (excluded), counted from 0."""
 
     start: int
     end: int
@@ -47,11 +47,11 @@ class Entity:
 
 
 def entities(tags: Sequence[str], labels: Sequence[str]) -> list[Entity]:
-    """Return the entities of a sentence, first to last.
+    """Return the entities of a sentence in order.
 
     Args:
-        tags: One a word.
-        labels: All tags there are, which tell BIOES from the other schemes.
+        tags: One tag per word.
+        labels: All tags of the task, which show whether the scheme is BIOES.
 
     >>> entities(["B-person", "I-person", "O", "I-place"], ["O", "B-person", "I-person"])
     [Entity(start=0, end=2, type='person'), Entity(start=3, end=4, type='place')]
@@ -68,7 +68,7 @@ def entities(tags: Sequence[str], labels: Sequence[str]) -> list[Entity]:
 
 
 def recognised(sentences: Iterable[Sequence[str]]) -> Scheme | None:
-    """Return the first scheme that all sentences' tags are well formed in, None without one."""
+    """Return the first scheme in which the tags of all sentences are well-formed, or None."""
     left = list(PREFIXES)
     for tags in sentences:
         left = [scheme for scheme in left if flaw(tags, scheme) is None]
@@ -76,7 +76,7 @@ def recognised(sentences: Iterable[Sequence[str]]) -> Scheme | None:
 
 
 def flaw(tags: Sequence[str], scheme: Scheme) -> str | None:
-    """Return what is malformed about a sentence's tags, None where nothing is.
+    """Return what is malformed about a sentence's tags, or None.
 
     >>> flaw(["O", "I-place"], Scheme.bio)
     'word 2 has I-place with no B-place or I-place before it'
@@ -85,23 +85,23 @@ def flaw(tags: Sequence[str], scheme: Scheme) -> str | None:
         prefix, dash, kind = tag.partition("-")
         if tag != OUTSIDE and not (dash and kind and prefix and prefix in PREFIXES[scheme]):
             known = ", ".join(f"{each}-TYPE" for each in PREFIXES[scheme])
-            return f"word {place} has {tag!r} in place of O, {known}"
+            return f"word {place} has {tag!r} instead of O, {known}"
         if why := _bad_step(before, tag, scheme):
             return f"word {place} has {tag} {why}"
     if scheme is Scheme.bioes and _is_open(tags[-1]):
-        return f"word {len(tags)} has {tags[-1]} and nothing ends it"
+        return f"word {len(tags)} has {tags[-1]}, but the entity never ends"
     return None
 
 
 def _bad_step(before: str, tag: str, scheme: Scheme) -> str | None:
     prefix, _, kind = tag.partition("-")
-    if scheme is Scheme.bioes and _is_open(before) and tag not in _going_on(before):
-        return f"where {before} before it must go on"
+    if scheme is Scheme.bioes and _is_open(before) and tag not in _continuations(before):
+        return f"but the {before} before it must be continued"
     is_inside = tag != OUTSIDE and prefix in ("I", "E")
     if scheme is not Scheme.iob1 and is_inside and before not in (f"B-{kind}", f"I-{kind}"):
         return f"with no B-{kind} or I-{kind} before it"
     if scheme is Scheme.iob1 and prefix == "B" and before not in (f"B-{kind}", f"I-{kind}"):
-        return f"with no entity of type {kind} before it to part from"
+        return f"with no entity of type {kind} directly before it"
     return None
 
 
@@ -109,7 +109,7 @@ def _is_open(tag: str) -> bool:
     return tag.startswith(("B-", "I-"))
 
 
-def _going_on(tag: str) -> tuple[str, str]:
+def _continuations(tag: str) -> tuple[str, str]:
     return f"I{tag[1:]}", f"E{tag[1:]}"
 
 
@@ -119,14 +119,14 @@ def _is_bioes(labels: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many entities of each type there are, were predicted, and were predicted rightly."""
+    """Number of true, predicted and correctly predicted entities of each type."""
 
     support: Counter[str]
     predicted: Counter[str]
     right: Counter[str]
 
     def score(self, kind: str | None = None) -> dict[str, float]:
-        """Return precision, recall and F1 of a type, None for all; 0 where one has no value."""
+        """Return precision, recall and F1 of a type, or of all for None; 0 if undefined."""
         right, predicted, support = (
             counts.total() if kind is None else counts[kind]
             for counts in (self.right, self.predicted, self.support)
@@ -139,7 +139,7 @@ class Tally:
 
 
 def tally(pairs: Iterable[tuple[Sequence[Entity], Sequence[Entity]]]) -> Tally:
-    """Count over sentences: (the entities that there are, those predicted)."""
+    """Count entities over sentences, given as pairs (true entities, predicted entities)."""
     found = Tally(Counter(), Counter(), Counter())
     for true, predicted in pairs:
         found.support.update(each.type for each in true)

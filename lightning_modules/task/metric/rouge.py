@@ -1,4 +1,4 @@
-"""How texts compare with references, and how predictable they are by their letters alone."""
+"""Scores of texts against references, and the entropy of their characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def rouge(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Return the mean F1 of shared words (rouge1) and longest common subsequences (rougeL).
+    """Return the mean F1 of shared words (rouge1) and of longest common subsequences (rougeL).
 
     Paper: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"; words are stemmed.
     """
@@ -21,13 +21,13 @@ def rouge(written: Sequence[str], references: Sequence[str]) -> dict[str, float]
 
 
 def exact_match(written: Sequence[str], references: Sequence[str]) -> float:
-    """Return the share of texts that are their references but for the space around them."""
+    """Return the share of texts that equal their references, ignoring space at the ends."""
     pairs = list(zip(written, references, strict=True))
     return sum(text.strip() == right.strip() for text, right in pairs) / len(pairs)
 
 
 def shares_entropy(texts: Sequence[str | bytes]) -> float:
-    """Return the entropy of the texts' characters, or bytes, in nats each.
+    """Return the entropy of the texts' characters or bytes, in nats per character or byte.
 
     >>> round(shares_entropy(["ab", "ba"]), 4)
     0.6931

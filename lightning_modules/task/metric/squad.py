@@ -1,8 +1,8 @@
-"""How right an answer is: SQuAD's exact match and F1, each in [0, 1].
+"""Scores of an answer: SQuAD's exact match and F1, each in [0, 1].
 
-Both compare answers without case, punctuation, the articles a, an, the, and surplus space. F1 is
-that of the bags of their words; over several right answers the best counts. A question without an
-answer has the empty one, which nothing but itself matches.
+Both ignore case, punctuation, the articles a, an, the, and extra space. F1 compares bags of words;
+with several correct answers, the best one counts. A question without an answer has the empty
+answer, which only the empty answer matches.
 
 Papers: Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822 (no answer).
 """
@@ -19,7 +19,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def bare(text: str) -> str:
-    """Return what two answers must share to be the same.
+    """Return the normalized answer; equal answers have the same one.
 
     >>> bare("The  Beatles'")
     'beatles'
@@ -28,12 +28,12 @@ def bare(text: str) -> str:
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
-    """Return 1 where the prediction is one of the answers, else 0; no answers are the empty one."""
+    """Return 1 if the prediction is one of the answers, else 0; no answers means the empty one."""
     return float(bare(prediction) in _bare(answers))
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
-    """Return the words' F1 with the nearest of the answers; no answers are the empty one.
+    """Return the best F1 of the words with one of the answers; no answers means the empty one.
 
     >>> f1("in Oslo", ["Oslo", "Norway"])
     0.6666666666666666
@@ -43,7 +43,7 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
 
 
 def _bare(answers: Sequence[str]) -> list[str]:
-    # Without those of nothing but articles and punctuation, as the paper's own program has it.
+    # Answers with only articles and punctuation are dropped, as in the paper's own program.
     return [answer for answer in map(bare, answers) if answer] or [""]
 
 

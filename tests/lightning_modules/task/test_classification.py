@@ -138,7 +138,7 @@ def test_the_label_nan_has_its_place_whatever_the_order_of_rows() -> None:
 def test_a_single_label_is_refused() -> None:
     assert refused(["yes"] * 10) == [
         "data.label: the training rows must have at least two labels, got only 'yes'. "
-        "Is it the right column? Name the one with the classes."
+        "Set data.label to the column with the classes."
     ]
 
 
@@ -157,8 +157,8 @@ def test_a_label_that_only_training_has_is_fine() -> None:
 
 def test_a_label_column_that_never_repeats_is_refused() -> None:
     assert refused([f"id-{number}" for number in range(100)]) == [
-        "data.label: must hold labels that repeat, got 100 different ones in the 100 training "
-        "rows. Is it the right column? Name the one with the classes."
+        "data.label: must hold labels that repeat, got 100 different labels in the 100 training "
+        "rows. Set data.label to the column with the classes."
     ]
 
 

@@ -335,9 +335,9 @@ def test_a_wrong_setting_is_refused_at_once(words: list[str], message: str) -> N
 @pytest.mark.parametrize(
     ("task", "rows", "message"),
     [
-        (TASK, [{"text": "a", "label": "b"}], "task.label: must name the answers too, got None."),
+        (TASK, [{"text": "a", "label": "b"}], "task.label: must name the column of answers, like"),
         (generation("metric=rouge1"), [{"text": "a"}], "task.metric: rouge1 must have answers"),
-        (TASK, [{"text": "a"}, {"text": TALK}], "data.text: all rows of train must be texts, or"),
+        (TASK, [{"text": "a"}, {"text": TALK}], "data.text: either all rows of train or none"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(task: Generation, rows: Any, message: str) -> None:
@@ -356,7 +356,7 @@ def test_a_conversation_without_an_answer_names_its_place(here: Path) -> None:
     write_jsonl(here / "a.jsonl", [{"text": TALK}, {"text": TALK[:1]}])
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("data=files", "data.train=a.jsonl"))
-    assert str(raised.value).startswith("a.jsonl:2:text: must have a message of role 'assistant'")
+    assert str(raised.value).startswith("a.jsonl:2:text: must have a message with role 'assistant'")
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_one_text_cannot_be_split_by_chance(
     (here / "a.txt").write_text("To be, or not to be.\n")
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("data=files", "data.train=a.txt", *words))
-    assert str(raised.value).startswith("data.train: one text cannot be split by chance into ")
+    assert str(raised.value).startswith("data.train: a single text cannot be split into ")
     assert str(raised.value).endswith(f", got 1 row in a.txt. {message}")
 
 

@@ -191,11 +191,11 @@ def test_unknown_and_missing_labels_are_refused() -> None:
         "data.label: every label of validation must be in the training rows, got 'sports'. "
         "Did you mean sport?"
     )
-    with pytest.raises(DataError, match="must have labels, got empty lists alone"):
+    with pytest.raises(DataError, match="must have labels, got only empty lists"):
         TASK.labels(Corpus({"train": rows_of([], [])}))
     with pytest.raises(DataError, match="must hold labels that repeat"):
         TASK.labels(Corpus({"train": rows_of(*([f"id {n}"] for n in range(30)))}))
-    with pytest.raises(DataError, match="the model knows art, money, sport"):
+    with pytest.raises(DataError, match="the model's labels art, money, sport"):
         TASK.check_known(rows_of(["sports"]), NAMES)
 
 

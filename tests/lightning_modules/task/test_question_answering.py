@@ -300,8 +300,8 @@ def files(train: str) -> Files:
 @pytest.mark.parametrize(
     ("start", "told"),
     [
-        (5, "got 's gre'. It stands at 7: set answer_start=7."),
-        (700, "got ''. It stands at 7: set answer_start=7."),
+        (5, "got 's gre'. Set answer_start=7."),
+        (700, "got ''. Set answer_start=7."),
     ],
 )
 def test_an_answer_elsewhere_is_refused_with_its_place(start: int, told: str) -> None:
@@ -311,16 +311,19 @@ def test_an_answer_elsewhere_is_refused_with_its_place(start: int, told: str) ->
     with pytest.raises(DataError) as raised:
         files("mine.jsonl").load(qa())
     assert str(raised.value) == (
-        f"mine.jsonl:2:answers: the answer 'great' must stand at answer_start={start}, {told}"
+        f"mine.jsonl:2:answers: the answer 'great' must be at answer_start={start}, {told}"
     )
 
 
 @pytest.mark.parametrize(
     ("context", "fix"),
     [
-        ("It was so.", "Its context does not have it."),
-        (" great great", "Its context has it more than once: name the place that is meant."),
-        (" Great great", "It stands at 7: set answer_start=7."),
+        ("It was so.", "The context does not contain it: correct the text of the answer."),
+        (
+            " great great",
+            "The context contains it more than once: set answer_start to the right place.",
+        ),
+        (" Great great", "Set answer_start=7."),
     ],
 )
 def test_the_fix_says_where_an_answer_is(context: str, fix: str) -> None:
@@ -340,8 +343,9 @@ def test_questions_without_answers_need_a_threshold() -> None:
     with pytest.raises(DataError) as raised:
         files("mine.jsonl").load(qa())
     (line,) = str(raised.value).splitlines()
-    assert line.startswith("task.null_threshold: must be a number where questions have no answer")
-    assert line.endswith("got None. Set task.null_threshold=0, or remove them.")
+    assert line.startswith("task.null_threshold: must be a number if questions lack answers (")
+    fix = "Set task.null_threshold=0, or remove the questions without an answer."
+    assert line.endswith(f"got None. {fix}")
     assert files("mine.jsonl").load(qa(null_threshold=0.0)).splits["train"]
 
 

@@ -80,7 +80,7 @@ def test_summaries_that_rouge_cannot_read_are_noted() -> None:
         )
         == []
     )
-    assert notes("Ärger") == ["ROUGE sees a to z alone: 20% of the summaries' letters do not count"]
+    assert notes("Ärger") == ["ROUGE ignores letters outside a to z: 20% of the summaries' letters"]
 
 
 @pytest.mark.thorough

@@ -162,17 +162,17 @@ def test_finding_nothing_scores_nothing() -> None:
     [
         ("O I-x", Scheme.bio, "word 2 has I-x with no B-x or I-x before it"),
         ("B-x I-y", Scheme.bio, "word 2 has I-y with no B-y or I-y before it"),
-        ("O PER", Scheme.bio, "word 2 has 'PER' in place of O, B-TYPE, I-TYPE"),
-        ("B- O", Scheme.bio, "word 1 has 'B-' in place of O, B-TYPE, I-TYPE"),
-        ("S-x", Scheme.bio, "word 1 has 'S-x' in place of O, B-TYPE, I-TYPE"),
-        ("B-x O", Scheme.bioes, "word 2 has O where B-x before it must go on"),
-        ("B-x E-y", Scheme.bioes, "word 2 has E-y where B-x before it must go on"),
-        ("O B-x", Scheme.bioes, "word 2 has B-x and nothing ends it"),
+        ("O PER", Scheme.bio, "word 2 has 'PER' instead of O, B-TYPE, I-TYPE"),
+        ("B- O", Scheme.bio, "word 1 has 'B-' instead of O, B-TYPE, I-TYPE"),
+        ("S-x", Scheme.bio, "word 1 has 'S-x' instead of O, B-TYPE, I-TYPE"),
+        ("B-x O", Scheme.bioes, "word 2 has O but the B-x before it must be continued"),
+        ("B-x E-y", Scheme.bioes, "word 2 has E-y but the B-x before it must be continued"),
+        ("O B-x", Scheme.bioes, "word 2 has B-x, but the entity never ends"),
         ("E-x", Scheme.bioes, "word 1 has E-x with no B-x or I-x before it"),
         (
             "O B-x",
             Scheme.iob1,
-            "word 2 has B-x with no entity of type x before it to part from",
+            "word 2 has B-x with no entity of type x directly before it",
         ),
         ("B-x I-x B-x O B-y", Scheme.bio, None),
         ("B-x I-x E-x S-y O", Scheme.bioes, None),
@@ -186,7 +186,7 @@ def test_what_is_malformed_is_told(tags: str, scheme: Scheme, why: str | None) -
 @pytest.mark.parametrize(
     ("scheme", "words", "tags", "rule"),
     [
-        ("auto", "a b", "O", "must have a tag for each of the 2 words, and has 1"),
+        ("auto", "a b", "O", "must have one tag for each of the 2 words, but has 1"),
         (
             "bio",
             "a b",
@@ -203,7 +203,7 @@ def test_what_is_malformed_is_told(tags: str, scheme: Scheme, why: str | None) -
             "auto",
             "a b",
             "S-x B-x",
-            "must be well-formed bioes tags: word 2 has B-x and nothing ends it",
+            "must be well-formed bioes tags: word 2 has B-x, but the entity never ends",
         ),
         ("iob1", "a", "B-x", None),
         ("auto", "a b", "I-x O", None),
@@ -221,7 +221,7 @@ def test_a_malformed_row_is_refused_with_its_place(
     task = make_task(scheme=Scheme(scheme))
     columns = {"text": "tokens", "label": "ner_tags"}
     if scheme == "iob1":
-        rule = "must be well-formed iob1 tags: word 1 has B-x with no entity of type x before it"
+        rule = "must be well-formed iob1 tags: word 1 has B-x with no entity of type x directly"
     if rule is None:
         assert len(read_table(path, "data.train").read(columns, task.cells, task.check_row)) == 2
         return
@@ -253,7 +253,7 @@ def test_labels_are_o_and_all_tags_of_the_types_in_the_scheme(
 
 
 def test_rows_of_several_schemes_are_refused() -> None:
-    with pytest.raises(DataError, match="all rows must have tags of one scheme, got rows of sev"):
+    with pytest.raises(DataError, match="all rows must use the same tagging scheme, got several"):
         TASK.labels(corpus("B-x O", "O I-x"))
 
 
@@ -264,9 +264,9 @@ def test_entities_that_training_never_sees_are_refused() -> None:
         "data.label: every entity type of validation must be in the training rows, got 'persn'. "
         "Did you mean person?"
     )
-    with pytest.raises(DataError, match="must have an entity, got the tag O alone"):
+    with pytest.raises(DataError, match="must have an entity, got only the tag O"):
         TASK.labels(corpus("O O"))
-    with pytest.raises(DataError, match="the model knows O, B-person"):
+    with pytest.raises(DataError, match="the model's labels O, B-person"):
         TASK.check_known([row("a", "B-place")], BIO[:3])
 
 
@@ -507,5 +507,5 @@ def test_a_tokenizer_that_does_not_tell_places_is_refused() -> None:
     task = build_run(compose("train", ["task=token_classification"]).tree).task
     with pytest.raises(ConfigError) as raised:
         task.encode([{"text": ["New", "York"]}], CanineTokenizer(), 16, ("O",))
-    line = "model: token classification must know which characters a token is made of, got Canine"
+    line = "model: token classification must know which characters belong to each token, got Canine"
     assert str(raised.value).startswith(line)
