@@ -1,1 +1,1 @@
-"""Everything that is done to text before and after a model sees it."""
+"""Processing of text before and after the model."""

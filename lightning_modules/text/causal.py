@@ -1,7 +1,7 @@
 """Texts as the inputs and targets of a causal language model.
 
-A document of tokens t_1 ... t_n is read as begin, t_1, ..., t_n and has the targets t_1, ..., t_n,
-end; of a question with its answer the answer's tokens and the end alone are targets.
+A document of tokens t_1 ... t_n has the inputs begin, t_1, ..., t_n and the targets t_1, ..., t_n,
+end. For a question with its answer, only the answer's tokens and the end are targets.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from lightning_modules.text.packing import Document
 
 
 class Marks:
-    """A tokenizer, with the tokens that texts begin and end with.
+    """A tokenizer, with the tokens that start and end a text.
 
-    A text begins with the tokenizer's first token, or with its end token where it has none, so that
-    its own first token is predicted, too.
+    A text starts with the tokenizer's start token, or with its end token if it has none, so that
+    the text's own first token is predicted, too.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -27,18 +27,22 @@ class Marks:
         ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
         self.end: int = next((end for end in ends if end is not None), -1)
         if self.end < 0:
-            rule, fix = "the tokenizer must have an end token", "Save it with an eos_token."
+            rule = "the tokenizer must have an end token"
+            fix = "Save the tokenizer with an eos_token."
             raise DataError(Problem("model", rule, Verbatim("none"), fix))
         begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, self.end)
         self.begin: int = next(begin for begin in begins if begin is not None)
 
     def ids(self, text: str) -> list[int]:
-        """Return the tokens of a text, with none added."""
+        """Return the tokens of a text without special tokens."""
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return list(found)
 
     def ended(self, ids: list[int], *, is_whole: bool) -> list[int]:
-        """Return the tokens of an answer with its end token last; behind that, none is its own."""
+        """Return the tokens of an answer up to its end token, which is added if it is missing.
+
+        If `is_whole`, end tokens inside the answer are part of it; else the last one ends it.
+        """
         if is_whole:
             return ids if ids[-1:] == [self.end] else [*ids, self.end]
         if self.end not in ids:
@@ -46,7 +50,7 @@ class Marks:
         return ids[: len(ids) - ids[::-1].index(self.end)]
 
     def document(self, text: str) -> Document:
-        """Return a text, all of it targets."""
+        """Return a text whose tokens are all targets."""
         ids = self.ids(text)
         inputs, targets = [self.begin, *ids], [*ids, self.end]
         return Document(inputs, targets, len(text), len(text.encode()))
@@ -54,13 +58,13 @@ class Marks:
     def answered(
         self, exchange: Exchange, max_length: int, *, begins: bool
     ) -> tuple[Document, int]:
-        """Return a question with its answer as targets, and how many tokens are the question.
+        """Return a question with its answer as targets, and the number of tokens of the question.
 
-        Where both are too long they keep half of `max_length` at least: the question loses its
-        beginning, the answer its end.
+        If both are too long, each keeps at least half of `max_length`: the question loses its
+        start, the answer its end.
         """
         prompt = [*([self.begin] if begins else []), *self.ids(exchange.question)]
-        # A chat template may write more behind the end; an answer as it is may hold the end's name.
+        # A chat template may write more after the end token; a plain answer may contain its text.
         ids = self.ids(exchange.answer)
         answer = self.ended(ids, is_whole=begins)
         prompt = prompt[-max(max_length + 1 - len(answer), max_length // 2) :]
@@ -75,7 +79,7 @@ class Marks:
         return Document(inputs, masked, len(content), len(content.encode())), len(prompt)
 
     def cut(self, document: Document, length: int) -> Document:
-        """Return the document's first `length` pairs."""
+        """Return the document's first `length` pairs of input and target."""
         if len(document.inputs) <= length:
             return document
         inputs, targets = document.inputs[:length], document.targets[:length]
@@ -83,7 +87,7 @@ class Marks:
         return Document(inputs, targets, len(text), len(text.encode()))
 
     def chat(self, default: str) -> Chat:
-        """Return what writes conversations."""
+        """Return the tokenizer's chat template, or `default` if it has none."""
         end = self._tokenizer.convert_ids_to_tokens(self.end)
         return Chat(self._tokenizer, default, end)
 
@@ -91,7 +95,7 @@ class Marks:
 def columns_of(
     documents: Sequence[Document], rows: Sequence[int], prompt_lengths: Sequence[int]
 ) -> dict[str, list[Any]]:
-    """Return the documents as columns of examples, one each."""
+    """Return the documents as columns of examples, one example per document."""
     return {
         "input_ids": [list(document.inputs) for document in documents],
         "labels": [list(document.targets) for document in documents],

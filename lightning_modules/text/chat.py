@@ -1,7 +1,7 @@
-"""Conversations as questions and answers: what a chat template makes of lists of messages.
+"""Conversations as questions and answers: apply a chat template to lists of messages.
 
-Each message of the assistant is an answer to all messages before it, so a conversation of several
-turns is several examples, and each is read exactly as the model will be asked.
+Each message of the assistant answers all messages before it, so a conversation of several turns is
+several examples, each formatted exactly as the model will be prompted.
 Example: `[{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}]`.
 """
 
@@ -28,9 +28,9 @@ class Exchange:
     """A question and its answer.
 
     Attributes:
-        question: All that is read, as the model is asked.
-        answer: What is to be written, with what a template ends it with.
-        content: The answer itself.
+        question: The full prompt.
+        answer: The text to generate, including what the template adds at its end.
+        content: The answer without the template.
 
     """
 
@@ -40,23 +40,23 @@ class Exchange:
 
 
 class Chat:
-    """A tokenizer's chat template, or `default` where it has none."""
+    """A tokenizer's chat template, or `default` if it has none."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, default: str, end: str) -> None:
         self._tokenizer = tokenizer
         self._template = tokenizer.chat_template or default
-        # A template ends a message with it, and some tokenizers call it otherwise.
+        # Templates end a message with eos_token; some tokenizers define only sep_token.
         self._end = end
 
     def question(self, messages: Messages) -> str:
-        """Return the text of the messages up to where the assistant begins to write."""
+        """Return the text of the messages up to where the assistant's answer starts."""
         return self._render(messages, add_generation_prompt=True)
 
     def exchanges(self, messages: Messages) -> Iterator[Exchange]:
-        """Yield each message of the assistant with all that is before it.
+        """Yield each message of the assistant with everything before it.
 
         Raises:
-            DataError: The template writes a question otherwise once it is answered.
+            DataError: The template writes a question differently once it is answered.
 
         """
         for place, message in enumerate(messages):
@@ -65,9 +65,9 @@ class Chat:
             question = self.question(messages[:place])
             whole = self._render(messages[: place + 1], add_generation_prompt=False)
             if not whole.startswith(question):
-                rule = "must write what is asked the same before and after the answer"
+                rule = "must write a question the same way with and without its answer"
                 got = Verbatim("a template that does not")
-                fix = "Give the tokenizer another chat_template."
+                fix = "Save the tokenizer with another chat_template."
                 raise DataError(Problem("task.chat_template", rule, got, fix))
             yield Exchange(question, whole[len(question) :], message["content"])
 
@@ -82,17 +82,17 @@ class Chat:
                 eos_token=self._end,
             )
         except (TemplateError, ValueError) as error:
-            rule = "the model's chat template must be able to write every conversation"
+            rule = "the model's chat template must accept every conversation"
             roles = ", ".join(message["role"] for message in messages[:NUM_SHOWN])
             got = Verbatim(f"{str(error).rstrip('.') or type(error).__name__} (roles: {roles})")
-            fix = "Mend the rows, or save the tokenizer with another chat_template."
+            fix = "Correct the rows, or save the tokenizer with another chat_template."
             raise DataError(Problem("task.chat_template", rule, got, fix)) from error
         assert isinstance(rendered, str)
         return rendered
 
 
 def contents(messages: Messages) -> str:
-    r"""Return what is said, a message a line.
+    r"""Return the contents of the messages, one per line.
 
     >>> contents([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}])
     'Hi.\nHello!'

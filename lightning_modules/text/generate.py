@@ -1,10 +1,10 @@
-"""Continuations of token sequences by a causal language model.
+"""Generate continuations of token sequences with a causal language model.
 
-Greedy, or at a temperature: p(token) is proportional to exp(logit / temperature), drawn from
-random numbers of its own seed, so the same batch is continued the same way each time.
+Greedy, or sampled at a temperature: p(token) is proportional to exp(logit / temperature). Sampling
+has its own seed, so the same batch always gets the same continuations.
 
-Shapes: B batch, P tokens of the longest prompt, G tokens generated at most.
-Cost: a forward pass a token, with the keys and values of the tokens before it kept.
+Shapes: B batch, P tokens of the longest prompt, G generated tokens at most.
+Cost: one forward pass per token, with the keys and values of earlier tokens cached.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _LENGTHS = ("n_positions", "max_position_embeddings")
 def continuations(
     network: Any, prompts: Sequence[Tensor], max_new_tokens: int, temperature: float
 ) -> Tensor:
-    """Return what follows each prompt up to its end token, (B, G), with `IGNORED` behind it.
+    """Return the tokens after each prompt, (B, G), with `IGNORED` from the end token on.
 
-    Prompts are cut at their beginnings, to half of what the network can read at once at most, so
-    that there is room for the continuation.
+    If a prompt and its continuation exceed the network's maximum length, the prompt loses its
+    start, down to half of that length.
 
     Args:
         network: A causal language model in evaluation mode.
-        prompts: Token numbers, a tensor a prompt.
-        max_new_tokens: Tokens a continuation at most.
+        prompts: Token IDs, one tensor per prompt.
+        max_new_tokens: Most tokens of a continuation.
         temperature: 0 is greedy.
 
     """
@@ -44,8 +44,8 @@ def continuations(
     config = network.config
     positions = _num_positions(config)
     if positions is not None:
-        room = max(positions - max_new_tokens, positions // 2)
-        prompts = [prompt[-room:] for prompt in prompts]
+        max_prompt = max(positions - max_new_tokens, positions // 2)
+        prompts = [prompt[-max_prompt:] for prompt in prompts]
         max_new_tokens = min(max_new_tokens, positions - max(map(len, prompts)))
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     ends = [end for end in ends if end is not None]

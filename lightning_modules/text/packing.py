@@ -1,15 +1,15 @@
-"""Packing: documents laid end to end and cut into blocks of one length, so that none is padded.
+"""Packing: concatenate documents and cut them into blocks of one length, without padding.
 
 A document of tokens t_1 ... t_n is n + 1 pairs of an input and its target,
 
     begin -> t_1, t_1 -> t_2, ..., t_n -> end,
 
-and a block is `length` pairs that follow each other, whatever documents they are of. So every
-token is a target exactly once, a block has as many targets as inputs, and no target is lost where
-blocks meet. Where documents are kept apart, `position_ids` begin at 0 with each document (and with
-each block): transformers reads from them who may see whom.
+and a block is `length` consecutive pairs, regardless of document boundaries. So every token is a
+target exactly once, a block has as many targets as inputs, and no target is lost between blocks.
+If documents are kept apart, `position_ids` restart at 0 with each document (and with each block);
+transformers derives the attention mask from them.
 
-Cost: of attention, length^2 a block, however short the documents are.
+Cost: attention takes length^2 per block, however short the documents are.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Document:
     """A text as pairs of input and target.
 
     Attributes:
-        inputs: The tokens that are read, the first of them `begin`.
-        targets: The token that follows each; `IGNORED` where it is not to be learnt.
-        num_characters: Characters that the targets write down.
-        num_bytes: The same in UTF-8.
+        inputs: The input tokens; the first is `begin`.
+        targets: The token after each input; `IGNORED` if it is not trained on.
+        num_characters: Characters in the text of the targets.
+        num_bytes: Bytes of that text in UTF-8.
 
     """
 
@@ -42,15 +42,16 @@ class Document:
 def packed(
     documents: Sequence[Document], length: int, *, apart: bool, filler: int
 ) -> dict[str, list[Any]]:
-    """Return the blocks' columns; `row` is the number of the document that a block begins in.
+    """Return the blocks' columns; `row` is the number of the document in which a block starts.
 
-    A document's characters count where its last token is, so that their sum is right.
+    A document's characters and bytes are counted in the block of its last token, so that their
+    sums are exact.
 
     Args:
-        documents: All of them, in order.
-        length: Pairs a block.
-        apart: Whether documents must not see each other.
-        filler: Fills the last block, with targets that are none.
+        documents: All documents, in order.
+        length: Pairs per block.
+        apart: Whether documents must not attend to each other.
+        filler: Token that fills the last block; its targets are `IGNORED`.
 
     """
     import numpy as np
@@ -69,7 +70,7 @@ def packed(
         "labels": np.append(targets, np.full(num_missing, IGNORED, np.int32)),
     }
     if apart:
-        # Counted from the document's beginning or the block's, whichever is later.
+        # Counted from the start of the document or of the block, whichever is later.
         origin = np.maximum(np.repeat(starts, sizes), np.arange(num_pairs) // length * length)
         positions = np.arange(num_pairs, dtype=np.int32) - origin.astype(np.int32)
         columns["position_ids"] = np.append(positions, np.arange(num_missing, dtype=np.int32))
@@ -82,7 +83,7 @@ def packed(
         counts = [getattr(document, name) for document in documents]
         summed = np.bincount(last_block, weights=counts, minlength=num_blocks)
         cut[name] = [int(count) for count in summed]
-    # What is continued for a look at it: the first half of what the block's first token sees.
+    # The prompt to continue in validation: the first half of the block's first document.
     heads = np.minimum(ends[first] if apart else num_pairs, begins + length) - begins
     cut["prompt_length"] = [max(1, int(head) // 2) for head in heads]
     cut["row"] = [int(row) for row in first]

@@ -1,9 +1,9 @@
-"""Prompts: a template with places for a row's texts and for the word that stands for its label.
+"""Prompts: a template with places for a row's texts and for the word that represents its label.
 
-Of `"{text} It was {label}."` a model that fills masks reads everything, a mask in the word's
-place; one that writes goes on before the word; and without the text it is a description of the
-label: "It was positive." The template with its words is a pattern-verbalizer pair
-of Schick and Schütze 2021, arXiv:2001.07676.
+For `"{text} It was {label}."` a masked language model reads the whole template with a mask in
+place of the word, and a causal model continues the part before the word. Without the text, the
+template describes the label: "It was positive." The template and its words are a
+pattern-verbalizer pair (Schick and Schütze 2021, arXiv:2001.07676).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def broken_rule(template: str) -> str | None:
     try:
         parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
     except ValueError:
-        return "must close every brace"
+        return "must have balanced braces"
     for name, form, conversion in parts:
         if name not in PLACES or form or conversion:
-            return "must hold no braces but {text}, {text_pair} and {label}"
+            return "must hold no braces other than {text}, {text_pair} and {label}"
     names = [name for name, *_ in parts]
     for name in ("text", "label"):
         if name not in names:
             return f"must hold {{{name}}}"
     if len(set(names)) < len(names):
-        return "must hold each place once"
+        return "must hold each place only once"
     return None if names[-1] == "label" else "{label} must come after the texts"
 
 
 def filled(template: str, row: Row, word: str) -> str:
-    """Return the template with a row's texts and a word.
+    """Return the template with a row's texts and a word filled in.
 
     >>> filled("{text} It was {label}.", {"text": "So {label}!"}, "bad")
     'So {label}! It was bad.'
@@ -52,7 +52,7 @@ def filled(template: str, row: Row, word: str) -> str:
 
 
 def question(template: str, row: Row) -> str:
-    """Return the template with a row's texts, up to where the word would follow.
+    """Return the template with a row's texts filled in, up to the place of the word.
 
     >>> question("{text} It was {label}.", {"text": "Fine."})
     'Fine. It was'
@@ -61,7 +61,7 @@ def question(template: str, row: Row) -> str:
 
 
 def description(template: str, word: str) -> str:
-    """Return what the template says of a label by itself.
+    """Return the template with only the word filled in, as a description of a label.
 
     >>> description("{text} It was {label}.", "good")
     'It was good.'
@@ -72,9 +72,10 @@ def description(template: str, word: str) -> str:
 def choose_shots(
     rows: Sequence[Row], labels: Sequence[str], num_shots: int, seed: int
 ) -> tuple[Row, ...]:
-    """Return `num_shots` rows of each label, or all that there are, label after label in turn.
+    """Return `num_shots` rows of each label, or all if there are fewer, in turns over the labels.
 
-    The choice depends on texts and seed, not on the order of the rows; more shots hold fewer.
+    The choice depends on the texts and the seed, not on the order of the rows. A larger
+    `num_shots` adds rows to those of a smaller one.
     """
     by_label: Mapping[str, dict[str, Row]] = {label: {} for label in labels}
     for row in rows:
@@ -82,6 +83,6 @@ def choose_shots(
     found: list[tuple[int, int, Row]] = []
     for texts in by_label.values():
         keys = sorted((seed_of(seed, "shot", text), text) for text in texts)[:num_shots]
-        # By chance within a turn: a model that writes leans towards the label it read last.
+        # Random order within a turn: a causal model is biased towards the label it read last.
         found += [(turn, key, texts[text]) for turn, (key, text) in enumerate(keys)]
     return tuple(row for *_, row in sorted(found, key=lambda each: each[:2]))

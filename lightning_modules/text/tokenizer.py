@@ -1,8 +1,8 @@
-"""Tokenizers made of the rows to train on: what they write down comes back as it was.
+"""Tokenizers trained on the training rows: decoding returns the text unchanged.
 
-`bpe` merges frequent neighbours of a text's bytes, so that every text has tokens and none is
-changed, whatever its language, case or script (Sennrich et al. 2016, arXiv:1508.07909, on bytes:
-Radford et al. 2019). `characters` has a token for each character of the rows and for no other.
+`bpe` merges frequent pairs of neighbouring bytes, so it can encode every text without changing it,
+in any language, case or script (Sennrich et al. 2016, arXiv:1508.07909; on bytes: Radford et al.
+2019). `characters` has one token for each character that occurs in the rows.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PAD, BEGIN, END, UNKNOWN, MASK = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<m
 
 
 class Vocabulary(Enum):
-    """What a run's tokens are."""
+    """Which tokens a run uses."""
 
     own = "own"
-    """Those that the model was trained with."""
+    """The pretrained model's tokens."""
     bpe = "bpe"
     characters = "characters"
 
@@ -32,15 +32,15 @@ class Vocabulary(Enum):
 def train_tokenizer(
     texts: Iterable[str], vocabulary: Vocabulary, size: int, kind: Kind | None
 ) -> PreTrainedTokenizerBase:
-    """Return a tokenizer of the texts; the same texts give the same one.
+    """Return a tokenizer trained on the texts; the same texts give the same tokenizer.
 
     Args:
-        texts: All that shall be written down.
+        texts: All texts that the tokenizer must be able to encode.
         vocabulary: `bpe` or `characters`.
-        size: Tokens at most, for `bpe`; `SPECIAL` and the 256 bytes among them.
-        kind: A decoder's texts get no token at their ends: it goes on with them. An
-            encoder-decoder's get one behind, as it is told itself where the text that it writes
-            begins.
+        size: Most tokens for `bpe`, including `SPECIAL` and the 256 bytes.
+        kind: For a decoder no special tokens are added to a text, because it continues the text.
+            For an encoder-decoder only the end token is added, because generation starts with
+            the decoder's own start token. For other models both are added.
 
     """
     from tokenizers.processors import TemplateProcessing
@@ -63,9 +63,9 @@ def train_tokenizer(
         sep_token=END,
         unk_token=UNKNOWN,
         mask_token=MASK,
-        # No types of tokens, which few architectures have and a BART takes for a mistake.
+        # No token types: few architectures have them, and BART rejects them.
         model_input_names=["input_ids", "attention_mask"],
-        # Else decoding would take "do n't" for what a tokenizer had done to "don't".
+        # Otherwise decoding would turn "do n't" into "don't".
         clean_up_tokenization_spaces=False,
     )
 

@@ -1,8 +1,8 @@
-"""A question and a context that is too long to be read at once: windows that overlap.
+"""Overlapping windows over a question and a context that is too long to be read at once.
 
-Each window has the whole question and a part of the context, as
+Each window has the whole question and a part of the context, e.g.
 `[CLS] question [SEP] part [SEP]`, in at most `max_length` tokens (Devlin et al. 2019,
-arXiv:1810.04805, for SQuAD). The next part begins `doc_stride` tokens before the end of the last.
+arXiv:1810.04805, for SQuAD). Each part starts `doc_stride` tokens before the end of the last one.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 Span = tuple[int, int]
-"""Where a text begins and ends, in characters or, both included, in tokens."""
+"""Start and end of a text: in characters with the end excluded, in tokens with it included."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How windows are cut, in tokens.
+    """The sizes of windows, in tokens.
 
     Attributes:
-        max_length: Of a window, special tokens included.
-        max_question: Of a question, at most half of what is no special token; the rest is cut.
-        doc_stride: What neighbours share, at most half of a window's part of the context.
+        max_length: Most tokens of a window, including special tokens.
+        max_question: Most tokens of a question, but never more than half of a window without its
+            special tokens; the rest is cut off.
+        doc_stride: Tokens of the context that neighbours share, but never more than half of a
+            window's part of the context.
 
     """
 
@@ -31,11 +33,11 @@ class Sizes:
 
 
 def windows(parts: Sequence[int | None], sizes: Sizes) -> Iterator[list[int]]:
-    """Yield the places of each window's tokens in the pair's.
+    """Yield, for each window, the indices of its tokens in the encoded pair.
 
     Args:
-        parts: Of each token of the pair 0 for the question, 1 for the context, None for neither.
-        sizes: How to cut; `max_length` leaves room for at least two tokens beside the special ones.
+        parts: For each token of the pair, 0 for the question, 1 for the context, None for neither.
+        sizes: The sizes; `max_length` must exceed the special tokens by at least 2.
 
     >>> list(windows([None, 0, 0, None, 1, 1, 1, None], Sizes(6, 1, 1)))
     [[0, 1, 3, 4, 5, 7], [0, 1, 3, 5, 6, 7]]
@@ -44,25 +46,25 @@ def windows(parts: Sequence[int | None], sizes: Sizes) -> Iterator[list[int]]:
     question = [place for place, part in enumerate(parts) if part == 0]
     context = [place for place, part in enumerate(parts) if part == 1]
     free = sizes.max_length - (len(parts) - len(question) - len(context))
-    assert free >= 2, f"{sizes.max_length} tokens hold no window"
+    assert free >= 2, f"{sizes.max_length} tokens are too few for a window"
     cut = set(question[min(sizes.max_question, free // 2) :])
     begin = context[0] if context else len(parts)
     before = [place for place in range(begin) if place not in cut]
     after = list(range(begin + len(context), len(parts)))
-    room = sizes.max_length - len(before) - len(after)
-    step = room - min(sizes.doc_stride, room // 2)
+    size = sizes.max_length - len(before) - len(after)
+    step = size - min(sizes.doc_stride, size // 2)
     for start in range(0, max(1, len(context)), step):
-        yield [*before, *context[start : start + room], *after]
-        if start + room >= len(context):
+        yield [*before, *context[start : start + size], *after]
+        if start + size >= len(context):
             return
 
 
 def context_spans(
     parts: Sequence[int | None], offsets: Sequence[Span], context: str
 ) -> list[Span | None]:
-    """Return where each token's text stands in the context, space at its ends left out.
+    """Return the range of each token's text in the context, without space at its ends.
 
-    A token that is no part of the context, or nothing but space there, has None.
+    A token outside the context, or with only space, has None.
     """
     return [
         _without_space(span, context) if part == 1 else None
@@ -71,7 +73,7 @@ def context_spans(
 
 
 def tokens_of(spans: Sequence[Span | None], start: int, end: int) -> Span | None:
-    """Return the first and the last token of the characters; None where they have no token.
+    """Return the first and the last token that overlap the characters; None if no token does.
 
     >>> tokens_of([None, (0, 2), (3, 7), (7, 8)], 3, 8)
     (2, 3)

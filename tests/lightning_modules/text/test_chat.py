@@ -42,7 +42,7 @@ def test_a_question_ends_where_the_answer_begins() -> None:
 
 def test_a_template_that_rewrites_the_question_is_refused() -> None:
     template = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
-    with pytest.raises(DataError, match=r"task.chat_template: must write what is asked the same"):
+    with pytest.raises(DataError, match=r"task.chat_template: must write a question the same way"):
         list(chat(template).exchanges(TALK))
 
 
@@ -67,5 +67,5 @@ def test_what_a_template_cannot_write_is_one_line(template: str, reason: str) ->
     with pytest.raises(DataError) as raised:
         list(chat(template).exchanges(TALK))
     (line,) = str(raised.value).splitlines()
-    assert line.startswith("task.chat_template: the model's chat template must be able to write ")
+    assert line.startswith("task.chat_template: the model's chat template must accept every ")
     assert reason in line

@@ -20,10 +20,10 @@ ROWS = [{"text": f"row {number}", "label": "ab"[number % 2]} for number in range
         ("It was {label}.", "must hold {text}"),
         ("{text} is what", "must hold {label}"),
         ("{label}: {text}", "{label} must come after the texts"),
-        ("{text} {text} {label}", "must hold each place once"),
-        ("{text} {labels}", "must hold no braces but {text}, {text_pair} and {label}"),
-        ("{text} {label!r}", "must hold no braces but {text}, {text_pair} and {label}"),
-        ("{text} {label", "must close every brace"),
+        ("{text} {text} {label}", "must hold each place only once"),
+        ("{text} {labels}", "must hold no braces other than {text}, {text_pair} and {label}"),
+        ("{text} {label!r}", "must hold no braces other than {text}, {text_pair} and {label}"),
+        ("{text} {label", "must have balanced braces"),
     ],
 )
 def test_a_template_is_refused_by_name(template: str, rule: str | None) -> None:
