@@ -1,1 +1,1 @@
-"""From rows to batches: tokenized, ordered, padded, cut to what fits into memory."""
+"""From rows to batches: tokenize, order, pad, and split to fit into memory."""

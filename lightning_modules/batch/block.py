@@ -1,8 +1,8 @@
-"""Examples of one length, as packing makes them: a batch is taken as it lies, without padding.
+"""Batches of examples of equal length, as packing makes them: read directly, without padding.
 
-Arrow's own memory is read, which the operating system maps from the disk: a corpus larger than
-memory can be trained on, and a batch costs microseconds, not the milliseconds that a step of a
-small network would notice.
+Batches are read from Arrow's buffers, which the operating system maps from the disk. So a corpus
+can be larger than memory, and a batch takes microseconds, not milliseconds, which would slow down
+the steps of a small network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Blocks(TorchDataset[Any]):
-    """A data set whose every list has the length of its column; gives batches, not examples."""
+    """A data set in which all lists of a column have equal length; returns whole batches."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -43,26 +43,26 @@ class Blocks(TorchDataset[Any]):
         }
 
     def _place(self, row: int) -> tuple[int, int]:
-        """Return the chunk that a row is in, and its place there."""
+        """Return the index of a row's chunk, and the row's index in the chunk."""
         at = bisect_right(self._starts, row) - 1
         return at, row - self._starts[at]
 
 
 class Windows(Blocks):
-    """The same blocks as one stream: of each place a window of a block's length begins there."""
+    """The same blocks as one stream: item i is the window of block length that starts at i."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
         self.length = len(dataset[0]["input_ids"])
 
-    def __getitems__(self, begins: Sequence[int]) -> dict[str, Tensor]:
+    def __getitems__(self, starts: Sequence[int]) -> dict[str, Tensor]:
         return {
-            name: _tensor(np.stack([self._window(chunks, begin) for begin in begins]))
+            name: _tensor(np.stack([self._window(chunks, start) for start in starts]))
             for name, chunks in self._chunks.items()
         }
 
-    def _window(self, chunks: list[np.ndarray[Any, Any]], begin: int) -> np.ndarray[Any, Any]:
-        row, offset = divmod(begin, self.length)
+    def _window(self, chunks: list[np.ndarray[Any, Any]], start: int) -> np.ndarray[Any, Any]:
+        row, offset = divmod(start, self.length)
         at, place = self._place(row)
         parts = [chunks[at][place, offset:]]
         if offset:
@@ -72,7 +72,7 @@ class Windows(Blocks):
 
 
 def are_blocks(dataset: Dataset) -> bool:
-    """Say whether each column holds numbers, or lists of numbers that are all of one length."""
+    """Return whether each column holds integers, or lists of integers of one length."""
     import pyarrow
     import pyarrow.compute
 
@@ -89,7 +89,7 @@ def are_blocks(dataset: Dataset) -> bool:
 
 
 def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the batch: a collate function for what is one already."""
+    """Return the batch unchanged: the collate function for data sets that return whole batches."""
     return batch
 
 
@@ -98,7 +98,7 @@ def _rows_of(chunk: Any) -> np.ndarray[Any, Any]:
 
     if not pyarrow.types.is_list(chunk.type):
         return np.asarray(chunk)
-    # Not `values`, which has the rows of the chunk's neighbours too.
+    # Not `values`, which also includes rows of neighbouring chunks.
     return np.asarray(chunk.flatten()).reshape(len(chunk), -1)
 
 

@@ -1,4 +1,4 @@
-"""From examples to a batch: the tokenizer pads what it knows, the rest is padded alike."""
+"""Collate examples into a batch: the tokenizer pads its own columns, `Collate` pads the others."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Collate:
     """Pads examples to the longest of their batch; a class, so that data workers can pickle it.
 
-    A column of numbers becomes a tensor of shape (B,), one of lists one of (B, T) with `IGNORED`
-    behind the shorter ones. Everything is padded at its end, whatever the side that the tokenizer
-    would pad on: what goes with the tokens stays beside them. A mask is made where there is
+    A column of numbers becomes a tensor of shape (B,), a column of lists a tensor of shape (B, T)
+    padded with `IGNORED`. All columns are padded at the end, even if the tokenizer's default is
+    the left side, so that they stay aligned with the tokens. A mask is added only if there is
     padding.
     """
 

@@ -1,4 +1,4 @@
-"""What tasks observe, batch by batch, joined in the order of the examples."""
+"""Join a task's observations of single batches in the order of the examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_modules.batch.type import IGNORED
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the observations of several batches, each padded at its ends to the greatest size.
+    """Join the observations of several batches, each padded at the ends to the largest size.
 
     >>> first, second = {"ids_BT": torch.ones(1, 1)}, {"ids_BT": torch.ones(1, 2)}
     >>> joined([first, second])["ids_BT"].tolist()
@@ -24,7 +24,7 @@ def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def in_row_order(
     observed: Sequence[Mapping[str, Tensor]], batches: Sequence[Sequence[int]]
 ) -> dict[str, Tensor]:
-    """Join what was observed of each of `batches` (numbers of examples), in their order."""
+    """Join the observations of `batches` (lists of example numbers), in example order."""
     order = torch.tensor([row for batch in batches for row in batch]).argsort()
     return {name: tensor[order] for name, tensor in joined(observed).items()}
 

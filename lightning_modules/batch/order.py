@@ -1,8 +1,8 @@
-"""Which rows form which batch: by chance, by length, and by nothing else.
+"""Which rows form which batch: a shuffle with a seed, grouped by length.
 
-The order is a function of (seed, epoch, batch size), so a run that starts at any step sees
-what an uninterrupted one sees. Within chunks of a shuffled epoch rows are sorted by length
-before they are cut into batches, which are shuffled again: little padding, still random.
+The order is a function of (lengths, seed, epoch, batch size), so a run resumed at any step gets
+the same batches as an uninterrupted one. Within chunks of a shuffled epoch, rows are sorted by
+length and cut into batches, which are shuffled again: little padding, still random.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ NUM_EVALUATED_AT_ONCE = 64
 def epoch_batches(
     lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return the epoch's batches of row numbers; every row occurs once, the last may be short."""
-    chance = random.Random(seed_of(seed, "order", epoch))
+    """Return the epoch's batches of row numbers; every row occurs once, one batch may be short."""
+    rng = random.Random(seed_of(seed, "order", epoch))
     rows = list(range(len(lengths)))
-    chance.shuffle(rows)
+    rng.shuffle(rows)
     batches = []
     for start in range(0, len(rows), CHUNK_BATCHES * batch_size):
         chunk = sorted(rows[start : start + CHUNK_BATCHES * batch_size], key=lengths.__getitem__)
         cut = [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
-        chance.shuffle(cut)
+        rng.shuffle(cut)
         batches.extend(cut)
     return batches
 
 
 def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return all rows in batches of like length, longest first, for validation."""
+    """Return all row numbers in batches of similar length, longest first."""
     rows = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     return [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
 
 
 def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the numbers of all examples, in batches of like length."""
+    """Return the numbers of all examples in batches of similar length, for evaluation."""
     return sorted_batches(lengths, NUM_EVALUATED_AT_ONCE)
 
 
 class TrainingBatches:
-    """The batches of a whole run from optimizer step `start` on; a DataLoader's batch sampler."""
+    """The batches of a run from optimizer step `start` to its end; a DataLoader's batch sampler."""
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int, start: int
@@ -70,11 +70,11 @@ class TrainingBatches:
 
 
 class TrainingWindows:
-    """The same batches where the rows are blocks of one stream: where each window on it begins.
+    """The same batches for rows that are blocks of one stream: the start of each window.
 
-    A window begins anywhere in its block, drawn from (seed, step), and so ends in the next one.
-    Blocks that always began at the same places would show a network each token behind the same
-    few before it, epoch for epoch.
+    A window starts at a random place in its block, drawn from (seed, step), and ends in the next
+    block. With fixed starts the network would see each token after the same few tokens in every
+    epoch.
     """
 
     def __init__(
@@ -91,6 +91,6 @@ class TrainingWindows:
 
     def __iter__(self) -> Iterator[list[int]]:
         for step, rows in enumerate(self._batches, self._start):
-            chance = random.Random(seed_of(self._seed, "windows", step))
-            begins = (row * self._length + chance.randrange(self._length) for row in rows)
-            yield [min(begin, self._last) for begin in begins]
+            rng = random.Random(seed_of(self._seed, "windows", step))
+            starts = (row * self._length + rng.randrange(self._length) for row in rows)
+            yield [min(start, self._last) for start in starts]

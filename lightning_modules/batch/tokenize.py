@@ -1,4 +1,4 @@
-"""Tokenize once: the cache on disk, by content, tokenizer and settings."""
+"""Tokenize once: a cache on disk, keyed by rows, tokenizer and settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_modules.rows.corpus import Row
 
 
-ROWS_AT_ONCE = 10_000  # some seconds' worth
+ROWS_AT_ONCE = 10_000  # takes a few seconds
 
 
 def tokenize(
@@ -29,19 +29,19 @@ def tokenize(
 
     Args:
         rows: The rows.
-        encode: Turns some of them into columns.
-        settings: Everything that decides what `encode` returns: equal settings share a cache.
-        heartbeat: Called before every part.
+        encode: Turns a part of the rows into columns.
+        settings: Everything else that determines what `encode` returns; part of the cache key.
+        heartbeat: Called before each part with a description of the work.
 
     Raises:
-        DiskFull: The cache has no space.
+        DiskFull: There is no space left for the cache.
 
     """
     from datasets import Dataset, concatenate_datasets, load_from_disk
 
     folder = cache_folder() / "tokenized" / _key(rows, settings)
     if not folder.is_dir():
-        # Arrow takes a tenth of the memory of Python's numbers.
+        # Arrow needs a tenth of the memory of Python's numbers.
         parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, heartbeat)]
         heartbeat("writing the tokenized rows")
         save_once(concatenate_datasets(parts), folder)
@@ -55,10 +55,10 @@ def encoded(
     encode: Callable[[Sequence[Row]], dict[str, list[Any]]],
     heartbeat: Callable[[str], None] = lambda doing: None,
 ) -> Iterator[dict[str, list[Any]]]:
-    """Yield the columns of the rows' examples, some rows at once.
+    """Yield the columns of the rows' examples, in parts of `ROWS_AT_ONCE` rows.
 
-    Texts that share an example do so with others of the same part: whoever scores rows again has
-    to cut them here, too, or the blocks are others.
+    Packed texts share examples only within a part, so code that scores the rows again must also
+    use this function, or its blocks differ.
     """
     num_examples = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -72,7 +72,7 @@ def encoded(
 
 
 def lengths_of(dataset: Dataset) -> list[int]:
-    """Return the number of tokens of each row."""
+    """Return the number of tokens of each example."""
     import pyarrow.compute
 
     lengths: list[int] = pyarrow.compute.list_value_length(
@@ -91,15 +91,15 @@ def _key(rows: Sequence[Row], settings: Sequence[str]) -> str:
 
 
 def content_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a text that is the same for tokenizers that encode the same."""
+    """Return a text that is equal for tokenizers that encode equally."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         content = tokenizer.get_vocab()
     else:
         content = json.loads(backend.to_str())
-        # A call leaves its truncation and padding behind in the tokenizer.
+        # Each call stores its truncation and padding in the tokenizer.
         content["truncation"] = content["padding"] = None
-    # BERT's and DistilBERT's have the same backend, and only one has token types.
+    # The tokenizers of BERT and DistilBERT have the same backend, but only BERT's has token types.
     around = {
         "inputs": tokenizer.model_input_names,
         "special": tokenizer.special_tokens_map,

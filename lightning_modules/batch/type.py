@@ -1,4 +1,4 @@
-"""A batch: tensors by name, one row per example."""
+"""A batch: tensors by name, with one entry per example."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "Tensor"]
 
 IGNORED = -100
-"""The label of a token that is no target."""
+"""The label of a token that is not a target."""
