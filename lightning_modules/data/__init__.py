@@ -1,1 +1,1 @@
-"""Data sets: where rows come from, how they are checked, split, tokenized and ordered."""
+"""Data sets: where rows come from, and how they are checked and split."""

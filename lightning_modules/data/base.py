@@ -1,4 +1,4 @@
-"""What every data set is: a source of a checked corpus of train, validation and test rows."""
+"""The base of every data set: a source of checked train, validation and test rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Data(Schema):
     """A data set.
 
     Attributes:
-        batch_size: Examples an optimizer step (the effective batch), > 0.
-        max_length: Tokens an example at most, special ones included, > 2; the rest is cut off.
+        batch_size: Examples per optimizer step (the effective batch), > 0.
+        max_length: Most tokens per example, including special tokens, > 2; the rest is cut off.
 
     """
 
@@ -29,7 +29,7 @@ class Data(Schema):
     max_length: int
 
     not_rows: ClassVar[frozenset[str]] = frozenset(("batch_size", "max_length"))
-    """Settings that say how rows are batched and cut, not which rows there are."""
+    """Settings that affect how rows are batched and truncated, but not which rows are read."""
 
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "batch_size")
@@ -38,7 +38,7 @@ class Data(Schema):
 
     @property
     def rows_key(self) -> str:
-        """A text that is the same for data sets that read the same rows."""
+        """A text that is equal for data sets that read the same rows."""
         values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -53,4 +53,9 @@ class Data(Schema):
 
     @abstractmethod
     def load(self, task: Task) -> Corpus:
-        """Read what the task needs, check and split; raise UserError, and load no model for it."""
+        """Read, check and split the fields that the task needs, without loading a model.
+
+        Raises:
+            UserError: A setting or a row cannot be used.
+
+        """

@@ -1,12 +1,12 @@
-"""Column files of tagged words, as the CoNLL shared tasks have them.
+"""Column files of tagged words, in the format of the CoNLL shared tasks.
 
-A word a line, a blank line between sentences; columns stand apart by spaces or tabs, the first
-holds the word, the last its tag:
+One word per line and a blank line between sentences. Columns are separated by spaces or tabs; the
+first holds the word, the last its tag:
 
     EU NNP B-ORG
     rejects VBZ O
 
-Lines of `-DOCSTART-`, which part documents, are left out (Tjong Kim Sang and De Meulder 2003).
+`-DOCSTART-` lines, which separate documents, are skipped (Tjong Kim Sang and De Meulder 2003).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from lightning_modules.error import DataError, Problem
 
 WORDS, TAGS = "tokens", "ner_tags"
 NUM_PROBLEMS_SHOWN = 10
-# Other characters that Unicode calls space may stand in a word.
+# Other Unicode spaces may be part of a word.
 _SPACE = re.compile(r"[ \t]+")
 
 
 def read_sentences(path: Path) -> tuple[list[str], list[dict[str, Any]], list[int]]:
-    """Return columns, rows and the line that each row begins in, counted from 1.
+    """Return columns, rows and the line on which each row starts, counted from 1.
 
-    A row has a list of words and, where the file has more than one column, of their tags.
+    A row has a list of words and, if the file has more than one column, a list of tags.
 
     Raises:
-        DataError: A line has not as many columns as the first.
+        DataError: A line has a different number of columns than the first.
 
     """
     found = list(_lines(path))
@@ -39,9 +39,9 @@ def read_sentences(path: Path) -> tuple[list[str], list[dict[str, Any]], list[in
     problems = [
         Problem(
             f"{path}:{line}",
-            f"must have {num_columns} columns as the first line has",
+            f"must have {num_columns} columns, like the first line",
             len(cells),
-            "A line is a word, spaces or tabs, and its tag; a blank line ends a sentence.",
+            "Write each line as a word, spaces or tabs, and a tag; a blank line ends a sentence.",
         )
         for line, cells in found
         if cells and len(cells) != num_columns
@@ -58,7 +58,7 @@ def read_sentences(path: Path) -> tuple[list[str], list[dict[str, Any]], list[in
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each line's number and cells; one between sentences or documents has none."""
+    """Yield each line's number and cells; a line between sentences or documents has no cells."""
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         content = line.rstrip("\r").strip(" \t")
         is_apart = not content or content.startswith("-DOCSTART-")

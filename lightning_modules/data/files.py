@@ -1,4 +1,4 @@
-"""Your own files: CSV, TSV, JSON, JSONL, Parquet, CoNLL or plain text, one a split.
+"""Your own files: CSV, TSV, JSON, JSONL, Parquet, CoNLL or plain text, one file per split.
 
 Example: `data=files data.train=my.csv data.text=review data.label=stars`.
 """

@@ -1,7 +1,7 @@
-"""Data sets of the hub, or a folder with such files: `data=hub data.path=NAME_OR_FOLDER`.
+"""Data sets from the hub or from a local folder: `data=hub data.path=NAME_OR_FOLDER`.
 
-What the hub has is fetched once: later runs read finesweep's cache, so that a study's rows stay
-the same and no network is needed. No code that comes with a data set is run.
+A data set is downloaded once. Later runs read finesweep's cache, so that a study's rows stay the
+same and no network is needed. Code that comes with a data set is never run.
 Example: `data=sst2` or `data=hub data.path=owner/name data.text=sentence`.
 """
 
@@ -34,7 +34,7 @@ class HubData(Tabular):
 
     Attributes:
         path: A hub name (`owner/name`), or a folder whose files are named by split.
-        subset: Which of its configurations; None takes the only or default one.
+        subset: The data set's configuration; None for the only or default one.
 
     """
 
@@ -59,7 +59,7 @@ class HubData(Tabular):
         return read
 
     def _splits(self) -> DatasetDict:
-        """Return the named splits, and no others."""
+        """Return only the splits that are configured."""
         assert self.path is not None
         folder = Path(self.path).expanduser()
         if folder.is_dir():
@@ -76,7 +76,7 @@ class HubData(Tabular):
         kept = cache_folder() / "hub" / hashlib.sha256(key.encode()).hexdigest()[:32]
         if not kept.is_dir():
             with asking_hub("data.path", "data set", name, "or give a folder"):
-                # A data set that is not there is told at once; `datasets` would try for long.
+                # Reports a missing data set at once; `datasets` would retry for a long time.
                 if not is_offline_mode():
                     HfApi().dataset_info(name, timeout=HUB_SECONDS)
                 found = self._loaded(name)
@@ -105,7 +105,7 @@ class HubData(Tabular):
                 f"data.{split}",
                 f"must be a split of {self.path}",
                 getattr(self, split),
-                f"Its splits: {', '.join(found)}.",
+                f"Use one of: {', '.join(found)}.",
             )
             for split in SPLITS
             if getattr(self, split) not in (None, *found)
@@ -119,7 +119,7 @@ class HubData(Tabular):
 
         if "onfig" not in str(error):  # BuilderConfig not found, or config name is missing
             return self._unreadable(error)
-        fix = f"Its subsets: {', '.join(get_dataset_config_names(path))}."
+        fix = f"Use one of: {', '.join(get_dataset_config_names(path))}."
         return Problem("data.subset", f"must be a subset of {self.path}", self.subset, fix)
 
     def _unreadable(self, error: Exception) -> Problem:
@@ -130,7 +130,7 @@ class HubData(Tabular):
         wanted = [each for each in self.columns(task).values() if each in dataset.column_names]
         columns = dataset.select_columns(wanted).to_dict()
         feature = dataset.features.get(self.label)
-        # Of a list of labels, as one a word, the names are those of its members.
+        # For lists of labels, e.g. one per word, the names belong to the list's elements.
         names = getattr(getattr(feature, "feature", feature), "names", None)
         if names is not None and self.label in columns:
             columns[self.label] = self._named(columns[self.label], names, split, place)
@@ -140,10 +140,10 @@ class HubData(Tabular):
         return self.rows_of(Table(place, dataset.column_names, rows, numbers), task)
 
     def _named(self, cells: list[Any], names: list[str], split: str, place: Path) -> list[Any]:
-        """Return the names of labels' numbers; refuse numbers that stand for no label."""
+        """Return the labels' names; refuse numbers that are not the number of a label."""
         fix = "Remove the row."
         if split != "train":
-            fix = f"Has the split no labels? Set data.{split}=null to take its rows from train."
+            fix = f"If the split has no labels, set data.{split}=null to take rows from train."
         problems = [
             Problem(f"{place}:{row}:{self.label}", "must have a label", number, fix)
             for row, each in enumerate(cells, start=1)

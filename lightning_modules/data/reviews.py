@@ -1,7 +1,7 @@
 """The embedded reviews: 1,000 short English reviews of twenty kinds of things, by sentiment.
 
-Written for this project one by one, under its licence: 600 / 200 / 200 rows, each split
-balanced over label and kind, with negation, irony, mixed feelings and typos among them.
+Written one by one for this project, under its licence: 600 / 200 / 200 rows, each split balanced
+over label and kind, including negation, irony, mixed feelings and typos.
 Example: `{"text": "Found my parked car once, in the wrong town.", "label": "negative"}`.
 """
 
@@ -32,14 +32,14 @@ class Reviews(Data):
         fields = [
             name
             for name in task.cells
-            # What the task names no column for, it does not want.
+            # The task does not use an optional field without a column.
             if (name in FIELDS and getattr(task, name) is not None) or name not in task.optional
         ]
         for field in fields:
             if field not in FIELDS or isinstance(task.cells[field](rows[0][field]), Refused):
                 rule = "the reviews are texts with one label each"
-                got = Verbatim(f"a task that reads {', '.join(fields)} of another kind")
-                fix = "Name your rows: data=files data.train=my.jsonl."
+                got = Verbatim(f"a task with another kind of {', '.join(fields)}")
+                fix = "Use your own rows: data=files data.train=my.jsonl."
                 raise ConfigError(Problem("data", rule, got, fix))
         splits = {
             split: [{name: row[name] for name in fields} for row in rows if row["split"] == split]

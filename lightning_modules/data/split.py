@@ -1,7 +1,7 @@
-"""Split rows by chance, stratified, duplicates kept together; or take a part of them.
+"""Split rows at random, stratified and with duplicates kept together, or take a part of them.
 
-A text that occurs twice must not be trained on and judged by, so all rows whose text is the
-same but for case and spaces go to the same side.
+A text that occurs twice must not be in both training and evaluation, so all rows whose texts
+differ only in case and spaces go to the same split.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def split_off(
 ) -> tuple[list[Row], list[Row]]:
     """Return (kept, taken): about `fraction` of each stratum's rows are taken for split `name`.
 
-    The choice depends on the texts, the seed and the name, not on the order of the rows. A
-    stratum whose rows are all one group is kept whole, and so is a row with what no kept one has.
+    The choice depends on the texts, the seed and the name, not on the order of the rows. A stratum
+    that is a single group is kept, and so are rows with a required kind that no kept row has.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -33,7 +33,7 @@ def split_off(
         by_stratum[min(task.stratum(rows[index]) for index in indices)].append(text)
     taken: set[int] = set()
     for stratum in sorted(by_stratum):
-        # By a hash of each text: rows that are added later move few of the others.
+        # By a hash of each text: adding rows later moves few of the others.
         keys = {text: seed_of(seed, "split", name, text) for text in by_stratum[stratum]}
         texts = sorted(keys, key=lambda text: (keys[text], text))
         wanted = max(1, round(fraction * sum(len(members[text]) for text in texts)))
@@ -49,10 +49,10 @@ def split_off(
 
 
 def stratified_part(rows: Sequence[Row], task: Task, num_rows: int, seed: int) -> list[Row]:
-    """Return `num_rows` of the rows, in their order, each stratum with its share, one at least.
+    """Return `num_rows` of the rows in their order, stratified, with at least one per stratum.
 
-    The part of a greater `num_rows` holds that of a smaller one. The choice depends on the texts
-    and the seed, not on the order of the rows.
+    A larger `num_rows` adds rows to those of a smaller one. The choice depends on the texts and
+    the seed, not on the order of the rows.
     """
     by_stratum: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -66,7 +66,10 @@ def stratified_part(rows: Sequence[Row], task: Task, num_rows: int, seed: int) -
 
 
 def _choose(groups: Sequence[Sequence[int]], wanted: int) -> list[int]:
-    """Return the rows of whole groups, in order, `wanted` at most; never of every group."""
+    """Return the rows of whole groups, in order, but never of all groups.
+
+    They are at most `wanted` rows, or the smallest group if none fits.
+    """
     chosen: list[int] = []
     num_groups_left = len(groups)
     for group in groups:

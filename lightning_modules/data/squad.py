@@ -1,10 +1,10 @@
-"""The tree that SQuAD's own files are: articles of paragraphs of questions.
+"""The tree in SQuAD's own files: articles with paragraphs with questions.
 
     {"version": "v2.0", "data": [{"title": ..., "paragraphs": [{"context": ..., "qas": [
         {"id": ..., "question": ..., "is_impossible": ..., "answers": [
             {"text": ..., "answer_start": ...}]}]}]}]}
 
-A question becomes a row of the columns `id`, `title`, `context`, `question` and `answers`.
+A question becomes a row with the columns `id`, `title`, `context`, `question` and `answers`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lightning_modules.error import Problem, Verbatim
 
 
 def is_squad(value: Any) -> bool:
-    """Say whether a JSON value is meant as such a tree, sound or not."""
+    """Return whether a JSON value is meant as a SQuAD tree, valid or not."""
     articles = value.get("data") if isinstance(value, dict) else None
     return isinstance(articles, list) and any(
         isinstance(each, dict) and "paragraphs" in each for each in articles
@@ -24,7 +24,7 @@ def is_squad(value: Any) -> bool:
 
 
 def read_squad(file: str, tree: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Return the questions as rows, in their order, and what is broken of the tree.
+    """Return the questions as rows, in order, and the problems of the tree.
 
     >>> question = {"id": "1", "question": "Where?", "answers": []}
     >>> paragraph = {"context": "In Oslo.", "qas": [question]}
@@ -71,12 +71,12 @@ def _row(
             rule = "a question with is_impossible must have no answers"
             return Problem(where, rule, Verbatim(f"{len(question['answers'])} of them"))
         return {**row, "answers": []}
-    # Questions to be answered have none yet.
+    # Questions for prediction have no answers yet.
     return {**row, "answers": question["answers"]} if "answers" in question else row
 
 
 def _objects(where: str, value: Any) -> Iterator[tuple[str, dict[str, Any] | Problem]]:
-    """Yield each object of what must be a list of them, with its place, or what is wrong."""
+    """Yield each element of `value`, which must be a list of objects, with its place or problem."""
     if not isinstance(value, list):
         yield where, Problem(where, "must be a list", Verbatim(_named(value)))
         return

@@ -1,9 +1,9 @@
-"""Read a table file strictly: every row or an error that names file, row and column.
+"""Read a table file strictly: return every row, or raise an error with file, row and column.
 
 CSV and TSV (a header line, UTF-8), JSON (a list of objects, or SQuAD's tree of questions), JSONL,
 Parquet, CoNLL's columns, and plain text, which is one row with the column `text`, kept byte for
-byte. Nothing is guessed and no bad row is dropped; a broken file raises DataError with the first
-few places.
+byte. Nothing is guessed and no bad row is dropped; a broken file raises DataError with its first
+few problems.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from lightning_modules.data.conll import read_sentences
 from lightning_modules.data.squad import is_squad, read_squad
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
-from lightning_modules.rows.cell import HALF, Cell, Refused, is_whole
+from lightning_modules.rows.cell import HALF_CHARACTER, Cell, Refused, is_whole
 
 NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell
@@ -28,7 +28,7 @@ Check = Callable[[Mapping[str, Any]], tuple[str, Refused] | None]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as they stand in the file; `lines[i]` is where row i starts, counted from 1."""
+    """Rows as they are in the file; `lines[i]` is the line of row i, counted from 1."""
 
     path: Path
     columns: Sequence[str]
@@ -45,13 +45,13 @@ class Table:
         """Return each row as `{field: value}`.
 
         Args:
-            columns: Field to column name, as `{"text": "review"}`.
-            cells: Field to what its cells hold; the fields of `columns`.
-            check: Names a field of a row that does not fit the others, and why.
-            prefix: What a field's config key begins with.
+            columns: Column name by field, e.g. `{"text": "review"}`.
+            cells: Cell type by field, for the fields of `columns`.
+            check: Returns a field that does not fit the row's other fields, and why.
+            prefix: Prefix of a field's config key.
 
         Raises:
-            ConfigError: A wanted column is not there.
+            ConfigError: A column is missing.
             DataError: A cell or a row cannot be used.
 
         """
@@ -71,7 +71,10 @@ class Table:
         rows = []
         for line, row in zip(self.lines, self.rows, strict=True):
             given = {field: row.get(column) for field, column in columns.items()}
-            values = {f: cells[f](each) if is_whole(each) else HALF for f, each in given.items()}
+            values = {
+                field: cells[field](cell) if is_whole(cell) else HALF_CHARACTER
+                for field, cell in given.items()
+            }
             refused = {field: v for field, v in values.items() if isinstance(v, Refused)}
             if not refused and check is not None and (found := check(values)) is not None:
                 refused = dict([found])
@@ -93,7 +96,7 @@ def read_table(path: Path, key: str) -> Table:
     """Read the table file at `path`, which config key `key` names.
 
     Raises:
-        ConfigError: There is no such file, or its ending is unknown.
+        ConfigError: There is no such file, or its extension is unknown.
         DataError: The file is empty, has no rows, or is broken.
 
     """
@@ -115,7 +118,7 @@ def read_table(path: Path, key: str) -> Table:
 
 
 def raise_first(problems: Sequence[Problem]) -> None:
-    """Raise DataError with the first few problems and the number of the rest, if there are any."""
+    """Raise DataError with the first few problems and the number of others, if there are any."""
     if not problems:
         return
     shown = list(problems[:NUM_PROBLEMS_SHOWN])
@@ -126,7 +129,7 @@ def raise_first(problems: Sequence[Problem]) -> None:
 
 
 def _shown(cell: Any) -> object:
-    """Return a cell as a message shows it: no more of it than a person reads."""
+    """Return a cell for a message, truncated to `MAX_SHOWN` characters."""
     shown = repr(cell)
     return cell if len(shown) <= MAX_SHOWN else Verbatim(f"{shown[:MAX_SHOWN]}…")
 
@@ -136,7 +139,7 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
         rows: list[dict[str, str]] = []
         lines: list[int] = []
         problems: list[Problem] = []
-        csv.field_size_limit(2**31 - 1)  # a document is longer than the default 128 KiB
+        csv.field_size_limit(2**31 - 1)  # a document can exceed the default of 128 KiB
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             start = 1
@@ -150,7 +153,7 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
                         columns = [cell.strip() for cell in cells]
                         _check_header(path, line, columns)
                     elif len(cells) != len(columns):
-                        rule = f"must have {len(columns)} cells as the header has"
+                        rule = f"must have {len(columns)} cells, like the header"
                         problems.append(
                             Problem(
                                 f"{path}:{line}",
@@ -166,7 +169,7 @@ def _read_delimited(delimiter: str) -> Callable[[Path], Table]:
                 raise DataError(
                     Problem(
                         f"{path}:{start}",
-                        "must be well quoted",
+                        "must be quoted correctly",
                         Verbatim(str(error)),
                         'Write a quote inside a quoted cell twice: "".',
                     )
@@ -182,7 +185,7 @@ def _check_header(path: Path, line: int, columns: Sequence[str]) -> None:
     if repeated:
         raise DataError(
             Problem(
-                f"{path}:{line}", "column names must differ", ", ".join(repeated), "Rename one."
+                f"{path}:{line}", "column names must be unique", ", ".join(repeated), "Rename one."
             )
         )
 
@@ -252,7 +255,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _read_text(path: Path) -> Table:
-    # Not read_text, which would turn "\r\n" into "\n".
+    # Not `read_text`, which turns "\r\n" into "\n".
     return Table(path, ["text"], [{"text": path.read_bytes().decode("utf-8")}], [1])
 
 
@@ -272,10 +275,11 @@ _READERS: Mapping[str, Callable[[Path], Table]] = {
 
 
 def _not_json(path: Path, line: int, error: ValueError | RecursionError) -> Problem:
-    if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits, deep nesting
+    if not isinstance(error, json.JSONDecodeError):  # a number with thousands of digits, or nesting
         return Problem(f"{path}:{line}", "must be JSON", Verbatim(str(error).split(";")[0]))
-    fix = "One object a line? Name the file .jsonl." if error.msg == "Extra data" else ""
-    got = Verbatim(f"{error.msg} at {error.colno}")
+    fix = "If each line is an object, rename the file to .jsonl."
+    fix = fix if error.msg == "Extra data" else ""
+    got = Verbatim(f"{error.msg} at column {error.colno}")
     return Problem(f"{path}:{line}", "must be JSON", got, fix)
 
 
@@ -283,7 +287,7 @@ def _not_utf8(path: Path) -> Problem:
     content = path.read_bytes()
     try:
         content.decode("utf-8")
-    except UnicodeDecodeError as error:  # readers decode in pieces, and know not where
+    except UnicodeDecodeError as error:  # readers decode in pieces and do not know the position
         line = content[: error.start].count(b"\n") + 1
         got = Verbatim(f"byte 0x{content[error.start]:02x}")
         fix = f"Convert it: iconv -f latin1 -t utf-8 {path.name}."
@@ -292,7 +296,8 @@ def _not_utf8(path: Path) -> Problem:
 
 
 def _nothing(path: Path, rule: str, found: str) -> Problem:
-    return Problem(f"{path}", rule, Verbatim(found), "A header or key names and at least one row.")
+    fix = "Write a header or key names, and at least one row."
+    return Problem(f"{path}", rule, Verbatim(found), fix)
 
 
 def _files_there(path: Path) -> str:
@@ -303,7 +308,7 @@ def _files_there(path: Path) -> str:
     if not names:
         return f"There is no {', '.join(sorted(_READERS))} file in {folder}."
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    # By the stem: a common ending makes any two short names alike.
+    # By the stem: a common extension makes any two short names similar.
     alike = [name for name in names if nearest(path.stem, [Path(name).stem])]
     near = nearest(path.name, alike)
     question = "" if near is None else f"Did you mean {path.with_name(near)}? "

@@ -1,7 +1,7 @@
-"""What data sets share whose rows stand in tables: columns, splits, a limit, notes.
+"""The base of data sets with rows in tables: columns, splits, a limit, warnings.
 
-Only training rows are needed: a split that is missing is taken from them by chance, stratified
-by label where there is one, with duplicates kept together.
+Only training rows are required. A missing split is taken from them at random, stratified by label
+if there is one, with duplicates kept together.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Tabular(Data):
         train: Where the training rows are.
         validation: Where the validation rows are; None takes rows from train.
         test: Where the test rows are; None takes rows from train.
-        text: Column with the text, or whatever the task reads.
-        text_pair: Column with a second text, None where there is none.
-        label: Column with what is to be predicted, None where there is none.
-        validation_fraction: Share of the training rows taken where `validation` is None, in
+        text: Column with the text, or another input of the task.
+        text_pair: Column with a second text, or None.
+        label: Column with the target, or None.
+        validation_fraction: Share of the training rows to take if `validation` is None, in
             [0, 0.5).
         test_fraction: The same for the test split; 0 means no test split.
-        split_seed: Decides which rows are taken.
-        max_train_rows: Training rows at most, > 0, the other splits untouched; `split_seed`
-            decides which, and a greater number adds rows to those of a smaller one. None trains
-            on all.
+        split_seed: Seed that decides which rows are taken.
+        max_train_rows: Most training rows to use, > 0; the other splits are not affected.
+            `split_seed` decides which, and a larger number adds rows to those of a smaller one.
+            None uses all.
 
     """
 
@@ -59,8 +59,9 @@ class Tabular(Data):
         yield from positive(self, "max_train_rows")
         yield from within(self, 0, 0.5, "validation_fraction", "test_fraction")
         if self.validation is None and self.validation_fraction == 0:
-            rule = "must be > 0 where data.validation is null"
-            yield Problem("validation_fraction", rule, 0, "Trials are judged by validation.")
+            rule = "must be > 0 if data.validation is null"
+            fix = "Set it to 0.1, e.g.: trials are compared by their validation scores."
+            yield Problem("validation_fraction", rule, 0, fix)
 
     @property
     def has_test(self) -> bool:
@@ -68,14 +69,14 @@ class Tabular(Data):
 
     @abstractmethod
     def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
-        """Return a function of split and place (as `train`, "my.csv") that gives its rows."""
+        """Return a function from split and place (e.g. "train", "my.csv") to the split's rows."""
 
     def columns(self, task: Task) -> dict[str, str]:
-        """Return which column each of the task's fields is in; raise ConfigError."""
+        """Return the column of each of the task's fields; raise ConfigError if one is missing."""
         found = {field: getattr(self, field) for field in task.cells}
         missing = [field for field in found if not found[field] and field not in task.optional]
         if missing:
-            fix = "Name it: data.{0}=COLUMN."
+            fix = "Set data.{0}=COLUMN."
             raise ConfigError(
                 Problem(f"data.{field}", "must be a column", found[field], fix.format(field))
                 for field in missing
@@ -83,7 +84,7 @@ class Tabular(Data):
         return {field: column for field, column in found.items() if column}
 
     def rows_of(self, table: Table, task: Task) -> list[dict[str, Any]]:
-        """Return the table's rows by the task's fields; raises as `Table.read`."""
+        """Return the table's rows by the task's fields; raises like `Table.read`."""
         return table.read(self.columns(task), task.cells, task.check_row)
 
     def load(self, task: Task) -> Corpus:
@@ -107,13 +108,13 @@ class Tabular(Data):
     def _notes(self, splits: Mapping[str, Sequence[Row]], task: Task) -> Iterator[str]:
         texts = (task.identity(row) for rows in splits.values() for row in rows)
         if not any(character.isalpha() for text in texts for character in text):
-            yield f"no text of data.text={self.text} has a letter in it: is it the right column?"
+            yield f"no text in data.text={self.text} has a letter: check the name of the column"
         trained = {task.identity(row) for row in splits["train"]}
         for split in ("validation", "test"):
             leaked = sum(task.identity(row) in trained for row in splits.get(split, ()))
             if leaked:
                 rows = "row is" if leaked == 1 else "rows are"
-                yield f"{leaked} {split} {rows} in train too: scores flatter that much"
+                yield f"{leaked} {split} {rows} also in train: {split} scores are too optimistic"
         yield from task.notes(splits)
 
     def _places(self) -> Iterator[tuple[str, str]]:
@@ -129,7 +130,7 @@ class Tabular(Data):
             if split in splits or fraction == 0:
                 continue
             rows = splits["train"]
-            share = fraction * num_rows / len(rows)  # of the whole file, whatever was taken before
+            share = fraction * num_rows / len(rows)  # of all rows, including those already taken
             splits["train"], splits[split] = split_off(rows, task, share, self.split_seed, split)
             if not splits[split]:
                 raise DataError(task.unsplittable(rows, num_rows, split, str(self.train)))

@@ -1,1 +1,1 @@
-"""What a row is, before any data set or task."""
+"""Rows: the types below data sets and tasks."""

@@ -1,7 +1,7 @@
-"""What a cell of a data file may hold, and the one spelling that its value gets.
+"""The types of cells in data files, and the normalized form of their values.
 
-A task says of each field which of these its cells are. CSV and TSV have nothing but text, so
-lists and objects may be written there as JSON.
+A task names the cell type of each of its fields. CSV and TSV cells are always text, so lists and
+objects are written there as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from lightning_modules.error import Verbatim
 
 _WHOLE = re.compile(r"-?\d+\.0+")
-MEND = "Mend the row or convert the column."
+FIX_CELL = "Correct the row or convert the column."
 _ANSWER = '{"text": ["Oslo"], "answer_start": [12]}'
 _NO_ANSWER = '{"text": [], "answer_start": []}'
 
@@ -26,26 +26,26 @@ class Refused:
     """Why a cell cannot be used.
 
     Attributes:
-        rule: The rule that it breaks, as "must be text".
+        rule: The rule that it breaks, e.g. "must be text".
         fix: What to do.
-        got: What stands in its place, where the whole cell would hide it; None shows the cell.
+        got: The wrong part, if the whole cell would hide it; None shows the cell.
 
     """
 
     rule: str
-    fix: str = MEND
+    fix: str = FIX_CELL
     got: str | None = None
 
 
 EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
-HALF = Refused("must hold whole characters, and half of a surrogate pair is none")
+HALF_CHARACTER = Refused("must hold whole characters, not half of a surrogate pair")
 
 Cell = Callable[[Any], Any]
-"""Returns the value of a cell as it is read, or `Refused`."""
+"""Takes a cell as read from the file and returns its value, or `Refused`."""
 
 
 def text(cell: Any) -> str | Refused:
-    """Return a text without the space around it.
+    """Return a text without space at its ends.
 
     >>> text(" well made ")
     'well made'
@@ -56,7 +56,7 @@ def text(cell: Any) -> str | Refused:
 
 
 def passage(cell: Any) -> str | Refused:
-    """Return a text as it is, so that places in it stay right.
+    """Return a text unchanged, so that positions in it stay valid.
 
     >>> passage(" well made ")
     ' well made '
@@ -66,7 +66,7 @@ def passage(cell: Any) -> str | Refused:
 
 
 def label(cell: Any) -> str | Refused:
-    """Return one spelling a value, so that 4, 4.0 and "4" are the same label.
+    """Return a label as text, with one spelling per value: 4, 4.0 and "4" are the same label.
 
     >>> label(4.0), label("4.0"), label(True)
     ('4', '4', 'true')
@@ -86,7 +86,7 @@ def label(cell: Any) -> str | Refused:
 
 
 def texts(cell: Any) -> list[str] | Refused:
-    """Return one text or more, as a list.
+    """Return one or more texts as a list.
 
     >>> texts("one"), texts(["one", "two"])
     (['one'], ['one', 'two'])
@@ -102,7 +102,7 @@ def texts(cell: Any) -> list[str] | Refused:
 
 
 def verbatim(cell: Any) -> str | Refused:
-    r"""Return a text as it is, with the space around it.
+    r"""Return a text unchanged, including space at its ends.
 
     >>> verbatim("  indented\n")
     '  indented\n'
@@ -113,7 +113,7 @@ def verbatim(cell: Any) -> str | Refused:
 
 
 def answer(cell: Any) -> str | Refused:
-    """Return a text as it is, a number or truth value as text.
+    """Return a text unchanged, or a number or boolean as text.
 
     >>> answer(" yes"), answer(4.0)
     (' yes', '4')
@@ -122,7 +122,7 @@ def answer(cell: Any) -> str | Refused:
 
 
 def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
-    """Return a text as it is, or a list of messages, each with a role and a content.
+    """Return a text unchanged, or a list of messages, each with a role and a content.
 
     >>> conversation('[{"role": "user", "content": "Hi."}]')
     [{'role': 'user', 'content': 'Hi.'}]
@@ -133,7 +133,7 @@ def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
     if not isinstance(found, list):
         return verbatim(cell)
     if isinstance(cell, str) and not all(isinstance(each, dict) for each in found):
-        return cell  # a text that happens to read as JSON
+        return cell  # a text that happens to be valid JSON
     messages: list[dict[str, Any]] = []
     for each in found:
         words = [each.get(name) for name in ("role", "content")] if isinstance(each, dict) else []
@@ -145,7 +145,7 @@ def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
 
 
 def words(cell: Any) -> list[str] | Refused:
-    """Return a list of words as they are; a word may be any text but the empty one.
+    """Return a list of words unchanged; a word may be any text that is not empty.
 
     >>> words(["New", "York"]), words('["New", "York"]')
     (['New', 'York'], ['New', 'York'])
@@ -159,7 +159,7 @@ def words(cell: Any) -> list[str] | Refused:
 
 
 def tags(cell: Any) -> list[str] | Refused:
-    """Return a list of tags, one a word.
+    """Return a list of tags, one per word.
 
     >>> tags(["B-place", "O"])
     ['B-place', 'O']
@@ -171,7 +171,7 @@ def tags(cell: Any) -> list[str] | Refused:
 
 
 def labels(cell: Any) -> list[str] | Refused:
-    """Return a list of different labels, each spelt as `label` does, in order; it may be empty.
+    """Return the sorted distinct labels of a list, each spelt like in `label`; may be empty.
 
     >>> labels(["sport", 4.0]), labels("[]")
     (['4', 'sport'], [])
@@ -186,7 +186,7 @@ def labels(cell: Any) -> list[str] | Refused:
 
 
 def answers(cell: Any) -> dict[str, list[Any]] | Refused:
-    """Return the answers to a question, each with its place in the context; or none.
+    """Return the answers to a question, each with its start in the context; may be empty.
 
     >>> answers({"text": ["Oslo"], "answer_start": [4]})
     {'text': ['Oslo'], 'answer_start': [4]}
@@ -195,7 +195,7 @@ def answers(cell: Any) -> dict[str, list[Any]] | Refused:
     """
     cell = from_json(cell)
     if _is_empty(cell):
-        return Refused("must not be empty", f"Write {_NO_ANSWER} where there is none.")
+        return Refused("must not be empty", f"Write {_NO_ANSWER} if there is no answer.")
     if isinstance(cell, list) and all(isinstance(each, dict) for each in cell):
         cell = {key: [each.get(key) for each in cell] for key in ("text", "answer_start")}
     given = cell if isinstance(cell, dict) else {}
@@ -204,17 +204,17 @@ def answers(cell: Any) -> dict[str, list[Any]] | Refused:
         return Refused("must hold answers", f"Write {_ANSWER}.")
     if len(found) != len(starts):
         rule = "must have an answer_start for each text"
-        got = Verbatim(f"{len(found)} of text and {len(starts)} of answer_start")
+        got = Verbatim(f"{len(found)} in text and {len(starts)} in answer_start")
         return Refused(rule, got=got)
     if not all(isinstance(each, str) and each.strip() for each in found):
-        return Refused("every text must be text, and not empty", f"Write {_ANSWER}.")
+        return Refused("every answer must be text that is not empty", f"Write {_ANSWER}.")
     if not all(type(each) is int and each >= 0 for each in starts):
         return Refused("every answer_start must be a whole number >= 0", f"Write {_ANSWER}.")
     return {"text": list(found), "answer_start": list(starts)}
 
 
 def is_whole(cell: Any) -> bool:
-    r"""Say whether the cell's texts are whole characters, as no tokenizer reads half of a pair.
+    r"""Return whether the cell has no half of a surrogate pair, which tokenizers cannot read.
 
     >>> is_whole("half \ud83d"), is_whole(["one", {"two": "\U0001f600"}])
     (False, True)
@@ -227,7 +227,7 @@ def is_whole(cell: Any) -> bool:
 
 
 def from_json(cell: Any) -> Any:
-    """Return a list or object that was written as text, anything else as it is."""
+    """Return a list or object parsed from JSON text, and anything else unchanged."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(cell)

@@ -1,4 +1,4 @@
-"""What a row is, and the checked rows of a data set by split."""
+"""The type of a row, and the checked rows of a data set by split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 Row = Mapping[str, Any]
-"""One example, field by field, as `{"text": ..., "label": ...}`: values of JSON."""
+"""One row by field, e.g. `{"text": ..., "label": ...}`, with JSON values."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -20,10 +20,10 @@ class Corpus:
     """Checked rows by split.
 
     Attributes:
-        splits: The rows.
-        notes: What a careful colleague would point out.
-        read: What was read, where `splits` hold a part of it. Runs on parts of one reading are
-            of the same data, whose validation rows are the same.
+        splits: The rows to use.
+        notes: Warnings about the rows.
+        read: All rows that were read, if `splits` holds only a part of them. Runs on parts of the
+            same rows count as runs on the same data, because they share the validation rows.
 
     """
 
@@ -33,7 +33,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of all rows read, in order: equal fingerprints mean the same data."""
+        """SHA-256 of all rows read, in order: equal fingerprints mean the same data."""
         digest = hashlib.sha256()
         splits = self.splits if self.read is None else self.read
         for split in sorted(splits):
@@ -44,7 +44,7 @@ class Corpus:
 
 
 def normalized(text: str) -> str:
-    """Return what two texts must share to count as duplicates.
+    """Return the normalized text; texts with the same one count as duplicates.
 
     >>> normalized(" Not  BAD")
     'not bad'

@@ -1,4 +1,4 @@
-"""The embedded reviews: `data=reviews` reads them, `model=tiny` takes its words from them."""
+"""The path of the embedded reviews, which `data=reviews` and `model=tiny` read."""
 
 from pathlib import Path
 

@@ -110,8 +110,8 @@ def test_leaked_rows_are_noted() -> None:
     write("test.jsonl", ["train 8", "TRAIN 9", "test 1"])
     notes = files(validation="validation.jsonl", test="test.jsonl").load(TASK).notes
     assert notes == (
-        "1 validation row is in train too: scores flatter that much",
-        "2 test rows are in train too: scores flatter that much",
+        "1 validation row is also in train: validation scores are too optimistic",
+        "2 test rows are also in train: test scores are too optimistic",
         "1 text occurs with different labels",
     )
 
@@ -155,8 +155,8 @@ def test_a_label_column_of_different_values_is_refused_under_its_key(
     with pytest.raises(DataError) as raised:
         data.load(TASK)
     assert str(raised.value) == (
-        f"data.label: must hold labels that repeat, got {num_rows} different ones in the "
-        f"{num_rows} rows of train.jsonl. Is it the right column? Name the one with the classes."
+        f"data.label: must hold labels that repeat, got {num_rows} different labels in the "
+        f"{num_rows} rows of train.jsonl. Set data.label to the column with the classes."
     )
 
 
@@ -179,7 +179,7 @@ def test_a_text_column_of_numbers_is_noted(texts: list[str], noted: bool) -> Non
     for name in ("train.jsonl", "validation.jsonl"):
         write(name, [*texts] * 2)
     notes = files(validation="validation.jsonl", test_fraction=0).load(TASK).notes
-    told = "no text of data.text=text has a letter in it: is it the right column?"
+    told = "no text in data.text=text has a letter: check the name of the column"
     assert (told in notes) is noted
 
 
@@ -193,7 +193,7 @@ def test_rows_that_leave_no_validation_are_refused() -> None:
     ("changes", "where", "rule"),
     [
         ({"train": None}, "train", "must be a file, got None. Set data.train=my.csv."),
-        ({"validation_fraction": 0}, "validation_fraction", "must be > 0 where"),
+        ({"validation_fraction": 0}, "validation_fraction", "must be > 0 if data.validation"),
         ({"validation_fraction": 0.5}, "validation_fraction", "must be >= 0 and < 0.5"),
         ({"test_fraction": -0.1}, "test_fraction", "must be >= 0 and < 0.5"),
         ({"max_train_rows": 0}, "max_train_rows", "must be > 0"),

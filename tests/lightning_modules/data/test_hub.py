@@ -194,7 +194,7 @@ def test_rows_without_label_are_refused() -> None:
     found = lines(built("sst2", "data.test=test"))
     assert found[0] == (
         "copy/test:1:label: must have a label, got -1. "
-        "Has the split no labels? Set data.test=null to take its rows from train."
+        "If the split has no labels, set data.test=null to take rows from train."
     )
     assert len(found) == 10
     assert found[-1].endswith(" And 20 more.")
@@ -235,15 +235,15 @@ def test_an_unknown_column_lists_those_there_are() -> None:
 def test_unknown_splits_list_those_there_are() -> None:
     write(ag_news())
     assert lines(hub_data(train="trian", validation="dev")) == [
-        "data.train: must be a split of ./copy, got 'trian'. Its splits: train, test.",
-        "data.validation: must be a split of ./copy, got 'dev'. Its splits: train, test.",
+        "data.train: must be a split of ./copy, got 'trian'. Use one of: train, test.",
+        "data.validation: must be a split of ./copy, got 'dev'. Use one of: train, test.",
     ]
 
 
 def test_an_unknown_subset_lists_those_there_are() -> None:
     write(ag_news())
     assert lines(hub_data(subset="small")) == [
-        "data.subset: must be a subset of ./copy, got 'small'. Its subsets: default."
+        "data.subset: must be a subset of ./copy, got 'small'. Use one of: default."
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_subset_that_must_be_chosen_lists_them() -> None:
     configs = [{"config_name": name, "data_dir": name} for name in ("one", "two")]
     Path("copy/README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
     assert lines(hub_data()) == [
-        "data.subset: must be a subset of ./copy, got None. Its subsets: one, two."
+        "data.subset: must be a subset of ./copy, got None. Use one of: one, two."
     ]
     assert len(hub_data(subset="two", test="test").load(TASK).splits["test"]) == 40
 
@@ -329,7 +329,7 @@ def test_training_rows_are_limited_and_no_others() -> None:
     [
         ({"path": None}, "path", "must be a hub name or a folder, got None."),
         ({"train": None}, "train", "must be the name of a split, got None."),
-        ({"validation_fraction": 0}, "validation_fraction", "must be > 0 where"),
+        ({"validation_fraction": 0}, "validation_fraction", "must be > 0 if data.validation"),
         ({"max_train_rows": 0}, "max_train_rows", "must be > 0"),
     ],
 )

@@ -105,7 +105,8 @@ def test_a_misspelt_column_is_named(given: str, meant: str) -> None:
 @pytest.mark.parametrize("ending", FORMATS)
 def test_an_empty_file_is_refused(ending: str) -> None:
     assert refused(f"a.{ending}", "") == [
-        f"a.{ending}: must not be empty, got 0 bytes. A header or key names and at least one row."
+        f"a.{ending}: must not be empty, got 0 bytes. "
+        "Write a header or key names, and at least one row."
     ]
 
 
@@ -122,7 +123,7 @@ def test_an_empty_file_is_refused(ending: str) -> None:
 )
 def test_a_file_without_rows_is_refused(name: str, content: str | bytes) -> None:
     assert refused(name, content) == [
-        f"{name}: must have rows, got 0 rows. A header or key names and at least one row."
+        f"{name}: must have rows, got 0 rows. Write a header or key names, and at least one row."
     ]
 
 
@@ -206,14 +207,14 @@ def test_an_ending_in_capitals_is_known() -> None:
 
 def test_a_wrong_cell_count_names_row_and_count() -> None:
     assert refused("a.csv", "review,stars\nfine,4\nwell, no,2\n") == [
-        "a.csv:3: must have 2 cells as the header has, got 3. "
+        "a.csv:3: must have 2 cells, like the header, got 3. "
         "Quote cells that hold ',' or a line break."
     ]
 
 
 def test_a_short_tsv_row_is_refused() -> None:
     assert refused("a.tsv", "review\tstars\nfine\n") == [
-        "a.tsv:2: must have 2 cells as the header has, got 1. "
+        "a.tsv:2: must have 2 cells, like the header, got 1. "
         "Quote cells that hold '\\t' or a line break."
     ]
 
@@ -225,19 +226,19 @@ def test_rows_after_a_cell_of_many_lines_have_their_true_line() -> None:
 
 def test_an_open_quote_names_the_row_where_it_opens() -> None:
     assert refused("a.csv", 'review,stars\nfine,4\n"open,2\nmore,1\n') == [
-        "a.csv:3: must be well quoted, got unexpected end of data. "
+        "a.csv:3: must be quoted correctly, got unexpected end of data. "
         'Write a quote inside a quoted cell twice: "".'
     ]
 
 
 def test_text_after_a_closing_quote_is_refused() -> None:
     (line,) = refused("a.csv", 'review,stars\n"so "good" it is",4\n')
-    assert line.startswith("a.csv:2: must be well quoted, got ',' expected after '\"'.")
+    assert line.startswith("a.csv:2: must be quoted correctly, got ',' expected after '\"'.")
 
 
 def test_repeated_column_names_are_refused() -> None:
     assert refused("a.csv", "review,stars,stars\nfine,4,4\n") == [
-        "a.csv:1: column names must differ, got 'stars'. Rename one."
+        "a.csv:1: column names must be unique, got 'stars'. Rename one."
     ]
 
 
@@ -282,17 +283,18 @@ def test_utf16_is_not_utf8() -> None:
         (
             "a.jsonl",
             '{"review": "fine", "stars": 4}\n\n{"review": }\n',
-            "a.jsonl:3: must be JSON, got Expecting value at 12.",
+            "a.jsonl:3: must be JSON, got Expecting value at column 12.",
         ),
         (
             "a.json",
             '[{"review": "fine", "stars": 4},\n {"review": }]',
-            "a.json:2: must be JSON, got Expecting value at 13.",
+            "a.json:2: must be JSON, got Expecting value at column 13.",
         ),
         (
             "a.json",
             '{"review": "fine", "stars": 4}\n{"review": "no", "stars": 1}\n',
-            "a.json:2: must be JSON, got Extra data at 1. One object a line? Name the file .jsonl.",
+            "a.json:2: must be JSON, got Extra data at column 1. "
+            "If each line is an object, rename the file to .jsonl.",
         ),
         (
             "a.json",
@@ -355,7 +357,7 @@ def test_a_key_that_one_object_lacks_is_an_empty_cell() -> None:
 def test_a_number_is_no_text(ending: str) -> None:
     WRITERS[ending](Path("b"), [{"review": 12, "stars": 4}])
     assert refused(f"a.{ending}", Path("b").read_bytes()) == [
-        f"a.{ending}:1:review: must be text, got 12. Mend the row or convert the column."
+        f"a.{ending}:1:review: must be text, got 12. Correct the row or convert the column."
     ]
 
 
@@ -502,16 +504,16 @@ def test_a_cell_of_a_tree_is_named_by_the_number_of_its_question() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("", 'must not be empty, got \'\'. Write {"text": [], "answer_start": []} where'),
+        ("", 'must not be empty, got \'\'. Write {"text": [], "answer_start": []} if'),
         (None, "must not be empty, got None."),
         ("Oslo", "must hold answers, got 'Oslo'. Write {"),
         ([1], "must hold answers, got [1]."),
         ({"text": ["Oslo"]}, "must hold answers, got {'text': ['Oslo']}."),
         (
             {"text": ["Oslo"], "answer_start": []},
-            "must have an answer_start for each text, got 1 of text and 0 of answer_start.",
+            "must have an answer_start for each text, got 1 in text and 0 in answer_start.",
         ),
-        ({"text": [" "], "answer_start": [0]}, "every text must be text, and not empty, got"),
+        ({"text": [" "], "answer_start": [0]}, "every answer must be text that is not empty, got"),
         ({"text": ["Oslo"], "answer_start": [-1]}, "every answer_start must be a whole number"),
         ({"text": ["Oslo"], "answer_start": [True]}, "every answer_start must be a whole number"),
         ({"text": ["Oslo"], "answer_start": [1.5]}, "every answer_start must be a whole number"),
@@ -598,10 +600,10 @@ def test_a_broken_conll_line_names_file_and_line() -> None:
     path = written("a.conll", "EU B-ORG\nrejects\n\nit is O\n")
     with pytest.raises(DataError) as raised:
         read_table(path, "data.train")
-    fix = "A line is a word, spaces or tabs, and its tag; a blank line ends a sentence."
+    fix = "Write each line as a word, spaces or tabs, and a tag; a blank line ends a sentence."
     assert str(raised.value).splitlines() == [
-        f"a.conll:2: must have 2 columns as the first line has, got 1. {fix}",
-        f"a.conll:4: must have 2 columns as the first line has, got 3. {fix}",
+        f"a.conll:2: must have 2 columns, like the first line, got 1. {fix}",
+        f"a.conll:4: must have 2 columns, like the first line, got 3. {fix}",
     ]
 
 
@@ -614,4 +616,4 @@ def test_a_conll_file_without_words_is_refused(content: str) -> None:
 def test_half_a_surrogate_pair_is_named_with_its_place() -> None:
     rows = '{"review": "fine", "stars": 4}\n{"review": "half \\ud83d", "stars": 4}\n'
     (line,) = refused("rows.jsonl", rows)
-    assert line.startswith("rows.jsonl:2:review: must hold whole characters, and half of a surr")
+    assert line.startswith("rows.jsonl:2:review: must hold whole characters, not half of a surr")
