@@ -164,11 +164,11 @@ def _no_progress_bars() -> Iterator[None]:
     from huggingface_hub import utils
 
     libraries: tuple[Any, ...] = (datasets, utils)
-    loud = [library for library in libraries if not library.are_progress_bars_disabled()]
-    for library in loud:
+    enabled = [library for library in libraries if not library.are_progress_bars_disabled()]
+    for library in enabled:
         library.disable_progress_bars()
     try:
         yield
     finally:
-        for library in loud:
+        for library in enabled:
             library.enable_progress_bars()

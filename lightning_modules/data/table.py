@@ -60,7 +60,7 @@ class Table:
                 f"{prefix}{field}",
                 f"must be a column of {self.path}",
                 column,
-                self._columns_there(column),
+                self._existing_columns(column),
             )
             for field, column in columns.items()
             if column not in self.columns
@@ -86,7 +86,7 @@ class Table:
         raise_first(problems)
         return rows
 
-    def _columns_there(self, wanted: str) -> str:
+    def _existing_columns(self, wanted: str) -> str:
         near = nearest(wanted, self.columns)
         question = "" if near is None else f"Did you mean {near}? "
         return f"{question}Its columns: {', '.join(self.columns)}."
@@ -101,7 +101,7 @@ def read_table(path: Path, key: str) -> Table:
 
     """
     if not path.is_file():
-        raise ConfigError(Problem(key, "must be a file", str(path), _files_there(path)))
+        raise ConfigError(Problem(key, "must be a file", str(path), _existing_files(path)))
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(sorted(_READERS))
@@ -300,7 +300,7 @@ def _nothing(path: Path, rule: str, found: str) -> Problem:
     return Problem(f"{path}", rule, Verbatim(found), fix)
 
 
-def _files_there(path: Path) -> str:
+def _existing_files(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"There is no folder {folder}."

@@ -81,19 +81,19 @@ class Classification(SequenceTask):
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
         """Refuse a label column that holds no labels, before it stratifies the splits."""
         num_labels = len({row["label"] for row in rows})
-        if label.hardly_repeat(num_labels, len(rows)):
-            raise DataError(self._no_labels(num_labels, len(rows), source))
+        if label.rarely_repeat(num_labels, len(rows)):
+            raise DataError(self._not_labels(num_labels, len(rows), source))
 
     def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
         num_labels = len({row["label"] for row in rows})
         if 1 < num_labels == num_rows:
-            return self._no_labels(num_labels, num_rows, source)
+            return self._not_labels(num_labels, num_rows, source)
         rule = f"must have at least two different texts per label to take {split} rows from"
         got = Verbatim(f"{num_rows} rows with {num_labels} labels")
         fix = f"Set data.label to the column with the classes, add rows, or set data.{split}."
         return Problem("data.train", rule, got, fix)
 
-    def _no_labels(self, num_labels: int, num_rows: int, source: str) -> Problem:
+    def _not_labels(self, num_labels: int, num_rows: int, source: str) -> Problem:
         got = Verbatim(f"{num_labels} different labels in the {num_rows} rows of {source}")
         return Problem("data.label", LABELS_REPEAT, got, NAME_LABELS)
 
@@ -105,7 +105,7 @@ class Classification(SequenceTask):
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         rows = chain.from_iterable(splits.values())
-        yield from label.torn((self.identity(row), row["label"]) for row in rows)
+        yield from label.conflicting((self.identity(row), row["label"]) for row in rows)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels of the training rows: numbers by value, then texts by alphabet."""
@@ -115,7 +115,7 @@ class Classification(SequenceTask):
             (only,) = counts
             rule = "the training rows must have at least two labels"
             problems.append(Problem("data.label", rule, Verbatim(f"only {only!r}"), NAME_LABELS))
-        elif label.hardly_repeat(len(counts), num_rows := len(corpus.splits["train"])):
+        elif label.rarely_repeat(len(counts), num_rows := len(corpus.splits["train"])):
             got = Verbatim(f"{len(counts)} different labels in the {num_rows} training rows")
             problems.append(Problem("data.label", LABELS_REPEAT, got, NAME_LABELS))
         found = {split: {row["label"] for row in rows} for split, rows in corpus.splits.items()}

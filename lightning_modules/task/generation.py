@@ -40,7 +40,7 @@ from lightning_modules.text.packing import packed
 if TYPE_CHECKING:
     from torch import Tensor
 
-OF_ANSWERS = ("rouge1", "rougeL", "exact_match")
+ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
 PLACEHOLDER = "{text}"
 NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
@@ -114,7 +114,7 @@ class Generation(Task):
         for name in ("num_generated", "temperature"):
             if getattr(self, name) < 0:
                 yield Problem(name, "must be >= 0", getattr(self, name))
-        if self.metric in OF_ANSWERS and self.num_generated == 0:
+        if self.metric in ANSWER_METRICS and self.num_generated == 0:
             rule, fix = f"must be > 0 for metric={self.metric}", "Set num_generated=100."
             yield Problem("num_generated", rule, 0, fix)
 
@@ -151,7 +151,7 @@ class Generation(Task):
             if len({_has_answers(row) for row in rows}) > 1:
                 rule = f"either all rows of {split} or none must have answers"
                 raise DataError(Problem("data.text", rule, Verbatim("both")))
-            if self.metric in OF_ANSWERS and not _has_answers(rows[0]):
+            if self.metric in ANSWER_METRICS and not _has_answers(rows[0]):
                 rule = f"{self.metric} must have answers to compare with"
                 fix = "Set task.label=COLUMN, or task.metric=perplexity."
                 raise DataError(Problem("task.metric", rule, Verbatim("only texts"), fix))
@@ -197,11 +197,11 @@ class Generation(Task):
         for row in rows:
             text = row["text"]
             if not isinstance(text, str):
-                asked = text[:-1] if text[-1]["role"] == ASSISTANT else text
-                prompts.append(marks.ids(chat.question(asked)))
+                messages = text[:-1] if text[-1]["role"] == ASSISTANT else text
+                prompts.append(marks.ids(chat.question(messages)))
             else:
-                asked = text if self.label is None else self._question(text)
-                prompts.append([marks.begin, *marks.ids(asked)])
+                prompt = text if self.label is None else self._question(text)
+                prompts.append([marks.begin, *marks.ids(prompt)])
         return {"input_ids": [prompt[-max_length:] for prompt in prompts]}
 
     def _encode_documents(
@@ -222,8 +222,8 @@ class Generation(Task):
         chat = marks.chat(self.chat_template)
         for number, row in enumerate(rows):
             for exchange in self._exchanges(row, chat):
-                begins = isinstance(row["text"], str)  # a chat template writes the start token
-                document, length = marks.answered(exchange, max_length, begins=begins)
+                is_plain = isinstance(row["text"], str)  # a chat template writes the start token
+                document, length = marks.answered(exchange, max_length, is_plain=is_plain)
                 documents.append(document)
                 numbers.append(number)
                 lengths.append(length)
@@ -262,7 +262,7 @@ class Generation(Task):
             mask_BT = batch.get("attention_mask", torch.ones_like(ids_BT))
             lengths = mask_BT.sum(1).tolist()
             prompts = [ids[:length] for ids, length in zip(ids_BT, lengths, strict=True)]
-            return {"generated_BG": self._continued(network, prompts).int()}
+            return {"generated_BG": self._generate(network, prompts).int()}
         labels_BT = batch["labels"]
         nats_BT = _losses(output, batch, "none").view_as(labels_BT)
         observed = {
@@ -278,14 +278,14 @@ class Generation(Task):
         if chosen:
             lengths = batch["prompt_length"].tolist()
             prompts = [batch["input_ids"][row, : lengths[row]] for row in chosen]
-            followed = [_followed(batch, row, lengths[row]) for row in chosen]
-            found = self._continued(network, prompts)
-            observed["generated_BG"] = _spread(found, chosen, size)
-            observed["prompt_BP"] = _spread([each[-NUM_SHOWN:] for each in prompts], chosen, size)
-            observed["followed_BG"] = _spread(followed, chosen, size)
+            references = [_reference_of(batch, row, lengths[row]) for row in chosen]
+            found = self._generate(network, prompts)
+            observed["generated_BG"] = _scatter(found, chosen, size)
+            observed["prompt_BP"] = _scatter([each[-NUM_SHOWN:] for each in prompts], chosen, size)
+            observed["followed_BG"] = _scatter(references, chosen, size)
         return observed
 
-    def _continued(self, network: Any, prompts: Sequence[Tensor]) -> Tensor:
+    def _generate(self, network: Any, prompts: Sequence[Tensor]) -> Tensor:
         from lightning_modules.text.generate import continuations
 
         return continuations(network, prompts, self.max_new_tokens, self.temperature)
@@ -322,20 +322,20 @@ class Generation(Task):
         if not written:
             return {}
         if _has_answers(examples.rows[0]):
-            asked = [(each.question, each.content) for each in self._references(examples)]
+            pairs = [(each.question, each.content) for each in self._references(examples)]
         else:
-            shown = (observed[name][: len(written)] for name in ("prompt_BP", "followed_BG"))
-            asked = list(zip(*(_decoded(each, examples.tokenizer) for each in shown), strict=True))
+            tokens = (observed[name][: len(written)] for name in ("prompt_BP", "followed_BG"))
+            pairs = list(zip(*(_decoded(each, examples.tokenizer) for each in tokens), strict=True))
         return {
             GENERATED: [
                 {"text": text, "prediction": prediction, "reference": reference}
-                for (text, reference), prediction in zip(asked, written, strict=True)
+                for (text, reference), prediction in zip(pairs, written, strict=True)
             ]
         }
 
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
         """Return the entropy of the characters or bytes; None for metrics over tokens."""
-        texts = [self._learnt(row) for row in rows]
+        texts = [self._target_text(row) for row in rows]
         if self.metric == "nats_per_character":
             return Baseline("guessing by the characters' shares", shares_entropy(texts))
         if self.metric == "bits_per_byte":
@@ -343,7 +343,7 @@ class Generation(Task):
             return Baseline("guessing by the bytes' shares", entropy)
         return None
 
-    def _learnt(self, row: Row) -> str:
+    def _target_text(self, row: Row) -> str:
         if "label" in row or isinstance(row["text"], str):
             return str(row.get("label", row["text"]))
         return contents([message for message in row["text"] if message["role"] == ASSISTANT])
@@ -377,18 +377,18 @@ def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
     return cross_entropy(logits, labels_BT.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 
-def _followed(batch: Batch, row: int, prompt_length: int) -> Tensor:
+def _reference_of(batch: Batch, row: int, prompt_length: int) -> Tensor:
     """Return the tokens after an example's prompt, up to the end of its document at most."""
     import torch
 
     labels_T = batch["labels"][row, prompt_length - 1 :]
     if "position_ids" in batch:
-        (begins,) = torch.where(batch["position_ids"][row, prompt_length:] == 0)
-        labels_T = labels_T[: int(begins[0]) + 1] if len(begins) else labels_T
+        (starts,) = torch.where(batch["position_ids"][row, prompt_length:] == 0)
+        labels_T = labels_T[: int(starts[0]) + 1] if len(starts) else labels_T
     return labels_T[:NUM_SHOWN]
 
 
-def _spread(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:
+def _scatter(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:
     """Return `size` rows: the given ones at their places, `IGNORED` elsewhere."""
     import torch
 

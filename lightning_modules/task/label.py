@@ -20,7 +20,7 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels), key=_by_value))
 
 
-def hardly_repeat(num_labels: int, num_rows: int) -> bool:
+def rarely_repeat(num_labels: int, num_rows: int) -> bool:
     """Return whether there are too many distinct labels for a column of labels."""
     return num_labels > max(20, num_rows // 2)
 
@@ -55,7 +55,7 @@ def check_known(found: Iterable[str], labels: Sequence[str]) -> None:
         raise DataError(Problem("data.label", rule, foreign[0]))
 
 
-def torn(splits: Iterable[tuple[str, str]]) -> Iterator[str]:
+def conflicting(splits: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield a note if some text occurs with different labels; takes (text, label) pairs."""
     labels: dict[str, set[str]] = {}
     for text, label in splits:

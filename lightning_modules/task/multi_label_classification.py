@@ -72,7 +72,7 @@ class MultiLabelClassification(SequenceTask):
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         rows = chain.from_iterable(splits.values())
-        yield from label.torn((self.identity(row), repr(row["label"])) for row in rows)
+        yield from label.conflicting((self.identity(row), repr(row["label"])) for row in rows)
 
     def required(self, row: Row) -> Iterator[str]:
         yield from row["label"]
@@ -85,7 +85,7 @@ class MultiLabelClassification(SequenceTask):
         if not seen:
             rule, got = "the training rows must have labels", Verbatim("only empty lists")
             problems.append(Problem("data.label", rule, got, NAME_LABELS))
-        elif label.hardly_repeat(len(seen), len(rows)):
+        elif label.rarely_repeat(len(seen), len(rows)):
             rule = "must hold labels that repeat"
             got = Verbatim(f"{len(seen)} different labels in the {len(rows)} training rows")
             problems.append(Problem("data.label", rule, got, NAME_LABELS))

@@ -35,7 +35,7 @@ from lightning_modules.task.base import (
     Task,
 )
 from lightning_modules.task.metric.squad import exact_match, f1
-from lightning_modules.task.span import Answer, best_answers, best_spans, check_places
+from lightning_modules.task.span import Answer, best_answers, best_spans, check_offsets
 from lightning_modules.text.window import Sizes, Span, context_spans, tokens_of, windows
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class QuestionAnswering(Task):
         pair = [row["text_pair"] for row in rows], [row["text"] for row in rows]
         read = tokenizer(*pair, return_offsets_mapping=True, verbose=False)
         names = [name for name in read if name != "offset_mapping"]
-        columns: dict[str, list[Any]] = {name: [] for name in (*names, *self._own_columns(rows))}
+        columns: dict[str, list[Any]] = {name: [] for name in (*names, *self._added_columns(rows))}
         for number, row in enumerate(rows):
             parts = read.sequence_ids(number)
             spans = context_spans(parts, read["offset_mapping"][number], row["text"])
@@ -140,12 +140,12 @@ class QuestionAnswering(Task):
                 columns["context_start"].append([start for start, _ in found])
                 columns["context_end"].append([end for _, end in found])
                 if "label" in row:
-                    first, last = _within(window, target)
+                    first, last = _positions_in(window, target)
                     columns["start_positions"].append(first)
                     columns["end_positions"].append(last)
         return columns
 
-    def _own_columns(self, rows: Sequence[Row]) -> list[str]:
+    def _added_columns(self, rows: Sequence[Row]) -> list[str]:
         unlabelled = ["row", "context_start", "context_end"]
         is_labelled = bool(rows) and "label" in rows[0]
         return [*unlabelled, *(["start_positions", "end_positions"] if is_labelled else [])]
@@ -168,14 +168,14 @@ class QuestionAnswering(Task):
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         """Return the best spans of each window, in characters, and its null score."""
         start_BT, end_BT = _scores(output, batch)
-        begins_BT, ends_BT = batch["context_start"], batch["context_end"]
+        starts_BT, ends_BT = batch["context_start"], batch["context_end"]
         first_BK, last_BK, score_BK = best_spans(
-            start_BT, end_BT, begins_BT >= 0, self.max_answer_tokens, self.num_best
+            start_BT, end_BT, starts_BT >= 0, self.max_answer_tokens, self.num_best
         )
         absent_BK = score_BK.isinf()
         observed = {
             "row_B": batch["row"],
-            "start_BK": begins_BT.gather(1, first_BK).masked_fill(absent_BK, IGNORED),
+            "start_BK": starts_BT.gather(1, first_BK).masked_fill(absent_BK, IGNORED),
             "end_BK": ends_BT.gather(1, last_BK).masked_fill(absent_BK, IGNORED),
             "score_BK": score_BK.masked_fill(absent_BK, IGNORED),
             "null_B": start_BT[:, 0] + end_BT[:, 0],
@@ -290,7 +290,7 @@ def _target(spans: Sequence[Span | None], answers: Mapping[str, Any]) -> Span | 
     return tokens_of(spans, start, start + len(answers["text"][0]))
 
 
-def _within(window: Sequence[int], target: Span | None) -> Span:
+def _positions_in(window: Sequence[int], target: Span | None) -> Span:
     """Return the target's positions in a window; (0, 0) if the window lacks part of it."""
     if target is None or target[0] not in window or target[1] not in window:
         return 0, 0
@@ -299,7 +299,7 @@ def _within(window: Sequence[int], target: Span | None) -> Span:
 
 def _check_tokenizer(tokenizer: Any, max_length: int) -> None:
     """Raise ConfigError if tokens have no positions in the text, or windows are too short."""
-    check_places(tokenizer, "question answering")
+    check_offsets(tokenizer, "question answering")
     shortest = tokenizer.num_special_tokens_to_add(pair=True) + MIN_FREE_TOKENS
     if max_length < shortest:
         rule = f"must be >= {shortest}, for a question and a context"

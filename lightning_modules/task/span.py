@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_places(tokenizer: Any, task: str) -> None:
+def check_offsets(tokenizer: Any, task: str) -> None:
     """Raise ConfigError if the tokenizer does not report the position of tokens in a text."""
     if not tokenizer.is_fast:
         rule = f"{task} must know which characters belong to each token"

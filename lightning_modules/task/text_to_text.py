@@ -178,12 +178,12 @@ class TextToText(Task):
 
         wanted_B = batch.get("is_generated")
         if wanted_B is None or bool(wanted_B.all()):
-            return {"written_BT": _written(network, self.inputs(batch)).cpu()}
+            return {"written_BT": _generated(network, self.inputs(batch)).cpu()}
         num_rows = len(wanted_B)
         written_BT = torch.full((num_rows, 0), IGNORED)
         if bool(wanted_B.any()):
             some = {name: tensor[wanted_B] for name, tensor in self.inputs(batch).items()}
-            found = _written(network, some).cpu()
+            found = _generated(network, some).cpu()
             written_BT = torch.full((num_rows, found.shape[1]), IGNORED)
             written_BT[wanted_B.cpu()] = found
         return {"written_BT": written_BT}
@@ -234,7 +234,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 """
 
 
-def _written(network: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+def _generated(network: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     """Return the generated tokens, with their end token and without the decoder's start token."""
     import torch
 

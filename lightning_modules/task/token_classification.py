@@ -40,12 +40,12 @@ from lightning_modules.task.metric.entity import (
     PREFIXES,
     Entity,
     Scheme,
+    detect_scheme,
     entities,
     flaw,
-    recognised,
     tally,
 )
-from lightning_modules.task.span import check_places
+from lightning_modules.task.span import check_offsets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ class TokenClassification(Task):
         if self.scheme is not Scheme.auto:
             return self.scheme
         rows = chain.from_iterable(corpus.splits.values())
-        found = recognised(row["label"] for row in rows)
+        found = detect_scheme(row["label"] for row in rows)
         if found is None:
             rule, got = "all rows must use the same tagging scheme", Verbatim("several schemes")
             names = ", ".join(scheme.value for scheme in PREFIXES)
@@ -131,12 +131,12 @@ class TokenClassification(Task):
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         rows = chain.from_iterable(splits.values())
-        yield from label.torn((self.identity(row), " ".join(row["label"])) for row in rows)
+        yield from label.conflicting((self.identity(row), " ".join(row["label"])) for row in rows)
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
-        check_places(tokenizer, "token classification")
+        check_offsets(tokenizer, "token classification")
         # As one text: many tokenizers reject a list of words, or lose the spaces between them.
         texts = [" ".join(row["text"]) for row in rows]
         encoded = tokenizer(texts, truncation=True, max_length=max_length)

@@ -38,12 +38,12 @@ class Marks:
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return list(found)
 
-    def ended(self, ids: list[int], *, is_whole: bool) -> list[int]:
+    def ended(self, ids: list[int], *, is_plain: bool) -> list[int]:
         """Return the tokens of an answer up to its end token, which is added if it is missing.
 
-        If `is_whole`, end tokens inside the answer are part of it; else the last one ends it.
+        End tokens inside a plain answer are part of it; after a chat template the last one ends it.
         """
-        if is_whole:
+        if is_plain:
             return ids if ids[-1:] == [self.end] else [*ids, self.end]
         if self.end not in ids:
             return [*ids, self.end]
@@ -56,17 +56,23 @@ class Marks:
         return Document(inputs, targets, len(text), len(text.encode()))
 
     def answered(
-        self, exchange: Exchange, max_length: int, *, begins: bool
+        self, exchange: Exchange, max_length: int, *, is_plain: bool
     ) -> tuple[Document, int]:
         """Return a question with its answer as targets, and the number of tokens of the question.
 
         If both are too long, each keeps at least half of `max_length`: the question loses its
         start, the answer its end.
+
+        Args:
+            exchange: The question and the answer.
+            max_length: Most tokens of both.
+            is_plain: Whether they come without a chat template, and need the start token.
+
         """
-        prompt = [*([self.begin] if begins else []), *self.ids(exchange.question)]
+        prompt = [*([self.begin] if is_plain else []), *self.ids(exchange.question)]
         # A chat template may write more after the end token; a plain answer may contain its text.
         ids = self.ids(exchange.answer)
-        answer = self.ended(ids, is_whole=begins)
+        answer = self.ended(ids, is_plain=is_plain)
         prompt = prompt[-max(max_length + 1 - len(answer), max_length // 2) :]
         targets = answer[: max_length + 1 - len(prompt)]
         inputs = [*prompt, *targets][:-1]

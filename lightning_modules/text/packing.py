@@ -61,7 +61,7 @@ def packed(
     starts = ends - sizes
     num_pairs = int(ends[-1])
     num_blocks = -(-num_pairs // length)
-    begins = np.arange(num_blocks) * length
+    block_starts = np.arange(num_blocks) * length
     inputs = np.concatenate([np.array(each.inputs, np.int32) for each in documents])
     targets = np.concatenate([np.array(each.targets, np.int32) for each in documents])
     num_missing = num_blocks * length - num_pairs
@@ -75,16 +75,16 @@ def packed(
         positions = np.arange(num_pairs, dtype=np.int32) - origin.astype(np.int32)
         columns["position_ids"] = np.append(positions, np.arange(num_missing, dtype=np.int32))
     cut: dict[str, list[Any]] = {
-        name: np.split(column, begins[1:]) for name, column in columns.items()
+        name: np.split(column, block_starts[1:]) for name, column in columns.items()
     }
-    first = np.searchsorted(ends, begins, side="right")
+    first = np.searchsorted(ends, block_starts, side="right")
     last_block = (ends - 1) // length
     for name in ("num_characters", "num_bytes"):
         counts = [getattr(document, name) for document in documents]
         summed = np.bincount(last_block, weights=counts, minlength=num_blocks)
         cut[name] = [int(count) for count in summed]
     # The prompt to continue in validation: the first half of the block's first document.
-    heads = np.minimum(ends[first] if apart else num_pairs, begins + length) - begins
+    heads = np.minimum(ends[first] if apart else num_pairs, block_starts + length) - block_starts
     cut["prompt_length"] = [max(1, int(head) // 2) for head in heads]
     cut["row"] = [int(row) for row in first]
     return cut

@@ -67,7 +67,7 @@ def entities(tags: Sequence[str], labels: Sequence[str]) -> list[Entity]:
     return sorted(Entity(start, last + 1, kind) for kind, start, last in get_entities(list(tags)))
 
 
-def recognised(sentences: Iterable[Sequence[str]]) -> Scheme | None:
+def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme | None:
     """Return the first scheme in which the tags of all sentences are well-formed, or None."""
     left = list(PREFIXES)
     for tags in sentences:

@@ -18,10 +18,10 @@ _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def bare(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """Return the normalized answer; equal answers have the same one.
 
-    >>> bare("The  Beatles'")
+    >>> normalize_answer("The  Beatles'")
     'beatles'
     """
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
@@ -29,7 +29,7 @@ def bare(text: str) -> str:
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """Return 1 if the prediction is one of the answers, else 0; no answers means the empty one."""
-    return float(bare(prediction) in _bare(answers))
+    return float(normalize_answer(prediction) in _normalized(answers))
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
@@ -38,13 +38,13 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
     >>> f1("in Oslo", ["Oslo", "Norway"])
     0.6666666666666666
     """
-    words = bare(prediction).split()
-    return max(_f1(words, answer.split()) for answer in _bare(answers))
+    words = normalize_answer(prediction).split()
+    return max(_f1(words, answer.split()) for answer in _normalized(answers))
 
 
-def _bare(answers: Sequence[str]) -> list[str]:
+def _normalized(answers: Sequence[str]) -> list[str]:
     # Answers with only articles and punctuation are dropped, as in the paper's own program.
-    return [answer for answer in map(bare, answers) if answer] or [""]
+    return [answer for answer in map(normalize_answer, answers) if answer] or [""]
 
 
 def _f1(words: Sequence[str], answer: Sequence[str]) -> float:
