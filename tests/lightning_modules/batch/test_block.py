@@ -32,7 +32,7 @@ def dataset(folder: Path) -> Any:
     return load_from_disk(str(folder))
 
 
-def test_a_batch_is_what_collating_its_examples_gives(here: Path) -> None:
+def test_a_batch_equals_its_collated_examples(here: Path) -> None:
     examples = dataset(here / "rows")
     assert are_blocks(examples)
     for rows in ([0], [11, 3, 4, 5], list(range(12))):
@@ -54,11 +54,11 @@ def test_a_batch_is_what_collating_its_examples_gives(here: Path) -> None:
     ],
     ids=["lengths", "text", "fractions", "fraction"],
 )
-def test_other_examples_are_no_blocks(columns: dict[str, Any]) -> None:
+def test_unequal_lengths_and_other_types_are_not_blocks(columns: dict[str, Any]) -> None:
     assert not are_blocks(Dataset.from_dict(columns))
 
 
-def test_a_window_goes_on_in_the_next_block_wherever_that_lies(here: Path) -> None:
+def test_a_window_continues_in_the_next_block_across_chunks(here: Path) -> None:
     examples = dataset(here / "rows").remove_columns(["row"])
     windows = Windows(examples)
     stream = [token for tokens in examples["input_ids"] for token in tokens]
@@ -72,7 +72,7 @@ def windows(seed: int, start: int) -> list[list[int]]:
     return list(TrainingWindows(batches, 8, 50, seed=seed, start=start))
 
 
-def test_windows_begin_anywhere_within_the_stream() -> None:
+def test_windows_start_anywhere_in_the_stream() -> None:
     begins = [begin for batch in windows(0, 0) for begin in batch]
     assert {begin % 8 for begin in begins} == set(range(8))
     assert min(begins) >= 0 and max(begins) <= 49 * 8
@@ -80,7 +80,7 @@ def test_windows_begin_anywhere_within_the_stream() -> None:
     assert {begin // 8 for begin in first_epoch} == set(range(50))
 
 
-def test_windows_are_those_of_their_seed_and_step() -> None:
+def test_windows_depend_only_on_seed_and_step() -> None:
     whole = windows(0, 0)
     assert windows(0, 11) == whole[11:]
     assert windows(1, 0) != whole

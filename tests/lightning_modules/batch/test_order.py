@@ -41,38 +41,38 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert epoch_batches(LENGTHS, 16, 1, 0) != first
 
 
-def test_rows_share_a_batch_with_others_in_another_epoch() -> None:
+def test_every_epoch_groups_rows_differently() -> None:
     first, second = ({frozenset(b) for b in epoch_batches(LENGTHS, 16, 0, e)} for e in (0, 1))
     assert not first & second
 
 
-def test_there_is_far_less_padding_than_in_a_random_order() -> None:
+def test_padding_is_far_less_than_in_a_random_order() -> None:
     rows = random.Random(0).sample(range(len(LENGTHS)), len(LENGTHS))
     shuffled = [rows[at : at + 16] for at in range(0, len(rows), 16)]
     assert padding(epoch_batches(LENGTHS, 16, 0, 0)) < padding(shuffled) / 4
 
 
-def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
+def test_batches_are_not_sorted_by_length() -> None:
     longest = [max(LENGTHS[row] for row in batch) for batch in epoch_batches(LENGTHS, 16, 0, 0)]
     rises = sum(after > before for before, after in pairwise(longest))
     assert 0.3 < rises / len(longest) < 0.7
 
 
 @pytest.mark.parametrize("start", [1, 62, 63, 64, 100, 126, 188, 189])
-def test_starting_at_any_step_continues_the_uninterrupted_stream(start: int) -> None:
+def test_starting_at_any_step_continues_the_same_batches(start: int) -> None:
     assert list(stream(start)) == list(stream())[start:]
 
 
 @pytest.mark.parametrize("start", [0, 1, 63, 189])
-def test_the_length_is_the_number_of_batches_left(start: int) -> None:
+def test_the_length_is_the_number_of_remaining_batches(start: int) -> None:
     assert len(stream(start)) == len(list(stream(start))) == 189 - start
 
 
-def test_a_longer_run_begins_with_the_shorter_one() -> None:
+def test_a_longer_run_starts_with_the_batches_of_a_shorter_one() -> None:
     assert list(stream(num_epochs=5))[:189] == list(stream(num_epochs=3))
 
 
-def test_a_step_count_includes_the_short_last_batch() -> None:
+def test_the_short_batch_counts_as_a_step() -> None:
     assert len(list(stream(num_epochs=1))) == 63
     assert len(list(stream(num_epochs=1, batch_size=1003))) == 1
 
@@ -85,12 +85,12 @@ def test_a_run_may_end_anywhere_in_an_epoch(num_steps: int, start: int) -> None:
         assert list(batches) == list(stream())[start:num_steps]
 
 
-def test_the_stream_can_be_read_twice() -> None:
+def test_the_batches_can_be_iterated_twice() -> None:
     batches = stream()
     assert list(batches) == list(batches)
 
 
-def test_sorted_batches_hold_every_row_once_longest_first() -> None:
+def test_sorted_batches_contain_every_row_once_longest_first() -> None:
     rows = [row for batch in sorted_batches(LENGTHS, 64) for row in batch]
     assert sorted(rows) == list(range(len(LENGTHS)))
     assert [LENGTHS[row] for row in rows] == sorted(LENGTHS, reverse=True)

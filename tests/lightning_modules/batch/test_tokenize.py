@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lightning_modules.batch.tokenize import lengths_of, tokenize
+from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
 from lightning_modules.machine.store import cache_folder
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
@@ -29,34 +29,36 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "tokenized"
 
 
-def call(**changes: Any) -> Any:
-    arguments: Mapping[str, Any] = {
-        "rows": ROWS,
-        "task": TASK,
-        "tokenizer": TINY.load_tokenizer(),
-        "max_length": 16,
-        "labels": LABELS,
-    }
-    return tokenize(**{**arguments, **changes})
+def call(
+    rows: Any = ROWS,
+    task: Any = TASK,
+    tokenizer: Any = None,
+    max_length: int = 16,
+    labels: Any = LABELS,
+) -> Any:
+    """Tokenize with the settings that `TextDataModule` uses."""
+    tokenizer = tokenizer or TINY.load_tokenizer()
+    settings = (task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels))
+    return tokenize(rows, lambda part: task.encode(part, tokenizer, max_length, labels), settings)
 
 
 def entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_rows_become_what_the_tokenizer_says() -> None:
+def test_rows_are_encoded_by_the_tokenizer() -> None:
     dataset, tokenizer = call(), TINY.load_tokenizer()
     assert dataset["input_ids"][:] == [tokenizer(row["text"])["input_ids"] for row in ROWS]
     assert dataset["labels"][:] == [1, 0]
 
 
-def test_max_length_cuts_with_special_tokens_included() -> None:
+def test_max_length_includes_special_tokens() -> None:
     dataset = call(max_length=5)
     assert lengths_of(dataset) == [5, 5]
     assert dataset["input_ids"][0][-1] == TINY.load_tokenizer().sep_token_id
 
 
-def test_rows_without_label_get_no_labels_column() -> None:
+def test_rows_without_a_label_get_no_labels_column() -> None:
     rows = [{"text": row["text"]} for row in ROWS]
     assert call(rows=rows).column_names == ["input_ids", "attention_mask"]
 
@@ -81,7 +83,7 @@ def test_the_second_call_reads_the_cache(folder: Path) -> None:
     assert len(entries(folder)) == 1
 
 
-def test_the_cache_serves_a_tokenizer_that_was_used_before(folder: Path) -> None:
+def test_using_a_tokenizer_does_not_change_its_cache_key(folder: Path) -> None:
     tokenizer = TINY.load_tokenizer()
     call(tokenizer=tokenizer)
     call(tokenizer=tokenizer)
@@ -106,19 +108,19 @@ def other_tokenizer() -> Any:
     ],
     ids=["text", "label", "order", "fewer", "max_length", "label-order"],
 )
-def test_anything_else_is_another_entry(folder: Path, changes: dict[str, Any]) -> None:
+def test_each_input_is_part_of_the_cache_key(folder: Path, changes: dict[str, Any]) -> None:
     call()
     call(**changes)
     assert len(entries(folder)) == 2
 
 
-def test_another_tokenizer_is_another_entry(folder: Path) -> None:
+def test_the_tokenizer_is_part_of_the_cache_key(folder: Path) -> None:
     call()
     call(tokenizer=other_tokenizer())
     assert len(entries(folder)) == 2
 
 
-def test_no_draft_is_left(folder: Path) -> None:
+def test_no_draft_remains(folder: Path) -> None:
     call()
     assert not [entry for entry in entries(folder) if entry.endswith(".draft")]
 
@@ -141,7 +143,7 @@ def test_the_cache_folder_follows_the_environment(
     assert cache_folder() == Path(expected)
 
 
-def test_tokenizers_of_one_backend_and_other_inputs_share_nothing() -> None:
+def test_tokenizers_with_equal_backends_but_other_inputs_share_no_cache() -> None:
     tokenizer, other = TINY.load_tokenizer(), TINY.load_tokenizer()
     other.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
     assert "token_type_ids" not in call(tokenizer=tokenizer).column_names
