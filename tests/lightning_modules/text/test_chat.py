@@ -27,7 +27,7 @@ def ours() -> Chat:
     return chat(task.chat_template)  # type: ignore[attr-defined]
 
 
-def test_each_answer_follows_all_that_was_said_before() -> None:
+def test_each_answer_has_all_earlier_messages_as_its_question() -> None:
     opening = "<|system|>\nBe kind.[SEP]\n<|user|>\nHi.[SEP]\n<|assistant|>\n"
     between = "Hello![SEP]\n<|user|>\nBye.[SEP]\n<|assistant|>\n"
     assert list(ours().exchanges(TALK)) == [
@@ -36,7 +36,7 @@ def test_each_answer_follows_all_that_was_said_before() -> None:
     ]
 
 
-def test_a_question_ends_where_the_answer_begins() -> None:
+def test_a_question_ends_where_the_answer_starts() -> None:
     assert ours().question(TALK[:2]).endswith("<|user|>\nHi.[SEP]\n<|assistant|>\n")
 
 
@@ -46,7 +46,7 @@ def test_a_template_that_rewrites_the_question_is_refused() -> None:
         list(chat(template).exchanges(TALK))
 
 
-def test_the_tokenizers_own_template_goes_first() -> None:
+def test_the_tokenizers_own_template_takes_precedence() -> None:
     found = chat("{{ 'default' }}")
     found._tokenizer.chat_template = "{{ 'own' }}"
     again = Chat(found._tokenizer, "{{ 'default' }}", "[SEP]")
@@ -63,7 +63,7 @@ def test_the_tokenizers_own_template_goes_first() -> None:
         ("{% for", "(roles: system, user)"),
     ],
 )
-def test_what_a_template_cannot_write_is_one_line(template: str, reason: str) -> None:
+def test_a_template_error_is_reported_in_one_line(template: str, reason: str) -> None:
     with pytest.raises(DataError) as raised:
         list(chat(template).exchanges(TALK))
     (line,) = str(raised.value).splitlines()

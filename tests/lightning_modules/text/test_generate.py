@@ -1,4 +1,4 @@
-"""Continuations are what a plain loop over the whole text gives, whatever the padding."""
+"""Continuations equal those of a plain loop over the whole text, with any padding."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def plain(network: Any, prompt: torch.Tensor, num_tokens: int) -> list[int]:
 
 
 @pytest.mark.parametrize("network", [gpt2(), llama()], ids=["gpt2", "llama"])
-def test_greedy_continuations_are_those_of_a_plain_loop(network: Any) -> None:
+def test_greedy_continuations_equal_a_plain_loop(network: Any) -> None:
     found = continuations(network, PROMPTS, 10, 0.0)
     for row, prompt in zip(found.tolist(), PROMPTS, strict=True):
         assert [token for token in row if token != IGNORED] == plain(network, prompt, 10)
 
 
-def test_nothing_is_kept_from_the_end_token_on() -> None:
+def test_tokens_from_the_end_token_on_are_dropped() -> None:
     network = gpt2()
     second = plain(network, PROMPTS[1], 2)[1]
     network.config.eos_token_id = second
@@ -65,7 +65,7 @@ def test_nothing_is_kept_from_the_end_token_on() -> None:
     assert [token for token in found if token != IGNORED] == plain(gpt2(), PROMPTS[1], 1)
 
 
-def test_drawn_continuations_are_the_same_every_time_and_leave_no_trace() -> None:
+def test_sampling_is_repeatable_and_leaves_the_random_state_alone() -> None:
     network = gpt2()
     torch.manual_seed(1)
     state = torch.get_rng_state()
@@ -76,7 +76,7 @@ def test_drawn_continuations_are_the_same_every_time_and_leave_no_trace() -> Non
     assert not torch.equal(one, continuations(network, PROMPTS, 10, 0.0))
 
 
-def test_a_prompt_too_long_to_go_on_loses_its_beginning() -> None:
+def test_a_prompt_that_is_too_long_loses_its_start() -> None:
     prompt = torch.arange(3, 23)
     network = gpt2()
     (found,) = continuations(network, [prompt], 10, 0.0).tolist()

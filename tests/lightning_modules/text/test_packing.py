@@ -24,7 +24,7 @@ def lists(columns: dict[str, list[object]]) -> dict[str, list[list[int]]]:
 ARRAYS = ("input_ids", "labels", "position_ids")
 
 
-def test_blocks_of_documents_apart() -> None:
+def test_documents_kept_apart_restart_their_positions() -> None:
     columns = packed(DOCUMENTS, 4, apart=True, filler=FILLER)
     assert lists(columns) == {
         "input_ids": [[1, 10, 11, 12], [1, 20, 1, 30], [31, 32, 33, 0]],
@@ -37,7 +37,7 @@ def test_blocks_of_documents_apart() -> None:
     assert columns["num_bytes"] == [6, 2, 8]
 
 
-def test_a_stream_has_no_positions_of_its_own() -> None:
+def test_a_stream_has_no_position_ids() -> None:
     columns = packed(DOCUMENTS, 4, apart=False, filler=FILLER)
     assert lists(columns) == {
         "input_ids": [[1, 10, 11, 12], [1, 20, 1, 30], [31, 32, 33, 0]],
@@ -48,11 +48,10 @@ def test_a_stream_has_no_positions_of_its_own() -> None:
 
 @pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("length", [3, 7, 64])
-def test_every_token_is_a_target_once(apart: bool, length: int) -> None:
-    chance = random.Random(length)
+def test_every_token_is_a_target_exactly_once(apart: bool, length: int) -> None:
+    rng = random.Random(length)
     documents = [
-        document(*(chance.randrange(10, 99) for _ in range(chance.randrange(0, 20))))
-        for _ in range(50)
+        document(*(rng.randrange(10, 99) for _ in range(rng.randrange(0, 20)))) for _ in range(50)
     ]
     columns = packed(documents, length, apart=apart, filler=FILLER)
     targets = [int(t) for block in columns["labels"] for t in block if t != IGNORED]

@@ -34,13 +34,13 @@ def round_trip(tokenizer, text: str) -> str:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("text", [*GERMAN, *ODD])
-def test_bytes_bring_every_text_back(text: str) -> None:
+def test_bpe_round_trips_every_text(text: str) -> None:
     tokenizer = train_tokenizer(GERMAN, Vocabulary.bpe, 300, Kind.encoder_decoder)
     assert round_trip(tokenizer, text) == text
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the Multi30k files beside the checkout")
-def test_german_and_english_of_both_sides_come_back(here: Path) -> None:
+def test_bpe_round_trips_german_and_english(here: Path) -> None:
     def texts(split: str) -> list[str]:
         lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         return [text for line in lines for text in json.loads(line).values()]
@@ -49,7 +49,7 @@ def test_german_and_english_of_both_sides_come_back(here: Path) -> None:
     assert len(tokenizer) == 4000
     tokenizer.save_pretrained(here)
     again = AutoTokenizer.from_pretrained(here)
-    for text in texts("test"):  # none of which it was made of
+    for text in texts("test"):  # the tokenizer was trained on none of these
         for each in (tokenizer, again):
             ids = each(text)["input_ids"]
             assert each.decode(ids, skip_special_tokens=True) == text
@@ -65,7 +65,7 @@ def test_german_and_english_of_both_sides_come_back(here: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("vocabulary", [Vocabulary.bpe, Vocabulary.characters])
-def test_what_stands_around_a_text_is_its_kinds(
+def test_special_tokens_depend_on_the_kind_of_model(
     kind: Kind | None, written: str, vocabulary: Vocabulary
 ) -> None:
     tokenizer = train_tokenizer(GERMAN, vocabulary, 300, kind)
@@ -73,7 +73,7 @@ def test_what_stands_around_a_text_is_its_kinds(
     assert list(tokenizer("Gras")) == ["input_ids", "attention_mask"]
 
 
-def test_the_same_texts_give_the_same_tokens() -> None:
+def test_the_same_texts_give_the_same_tokenizer() -> None:
     one, other = (
         train_tokenizer(GERMAN, Vocabulary.bpe, 350, Kind.encoder_decoder) for _ in range(2)
     )
@@ -81,7 +81,7 @@ def test_the_same_texts_give_the_same_tokens() -> None:
     assert one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
 
 
-def test_characters_know_those_of_the_texts_and_no_other() -> None:
+def test_a_character_tokenizer_knows_only_the_characters_of_the_texts() -> None:
     tokenizer = train_tokenizer(GERMAN, Vocabulary.characters, 0, Kind.decoder)
     assert round_trip(tokenizer, "größer läuft") == "größer läuft"
     assert tokenizer("Q")["input_ids"] == [tokenizer.unk_token_id]

@@ -26,7 +26,7 @@ def cut(tokenizer: Any, context: str, sizes: Sizes) -> list[list[int]]:
 
 @pytest.mark.parametrize("kind", [Kind.encoder, Kind.decoder])
 @pytest.mark.parametrize(("max_length", "doc_stride"), [(64, 8), (100, 0), (100, 30), (5000, 128)])
-def test_windows_are_those_of_transformers(kind: Kind, max_length: int, doc_stride: int) -> None:
+def test_windows_equal_those_of_transformers(kind: Kind, max_length: int, doc_stride: int) -> None:
     tokenizer = make_tokenizer(kind)
     reference = tokenizer(
         QUESTION,
@@ -41,14 +41,14 @@ def test_windows_are_those_of_transformers(kind: Kind, max_length: int, doc_stri
 
 @pytest.mark.parametrize("max_length", [6, 7, 20, 50])
 @pytest.mark.parametrize("doc_stride", [0, 3, 128])
-def test_every_window_fits_and_every_token_is_read(max_length: int, doc_stride: int) -> None:
+def test_every_window_fits_and_every_token_is_in_one(max_length: int, doc_stride: int) -> None:
     parts = [None, *[0] * 30, None, *[1] * 99, None]
     found = list(windows(parts, Sizes(max_length, 64, doc_stride)))
     assert {len(window) for window in found[:-1]} == {max_length} and len(found[-1]) <= max_length
     context = range(32, 131)
     read = [[place for place in window if place in context] for window in found]
     assert sorted({place for window in read for place in window}) == list(context)
-    # Neighbours share what they shall, but never so much that there were no end of windows.
+    # Neighbours share what is configured, but never so much that windows stop advancing.
     room = len(read[0])
     shared = [len({*one} & {*other}) for one, other in pairwise(read)]
     assert set(shared) == {min(doc_stride, room // 2)}
@@ -60,7 +60,7 @@ def test_a_context_without_tokens_is_one_window() -> None:
     assert list(windows([None, 0, 0, None, None], Sizes(5, 1, 2))) == [[0, 1, 3, 4]]
 
 
-def test_a_token_stands_where_its_letters_do() -> None:
+def test_tokens_have_the_positions_of_their_characters() -> None:
     tokenizer = make_tokenizer()
     context = f"  {CONTEXT} \u00fc\u4e2d \ufe0f"
     read = tokenizer(QUESTION, context, return_offsets_mapping=True)
@@ -77,5 +77,5 @@ def test_a_token_stands_where_its_letters_do() -> None:
     assert (first[0], last[1]) == (start, start + 2)
 
 
-def test_space_alone_has_no_token() -> None:
+def test_only_space_has_no_token() -> None:
     assert tokens_of([None, (0, 4), None, (5, 9)], 4, 5) is None
