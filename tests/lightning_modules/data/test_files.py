@@ -66,38 +66,38 @@ def test_missing_splits_are_taken_from_train() -> None:
     assert sorted(every) == sorted(numbered("train", 200))
 
 
-def test_taken_splits_are_balanced_as_train_is() -> None:
+def test_taken_splits_have_the_label_balance_of_train() -> None:
     for rows in files().load(TASK).splits.values():
         assert len(set(Counter(row["label"] for row in rows).values())) == 1
 
 
-def test_given_files_are_used_whole() -> None:
+def test_given_split_files_are_used_completely() -> None:
     write("validation.jsonl", numbered("validation", 10))
     write("test.jsonl", numbered("test", 12))
     data = files(validation="validation.jsonl", test="test.jsonl")
     assert sizes(data) == {"train": 200, "validation": 10, "test": 12}
 
 
-def test_one_given_file_leaves_the_other_to_train() -> None:
+def test_a_missing_split_is_taken_from_train_if_the_other_is_given() -> None:
     write("test.jsonl", numbered("test", 12))
     assert sizes(files(test="test.jsonl")) == {"train": 180, "validation": 20, "test": 12}
 
 
-def test_no_share_for_the_test_split_means_no_test_split() -> None:
+def test_a_test_fraction_of_0_means_no_test_split() -> None:
     assert sizes(files(test_fraction=0)) == {"train": 180, "validation": 20}
 
 
-def test_the_split_seed_decides_and_repeats() -> None:
+def test_the_split_seed_decides_which_rows_are_taken() -> None:
     assert files().load(TASK).fingerprint == files().load(TASK).fingerprint
     assert files().load(TASK).fingerprint != files(split_seed=1).load(TASK).fingerprint
 
 
-def test_the_taken_test_split_does_not_depend_on_the_validation_share() -> None:
+def test_the_test_split_does_not_depend_on_the_validation_fraction() -> None:
     first, second = (files(validation_fraction=share).load(TASK).splits for share in (0.1, 0.3))
     assert first["test"] == second["test"]
 
 
-def test_duplicates_across_a_taken_split_are_no_leak() -> None:
+def test_taking_a_split_keeps_duplicates_out_of_train() -> None:
     write("train.jsonl", [*numbered("train", 100), *numbered("TRAIN", 100)])
     corpus = files().load(TASK)
     seen = [{normalized(row["text"]) for row in rows} for rows in corpus.splits.values()]
@@ -105,7 +105,7 @@ def test_duplicates_across_a_taken_split_are_no_leak() -> None:
     assert sum(map(len, seen)) == len(set().union(*seen))
 
 
-def test_leaked_rows_are_noted() -> None:
+def test_rows_that_are_also_in_train_are_noted() -> None:
     write("validation.jsonl", ["Train  7", "validation 1", "validation 2"])
     write("test.jsonl", ["train 8", "TRAIN 9", "test 1"])
     notes = files(validation="validation.jsonl", test="test.jsonl").load(TASK).notes
@@ -130,7 +130,7 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(sizes(files(train="~/train.jsonl")).values()) == 200
 
 
-def test_every_missing_file_is_named_at_once() -> None:
+def test_all_missing_files_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         files(train="no.csv", test="none.csv").load(TASK)
     assert [problem.where for problem in raised.value.problems] == ["data.train", "data.test"]
@@ -145,7 +145,7 @@ def test_a_broken_row_names_its_file() -> None:
 
 @pytest.mark.parametrize("num_rows", [5, 300])
 @pytest.mark.parametrize("validation", [None, "validation.jsonl"])
-def test_a_label_column_of_different_values_is_refused_under_its_key(
+def test_a_label_column_with_unique_values_is_refused(
     num_rows: int, validation: str | None
 ) -> None:
     rows = [{"id": f"id-{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(num_rows)]
@@ -160,14 +160,14 @@ def test_a_label_column_of_different_values_is_refused_under_its_key(
     )
 
 
-def test_one_row_of_each_label_is_enough_where_the_other_splits_have_files() -> None:
+def test_one_row_per_label_is_enough_if_the_other_splits_have_files() -> None:
     write("train.jsonl", ["one", "two"])
     write("validation.jsonl", numbered("validation", 10))
     assert sizes(files(validation="validation.jsonl", test_fraction=0))["train"] == 2
 
 
 @pytest.mark.parametrize(
-    ("texts", "noted"),
+    ("texts", "is_noted"),
     [
         (["7", "8.5", "-9"], True),
         (["2024-01-03", "2024-02-01", "2024-02-07"], True),
@@ -175,15 +175,15 @@ def test_one_row_of_each_label_is_enough_where_the_other_splits_have_files() -> 
         (["寒い", "暑い", "7"], False),
     ],
 )
-def test_a_text_column_of_numbers_is_noted(texts: list[str], noted: bool) -> None:
+def test_a_text_column_without_letters_is_noted(texts: list[str], is_noted: bool) -> None:
     for name in ("train.jsonl", "validation.jsonl"):
         write(name, [*texts] * 2)
     notes = files(validation="validation.jsonl", test_fraction=0).load(TASK).notes
-    told = "no text in data.text=text has a letter: check the name of the column"
-    assert (told in notes) is noted
+    note = "no text in data.text=text has a letter: check the name of the column"
+    assert (note in notes) is is_noted
 
 
-def test_rows_that_leave_no_validation_are_refused() -> None:
+def test_too_few_rows_to_take_a_validation_split_are_refused() -> None:
     write("train.jsonl", ["one", "two"])
     with pytest.raises(DataError):
         files().load(TASK)
@@ -201,13 +201,13 @@ def test_rows_that_leave_no_validation_are_refused() -> None:
         ({"max_length": 2}, "max_length", "must be > 2 tokens"),
     ],
 )
-def test_impossible_values_are_refused(changes: dict[str, Any], where: str, rule: str) -> None:
+def test_impossible_settings_are_refused(changes: dict[str, Any], where: str, rule: str) -> None:
     with pytest.raises(ConfigError) as raised:
         files(**changes)
     assert str(raised.value).startswith(f"{where}: {rule}")
 
 
-def test_no_share_is_needed_where_validation_has_a_file() -> None:
+def test_validation_fraction_may_be_0_if_validation_has_a_file() -> None:
     write("validation.jsonl", numbered("validation", 10))
     data = files(validation="validation.jsonl", validation_fraction=0)
     assert sizes(data) == {"train": 160, "validation": 10, "test": 40}
@@ -220,13 +220,13 @@ def test_training_rows_are_limited_after_the_splits_are_taken() -> None:
     assert [row for row in whole["train"] if row in part["train"]] == part["train"]
 
 
-def test_a_greater_limit_adds_rows() -> None:
+def test_a_larger_limit_adds_rows() -> None:
     parts = [files(max_train_rows=limit).load(TASK).splits["train"] for limit in (20, 33, 50)]
     texts = [{row["text"] for row in part} for part in parts]
     assert texts[0] < texts[1] < texts[2]
 
 
-def test_a_limit_beyond_the_rows_changes_nothing() -> None:
+def test_a_limit_above_the_number_of_rows_changes_nothing() -> None:
     assert files(max_train_rows=140).load(TASK).fingerprint == files().load(TASK).fingerprint
 
 

@@ -1,6 +1,6 @@
-"""What every data set of the hub keeps, over every YAML of conf/data that names one.
+"""Checks of every hub data set, over every YAML in conf/data that names one.
 
-Its copy here has the columns and features that the hub has, and a few rows.
+Each has a local copy with the columns and features of the hub's, and a few rows.
 """
 
 from __future__ import annotations
@@ -145,12 +145,12 @@ def lines(data: HubData) -> list[str]:
     return str(raised.value).splitlines()
 
 
-def test_every_hub_data_set_has_its_copy_here() -> None:
+def test_every_hub_data_set_has_a_copy_in_this_test() -> None:
     assert set(HUB_SETS) == set(COPIES)
 
 
 @each_set
-def test_rows_have_named_labels_and_every_split(name: str) -> None:
+def test_every_split_is_read_with_label_names(name: str) -> None:
     write(COPIES[name]())
     corpus = built(name).load(TASK)
     assert {split: len(rows) for split, rows in corpus.splits.items()} == SIZES[name]
@@ -162,13 +162,13 @@ def test_rows_have_named_labels_and_every_split(name: str) -> None:
 
 
 @each_set
-def test_a_copy_in_other_formats_is_read(name: str) -> None:
+def test_a_copy_in_another_format_is_read(name: str) -> None:
     write(COPIES[name]())
     expected = built(name).load(TASK)
     COPIES[name]().save_to_disk("saved")
     assert built(name, "data.path=./saved").load(TASK).fingerprint == expected.fingerprint
     write(COPIES[name](), "jsonl", "lines")
-    plain = built(name, "data.path=./lines").load(TASK)  # JSON has no names of labels
+    plain = built(name, "data.path=./lines").load(TASK)  # JSON has no label names
     assert [row["text"] for row in plain.splits["test"]] == [
         row["text"] for row in expected.splits["test"]
     ]
@@ -177,19 +177,19 @@ def test_a_copy_in_other_formats_is_read(name: str) -> None:
     )
 
 
-def test_a_run_on_a_copy_passes_every_check() -> None:
+def test_a_run_on_a_copy_passes_check_run() -> None:
     write(sst2())
     words = ["model=tiny", "data=sst2", "data.path=./copy"]
     assert check_run(build_run(compose("train", words).tree)).labels == SENTIMENT
 
 
-def test_csv_without_names_keeps_numbers() -> None:
+def test_csv_without_label_names_keeps_the_numbers() -> None:
     write(ag_news(), "csv")
     rows = built("ag_news").load(TASK).splits["test"]
     assert {row["label"] for row in rows} == {"0", "1", "2", "3"}
 
 
-def test_rows_without_label_are_refused() -> None:
+def test_rows_without_labels_are_refused() -> None:
     write(sst2())
     found = lines(built("sst2", "data.test=test"))
     assert found[0] == (
@@ -200,7 +200,7 @@ def test_rows_without_label_are_refused() -> None:
     assert found[-1].endswith(" And 20 more.")
 
 
-def test_a_broken_row_names_split_row_and_column() -> None:
+def test_a_broken_row_is_reported_with_split_row_and_column() -> None:
     copy = ag_news()
     texts = copy["train"]["text"][:]
     texts[6], texts[8] = None, "  "
@@ -212,7 +212,7 @@ def test_a_broken_row_names_split_row_and_column() -> None:
     ]
 
 
-def test_a_missing_label_is_no_class() -> None:
+def test_a_missing_label_is_not_a_class() -> None:
     copy = ag_news()
     numbers = [None, *copy["test"]["label"][1:]]
     copy["test"] = (
@@ -223,7 +223,7 @@ def test_a_missing_label_is_no_class() -> None:
     assert line.startswith("copy/test:1:label: must not be empty, got None.")
 
 
-def test_an_unknown_column_lists_those_there_are() -> None:
+def test_an_unknown_column_lists_the_existing_ones() -> None:
     write(sst2())
     assert lines(hub_data(text="text", label="labels")) == [
         "data.text: must be a column of copy/train, got 'text'. Its columns: idx, sentence, label.",
@@ -232,7 +232,7 @@ def test_an_unknown_column_lists_those_there_are() -> None:
     ]
 
 
-def test_unknown_splits_list_those_there_are() -> None:
+def test_unknown_splits_list_the_existing_ones() -> None:
     write(ag_news())
     assert lines(hub_data(train="trian", validation="dev")) == [
         "data.train: must be a split of ./copy, got 'trian'. Use one of: train, test.",
@@ -240,14 +240,14 @@ def test_unknown_splits_list_those_there_are() -> None:
     ]
 
 
-def test_an_unknown_subset_lists_those_there_are() -> None:
+def test_an_unknown_subset_lists_the_existing_ones() -> None:
     write(ag_news())
     assert lines(hub_data(subset="small")) == [
         "data.subset: must be a subset of ./copy, got 'small'. Use one of: default."
     ]
 
 
-def test_a_subset_that_must_be_chosen_lists_them() -> None:
+def test_a_missing_subset_lists_the_existing_ones() -> None:
     write(ag_news(), folder="copy/one")
     write(ag_news(), folder="copy/two")
     configs = [{"config_name": name, "data_dir": name} for name in ("one", "two")]
@@ -266,7 +266,7 @@ def test_a_split_without_rows_is_refused() -> None:
     assert line.startswith("data.path: ./copy must be readable, got Instruction")
 
 
-def test_a_broken_file_is_refused_in_words() -> None:
+def test_a_broken_file_is_refused_with_a_message() -> None:
     Path("copy").mkdir()
     Path("copy/train.jsonl").write_text('{"text": "fine", "label": 1}\n{"text": \n')
     (line,) = lines(hub_data())
@@ -279,7 +279,7 @@ def test_a_folder_without_data_is_refused() -> None:
     assert line.startswith("data.path: ./copy must be readable, got ")
 
 
-def test_code_that_comes_with_a_data_set_is_not_run(here: Path) -> None:
+def test_code_in_a_data_set_is_not_run(here: Path) -> None:
     write(ag_news())
     Path("copy/copy.py").write_text("from pathlib import Path\n\nPath('ran').touch()\n")
     (line,) = lines(hub_data())
@@ -287,26 +287,26 @@ def test_code_that_comes_with_a_data_set_is_not_run(here: Path) -> None:
     assert not (here / "ran").exists()
 
 
-def test_what_is_no_folder_is_refused() -> None:
+def test_a_path_that_is_not_a_folder_is_refused() -> None:
     assert lines(hub_data(path="./nothing")) == ["data.path: must be a folder, got './nothing'."]
 
 
-def test_no_network_is_told_in_one_line_and_at_once() -> None:
-    began = time.monotonic()
+def test_a_missing_network_is_reported_in_one_line_at_once() -> None:
+    started = time.monotonic()
     assert lines(hub_data(path="some-owner/some-data")) == [
         "data.path: must be a local folder or a data set on the hub, got 'some-owner/some-data', "
         "which is not a folder, not in the cache, and no network. "
         "Connect to the network, or give a folder."
     ]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started < 5
 
 
-def test_a_name_that_is_none_is_refused() -> None:
+def test_an_invalid_hub_name_is_refused() -> None:
     (line,) = lines(hub_data(path="one/two/three"))
     assert line.endswith("got 'one/two/three'. Write it as owner/name.")
 
 
-def test_loading_shows_no_progress_bars_and_leaves_them_on(
+def test_loading_hides_progress_bars_and_restores_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     write(ag_news())
@@ -316,7 +316,7 @@ def test_loading_shows_no_progress_bars_and_leaves_them_on(
     assert not datasets.are_progress_bars_disabled()
 
 
-def test_training_rows_are_limited_and_no_others() -> None:
+def test_only_the_training_rows_are_limited() -> None:
     write(ag_news())
     whole = built("ag_news").load(TASK).splits
     part = built("ag_news", "data.max_train_rows=40").load(TASK).splits
@@ -333,7 +333,7 @@ def test_training_rows_are_limited_and_no_others() -> None:
         ({"max_train_rows": 0}, "max_train_rows", "must be > 0"),
     ],
 )
-def test_impossible_values_are_refused(changes: dict[str, Any], where: str, rule: str) -> None:
+def test_impossible_settings_are_refused(changes: dict[str, Any], where: str, rule: str) -> None:
     with pytest.raises(ConfigError) as raised:
         hub_data(**changes)
     assert str(raised.value).startswith(f"{where}: {rule}")
@@ -343,7 +343,7 @@ COMMIT = "0" * 40
 
 
 class SmallHub(http.server.BaseHTTPRequestHandler):
-    """Answers as the hub does, for the data sets `OWNER/NAME` in a folder."""
+    """A server that answers like the hub for the data sets `OWNER/NAME` in a folder."""
 
     folder: Path
     protocol_version = "HTTP/1.1"
@@ -439,7 +439,7 @@ def loaded(server: http.server.ThreadingHTTPServer, *words: str) -> str:
 
 
 @pytest.mark.thorough
-def test_what_the_hub_has_is_fetched_once(small_hub: http.server.ThreadingHTTPServer) -> None:
+def test_a_hub_data_set_is_downloaded_once(small_hub: http.server.ThreadingHTTPServer) -> None:
     fetched = loaded(small_hub, "data=sst2")
     assert fetched.startswith(str(SIZES["sst2"]))
     (line,) = loaded(small_hub, "data=sst2", "data.path=stanfordnlp/sst3").splitlines()
@@ -451,7 +451,7 @@ def test_what_the_hub_has_is_fetched_once(small_hub: http.server.ThreadingHTTPSe
     assert loaded(small_hub, "data=sst2") == fetched
 
 
-def test_a_list_of_labels_a_row_is_named_member_by_member() -> None:
+def test_lists_of_labels_get_their_names() -> None:
     tags = datasets.List(ClassLabel(names=["O", "B-place"]))
     features = Features({"tokens": datasets.List(Value("string")), "ner_tags": tags})
     values = {"tokens": [["to", "Oslo"], ["no"]], "ner_tags": [[0, 1], [0]]}

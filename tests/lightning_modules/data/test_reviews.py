@@ -30,11 +30,11 @@ def test_the_splits_have_600_200_and_200_rows() -> None:
     }
 
 
-def test_no_row_of_the_file_is_left_out() -> None:
+def test_every_row_of_the_file_is_in_a_split() -> None:
     assert len(ROWS) == 1000
 
 
-def test_a_row_is_text_and_label() -> None:
+def test_a_row_has_a_text_and_a_label() -> None:
     assert all(set(row) == {"text", "label"} for rows in CORPUS.splits.values() for row in rows)
 
 
@@ -49,7 +49,7 @@ def test_there_are_at_least_ten_kinds() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_kind_has_as_many_of_each_label(split: str) -> None:
+def test_every_kind_is_balanced_over_the_labels(split: str) -> None:
     counts = Counter((row["kind"], row["label"]) for row in ROWS if row["split"] == split)
     kinds = {row["kind"] for row in ROWS}
     assert set(counts) == {(kind, label) for kind in kinds for label in ("positive", "negative")}
@@ -62,7 +62,7 @@ def test_no_text_occurs_twice() -> None:
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_words_alone_neither_fail_nor_suffice(split: str) -> None:
+def test_single_words_predict_the_label_better_than_chance_but_not_well(split: str) -> None:
     baseline = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=10, max_iter=1000)
     )

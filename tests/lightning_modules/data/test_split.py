@@ -24,26 +24,26 @@ def texts(rows: list) -> set[str]:
 
 
 @pytest.mark.parametrize("other", ["not bad", "Not  BAD ", "\tnot\nbad"])
-def test_case_and_spaces_do_not_count(other: str) -> None:
+def test_case_and_spaces_are_ignored_when_comparing_texts(other: str) -> None:
     assert normalized(other) == "not bad"
 
 
-def test_punctuation_counts() -> None:
+def test_punctuation_distinguishes_texts() -> None:
     assert normalized("not bad!") != normalized("not bad")
 
 
-def test_every_label_gives_its_share() -> None:
+def test_every_label_contributes_its_share() -> None:
     _, taken = split_off(ROWS, TASK, 0.2, 0, "test")
     assert Counter(row["label"] for row in taken) == {"rare": 4, "common": 36}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nothing_is_lost_and_nothing_doubled(seed: int) -> None:
+def test_no_row_is_lost_or_duplicated(seed: int) -> None:
     kept, taken = split_off(ROWS, TASK, 0.3, seed, "test")
     assert sorted(row["text"] for row in kept + taken) == sorted(row["text"] for row in ROWS)
 
 
-def test_both_sides_keep_the_files_order() -> None:
+def test_both_parts_keep_the_order_of_the_file() -> None:
     for side in split_off(ROWS, TASK, 0.3, 0, "test"):
         assert side == [row for row in ROWS if row in side]
 
@@ -52,7 +52,7 @@ def test_the_same_seed_takes_the_same_rows() -> None:
     assert split_off(ROWS, TASK, 0.2, 3, "test") == split_off(ROWS, TASK, 0.2, 3, "test")
 
 
-def test_another_seed_or_name_takes_others() -> None:
+def test_another_seed_or_name_takes_other_rows() -> None:
     first = texts(split_off(ROWS, TASK, 0.2, 0, "test")[1])
     assert texts(split_off(ROWS, TASK, 0.2, 1, "test")[1]) != first
     assert texts(split_off(ROWS, TASK, 0.2, 0, "validation")[1]) != first
@@ -67,42 +67,42 @@ def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
     )
 
 
-def test_the_order_does_not_matter_where_duplicates_disagree() -> None:
+def test_the_order_does_not_matter_if_duplicates_have_different_labels() -> None:
     rows = [*ROWS, {"text": "both", "label": "rare"}, {"text": "both", "label": "common"}]
     taken, again = (split_off(each, TASK, 0.2, 0, "test")[1] for each in (rows, rows[::-1]))
     assert texts(taken) == texts(again)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_duplicates_stay_on_one_side(seed: int) -> None:
+def test_duplicates_stay_in_the_same_split(seed: int) -> None:
     rows = ROWS[:40] + [{**row, "text": f" {row['text'].upper()}"} for row in ROWS[:20]]
     kept, taken = split_off(rows, TASK, 0.3, seed, "test")
     assert taken
     assert not texts(kept) & texts(taken)
 
 
-def test_a_much_repeated_text_does_not_swell_the_split() -> None:
+def test_a_text_with_many_duplicates_does_not_enlarge_the_split() -> None:
     rows = [{"text": "same", "label": "a"}] * 40 + [
         {"text": f"other {number}", "label": "a"} for number in range(60)
     ]
     assert max(len(split_off(rows, TASK, 0.1, seed, "test")[1]) for seed in range(40)) <= 20
 
 
-def test_a_label_with_one_text_is_kept_whole() -> None:
+def test_a_label_with_a_single_text_stays_in_train() -> None:
     rows = [*ROWS, {"text": "alone", "label": "single"}, {"text": "Alone", "label": "single"}]
     kept, taken = split_off(rows, TASK, 0.4, 0, "test")
     assert Counter(row["label"] for row in kept)["single"] == 2
     assert "single" not in {row["label"] for row in taken}
 
 
-def test_a_small_label_gives_at_least_one() -> None:
+def test_a_rare_label_contributes_at_least_one_row() -> None:
     rows = [*ROWS, {"text": "one", "label": "small"}, {"text": "two", "label": "small"}]
     kept, taken = split_off(rows, TASK, 0.1, 0, "test")
     assert [Counter(row["label"] for row in side)["small"] for side in (kept, taken)] == [1, 1]
 
 
 @pytest.mark.parametrize("num_rows", [2, 7, 50, 199, 200])
-def test_a_part_has_its_size_and_each_labels_share(num_rows: int) -> None:
+def test_a_part_has_the_given_size_and_the_label_shares(num_rows: int) -> None:
     part = stratified_part(ROWS, TASK, num_rows, 0)
     assert len(part) == num_rows
     assert part == [row for row in ROWS if row in part]
@@ -111,26 +111,26 @@ def test_a_part_has_its_size_and_each_labels_share(num_rows: int) -> None:
     assert abs(counts["rare"] - num_rows / 10) < 1
 
 
-def test_a_greater_part_holds_the_smaller_one() -> None:
+def test_a_larger_part_contains_the_smaller_one() -> None:
     sizes = [texts(stratified_part(ROWS, TASK, num_rows, 0)) for num_rows in range(2, 200)]
     assert all(one < other for one, other in pairwise(sizes))
 
 
-def test_a_part_depends_on_the_seed_and_not_on_the_order() -> None:
+def test_a_part_depends_on_the_seed_but_not_on_the_row_order() -> None:
     first = texts(stratified_part(ROWS, TASK, 40, 0))
     mixed = random.Random(0).sample(ROWS, len(ROWS))
     assert texts(stratified_part(mixed, TASK, 40, 0)) == first
     assert texts(stratified_part(ROWS, TASK, 40, 1)) != first
 
 
-def test_no_label_is_left_out_of_a_part() -> None:
+def test_a_part_contains_every_label() -> None:
     rows = [{"text": f"{number}", "label": f"{number % 20}"} for number in range(19)]
     rows += [{"text": f"more {number}", "label": "19"} for number in range(1000)]
     assert len({row["label"] for row in stratified_part(rows, TASK, 20, 0)}) == 20
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_only_one_row_has_is_kept(seed: int) -> None:
+def test_a_row_with_a_unique_required_kind_stays_in_train(seed: int) -> None:
     task = build_run(compose("train", ["task=multi_label_classification"]).tree).task
     rare = [["common", f"rare {number}"] if number % 9 == 0 else ["common"] for number in range(90)]
     rows = [{"text": f"text {n}", "label": labels} for n, labels in enumerate(rare)]

@@ -73,14 +73,14 @@ def test_every_format_gives_the_same_rows(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_the_table_keeps_the_columns_in_the_files_order(ending: str) -> None:
+def test_a_table_keeps_the_column_order_of_the_file(ending: str) -> None:
     path = Path(f"reviews.{ending}")
     WRITERS[ending](path, ROWS)
     assert list(read_table(path, "data.train").columns) == ["review", "stars"]
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_missing_column_lists_those_there(ending: str) -> None:
+def test_a_missing_column_lists_the_existing_ones(ending: str) -> None:
     path = Path(f"reviews.{ending}")
     WRITERS[ending](path, ROWS)
     with pytest.raises(ConfigError) as raised:
@@ -92,7 +92,7 @@ def test_a_missing_column_lists_those_there(ending: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "meant"), [("reveiw", "review"), ("REVIEW", "review")])
-def test_a_misspelt_column_is_named(given: str, meant: str) -> None:
+def test_a_misspelt_column_suggests_the_right_one(given: str, meant: str) -> None:
     table = read_table(written("a.csv", "review,stars\nfine,4\n"), "data.train")
     with pytest.raises(ConfigError) as raised:
         table.read({"text": given}, CELLS)
@@ -134,7 +134,7 @@ def test_a_parquet_file_without_rows_is_refused() -> None:
         read_table(Path("a.parquet"), "data.train")
 
 
-def test_a_missing_file_lists_the_table_files_there(tmp_path: Path) -> None:
+def test_a_missing_file_lists_the_table_files_in_its_folder(tmp_path: Path) -> None:
     for name in ("b.tsv", "a.csv", "notes.doc"):
         written(name, "x")
     path = tmp_path / "c.csv"
@@ -145,14 +145,14 @@ def test_a_missing_file_lists_the_table_files_there(tmp_path: Path) -> None:
     )
 
 
-def test_a_missing_file_lists_eight_and_counts_the_rest(tmp_path: Path) -> None:
+def test_a_missing_file_lists_eight_files_and_counts_the_rest(tmp_path: Path) -> None:
     for number in range(10):
         written(f"{number}.csv", "x")
     with pytest.raises(ConfigError, match=r"0\.csv, .*7\.csv and 2 more\.$"):
         read_table(tmp_path / "c.csv", "data.train")
 
 
-def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
+def test_a_missing_file_reports_a_folder_without_table_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_table(tmp_path / "c.csv", "data.train")
     assert str(raised.value).endswith(
@@ -169,7 +169,7 @@ def test_a_missing_file_says_so_where_no_table_file_is(tmp_path: Path) -> None:
         ("orders.csv", "orders.jsonl"),
     ],
 )
-def test_a_misspelt_file_is_named(given: str, meant: str) -> None:
+def test_a_misspelt_file_suggests_the_right_one(given: str, meant: str) -> None:
     for name in ("tickets.csv", "tickets.parquet", "orders.jsonl"):
         written(name, "x")
     with pytest.raises(ConfigError) as raised:
@@ -180,18 +180,18 @@ def test_a_misspelt_file_is_named(given: str, meant: str) -> None:
     )
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"There is no folder {tmp_path}/nowhere\\."):
         read_table(tmp_path / "nowhere" / "c.csv", "data.train")
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_accepted_as_a_file(tmp_path: Path) -> None:
     (tmp_path / "c.csv").mkdir()
     with pytest.raises(ConfigError, match=r"data\.train: must be a file"):
         read_table(tmp_path / "c.csv", "data.train")
 
 
-def test_an_unknown_ending_lists_the_known_ones() -> None:
+def test_an_unknown_extension_lists_the_known_ones() -> None:
     path = written("a.xlsx", "x")
     with pytest.raises(ConfigError) as raised:
         read_table(path, "data.test")
@@ -201,11 +201,11 @@ def test_an_unknown_ending_lists_the_known_ones() -> None:
     )
 
 
-def test_an_ending_in_capitals_is_known() -> None:
+def test_an_extension_in_capitals_is_accepted() -> None:
     assert texts(written("A.CSV", "review,stars\nok,1\n")) == [{"text": "ok", "label": "1"}]
 
 
-def test_a_wrong_cell_count_names_row_and_count() -> None:
+def test_a_wrong_number_of_cells_is_reported_with_its_line() -> None:
     assert refused("a.csv", "review,stars\nfine,4\nwell, no,2\n") == [
         "a.csv:3: must have 2 cells, like the header, got 3. "
         "Quote cells that hold ',' or a line break."
@@ -219,12 +219,12 @@ def test_a_short_tsv_row_is_refused() -> None:
     ]
 
 
-def test_rows_after_a_cell_of_many_lines_have_their_true_line() -> None:
+def test_line_numbers_are_correct_after_a_cell_with_line_breaks() -> None:
     (line,) = refused("a.csv", 'review,stars\r\n"one\r\ntwo\r\nthree",4\r\n\r\nfine,\r\n')
     assert line.startswith("a.csv:6:stars: must not be empty, got ''.")
 
 
-def test_an_open_quote_names_the_row_where_it_opens() -> None:
+def test_an_unclosed_quote_is_reported_with_the_line_where_it_opens() -> None:
     assert refused("a.csv", 'review,stars\nfine,4\n"open,2\nmore,1\n') == [
         "a.csv:3: must be quoted correctly, got unexpected end of data. "
         'Write a quote inside a quoted cell twice: "".'
@@ -242,7 +242,7 @@ def test_repeated_column_names_are_refused() -> None:
     ]
 
 
-def test_a_header_below_blank_lines_has_its_true_line() -> None:
+def test_line_numbers_are_correct_after_blank_lines_before_the_header() -> None:
     (line,) = refused("a.csv", "\n\nreview,stars,stars\nfine,4,4\n")
     assert line.startswith("a.csv:3:")
 
@@ -256,23 +256,25 @@ def test_a_header_below_blank_lines_has_its_true_line() -> None:
         ("a.json", b'[\n{"review": "fine", "stars": 4},\n{"review": "caf', 3),
     ],
 )
-def test_a_byte_that_is_not_utf8_names_line_and_byte(name: str, head: bytes, line: int) -> None:
+def test_a_byte_that_is_not_utf8_is_reported_with_its_line(
+    name: str, head: bytes, line: int
+) -> None:
     assert refused(name, head + b"\xe9\n") == [
         f"{name}:{line}: must be UTF-8, got byte 0xe9. Convert it: iconv -f latin1 -t utf-8 {name}."
     ]
 
 
-def test_a_bad_byte_far_into_a_csv_has_its_true_line() -> None:
+def test_a_bad_byte_far_into_a_csv_has_the_correct_line() -> None:
     (line,) = refused("a.csv", b"review,stars\n" + b"fine,4\n" * 5000 + b"caf\xe9,1\n")
     assert line.startswith("a.csv:5002: must be UTF-8")
 
 
-def test_a_bad_byte_after_a_bom_has_its_true_line() -> None:
+def test_a_bad_byte_after_a_bom_has_the_correct_line() -> None:
     (line,) = refused("a.csv", b"\xef\xbb\xbfreview,stars\nfine,4\n\xe9,1\n")
     assert line.startswith("a.csv:3: must be UTF-8")
 
 
-def test_utf16_is_not_utf8() -> None:
+def test_utf16_is_refused() -> None:
     (line,) = refused("a.csv", "review,stars\nfine,4\n".encode("utf-16"))
     assert line.startswith("a.csv:1: must be UTF-8, got byte 0xff.")
 
@@ -314,7 +316,7 @@ def test_utf16_is_not_utf8() -> None:
         ),
     ],
 )
-def test_broken_json_names_the_place(name: str, content: str, message: str) -> None:
+def test_broken_json_is_reported_with_its_position(name: str, content: str, message: str) -> None:
     assert refused(name, content) == [message]
 
 
@@ -326,12 +328,12 @@ def test_broken_json_names_the_place(name: str, content: str, message: str) -> N
     ],
     ids=["beyond-int", "too-deep"],
 )
-def test_json_that_python_cannot_hold_is_refused_in_words(content: str) -> None:
+def test_json_that_python_cannot_parse_is_refused_with_a_message(content: str) -> None:
     assert refused("a.jsonl", content)
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
-def test_an_empty_cell_names_row_and_column(ending: str) -> None:
+def test_an_empty_cell_is_reported_with_row_and_column(ending: str) -> None:
     WRITERS[ending](Path("b"), [{"review": "fine", "stars": "  "}, {"review": "", "stars": 1}])
     assert refused(f"a.{ending}", Path("b").read_bytes()) == [
         f"a.{ending}:2:stars: must not be empty, got '  '. Fill it in or remove the row.",
@@ -340,7 +342,7 @@ def test_an_empty_cell_names_row_and_column(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
-def test_a_null_cell_names_row_and_column(ending: str) -> None:
+def test_a_null_cell_is_reported_with_row_and_column(ending: str) -> None:
     WRITERS[ending](Path("b"), [{"review": "fine", "stars": None}, {"review": None, "stars": 1}])
     assert refused(f"a.{ending}", Path("b").read_bytes()) == [
         f"a.{ending}:1:stars: must not be empty, got None. Fill it in or remove the row.",
@@ -348,13 +350,13 @@ def test_a_null_cell_names_row_and_column(ending: str) -> None:
     ]
 
 
-def test_a_key_that_one_object_lacks_is_an_empty_cell() -> None:
+def test_a_missing_key_counts_as_an_empty_cell() -> None:
     (line,) = refused("a.jsonl", '{"review": "fine", "stars": 4}\n{"review": "no"}\n')
     assert line.startswith("a.jsonl:2:stars: must not be empty, got None.")
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
-def test_a_number_is_no_text(ending: str) -> None:
+def test_a_number_is_refused_as_text(ending: str) -> None:
     WRITERS[ending](Path("b"), [{"review": 12, "stars": 4}])
     assert refused(f"a.{ending}", Path("b").read_bytes()) == [
         f"a.{ending}:1:review: must be text, got 12. Correct the row or convert the column."
@@ -362,24 +364,24 @@ def test_a_number_is_no_text(ending: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["[1]", '{"a": 1}', "NaN", "Infinity"])
-def test_a_label_is_text_or_a_number(label: str) -> None:
+def test_a_label_must_be_text_or_a_number(label: str) -> None:
     (line,) = refused("a.jsonl", f'{{"review": "fine", "stars": {label}}}\n')
     assert line.startswith("a.jsonl:1:stars: must be text or a number, got ")
 
 
-def test_ten_problems_are_shown_and_the_rest_counted() -> None:
+def test_ten_problems_are_shown_and_the_rest_are_counted() -> None:
     lines = refused("a.csv", "review,stars\n" + "fine,\n" * 13)
     assert [line.split(":")[1] for line in lines] == [str(row) for row in range(2, 12)]
     assert lines[-1].endswith("Fill it in or remove the row. And 3 more.")
     assert not any("more" in line for line in lines[:-1])
 
 
-def test_ten_problems_are_all() -> None:
+def test_exactly_ten_problems_are_all_shown() -> None:
     lines = refused("a.csv", "review,stars\n" + "fine,\n" * 10)
     assert len(lines) == 10 and not any("more" in line for line in lines)
 
 
-def test_a_line_separator_inside_a_jsonl_string_ends_no_row() -> None:
+def test_a_unicode_line_separator_in_jsonl_does_not_end_a_row() -> None:
     content = '{"review": "one\u2028two\u0085three", "stars": 1}\n{"review": "four", "stars": 2}'
     assert texts(written("a.jsonl", content)) == [
         {"text": "one\u2028two\u0085three", "label": "1"},
@@ -388,7 +390,7 @@ def test_a_line_separator_inside_a_jsonl_string_ends_no_row() -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "json", "jsonl"])
-def test_a_byte_order_mark_is_no_part_of_the_first_column(ending: str) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column(ending: str) -> None:
     path = Path(f"a.{ending}")
     WRITERS[ending](path, ROWS)
     expected = texts(path)
@@ -397,24 +399,24 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(ending: str) -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_every_line_end_is_read(line_end: str) -> None:
+def test_every_kind_of_line_break_is_accepted(line_end: str) -> None:
     path = written("a.csv", line_end.join(["review,stars", "fine,4", "no,1"]))
     assert [row["text"] for row in texts(path)] == ["fine", "no"]
 
 
-def test_one_number_has_one_label_however_it_is_written() -> None:
+def test_equal_numbers_are_the_same_label_in_any_notation() -> None:
     path = written("a.jsonl", "".join(f'{{"review": "a", "stars": {n}}}\n' for n in ("4", "4.0")))
     quoted = written("b.jsonl", '{"review": "a", "stars": "4"}\n')
     assert {row["label"] for row in texts(path) + texts(quoted)} == {"4"}
 
 
 @pytest.mark.parametrize(("value", "label"), [("4.5", "4.5"), ("-0.0", "0"), ("true", "true")])
-def test_other_values_as_labels(value: str, label: str) -> None:
+def test_values_are_normalized_as_labels(value: str, label: str) -> None:
     path = written("a.jsonl", f'{{"review": "a", "stars": {value}}}\n')
     assert texts(path) == [{"text": "a", "label": label}]
 
 
-def test_spaces_around_names_and_cells_do_not_count() -> None:
+def test_spaces_around_names_and_cells_are_removed() -> None:
     assert texts(written("a.csv", " review , stars\n fine , 4 \n")) == [
         {"text": "fine", "label": "4"}
     ]
@@ -426,7 +428,7 @@ def test_a_very_long_document_is_read() -> None:
 
 
 @pytest.mark.parametrize("content", [b"review,stars\nfine,4\n", b"PAR1 broken PAR1"])
-def test_what_is_not_parquet_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_refused(content: bytes) -> None:
     (line,) = refused("a.parquet", content)
     assert line.startswith("a.parquet: must be a Parquet file, got ")
 
@@ -441,7 +443,7 @@ def asked(number: int, **values: Any) -> dict[str, Any]:
     return {"id": f"q{number}", "question": f"Where {number}?", "answers": answers, **values}
 
 
-def test_squads_own_file_gives_a_row_a_question() -> None:
+def test_a_squad_file_gives_one_row_per_question() -> None:
     tree = squad(asked(1), asked(2, answers=[], is_impossible=True, plausible_answers=[{}]))
     tree["data"].append({"title": "Bergen", "paragraphs": [{"context": "Rain.", "qas": []}]})
     tree["data"].append(squad(asked(3), context=" Norway")["data"][0])
@@ -466,7 +468,7 @@ def test_squads_own_file_gives_a_row_a_question() -> None:
     ]
 
 
-def test_questions_to_be_answered_have_no_column_of_answers() -> None:
+def test_squad_questions_without_answers_have_no_answers_column() -> None:
     tree = squad({"id": "q1", "question": "Where?"})
     table = read_table(written("new.json", json.dumps(tree)), "input")
     assert list(table.columns) == ["id", "title", "context", "question"]
@@ -490,11 +492,11 @@ def test_questions_to_be_answered_have_no_column_of_answers() -> None:
         ),
     ],
 )
-def test_a_broken_tree_names_the_place(tree: dict[str, Any], message: str) -> None:
+def test_a_broken_squad_tree_is_reported_with_its_place(tree: dict[str, Any], message: str) -> None:
     assert "\n".join(refused("a.json", json.dumps(tree))) == f"a.json:{message}"
 
 
-def test_a_cell_of_a_tree_is_named_by_the_number_of_its_question() -> None:
+def test_a_bad_cell_in_a_squad_file_is_reported_by_question_number() -> None:
     table = read_table(written("a.json", json.dumps(squad(asked(1), asked(2, question=" ")))), "x")
     with pytest.raises(DataError) as raised:
         table.read({"text_pair": "question"}, {"text_pair": cell.text})
@@ -520,7 +522,7 @@ def test_a_cell_of_a_tree_is_named_by_the_number_of_its_question() -> None:
         ([{"text": "Oslo"}], "every answer_start must be a whole number >= 0, got"),
     ],
 )
-def test_what_is_no_answer_is_refused(given: Any, message: str) -> None:
+def test_a_malformed_answer_is_refused(given: Any, message: str) -> None:
     table = read_table(written("a.jsonl", json.dumps({"answers": given}) + "\n"), "x")
     with pytest.raises(DataError) as raised:
         table.read({"label": "answers"}, {"label": cell.answers})
@@ -539,26 +541,26 @@ ANSWERS = {"text": ["Oslo", "in Oslo"], "answer_start": [3, 0]}
     ],
 )
 @pytest.mark.parametrize("ending", FORMATS)
-def test_answers_are_read_however_they_are_written(ending: str, given: Any) -> None:
+def test_every_notation_of_answers_is_read(ending: str, given: Any) -> None:
     is_text = ending in ("csv", "tsv") and not isinstance(given, str)
     WRITERS[ending](Path(f"a.{ending}"), [{"answers": json.dumps(given) if is_text else given}])
     table = read_table(Path(f"a.{ending}"), "x")
     assert table.read({"label": "answers"}, {"label": cell.answers}) == [{"label": ANSWERS}]
 
 
-def test_a_passage_keeps_its_space() -> None:
+def test_a_passage_keeps_space_at_its_ends() -> None:
     table = read_table(written("a.jsonl", '{"context": " In Oslo. "}\n'), "x")
     assert table.read({"text": "context"}, {"text": cell.passage}) == [{"text": " In Oslo. "}]
 
 
-def test_plain_text_is_one_row_kept_byte_for_byte() -> None:
+def test_plain_text_is_one_row_byte_for_byte() -> None:
     content = "\ufeff  First\r\nsecond \u2028\n\n".encode()
     table = read_table(written("a.txt", content), "data.train")
     (row,) = table.read({"text": "text"}, {"text": cell.verbatim})
     assert row["text"].encode() == content
 
 
-def test_plain_text_that_is_not_utf8_names_line_and_byte() -> None:
+def test_plain_text_that_is_not_utf8_is_reported_with_its_line() -> None:
     with pytest.raises(DataError, match=r"a.txt:2: must be UTF-8, got byte 0xe9"):
         read_table(written("a.txt", b"fine\ncaf\xe9"), "data.train")
 
@@ -580,7 +582,7 @@ TAGGED_CELLS = {"text": cell.words, "label": cell.tags}
 
 
 @pytest.mark.parametrize("content", [CONLL, CONLL.replace("\n", "\r\n"), f"\ufeff{CONLL}"])
-def test_conll_columns_are_sentences_of_words_and_tags(content: str) -> None:
+def test_conll_files_are_read_as_sentences_of_words_and_tags(content: str) -> None:
     table = read_table(written("a.conll", content), "data.train")
     assert table.read(TAGGED, TAGGED_CELLS) == [
         {"text": ["EU", "rejects"], "label": ["B-ORG", "O"]},
@@ -590,13 +592,13 @@ def test_conll_columns_are_sentences_of_words_and_tags(content: str) -> None:
     assert list(table.columns) == ["tokens", "ner_tags"] and list(table.lines) == [3, 6, 10]
 
 
-def test_a_conll_file_of_words_alone_has_no_tags() -> None:
+def test_a_conll_file_with_one_column_has_no_tags() -> None:
     table = read_table(written("a.conll", "EU\nrejects\n\nit"), "input")
     assert list(table.columns) == ["tokens"]
     assert [row["tokens"] for row in table.rows] == [["EU", "rejects"], ["it"]]
 
 
-def test_a_broken_conll_line_names_file_and_line() -> None:
+def test_a_broken_conll_line_is_reported_with_file_and_line() -> None:
     path = written("a.conll", "EU B-ORG\nrejects\n\nit is O\n")
     with pytest.raises(DataError) as raised:
         read_table(path, "data.train")
@@ -613,7 +615,7 @@ def test_a_conll_file_without_words_is_refused(content: str) -> None:
         read_table(written("a.conll", content), "data.train")
 
 
-def test_half_a_surrogate_pair_is_named_with_its_place() -> None:
+def test_half_a_surrogate_pair_is_reported_with_its_place() -> None:
     rows = '{"review": "fine", "stars": 4}\n{"review": "half \\ud83d", "stars": 4}\n'
     (line,) = refused("rows.jsonl", rows)
     assert line.startswith("rows.jsonl:2:review: must hold whole characters, not half of a surr")
