@@ -57,29 +57,29 @@ def reference(logits_BC: torch.Tensor, labels_B: torch.Tensor) -> dict[str, floa
 
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_metrics_are_scikit_learns(num_classes: int, seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    logits_BC = 2 * torch.randn(300, num_classes, generator=chance)
-    labels_B = torch.randint(num_classes, (300,), generator=chance)
+def test_the_metrics_equal_those_of_scikit_learn(num_classes: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    logits_BC = 2 * torch.randn(300, num_classes, generator=rng)
+    labels_B = torch.randint(num_classes, (300,), generator=rng)
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == pytest.approx(reference(logits_BC, labels_B), abs=1e-6)
 
 
-def test_a_class_that_nobody_has_or_predicts_does_not_count() -> None:
+def test_a_class_that_is_never_true_nor_predicted_does_not_count() -> None:
     logits_BC = torch.tensor([[2.0, 0, -9], [0, 2, -9], [2, 0, -9], [0, 2, -9]])
     labels_B = torch.tensor([0, 1, 1, 1])
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == pytest.approx(reference(logits_BC, labels_B), abs=1e-6)
 
 
-def test_always_the_same_guess_is_chance() -> None:
+def test_a_constant_guess_scores_at_chance_level() -> None:
     logits_BC = torch.tensor([[1.0, 0.0]]).repeat(10, 1)
     labels_B = torch.tensor([0] * 6 + [1] * 4)
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores["mcc"] == reference(logits_BC, labels_B)["mcc"] == 0
 
 
-def test_perfect_predictions_are_perfect() -> None:
+def test_perfect_predictions_get_perfect_scores() -> None:
     logits_BC, labels_B = 20 * torch.eye(4), torch.arange(4)
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
     assert scores == {"accuracy": 1, "macro_f1": 1, "mcc": 1, "log_loss": 0}
@@ -100,13 +100,13 @@ def test_every_declared_metric_is_scored() -> None:
         ("log_loss", 0.2, 0.1, False),
     ],
 )
-def test_better_follows_the_metrics_direction(
+def test_better_depends_on_the_direction_of_the_metric(
     metric: str, value: float, than: float, better: bool
 ) -> None:
     assert classification(metric).better(value, than) is better
 
 
-def test_an_unknown_metric_names_the_nearest() -> None:
+def test_an_unknown_metric_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError) as raised:
         classification("acuracy")
     assert str(raised.value) == (
@@ -123,14 +123,14 @@ def test_an_unknown_metric_names_the_nearest() -> None:
         (["unknown", "2", "10"], ("2", "10", "unknown")),
     ],
 )
-def test_labels_are_sorted_by_number_else_by_alphabet(
+def test_labels_are_sorted_by_number_then_by_alphabet(
     given: list[str], expected: tuple[str, ...]
 ) -> None:
     assert TASK.labels(corpus(given * 2)) == expected
     assert TASK.labels(corpus(given[::-1] * 2)) == expected
 
 
-def test_the_label_nan_has_its_place_whatever_the_order_of_rows() -> None:
+def test_the_order_of_rows_does_not_change_the_place_of_the_label_nan() -> None:
     orders = (["nan", "1", "0"], ["1", "nan", "0"], ["1", "0", "nan"])
     assert len({TASK.labels(corpus(order)) for order in orders}) == 1
 
@@ -143,14 +143,14 @@ def test_a_single_label_is_refused() -> None:
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_label_that_training_never_sees_is_refused(split: str) -> None:
+def test_a_label_missing_from_train_is_refused(split: str) -> None:
     assert refused(["positive", "negative"] * 5, **{split: ["positive", "postive"]}) == [
         f"data.label: every label of {split} must be in the training rows, got 'postive'. "
         "Did you mean positive?"
     ]
 
 
-def test_a_label_that_only_training_has_is_fine() -> None:
+def test_a_label_only_in_train_is_accepted() -> None:
     labels = TASK.labels(corpus(["a", "b", "c"] * 5, validation=["a", "b"]))
     assert labels == ("a", "b", "c")
 
@@ -162,36 +162,36 @@ def test_a_label_column_that_never_repeats_is_refused() -> None:
     ]
 
 
-def test_many_labels_that_repeat_are_fine() -> None:
+def test_many_labels_that_repeat_are_accepted() -> None:
     assert len(TASK.labels(corpus([str(number % 50) for number in range(100)]))) == 50
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert len(refused(["yes"] * 10, validation=["no"], test=["perhaps"])) == 3
 
 
-def test_the_summed_loss_over_its_targets_is_the_log_loss() -> None:
-    chance = torch.Generator().manual_seed(0)
-    logits_BC, labels_B = torch.randn(9, 3, generator=chance), torch.arange(9) % 3
+def test_the_summed_loss_divided_by_num_targets_is_the_log_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits_BC, labels_B = torch.randn(9, 3, generator=rng), torch.arange(9) % 3
     output, batch = SimpleNamespace(logits=logits_BC), {"labels": labels_B}
     mean = TASK.loss_sum(output, batch) / TASK.num_targets(batch)
     assert mean.item() == pytest.approx(log_loss(labels_B, logits_BC.softmax(1)), abs=1e-6)
 
 
-def test_a_half_precision_loss_is_summed_in_full() -> None:
+def test_a_half_precision_loss_is_summed_in_float32() -> None:
     output = SimpleNamespace(logits=torch.zeros(1000, 2, dtype=torch.bfloat16))
     batch = {"labels": torch.zeros(1000, dtype=torch.long)}
     assert TASK.loss_sum(output, batch).item() == pytest.approx(1000 * 0.693147, rel=1e-5)
 
 
-def test_observing_rows_without_labels_keeps_the_logits_alone() -> None:
+def test_observing_rows_without_labels_keeps_only_the_logits() -> None:
     logits_BC = torch.randn(2, 3, requires_grad=True)
     observed = TASK.observe(None, SimpleNamespace(logits=logits_BC), {})
     assert set(observed) == {"logits_BC"}
     assert not observed["logits_BC"].requires_grad
 
 
-def test_decoding_gives_the_likeliest_label_and_all_probabilities() -> None:
+def test_decoding_returns_the_most_likely_label_and_all_probabilities() -> None:
     decoded = TASK.decode(
         {"logits_BC": torch.tensor([[0.0, 3.0], [1.0, -1.0]])}, Examples((), ("no", "yes"), None)
     )
@@ -199,7 +199,7 @@ def test_decoding_gives_the_likeliest_label_and_all_probabilities() -> None:
     assert decoded[0]["scores"] == pytest.approx({"no": 0.047426, "yes": 0.952574}, abs=1e-6)
 
 
-def examined(
+def tables_of(
     logits_BC: torch.Tensor, labels_B: torch.Tensor, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows = [{"text": f"row {n}", "label": names[label]} for n, label in enumerate(labels_B)]
@@ -212,11 +212,11 @@ def examined(
     return [dict(each) for each in mistakes], [dict(each) for each in confusion]
 
 
-def test_mistakes_are_the_wrong_rows_the_most_confident_first() -> None:
+def test_mistakes_are_sorted_by_confidence() -> None:
     logits_BC = torch.tensor([[0.0, 1], [0, 5], [3, 0], [0, 20], [0, 30], [2, 0]])
     labels_B = torch.tensor([0, 0, 0, 0, 0, 1])
-    mistakes, _ = examined(logits_BC, labels_B, ["no", "yes"])
-    # Rows 3 and 4 are both certain in float32.
+    mistakes, _ = tables_of(logits_BC, labels_B, ["no", "yes"])
+    # Rows 3 and 4 both have probability 1 in float32.
     assert [each["text"] for each in mistakes] == ["row 4", "row 3", "row 1", "row 5", "row 0"]
     assert mistakes[3] == {
         "text": "row 5",
@@ -227,17 +227,17 @@ def test_mistakes_are_the_wrong_rows_the_most_confident_first() -> None:
     }
 
 
-def test_mistakes_end_at_a_hundred() -> None:
-    chance = torch.Generator().manual_seed(0)
-    logits_BC = torch.randn(1000, 2, generator=chance)
-    mistakes, confusion = examined(logits_BC, 1 - logits_BC.argmax(dim=1), ["a", "b"])
+def test_at_most_100_mistakes_are_kept() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits_BC = torch.randn(1000, 2, generator=rng)
+    mistakes, confusion = tables_of(logits_BC, 1 - logits_BC.argmax(dim=1), ["a", "b"])
     assert len(mistakes) == 100
     assert mistakes[0]["probability"] == pytest.approx(logits_BC.softmax(1).max().item(), abs=1e-6)
     assert sum(each["predicted a"] + each["predicted b"] for each in confusion) == 1000
 
 
-def test_no_mistakes_is_an_empty_table() -> None:
-    mistakes, confusion = examined(torch.eye(2), torch.tensor([0, 1]), ["a", "b"])
+def test_no_mistakes_give_an_empty_table() -> None:
+    mistakes, confusion = tables_of(torch.eye(2), torch.tensor([0, 1]), ["a", "b"])
     assert mistakes == []
     assert confusion == [
         {"label": "a", "predicted a": 1, "predicted b": 0},
@@ -246,7 +246,7 @@ def test_no_mistakes_is_an_empty_table() -> None:
 
 
 @pytest.mark.parametrize(("num_labels", "shown"), [(200, True), (201, False)])
-def test_counts_that_nobody_could_look_through_are_left_out(num_labels: int, shown: bool) -> None:
+def test_a_confusion_table_with_too_many_labels_is_left_out(num_labels: int, shown: bool) -> None:
     names = [str(number) for number in range(num_labels)]
     observed = {"logits_BC": torch.zeros(1, num_labels), "labels_B": torch.tensor([1])}
     tables = TASK.tables(observed, Examples([{"text": "one", "label": "1"}], names, None))
@@ -255,12 +255,12 @@ def test_counts_that_nobody_could_look_through_are_left_out(num_labels: int, sho
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_confusion_is_scikit_learns(seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
+def test_the_confusion_matrix_equals_that_of_scikit_learn(seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
     names = ["label", "text", "c", "d"]  # the first two are also columns
-    logits_BC = torch.randn(200, 4, generator=chance)
-    labels_B = torch.randint(3, (200,), generator=chance)  # nobody has the last label
-    mistakes, confusion = examined(logits_BC, labels_B, names)
+    logits_BC = torch.randn(200, 4, generator=rng)
+    labels_B = torch.randint(3, (200,), generator=rng)  # no row has the last label
+    mistakes, confusion = tables_of(logits_BC, labels_B, names)
     predicted_B = logits_BC.argmax(dim=1)
     counts = confusion_matrix(labels_B, predicted_B, labels=range(4)).tolist()
     assert [each["label"] for each in confusion] == names
@@ -270,7 +270,7 @@ def test_the_confusion_is_scikit_learns(seed: int) -> None:
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc"])
 @pytest.mark.parametrize("labels", ["aab", "aaabbc", "abbbb", "abc"])
-def test_the_baseline_is_what_always_the_largest_label_scores(metric: str, labels: str) -> None:
+def test_the_baseline_is_the_score_of_the_most_frequent_label(metric: str, labels: str) -> None:
     task = classification(metric)
     names = task.labels(corpus(labels))
     found = task.baseline(corpus(labels).splits["train"])
@@ -285,7 +285,7 @@ def test_the_baseline_is_what_always_the_largest_label_scores(metric: str, label
     assert task.beats(scores[metric] + 0.01, found)
 
 
-def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
+def test_the_baseline_of_log_loss_predicts_the_label_shares() -> None:
     task = classification("log_loss")
     found = task.baseline(corpus("aab").splits["train"])
     shares_BC = [[2 / 3, 1 / 3]] * 3
@@ -295,15 +295,15 @@ def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
     assert not task.beats(found.score + 0.01, found)
 
 
-@pytest.mark.parametrize(("predicted", "collapsed"), [([0, 0, 0], True), ([0, 1, 0], False)])
-def test_predictions_of_a_single_label_are_told(predicted: list[int], collapsed: bool) -> None:
+@pytest.mark.parametrize(("predicted", "is_constant"), [([0, 0, 0], True), ([0, 1, 0], False)])
+def test_constant_predictions_are_reported(predicted: list[int], is_constant: bool) -> None:
     observed = {"logits_BC": torch.eye(2)[predicted], "labels_B": torch.tensor([0, 0, 1])}
     rows = [{"text": f"row {n}", "label": "ab"[n // 2]} for n in range(3)]
-    told = TASK.constant_prediction(TASK.tables(observed, Examples(rows, ["a", "b"], None)))
-    assert told == ("predicts 'a' for every row" if collapsed else None)
+    sentence = TASK.constant_prediction(TASK.tables(observed, Examples(rows, ["a", "b"], None)))
+    assert sentence == ("predicts 'a' for every row" if is_constant else None)
 
 
-def test_without_a_confusion_nothing_is_said_of_single_labels() -> None:
+def test_without_a_confusion_table_constant_predictions_are_not_reported() -> None:
     assert TASK.constant_prediction({"mistakes": []}) is None
 
 
@@ -315,11 +315,11 @@ def fitted(labels: str, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("weights", [None, "balanced", {"a": 0.5, "c": 4}])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_the_loss_is_torchs_weighted_mean(weights: Any, label_smoothing: float) -> None:
-    chance = torch.Generator().manual_seed(0)
+def test_the_loss_equals_the_weighted_mean_of_torch(weights: Any, label_smoothing: float) -> None:
+    rng = torch.Generator().manual_seed(0)
     task = fitted("aaaabbc", class_weights=weights, label_smoothing=label_smoothing)
-    logits_BC = torch.randn(20, 3, generator=chance)
-    labels_B = torch.randint(3, (20,), generator=chance)
+    logits_BC = torch.randn(20, 3, generator=rng)
+    labels_B = torch.randint(3, (20,), generator=rng)
     weight_C = torch.tensor([0.5, 1, 4]) if weights else torch.ones(3)
     if weights == "balanced":
         balanced = compute_class_weight("balanced", classes=np.array([*"abc"]), y=[*"aaaabbc"])
@@ -332,7 +332,7 @@ def test_the_loss_is_torchs_weighted_mean(weights: Any, label_smoothing: float) 
     assert mean.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_weights_stand_in_the_order_of_class_numbers() -> None:
+def test_weights_are_in_class_number_order() -> None:
     rows = corpus(["9", "10", "11"] * 2)
     task = classification(class_weights={10: 3, "9": 2.0})
     weights = task.fit_to_rows(rows, task.labels(rows)).class_weights
@@ -345,7 +345,7 @@ def test_metrics_stay_unweighted() -> None:
     assert weighted.score(observed, NONE) == TASK.score(observed, NONE)
 
 
-def test_a_weight_of_no_label_is_refused() -> None:
+def test_a_weight_for_an_unknown_label_is_refused() -> None:
     with pytest.raises(DataError) as raised:
         fitted("aabb", class_weights={"a": 1.0, "B": 2.0})
     assert str(raised.value) == (
@@ -363,25 +363,25 @@ def test_a_weight_of_no_label_is_refused() -> None:
         ({"a": float("inf")}, "class_weights.a: must be a number > 0"),
     ],
 )
-def test_weights_that_are_none_are_refused(weights: Any, where: str) -> None:
+def test_invalid_weights_are_refused(weights: Any, where: str) -> None:
     with pytest.raises(ConfigError, match=where):
         classification(class_weights=weights)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_smoothing_all_of_a_target_is_refused(share: float) -> None:
+def test_a_label_smoothing_outside_its_range_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="label_smoothing: must be >= 0 and < 1"):
         classification(label_smoothing=share)
 
 
-def test_what_the_loss_alone_depends_on_shares_rows_and_network() -> None:
+def test_loss_settings_do_not_change_the_cache_key() -> None:
     weighted = fitted("aab", class_weights="balanced", label_smoothing=0.1)
     assert weighted.cache_key == classification("mcc").cache_key
     assert weighted.cache_key != classification(label="stars").cache_key
     assert hash(weighted) != hash(TASK)
 
 
-def test_a_pair_of_texts_is_read_as_one_example_of_two_segments() -> None:
+def test_a_pair_of_texts_is_one_example_with_two_segments() -> None:
     tokenizer = Tiny(kind=Kind.encoder, width=8, num_layers=1, num_heads=1).load_tokenizer()
     rows = [{"text": "a good hotel", "text_pair": "the hotel", "label": "yes"}]
     columns = TASK.encode(rows, tokenizer, 16, ("no", "yes"))
@@ -393,7 +393,7 @@ def test_a_pair_of_texts_is_read_as_one_example_of_two_segments() -> None:
     assert len(cut) == 6 and cut.count(tokenizer.sep_token_id) == 2
 
 
-def test_pairs_are_equal_where_both_texts_are() -> None:
+def test_pairs_are_duplicates_if_both_texts_are() -> None:
     one, same = {"text": "A b", "text_pair": "c"}, {"text": "a B", "text_pair": "C"}
     assert TASK.identity(one) == TASK.identity(same)
     assert TASK.identity(one) != TASK.identity({**one, "text_pair": "d"})

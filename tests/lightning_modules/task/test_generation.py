@@ -92,7 +92,7 @@ def network_of(kind: str, attention: str) -> Any:
             **sizes,
         )
         if kind == "gemma":
-            config.sliding_window = 8  # shorter than the longest text
+            config.sliding_window = 8  # shorter than the longest document
     torch.manual_seed(0)
     auto = transformers.AutoModelForCausalLM
     network = auto.from_config(config, dtype=torch.float32, attn_implementation=attention)
@@ -101,7 +101,7 @@ def network_of(kind: str, attention: str) -> Any:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma"])
-def test_a_document_in_a_pack_has_the_logits_that_it_has_alone(kind: str, attention: str) -> None:
+def test_a_packed_document_has_the_same_logits_as_alone(kind: str, attention: str) -> None:
     network = network_of(kind, attention)
     columns = encoded(TASK, [{"text": text} for text in TEXTS])
     with torch.inference_mode():
@@ -114,7 +114,7 @@ def test_a_document_in_a_pack_has_the_logits_that_it_has_alone(kind: str, attent
             start += len(alone)
 
 
-def test_in_a_stream_documents_see_each_other() -> None:
+def test_documents_in_a_stream_attend_to_each_other() -> None:
     network, task = network_of("gpt2", "sdpa"), generation("packing=stream")
     columns = encoded(task, [{"text": text} for text in TEXTS])
     tokens = [token for text in TEXTS for token in (BEGIN, *ids(text))]
@@ -124,7 +124,7 @@ def test_in_a_stream_documents_see_each_other() -> None:
 
 
 @pytest.mark.parametrize("packing", ["documents", "stream", "none"])
-def test_all_ways_of_packing_have_the_same_targets(packing: str) -> None:
+def test_every_packing_has_the_same_targets(packing: str) -> None:
     task = generation(f"packing={packing}")
     columns = encoded(task, [{"text": text} for text in TEXTS])
     batch = batch_of(columns)
@@ -134,13 +134,13 @@ def test_all_ways_of_packing_have_the_same_targets(packing: str) -> None:
     assert sum(columns["num_characters"]) == sum(map(len, TEXTS))
 
 
-def test_a_long_text_without_packing_is_cut_and_its_characters_counted() -> None:
+def test_a_long_text_without_packing_is_truncated_with_its_character_count() -> None:
     columns = encoded(generation("packing=none"), [{"text": TEXTS[1]}], 10)
     assert columns["input_ids"] == [[BEGIN, *ids(TEXTS[1])[:9]]]
     assert columns["num_characters"] == [10]
 
 
-def test_the_loss_is_that_of_transformers_own_shift() -> None:
+def test_the_loss_equals_that_of_transformers_with_shifted_labels() -> None:
     network = network_of("llama", "sdpa")
     task = generation("packing=none")
     batch = batch_of(encoded(task, [{"text": TEXTS[1]}]))
@@ -161,7 +161,7 @@ def test_only_answers_are_targets() -> None:
     assert columns["prompt_length"] == [len(prompt)]
 
 
-def test_what_the_network_says_within_the_prompt_changes_no_loss() -> None:
+def test_logits_within_the_prompt_do_not_change_the_loss() -> None:
     batch = batch_of(encoded(TASK, [{"text": "cat?", "label": "sat"}]))
     torch.manual_seed(0)
     logits = torch.randn(1, batch["labels"].shape[1], len(TOKENIZER))
@@ -176,7 +176,7 @@ def test_what_the_network_says_within_the_prompt_changes_no_loss() -> None:
     ("length", "prompt", "answer"),
     [(64, "\n", 4), (8, "abcdefgh?\n", 4), (8, "abc\n", 12), (8, "abcdefghij\n", 12)],
 )
-def test_a_prompt_loses_its_beginning_and_an_answer_its_end(
+def test_a_long_prompt_loses_its_start_and_a_long_answer_its_end(
     length: int, prompt: str, answer: int
 ) -> None:
     row = {"text": prompt[:-1] or "a", "label": "x" * (answer - 1)}
@@ -195,27 +195,27 @@ def test_a_prompt_loses_its_beginning_and_an_answer_its_end(
         assert len(targets) >= min(len(full), length // 2)
 
 
-def test_an_answer_that_is_cut_counts_the_characters_of_its_targets() -> None:
+def test_a_truncated_answer_counts_only_the_characters_of_its_targets() -> None:
     columns = encoded(TASK, [{"text": "a", "label": "x" * 40}], 16)
     targets = [token for token in columns["labels"][0] if token != IGNORED]
     assert END not in targets
     assert columns["num_characters"] == columns["num_bytes"] == [len(targets)]
 
 
-def test_an_answer_may_hold_the_name_of_the_end() -> None:
+def test_an_answer_may_contain_the_text_of_the_end_token() -> None:
     end = TOKENIZER.convert_ids_to_tokens(END)
     columns = encoded(TASK, [{"text": "a", "label": f"b{end}c"}, {"text": "a", "label": f"b{end}"}])
     answers = [[token for token in labels if token != IGNORED] for labels in columns["labels"]]
     assert answers == [[*ids("b"), END, *ids("c"), END], [*ids("b"), END]]
 
 
-def test_what_is_to_be_continued_needs_no_pass_of_its_own() -> None:
+def test_prompts_need_no_forward_pass_before_generation() -> None:
     rows = [{"text": "cat?"}]
     columns = TASK.encode_asked(rows, TOKENIZER, 64, ())
     assert TASK.forward(None, batch_of(columns)) is None
 
 
-def test_a_conversation_is_an_example_an_answer() -> None:
+def test_a_conversation_has_one_example_per_answer() -> None:
     columns = encoded(TASK, [{"text": TALK}, {"text": "x", "label": "y"}], 512)
     assert columns["row"] == [0, 0, 1]
     assert columns["number"] == [0, 1, 2]
@@ -228,7 +228,7 @@ def test_a_conversation_is_an_example_an_answer() -> None:
     )
 
 
-def test_messages_may_have_their_answer_as_label() -> None:
+def test_messages_may_have_their_answer_in_the_label() -> None:
     columns = encoded(TASK, [{"text": TALK[:3], "label": "ran"}], 512)
     whole = encoded(TASK, [{"text": TALK}], 512)
     last = {name: column[1:] for name, column in whole.items()}
@@ -236,12 +236,12 @@ def test_messages_may_have_their_answer_as_label() -> None:
     assert columns["num_characters"] == [3]
 
 
-def test_what_is_asked_has_no_answer() -> None:
-    asked = generation("label=label").encode_asked(
+def test_prompts_contain_no_answer() -> None:
+    prompts = generation("label=label").encode_asked(
         [{"text": "cat?"}, {"text": TALK}], TOKENIZER, 512, ()
     )
-    assert TOKENIZER.decode(asked["input_ids"][0]) == "<s>cat?\n"
-    assert TOKENIZER.decode(asked["input_ids"][1]).endswith("dog?</s>\n<|assistant|>\n")
+    assert TOKENIZER.decode(prompts["input_ids"][0]) == "<s>cat?\n"
+    assert TOKENIZER.decode(prompts["input_ids"][1]).endswith("dog?</s>\n<|assistant|>\n")
     text = TASK.encode_asked([{"text": "The cat"}], TOKENIZER, 512, ())
     assert TOKENIZER.decode(text["input_ids"][0]) == "<s>The cat"
 
@@ -253,7 +253,7 @@ def observed(task: Generation, network: Any, rows: Sequence[dict[str, Any]]) -> 
 
 
 @pytest.mark.parametrize("packing", ["documents", "none"])
-def test_the_scores_are_those_of_each_document_alone(packing: str) -> None:
+def test_scores_equal_those_of_each_document_alone(packing: str) -> None:
     network = network_of("llama", "sdpa")
     task, rows = generation(f"packing={packing}"), [{"text": text} for text in TEXTS]
     scores = task.score(observed(task, network, rows), Examples(rows, (), TOKENIZER))
@@ -275,7 +275,7 @@ def test_the_scores_are_those_of_each_document_alone(packing: str) -> None:
     )
 
 
-def test_answers_are_compared_with_what_the_network_writes() -> None:
+def test_answers_are_compared_with_the_generated_texts() -> None:
     rows = [{"text": "cat?", "label": "sat"}, {"text": "dog?", "label": "ran off"}]
     found = {
         "nats_B": torch.tensor([1.0, 2.0]).double(),
@@ -299,7 +299,7 @@ def test_answers_are_compared_with_what_the_network_writes() -> None:
     assert few.score(found, examples)["exact_match"] == 1.0
 
 
-def test_texts_are_continued_and_shown_beside_how_they_went_on() -> None:
+def test_continuations_are_shown_next_to_the_original_text() -> None:
     network = network_of("gpt2", "sdpa")
     rows = [{"text": text} for text in TEXTS]
     task = generation("packing=none", "num_generated=2", "max_new_tokens=5")
@@ -308,7 +308,7 @@ def test_texts_are_continued_and_shown_beside_how_they_went_on() -> None:
     assert all(len(record["prediction"]) <= 5 for record in records)
 
 
-def test_what_is_shown_of_a_packed_text_ends_with_it() -> None:
+def test_the_reference_of_a_packed_text_ends_with_the_document() -> None:
     network = network_of("gpt2", "sdpa")
     rows = [{"text": text} for text in TEXTS]
     task = generation("num_generated=2", "max_new_tokens=5")
@@ -326,7 +326,7 @@ def test_what_is_shown_of_a_packed_text_ends_with_it() -> None:
         (["temperature=-1"], "task.temperature: must be >= 0, got -1.0."),
     ],
 )
-def test_a_wrong_setting_is_refused_at_once(words: list[str], message: str) -> None:
+def test_an_invalid_setting_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         generation(*words)
     assert message in str(raised.value)
@@ -340,7 +340,7 @@ def test_a_wrong_setting_is_refused_at_once(words: list[str], message: str) -> N
         (TASK, [{"text": "a"}, {"text": TALK}], "data.text: either all rows of train or none"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(task: Generation, rows: Any, message: str) -> None:
+def test_unsuitable_rows_are_refused(task: Generation, rows: Any, message: str) -> None:
     with pytest.raises(DataError) as raised:
         task.labels(Corpus({"train": rows}))
     assert str(raised.value).startswith(message)
@@ -352,7 +352,7 @@ def make_run(*words: str) -> Run:
     return build_run(compose("train", [*fixed, *short, "task.max_new_tokens=6", *words]).tree)
 
 
-def test_a_conversation_without_an_answer_names_its_place(here: Path) -> None:
+def test_a_conversation_without_an_answer_is_refused_with_its_line(here: Path) -> None:
     write_jsonl(here / "a.jsonl", [{"text": TALK}, {"text": TALK[:1]}])
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("data=files", "data.train=a.jsonl"))
@@ -366,7 +366,7 @@ def test_a_conversation_without_an_answer_names_its_place(here: Path) -> None:
         (("data.test_fraction=0",), "Set data.validation=FILE."),
     ],
 )
-def test_one_text_cannot_be_split_by_chance(
+def test_a_single_text_cannot_be_split_at_random(
     here: Path, words: tuple[str, ...], message: str
 ) -> None:
     (here / "a.txt").write_text("To be, or not to be.\n")
@@ -376,7 +376,7 @@ def test_one_text_cannot_be_split_by_chance(
     assert str(raised.value).endswith(f", got 1 row in a.txt. {message}")
 
 
-def test_a_model_that_does_not_write_is_refused() -> None:
+def test_a_model_that_cannot_generate_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("model.kind=encoder"))
     assert "model: task=generation must have a model of kind decoder, got tiny" in str(raised.value)
@@ -404,7 +404,7 @@ FROM_SCRATCH = (
     [("strategy=full",), ("strategy=lora", "strategy.lr=1e-2"), FROM_SCRATCH],
     ids=["full", "lora", "from_scratch"],
 )
-def test_what_is_exported_gives_the_same_next_tokens(
+def test_an_export_generates_the_same_tokens(
     here: Path,
     words: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
@@ -428,7 +428,7 @@ def test_what_is_exported_gives_the_same_next_tokens(
 
 
 @pytest.mark.thorough
-def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:
+def test_a_stopped_stream_resumes_bit_for_bit(here: Path) -> None:
     run = make_run("strategy=full", "task.packing=stream", "data.max_length=16", "trainer.epochs=2")
     for name in ("whole", "cut"):
         (here / name).mkdir()
@@ -442,7 +442,7 @@ def test_a_stream_that_was_stopped_goes_on_bit_equal(here: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_scores_of_a_run_are_found_again(here: Path) -> None:
+def test_scoring_a_trained_run_repeats_its_scores(here: Path) -> None:
     result = trained(here, "task.label=label")
     rows = result.run.data.load(result.run.task).splits["validation"]
     assert result.load().score(rows) == pytest.approx(dict(result.scores), rel=1e-5)
@@ -452,7 +452,7 @@ def test_scores_of_a_run_are_found_again(here: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("packing", ["documents", "stream"])
-def test_blocks_of_many_rows_are_those_of_the_training(
+def test_scoring_many_rows_uses_the_blocks_of_training(
     here: Path, monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
     monkeypatch.setattr(tokenize, "ROWS_AT_ONCE", 7)
@@ -467,7 +467,7 @@ def test_blocks_of_many_rows_are_those_of_the_training(
 
 
 @pytest.mark.thorough
-def test_it_learns_to_answer(here: Path) -> None:
+def test_training_learns_to_answer(here: Path) -> None:
     words = ["hotel", "novel", "kettle", "museum"]
     rows = [
         {
@@ -495,7 +495,7 @@ def test_the_baseline_is_the_entropy_of_the_characters() -> None:
     assert TASK.baseline([{"text": "a"}]) is None
 
 
-def test_what_writes_the_same_everywhere_is_told() -> None:
+def test_a_constant_output_is_reported() -> None:
     records = [{"text": "a", "prediction": "x", "reference": "y"}] * 2
     assert TASK.constant_prediction({GENERATED: records}) == "writes 'x' for every row"
     assert (

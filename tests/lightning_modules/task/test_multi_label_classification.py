@@ -47,11 +47,11 @@ def rows_of(*labels: Sequence[str]) -> list[dict[str, Any]]:
     return [{"text": f"text {n}", "label": list(each)} for n, each in enumerate(labels)]
 
 
-def chance_of(seed: int, num_rows: int, num_labels: int) -> dict[str, torch.Tensor]:
-    chance = torch.Generator().manual_seed(seed)
+def random_observations(seed: int, num_rows: int, num_labels: int) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
     return {
-        "logits_BC": 2 * torch.randn(num_rows, num_labels, generator=chance),
-        "labels_BC": torch.rand(num_rows, num_labels, generator=chance) < 0.3,
+        "logits_BC": 2 * torch.randn(num_rows, num_labels, generator=rng),
+        "labels_BC": torch.rand(num_rows, num_labels, generator=rng) < 0.3,
     }
 
 
@@ -70,8 +70,10 @@ def reference(observed: dict[str, torch.Tensor], threshold: float = 0.5) -> dict
 @pytest.mark.parametrize("num_labels", [2, 3, 7])
 @pytest.mark.parametrize("threshold", [0.5, 0.2])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_metrics_are_scikit_learns(num_labels: int, threshold: float, seed: int) -> None:
-    observed = chance_of(seed, 200, num_labels)
+def test_the_metrics_equal_those_of_scikit_learn(
+    num_labels: int, threshold: float, seed: int
+) -> None:
+    observed = random_observations(seed, 200, num_labels)
     scores = make_task(threshold=threshold).score(observed, NONE)
     assert scores == pytest.approx(reference(observed, threshold), abs=1e-6)
     assert set(scores) == set(TASK.directions)
@@ -79,24 +81,24 @@ def test_the_metrics_are_scikit_learns(num_labels: int, threshold: float, seed: 
 
 @pytest.mark.parametrize("truth", [False, True])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_constant_truths_and_guesses_have_scikit_learns_scores(truth: bool, sign: int) -> None:
+def test_constant_labels_and_predictions_score_like_scikit_learn(truth: bool, sign: int) -> None:
     observed = {"logits_BC": sign * torch.ones(5, 2), "labels_BC": torch.full((5, 2), truth)}
     scores = TASK.score(observed, NONE)
     expected = reference(observed)
-    if truth == (sign > 0):  # scikit-learn calls a single class, rightly told, a correlation of 1
+    if truth == (sign > 0):  # scikit-learn: the mcc of a correct single class is 1
         expected["mcc"] = 0.0
     assert scores == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_summed_loss_over_its_targets_is_the_log_loss() -> None:
-    observed = chance_of(0, 9, 3)
+def test_the_summed_loss_divided_by_num_targets_is_the_log_loss() -> None:
+    observed = random_observations(0, 9, 3)
     batch = {"labels": observed["labels_BC"].long()}
     output = SimpleNamespace(logits=observed["logits_BC"])
     mean = TASK.loss_sum(output, batch) / TASK.num_targets(batch)
     assert mean.item() == pytest.approx(reference(observed)["log_loss"], abs=1e-6)
 
 
-def test_observing_keeps_labels_where_there_are_some() -> None:
+def test_observing_keeps_the_labels_if_there_are_any() -> None:
     output = SimpleNamespace(logits=torch.randn(2, 3, requires_grad=True))
     assert set(TASK.observe(None, output, {})) == {"logits_BC"}
     observed = TASK.observe(None, output, {"labels": torch.tensor([[0, 1, 0], [1, 1, 1]])})
@@ -104,7 +106,7 @@ def test_observing_keeps_labels_where_there_are_some() -> None:
     assert not observed["logits_BC"].requires_grad
 
 
-def test_decoding_gives_the_labels_from_the_threshold_on_and_all_probabilities() -> None:
+def test_decoding_returns_the_labels_above_the_threshold_and_all_probabilities() -> None:
     observed = {"logits_BC": torch.tensor([[0.0, 3.0, -1.0], [-5.0, -5.0, -5.0]])}
     one, none = TASK.decode(observed, Examples((), NAMES, NONE))
     assert one["prediction"] == ["art", "money"] and none["prediction"] == []
@@ -115,8 +117,8 @@ def test_decoding_gives_the_labels_from_the_threshold_on_and_all_probabilities()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_tables_tell_each_label_and_the_worst_rows(seed: int) -> None:
-    observed = chance_of(seed, 300, 3)
+def test_tables_contain_each_label_and_the_worst_rows(seed: int) -> None:
+    observed = random_observations(seed, 300, 3)
     truth_BC, predicted_BC = observed["labels_BC"], observed["logits_BC"] >= 0
     labels = [[name for name, has in zip(NAMES, row, strict=True) if has] for row in truth_BC]
     tables = TASK.tables(observed, Examples(rows_of(*labels), NAMES, NONE))
@@ -143,7 +145,7 @@ def test_tables_tell_each_label_and_the_worst_rows(seed: int) -> None:
     )
 
 
-def test_right_rows_are_no_mistakes_and_silence_is_told() -> None:
+def test_correct_rows_are_not_mistakes_and_empty_predictions_are_reported() -> None:
     observed = {"logits_BC": -torch.ones(2, 3), "labels_BC": torch.zeros(2, 3).bool()}
     tables = TASK.tables(observed, Examples(rows_of([], []), NAMES, NONE))
     assert tables["mistakes"] == []
@@ -154,7 +156,7 @@ LABELLED = rows_of(["art"], ["art", "sport"], [], ["money", "sport"], ["sport"],
 
 
 @pytest.mark.parametrize("metric", ["micro_f1", "macro_f1", "mcc", "accuracy"])
-def test_the_baseline_is_the_best_set_for_every_row(metric: str) -> None:
+def test_the_baseline_is_the_best_constant_set_of_labels(metric: str) -> None:
     task = make_task(metric=metric)
     truth_BC = torch.tensor([[name in row["label"] for name in NAMES] for row in LABELLED])
     sets = chain.from_iterable(combinations(range(3), size) for size in range(4))
@@ -170,7 +172,7 @@ def test_the_baseline_is_the_best_set_for_every_row(metric: str) -> None:
     assert task.beats(baseline.score + 0.01, baseline)
 
 
-def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
+def test_the_baseline_of_log_loss_predicts_the_label_shares() -> None:
     truth = np.array([[name in row["label"] for name in NAMES] for row in LABELLED])
     shares = np.broadcast_to(truth.mean(axis=0), truth.shape)
     baseline = make_task(metric="log_loss").baseline(LABELLED)
@@ -178,7 +180,7 @@ def test_the_baseline_of_log_loss_is_that_of_the_labels_shares() -> None:
     assert make_task(metric="log_loss").baseline(rows_of([], [])).score == 0
 
 
-def test_labels_are_those_of_the_training_rows_in_order() -> None:
+def test_labels_come_from_the_training_rows_in_order() -> None:
     corpus = Corpus({"train": rows_of(["b", "10"], [], ["9"]), "validation": rows_of(["b"])})
     assert TASK.labels(corpus) == ("9", "10", "b")
 
@@ -200,13 +202,13 @@ def test_unknown_and_missing_labels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
-def test_a_threshold_that_decides_nothing_is_refused(threshold: float) -> None:
+def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match="threshold: must be > 0 and < 1"):
         make_task(threshold=threshold)
 
 
 @pytest.mark.parametrize("given", ["sport", "", None, 4, ["a", None], {"a": 1}, [["a"]]])
-def test_a_cell_that_is_no_list_of_labels_is_refused(given: Any) -> None:
+def test_a_cell_that_is_not_a_list_of_labels_is_refused(given: Any) -> None:
     refused = cell.labels(given)
     assert isinstance(refused, cell.Refused) and refused.rule == "must be a list of labels"
 
@@ -238,7 +240,7 @@ def made_run(here: Path) -> Run:
 
 
 @pytest.mark.thorough
-def test_it_learns_is_exported_and_predicts_the_same(made_run: Run, here: Path) -> None:
+def test_training_learns_and_the_export_predicts_the_same(made_run: Run, here: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
     outcome = fit(made_run, here / "run", Identity("x", None, here))
@@ -253,7 +255,7 @@ def test_it_learns_is_exported_and_predicts_the_same(made_run: Run, here: Path) 
     assert "p >= 0.5" in (here / "best/README.md").read_text(encoding="utf-8")
 
 
-def test_the_card_of_a_head_alone_names_every_probable_label() -> None:
+def test_the_card_of_an_exported_head_prints_every_label_above_the_threshold() -> None:
     given = {"logits": torch.tensor([2.0, -1.0, -0.1]), "labels": NAMES, "zip": zip}
     for threshold, expected in ((0.4, ["art", "sport"]), (0.6, ["art"]), (0.9, [])):
         assert eval(make_task(threshold=threshold).usage_of_logits(), given) == expected

@@ -29,7 +29,7 @@ from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
 
 SQUAD = Path(__file__).parents[4] / "shared" / "data" / "squad_small"
-BRAVE = ("great", "awful", "boring", "lovely", "cheap", "poor")
+ADJECTIVES = ("great", "awful", "boring", "lovely", "cheap", "poor")
 FILLERS = ("the", "hotel", "and", "novel", "with", "kettle", "in", "museum", "train", "shoes")
 TINY = (
     "task=question_answering",
@@ -69,15 +69,15 @@ def row_of(context: str, *answers: str, asked: str = "How was it?") -> Row:
 
 
 def adjectives(num_rows: int, num_words: int, none: float = 0.0) -> list[dict[str, Any]]:
-    """Return questions whose answer is the one word of `BRAVE` in the context."""
-    chance = random.Random(0)
+    """Return questions whose answer is the only word of `ADJECTIVES` in the context."""
+    rng = random.Random(0)
     rows = []
     for _ in range(num_rows):
-        words = chance.choices(FILLERS, k=num_words)
-        answer = chance.choice(BRAVE)
-        has_answer = chance.random() >= none
+        words = rng.choices(FILLERS, k=num_words)
+        answer = rng.choice(ADJECTIVES)
+        has_answer = rng.random() >= none
         if has_answer:
-            words[chance.randrange(num_words)] = answer
+            words[rng.randrange(num_words)] = answer
         rows.append(question("  " + " ".join(words), *([answer] if has_answer else [])))
     return rows
 
@@ -121,7 +121,7 @@ def batch_of(predictor: Predictor, rows: Sequence[Row]) -> dict[str, torch.Tenso
 LONG = row_of("a great film " + "with the hotel and the museum " * 8 + "and a poor end", "poor")
 
 
-def test_each_window_knows_its_row_and_where_the_answer_is(predictor: Predictor) -> None:
+def test_each_window_has_its_row_and_the_position_of_the_answer(predictor: Predictor) -> None:
     words = ("with the hotel and the museum " * 8).split()
     rows = [row_of("It was great.", "great")]
     for place in range(len(words)):
@@ -145,7 +145,7 @@ def test_each_window_knows_its_row_and_where_the_answer_is(predictor: Predictor)
         else:
             assert (first, last) == (0, 0) and begin == end == -100
     answered = [row for row, found in zip(columns["row"], places, strict=True) if found != (0, 0)]
-    # Some in two windows; none in no window.
+    # Every answer is in at least one window, and some are in two.
     assert set(answered) == set(range(len(rows))) and len(answered) > len(rows)
 
 
@@ -156,14 +156,14 @@ def test_rows_without_labels_have_no_targets(predictor: Predictor) -> None:
     assert {*predictor.task.inputs(columns)} == {"input_ids", "attention_mask"}
 
 
-def test_a_question_too_long_leaves_half_of_the_window(predictor: Predictor) -> None:
+def test_a_long_question_leaves_half_of_the_window(predictor: Predictor) -> None:
     rows = [row_of("It was great.", "great", asked="How was the hotel? " * 50)]
     columns = predictor.task.encode(rows, predictor.tokenizer, 24, ())
     assert [sum(place >= 0 for place in starts) for starts in columns["context_start"]] == [4]
     assert len(columns["input_ids"][0]) == 3 + 10 + 4
 
 
-def test_a_length_without_room_is_refused(predictor: Predictor) -> None:
+def test_a_max_length_that_is_too_small_is_refused(predictor: Predictor) -> None:
     assert predictor.task.encode([LONG], predictor.tokenizer, 5, ())["row"]
     with pytest.raises(ConfigError) as raised:
         predictor.task.encode([LONG], predictor.tokenizer, 4, ())
@@ -172,15 +172,15 @@ def test_a_length_without_room_is_refused(predictor: Predictor) -> None:
     )
 
 
-def test_a_tokenizer_without_places_is_refused() -> None:
+def test_a_tokenizer_without_offsets_is_refused() -> None:
     slow: Any = SimpleNamespace(is_fast=False)
     with pytest.raises(ConfigError, match="model: question answering must know which characters"):
         qa().encode([LONG], slow, 24, ())
 
 
-def test_the_loss_is_that_of_transformers(predictor: Predictor) -> None:
+def test_the_loss_equals_that_of_transformers(predictor: Predictor) -> None:
     rows = [row_of("It was great, he said.", "great", "great, he"), row_of("It was so.")]
-    for each in rows:  # alone: transformers does not leave padding out
+    for each in rows:  # one at a time: transformers does not exclude padding
         batch = batch_of(predictor, [each])
         output = predictor.task.forward(predictor.network, batch)
         ours = predictor.task.loss_sum(output, batch) / predictor.task.num_targets(batch)
@@ -197,7 +197,7 @@ def test_padding_changes_nothing(side: str) -> None:
     task, found = predictor.task, []
     for rows in ([short], [short, LONG]):
         batch = batch_of(predictor, rows)
-        if side == "left":  # positions count from the first token, as XLNet's do
+        if side == "left":  # positions count from the first token, as in XLNet
             places = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
             output = predictor.network(**task.inputs(batch), position_ids=places)
         else:
@@ -211,7 +211,7 @@ def test_padding_changes_nothing(side: str) -> None:
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_spans_are_in_the_context_and_no_longer_than_allowed(predictor: Predictor) -> None:
+def test_spans_are_in_the_context_and_not_too_long(predictor: Predictor) -> None:
     task = replace(predictor.task, max_answer_tokens=2, num_best=500)
     rows = [LONG, row_of("great", "great")]
     found = replace(predictor, task=task)._observe(rows, predictor.precision, task.encode)
@@ -224,7 +224,7 @@ def test_spans_are_in_the_context_and_no_longer_than_allowed(predictor: Predicto
         assert {word for each in words for word in each} <= set(rows[row]["text"].split())
 
 
-def test_the_scores_of_a_half_precision_network_are_whole(predictor: Predictor) -> None:
+def test_scores_of_a_half_precision_network_are_in_float32(predictor: Predictor) -> None:
     batch = batch_of(predictor, [LONG])
     output = predictor.task.forward(predictor.network, batch)
     half = SimpleNamespace(
@@ -258,7 +258,7 @@ def test_answers_are_decoded_and_scored() -> None:
     assert set(always.score(OBSERVED, examples)) == set(always.directions)
 
 
-def test_mistakes_are_the_worst_first_with_a_part_of_the_context() -> None:
+def test_mistakes_are_sorted_worst_first_with_an_excerpt_of_the_context() -> None:
     filler = "word " * 60
     rows = [row_of(f"{filler}It was great fun. {filler}", "great"), row_of("It was so.", "so")]
     at = rows[0]["text"].index("great")
@@ -282,7 +282,7 @@ def test_mistakes_are_the_worst_first_with_a_part_of_the_context() -> None:
     assert "It was great fun." in other["context"] and len(other["context"]) < 220
 
 
-def test_the_baseline_is_the_better_of_all_and_nothing() -> None:
+def test_the_baseline_is_the_better_of_whole_context_and_no_answer() -> None:
     rows = [row_of("It was so great", "so great"), row_of("great", "great")]
     found = qa().baseline(rows)
     assert found is not None and found.guess == "always the whole context"
@@ -298,20 +298,22 @@ def files(train: str) -> Files:
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    ("start", "end_of_line"),
     [
         (5, "got 's gre'. Set answer_start=7."),
         (700, "got ''. Set answer_start=7."),
     ],
 )
-def test_an_answer_elsewhere_is_refused_with_its_place(start: int, told: str) -> None:
+def test_an_answer_at_the_wrong_start_is_refused_with_the_right_one(
+    start: int, end_of_line: str
+) -> None:
     rows = [question("It was great.", "great") for _ in range(3)]
     rows[1]["answers"] = {"text": ["great"], "answer_start": [start]}
     write_jsonl(Path("mine.jsonl"), rows)
     with pytest.raises(DataError) as raised:
         files("mine.jsonl").load(qa())
     assert str(raised.value) == (
-        f"mine.jsonl:2:answers: the answer 'great' must be at answer_start={start}, {told}"
+        f"mine.jsonl:2:answers: the answer 'great' must be at answer_start={start}, {end_of_line}"
     )
 
 
@@ -326,19 +328,19 @@ def test_an_answer_elsewhere_is_refused_with_its_place(start: int, told: str) ->
         (" Great great", "Set answer_start=7."),
     ],
 )
-def test_the_fix_says_where_an_answer_is(context: str, fix: str) -> None:
+def test_the_fix_gives_the_position_of_the_answer(context: str, fix: str) -> None:
     answers = {"text": ["great"], "answer_start": [0]}
     found = qa().check_row({"text": context, "text_pair": "How?", "label": answers})
     assert found is not None and found[1].fix == fix
 
 
-def test_space_before_a_context_keeps_places_right() -> None:
+def test_space_before_a_context_does_not_shift_positions() -> None:
     write_jsonl(Path("mine.jsonl"), [question(f"  It was great {n}.", "great") for n in range(4)])
     rows = files("mine.jsonl").load(qa()).splits["train"]
     assert all(row["text"].startswith("  It") for row in rows)
 
 
-def test_questions_without_answers_need_a_threshold() -> None:
+def test_questions_without_answers_require_a_null_threshold() -> None:
     write_jsonl(Path("mine.jsonl"), adjectives(20, 5, none=0.5))
     with pytest.raises(DataError) as raised:
         files("mine.jsonl").load(qa())
@@ -349,7 +351,7 @@ def test_questions_without_answers_need_a_threshold() -> None:
     assert files("mine.jsonl").load(qa(null_threshold=0.0)).splits["train"]
 
 
-def test_all_questions_of_a_context_go_to_one_split() -> None:
+def test_all_questions_about_a_context_go_to_one_split() -> None:
     rows = [
         question(f"Hotel {number // 4} was great.", "great", asked=f"How was it, {number}?")
         for number in range(80)
@@ -360,7 +362,7 @@ def test_all_questions_of_a_context_go_to_one_split() -> None:
     assert not contexts[0] & contexts[1] and len(contexts[1]) == 3
 
 
-def test_values_that_cannot_be_are_named() -> None:
+def test_invalid_settings_are_reported() -> None:
     with pytest.raises(ConfigError) as raised:
         qa(doc_stride=-1, max_answer_tokens=0, num_best=0, max_question_tokens=0)
     assert {problem.where for problem in raised.value.problems} == {
@@ -374,13 +376,13 @@ def test_values_that_cannot_be_are_named() -> None:
 def test_frozen_features_are_refused() -> None:
     write_jsonl(Path("mine.jsonl"), adjectives(20, 5))
     run = make_run("data.train=mine.jsonl", "strategy=feature_extraction")
-    with pytest.raises(ConfigError, match="strategy: feature_extraction must have a task") as told:
+    with pytest.raises(ConfigError, match="strategy: feature_extraction must have a task") as error:
         check_run(run)
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 def plain_answers(folder: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Answer with the lines of the model card alone, in this process."""
+    """Answer in this process, using only the code of the model card."""
     code = (folder / "README.md").read_text(encoding="utf-8")
     code = code.split("```python\n")[1].split("```")[0]
     found: list[str] = []
@@ -404,30 +406,30 @@ def plain_answers(folder: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
     ],
     ids=["full", "lora", "from_scratch", "decoder", "encoder_decoder"],
 )
-def test_it_learns_and_plain_transformers_answers_the_same(
+def test_training_learns_and_plain_transformers_gives_the_same_answers(
     trained: Callable[..., Trained], here: Path, words: tuple[str, ...], floor: float
 ) -> None:
     rows = adjectives(320, 10)
     result = trained(rows, "trainer.epochs=6", *words)
     assert result.scores["f1"] >= floor
     export(result, here / "best")
-    asked = rows[:12]
-    texts = [{"text": row["context"], "text_pair": row["question"]} for row in asked]
+    questions = rows[:12]
+    texts = [{"text": row["context"], "text_pair": row["question"]} for row in questions]
     ours = result.load().predict(texts)
     assert load_exported(here / "best", result.run.task).predict(texts) == ours
-    for row, answer in zip(asked, ours, strict=True):
+    for row, answer in zip(questions, ours, strict=True):
         assert row["context"][answer["start"] : answer["end"]] == answer["prediction"]
-    assert plain_answers(here / "best", asked) == [answer["prediction"] for answer in ours]
+    assert plain_answers(here / "best", questions) == [answer["prediction"] for answer in ours]
 
 
 @pytest.mark.thorough
-def test_long_contexts_are_learnt_in_windows(trained: Callable[..., Trained]) -> None:
+def test_training_learns_long_contexts_in_windows(trained: Callable[..., Trained]) -> None:
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=4", "data.max_length=24")
     assert trained(adjectives(200, 40), *words).scores["f1"] >= 0.9
 
 
 @pytest.mark.thorough
-def test_it_learns_which_questions_have_no_answer(trained: Callable[..., Trained]) -> None:
+def test_training_learns_which_questions_have_no_answer(trained: Callable[..., Trained]) -> None:
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=6", "task.null_threshold=0")
     result = trained(adjectives(320, 10, none=0.4), *words)
     assert result.scores["exact_match"] >= 0.9
@@ -439,7 +441,7 @@ def test_it_learns_which_questions_have_no_answer(trained: Callable[..., Trained
     assert something["prediction"] == "great"
 
 
-def test_predict_reads_squads_own_file(trained: Callable[..., Trained], here: Path) -> None:
+def test_predict_reads_a_squad_file(trained: Callable[..., Trained], here: Path) -> None:
     export(trained(adjectives(40, 5), "strategy=full", "trainer.epochs=1"), here / "best")
     qas = [{"id": str(n), "question": "How was it?"} for n in range(2)]
     paragraph = {"context": "It was great.", "qas": qas}
@@ -452,7 +454,7 @@ def test_predict_reads_squads_own_file(trained: Callable[..., Trained], here: Pa
         assert line["context"][line["start"] : line["end"]] == line["prediction"]
 
 
-def test_predict_takes_other_columns_and_replaces_none(
+def test_predict_accepts_other_column_names_and_overwrites_no_column(
     trained: Callable[..., Trained], here: Path
 ) -> None:
     export(trained(adjectives(40, 5), "strategy=full", "trainer.epochs=1"), here / "best")
@@ -467,7 +469,7 @@ def test_predict_takes_other_columns_and_replaces_none(
 
 
 @pytest.mark.skipif(not SQUAD.is_dir(), reason="needs the SQuAD files beside the checkout")
-def test_the_targets_of_real_answers_are_these_answers() -> None:
+def test_targets_decode_to_the_answers_in_real_data() -> None:
     run = build_run(
         compose("train", [*TINY, "model=minilm", f"data.train={SQUAD}/train.jsonl"]).tree
     )
@@ -492,5 +494,5 @@ def test_the_targets_of_real_answers_are_these_answers() -> None:
             row = rows[number]
             found = row["text"][starts[first] : ends[last]]
             best[number] = max(best[number], f1(found, row["label"]["text"]))
-    # A few begin or end within a token, or are cut by every window.
+    # A few start or end within a token, or are cut by every window.
     assert sum(best) / len(best) > 0.99

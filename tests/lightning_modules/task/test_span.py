@@ -12,10 +12,10 @@ from lightning_modules.task.span import Answer, best_answers, best_spans
 
 @pytest.mark.parametrize("max_tokens", [1, 3, 50])
 @pytest.mark.parametrize("num_best", [1, 4, 1000])
-def test_the_best_spans_are_the_best_of_all(max_tokens: int, num_best: int) -> None:
-    chance = torch.Generator().manual_seed(0)
-    start_BT, end_BT = torch.randn(2, 5, 12, generator=chance)
-    allowed_BT = torch.rand(5, 12, generator=chance) > 0.3
+def test_the_best_spans_are_the_best_of_all_spans(max_tokens: int, num_best: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    start_BT, end_BT = torch.randn(2, 5, 12, generator=rng)
+    allowed_BT = torch.rand(5, 12, generator=rng) > 0.3
     found = best_spans(start_BT, end_BT, allowed_BT, max_tokens, num_best)
     for row in range(5):
         every = {
@@ -53,32 +53,32 @@ WINDOWS = observed(
 )
 
 
-def test_the_best_of_all_windows_answers() -> None:
+def test_the_answer_is_the_best_of_all_windows() -> None:
     first, second = best_answers(WINDOWS, 2, 20, None)
     assert first == Answer(0, 4, 1.0)
-    # What two windows found counts once, with the better score.
+    # A span from two windows counts once, with its better score.
     assert second.score == pytest.approx(math.exp(3) / (math.exp(3) + math.exp(1) + math.exp(0)))
     assert (second.start, second.end) == (40, 45)
 
 
-def test_scores_are_weighed_among_the_best_few() -> None:
+def test_probabilities_are_normalized_over_the_best_answers() -> None:
     _, second = best_answers(WINDOWS, 2, 2, None)
     assert second.score == pytest.approx(math.exp(3) / (math.exp(3) + math.exp(1)))
 
 
 @pytest.mark.parametrize(("threshold", "answered"), [(2.9, False), (3.1, True)])
-def test_the_null_score_must_exceed_the_best_by_the_threshold(
+def test_the_null_score_must_exceed_the_best_score_by_the_threshold(
     threshold: float, answered: bool
 ) -> None:
     first, second = best_answers(WINDOWS, 2, 20, threshold)
     assert first.start == (0 if answered else None)
     share = math.exp(1 if answered else 4) / (math.exp(1) + math.exp(4))
     assert first.score == pytest.approx(share)
-    # A window that lacks the answer does not say that there is none.
+    # One window without an answer does not mean that the row has none.
     assert second.start == 40
 
 
-def test_a_context_without_a_token_has_no_answer() -> None:
+def test_a_context_without_tokens_has_no_answer() -> None:
     nothing: Any = observed((0, [NOTHING], 1.0))
     (answer,) = best_answers(nothing, 1, 20, None)
     assert answer == Answer(None, None, 1.0)

@@ -21,12 +21,12 @@ def summarization(*words: str) -> Summarization:
 
 
 def texts(seed: int, number: int = 20) -> list[str]:
-    chance = random.Random(seed)
-    return [" ".join(chance.choices(WORDS, k=chance.randint(1, 9))) for _ in range(number)]
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 9))) for _ in range(number)]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_metrics_are_rouge_scores(seed: int) -> None:
+def test_the_metrics_equal_those_of_rouge_score(seed: int) -> None:
     written, references = texts(seed), texts(seed + 100)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     each = [scorer.score(one, other) for one, other in zip(references, written, strict=True)]
@@ -37,7 +37,7 @@ def test_the_metrics_are_rouge_scores(seed: int) -> None:
     assert set(found) == set(Summarization.directions)
 
 
-def test_of_several_references_each_metric_takes_its_best() -> None:
+def test_each_metric_uses_its_best_of_several_references() -> None:
     written, references = texts(0), list(zip(texts(1), texts(2), texts(3), strict=True))
     task = summarization()
     found = task.measure(written, [list(each) for each in references])
@@ -50,13 +50,13 @@ def test_of_several_references_each_metric_takes_its_best() -> None:
         assert found[name] == pytest.approx(sum(best) / len(best))
 
 
-def test_the_worst_rows_are_those_of_the_tasks_metric() -> None:
+def test_the_worst_rows_are_found_by_the_tasks_metric() -> None:
     task = summarization("task.metric=rouge2")
     assert task.measure_row("a model learns", ["a model learns"]) == 1
     assert task.measure_row("model a", ["a model"]) == 0
 
 
-def test_the_scoring_is_named() -> None:
+def test_the_scoring_settings_are_recorded() -> None:
     assert summarization().scoring([["a", "b"], ["c"]]) == {
         "rouge": "rouge-score 0.1.2, F1, Porter's stemmer, best of 2 references"
     }
@@ -69,7 +69,7 @@ def test_the_baseline_is_the_first_sentence() -> None:
     assert first_sentence("No end") == "No end"
 
 
-def test_summaries_that_rouge_cannot_read_are_noted() -> None:
+def test_letters_that_rouge_ignores_are_noted() -> None:
     def notes(label: str) -> list[str]:
         return list(summarization().notes({"validation": [{"text": "x", "label": [label]}]}))
 
@@ -85,7 +85,7 @@ def test_summaries_that_rouge_cannot_read_are_noted() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the SciTLDR files beside the checkout")
-def test_the_first_sentence_of_scitldr_has_what_others_found() -> None:
+def test_the_first_sentence_of_scitldr_scores_like_published_figures() -> None:
     words = ("data=files", f"data.train={DATA}/train.jsonl", f"data.test={DATA}/test.jsonl")
     for label, rouge1 in (("summary", 0.259), ("references", 0.314)):
         columns = (*words, f"data.validation={DATA}/validation.jsonl", f"data.label={label}")

@@ -1,4 +1,4 @@
-"""What every task keeps with every strategy, over each YAML of conf/task and conf/strategy."""
+"""Checks of every task with every strategy, over each YAML in conf/task and conf/strategy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRITING = {"summarization": "encoder_decoder", "translation": "encoder_decoder"}
 KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | {"generation": "decoder"}
 REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 
-ANSWERED = {"rouge1", "rougeL", "exact_match"}  # of rows with an answer
+ANSWERED = {"rouge1", "rougeL", "exact_match"}  # only for rows with an answer
 
 REFUSED = (
     {(task, "qlora") for task in TASKS}  # the tiny model has no weights to quantize
@@ -47,7 +47,7 @@ ABLE = [(t, s) for t in TASKS for s in STRATEGIES if (t, s) not in REFUSED]
 
 
 def row(task: str, number: int) -> dict[str, Any]:
-    """Return a row in the columns that the task reads when data name no others."""
+    """Return a row with the task's default columns."""
     noun, other = NOUNS[number % 8], NOUNS[number // 8 % 8]
     is_good = number % 3 != 0
     verdict = "great" if is_good else "awful"
@@ -66,7 +66,7 @@ def row(task: str, number: int) -> dict[str, Any]:
             "answers": {"text": [verdict], "answer_start": [text.index(verdict)]},
         },
         "summarization": {"document": text, "summary": verdict},
-        # A translation that the small tokenizer can write down.
+        # A translation that the small tokenizer can represent.
         "translation": {"source": text, "target": f"the {noun} and the {other} were {verdict}"},
         "generation": {"text": text},
     }
@@ -102,7 +102,7 @@ def identity(folder: Path) -> Identity:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("task", "strategy"), sorted(REFUSED))
-def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
+def test_an_impossible_combination_is_refused_in_one_line_before_weights_load(
     task: str, strategy: str, folder: Path
 ) -> None:
     run = make_run(task, strategy, *files_of(task, folder))
@@ -115,7 +115,7 @@ def test_what_cannot_be_is_refused_in_a_line_before_weights_load(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("task", "strategy"), ABLE)
-def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
+def test_training_scores_every_metric_and_the_export_predicts_the_same(
     task: str, strategy: str, folder: Path, here: Path
 ) -> None:
     run = make_run(task, strategy, *files_of(task, folder))
@@ -139,7 +139,7 @@ def test_it_trains_scores_every_metric_and_its_export_answers_the_same(
 @pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["full", "lora"])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_run_cut_in_two_is_the_whole_one(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     task: str, strategy: str, folder: Path, here: Path
 ) -> None:
     assert_cut_is_whole(
@@ -151,7 +151,7 @@ NEEDED = [(task, column) for task in TASKS for column in row(task, 0)]
 
 
 @pytest.mark.parametrize(("task", "column"), NEEDED)
-def test_a_column_that_is_missing_is_named(task: str, column: str, here: Path) -> None:
+def test_a_missing_column_is_reported(task: str, column: str, here: Path) -> None:
     rows = [row(task, number) for number in range(40)]
     for each in rows:
         each["other"] = each.pop(column)

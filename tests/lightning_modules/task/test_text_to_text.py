@@ -1,4 +1,4 @@
-"""What tasks that write a text share: examples, loss, writing, tables, export."""
+"""What tasks that generate a text share: examples, loss, generation, tables, export."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def task(name: str = "summarization", *words: str) -> TextToText:
 @pytest.fixture
 def copying(here: Path) -> Path:
     """Write rows whose target is their source."""
-    chance = random.Random(0)
-    texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 4))) for _ in range(1000)]
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(1000)]
     return write_jsonl(here / "copying.jsonl", [{"document": t, "summary": t} for t in texts])
 
 
@@ -73,7 +73,7 @@ def table(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.thorough
-def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
+def test_training_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
     words = ("model.width=64", "optimizer.lr=2e-3", "trainer.epochs=6", "schedule=cosine")
     slow = ("schedule.warmup_fraction=0.2", "data.batch_size=16", "trainer.validations_per_epoch=1")
     run = make_run(*words, *slow, "task.no_repeat_ngram_size=0")
@@ -96,7 +96,7 @@ def test_it_learns_to_copy(make_run: Callable[..., Run], here: Path) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("model", [("model.kind=encoder_decoder",), ("model.kind=encoder",)])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_export_writes_the_same_with_plain_transformers(
+def test_an_export_generates_the_same_with_plain_transformers(
     make_run: Callable[..., Run], here: Path, model: tuple[str, ...], beams: int
 ) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
@@ -122,16 +122,16 @@ def test_export_writes_the_same_with_plain_transformers(
 
 
 @pytest.mark.thorough
-def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Path) -> None:
+def test_the_commands_evaluate_export_and_predict(copying: Path, here: Path) -> None:
     few = ("data.max_train_rows=64", "data.validation_fraction=0.03", "data.test_fraction=0.03")
     data = ("task=summarization", "data=files", f"data.train={copying}", *few)
     brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
     train_words = ("strategy=full", "optimizer.lr=1e-2", *data, *brief)
-    told = run_here("train", "run=one", *WRITER, *train_words)
+    output = run_here("train", "run=one", *WRITER, *train_words)
     metrics = json.loads((here / "runs/one/metrics.json").read_text())
     assert set(metrics) == {"validation/rouge1", "validation/rouge2", "validation/rougeL"}
-    assert "validation/rougeL" in told
-    assert told.endswith("Next: finesweep evaluate run=one split=test\n")
+    assert "validation/rougeL" in output
+    assert output.endswith("Next: finesweep evaluate run=one split=test\n")
     scores = json.loads(run_here("evaluate", "run=one", "--json"))
     assert {f"validation/{name}": value for name, value in scores.items()} == metrics
     export(find_run("one"), here / "best")
@@ -149,7 +149,7 @@ def test_the_command_line_evaluates_exports_and_predicts(copying: Path, here: Pa
 
 
 @pytest.mark.thorough
-def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], here: Path) -> None:
+def test_a_resumed_run_generates_the_same_texts(make_run: Callable[..., Run], here: Path) -> None:
     run = make_run("optimizer.lr=1e-2", "trainer.epochs=1", "task.max_new_tokens=5")
     train(run, here / "whole")
     (here / "cut").mkdir()
@@ -161,7 +161,7 @@ def test_a_stopped_run_ends_with_the_same_texts(make_run: Callable[..., Run], he
 
 
 @pytest.mark.thorough
-def test_only_the_first_rows_are_written_where_that_is_asked(
+def test_num_generated_limits_the_texts_to_the_first_rows(
     make_run: Callable[..., Run], here: Path
 ) -> None:
     short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
@@ -173,7 +173,7 @@ def test_only_the_first_rows_are_written_where_that_is_asked(
         assert one.validation_loss == other.validation_loss
 
 
-def test_the_loss_is_that_of_the_architecture(make_run: Callable[..., Run]) -> None:
+def test_the_loss_equals_that_of_the_architecture(make_run: Callable[..., Run]) -> None:
     run = make_run()
     network: Any = build_network(run, (), Cache()).eval()
     labels_BT = torch.tensor([[20, 30, 3], [40, 3, IGNORED]])
@@ -185,7 +185,7 @@ def test_the_loss_is_that_of_the_architecture(make_run: Callable[..., Run]) -> N
     assert mean.item() == pytest.approx(network(**batch).loss.item(), abs=1e-5)
 
 
-def test_label_smoothing_is_torchs() -> None:
+def test_label_smoothing_equals_that_of_torch() -> None:
     logits_BTV, labels_BT = torch.randn(2, 3, 7), torch.tensor([[1, 2, 3], [4, 5, IGNORED]])
     output = SimpleNamespace(logits=logits_BTV)
     smoothed = task("summarization", "task.label_smoothing=0.1")
@@ -197,7 +197,7 @@ def test_label_smoothing_is_torchs() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_examples_are_prefixed_cut_and_trained_on_the_first_reference(name: str) -> None:
+def test_examples_have_a_prefix_and_a_truncated_first_reference(name: str) -> None:
     run = build_run(
         compose("train", [f"task={name}", "task.prefix='short: '", "task.max_new_tokens=5"]).tree
     )
@@ -214,7 +214,7 @@ def test_examples_are_prefixed_cut_and_trained_on_the_first_reference(name: str)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_columns_and_references_come_from_files(name: str, here: Path) -> None:
+def test_columns_and_references_are_read_from_files(name: str, here: Path) -> None:
     source, target = FIELDS[name]
     rows = [
         {source: f"text {n}", target: [f"one {n}", "two"] if n % 2 else f"one {n}"}
@@ -241,13 +241,13 @@ def test_columns_and_references_come_from_files(name: str, here: Path) -> None:
         ("task.num_generated=0", "task.num_generated: must be > 0, got 0"),
     ],
 )
-def test_values_that_cannot_be_meant_are_refused(words: str, message: str) -> None:
+def test_invalid_settings_are_refused(words: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         task("translation", words)
     assert str(raised.value).startswith(message)
 
 
-def test_a_decoder_alone_is_refused(make_run: Callable[..., Run]) -> None:
+def test_a_decoder_only_model_is_refused(make_run: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("model.kind=decoder"))
     assert str(raised.value).startswith(
@@ -256,7 +256,7 @@ def test_a_decoder_alone_is_refused(make_run: Callable[..., Run]) -> None:
     )
 
 
-def test_more_tokens_than_the_model_can_write_are_refused(make_run: Callable[..., Run]) -> None:
+def test_too_many_new_tokens_for_the_model_are_refused(make_run: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("task.max_new_tokens=513"))
     assert str(raised.value) == (
@@ -265,8 +265,8 @@ def test_more_tokens_than_the_model_can_write_are_refused(make_run: Callable[...
     )
 
 
-@pytest.mark.parametrize(("num_different", "told"), [(1, True), (2, False)])
-def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> None:
+@pytest.mark.parametrize(("num_different", "is_reported"), [(1, True), (2, False)])
+def test_the_same_text_for_every_row_is_reported(num_different: int, is_reported: bool) -> None:
     from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 
     tokenizer = train_tokenizer(["ab"], Vocabulary.characters, 0, None)
@@ -275,11 +275,12 @@ def test_the_same_text_for_every_row_is_told(num_different: int, told: bool) -> 
     examples = Examples(rows, (), tokenizer)
     tables = task().tables({"written_BT": torch.tensor(written)}, examples)
     assert json.loads(json.dumps(tables)) == tables
-    assert task().constant_prediction(tables) == ("writes 'a' for every row" if told else None)
+    sentence = task().constant_prediction(tables)
+    assert sentence == ("writes 'a' for every row" if is_reported else None)
 
 
 @pytest.mark.thorough
-def test_an_adapter_writes_as_it_was_validated_whatever_its_base_is_set_to(
+def test_an_adapter_generates_as_validated_whatever_the_settings_of_its_base(
     make_run: Callable[..., Run], here: Path
 ) -> None:
     run = make_run("strategy=prefix_tuning", "trainer.max_steps=2", "task.max_new_tokens=7")
@@ -287,7 +288,7 @@ def test_an_adapter_writes_as_it_was_validated_whatever_its_base_is_set_to(
     assert outcome.best is not None
     trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
     export(trained, here / "best")
-    (here / "best/base/generation_config.json").unlink()  # as a base of the hub has another
+    (here / "best/base/generation_config.json").unlink()  # a base from the hub has other settings
     loaded = load_exported(here / "best", run.task)
     network: Any = loaded.network
     assert network.generation_config.max_new_tokens == 7

@@ -77,29 +77,27 @@ def observed_of(predicted: Sequence[Sequence[str]], labels: Sequence[str]) -> di
     return {"predicted_BW": torch.tensor(numbers, dtype=torch.int32)}
 
 
-def well_formed(chance: random.Random, scheme: Scheme, num_words: int) -> list[str]:
-    """Return tags by chance that have no flaw."""
+def well_formed(rng: random.Random, scheme: Scheme, num_words: int) -> list[str]:
+    """Return random well-formed tags."""
     labels = BIOES if scheme is Scheme.bioes else BIO
     while True:
         tags: list[str] = []
         while len(tags) < num_words:
             left = [tag for tag in labels if flaw([*tags, tag], Scheme.iob1) is None]
             left = left if scheme is Scheme.iob1 else list(labels)
-            tags.append(chance.choice(left))
+            tags.append(rng.choice(left))
         if flaw(tags, scheme) is None:
             return tags
 
 
 @pytest.mark.parametrize("scheme", [Scheme.bio, Scheme.bioes, Scheme.iob1])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_metrics_are_seqevals(scheme: Scheme, seed: int) -> None:
-    chance = random.Random(seed)
+def test_the_metrics_equal_those_of_seqeval(scheme: Scheme, seed: int) -> None:
+    rng = random.Random(seed)
     labels = BIOES if scheme is Scheme.bioes else BIO
-    true = [well_formed(chance, scheme, chance.randint(1, 5)) for _ in range(60)]
-    # Half of the sentences are right, the others anything, malformed too.
-    predicted = [
-        tags if chance.random() < 0.5 else chance.choices(labels, k=len(tags)) for tags in true
-    ]
+    true = [well_formed(rng, scheme, rng.randint(1, 5)) for _ in range(60)]
+    # Half of the sentences are correct, the others random and possibly malformed.
+    predicted = [tags if rng.random() < 0.5 else rng.choices(labels, k=len(tags)) for tags in true]
     strict: dict[str, Any] = {"mode": "strict", "scheme": IOBES} if labels is BIOES else {}
     examples, observed = examples_of(true, labels), observed_of(predicted, labels)
     scores = TASK.score(observed, examples)
@@ -125,21 +123,21 @@ def test_the_metrics_are_seqevals(scheme: Scheme, seed: int) -> None:
     ("scheme", "strict"),
     [(Scheme.bio, IOB2), (Scheme.bioes, IOBES), (Scheme.iob1, IOB1)],
 )
-def test_well_formed_tags_have_the_entities_of_seqevals_strict_reading(
+def test_well_formed_tags_have_the_entities_of_seqeval_in_strict_mode(
     scheme: Scheme, strict: Any
 ) -> None:
     from seqeval.scheme import Entities
 
-    chance = random.Random(1)
+    rng = random.Random(1)
     labels = BIOES if scheme is Scheme.bioes else BIO
     for _ in range(100):
-        tags = well_formed(chance, scheme, chance.randint(1, 6))
+        tags = well_formed(rng, scheme, rng.randint(1, 6))
         (expected,) = Entities([tags], strict).entities
         found = entities(tags, labels)
         assert found == sorted(Entity(each.start, each.end, each.tag) for each in expected)
 
 
-def test_types_may_have_dashes_and_reading_them_warns_of_nothing() -> None:
+def test_entity_types_may_contain_dashes_without_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = entities(["B-creative-work", "I-creative-work"], ["O", "B-creative-work"])
@@ -147,7 +145,7 @@ def test_types_may_have_dashes_and_reading_them_warns_of_nothing() -> None:
     assert found == [Entity(0, 2, "creative-work")] and single == [Entity(0, 1, "creative-work")]
 
 
-def test_finding_nothing_scores_nothing() -> None:
+def test_finding_no_entities_scores_0() -> None:
     scores = TASK.score(observed_of([["O", "O"]], BIO), examples_of([["B-person", "O"]], BIO))
     assert scores == {
         "entity_f1": 0,
@@ -179,7 +177,7 @@ def test_finding_nothing_scores_nothing() -> None:
         ("I-x I-x B-x I-y", Scheme.iob1, None),
     ],
 )
-def test_what_is_malformed_is_told(tags: str, scheme: Scheme, why: str | None) -> None:
+def test_malformed_tags_are_described(tags: str, scheme: Scheme, why: str | None) -> None:
     assert flaw(tags.split(), scheme) == why
 
 
@@ -210,7 +208,7 @@ def test_what_is_malformed_is_told(tags: str, scheme: Scheme, why: str | None) -
         ("auto", "a b", "B-x O", None),
     ],
 )
-def test_a_malformed_row_is_refused_with_its_place(
+def test_a_malformed_row_is_refused_with_its_line(
     scheme: str, words: str, tags: str, rule: str | None, here: Path
 ) -> None:
     lines = [
@@ -232,7 +230,7 @@ def test_a_malformed_row_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize("given", [[1, 2], {"a": 1}, "O O", 3, [None]])
-def test_a_cell_that_is_no_list_of_tags_is_refused(given: Any) -> None:
+def test_a_cell_that_is_not_a_list_of_tags_is_refused(given: Any) -> None:
     refused = cell.tags(given)
     assert isinstance(refused, cell.Refused)
     assert refused.rule == "must be a list of tags, all of them text"
@@ -246,18 +244,18 @@ def test_a_cell_that_is_no_list_of_tags_is_refused(given: Any) -> None:
         (("S-x O", "B-x E-x"), ("O", "B-x", "I-x", "E-x", "S-x")),
     ],
 )
-def test_labels_are_o_and_all_tags_of_the_types_in_the_scheme(
+def test_labels_are_o_and_all_tags_of_the_scheme_for_each_type(
     tags: Sequence[str], labels: Sequence[str]
 ) -> None:
     assert TASK.labels(corpus(*tags)) == labels
 
 
-def test_rows_of_several_schemes_are_refused() -> None:
+def test_rows_with_different_schemes_are_refused() -> None:
     with pytest.raises(DataError, match="all rows must use the same tagging scheme, got several"):
         TASK.labels(corpus("B-x O", "O I-x"))
 
 
-def test_entities_that_training_never_sees_are_refused() -> None:
+def test_entity_types_missing_from_train_are_refused() -> None:
     with pytest.raises(DataError) as raised:
         TASK.labels(corpus("B-person", validation=["B-persn"], test=["O"]))
     assert str(raised.value) == (
@@ -273,7 +271,7 @@ def test_entities_that_training_never_sees_are_refused() -> None:
 TOKENIZER = Tiny(kind=Kind.encoder, width=8, num_layers=1, num_heads=1).load_tokenizer()
 
 
-def test_the_first_token_of_a_word_stands_for_it() -> None:
+def test_the_first_token_of_a_word_represents_it() -> None:
     words = ["hotel", "\ufe0f", "train!", "\u200btrain", "good", "museum"]
     rows = [{"text": words, "label": ["B-place", "O", "O", "O", "I-place", "O"]}]
     columns = TASK.encode(rows, TOKENIZER, 8, BIO)
@@ -286,7 +284,7 @@ def test_the_first_token_of_a_word_stands_for_it() -> None:
     assert "labels" not in TASK.encode([{"text": words}], TOKENIZER, 8, BIO)
 
 
-def test_a_tokenizer_of_bytes_finds_the_same_words() -> None:
+def test_a_byte_tokenizer_finds_the_same_words() -> None:
     tokenizer = train_tokenizer(["Zoë left Oslo"], Vocabulary.bpe, 300, Kind.encoder)
     words = ["Zoë", "\ufe0f", "left", "Oslo"]
     columns = TASK.encode([{"text": words}], tokenizer, 64, BIO)
@@ -311,7 +309,7 @@ ROWS = [
 ]
 
 
-def test_the_loss_is_that_of_first_tokens_alone() -> None:
+def test_the_loss_covers_only_first_tokens() -> None:
     batch = batch_of(ROWS)
     logits_BTC = torch.randn(*batch["input_ids"].shape, 5, generator=torch.Generator())
     places = [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 6), (1, 1), (1, 3)]
@@ -326,7 +324,7 @@ def test_the_loss_is_that_of_first_tokens_alone() -> None:
     assert predicted[1, :3].tolist() == [int(chosen_NC[6].argmax()), 0, int(chosen_NC[7].argmax())]
 
 
-def test_a_text_without_any_token_costs_nothing_and_is_predicted_o() -> None:
+def test_a_text_without_tokens_has_loss_0_and_is_predicted_o() -> None:
     batch = batch_of([row("\ufe0f", "B-place")])
     output = SimpleNamespace(logits=torch.randn(1, 2, 5, requires_grad=True))
     loss = TASK.loss_sum(output, batch) / TASK.num_targets(batch)
@@ -334,7 +332,7 @@ def test_a_text_without_any_token_costs_nothing_and_is_predicted_o() -> None:
     assert TASK.observe(None, output, batch)["predicted_BW"].tolist() == [[0]]
 
 
-def test_decoding_gives_tags_and_entities_by_their_words() -> None:
+def test_decoding_returns_tags_and_entities_with_word_positions() -> None:
     rows = [{"text": ["Anna", "Berg", "left", "Oslo"]}, {"text": ["No"]}]
     observed = observed_of([["B-person", "I-person", "O", "I-place"], ["O"]], BIO)
     one, none = TASK.decode(observed, Examples(rows, BIO, TOKENIZER))
@@ -348,7 +346,7 @@ def test_decoding_gives_tags_and_entities_by_their_words() -> None:
     assert none == {"prediction": ["O"], "entities": []}
 
 
-def test_mistakes_are_the_missed_and_spurious_entities_most_first() -> None:
+def test_mistakes_are_sorted_by_missed_and_spurious_entities() -> None:
     rows = [
         row("all right", "O O"),
         row("Anna left", "B-person O"),
@@ -371,7 +369,7 @@ def test_mistakes_are_the_missed_and_spurious_entities_most_first() -> None:
     assert TASK.constant_prediction(silent) == "predicts no entity in any row"
 
 
-def test_only_accuracy_has_a_baseline() -> None:
+def test_only_token_accuracy_has_a_baseline() -> None:
     rows = [row("a b c d", "O O O B-x")]
     assert TASK.baseline(rows) is None
     found = make_task(metric="token_accuracy").baseline(rows)
@@ -380,12 +378,12 @@ def test_only_accuracy_has_a_baseline() -> None:
 
 @pytest.fixture
 def tagged(here: Path) -> Path:
-    """Write sentences whose entities the tiny random model learns: two words are always tagged."""
-    chance = random.Random(0)
+    """Write sentences that the tiny random model can learn: two words are always entities."""
+    rng = random.Random(0)
     tags = {"hotel": "B-place", "novel": "B-work", "the": "O", "good": "O", "and": "O"}
     rows = []
     for _ in range(200):
-        words = chance.choices(list(tags), k=chance.randint(2, 8))
+        words = rng.choices(list(tags), k=rng.randint(2, 8))
         rows.append({"tokens": words, "ner_tags": [tags[word] for word in words]})
     return write_jsonl(here / "tagged.jsonl", rows)
 
@@ -395,7 +393,7 @@ STRATEGIES = ["full", "lora", "feature_extraction", "from_scratch"]
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_learns_and_plain_transformers_gives_the_same_tags(
+def test_every_strategy_learns_and_plain_transformers_predicts_the_same_tags(
     strategy: str, tagged: Path, here: Path
 ) -> None:
     from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -431,7 +429,7 @@ def test_every_strategy_learns_and_plain_transformers_gives_the_same_tags(
 
 
 def _check_commands(here: Path) -> None:
-    """Run the model card's lines, and predict over a CoNLL file that has words alone."""
+    """Run the model card's code, and predict on a CoNLL file with only words."""
     code = (here / "best/README.md").read_text(encoding="utf-8").split("```python\n")[1]
     lines = code.split("```")[0]
     done = subprocess.run(
@@ -450,8 +448,8 @@ def _check_commands(here: Path) -> None:
     assert found[0]["tokens"] == ["the", "hotel"]
 
 
-def test_a_decoder_that_pads_on_either_side_tags_the_same() -> None:
-    """Padding must move no word: GPT reads from the left, so the unpadded text decides."""
+def test_a_decoder_predicts_the_same_tags_with_either_padding_side() -> None:
+    """Padding must not shift the words; positions count from the first real token."""
     tiny = Tiny(kind=Kind.decoder, width=8, num_layers=1, num_heads=1)
     torch.manual_seed(0)
     network = tiny.load_network(TASK.auto_class, **TASK.config(BIO)).eval()
@@ -466,7 +464,7 @@ def test_a_decoder_that_pads_on_either_side_tags_the_same() -> None:
 
 
 @pytest.mark.skipif(not WNUT.is_dir(), reason="needs the WNUT-17 files beside the checkout")
-def test_wnut_is_read_whole_with_its_invisible_words() -> None:
+def test_all_of_wnut_is_read_including_invisible_words() -> None:
     run = build_run(
         compose(
             "train",
@@ -501,7 +499,7 @@ def test_an_unknown_metric_is_refused() -> None:
         make_task(metric="entity_f")
 
 
-def test_a_tokenizer_that_does_not_tell_places_is_refused() -> None:
+def test_a_tokenizer_without_offsets_is_refused() -> None:
     from transformers import CanineTokenizer
 
     task = build_run(compose("train", ["task=token_classification"]).tree).task

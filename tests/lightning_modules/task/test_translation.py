@@ -21,21 +21,21 @@ def translation(*words: str) -> Translation:
 
 
 def texts(seed: int, number: int = 30) -> list[str]:
-    chance = random.Random(seed)
-    return [" ".join(chance.choices(WORDS, k=chance.randint(4, 12))) for _ in range(number)]
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(4, 12))) for _ in range(number)]
 
 
 def mixed(seed: int, references: list[str]) -> list[str]:
-    """Return texts that are partly right."""
-    chance = random.Random(seed)
+    """Return partly correct translations."""
+    rng = random.Random(seed)
     return [
-        " ".join(word if chance.random() < 0.8 else "falsch" for word in text.split())
+        " ".join(word if rng.random() < 0.8 else "falsch" for word in text.split())
         for text in references
     ]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_metrics_are_sacrebleus(seed: int) -> None:
+def test_the_metrics_equal_those_of_sacrebleu(seed: int) -> None:
     references = texts(seed)
     written = mixed(seed, references)
     found = translation().measure(written, [[reference] for reference in references])
@@ -45,7 +45,7 @@ def test_the_metrics_are_sacrebleus(seed: int) -> None:
     assert set(found) == set(Translation.directions)
 
 
-def test_several_references_are_sacrebleus_too() -> None:
+def test_several_references_score_like_sacrebleu() -> None:
     first, second = texts(0), texts(1)
     written = mixed(2, first[:15]) + mixed(3, second[15:])
     both = [[one, other] for one, other in zip(first, second, strict=True)]
@@ -58,7 +58,7 @@ def test_several_references_are_sacrebleus_too() -> None:
     assert found["chrf"] == sacrebleu.corpus_chrf(written, [first, seconds]).score
 
 
-def test_the_words_that_bleu_counts_can_be_chosen() -> None:
+def test_the_bleu_tokenizer_can_be_chosen() -> None:
     references = ["我们喜欢读书", "今天天气很好"]
     written = ["我们喜欢看书", "今天天气真好"]
     found = translation("task.bleu_tokenizer=zh").measure(written, [[r] for r in references])
@@ -70,7 +70,7 @@ def test_the_words_that_bleu_counts_can_be_chosen() -> None:
         translation("task.bleu_tokenizer=ja-mecab")
 
 
-def test_the_signatures_are_kept() -> None:
+def test_the_signatures_are_recorded() -> None:
     scoring = translation().scoring([["a", "b"], ["c", "d"]])
     version = sacrebleu.__version__
     assert scoring == {
@@ -96,7 +96,7 @@ def test_the_baseline_is_copying_the_source() -> None:
     assert found.score == sacrebleu.corpus_bleu(texts(0), [texts(1)]).score
 
 
-def test_a_tokenizer_that_drops_case_and_umlauts_is_refused_in_a_line() -> None:
+def test_a_tokenizer_that_drops_case_and_umlauts_is_refused_in_one_line() -> None:
     run = build_run(compose("train", ["task=translation", "model=minilm"]).tree)
     rows = [{"text": "x", "label": [text]} for text in texts(0)]
     with pytest.raises(ConfigError) as raised:
@@ -104,13 +104,13 @@ def test_a_tokenizer_that_drops_case_and_umlauts_is_refused_in_a_line() -> None:
     (line,) = str(raised.value).splitlines()
     assert line.startswith("model: its tokenizer must be able to write the targets, got '")
     assert " BLEU " in line and "strategy=from_scratch strategy.tokenizer=bpe" in line
-    alone = [{"text": "x", "label": ["story"]}]  # BLEU's four-grams are none
+    alone = [{"text": "x", "label": ["story"]}]  # it has no four-grams for BLEU
     assert run.task.encode(alone, run.model.load_tokenizer(), 64, ())["labels"]
     lower = [{"text": "x", "label": ["a dog runs over the green grass"]}] * 3
     assert run.task.encode(lower, run.model.load_tokenizer(), 64, ())["labels"]
 
 
-def test_a_tokenizer_made_of_the_rows_is_taken() -> None:
+def test_a_tokenizer_trained_on_the_rows_is_accepted() -> None:
     task, rows = translation(), [{"text": "x", "label": [text]} for text in texts(0)]
     made = [text for row in rows for text in task.texts(row)]
     tokenizer = train_tokenizer(made, Vocabulary.bpe, 400, None)

@@ -10,16 +10,16 @@ from lightning_modules.task.metric.squad import exact_match, f1
 WORDS = ("the", "a", "an", "The", "Oslo", "oslo!", "in", "1,901", "1901", "U.S.", "us", "“quoted”")
 
 
-def phrase(chance: random.Random) -> str:
-    return " ".join(chance.choices(WORDS, k=chance.randint(1, 5)))
+def phrase(rng: random.Random) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(1, 5)))
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_both_are_torchmetrics(seed: int) -> None:
+def test_exact_match_and_f1_equal_those_of_torchmetrics(seed: int) -> None:
     from torchmetrics.functional.text import squad
 
-    chance = random.Random(seed)
-    prediction, answers = phrase(chance), [phrase(chance) for _ in range(chance.randint(1, 3))]
+    rng = random.Random(seed)
+    prediction, answers = phrase(rng), [phrase(rng) for _ in range(rng.randint(1, 3))]
     if all(word.lower() in ("the", "a", "an") for word in " ".join(answers).split()):
         answers.append("Oslo")
     reference = squad(
@@ -29,7 +29,7 @@ def test_both_are_torchmetrics(seed: int) -> None:
     if prediction.lower().replace("the", "").replace("an", "").replace("a", "").strip():
         assert exact_match(prediction, answers) == reference["exact_match"].item() / 100
         assert f1(prediction, answers) == pytest.approx(reference["f1"].item() / 100)
-    else:  # an empty answer: torchmetrics would match it with a right one of articles alone
+    else:  # an empty answer: torchmetrics matches it with an answer that has only articles
         assert exact_match(prediction, answers) == f1(prediction, answers) == 0
 
 
@@ -38,10 +38,10 @@ def test_both_are_torchmetrics(seed: int) -> None:
     [
         ("The Beatles", ["beatles"], 1, 1),
         ("the  beatles' ", ["Beatles"], 1, 1),
-        ("another", ["other"], 0, 0),  # "an" goes as a word only
+        ("another", ["other"], 0, 0),  # "an" is removed only as a word
         ("U.S. army", ["US Army"], 1, 1),
         ("twenty-one", ["twentyone"], 1, 1),
-        ("1 \u2013 2", ["1 2"], 0, 0.8),  # a dash that is not ASCII's stays
+        ("1 \u2013 2", ["1 2"], 0, 0.8),  # only ASCII punctuation is removed
         ("in Oslo", ["Bergen", "Oslo, Norway"], 0, 0.5),
         ("Oslo Oslo", ["Oslo"], 0, 2 / 3),
         ("Oslo", ["Oslo Oslo"], 0, 2 / 3),
@@ -53,7 +53,7 @@ def test_both_are_torchmetrics(seed: int) -> None:
         ("?", [], 1, 1),
     ],
 )
-def test_the_cases_of_squad(
+def test_answers_are_normalized_like_squad(
     prediction: str, answers: Sequence[str], exact: float, shared: float
 ) -> None:
     assert exact_match(prediction, answers) == exact
