@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from lightning_modules.batch.block import Blocks, Windows, are_blocks, as_it_is
+from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
 from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
 from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
@@ -43,7 +43,7 @@ class TextDataModule(pl.LightningDataModule):
         self._heartbeat = heartbeat
         # Rows that nothing is trained on need no tokens.
         self._train: Any = self._trained() if run.strategy.trains else None
-        self._validation = run.task.validated(self._tokenized("validation"))
+        self._validation = run.task.validation_examples(self._tokenized("validation"))
         lengths = [] if self._train is None else lengths_of(self._train)
         self.num_train = len(lengths)
         steps_per_epoch = -(-self.num_train // run.data.batch_size)
@@ -76,7 +76,7 @@ class TextDataModule(pl.LightningDataModule):
     def _loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
         collate: Any = Collate(self._tokenizer)
         if isinstance(examples, Blocks) or are_blocks(examples):
-            collate = as_it_is
+            collate = collate_batch
             examples = examples if isinstance(examples, Blocks) else Blocks(examples)
         return DataLoader(
             examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers

@@ -88,7 +88,7 @@ def are_blocks(dataset: Dataset) -> bool:
     return len(dataset) > 0 and dataset._indices is None
 
 
-def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def collate_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the batch unchanged: the collate function for data sets that return whole batches."""
     return batch
 

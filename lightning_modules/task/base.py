@@ -209,7 +209,7 @@ class Task(Schema):
         unless the result is valid wherever the parts end.
         """
 
-    def encode_asked(
+    def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         """Return columns of examples to predict: one per row, without labels."""
@@ -222,7 +222,7 @@ class Task(Schema):
     def configure_network(self, network: Any) -> None:
         """Set what a loaded network holds besides its weights, e.g. generation settings."""
 
-    def validated(self, examples: Dataset) -> Dataset:
+    def validation_examples(self, examples: Dataset) -> Dataset:
         """Return the encoded validation rows with any columns that validation adds."""
         return examples
 

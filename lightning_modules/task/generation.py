@@ -187,7 +187,7 @@ class Generation(Task):
         columns["number"] = list(range(len(columns["input_ids"])))
         return columns
 
-    def encode_asked(
+    def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         """Return the prompts: questions up to the start of the answer, or texts to continue."""

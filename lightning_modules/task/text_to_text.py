@@ -143,7 +143,7 @@ class TextToText(Task):
             **({"length_penalty": self.length_penalty} if self.num_beams > 1 else {}),
         )
 
-    def validated(self, examples: Dataset) -> Dataset:
+    def validation_examples(self, examples: Dataset) -> Dataset:
         if self.num_generated is None:
             return examples
         chosen = [number < self.num_generated for number in range(len(examples))]

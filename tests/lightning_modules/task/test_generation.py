@@ -211,7 +211,7 @@ def test_an_answer_may_contain_the_text_of_the_end_token() -> None:
 
 def test_prompts_need_no_forward_pass_before_generation() -> None:
     rows = [{"text": "cat?"}]
-    columns = TASK.encode_asked(rows, TOKENIZER, 64, ())
+    columns = TASK.encode_unlabelled(rows, TOKENIZER, 64, ())
     assert TASK.forward(None, batch_of(columns)) is None
 
 
@@ -237,12 +237,12 @@ def test_messages_may_have_their_answer_in_the_label() -> None:
 
 
 def test_prompts_contain_no_answer() -> None:
-    prompts = generation("label=label").encode_asked(
+    prompts = generation("label=label").encode_unlabelled(
         [{"text": "cat?"}, {"text": TALK}], TOKENIZER, 512, ()
     )
     assert TOKENIZER.decode(prompts["input_ids"][0]) == "<s>cat?\n"
     assert TOKENIZER.decode(prompts["input_ids"][1]).endswith("dog?</s>\n<|assistant|>\n")
-    text = TASK.encode_asked([{"text": "The cat"}], TOKENIZER, 512, ())
+    text = TASK.encode_unlabelled([{"text": "The cat"}], TOKENIZER, 512, ())
     assert TOKENIZER.decode(text["input_ids"][0]) == "<s>The cat"
 
 
