@@ -1,1 +1,1 @@
-"""Train, validate and use one fine-tuned language model; knows nothing of searching."""
+"""Train, validate and use one fine-tuned language model; nothing here depends on the search."""

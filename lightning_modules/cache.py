@@ -1,4 +1,4 @@
-"""What stays in memory from one run to the next: rows, tokenizers, networks, processes."""
+"""Objects that stay in memory between runs: rows, tokenizers, networks, processes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ T = TypeVar("T")
 
 
 class Cache:
-    """Values by key, each made once; nobody may change a value taken from it."""
+    """Values by key, each made once; callers must not change the values they get."""
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Any] = {}
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value kept under `key`; `make` it the first time."""
+        """Return the value stored under `key`; call `make` the first time."""
         if key not in self._values:
             self._values[key] = make()
         value: T = self._values[key]

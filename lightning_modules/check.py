@@ -1,4 +1,4 @@
-"""Everything that can be checked before a run's first expensive second, and the checked rows."""
+"""All checks of a run that come before its first expensive second, and the checked rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """A run's checked rows and labels; made without loading any model."""
+    """A run's checked rows and labels; no model is loaded to make them."""
 
     corpus: Corpus
     labels: tuple[str, ...]
@@ -28,38 +28,40 @@ def check_run(run: Run) -> CheckedRows:
     """Check everything that can be checked before the first expensive second.
 
     Raises:
-        ConfigError: The data cannot be used, or the model cannot be had; all at once.
+        ConfigError: The data or the model cannot be used; lists all problems at once.
     """
-    made: list[CheckedRows] = []
+    checked: list[CheckedRows] = []
 
     def check_data() -> None:
-        made.append(checked_rows(run, run.data.load(run.task)))
+        checked.append(checked_rows(run, run.data.load(run.task)))
 
     def check_parts() -> None:
-        check_fit(run, made[0].corpus if made else None)
+        check_fit(run, checked[0].corpus if checked else None)
 
     _raise_all((check_data, run.model.check, check_parts))
-    return made[0]
+    return checked[0]
 
 
 def checked_rows(run: Run, corpus: Corpus) -> CheckedRows:
-    """Return the rows with their labels; raise UserError where the task does not fit them."""
+    """Return the rows with their labels; raise UserError if they do not fit the task."""
     labels = run.task.labels(corpus)
     run.task.fit_to_rows(corpus, labels)
     return CheckedRows(corpus, labels)
 
 
 def load_rows(run: Run, cache: Cache) -> CheckedRows:
-    """Return the run's checked rows, from the cache if a run on the same rows loaded them."""
+    """Return the run's checked rows, from the cache if an earlier run loaded the same rows."""
     key = ("rows", run.data.rows_key, run.task.cache_key, run.model)
     return cache.get_or_make(key, lambda: check_run(run))
 
 
 def check_fit(run: Run, corpus: Corpus | None) -> None:
-    """Check that a run's parts fit each other, and its rows if any; read neither data nor weights.
+    """Check that a run's parts fit together, and fit `corpus` if given.
+
+    Reads neither data nor weights.
 
     Raises:
-        ConfigError: They do not; all at once.
+        ConfigError: They do not; lists all problems at once.
     """
     _raise_all((*(partial(check, run) for check in _CHECKS), partial(_check_strategy, run, corpus)))
 
@@ -78,9 +80,9 @@ def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
 def _check_length(run: Run) -> None:
     longest, num_virtual = run.model.max_length, run.strategy.num_virtual_tokens
     if longest is not None and run.data.max_length > longest - num_virtual:
-        beside = f" beside {num_virtual} virtual ones" if num_virtual else ""
+        virtual = f" besides {num_virtual} virtual tokens" if num_virtual else ""
         longest -= num_virtual
-        rule = f"must be <= {longest}, the tokens that {run.model.name} can read{beside}"
+        rule = f"must be <= {longest}, the most tokens that {run.model.name} can read{virtual}"
         fix = f"Set data.max_length={longest}."
         raise ConfigError(Problem("data.max_length", rule, run.data.max_length, fix))
 
@@ -93,25 +95,23 @@ def _check_kind(run: Run) -> None:
     kind = run.model.known_kind()
     if kind is not None and kind not in run.task.kinds:
         kinds = " or ".join(each.value for each in run.task.kinds)
-        rule = f"task={member_of(run.task)} must have a model of kind {kinds}"
+        rule = f"task={member_of(run.task)} needs a model of kind {kinds}"
         got = Verbatim(f"{run.model.name}, of kind {kind.value}")
-        fix = "Choose another model; finesweep sweep --help says which kind each one is."
+        fix = "Choose another model; finesweep sweep --help lists the kind of each."
         raise ConfigError(Problem("model", rule, got, fix))
 
 
 def _check_shares(run: Run) -> None:
     devices = run.trainer.devices
     if run.data.batch_size < devices:
-        rule = f"must be >= {devices}, the devices that share a batch"
+        rule = f"must be >= {devices}, the number of devices that share a batch"
         fix = f"Set data.batch_size={devices}, or trainer.devices={run.data.batch_size}."
         raise ConfigError(Problem("data.batch_size", rule, run.data.batch_size, fix))
 
 
 def _check_devices(run: Run) -> None:
     if run.trainer.devices > 1 and not run.strategy.trains:
-        rule = (
-            f"must be 1, as strategy={member_of(run.strategy)} trains nothing that could be shared"
-        )
+        rule = f"must be 1, because strategy={member_of(run.strategy)} does not train"
         raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
 
 
@@ -125,10 +125,8 @@ def _check_strategy(run: Run, corpus: Corpus | None) -> None:
 
 
 def check_same_rows(fingerprint: str, expected: str) -> None:
-    """Raise DataError if the rows are not those that training started with."""
+    """Raise DataError if the rows are not the ones that training started with."""
     if fingerprint != expected:
-        rule, fix = (
-            "the rows must be those it started with",
-            "Restore the files, or use a new name.",
-        )
+        rule = "the rows must be the ones that training started with"
+        fix = "Restore the files, or use a new name."
         raise DataError(Problem("data", rule, Verbatim("changed files"), fix))

@@ -1,4 +1,4 @@
-"""The rows of a run as batches of tensors: tokenized once, ordered by the run's seed."""
+"""A run's rows as batches of tensors: tokenized once, in an order drawn from the run's seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TextDataModule(pl.LightningDataModule):
-    """Training batches from optimizer step `start` on, and validation batches."""
+    """Training batches, starting at optimizer step `start`, and validation batches."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class TextDataModule(pl.LightningDataModule):
         self._labels = labels
         self._tokenizer = tokenizer
         self._heartbeat = heartbeat
-        # Rows that nothing is trained on need no tokens.
-        self._train: Any = self._trained() if run.strategy.trains else None
+        # A strategy that does not train needs no tokens of the training rows.
+        self._train: Any = self._training_rows() if run.strategy.trains else None
         self._validation = run.task.validation_examples(self._tokenized("validation"))
         lengths = [] if self._train is None else lengths_of(self._train)
         self.num_train = len(lengths)
@@ -82,7 +82,7 @@ class TextDataModule(pl.LightningDataModule):
             examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers
         )
 
-    def _trained(self) -> Any:
+    def _training_rows(self) -> Any:
         train = self._tokenized("train")
         unused = [name for name in train.column_names if name in self._run.task.scoring_columns]
         return train.remove_columns(unused)
@@ -93,7 +93,7 @@ class TextDataModule(pl.LightningDataModule):
         task, max_length = run.task, run.data.max_length
         return tokenize(
             rows,
-            lambda some: task.encode(some, tokenizer, max_length, labels),
+            lambda chunk: task.encode(chunk, tokenizer, max_length, labels),
             (task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels)),
             self._heartbeat,
         )

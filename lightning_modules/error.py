@@ -1,4 +1,4 @@
-"""What a user did wrong, in words: one clear line a problem, never a traceback."""
+"""Mistakes that the user can fix: one clear line per problem, never a traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: where it is, the rule, what was found and how to mend it.
+    """One mistake: where it is, the rule, the value found and the fix.
 
     `where` is a config key (`optimizer.lr`) or a place in a file (`my.csv:12:stars`).
     """
@@ -25,27 +25,27 @@ class Problem:
         return f"{line} {self.fix}".rstrip()
 
     def under(self, key: str) -> Problem:
-        """Return the same problem, its place read relative to config key `key`."""
+        """Return the same problem with its place prefixed by config key `key`."""
         return replace(self, where=f"{key}.{self.where}")
 
 
 class Verbatim(str):
-    """A found value that is shown as it is, without quotes."""
+    """A value that a message shows as it is, without quotes."""
 
 
 class UserError(Exception):
-    """Root of all mistakes that a user can mend; carries every problem found at once."""
+    """The base of all mistakes that the user can fix; holds every problem found."""
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems: Sequence[Problem] = (
             (problems,) if isinstance(problems, Problem) else tuple(problems)
         )
-        assert self.problems, "a UserError names at least one problem"
+        assert self.problems, "a UserError needs at least one problem"
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class ConfigError(UserError):
-    """A configuration value breaks a rule, or a key is unknown."""
+    """A config value breaks a rule, or a key is unknown."""
 
 
 class SpaceError(UserError):
@@ -53,11 +53,11 @@ class SpaceError(UserError):
 
 
 class DataError(UserError):
-    """A data file cannot be used as it is."""
+    """The data cannot be used as it is."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the fix for an unknown name: the nearest known one, or the whole list.
+    """Return the fix for an unknown name: the nearest known name, or all known names.
 
     >>> did_you_mean("batchsize", ["batch_size", "text"])
     'Did you mean batch_size?'
@@ -72,7 +72,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is meant by a misspelt one, in whatever case; None if none is.
+    """Return the known name nearest to a misspelt one, ignoring case; None if none is near.
 
     >>> nearest("MESSGAE", ["id", "Message"])
     'Message'
@@ -83,7 +83,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def reason_of(error: BaseException) -> Verbatim:
-    """Return in a line what went wrong first: libraries wrap it in words that say nothing."""
+    """Return the first line of the root cause; the errors that libraries wrap it in say less."""
     while error.__cause__ is not None:
         error = error.__cause__
     line = (str(error).splitlines() or [""])[0].rstrip(" .:")

@@ -1,6 +1,6 @@
-"""One training, from a typed configuration to its outcome: check, prepare, train, review, finish.
+"""One training, from a typed config to its outcome: check, prepare, train, review, finish.
 
-Nothing here knows which task, strategy or model it trains.
+Nothing here depends on which task, strategy or model is trained.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.cache import Cache
-from lightning_modules.callback.checkpoint import Checkpointing, Saved, load_checkpoint
+from lightning_modules.callback.checkpoint import Checkpoint, Checkpointing, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
 from lightning_modules.callback.step import Steps
@@ -59,22 +59,22 @@ def fit(
     cache: Cache | None = None,
     checked: CheckedRows | None = None,
 ) -> Outcome:
-    """Train one run, from its checkpoint in `folder` if there is one.
+    """Train one run; resume from the checkpoint in `folder` if there is one.
 
-    Writes to `folder` the files that `lightning_modules.folder` names, and the task's tables about
-    the best validation (`mistakes.jsonl`, ...). The caller may delete the checkpoints once it has
-    kept the outcome. On a full disk it waits for space.
+    Writes the files named in `lightning_modules.folder`, and the task's tables about the best
+    validation (`mistakes.jsonl`, ...). The caller may delete the checkpoints once it has stored
+    the outcome. If the disk is full, it waits for space.
 
     Args:
         run: The run.
-        folder: Where its files go.
-        identity: What the log calls it.
-        hooks: What it reports to; None lets it run to its end.
-        cache: What stays in memory from run to run; None keeps nothing.
-        checked: The rows to train on, from `check_run` or a part of them; None loads the run's.
+        folder: An existing folder for its files.
+        identity: Its name in the log.
+        hooks: Receive its progress and may stop it; None lets it run to the end.
+        cache: Objects kept in memory between runs; None keeps nothing.
+        checked: The rows to train on: those from `check_run`, or part of them; None loads them.
 
     Raises:
-        UserError: Data or model cannot be used.
+        UserError: The data or the model cannot be used.
 
     """
     start = _check(run, folder, hooks or Hooks(), cache or Cache(), checked)
@@ -97,7 +97,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Start:
-    """A run that may start, and where it starts from."""
+    """A run that passed its checks, and the checkpoint that it starts from."""
 
     run: Run
     folder: Path
@@ -107,7 +107,7 @@ class _Start:
     hardware: Hardware
     followers: Followers
     memory: PeakMemory
-    saved: Saved | None
+    checkpoint: Checkpoint | None
     record: Record
 
 
@@ -135,9 +135,19 @@ def _check(
     followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
     followers.start()  # they import while this process prepares
     memory = PeakMemory(hardware.device)
-    saved = load_checkpoint(folder, hooks.warn)
-    record = saved.record if saved else Record()
-    return _Start(run, folder, hooks, cache, checked, hardware, followers, memory, saved, record)
+    checkpoint = load_checkpoint(folder, hooks.warn)
+    return _Start(
+        run,
+        folder,
+        hooks,
+        cache,
+        checked,
+        hardware,
+        followers,
+        memory,
+        checkpoint,
+        checkpoint.record if checkpoint else Record(),
+    )
 
 
 def _prepare(start: _Start) -> _Prepared:
@@ -159,7 +169,7 @@ def _prepare(start: _Start) -> _Prepared:
 
 
 def _fit_to_rows(start: _Start) -> Run:
-    """Return the run with what its strategy takes from the rows; keep that in the folder."""
+    """Fit the run's strategy to the rows, write its state to the folder and return the run."""
     run = start.run
     strategy = run.strategy.fit_to_rows(run.model, run.task, start.checked.corpus)
     if strategy.state:
@@ -169,7 +179,7 @@ def _fit_to_rows(start: _Start) -> Run:
 
 
 def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
-    """Return the run's tokenizer; keep in the folder what only this run's rows determine."""
+    """Return the run's tokenizer; write the labels, and a tokenizer trained on these rows."""
     folder, hooks, checked = start.folder, start.hooks, start.checked
     write_when_free(hooks, lambda: write_json(folder / LABELS_FILE, list(checked.labels)))
     hooks.heartbeat("making the tokenizer")
@@ -187,7 +197,7 @@ def _open_log(prepared: _Prepared, identity: Identity) -> RunLog:
 
 
 def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
-    """Train to the end; return how it ended, and the reason for people."""
+    """Train; return how it ended, and the reason in words."""
     start, run, data = prepared.start, prepared.run, prepared.data
     start.hooks.on_train_start(*_lengths(run, data), str(start.hardware))
     tuner = FineTuner(
@@ -215,20 +225,20 @@ def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        # Outside any batch, e.g. when the network goes to the device or a checkpoint is gathered.
+        # Outside any batch, e.g. when the network moves to the device or a checkpoint is made.
         first_line = (str(error) or type(error).__name__).split("\n")[0]
-        reason = f"memory ran out after step {tuner.record.step}: {first_line}"
+        reason = f"out of memory after step {tuner.record.step}: {first_line}"
     else:
         if not data.length.num_steps:
             return Ending.finished, "needed no training"
         epochs = data.length.num_steps / data.length.steps_per_epoch
-        return Ending.finished, f"trained to its end, epoch {epochs:g}"
+        return Ending.finished, f"trained to the end, epoch {epochs:g}"
     free_memory()
     return Ending.infeasible, reason
 
 
 def _lengths(run: Run, data: TextDataModule) -> tuple[int, int]:
-    """Return how many training examples the run sees, and up to where a longer one is the same."""
+    """Return how many training examples the run sees, and how many a longer run shares with it."""
     length = data.length
     if not length.num_steps:
         return 0, 0
@@ -242,7 +252,7 @@ def _callbacks(prepared: _Prepared, log: RunLog) -> list[Any]:
     if data.length.num_steps:
         steps = validation_steps(data.length, trainer.validations_per_epoch)
     checkpointing = Checkpointing(
-        start.folder, trainer.checkpoint_seconds, start.saved, start.hooks
+        start.folder, trainer.checkpoint_seconds, start.checkpoint, start.hooks
     )
     return [
         start.memory,
@@ -307,7 +317,7 @@ def _outcome(
 
 
 def _write(start: _Start, outcome: Outcome) -> Outcome:
-    """Write the outcome and return it; if the disk stayed full, that of an interrupted run."""
+    """Write and return the outcome; return an interrupted one if the disk stayed full."""
     try:
         write = partial(write_json, start.folder / OUTCOME_FILE, outcome.as_dict())
         write_when_free(start.hooks, write)

@@ -1,9 +1,9 @@
-"""The names of the files that a run leaves in its folder; each name stands here once."""
+"""The names of the files in a run's folder; each name is defined only here."""
 
 BEST_FILE = "best.safetensors"
 """The trained parameters at the best validation."""
 OBSERVED_FILE = "observed.safetensors"
-"""What the task observed there, in the order of the validation rows."""
+"""What the task observed at the best validation, in the order of the rows."""
 CHECKPOINT_FILE = "checkpoint.pt"
 PREVIOUS_FILE = "checkpoint.previous.pt"
 CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
@@ -11,6 +11,6 @@ CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
 STATE_FILE = "found.json"
-"""Only if the strategy took something from the rows, such as its shots."""
+"""Only if the strategy is fitted to the rows, e.g. few-shot prompting to its shots."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only if the run trained its tokenizer on its rows."""

@@ -1,8 +1,8 @@
-"""The LightningModule: glue between a network and its run, with no branch on task or strategy.
+"""The LightningModule: connects a network to its run, with no branch on task or strategy.
 
-One Lightning batch is one optimizer step: the module cuts it into micro-batches itself, sums
-their losses and divides by the whole batch's targets, so the step is the same however it is cut,
-over micro-batches or over the ranks of a group.
+One Lightning batch is one optimizer step. The module splits the batch into micro-batches itself,
+sums their losses and divides by the number of targets in the whole batch, so the step does not
+depend on how the batch is split, into micro-batches or over the ranks of a group.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class FineTuner(pl.LightningModule):
-    """Trains `network` as `run` says and keeps `record`, which may be that of a started run.
+    """Trains `network` as `run` specifies, and updates `record`, which may be from a checkpoint.
 
-    A validation leaves `scores`, `validation_loss` and `observed`, in the order of the examples
-    that `validation_batches` numbers.
+    A validation sets `scores`, `validation_loss` and `observed`. `observed` is in the order of
+    the examples, which `validation_batches` lists by number.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FineTuner(pl.LightningModule):
         hooks: Hooks,
     ) -> None:
         super().__init__()
-        # Clipping and stepping once a batch, however many micro-batches it has.
+        # Clip and step once per batch, however many micro-batches it has.
         self.automatic_optimization = False
         self.run = run
         self.network = network
@@ -66,22 +66,22 @@ class FineTuner(pl.LightningModule):
         self._observed_parts: list[dict[str, Tensor] | None] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0.0
-        self._evaluated_at_once: int | None = None
+        self._validation_micro_batch_size: int | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.run.optimizer.build(self.network)
 
     def on_train_start(self) -> None:
-        # transformers hands networks over in evaluation mode.
+        # transformers returns networks in evaluation mode.
         self.network.train()
-        self.rank.align(self.network, self.trainer.optimizers[0])
+        self.rank.synchronize(self.network, self.trainer.optimizers[0])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Called after the callbacks, so whatever they decide comes before the ranks go on.
-        self.rank.go()
+        # Runs after the callbacks, so the ranks proceed only once these have made their decisions.
+        self.rank.proceed()
 
     def on_validation_start(self) -> None:
-        self.rank.go()
+        self.rank.proceed()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         step = self.record.step
@@ -92,7 +92,7 @@ class FineTuner(pl.LightningModule):
             group["lr"] = self.run.optimizer.lr * factor
         loss = self.rank.sum_gradients(self.network, self._backward(batch))
         if unless_out_of_memory(partial(self._update, optimizer)) is None:
-            reason = f"the optimizer's step {step + 1}, with its states, does not fit into memory"
+            reason = f"optimizer step {step + 1}, with its state, does not fit into memory"
             raise Stopped(Ending.infeasible, reason)
         self._loss_sum = self._loss_sum.to(loss.device) + loss
         self.record.num_losses += 1
@@ -101,7 +101,7 @@ class FineTuner(pl.LightningModule):
             self.check_loss()
 
     def check_loss(self) -> float:
-        """Return the mean training loss since `forget_loss`; one that is no number ends the run."""
+        """Return the mean training loss since `reset_loss`; if NaN or infinite, end the run."""
         self.record.loss_sum = self._loss_sum.item()
         mean = self.record.loss_sum / max(1, self.record.num_losses)
         if not math.isfinite(mean):
@@ -109,8 +109,8 @@ class FineTuner(pl.LightningModule):
             raise Stopped(Ending.diverged, reason)
         return mean
 
-    def forget_loss(self) -> None:
-        """Begin a new mean."""
+    def reset_loss(self) -> None:
+        """Start a new mean training loss."""
         self._loss_sum = torch.zeros_like(self._loss_sum)
         self.record.loss_sum, self.record.num_losses = 0.0, 0
 
@@ -124,14 +124,14 @@ class FineTuner(pl.LightningModule):
             self._observed_parts.append(None)
             return
         while True:
-            size = smallest(num_examples(batch), self._evaluated_at_once)
+            size = smallest(num_examples(batch), self._validation_micro_batch_size)
             evaluated = unless_out_of_memory(partial(self._evaluate, batch, size))
             if evaluated is not None:
                 break
-            self._evaluated_at_once = halved(size, batch)
+            self._validation_micro_batch_size = halved(size, batch)
             self.hooks.warn(
-                f"memory ran out in the validation after step {self.record.step}: "
-                f"{self._evaluated_at_once} examples at once in place of {size}"
+                f"out of memory in the validation after step {self.record.step}: "
+                f"{self._validation_micro_batch_size} examples at once instead of {size}"
             )
         loss_sum, observed = evaluated
         self._validation_loss_sum += loss_sum
@@ -139,37 +139,37 @@ class FineTuner(pl.LightningModule):
         self._observed_parts.append(observed)
 
     def on_validation_epoch_end(self) -> None:
-        found = self.rank.gather(
+        gathered = self.rank.gather(
             Validated(self._observed_parts, self._validation_loss_sum, self._num_validated)
         )
-        if found is None:  # rank 0 has it
+        if gathered is None:  # only rank 0 receives the others' parts
             return
-        # The ranks' parts of a batch, in the order of the ranks, are the batch's rows in order.
-        batches = zip(*(each.parts for each in found), strict=True)
+        # Each rank has a contiguous share of every batch, so joined by rank the rows are in order.
+        batches = zip(*(each.parts for each in gathered), strict=True)
         parts = [part for batch in batches for part in batch if part is not None]
         self.observed = in_row_order(parts, self._validation_batches)
-        num_targets = sum(each.num_targets for each in found)
-        self.validation_loss = sum(each.loss_sum for each in found) / num_targets
-        # Metrics are not made for outputs that are no numbers: some would raise, some mislead.
-        is_sound = math.isfinite(self.validation_loss)
-        self.scores = self.run.task.score(self.observed, self._validation) if is_sound else {}
+        num_targets = sum(each.num_targets for each in gathered)
+        self.validation_loss = sum(each.loss_sum for each in gathered) / num_targets
+        # Given NaN or infinite outputs, some metrics would raise and others mislead.
+        is_finite = math.isfinite(self.validation_loss)
+        self.scores = self.run.task.score(self.observed, self._validation) if is_finite else {}
 
     def _evaluate(self, batch: Batch, size: int) -> tuple[float, dict[str, Tensor]]:
         loss_sum, parts = 0.0, []
-        for piece in micro_batches(batch, size):
-            output = self.run.task.forward(self.network, piece)
-            loss_sum += self.run.task.loss_sum(output, piece).item()
-            parts.append(self.run.task.observe(self.network, output, piece))
+        for micro in micro_batches(batch, size):
+            output = self.run.task.forward(self.network, micro)
+            loss_sum += self.run.task.loss_sum(output, micro).item()
+            parts.append(self.run.task.observe(self.network, output, micro))
         return loss_sum, joined(parts)
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Leave the batch's gradients and return its loss, in pieces that fit into memory."""
+        """Compute the batch's gradients, in micro-batches that fit into memory; return its loss."""
         while True:
             configured = self.run.trainer.micro_batch_size
             size = smallest(num_examples(batch), configured, self.record.micro_batch_size)
-            # Dropout is a function of (seed, step): a resumed run draws what it would have
-            # drawn, and a step done again what it would have drawn so cut from the start.
-            names = ("step", self.record.step, *self.rank.stream)
+            # Dropout is a function of (seed, step). So a resumed run draws the same dropout, and a
+            # repeated step the same as if it had used these micro-batches from the start.
+            names = ("step", self.record.step, *self.rank.seed_names)
             seed_device(self.device, seed_of(self.run.seed, *names))
             loss = unless_out_of_memory(partial(self._accumulate, batch, size))
             if loss is not None:
@@ -177,9 +177,9 @@ class FineTuner(pl.LightningModule):
             self.zero_grad()
             self.record.micro_batch_size = halved(size, batch)
             self.hooks.warn(
-                f"memory ran out at step {self.record.step + 1}: micro-batches of "
-                f"{self.record.micro_batch_size} in place of {size}, the effective batch stays "
-                f"{self.run.data.batch_size}"
+                f"out of memory at step {self.record.step + 1}: micro-batches of "
+                f"{self.record.micro_batch_size} instead of {size}; the effective batch size "
+                f"stays {self.run.data.batch_size}"
             )
 
     def _accumulate(self, batch: Batch, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a run to its network: loaded, adapted, and its trained part as tensors."""
+"""Build a run's tokenizer and network; what is loaded is cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTokenizerBase:
-    """Return the run's tokenizer; `rows` are those that it trains on."""
+    """Return the run's tokenizer; `rows` are the training rows."""
     key: tuple[Hashable, ...] = ("tokenizer", run.strategy.cache_key, run.model)
     if run.strategy.trains_tokenizer:
         key = (*key, run.task.cache_key, run.data.rows_key)
@@ -29,35 +29,35 @@ def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTo
 def build_network(
     run: Run, labels: Sequence[str], cache: Cache, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> nn.Module:
-    """Return a fresh network for the run; new weights are drawn from the run's seed.
+    """Return a new network for the run; new weights are drawn from the run's seed.
 
     Args:
         run: The run.
         labels: The labels in the order of their class numbers.
-        cache: Keeps what is loaded.
-        tokenizer: The run's; None stands for the model's own.
+        cache: Keeps the loaded network; the one returned is an adapted copy.
+        tokenizer: The run's tokenizer; None loads the model's own.
 
     """
-    read = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
+    run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
 
     def load() -> nn.Module:
         check_architecture(run, labels)
         with seeded(run.seed, "load"):
-            network = run.strategy.load(run.model, run.task, labels, read)
+            network = run.strategy.load(run.model, run.task, labels, run_tokenizer)
         run.task.configure_network(network)
         return network
 
-    # Reading and checking weights takes longer than copying them; strategies that differ only
-    # in what they train share what they load.
+    # Reading and checking weights takes longer than copying them. Strategies that differ only
+    # in what they train share the loaded network.
     strategy, task = run.strategy.cache_key, run.task.cache_key
-    key = ("network", strategy, run.model, task, tuple(labels), len(read), run.seed)
+    key = ("network", strategy, run.model, task, tuple(labels), len(run_tokenizer), run.seed)
     loaded = cache.get_or_make(key, load)
     with seeded(run.seed, "adapt"):
         return run.strategy.adapt(copy.deepcopy(loaded))
 
 
 def check_architecture(run: Run, labels: Sequence[str]) -> None:
-    """Raise ConfigError where the strategy cannot adapt such a network; load no weights for it."""
+    """Raise ConfigError if the strategy cannot adapt such a network; loads no weights."""
     import torch
 
     if type(run.strategy).check_architecture is Strategy.check_architecture:

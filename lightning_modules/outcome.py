@@ -1,4 +1,4 @@
-"""The record of one training: how far it is, its learning curve, how it ended."""
+"""The record of one training: its progress, its learning curve and how it ended."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Point:
     """One validation.
 
     Attributes:
-        number: 1 for the run's first validation.
+        number: Counts the run's validations from 1.
         step: Optimizer steps done.
-        examples: Training examples seen, rounded to the same count for every batch size.
-        epoch: The same in epochs.
-        train_loss: Mean training loss since the validation before.
+        examples: Training examples seen, rounded so that every batch size gives the same count.
+        epoch: Epochs done, the unrounded count of examples.
+        train_loss: Mean training loss since the previous validation.
         validation_loss: Mean validation loss.
         metrics: The task's validation metrics by name.
         seconds: Training time so far, over all attempts.
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass
 class Record:
-    """What a resumed run must know of its past, besides its tensors."""
+    """The state that a run resumes from, apart from its tensors."""
 
     step: int = 0
     seconds: float = 0.0
@@ -46,7 +46,7 @@ class Record:
     num_losses: int = 0
     points: list[Point] = field(default_factory=list)
     best: Point | None = None
-    # Smaller than the configured one once memory ran out; None as long as it did not.
+    # Smaller than the configured size; None until the first time that memory runs out.
     micro_batch_size: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,14 +55,14 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
-        """Return the record that `as_dict` gave."""
+        """Return the record that `as_dict` turned into `values`."""
         best = Point(**values["best"]) if values["best"] else None
         points = [Point(**point) for point in values["points"]]
         return cls(**{**values, "points": points, "best": best})
 
 
 class Ending(Enum):
-    """How an attempt ended; `fit` itself returns all of these but `failed`."""
+    """How an attempt ended; `fit` returns any of these except `failed`."""
 
     finished = "finished"
     pruned = "pruned"
@@ -74,22 +74,22 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt came to.
+    """The result of an attempt.
 
     Attributes:
-        ending: How it ended; only `interrupted` can go on later.
-        reason: The same for people.
-        best: The best validation, None where there was none.
+        ending: How it ended; only an `interrupted` run can be resumed.
+        reason: Why it ended, in words.
+        best: The best validation; None if there was none.
         points: The learning curve.
         seconds: Training time over all attempts.
-        num_trainable: Trained parameters; 0 where the network was never built.
-        num_parameters: All parameters; 0 where the network was never built.
-        hardware: Device and precision, and why.
+        num_trainable: Trained parameters; 0 if the network was never built.
+        num_parameters: All parameters; 0 if the network was never built.
+        hardware: Device and precision, and why they were chosen.
         devices: The device alone, e.g. `cuda x 2 ranks`.
-        num_threads: CPU threads it trained with; only with as many is a repeat bit-equal.
-        verdict: Whether it over- or underfits, in words.
-        memory_bytes: The attempt's peak memory: on CUDA what its tensors took, elsewhere what the
-            process held (see `callback.memory`); 0 where nothing measured it.
+        num_threads: CPU threads; a repeat is bit-equal only with the same number.
+        verdict: Whether it overfits or underfits, in words.
+        memory_bytes: The attempt's peak memory: its tensors on CUDA, elsewhere the whole process
+            (see `callback.memory`); 0 if it was not measured.
 
     """
 
@@ -112,7 +112,7 @@ class Outcome:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """Return the outcome that `as_dict` gave, from a JSON file."""
+    """Return the outcome stored at `path`, the JSON of `as_dict`."""
     values = json.loads(path.read_text(encoding="utf-8"))
     # Earlier versions wrote the device only at the start of `hardware`.
     values.setdefault("devices", values["hardware"].partition(",")[0])
@@ -131,17 +131,17 @@ class Stopped(Exception):
         self.reason = reason
 
 
-UNTRAINED = "was not trained, so it can neither over- nor underfit"
-"""The verdict on a run without a step."""
+UNTRAINED = "was not trained, so it can neither overfit nor underfit"
+"""The verdict on a run without any step."""
 
 
 def fit_verdict(points: Sequence[Point]) -> str:
-    """Say in words whether the curve shows over- or underfitting.
+    """Return in words whether the curve shows overfitting or underfitting.
 
-    Losses are compared, not metrics: they move before accuracy does, and are less noisy.
+    Compares losses, not metrics: losses move before accuracy does, and are less noisy.
     """
     if len(points) < 2:
-        return "had too few validations to say whether it over- or underfits"
+        return "had too few validations to show whether it overfits or underfits"
     last, lowest = points[-1], min(points, key=lambda point: point.validation_loss)
     if last.validation_loss > 1.05 * lowest.validation_loss and last.train_loss < lowest.train_loss:
         return (
@@ -151,32 +151,32 @@ def fit_verdict(points: Sequence[Point]) -> str:
         )
     if last.validation_loss > 1.05 * lowest.validation_loss:
         return (
-            f"was unsteady: the validation loss was {lowest.validation_loss:.3f} at epoch "
-            f"{lowest.epoch:g} and {last.validation_loss:.3f} at the end, the training loss "
-            f"{last.train_loss:.3f}; try a lower learning rate"
+            f"was unstable: the validation loss was {lowest.validation_loss:.3f} at epoch "
+            f"{lowest.epoch:g} but {last.validation_loss:.3f} at the end, and the training loss "
+            f"did not improve ({last.train_loss:.3f}); try a lower learning rate"
         )
     if last.validation_loss < 0.97 * points[-2].validation_loss:
         improved = f"validation loss {points[-2].validation_loss:.3f} to {last.validation_loss:.3f}"
         ended, advice = "it ended", ", so it underfits; try more epochs or a higher learning rate"
-        if last.epoch < 1:  # within the first epoch every training improves
-            ended = f"it was ended within its first epoch, at {last.epoch:g}"
+        if last.epoch < 1:  # every training improves within its first epoch
+            ended = f"it ended within its first epoch, at {last.epoch:g}"
             advice = "; more steps or a higher learning rate may help"
         elif last.epoch == 1:
-            ended = "its one epoch ended"
+            ended = "its only epoch ended"
             advice = "; more epochs or a higher learning rate may help"
         return f"was still improving when {ended} ({improved}){advice}"
     if last.validation_loss > 1.5 * last.train_loss:
-        worse = "without getting worse on these"
+        trend = "but the validation loss did not rise"
         if last.validation_loss > lowest.validation_loss:
-            worse = (
-                "and got a little worse on these since "
-                f"{lowest.validation_loss:.3f} at epoch {lowest.epoch:g}"
+            trend = (
+                "and the validation loss rose slightly "
+                f"from {lowest.validation_loss:.3f} at epoch {lowest.epoch:g}"
             )
         return (
             f"fits its training rows better than new ones (loss {last.train_loss:.3f} against "
-            f"{last.validation_loss:.3f}), {worse}; more data would help"
+            f"{last.validation_loss:.3f}), {trend}; more data would help"
         )
     return (
-        f"neither over- nor underfits: training and validation loss levelled off at "
+        f"neither overfits nor underfits: training and validation loss levelled off at "
         f"{last.train_loss:.3f} and {last.validation_loss:.3f}"
     )

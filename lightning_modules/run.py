@@ -32,17 +32,17 @@ class Run:
     logger: Logger
 
     def flat(self) -> dict[str, Any]:
-        """Return every value by its config key, as `{"optimizer.lr": 0.001, ...}`."""
+        """Return every value by its config key, e.g. `{"optimizer.lr": 0.001, ...}`."""
         return dict(_flatten("", self))
 
 
 def _flatten(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if not is_dataclass(value):
         return [(prefix, value.value if isinstance(value, Enum) else value)]
-    # A group reads as its member's name, `strategy: lora`, beside its values.
-    own = [(prefix, member_of(value))] if prefix else []
+    # A group's own key holds its member's name, e.g. `strategy: lora`.
+    member = [(prefix, member_of(value))] if prefix else []
     dot = f"{prefix}." if prefix else ""
-    return own + [
+    return member + [
         pair
         for field in fields(value)
         for pair in _flatten(dot + field.name, getattr(value, field.name))

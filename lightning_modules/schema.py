@@ -1,7 +1,7 @@
 """The base of every typed config: a frozen, flat, keyword-only dataclass that checks itself.
 
-Values live in `conf/`, types and meaning here. A subclass yields its broken rules from
-`problems`; all of them are raised at once, before anything expensive.
+Values are in `conf/`, types and meaning in the dataclasses. A subclass yields the rules that its
+values break from `problems`; all are raised at once, before anything expensive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OUR_PACKAGES = ("lightning_modules", "search")
 
 @dataclass(frozen=True, kw_only=True)
 class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
-    """A config group member as a value."""
+    """A member of a config group, as a value."""
 
     def __post_init__(self) -> None:
         problems = list(self.problems())
@@ -34,7 +34,7 @@ class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
 
 
 def positive(schema: Schema, *fields: str) -> Iterator[Problem]:
-    """Yield a problem for each named field that is not > 0; None is let through."""
+    """Yield a problem for each named field that is not > 0 and finite; None passes."""
     for field in fields:
         value = getattr(schema, field)
         if value is not None and not (value > 0 and math.isfinite(value)):
@@ -42,7 +42,7 @@ def positive(schema: Schema, *fields: str) -> Iterator[Problem]:
 
 
 def within(schema: Schema, low: float, high: float, *fields: str) -> Iterator[Problem]:
-    """Yield a problem for each named field outside [low, high); None is let through."""
+    """Yield a problem for each named field outside [low, high); None passes."""
     for field in fields:
         value = getattr(schema, field)
         if value is not None and not low <= value < high:
@@ -50,7 +50,7 @@ def within(schema: Schema, low: float, high: float, *fields: str) -> Iterator[Pr
 
 
 def member_of(value: Any) -> str:
-    """Return what a member is known by: its file's name, of the hub its own there."""
+    """Return a member's name: the name of its file, or its path on the hub."""
     name = type(value).__module__.rsplit(".", 1)[-1]
     return str(value.path) if name == "hub" else name
 
@@ -59,28 +59,28 @@ S = TypeVar("S", bound=Schema)
 
 
 def import_member(target: str, kind: type[S], where: str, packages: Sequence[str] = ()) -> type[S]:
-    """Return the class that `target` names; nothing outside our own and `packages` is imported.
+    """Return the class that `target` names; import it only from our packages and `packages`.
 
     Args:
         target: Module and class, e.g. `lightning_modules.strategy.lora.Lora`.
-        kind: What it must be a concrete subclass of.
-        where: The config key that a problem names.
-        packages: Packages besides ours that may be imported.
+        kind: The class must be a concrete subclass of this one.
+        where: The config key for a problem.
+        packages: Further packages that may be imported.
 
     Raises:
-        ConfigError: It lies elsewhere, cannot be imported, or is of another kind.
+        ConfigError: It is in another package, cannot be imported, or is no such subclass.
 
     """
     allowed = (*OUR_PACKAGES, *packages)
     module_name, _, class_name = target.rpartition(".")
     if module_name.split(".")[0] not in allowed:
-        rule = f"must lie in one of {', '.join(allowed)}"
-        raise ConfigError(Problem(where, rule, target, "Name your package in search.plugins."))
+        rule = f"must be in one of the packages {', '.join(allowed)}"
+        raise ConfigError(Problem(where, rule, target, "Add your package to search.plugins."))
     try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
+        member = getattr(importlib.import_module(module_name), class_name, None)
     except ImportError as error:
         rule = "must name a class that can be imported"
         raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
-    if not isinstance(found, type) or not issubclass(found, kind) or isabstract(found):
-        raise ConfigError(Problem(where, f"must be a kind of {kind.__name__}", target))
-    return found
+    if not isinstance(member, type) or not issubclass(member, kind) or isabstract(member):
+        raise ConfigError(Problem(where, f"must be a subclass of {kind.__name__}", target))
+    return member

@@ -1,7 +1,7 @@
-"""Random numbers that belong to a trial, never to the process.
+"""Random numbers that depend on the trial, never on the process.
 
-Every draw is a function of (the run's seed, what it is for, a counter), so a resumed run
-draws what the uninterrupted one would have drawn, and no run can disturb another.
+Every draw is a function of the run's seed, its purpose and a counter. So a resumed run draws
+the same numbers as an uninterrupted one, and no run affects another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def seed_of(seed: int, *names: str | int) -> int:
 
 @contextmanager
 def seeded(seed: int, *names: str | int) -> Iterator[None]:
-    """Draw torch's random numbers inside from `seed_of(...)`; outside nothing has changed."""
+    """Seed torch with `seed_of(...)` inside the block; restore its random state afterwards."""
     import torch
 
     with torch.random.fork_rng():
@@ -36,11 +36,11 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def seed_device(device: torch.device, seed: int) -> None:
-    """Draw torch's random numbers of the processor and of `device` from `seed` from here on.
+    """Seed torch's random numbers on the CPU and on `device`.
 
-    They are those that `torch.manual_seed` would have drawn. That one seeds every device there
-    could be, and writes down the whole stack of its caller for those that are not there, which a
-    small network's step feels.
+    They are the same as after `torch.manual_seed`, which also seeds every other kind of device,
+    and records the caller's whole stack for those that are missing: a noticeable cost per step of
+    a small network.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""How long and how carefully a run trains."""
+"""The settings of the training loop, and Lightning's trainer."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ class Trainer(Schema):
 
     Attributes:
         epochs: Passes over the training rows, > 0.
-        max_steps: Optimizer steps at most, > 0, wherever in an epoch that is; None trains all
-            epochs.
-        validations_per_epoch: Validations an epoch, evenly spread, the last at its end, > 0.
-            Training ends with one in any case.
-        patience: Validations without a better metric after which training ends; None never ends
-            early.
-            The same metric with a lower validation loss is a new best.
-        max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them.
-        micro_batch_size: Examples that go through the network at once, > 0; gradients are
-            accumulated to the batch size. None takes the batch, or a device's share of it, whole.
+        max_steps: Maximum number of optimizer steps, > 0; training may end within an epoch. None
+            trains all epochs.
+        validations_per_epoch: Validations per epoch, evenly spaced, the last at its end, > 0.
+            Training always ends with a validation.
+        patience: Training ends after this many validations without a better metric, > 0; None
+            never ends early. The same metric with a lower validation loss is a new best, but
+            does not reset the count.
+        max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them unchanged.
+        micro_batch_size: Maximum number of examples in one pass through the network, > 0;
+            gradients are accumulated over the batch. None passes the whole batch, or a device's
+            whole share of it, at once.
         precision: `auto`, `fp32` or `bf16`.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        devices: GPUs, or processes on a CPU, that share every batch, > 0.
+        devices: Number of GPUs, or of processes on a CPU, that share every batch, > 0.
         num_data_workers: Processes that prepare batches, >= 0.
-        checkpoint_seconds: Time between checkpoints to resume from, > 0.
+        checkpoint_seconds: Seconds between checkpoints, > 0.
         log_every_steps: Optimizer steps between logged training losses, > 0; at these steps a
-            loss that is no number ends the run.
+            NaN or infinite loss ends the run.
 
     """
 
@@ -71,18 +72,18 @@ class Trainer(Schema):
 
 
 def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -> pl.Trainer:
-    """Return the Lightning trainer of one rank, which does not know of the others."""
+    """Return the Lightning trainer of one rank, configured as if it were the only one."""
     import pytorch_lightning as pl
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-    # Lightning's own requeueing saves inside a signal handler.
+    # Lightning's own requeueing would save inside a signal handler.
     slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
     return pl.Trainer(
         plugins=slurm,
         accelerator=hardware.device.value,
         devices=[rank] if hardware.device is Device.cuda else 1,
         precision=hardware.lightning_precision,
-        # One Lightning epoch spans the run; epochs are places in its stream of batches.
+        # One Lightning epoch spans the run; the run's epochs are positions in its batch stream.
         max_epochs=1,
         callbacks=callbacks,
         logger=False,
@@ -90,6 +91,6 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        # Batches are ordered by the run's seed alone, never by Lightning's own state.
+        # Only the run's seed orders the batches, never Lightning's own state.
         use_distributed_sampler=False,
     )

@@ -1,4 +1,4 @@
-"""Cutting a training in two, and whether it then came out as the whole one does."""
+"""Interrupt a training, resume it, and compare it with an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lightning_modules.run import Run
 
 
 class StopAt(Hooks):
-    """Asks to stop once `step` optimizer steps have been begun."""
+    """Interrupts the run after `step` optimizer steps."""
 
     def __init__(self, step: int) -> None:
-        self.left = step
+        self.num_left = step
 
     def interrupted(self) -> bool:
-        self.left -= 1
-        return self.left < 0
+        self.num_left -= 1
+        return self.num_left < 0
 
 
 def assert_cut_is_whole(run: Run, root: Path, step: int) -> None:
-    """Assert that the run, stopped at `step` and gone on with, ends with the whole one's bits."""
+    """Assert that the run, interrupted after `step` and resumed, is bit-equal to a whole one."""
     whole, cut = root / "whole", root / "cut"
     for folder in (whole, cut):
         folder.mkdir()
@@ -34,9 +34,10 @@ def assert_cut_is_whole(run: Run, root: Path, step: int) -> None:
     fit(run, cut, Identity("x", None, cut), StopAt(step), Cache())
     assert (cut / "checkpoint.pt").is_file()
     fit(run, cut, Identity("x", None, cut), cache=Cache())
-    one, other = load_best(whole), load_best(cut)
-    assert one is not None and other is not None and one.weights.keys() == other.weights.keys()
-    for name, tensor in one.weights.items():
-        assert torch.equal(tensor, other.weights[name]), name
-    for name, tensor in one.observed.items():
-        assert torch.equal(tensor, other.observed[name]), name
+    expected, actual = load_best(whole), load_best(cut)
+    assert expected is not None and actual is not None
+    assert expected.weights.keys() == actual.weights.keys()
+    for name, tensor in expected.weights.items():
+        assert torch.equal(tensor, actual.weights[name]), name
+    for name, tensor in expected.observed.items():
+        assert torch.equal(tensor, actual.observed[name]), name

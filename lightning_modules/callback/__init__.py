@@ -1,1 +1,1 @@
-"""What happens around the training loop: validations, checkpoints, logging."""
+"""The callbacks of the training loop: validation, checkpoints, logging, review."""

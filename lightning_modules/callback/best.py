@@ -1,8 +1,8 @@
-"""What is kept of the best validation: the trained weights, and what the task observed.
+"""The files kept from the best validation: the trained weights, and the task's observations.
 
-A file each. The observations are put in place first, so whoever finds weights finds both. A
-process killed between the two leaves files of different validations, which a resumed run
-replaces by those of its checkpoint.
+The observations are written first, so if the weights exist, both files do. A process killed
+between the two leaves files from different validations, which a resumed run replaces with those
+in its checkpoint.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Best:
-    """The best validation's tensors.
+    """The tensors kept from the best validation.
 
     Attributes:
         weights: The trained parameters by name.
-        observed: What the task observed, in the order of the validation rows.
+        observed: The task's observations, in the order of the validation rows.
 
     """
 
@@ -37,26 +37,26 @@ class Best:
 
 
 def save_best(folder: Path, best: Best) -> None:
-    """Put the best validation's files in place."""
+    """Write the best validation's files, each atomically."""
     for name, tensors in ((OBSERVED_FILE, best.observed), (BEST_FILE, best.weights)):
         with replacing(folder / name, num_bytes_of(tensors)) as draft:
             save_file(dict(tensors), draft)
 
 
 def load_best(folder: Path) -> Best | None:
-    """Return what `save_best` kept; None where it kept nothing."""
+    """Return what `save_best` wrote; None if there is none."""
     if not (folder / BEST_FILE).is_file():
         return None
     return Best(load_file(folder / BEST_FILE), load_observed(folder))
 
 
 def load_observed(folder: Path) -> dict[str, Tensor]:
-    """Return what the task observed at the best validation, in the order of the rows."""
+    """Return the task's observations at the best validation, in the order of the rows."""
     observed: dict[str, Tensor] = load_file(folder / OBSERVED_FILE)
     return observed
 
 
 def drop_best(folder: Path) -> None:
-    """Remove what `save_best` kept, weights first."""
+    """Delete what `save_best` wrote, weights first."""
     (folder / BEST_FILE).unlink(missing_ok=True)
     (folder / OBSERVED_FILE).unlink(missing_ok=True)

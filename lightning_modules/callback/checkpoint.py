@@ -1,12 +1,11 @@
-"""Checkpoints from which a run goes on bit-equal.
+"""Checkpoints from which a run resumes bit-equal.
 
-Everything random is a function of (seed, step), so a checkpoint is the step, the trained
-tensors, the optimizer's state, the record and what is kept of the best validation. It is taken
-between two optimizer steps, after any validation that belongs to the first.
+Everything random is a function of (seed, step), so a checkpoint holds the step, the trained
+tensors, the optimizer's state, the record and the best validation's tensors. It is made between
+two optimizer steps, after any validation that belongs to the first.
 
-The file is what torch writes and after it the sha256 of that. It is put in place atomically,
-and the one before is kept: whatever a crash or a bad disk does to one of them, the other is
-whole.
+The file is torch's own, followed by its sha256. It is written atomically and the previous file is
+kept, so if a crash or a bad disk damages one of the two, the other is intact.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ if TYPE_CHECKING:
     from lightning_modules.hooks import Hooks
     from lightning_modules.module import FineTuner
 
-SUM_BYTES = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A checkpoint as read."""
+class Checkpoint:
+    """The content of a checkpoint file."""
 
     record: Record
     network: Mapping[str, Tensor]
@@ -58,95 +57,95 @@ class Saved:
     optimizer: dict[str, Any]
 
 
-class Broken(Exception):
-    """A checkpoint file that is not what was written."""
+class BrokenCheckpoint(Exception):
+    """A file is not a checkpoint as it was written."""
 
 
-def load_checkpoint(folder: Path, note: Callable[[str], None]) -> Saved | None:
-    """Return the folder's newest whole checkpoint; None where there is none.
+def load_checkpoint(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Return the folder's newest intact checkpoint; None if there is none.
 
-    Removes the files that are broken, so that none of them takes a whole one's place later, and
-    tells `note` of them.
+    Calls `warn` about missing or broken files, and deletes broken ones, since the next checkpoint
+    would otherwise replace the intact file with the broken one.
     """
     if not any((folder / name).exists() for name in CHECKPOINT_FILES):
         return None
     problems = []
     for name in CHECKPOINT_FILES:
         try:
-            saved = read_checkpoint(folder / name)
+            checkpoint = read_checkpoint(folder / name)
         except FileNotFoundError:
             problems.append(f"{name} is missing")
-        except Broken as broken:
+        except BrokenCheckpoint as broken:
             problems.append(f"{name} is broken ({broken})")
             (folder / name).unlink()
         else:
             if problems:
-                note(f"{problems[0]}: the run goes on from {name}, step {saved.record.step}")
-            return saved
-    note(f"{', '.join(problems)}: the run begins anew")
+                warn(f"{problems[0]}; resuming from {name}, step {checkpoint.record.step}")
+            return checkpoint
+    warn(f"{', '.join(problems)}; starting again from the beginning")
     return None
 
 
-def read_checkpoint(path: Path) -> Saved:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`.
 
     Raises:
-        FileNotFoundError: There is none.
-        Broken: It is not whole, or no checkpoint.
+        FileNotFoundError: There is no file.
+        BrokenCheckpoint: The file is damaged, or no checkpoint.
 
     """
     with path.open("rb") as file:
         try:
-            _check_sum(file)
+            _check_digest(file)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            raise Broken("the disk cannot read it") from error
+            raise BrokenCheckpoint("the disk cannot read it") from error
         file.seek(0)
         try:
             # weights_only: a checkpoint is tensors and plain values, and must never run code.
-            saved = torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            raise Broken("it holds more than tensors and plain values") from None
-    best = Best(**saved["best"]) if saved["best"] else None
-    return Saved(Record.from_dict(saved["record"]), saved["network"], best, saved["optimizer"])
+            raise BrokenCheckpoint("it contains more than tensors and plain values") from None
+    best = Best(**state["best"]) if state["best"] else None
+    return Checkpoint(Record.from_dict(state["record"]), state["network"], best, state["optimizer"])
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], previous: Path) -> None:
-    """Write `state` to `path`; the file that is there becomes `previous`.
+    """Write `state` to `path`; move the file that was there to `previous`.
 
     Raises:
-        DiskFull: There is no room; both files are as they were.
+        DiskFull: There is not enough space; both files are unchanged.
 
     """
     with (
         replacing(path, num_bytes_of(state), previous) as draft,
         draft.open("wb") as file,
     ):
-        summing: Any = _Summing(file)
-        torch.save(dict(state), summing)
-        file.write(summing.sum.digest())
+        hashing: Any = _HashingFile(file)
+        torch.save(dict(state), hashing)
+        file.write(hashing.hash.digest())
 
 
-class _Summing:
-    """A file for torch.save that sums up what goes into it."""
+class _HashingFile:
+    """A file for torch.save that hashes what is written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.sum = hashlib.sha256()
+        self.hash = hashlib.sha256()
         self._file = file
 
     def write(self, part: bytes) -> int:
-        self.sum.update(part)
+        self.hash.update(part)
         return self._file.write(part)
 
     def flush(self) -> None:
         self._file.flush()
 
 
-def _check_sum(file: IO[bytes]) -> None:
-    left = file.seek(0, os.SEEK_END) - SUM_BYTES
+def _check_digest(file: IO[bytes]) -> None:
+    left = file.seek(0, os.SEEK_END) - DIGEST_BYTES
     if left <= 0:
-        raise Broken("it is cut off")
+        raise BrokenCheckpoint("it is truncated")
     file.seek(0)
     digest = hashlib.sha256()
     while left > 0:
@@ -154,45 +153,45 @@ def _check_sum(file: IO[bytes]) -> None:
         digest.update(part)
         left -= len(part)
     if file.read() != digest.digest():
-        raise Broken("its content and its sha256 differ")
+        raise BrokenCheckpoint("its content does not match its sha256")
 
 
 class Checkpointing(pl.Callback):
-    """Goes on from `saved`, saves every so often, and saves and stops when asked to.
+    """Resumes from `checkpoint`, saves at intervals, and saves and stops when interrupted.
 
-    A run without a step has nothing to save: it stops, and begins anew.
+    A run without any step has nothing to save: it only stops, and starts again later.
     """
 
     def __init__(
         self,
         folder: Path,
         every_seconds: float,
-        saved: Saved | None,
+        checkpoint: Checkpoint | None,
         hooks: Hooks,
     ) -> None:
         self._folder = folder
         self._every_seconds = every_seconds
-        self._saved = saved
+        self._checkpoint = checkpoint
         self._hooks = hooks
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
         self._last_save = time.monotonic()
         self._started = time.monotonic()
-        self._seconds_before = saved.record.seconds if saved else 0.0
+        self._seconds_before = checkpoint.record.seconds if checkpoint else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, tuner: Any) -> None:
-        self._leave_signals_alone()
-        if self._saved is not None:
-            restore_state(tuner.network, self._saved.network)
-            trainer.optimizers[0].load_state_dict(self._saved.optimizer)
+        self._restore_sigterm()
+        if self._checkpoint is not None:
+            restore_state(tuner.network, self._checkpoint.network)
+            trainer.optimizers[0].load_state_dict(self._checkpoint.optimizer)
         self._restore_best()
-        self._saved = None
-        # Starting the other ranks of a run takes longer than a short run trains.
+        self._checkpoint = None
+        # The clock starts here: starting the other ranks takes longer than a short run trains.
         self._started = self._last_save = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.count_seconds(tuner)
+        self.update_seconds(tuner)
         if self._hooks.interrupted():
             self._save(trainer, tuner)
             raise Stopped(Ending.interrupted, f"interrupted after step {tuner.record.step}")
@@ -201,37 +200,37 @@ class Checkpointing(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:
         if not tuner.length.num_steps:
-            self._leave_signals_alone()
+            self._restore_sigterm()
             self._started = time.monotonic()
 
     def on_validation_batch_start(self, trainer: pl.Trainer, tuner: Any, *_: Any) -> None:
-        # One that trains is asked before its next step, where it can go on later.
+        # A run that trains is stopped before its next step instead, where it can be resumed.
         if not tuner.length.num_steps and self._hooks.interrupted():
-            raise Stopped(Ending.interrupted, "interrupted in its only validation")
+            raise Stopped(Ending.interrupted, "interrupted during its only validation")
 
-    def count_seconds(self, tuner: FineTuner) -> None:
-        """Bring the record's training time up to now."""
+    def update_seconds(self, tuner: FineTuner) -> None:
+        """Update the training time in the record."""
         tuner.record.seconds = self._seconds_before + time.monotonic() - self._started
 
-    def _leave_signals_alone(self) -> None:
-        # Lightning has put a SIGTERM handler in place that ends the process between any two
-        # lines; whoever started the run decides what signals do.
+    def _restore_sigterm(self) -> None:
+        # Lightning has installed a SIGTERM handler that can end the process between any two
+        # lines. The code that called `fit` decides what signals do.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _restore_best(self) -> None:
-        # The files may be of a later validation than the record, if the attempt before was
-        # killed after its last checkpoint.
+        # If the previous attempt was killed after its last checkpoint, the files may be from a
+        # later validation than the record.
         drop_best(self._folder)
-        if self._saved is not None and self._saved.best is not None:
-            write_when_free(self._hooks, partial(save_best, self._folder, self._saved.best))
+        if self._checkpoint is not None and self._checkpoint.best is not None:
+            write_when_free(self._hooks, partial(save_best, self._folder, self._checkpoint.best))
 
     def _save(self, trainer: pl.Trainer, tuner: FineTuner) -> None:
         step = tuner.record.step
         self._hooks.heartbeat(f"saving a checkpoint after step {step}")
         tuner.check_loss()  # also writes the loss so far to the record
         network = trained_state(tuner.network)
-        check_sound(network, step)
+        check_finite(network, step)
         best = load_best(self._folder)
         state = {
             "record": tuner.record.as_dict(),
@@ -245,8 +244,8 @@ class Checkpointing(pl.Callback):
         self._hooks.on_checkpoint(step)
 
 
-def check_sound(network: Mapping[str, Tensor], step: int) -> None:
-    """End the run as diverged where its trained tensors hold NaN or infinity."""
+def check_finite(network: Mapping[str, Tensor], step: int) -> None:
+    """End the run as diverged if its trained tensors contain NaN or infinity."""
     name = first_non_finite(network)
     if name is not None:
         raise Stopped(Ending.diverged, f"the weights {name} became NaN or infinite by step {step}")

@@ -1,4 +1,4 @@
-"""How much memory a run takes at its peak."""
+"""The peak memory of a run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lightning_modules.machine.hardware import Device
 
 
 class PeakMemory(pl.Callback):
-    """Measures from its making on.
+    """Measures the peak memory from when it is made.
 
-    `num_bytes` is on CUDA the most that tensors took at any instant. Elsewhere it is the most
-    that the process held in RAM, interpreter and libraries included, of the instants between
-    forward and backward pass, where a step holds most, and after each validation batch: the
-    system's own peak cannot be set back, and a worker trains one run after the other.
+    On CUDA, `num_bytes` is the exact peak of memory held by tensors. Elsewhere it is the most RAM
+    of the process, interpreter and libraries included, at two kinds of moments: between forward
+    and backward pass, where a step holds most, and after each validation batch. The system's own
+    peak counter cannot be reset, and a worker trains many runs in one process.
     """
 
     def __init__(self, device: Device) -> None:
@@ -35,7 +35,7 @@ class PeakMemory(pl.Callback):
         return self._most
 
     def sample(self) -> None:
-        """Look at what the process holds now."""
+        """Measure what the process holds now."""
         if not self._is_cuda:
             self._most = max(self._most, int(self._process.memory_info().rss))
 

@@ -1,4 +1,4 @@
-"""What a training leaves for review: the task's tables about the best validation."""
+"""The files that a training writes for review: the task's tables about the best validation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def review(folder: Path, task: Task, examples: Examples) -> Tables:
-    """Write each table to `folder` as `<name>.jsonl`, a record a line; return them.
+    """Write each table to `folder` as `<name>.jsonl`, one record per line; return the tables.
 
     Args:
-        folder: Where the best validation is kept.
+        folder: The folder with the best validation's files.
         task: Makes the tables.
-        examples: The validation rows as they are in the corpus, and how to read the observations.
+        examples: The validation rows as in the corpus, with the labels and the tokenizer.
 
     """
     tables = task.tables(load_observed(folder), examples)

@@ -1,4 +1,4 @@
-"""What is told of every optimizer step: its number, and now and then the training loss."""
+"""Report every optimizer step, and log the training loss at intervals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Steps(pl.Callback):
-    """Tells `stepped` of each step, and `log` of the loss every `trainer.log_every_steps`."""
+    """Calls `on_step` after each step, and logs the loss every `trainer.log_every_steps` steps."""
 
-    def __init__(self, log: RunLog, stepped: Callable[[int, int], None]) -> None:
+    def __init__(self, log: RunLog, on_step: Callable[[int, int], None]) -> None:
         self._log = log
-        self._stepped = stepped
+        self._on_step = on_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, tuner: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = tuner.record.step
-        self._stepped(step, tuner.length.num_steps)
+        self._on_step(step, tuner.length.num_steps)
         if step % tuner.run.trainer.log_every_steps == 0:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             self._log.log({"train/loss": tuner.check_loss(), "train/lr": rate}, step=step)

@@ -1,4 +1,4 @@
-"""Validations: when they happen, what they found, what follows from them."""
+"""Validations: when they happen, and what happens with their results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from lightning_modules.callback.best import Best, save_best
-from lightning_modules.callback.checkpoint import check_sound
+from lightning_modules.callback.checkpoint import check_finite
 from lightning_modules.machine.disk import write_when_free
 from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def validation_steps(length: Length, per_epoch: int) -> dict[int, float]:
-    """Return each validation's optimizer step, with the epochs done, evenly over epochs.
+    """Map the optimizer step of each validation to the epochs done, evenly spaced in each epoch.
 
-    Where an epoch has fewer steps than validations, those that fall together are one. The end of
-    training has one of its own.
+    If an epoch has fewer steps than validations, those at the same step become one. The last step
+    always has a validation.
 
     >>> validation_steps(Length(num_steps=10, steps_per_epoch=5), per_epoch=2)
     {2: 0.5, 5: 1.0, 8: 1.5, 10: 2.0}
@@ -44,19 +44,19 @@ def validation_steps(length: Length, per_epoch: int) -> dict[int, float]:
 
 
 def is_better(point: Point, best: Point, task: Task) -> bool:
-    """Say whether `point` takes the place of `best`: by the metric, on a tie by the lower loss.
+    """Return whether `point` is better than `best`: by the metric, on a tie by the loss.
 
-    A metric of few values, as an accuracy on 40 rows, ties often, and the loss still tells how
-    sure the right answers are.
+    A metric with few possible values, e.g. accuracy on 40 rows, ties often; the loss still shows
+    how confident the right answers are.
     """
-    value, than = point.metrics[task.metric], best.metrics[task.metric]
-    if value == than:
+    value, best_value = point.metrics[task.metric], best.metrics[task.metric]
+    if value == best_value:
         return point.validation_loss < best.validation_loss
-    return task.better(value, than)
+    return task.better(value, best_value)
 
 
-class Due(pl.Callback):
-    """Lets Lightning validate after the steps that `validation_steps` names."""
+class ValidationTimes(pl.Callback):
+    """Makes Lightning validate after the steps that `validation_steps` returned."""
 
     def __init__(self, steps: Mapping[int, float]) -> None:
         self._steps = steps
@@ -64,14 +64,14 @@ class Due(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Lightning validates where (batch_idx + 1) is a multiple of val_check_batch. Its fixed
-        # interval would not meet the ends of epochs.
-        due = tuner.record.step + 1 in self._steps
-        trainer.val_check_batch = batch_idx + 1 if due else batch_idx + 2
+        # Lightning validates when (batch_idx + 1) is a multiple of val_check_batch. A fixed
+        # interval would miss the ends of epochs.
+        is_due = tuner.record.step + 1 in self._steps
+        trainer.val_check_batch = batch_idx + 1 if is_due else batch_idx + 2
 
 
-class Validation(Due):
-    """Validates, draws the curve, keeps the best of it, and asks whether to go on."""
+class Validation(ValidationTimes):
+    """Records each validation, keeps the best one, and ends the run if it should stop."""
 
     def __init__(
         self,
@@ -79,29 +79,29 @@ class Validation(Due):
         steps: Mapping[int, float],
         num_train: int,
         log: RunLog,
-        clock: Checkpointing,
+        checkpointing: Checkpointing,
         hooks: Hooks,
     ) -> None:
         super().__init__(steps)
         self._folder = folder
         self._num_train = num_train
         self._log = log
-        self._clock = clock
+        self._checkpointing = checkpointing
         self._hooks = hooks
 
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
-        self._clock.count_seconds(tuner)
+        self._checkpointing.update_seconds(tuner)
         point = self._point(tuner)
         scores = {"validation loss": point.validation_loss, **point.metrics}
         for name, score in scores.items():
             if not math.isfinite(score):
                 raise Stopped(Ending.diverged, f"the {name} became {score} at step {point.step}")
-        trained = {"train/mean_loss": point.train_loss} if tuner.record.num_losses else {}
-        tuner.forget_loss()
+        train_loss = {"train/mean_loss": point.train_loss} if tuner.record.num_losses else {}
+        tuner.reset_loss()
         tuner.record.points.append(point)
         self._log.log(
             {
-                **trained,
+                **train_loss,
                 "validation/loss": point.validation_loss,
                 "epoch": point.epoch,
                 **{f"validation/{name}": value for name, value in point.metrics.items()},
@@ -132,12 +132,12 @@ class Validation(Due):
         best = tuner.record.best
         if best is None or is_better(point, best, tuner.run.task):
             kept = Best(trained_state(tuner.network), tuner.observed)
-            check_sound(kept.weights, point.step)
+            check_finite(kept.weights, point.step)
             write_when_free(self._hooks, partial(save_best, self._folder, kept))
             tuner.record.best = point
 
     def _check_patience(self, tuner: FineTuner) -> None:
-        """End training that gets no better; a tie that only the loss decides is no better."""
+        """End training if the metric stops improving; a lower loss on a tie does not count."""
         patience, points = tuner.run.trainer.patience, tuner.record.points
         task = tuner.run.task
         last_gain = points[0]
@@ -146,4 +146,4 @@ class Validation(Due):
                 last_gain = point
         if patience is not None and len(points) - 1 - points.index(last_gain) >= patience:
             reason = f"no better {task.metric} in {patience} validations"
-            raise Stopped(Ending.finished, f"{reason}, the best at epoch {last_gain.epoch:g}")
+            raise Stopped(Ending.finished, f"{reason}; the best was at epoch {last_gain.epoch:g}")

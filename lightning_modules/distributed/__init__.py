@@ -1,1 +1,1 @@
-"""Several devices that train one run."""
+"""Training one run on several devices."""

@@ -1,16 +1,16 @@
-"""What the ranks of a run do together: a process a device, each training its slice of every batch.
+"""The ranks of a run: one process per device, each training on its share of every batch.
 
-The gradient of a batch's loss is the sum of those of its slices, each divided by the targets of
-the whole batch. So every rank goes through its slice in any number of backward passes, the
-gradients are summed over the ranks once a step, and then all ranks clip and step identically.
-What a run computes differs from one rank's micro-batches by rounding alone.
+The gradient of a batch's loss is the sum of the gradients of its shares' losses, each divided by
+the number of targets in the whole batch. So every rank processes its share in any number of
+backward passes, the gradients are summed over the ranks once per step, and all ranks clip and
+step identically. The result differs from micro-batches on one rank only by rounding.
 
-Rank 0 alone decides, writes and is heard of; the others do a step when it says so, through a
-pipe that may wait for ever: it ends with rank 0. Numbers go through Gloo on the loopback device,
-or NCCL between GPUs, in groups of this run's own: torch's process-wide group would be seen by
-every library that asks whether training is distributed.
+Only rank 0 decides, writes and reports. The others wait for it before each step, on a pipe that
+needs no timeout because it closes when rank 0 ends. Tensors are exchanged through Gloo on the
+loopback device, or through NCCL between GPUs, in process groups of their own: torch's default
+group would be visible to every library that checks whether training is distributed.
 
-Cost: a sum of the trained values' gradients a step, and a copy of one bucket of them.
+Cost: one sum over ranks of the trained parameters' gradients per step, and a copy of one bucket.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from lightning_modules.model.state import trained_tensors
 if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch
 
-# Ranks begin a step together, so this only ends one that hangs; a dead one is noticed at once.
+# Ranks start a step together, so this only ends one that hangs; a dead rank is noticed at once.
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 BUCKET_VALUES = 2**24
 
 
 class Lost(RuntimeError):
-    """Another rank is gone, or does not answer."""
+    """Another rank has died, or does not answer."""
 
 
 @dataclass(frozen=True)
 class Validated:
-    """What a rank found in a validation.
+    """One rank's part of a validation.
 
     Attributes:
-        parts: What the task observed of the rank's share of each batch, None of an empty share.
-        loss_sum: The loss summed over the targets of these shares.
-        num_targets: How many they are.
+        parts: The task's observations for the rank's share of each batch; None if it is empty.
+        loss_sum: The loss summed over the targets in these shares.
+        num_targets: The number of these targets.
 
     """
 
@@ -56,57 +56,58 @@ class Validated:
 
 
 class Rank:
-    """One rank alone, which has nobody to agree with."""
+    """The only rank of a run on one device."""
 
     index = 0
-    """This rank's number."""
+    """The rank's number; 0 leads."""
 
     @property
     def decides(self) -> bool:
-        """Say whether this is the rank whose decisions count."""
+        """Whether this is the rank whose decisions count."""
         return self.index == 0
 
     @property
-    def stream(self) -> tuple[str | int, ...]:
-        """The names that, beside the step, this rank's dropout is drawn for."""
+    def seed_names(self) -> tuple[str | int, ...]:
+        """The names that, besides the step, seed this rank's dropout."""
         return ("rank", self.index) if self.index else ()
 
-    def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Give every rank the trained tensors and the optimizer's state of rank 0."""
+    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Copy rank 0's trained tensors and optimizer state to every rank."""
 
-    def go(self) -> None:
-        """Begin a step or a validation together; raises Stopped where rank 0 has ended the run."""
+    def proceed(self) -> None:
+        """Start a step or a validation together; raise Stopped if rank 0 has ended the run."""
 
     def share(self, batch: Batch) -> Batch:
-        """Return this rank's rows of the batch, which may be none."""
+        """Return this rank's rows of the batch; possibly none."""
         return batch
 
     def sum_gradients(self, network: nn.Module, loss: Tensor) -> Tensor:
-        """Sum the gradients over all ranks, in place, and return the sum of the losses."""
+        """Sum the gradients over all ranks, in place; return the sum of the losses."""
         return loss
 
-    def gather(self, found: Validated) -> list[Validated] | None:
-        """Return what each rank found on rank 0, None on the others."""
-        return [found]
+    def gather(self, validated: Validated) -> list[Validated] | None:
+        """Return every rank's part, in order, on rank 0; None on the others."""
+        return [validated]
 
 
 class GroupRank(Rank):
-    """A rank among others."""
+    """One rank of several."""
 
     def __init__(self, index: int, num_ranks: int, collective: Collective) -> None:
         self.index = index
         self._num_ranks = num_ranks
         self._collective = collective
 
-    def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._collective.copy_first(list(trained_tensors(network).values()))
+    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._collective.broadcast(list(trained_tensors(network).values()))
 
     def share(self, batch: Batch) -> Batch:
         return share_of(batch, self.index, self._num_ranks)
 
     def sum_gradients(self, network: nn.Module, loss: Tensor) -> Tensor:
-        # A rank without a row has no gradient; a parameter that nothing reached has none on any
-        # rank, and the optimizer must leave it alone. Known on the CPU, so no GPU is waited for.
+        # A rank without rows has no gradients, and must add zeros. A parameter without a gradient
+        # on any rank must stay without one, so that the optimizer skips it. These counts are summed
+        # on the CPU, which does not synchronize a GPU.
         trained = [p for p in network.parameters() if p.requires_grad]
         num_reached = torch.tensor([float(p.grad is not None) for p in trained])
         self._collective.sum_on_cpu(num_reached)
@@ -120,34 +121,34 @@ class GroupRank(Rank):
 
 
 def share_of(batch: Batch, index: int, num_ranks: int) -> Batch:
-    """Return the rows of rank `index`: shares are contiguous, in order and differ by one at most.
+    """Return the rows of rank `index`; shares are contiguous, and their sizes differ by at most 1.
 
     >>> rows = {"labels": torch.arange(5)}
     >>> [share_of(rows, index, 3)["labels"].tolist() for index in range(3)]
     [[0], [1, 2], [3, 4]]
     """
     num_rows = len(next(iter(batch.values())))
-    begin, end = num_rows * index // num_ranks, num_rows * (index + 1) // num_ranks
-    return {name: tensor[begin:end] for name, tensor in batch.items()}
+    start, end = num_rows * index // num_ranks, num_rows * (index + 1) // num_ranks
+    return {name: tensor[start:end] for name, tensor in batch.items()}
 
 
 class Collective:
-    """Sums and copies over all ranks; made by all of them at the same time.
+    """Sums and copies over all ranks; all ranks must construct it at the same time.
 
     Args:
-        meeting: A path that all ranks see, where there is no file yet.
+        rendezvous: A path that all ranks can access; the file must not exist yet.
         index: This rank's number.
-        num_ranks: How many there are.
-        device: Where this rank trains.
+        num_ranks: The number of ranks.
+        device: The device that this rank trains on.
 
     """
 
-    def __init__(self, meeting: str, index: int, num_ranks: int, device: torch.device) -> None:
+    def __init__(self, rendezvous: str, index: int, num_ranks: int, device: torch.device) -> None:
         distributed: Any = torch.distributed
         with _raising_lost():
-            store = distributed.FileStore(meeting, num_ranks)
+            store = distributed.FileStore(rendezvous, num_ranks)
             options = distributed.ProcessGroupGloo._Options()
-            # The default device is that of the host's name, which other hosts may reach.
+            # By default Gloo listens on the address of the host name, which others may reach.
             options._devices = [distributed.ProcessGroupGloo.create_device(hostname="127.0.0.1")]
             options._timeout = COLLECTIVE_TIMEOUT
             gloo = distributed.PrefixStore("gloo", store)
@@ -166,7 +167,7 @@ class Collective:
             self._cpu.allreduce([tensor]).wait()
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over all ranks, in place; of the same types and shapes on each."""
+        """Sum each tensor over all ranks, in place; types and shapes must agree between ranks."""
         for bucket in buckets(tensors, BUCKET_VALUES):
             joined = torch.cat([tensor.reshape(-1) for tensor in bucket])
             with _raising_lost():
@@ -175,21 +176,21 @@ class Collective:
             for tensor, part in zip(bucket, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def copy_first(self, tensors: Sequence[Tensor]) -> None:
-        """Copy rank 0's values into each tensor."""
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Copy rank 0's values into the tensors of every rank."""
         for tensor in tensors:
             with _raising_lost():
                 self._device.broadcast(tensor, 0).wait()
 
     def close(self) -> None:
-        """Cut the connections; whoever waits for this rank raises Lost."""
+        """Close the connections; a rank that waits for this one raises Lost."""
         if self._device is not self._cpu:
             self._device.abort()
         self._cpu = self._device = None
 
 
 def buckets(tensors: Sequence[Tensor], num_values: int) -> Iterator[list[Tensor]]:
-    """Cut the sequence where the type changes, or where a bucket would exceed `num_values`.
+    """Split the sequence into buckets of one type and, if possible, at most `num_values` values.
 
     >>> [len(each) for each in buckets([torch.zeros(n) for n in (2, 2, 9, 1, 1)], 4)]
     [2, 1, 2]
@@ -210,5 +211,5 @@ def buckets(tensors: Sequence[Tensor], num_values: int) -> Iterator[list[Tensor]
 def _raising_lost() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # whatever torch calls a closed connection or a timeout
+    except RuntimeError as error:  # torch's only type for a closed connection or a timeout
         raise Lost(str(error).splitlines()[0]) from error

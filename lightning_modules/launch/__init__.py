@@ -1,1 +1,1 @@
-"""Start the processes of a run's other devices."""
+"""The processes that train a run's other devices."""

@@ -1,7 +1,7 @@
-"""A process of another rank than 0: `python -P -m lightning_modules.launch.follower FD INDEX`.
+"""The process of a rank other than 0: `python -P -m lightning_modules.launch.follower FD INDEX`.
 
-It trains what rank 0 tells it through the descriptor, one run after the other, writes no file
-but what is missing in a cache, and ends when the descriptor closes, that is, with rank 0.
+It trains the runs that rank 0 sends through file descriptor FD, one after the other, writes no
+files except to the caches, and ends when the descriptor closes, i.e. when rank 0 ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.cache import Cache
-from lightning_modules.callback.validation import Due, validation_steps
+from lightning_modules.callback.validation import ValidationTimes, validation_steps
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
 from lightning_modules.hooks import Hooks
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
     from lightning_modules.launch.leader import Start
 
 STOP_SECONDS = 10.0
-"""How long after a broken connection rank 0 may say that it has ended the run."""
+"""How long to wait, after a broken collective, for rank 0 to report that it has ended the run."""
 
 
-class Line:
-    """The connection to rank 0; this process ends when it closes, whatever it is doing."""
+class Channel:
+    """The connection to rank 0; when it closes, this process ends at once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def say(self, kind: str, content: Any = None) -> None:
-        """Tell rank 0."""
+    def send(self, kind: str, content: Any = None) -> None:
+        """Send a message to rank 0."""
         self._connection.send_bytes(pickle.dumps((kind, content)))
 
-    def hear(self, seconds: float | None = None) -> tuple[str, Any]:
+    def receive(self, seconds: float | None = None) -> tuple[str, Any]:
         """Return the next message; raise `queue.Empty` after `seconds`."""
         kind, content = pickle.loads(self._inbox.get(timeout=seconds))
         return kind, content
@@ -69,33 +69,35 @@ class Line:
 
 
 class Follower(GroupRank):
-    """A rank that does what rank 0 says."""
+    """A rank that follows rank 0."""
 
-    def __init__(self, index: int, num_ranks: int, collective: Collective, line: Line) -> None:
+    def __init__(
+        self, index: int, num_ranks: int, collective: Collective, channel: Channel
+    ) -> None:
         super().__init__(index, num_ranks, collective)
-        self._line = line
+        self._channel = channel
         self.has_stopped = False
 
-    def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        _, state = self._line.hear()
+    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        _, state = self._channel.receive()
         optimizer.load_state_dict(
             torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
         )
-        super().align(network, optimizer)
+        super().synchronize(network, optimizer)
 
-    def go(self) -> None:
-        kind, _ = self._line.hear()
+    def proceed(self) -> None:
+        kind, _ = self._channel.receive()
         if kind == "stop":
             self.has_stopped = True
             raise Stopped(Ending.interrupted, "rank 0 has ended the run")
 
-    def gather(self, found: Validated) -> None:
-        self._line.say("found", found)
+    def gather(self, validated: Validated) -> None:
+        self._channel.send("validated", validated)
 
-    def stop_after(self, lost: Lost) -> None:
-        """Go on quietly if rank 0 has ended the run in the midst of a sum; else raise `lost`."""
+    def raise_unless_stopped(self, lost: Lost) -> None:
+        """Raise `lost`, unless rank 0 broke the collective because it has ended the run."""
         try:
-            kind, _ = self._line.hear(STOP_SECONDS)
+            kind, _ = self._channel.receive(STOP_SECONDS)
         except queue.Empty:
             raise lost from None
         if kind != "stop":
@@ -103,33 +105,33 @@ class Follower(GroupRank):
 
 
 def main(descriptor: int, index: int) -> None:
-    """Train until rank 0 is gone or a run fails, and end the process."""
+    """Train runs until rank 0 ends or a run fails; then end the process."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # rank 0 is told too, and decides
-    line = Line(Connection(descriptor))
-    _quiet()
+        signal.signal(number, signal.SIG_IGN)  # rank 0 gets these signals too, and decides
+    channel = Channel(Connection(descriptor))
+    _silence()
     cache = Cache()
     try:
         while True:
-            _, (folder, path) = line.hear()
+            _, (folder, path) = channel.receive()
             os.chdir(folder)
             sys.path[:] = path
-            _, start = line.hear()
-            _follow(start, index, line, cache)
+            _, start = channel.receive()
+            _follow(start, index, channel, cache)
             free_memory()
-            line.say("done")
-    except Stopped as stop:  # of this rank's own: rank 0 has not said so
-        line.say("stopped", (stop.ending.value, stop.reason))
+            channel.send("done")
+    except Stopped as stop:  # raised on this rank, not by rank 0
+        channel.send("stopped", (stop.ending.value, stop.reason))
     except Lost as lost:
-        line.say("lost", str(lost))
+        channel.send("lost", str(lost))
     except BaseException as error:
         traceback.print_exc()
-        line.say("failed", f"{type(error).__name__}: {error}")
+        channel.send("failed", f"{type(error).__name__}: {error}")
     sys.stderr.flush()
-    os._exit(1)  # nothing may hold up the news that this rank is gone
+    os._exit(1)  # exit handlers must not delay rank 0 from noticing
 
 
-def _follow(start: Start, index: int, line: Line, cache: Cache) -> None:
+def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     run, hardware = start.run, start.hardware
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
@@ -139,29 +141,29 @@ def _follow(start: Start, index: int, line: Line, cache: Cache) -> None:
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()
     )
-    due = Due(validation_steps(data.length, run.trainer.validations_per_epoch))
-    trainer = lightning_trainer(hardware, [due], index)
-    line.say("ready")
+    times = ValidationTimes(validation_steps(data.length, run.trainer.validations_per_epoch))
+    trainer = lightning_trainer(hardware, [times], index)
+    channel.send("ready")
     device = torch.device(hardware.device.value, index if hardware.device is Device.cuda else 0)
-    collective = Collective(start.meeting, index, hardware.num_devices, device)
-    tuner.rank = rank = Follower(index, hardware.num_devices, collective, line)
-    # Of a run that ends here by itself, rank 0 is told the reason before the connection breaks: the
-    # end of the process breaks it.
+    collective = Collective(start.rendezvous, index, hardware.num_devices, device)
+    tuner.rank = rank = Follower(index, hardware.num_devices, collective, channel)
+    # If the run ends on this rank first, the collective stays open until the process ends, so that
+    # rank 0 receives the reason before its own sum fails.
     try:
         with seeded(run.seed, "fit"):
             trainer.fit(tuner, data)
-        rank.go()
-        raise Lost("rank 0 goes on after the last step")
+        rank.proceed()
+        raise Lost("rank 0 continued after the last step")
     except Stopped:
         if not rank.has_stopped:
             raise
     except Lost as lost:
-        rank.stop_after(lost)
+        rank.raise_unless_stopped(lost)
     collective.close()
 
 
-def _quiet() -> None:
-    """Leave it to rank 0 to say what all ranks would say."""
+def _silence() -> None:
+    """Turn off warnings and log lines that rank 0 prints too."""
     warnings.filterwarnings("ignore")
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in (name, f"{name}.utilities.rank_zero"):

@@ -1,9 +1,9 @@
-"""Rank 0's side of a run on several devices: it starts the other ranks and leads them.
+"""Rank 0's side of a run on several devices: start the other ranks and lead them.
 
 The process that calls `fit` is rank 0. The others are child processes
-(`lightning_modules.launch.follower`) that stay from one run to the next, as long as the `Cache`
-they are kept in: their imports take longer than a short trial. Whatever goes wrong in a run, all of
-them are ended, and the next run starts new ones.
+(`lightning_modules.launch.follower`). They stay alive between runs, as long as the `Cache` that
+holds them, because their imports take longer than a short trial. If anything goes wrong in a run,
+all of them are killed and the next run starts new ones.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ if TYPE_CHECKING:
     from lightning_modules.run import Run
 
 EXPLAIN_SECONDS = 10.0
-"""How long a rank that is lost has to say why."""
+"""How long to wait for a lost rank to report its reason."""
 DONE_SECONDS = 60.0
-"""How long the others have to put a run away before they are replaced."""
+"""How long to wait for the other ranks to finish a run before they are replaced."""
 
-# Of what several ranks tell, the first of these is the cause: `lost` is what the others then see.
-_NEWS = ("failed", "stopped", "died", "lost")
+# If several ranks report, the kind that comes first here is the cause; `lost` is a consequence.
+_END_KINDS = ("failed", "stopped", "died", "lost")
 
 
 class RankFailed(RuntimeError):
-    """Another rank than 0 ended before the run did."""
+    """A rank other than 0 ended before the run did."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What another rank needs to know of a run.
+    """The message that starts a run on another rank.
 
     Attributes:
         run: The run.
-        hardware: Where it trains.
-        splits: The rows to train and to validate on.
+        hardware: The hardware that it trains on.
+        splits: The training and validation rows.
         labels: The labels in the order of their class numbers.
-        tokenizer: The run's.
+        tokenizer: The run's tokenizer.
         step: Optimizer steps already done.
         num_threads: CPU threads of each rank.
-        meeting: The file by which the ranks find each other.
+        rendezvous: The file through which the ranks connect.
 
     """
 
@@ -76,48 +76,48 @@ class Start:
     tokenizer: PreTrainedTokenizerBase
     step: int
     num_threads: int
-    meeting: str
+    rendezvous: str
 
 
 @dataclass
 class _Follower:
     index: int
     process: subprocess.Popen[bytes]
-    line: Connection
-    news: tuple[str, Any] | None = None
+    connection: Connection
+    end: tuple[str, Any] | None = None
 
-    def say(self, kind: str, content: Any = None) -> None:
+    def send(self, kind: str, content: Any = None) -> None:
         try:
-            self.line.send_bytes(pickle.dumps((kind, content)))
+            self.connection.send_bytes(pickle.dumps((kind, content)))
         except OSError as error:
-            raise Lost(f"rank {self.index} is gone") from error
+            raise Lost(f"rank {self.index} has ended") from error
 
-    def hear(self, expected: str) -> Any:
+    def receive(self, expected: str) -> Any:
         try:
-            kind, content = pickle.loads(self.line.recv_bytes())
+            kind, content = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError) as error:
-            raise Lost(f"rank {self.index} is gone") from error
+            raise Lost(f"rank {self.index} has ended") from error
         if kind != expected:
-            self.news = (kind, content)
+            self.end = (kind, content)
             raise Lost(f"rank {self.index} {kind}")
         return content
 
-    def look(self) -> tuple[str, Any] | None:
-        """Return why this rank has left the run, where it has."""
+    def poll(self) -> tuple[str, Any] | None:
+        """Return how and why this rank has left the run; None if it has not."""
         try:
-            while self.news is None and self.line.poll():
-                kind, content = pickle.loads(self.line.recv_bytes())
-                if kind in _NEWS:
-                    self.news = (kind, content)
+            while self.end is None and self.connection.poll():
+                kind, content = pickle.loads(self.connection.recv_bytes())
+                if kind in _END_KINDS:
+                    self.end = (kind, content)
         except (EOFError, OSError):
             code = self.process.poll()
             if code is not None:
-                self.news = ("died", _how_it_died(code))
-        return self.news
+                self.end = ("died", _cause_of_death(code))
+        return self.end
 
 
 class Followers:
-    """The other ranks of runs on `num_ranks` devices; of one device there are none."""
+    """The other ranks of runs on `num_ranks` devices; a single device has none."""
 
     def __init__(self, num_ranks: int) -> None:
         self._num_ranks = num_ranks
@@ -125,7 +125,7 @@ class Followers:
         self._finalizer = weakref.finalize(self, _kill, self._followers, os.getpid())
 
     def start(self) -> None:
-        """See to it that every rank has a process, which imports while the caller goes on."""
+        """Start the missing processes; they import while the caller continues."""
         if any(follower.process.poll() is not None for follower in self._followers):
             self.kill()
         if not self._followers:
@@ -133,7 +133,7 @@ class Followers:
                 self._followers.append(_start(index))
 
     def kill(self) -> None:
-        """End the processes."""
+        """Kill the processes."""
         _kill(self._followers, os.getpid())
 
     @contextmanager
@@ -145,13 +145,13 @@ class Followers:
         tokenizer: PreTrainedTokenizerBase,
         step: int,
     ) -> Iterator[Rank]:
-        """Begin the run on every rank, and end it on all of them, however it ends on this one.
+        """Start the run on every rank; when the block ends, end it on all of them.
 
-        The rows must have been tokenized: the other ranks read them from the cache.
+        The rows must be tokenized already: the other ranks read them from the cache.
 
         Raises:
-            RankFailed: Another rank has ended, with the reason.
-            Stopped: Another rank has ended the run for a reason of the run's.
+            RankFailed: Another rank failed or died; gives its reason.
+            Stopped: Another rank ended the run, e.g. because it diverged.
 
         """
         if self._num_ranks == 1:
@@ -164,9 +164,9 @@ class Followers:
         try:
             with tempfile.TemporaryDirectory(prefix="finesweep-ranks-") as folder:
                 splits = {name: checked.corpus.splits[name] for name in ("train", "validation")}
-                meeting = str(Path(folder) / "meeting")
+                rendezvous = str(Path(folder) / "rendezvous")
                 start = Start(
-                    run, hardware, splits, checked.labels, tokenizer, step, share, meeting
+                    run, hardware, splits, checked.labels, tokenizer, step, share, rendezvous
                 )
                 with self._following(start) as rank:
                     yield rank
@@ -183,14 +183,14 @@ class Followers:
 
     @contextmanager
     def _following(self, start: Start) -> Iterator[Rank]:
-        self._say("place", (str(Path.cwd()), sys.path))
-        self._say("start", start)
-        self._hear("ready")  # may take as long as loading takes; a dead rank ends it
+        self._send("place", (str(Path.cwd()), sys.path))
+        self._send("start", start)
+        self._receive("ready")  # no timeout: loading may take long, and a dead rank raises
         device = torch.device(start.hardware.device.value, 0)
-        collective = Collective(start.meeting, 0, self._num_ranks, device)
-        over = threading.Event()
+        collective = Collective(start.rendezvous, 0, self._num_ranks, device)
+        finished = threading.Event()
         if device.type == "cuda":
-            threading.Thread(target=self._watch, args=(collective, over), daemon=True).start()
+            threading.Thread(target=self._watch, args=(collective, finished), daemon=True).start()
         try:
             yield _Leader(self._num_ranks, collective, self._followers)
         except Stopped:
@@ -199,57 +199,57 @@ class Followers:
         else:
             self._stop(collective)
         finally:
-            over.set()
+            finished.set()
             collective.close()
 
     def _stop(self, collective: Collective) -> None:
-        """End the run on the other ranks; the run itself has its outcome, whatever they do now."""
+        """End the run on the other ranks; failures here no longer affect the run's outcome."""
         try:
-            self._say("stop")
-            collective.close()  # a rank that waits in a sum wakes up
+            self._send("stop")
+            collective.close()  # wakes a rank that waits in a sum
             deadline = time.monotonic() + DONE_SECONDS
             for follower in self._followers:
-                while follower.line.poll(max(0.0, deadline - time.monotonic())):
-                    kind, _ = pickle.loads(follower.line.recv_bytes())
+                while follower.connection.poll(max(0.0, deadline - time.monotonic())):
+                    kind, _ = pickle.loads(follower.connection.recv_bytes())
                     if kind == "done":
                         break
                 else:
-                    raise Lost(f"rank {follower.index} is not done")
+                    raise Lost(f"rank {follower.index} did not finish in time")
         except (Lost, EOFError, OSError):
             self.kill()
 
-    def _say(self, kind: str, content: Any = None) -> None:
+    def _send(self, kind: str, content: Any = None) -> None:
         for follower in self._followers:
-            follower.say(kind, content)
+            follower.send(kind, content)
 
-    def _hear(self, kind: str) -> None:
+    def _receive(self, kind: str) -> None:
         for follower in self._followers:
-            follower.hear(kind)
+            follower.receive(kind)
 
     def _cause(self, seconds: float) -> Exception | None:
-        """Return what to raise for a rank that has left the run; wait for it to say why."""
+        """Return what to raise for a rank that has left the run; wait up to `seconds` for it."""
         deadline = time.monotonic() + seconds
         while True:
-            told = [
-                (follower, news)
+            ends = [
+                (follower, end)
                 for follower in self._followers
-                if (news := follower.look()) is not None
+                if (end := follower.poll()) is not None
             ]
-            told.sort(key=lambda pair: _NEWS.index(pair[1][0]))
-            sure = bool(told) and told[0][1][0] != "lost"
-            if sure or time.monotonic() >= deadline:
+            ends.sort(key=lambda pair: _END_KINDS.index(pair[1][0]))
+            is_cause_known = bool(ends) and ends[0][1][0] != "lost"
+            if is_cause_known or time.monotonic() >= deadline:
                 break
             time.sleep(0.02)
-        if not told:
+        if not ends:
             return None
-        follower, (kind, content) = told[0]
+        follower, (kind, content) = ends[0]
         if kind == "stopped":
             return Stopped(Ending(content[0]), content[1])
         return RankFailed(f"rank {follower.index} of {self._num_ranks} {kind}: {content}")
 
-    def _watch(self, collective: Collective, over: threading.Event) -> None:
-        # NCCL waits for a dead rank until its timeout.
-        while not over.wait(1.0):
+    def _watch(self, collective: Collective, finished: threading.Event) -> None:
+        # NCCL would wait for a dead rank until its timeout.
+        while not finished.wait(1.0):
             if any(follower.process.poll() is not None for follower in self._followers):
                 collective.close()
                 return
@@ -262,26 +262,26 @@ class _Leader(GroupRank):
         super().__init__(0, num_ranks, collective)
         self._followers = followers
 
-    def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         state = io.BytesIO()
         torch.save(optimizer.state_dict(), state)
         for follower in self._followers:
-            follower.say("optimizer", state.getvalue())
-        super().align(network, optimizer)
+            follower.send("optimizer", state.getvalue())
+        super().synchronize(network, optimizer)
 
-    def go(self) -> None:
+    def proceed(self) -> None:
         for follower in self._followers:
-            follower.say("go")
+            follower.send("proceed")
 
-    def gather(self, found: Validated) -> list[Validated]:
-        return [found, *(follower.hear("found") for follower in self._followers)]
+    def gather(self, validated: Validated) -> list[Validated]:
+        return [validated, *(follower.receive("validated") for follower in self._followers)]
 
 
 def _start(index: int) -> _Follower:
     ours, theirs = Pipe()
     with theirs:
         process = subprocess.Popen(
-            # -P: a folder that is called as one of our packages must not be taken for it.
+            # -P: a folder here with the name of one of our packages must not be imported.
             [
                 sys.executable,
                 "-P",
@@ -290,10 +290,10 @@ def _start(index: int) -> _Follower:
                 *map(str, (theirs.fileno(), index)),
             ],
             stdin=subprocess.DEVNULL,
-            stdout=2,  # what it prints is no part of what rank 0 answers
+            stdout=2,  # its output must not mix with that of rank 0
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            # A Ctrl-C reaches rank 0 alone, which ends the others in order.
+            # Ctrl-C must reach only rank 0, which then stops the others in order.
             start_new_session=True,
         )
     return _Follower(index, process, ours)
@@ -303,14 +303,14 @@ def _kill(followers: list[_Follower], owner: int) -> None:
     if os.getpid() != owner:  # a forked data worker
         return
     for follower in followers:
-        follower.line.close()
+        follower.connection.close()
         follower.process.kill()
     for follower in followers:
         follower.process.wait()
     followers.clear()
 
 
-def _how_it_died(code: int) -> str:
+def _cause_of_death(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"

@@ -166,7 +166,7 @@ def test_killed_after_its_checkpoint_was_cut_off_a_trial_goes_on_from_the_one_be
     worker.kill()
     output = it.end()
     assert it.process.returncode == 0, output
-    assert f"the run goes on from checkpoint.previous.pt, step {before}" in output
+    assert f"resuming from checkpoint.previous.pt, step {before}" in output
     (end,) = ends_of(it.trials[0])
     assert end["reason"] == "the worker was killed by signal 9 (SIGKILL)"
     whole = here / "whole"

@@ -109,11 +109,11 @@ def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memo
     assert [t.user_attrs["attempt"] for t in trials] == [1] * 5
 
     # Trial 1 goes on in pieces; the first batch may be the short one of 24.
-    halved = "memory ran out at step 1: micro-batches of (16 in place of 32|12 in place of 24), "
-    assert re.search(f"trial 1: {halved}the effective batch stays 32", output), output
+    halved = "out of memory at step 1: micro-batches of (16 instead of 32|12 instead of 24); "
+    assert re.search(f"trial 1: {halved}the effective batch size stays 32", output), output
     # Trial 3 tried less and less, down to one example, and ends so that the sampler learns of it.
     assert [t.state.name for t in trials] == [*["COMPLETE"] * 3, "PRUNED", "COMPLETE"]
-    assert re.search(r"trial 3: memory ran out at step 1: micro-batches of 1 in place of ", output)
+    assert re.search(r"trial 3: out of memory at step 1: micro-batches of 1 instead of ", output)
     reason = "one example of 400 tokens does not fit into memory"
     assert (trials[3].user_attrs["reason"], trials[3].user_attrs["ending"]) == (
         reason,

@@ -132,8 +132,8 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
     last = sweep(*LONG)
     output = last.end()
     assert last.process.returncode == 0, output
-    broken = "checkpoint.pt is broken (its content and its sha256 differ)"
-    assert f"{broken}: the run goes on from checkpoint.previous.pt, step {kept}" in output
+    broken = "checkpoint.pt is broken (its content does not match its sha256)"
+    assert f"{broken}; resuming from checkpoint.previous.pt, step {kept}" in output
     assert [(trial.number, trial.state.name) for trial in last.trials] == [(0, "COMPLETE")]
 
     whole = here / "whole"

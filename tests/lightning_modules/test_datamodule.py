@@ -1,23 +1,91 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 
-from lightning_modules.batch.join import in_row_order
-from lightning_modules.batch.order import evaluation_batches
+from lightning_modules.cache import Cache
+from lightning_modules.check import check_run
+from lightning_modules.datamodule import TextDataModule
+from lightning_modules.network import build_tokenizer
+from lightning_modules.run import Run
+from tests.training import tiny_run
 
 
-def test_what_was_observed_by_length_comes_back_in_the_order_of_the_rows() -> None:
-    lengths = [5 + number * 7 % 83 for number in range(150)]
-    batches = evaluation_batches(lengths)
-    assert [row for batch in batches for row in batch] != list(range(150))
-    observed = [
-        {"length_B": torch.tensor([lengths[row] for row in batch]), "row_BD": pairs(batch)}
-        for batch in batches
-    ]
-    joined = in_row_order(observed, batches)
-    assert joined["length_B"].tolist() == lengths
-    assert torch.equal(joined["row_BD"], pairs(range(150)))
+@pytest.fixture
+def make_data(learnable: Path) -> Callable[..., TextDataModule]:
+    return partial(data_of, learnable)
 
 
-def pairs(rows: list[int] | range) -> torch.Tensor:
-    return torch.tensor([[row, -row] for row in rows])
+def data_of(learnable: Path, *words: str, start: int = 0) -> TextDataModule:
+    run: Run = tiny_run(learnable, *words)
+    checked = check_run(run)
+    tokenizer = build_tokenizer(run, (), Cache())
+    return TextDataModule(run, checked.corpus.splits, checked.labels, tokenizer, start)
+
+
+def test_a_run_sees_every_training_row_once_per_epoch(
+    make_data: Callable[..., TextDataModule], learnable: Path
+) -> None:
+    data = make_data("data.batch_size=30", "trainer.epochs=3")
+    assert data.num_train == 112
+    assert (data.length.num_steps, data.length.steps_per_epoch) == (12, 4)
+    batches = list(data.train_dataloader())
+    assert [len(batch["labels"]) for batch in batches].count(22) == 3  # one per epoch
+    tokenizer = data.validation.tokenizer
+    rows = tiny_run(learnable).data.load(tiny_run(learnable).task).splits["train"]
+    expected = Counter(tuple(tokenizer(row["text"])["input_ids"]) for row in rows)
+    for epoch in range(3):
+        seen = Counter(
+            tuple(ids[ids != tokenizer.pad_token_id].tolist())
+            for batch in batches[4 * epoch : 4 * epoch + 4]
+            for ids in batch["input_ids"]
+        )
+        assert seen == expected
+    assert not torch.equal(batches[0]["input_ids"], batches[4]["input_ids"])
+
+
+def test_max_steps_ends_a_run_within_an_epoch(make_data: Callable[..., TextDataModule]) -> None:
+    data = make_data("trainer.epochs=3", "trainer.max_steps=9")
+    assert (data.length.num_steps, data.length.steps_per_epoch) == (9, 7)
+    assert len(list(data.train_dataloader())) == 9
+    assert make_data("trainer.epochs=1", "trainer.max_steps=9").length.num_steps == 7
+
+
+@pytest.mark.parametrize("start", [1, 6, 7, 10])
+def test_a_resumed_run_gets_the_batches_that_it_has_not_seen(
+    make_data: Callable[..., TextDataModule], start: int
+) -> None:
+    whole = list(make_data().train_dataloader())
+    rest = list(make_data(start=start).train_dataloader())
+    assert len(rest) == len(whole) - start
+    for expected, actual in zip(whole[start:], rest, strict=True):
+        assert_same(expected, actual)
+
+
+def assert_same(expected: dict[str, Any], actual: dict[str, Any]) -> None:
+    assert expected.keys() == actual.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, actual[name]), name
+
+
+def test_validation_covers_every_row_once(make_data: Callable[..., TextDataModule]) -> None:
+    data = make_data()
+    numbers = [number for batch in data.validation_batches for number in batch]
+    assert sorted(numbers) == list(range(24))
+    labels = torch.cat([batch["labels"] for batch in data.val_dataloader()])
+    names = [data.validation.labels[label] for label in labels.tolist()]
+    assert names == [data.validation.rows[number]["label"] for number in numbers]
+
+
+def test_a_strategy_that_does_not_train_has_no_training_batches(
+    make_data: Callable[..., TextDataModule],
+) -> None:
+    data = make_data("strategy=prompting", "model=minilm")
+    assert data.num_train == data.length.num_steps == 0
+    assert len(data.validation_batches) > 0

@@ -27,22 +27,22 @@ def curve(train_losses: list[float], validation_losses: list[float]) -> list[Poi
 
 
 @pytest.mark.parametrize("best", [None, point(1)])
-def test_a_record_comes_back_from_json(best: Point | None) -> None:
+def test_a_record_survives_json(best: Point | None) -> None:
     record = Record(20, 3.25, 0.1, 4, [point(1), point(2)], best)
     assert Record.from_dict(json.loads(json.dumps(record.as_dict()))) == record
 
 
-def test_a_new_record_comes_back_too() -> None:
+def test_a_new_record_survives_as_dict() -> None:
     assert Record.from_dict(Record().as_dict()) == Record()
 
 
-def test_records_share_no_points() -> None:
+def test_records_do_not_share_points() -> None:
     Record().points.append(point(1))
     assert Record().points == []
 
 
 @pytest.mark.parametrize("ending", Ending)
-def test_an_outcome_is_plain_values(ending: Ending) -> None:
+def test_an_outcome_becomes_plain_values(ending: Ending) -> None:
     outcome = Outcome(
         ending=ending,
         reason="trained all 2 epochs",
@@ -61,13 +61,13 @@ def test_an_outcome_is_plain_values(ending: Ending) -> None:
     assert [each["number"] for each in values["points"]] == [1, 2]
 
 
-def test_stopped_says_how_and_why() -> None:
+def test_stopped_holds_the_ending_and_the_reason() -> None:
     stop = Stopped(Ending.pruned, "worse than half of the others")
     assert stop.ending is Ending.pruned
     assert str(stop) == stop.reason == "worse than half of the others"
 
 
-def test_a_rising_validation_loss_under_a_falling_training_loss_overfits() -> None:
+def test_a_rising_validation_loss_with_a_falling_training_loss_overfits() -> None:
     verdict = fit_verdict(curve([0.6, 0.3, 0.1], [0.5, 0.4, 0.8]))
     assert verdict == (
         "overfits: the validation loss rose from 0.400 at epoch 1 to 0.800 while the training "
@@ -84,55 +84,61 @@ def test_a_still_falling_validation_loss_underfits() -> None:
 
 
 def test_a_single_epoch_that_improves_is_not_called_underfitting() -> None:
-    # Of two validations an epoch.
+    # `curve` has two validations per epoch.
     assert fit_verdict(curve([0.9, 0.7], [0.9, 0.7])) == (
-        "was still improving when its one epoch ended (validation loss 0.900 to 0.700); more "
+        "was still improving when its only epoch ended (validation loss 0.900 to 0.700); more "
         "epochs or a higher learning rate may help"
     )
 
 
-def test_a_run_that_its_steps_ended_within_an_epoch_is_told_so() -> None:
+def test_a_run_that_ended_within_its_first_epoch_is_not_called_underfitting() -> None:
     short = curve([0.9, 0.7], [0.9, 0.7])
     points = [replace(point, epoch=point.epoch / 5) for point in short]
     assert [point.epoch for point in points] == pytest.approx([0.1, 0.2])
     assert fit_verdict(points) == (
-        "was still improving when it was ended within its first epoch, at 0.2 (validation loss "
+        "was still improving when it ended within its first epoch, at 0.2 (validation loss "
         "0.900 to 0.700); more steps or a higher learning rate may help"
     )
 
 
-def test_a_flat_end_levelled_off() -> None:
+def test_a_flat_end_neither_overfits_nor_underfits() -> None:
     verdict = fit_verdict(curve([0.9, 0.5, 0.45], [0.8, 0.5, 0.5]))
     assert verdict == (
-        "neither over- nor underfits: training and validation loss levelled off at 0.450 and 0.500"
+        "neither overfits nor underfits: training and validation loss levelled off at 0.450 and "
+        "0.500"
     )
 
 
-def test_a_wide_gap_that_does_not_worsen_asks_for_data() -> None:
+def test_a_wide_gap_that_does_not_grow_needs_more_data() -> None:
     verdict = fit_verdict(curve([0.6, 0.3, 0.1], [0.5, 0.4, 0.4]))
     assert verdict == (
-        "fits its training rows better than new ones (loss 0.100 against 0.400), without getting "
-        "worse on these; more data would help"
+        "fits its training rows better than new ones (loss 0.100 against 0.400), but the "
+        "validation loss did not rise; more data would help"
     )
 
 
-def test_a_loss_that_rose_a_little_is_said_to_have_risen() -> None:
+def test_a_slightly_risen_validation_loss_is_reported() -> None:
     verdict = fit_verdict(curve([3.7, 2.2, 1.8], [4.6, 4.44, 4.58]))
     assert verdict == (
-        "fits its training rows better than new ones (loss 1.800 against 4.580), and got a little "
-        "worse on these since 4.440 at epoch 1; more data would help"
+        "fits its training rows better than new ones (loss 1.800 against 4.580), and the "
+        "validation loss rose slightly from 4.440 at epoch 1; more data would help"
     )
 
 
-def test_both_losses_rising_is_not_called_overfitting() -> None:
-    assert "overfits" not in fit_verdict(curve([0.5, 0.9], [0.5, 0.9]))
+def test_two_rising_losses_are_unstable_rather_than_overfitting() -> None:
+    assert fit_verdict(curve([0.5, 0.9], [0.5, 0.9])) == (
+        "was unstable: the validation loss was 0.500 at epoch 0.5 but 0.900 at the end, and the "
+        "training loss did not improve (0.900); try a lower learning rate"
+    )
 
 
 @pytest.mark.parametrize("points", [[], [point(1)]])
-def test_one_validation_says_nothing(points: list[Point]) -> None:
-    assert fit_verdict(points).startswith("had too few validations")
+def test_a_single_validation_shows_neither(points: list[Point]) -> None:
+    assert fit_verdict(points) == (
+        "had too few validations to show whether it overfits or underfits"
+    )
 
 
-def test_a_loss_above_its_lowest_was_not_still_improving() -> None:
+def test_a_loss_above_its_lowest_is_not_still_improving() -> None:
     verdict = fit_verdict(curve([0.5, 0.7, 0.6], [0.5, 1.0, 0.9]))
     assert "still improving" not in verdict

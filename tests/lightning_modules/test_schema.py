@@ -21,11 +21,11 @@ class Oven(Schema):
         yield from within(self, 0, 1, "share")
 
 
-def test_good_values_are_let_through() -> None:
+def test_valid_values_pass() -> None:
     assert Oven(degrees=180, share=0.5).degrees == 180
 
 
-def test_none_is_let_through() -> None:
+def test_none_passes() -> None:
     assert Oven(degrees=None, share=None).share is None
 
 
@@ -39,19 +39,19 @@ def test_all_broken_rules_are_raised_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("degrees", [0, -1, math.nan])
-def test_positive_refuses(degrees: float) -> None:
+@pytest.mark.parametrize("degrees", [0, -1, math.nan, math.inf])
+def test_positive_refuses_zero_negative_nan_and_infinite_values(degrees: float) -> None:
     with pytest.raises(ConfigError, match="must be > 0"):
         Oven(degrees=degrees, share=0)
 
 
 @pytest.mark.parametrize("share", [-0.01, 1, math.nan])
-def test_within_refuses(share: float) -> None:
+def test_within_refuses_values_outside_its_range(share: float) -> None:
     with pytest.raises(ConfigError, match="must be >= 0 and < 1"):
         Oven(degrees=1, share=share)
 
 
-def test_within_includes_its_low_end() -> None:
+def test_within_includes_its_lower_bound() -> None:
     assert Oven(degrees=1, share=0).share == 0
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning_modules.seed import seed_device, seed_of, seeded
 
 
-def test_the_seed_is_the_same_on_every_machine() -> None:
+def test_a_seed_is_the_same_on_every_machine() -> None:
     assert seed_of(0, "order", 3) == 2723741169552378311
 
 
@@ -20,11 +20,11 @@ def test_seeds_differ_by_run_purpose_and_counter() -> None:
     assert len(seeds) == 200
 
 
-def test_a_seed_fits_a_signed_64_bit_number() -> None:
+def test_a_seed_fits_into_63_bits() -> None:
     assert all(0 <= seed_of(number) < 2**63 for number in range(1000))
 
 
-def test_equal_seeds_draw_the_same() -> None:
+def test_equal_seeds_draw_the_same_numbers() -> None:
     with seeded(1, "head"):
         first = torch.rand(4)
     with seeded(1, "head"):
@@ -35,7 +35,7 @@ def test_equal_seeds_draw_the_same() -> None:
     assert not torch.equal(first, other)
 
 
-def test_drawing_inside_leaves_the_outside_as_it_was() -> None:
+def test_seeded_restores_the_random_state_afterwards() -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
@@ -45,7 +45,7 @@ def test_drawing_inside_leaves_the_outside_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_a_device_draws_as_if_all_were_seeded(name: str) -> None:
+def test_seed_device_draws_the_same_numbers_as_manual_seed(name: str) -> None:
     device = torch.device(name)
     torch.manual_seed(7)
     expected = torch.rand(3), torch.rand(3, device=device)

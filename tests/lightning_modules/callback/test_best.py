@@ -12,13 +12,13 @@ def best(number: float) -> Best:
     return Best({"head.weight": torch.full((2, 3), number)}, observed)
 
 
-def assert_is(found: Best | None, number: float) -> None:
-    assert found is not None
-    assert torch.equal(found.weights["head.weight"], torch.full((2, 3), number))
-    assert torch.equal(found.observed["logits_BC"], torch.full((4, 2), number))
+def assert_is(loaded: Best | None, number: float) -> None:
+    assert loaded is not None
+    assert torch.equal(loaded.weights["head.weight"], torch.full((2, 3), number))
+    assert torch.equal(loaded.observed["logits_BC"], torch.full((4, 2), number))
 
 
-def test_the_last_best_is_kept_alone(here: Path) -> None:
+def test_only_the_last_best_validation_is_kept(here: Path) -> None:
     assert load_best(here) is None
     save_best(here, best(1))
     save_best(here, best(2))
@@ -27,15 +27,15 @@ def test_the_last_best_is_kept_alone(here: Path) -> None:
     assert {path.name for path in here.iterdir()} == {"best.safetensors", "observed.safetensors"}
 
 
-def test_a_dropped_best_is_gone(here: Path) -> None:
-    drop_best(here)  # there was none
+def test_drop_best_deletes_its_files(here: Path) -> None:
+    drop_best(here)  # does nothing if there are none
     save_best(here, best(1))
     drop_best(here)
     assert load_best(here) is None
     assert not list(here.iterdir())
 
 
-def test_observations_without_weights_are_no_best(here: Path) -> None:
+def test_observations_without_weights_are_ignored(here: Path) -> None:
     save_best(here, best(1))
     (here / "best.safetensors").unlink()
     assert load_best(here) is None

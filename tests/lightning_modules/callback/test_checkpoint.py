@@ -1,25 +1,26 @@
-"""Checkpoints: whatever happened to one, the run goes on from a whole one or begins anew."""
+"""Checkpoints: if one is damaged, the run resumes from an intact one or starts again."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from lightning_modules.callback.checkpoint import load_checkpoint, write_checkpoint
-from lightning_modules.fit import fit
 from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
 from lightning_modules.hooks import Hooks
-from lightning_modules.logger.base import Identity
-from lightning_modules.outcome import Ending, Outcome, Record
+from lightning_modules.outcome import Ending, Record
 from lightning_modules.run import Run
 from search.config import build_run, compose
+from tests.training import Listener, tiny_run, train
 
 
 @pytest.fixture
@@ -33,36 +34,31 @@ def run(learnable: Path) -> Run:
 
 
 class Saves(Hooks):
-    """Hears of each checkpoint and stops, with another, after so many."""
+    """Records each checkpoint; interrupts after `stop` of them, which saves one more."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
         self.steps: list[int] = []
-        self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     def on_checkpoint(self, step: int) -> None:
         self.steps.append(step)
 
     def warn(self, text: str) -> None:
-        self.notes.append(text)
+        self.warnings.append(text)
 
     def interrupted(self) -> bool:
         return len(self.steps) == self.stop
 
 
-def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
-    folder.mkdir(parents=True, exist_ok=True)
-    return fit(run, folder, Identity("test", None, folder), hooks)
-
-
 @pytest.fixture
 def stopped(run: Run, here: Path) -> Path:
-    """Leave checkpoints after steps 3 and 4 of 14."""
+    """Return a folder with the checkpoints after steps 3 and 4 of 14."""
     hooks = Saves(stop=4)
     outcome = train(run, here / "stopped", hooks)
     assert outcome.ending is Ending.interrupted
     assert hooks.steps == [0, 1, 2, 3, 4]
-    assert hooks.notes == []
+    assert hooks.warnings == []
     return here / "stopped"
 
 
@@ -74,44 +70,46 @@ def damage(path: Path, place: int, how: str) -> None:
 
 
 def places(path: Path, number: int) -> list[int]:
-    """Return offsets all over the file, among them its ends and its sum."""
+    """Return offsets throughout the file, including its ends and its digest."""
     size = path.stat().st_size
-    chance = random.Random(20261121)
+    rng = random.Random(20261121)
     ends = [0, 1, 32, size - 33, size - 32, size - 1]
-    return ends + chance.sample(range(2, size - 33), number)
+    return ends + rng.sample(range(2, size - 33), number)
 
 
-def step_of(folder: Path, notes: list[str] | None = None) -> int | None:
-    saved = load_checkpoint(folder, [].append if notes is None else notes.append)
-    return saved.record.step if saved else None
+def step_of(folder: Path, warnings: list[str] | None = None) -> int | None:
+    checkpoint = load_checkpoint(folder, [].append if warnings is None else warnings.append)
+    return checkpoint.record.step if checkpoint else None
 
 
-def test_the_newest_is_taken_and_the_one_before_it_kept(stopped: Path) -> None:
-    notes: list[str] = []
-    assert step_of(stopped, notes) == 4
-    assert notes == []
+def test_the_newest_checkpoint_is_loaded_and_the_previous_one_kept(stopped: Path) -> None:
+    warnings: list[str] = []
+    assert step_of(stopped, warnings) == 4
+    assert warnings == []
     (stopped / CHECKPOINT_FILE).unlink()
-    assert step_of(stopped, notes) == 3
-    assert notes == [f"{CHECKPOINT_FILE} is missing: the run goes on from {PREVIOUS_FILE}, step 3"]
+    assert step_of(stopped, warnings) == 3
+    assert warnings == [f"{CHECKPOINT_FILE} is missing; resuming from {PREVIOUS_FILE}, step 3"]
 
 
 @pytest.mark.parametrize("how", ["cut", "flip"])
-def test_damage_at_any_place_is_seen_and_the_one_before_taken(stopped: Path, how: str) -> None:
+def test_a_checkpoint_damaged_anywhere_falls_back_to_the_previous_one(
+    stopped: Path, how: str
+) -> None:
     whole = (stopped / CHECKPOINT_FILE).read_bytes()
     for place in places(stopped / CHECKPOINT_FILE, 60):
         (stopped / CHECKPOINT_FILE).write_bytes(whole)
         damage(stopped / CHECKPOINT_FILE, place, how)
-        notes: list[str] = []
-        assert step_of(stopped, notes) == 3, place
-        (note,) = notes
-        assert note.startswith(f"{CHECKPOINT_FILE} is broken (")
-        assert note.endswith(f"the run goes on from {PREVIOUS_FILE}, step 3")
-        # Else the next checkpoint would put it in the place of the whole one.
+        warnings: list[str] = []
+        assert step_of(stopped, warnings) == 3, place
+        (warning,) = warnings
+        assert warning.startswith(f"{CHECKPOINT_FILE} is broken (")
+        assert warning.endswith(f"; resuming from {PREVIOUS_FILE}, step 3")
+        # Otherwise the next checkpoint would replace the intact file with the broken one.
         assert not (stopped / CHECKPOINT_FILE).exists()
 
 
 @pytest.mark.parametrize("how", ["cut", "flip"])
-def test_a_run_goes_on_bit_equal_from_the_one_before(
+def test_a_run_resumes_bit_equal_from_the_previous_checkpoint(
     run: Run, stopped: Path, here: Path, how: str
 ) -> None:
     train(run, here / "whole")
@@ -122,66 +120,89 @@ def test_a_run_goes_on_bit_equal_from_the_one_before(
         damage(folder / CHECKPOINT_FILE, place, how)
         hooks = Saves()
         assert train(run, folder, hooks).ending is Ending.finished
-        assert len(hooks.notes) == 1
+        assert len(hooks.warnings) == 1
         assert hooks.steps[0] == 3
-        found = load_file(folder / BEST_FILE)
-        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+        actual = load_file(folder / BEST_FILE)
+        assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
 
 
-def test_with_both_broken_it_begins_anew(run: Run, stopped: Path) -> None:
+def test_a_run_with_two_broken_checkpoints_starts_again(run: Run, stopped: Path) -> None:
     for name in CHECKPOINT_FILES:
         damage(stopped / name, 1000, "flip")
     hooks = Saves()
     assert train(run, stopped, hooks).ending is Ending.finished
     assert hooks.steps[0] == 0
-    why = "is broken (its content and its sha256 differ)"
-    assert hooks.notes == [f"{CHECKPOINT_FILE} {why}, {PREVIOUS_FILE} {why}: the run begins anew"]
+    why = "is broken (its content does not match its sha256)"
+    assert hooks.warnings == [
+        f"{CHECKPOINT_FILE} {why}, {PREVIOUS_FILE} {why}; starting again from the beginning"
+    ]
 
 
-def test_an_empty_folder_is_no_news(here: Path) -> None:
-    notes: list[str] = []
-    assert step_of(here, notes) is None
-    assert notes == []
+def test_an_empty_folder_has_no_checkpoint_and_no_warning(here: Path) -> None:
+    warnings: list[str] = []
+    assert step_of(here, warnings) is None
+    assert warnings == []
 
 
-def write_for_ever(folder: Path, told: int) -> None:
+def test_a_checkpoint_with_code_never_runs_it(learnable: Path, here: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (here / "exploded",))
+
+    folder = here / "run"
+    folder.mkdir()
+    torch.save({"record": Bomb()}, folder / "bomb")
+    content = (folder / "bomb").read_bytes()
+    (folder / CHECKPOINT_FILE).write_bytes(content + hashlib.sha256(content).digest())
+    hooks = Listener()
+    outcome = train(tiny_run(learnable, "trainer.epochs=1"), folder, hooks)
+    assert outcome.ending is Ending.finished
+    assert not (here / "exploded").exists()
+    assert hooks.warnings == [
+        "checkpoint.pt is broken (it contains more than tensors and plain values), "
+        "checkpoint.previous.pt is missing; starting again from the beginning"
+    ]
+
+
+def write_forever(folder: Path, pipe: int) -> None:
     for step in range(10**9):
         network = {"weight": torch.full((50_000,), float(step))}
         record = Record(step).as_dict()
         state = {"record": record, "network": network, "best": None, "optimizer": {}}
         write_checkpoint(folder / CHECKPOINT_FILE, state, folder / PREVIOUS_FILE)
-        os.write(told, f"{step}\n".encode())
+        os.write(pipe, f"{step}\n".encode())
 
 
-@pytest.mark.usefixtures("one_thread")  # a fork lacks the others
-def test_killed_at_any_instant_it_leaves_a_whole_one(here: Path) -> None:
-    chance = random.Random(20261121)
+@pytest.mark.usefixtures("one_thread")  # a forked child has no other threads
+def test_a_process_killed_at_any_instant_leaves_an_intact_checkpoint(here: Path) -> None:
+    rng = random.Random(20261121)
     for number in range(10):
         folder = here / str(number)
         folder.mkdir()
-        reading, told = os.pipe()
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             try:
-                write_for_ever(folder, told)
+                write_forever(folder, writing)
             finally:
                 os._exit(1)
-        os.close(told)
+        os.close(writing)
         with os.fdopen(reading) as lines:
-            for _ in range(chance.randrange(3, 40)):
+            for _ in range(rng.randrange(3, 40)):
                 last = int(lines.readline())
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             rest = lines.read().split()
         last = int(rest[-1]) if rest else last
-        saved = load_checkpoint(folder, [].append)
-        assert saved is not None
-        assert saved.record.step in (last, last + 1)
-        assert torch.equal(saved.network["weight"], torch.full((50_000,), float(saved.record.step)))
+        checkpoint = load_checkpoint(folder, [].append)
+        assert checkpoint is not None
+        step = checkpoint.record.step
+        assert step in (last, last + 1)
+        assert torch.equal(checkpoint.network["weight"], torch.full((50_000,), float(step)))
 
 
 @pytest.mark.parametrize("crash_after", range(3))
-def test_a_crash_between_two_renames_leaves_a_whole_one(
+def test_a_crash_between_two_renames_leaves_an_intact_checkpoint(
     here: Path, monkeypatch: pytest.MonkeyPatch, crash_after: int
 ) -> None:
     path, previous = here / CHECKPOINT_FILE, here / PREVIOUS_FILE
@@ -217,6 +238,6 @@ def test_a_crash_between_two_renames_leaves_a_whole_one(
     assert step_of(here) == 4
 
 
-def test_it_is_a_file_that_torch_reads(stopped: Path) -> None:
-    saved = torch.load(stopped / CHECKPOINT_FILE, weights_only=True)
-    assert saved["record"]["step"] == 4
+def test_torch_can_load_a_checkpoint_file(stopped: Path) -> None:
+    state = torch.load(stopped / CHECKPOINT_FILE, weights_only=True)
+    assert state["record"]["step"] == 4

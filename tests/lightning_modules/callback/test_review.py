@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def folder(here: Path) -> Path:
     return here
 
 
-def test_each_table_becomes_a_file_of_a_record_a_line(folder: Path) -> None:
+def test_each_table_becomes_a_file_with_one_record_per_line(folder: Path) -> None:
     tables = review(folder, TASK, Examples(ROWS, LABELS, None))
     assert set(tables) == {"mistakes", "confusion"}
     for name, records in tables.items():
@@ -45,17 +46,17 @@ def test_an_empty_table_is_an_empty_file(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Silent(Classification):
-    """A task that shows nothing, as the base class."""
+    """A task without tables, like the base class."""
 
-    def review(self, *arguments: object) -> Tables:
-        return Task.tables(self, *arguments)  # type: ignore[arg-type]
+    def tables(self, *arguments: Any) -> Tables:
+        return Task.tables(self, *arguments)
 
 
-def test_a_task_without_tables_leaves_no_file(folder: Path) -> None:
+def test_a_task_without_tables_writes_no_file(folder: Path) -> None:
     assert review(folder, Silent(**vars(TASK)), Examples(ROWS, LABELS, None)) == {}
     assert not list(folder.glob("*.jsonl"))
 
 
-def test_observations_of_other_rows_are_refused(folder: Path) -> None:
+def test_observations_of_another_number_of_rows_are_refused(folder: Path) -> None:
     with pytest.raises(AssertionError, match="2 observed of 1 rows"):
         review(folder, TASK, Examples(ROWS[:1], LABELS, None))

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from lightning_modules.callback.validation import is_better
-from lightning_modules.outcome import Point
+from lightning_modules.outcome import Ending, Point
+from lightning_modules.run import Run
+from lightning_modules.task.classification import Classification
 from tests.conftest import classification
+from tests.training import tiny_run, train
 
 
 def point(value: float, loss: float) -> Point:
@@ -33,8 +43,52 @@ def point(value: float, loss: float) -> Point:
         ("log_loss", (0.5, 0.2), (0.4, 0.4), False),
     ],
 )
-def test_the_metric_decides_and_on_a_tie_the_lower_loss(
+def test_the_metric_decides_and_the_lower_loss_breaks_a_tie(
     metric: str, now: tuple[float, float], best: tuple[float, float], better: bool
 ) -> None:
     task = classification(metric)
     assert is_better(point(*now), point(*best), task) is better
+
+
+@pytest.fixture
+def make_run(learnable: Path) -> Callable[..., Run]:
+    return partial(tiny_run, learnable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoScore(Classification):
+    """Its metric mcc is NaN once the loss is at most 0.6."""
+
+    def score(self, *arguments: Any) -> dict[str, float]:
+        scores = super().score(*arguments)
+        return scores if scores["log_loss"] > 0.6 else {**scores, "mcc": math.nan}
+
+
+def test_a_nan_metric_ends_the_run_as_diverged(make_run: Callable[..., Run], here: Path) -> None:
+    run = make_run("trainer.epochs=8")
+    outcome = train(replace(run, task=NoScore(**vars(run.task))), here / "run")
+    assert outcome.ending is Ending.diverged
+    assert outcome.reason.startswith("the mcc became nan at step ")
+    assert outcome.best is not None and outcome.best.metrics["log_loss"] > 0.6
+    assert all(math.isfinite(point.metrics["mcc"]) for point in outcome.points)
+
+
+def test_patience_ends_the_run_early(make_run: Callable[..., Run], here: Path) -> None:
+    outcome = train(make_run("trainer.epochs=30", "trainer.patience=2"), here / "run")
+    assert outcome.ending is Ending.finished
+    assert "no better accuracy in 2 validations" in outcome.reason
+    accuracies = [point.metrics["accuracy"] for point in outcome.points]
+    last_gain = accuracies.index(max(accuracies)) + 1
+    assert outcome.points[-1].number == last_gain + 2
+    # Among the points with the best accuracy, the one with the lowest loss is the best.
+    assert outcome.best is not None and outcome.best.metrics["accuracy"] == max(accuracies)
+    ties = [p for p in outcome.points if p.metrics["accuracy"] == max(accuracies)]
+    assert outcome.best.validation_loss == min(point.validation_loss for point in ties)
+
+
+def test_validations_at_the_same_step_become_one(make_run: Callable[..., Run], here: Path) -> None:
+    words = ("data.batch_size=64", "trainer.validations_per_epoch=8", "trainer.epochs=2")
+    outcome = train(make_run(*words), here / "run")
+    steps = [point.step for point in outcome.points]
+    assert steps == sorted(set(steps))
+    assert outcome.points[-1].epoch == 2.0

@@ -101,8 +101,8 @@ def test_a_batch_that_does_not_fit_is_trained_in_micro_batches(
     assert outcome["ending"] == "finished", outcome["reason"]
     # The first batch may be the short last one.
     assert re.fullmatch(
-        r"memory ran out at step 1: micro-batches of (16 in place of 32|12 in place of 24), "
-        "the effective batch stays 32",
+        r"out of memory at step 1: micro-batches of (16 instead of 32|12 instead of 24); "
+        "the effective batch size stays 32",
         notes[0],
     )
     assert outcome["memory_bytes"] > 100 << 20
@@ -115,7 +115,7 @@ def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     notes, outcome = train_in(20 << 20, long_texts, "model.num_layers=24", first=first)
     assert outcome["ending"] == "infeasible", (notes, outcome)
     assert outcome["reason"] == "one example of 400 tokens does not fit into memory"
-    assert notes[-1].startswith("memory ran out at step 1: micro-batches of 1 in place of "), notes
+    assert notes[-1].startswith("out of memory at step 1: micro-batches of 1 instead of "), notes
     assert outcome["best"] is None
 
 
@@ -200,10 +200,10 @@ def test_halving_equals_starting_with_smaller_micro_batches(
     assert halved.ending is Ending.finished
     assert is_bit_equal(here / "halved", here / "cut")
     assert [p.train_loss for p in halved.points] == [p.train_loss for p in cut.points]
-    stays = "the effective batch stays 16"
+    stays = "the effective batch size stays 16"
     assert hooks.notes == [
-        f"memory ran out at step 1: micro-batches of 8 in place of 16, {stays}",
-        f"memory ran out at step 1: micro-batches of 4 in place of 8, {stays}",
+        f"out of memory at step 1: micro-batches of 8 instead of 16; {stays}",
+        f"out of memory at step 1: micro-batches of 4 instead of 8; {stays}",
     ]
 
 
@@ -242,9 +242,9 @@ def test_validation_batches_are_halved(make_run: Callable[..., Run], here: Path)
     halved = train(make_run(most_evaluated=5), here / "halved", hooks)
     whole = train(make_run(), here / "whole")
     assert hooks.notes == [
-        "memory ran out in the validation after step 4: 12 examples at once in place of 24",
-        "memory ran out in the validation after step 4: 6 examples at once in place of 12",
-        "memory ran out in the validation after step 4: 3 examples at once in place of 6",
+        "out of memory in the validation after step 4: 12 examples at once instead of 24",
+        "out of memory in the validation after step 4: 6 examples at once instead of 12",
+        "out of memory in the validation after step 4: 3 examples at once instead of 6",
     ]
     for one, other in zip(halved.points, whole.points, strict=True):
         assert one.metrics == pytest.approx(other.metrics, abs=1e-4)

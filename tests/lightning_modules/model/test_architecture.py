@@ -159,14 +159,17 @@ REFUSED = [
     ((*BPE, "model.type=bret"), "model.type: must be an architecture of transformers, got 'bret'"),
     ((*BPE, "model.config={sise: 8}"), "model.config.sise: must be a key of BertConfig"),
     ((*BPE, "model.config={hidden_size: 9}"), "model.config: must be valid sizes for bert"),
-    ((*BPE, "data.max_length=600"), "data.max_length: must be <= 512, the tokens that bert with"),
+    (
+        (*BPE, "data.max_length=600"),
+        "data.max_length: must be <= 512, the most tokens that bert with",
+    ),
     (
         (*BPE, "model.type=roberta", "model.config={max_position_embeddings: 64}"),
-        "data.max_length: must be <= 62, the tokens that roberta without weights can read",
+        "data.max_length: must be <= 62, the most tokens that roberta without weights can read",
     ),
     (
         (*BPE, "model.config={max_position_embeddings: 16}"),
-        "data.max_length: must be <= 16, the tokens that bert without weights can read, got 128",
+        "data.max_length: must be <= 16, the most tokens that bert without weights can read",
     ),
 ]
 

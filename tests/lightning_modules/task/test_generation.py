@@ -379,7 +379,7 @@ def test_a_single_text_cannot_be_split_at_random(
 def test_a_model_that_cannot_generate_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("model.kind=encoder"))
-    assert "model: task=generation must have a model of kind decoder, got tiny" in str(raised.value)
+    assert "model: task=generation needs a model of kind decoder, got tiny" in str(raised.value)
 
 
 def trained(here: Path, *words: str) -> Trained:

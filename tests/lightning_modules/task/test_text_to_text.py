@@ -251,7 +251,7 @@ def test_a_decoder_only_model_is_refused(make_run: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError) as raised:
         check_run(make_run("model.kind=decoder"))
     assert str(raised.value).startswith(
-        "model: task=summarization must have a model of kind encoder_decoder or encoder, got tiny, "
+        "model: task=summarization needs a model of kind encoder_decoder or encoder, got tiny, "
         "of kind decoder."
     )
 

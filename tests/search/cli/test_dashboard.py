@@ -130,7 +130,7 @@ def test_a_trials_page_shows_its_pictures_its_note_and_its_mistakes(
     ]
     assert page.evaluate("document.documentElement.scrollWidth") <= pictures.WIDTH
     note = page.locator(".MuiCard-root").first.inner_text()
-    assert "Finished: trained to its end, epoch 2." in note
+    assert "Finished: trained to the end, epoch 2." in note
     assert "finesweep train study=s trial=0" in note
     assert "best at epoch" in note and "accuracy" in note
 

@@ -38,18 +38,18 @@ def refusals(*overrides: str) -> list[str]:
         ),
         (
             ("data.max_length=choice(128,1024)",),
-            f"data.max_length: must be <= {MAX_TOKENS}, the tokens that tiny can read,"
+            f"data.max_length: must be <= {MAX_TOKENS}, the most tokens that tiny can read,"
             f" got 1024 in choice(128,1024). Set data.max_length={MAX_TOKENS}.",
         ),
         (
             ("strategy=prompt_tuning", "data.max_length=490", "strategy.num_tokens=range(8,101)"),
-            "strategy.num_tokens: data.max_length=490 must be <= 412, the tokens that tiny can"
+            "strategy.num_tokens: data.max_length=490 must be <= 412, the most tokens that tiny can"
             " read beside 100 virtual ones, got 100 in range(8,101). Set data.max_length=412.",
         ),
         (
             ("trainer.devices=2", "data.batch_size=choice(1,8)"),
-            "data.batch_size: must be >= 2, the devices that share a batch, got 1 in choice(1,8)."
-            " Set data.batch_size=2, or trainer.devices=1.",
+            "data.batch_size: must be >= 2, the number of devices that share a batch,"
+            " got 1 in choice(1,8). Set data.batch_size=2, or trainer.devices=1.",
         ),
         (
             ("strategy=prompting", "strategy.how=choice(similarity,causal)"),
@@ -70,7 +70,9 @@ def test_values_that_do_not_fit_each_other_are_refused() -> None:
     ]
     lengths = ("strategy=prompt_tuning", "data.max_length=choice(128,500)")
     (line,) = refusals(*lengths, "strategy.num_tokens=choice(8,13)")
-    assert line.startswith("data.max_length: must be <= 499, the tokens that tiny can read beside")
+    assert line.startswith(
+        "data.max_length: must be <= 499, the most tokens that tiny can read besides"
+    )
 
 
 def test_a_default_that_no_trial_but_the_first_has_refuses_nothing() -> None:
@@ -93,7 +95,9 @@ def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
 def test_every_arm_is_tried() -> None:
     words = ("strategy=choice(lora,prompt_tuning)", "data.max_length=choice(128,512)")
     (line,) = refusals(*words)
-    assert line.startswith("data.max_length: must be <= 492, the tokens that tiny can read beside")
+    assert line.startswith(
+        "data.max_length: must be <= 492, the most tokens that tiny can read besides"
+    )
 
 
 def test_parts_smaller_than_the_labels_are_refused(learnable: Path) -> None:

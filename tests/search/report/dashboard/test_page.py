@@ -66,7 +66,7 @@ def attempt(here: Path) -> Path:
 def write_outcome(folder: Path, **changed: Any) -> None:
     outcome = Outcome(
         Ending.finished,
-        "trained to its end",
+        "trained to the end",
         POINTS[1],
         POINTS,
         75.3,
@@ -216,7 +216,7 @@ def test_the_note_tells_how_it_ended_and_what_it_came_to(
     trial = running(study)
     show(study, trial, attempt)
     note = note_of(study, trial)
-    assert "**Finished**: trained to its end." in note
+    assert "**Finished**: trained to the end." in note
     assert "**Verdict**: fits." in note
     assert "| best at epoch | f1 |" in note and "| 1 | 0.8 |" in note
     assert "1 min 15 s of training on cpu, fp32; 10 of 2,000 parameters trained." in note
