@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_modules.cache import Cache
+from lightning_modules.network import build_network, build_tokenizer
+from tests.training import tiny_run
+
+LABELS = ("negative", "positive")
+
+
+def values(network: Any) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def take_a_step(network: Any) -> None:
+    """Train on one batch, at a learning rate that changes every trained parameter."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    ids_BT = torch.arange(1, 13).reshape(2, 6)
+    network.train()
+    loss = network(input_ids=ids_BT, labels=torch.tensor([0, 1])).loss
+    loss.backward()
+    torch.optim.SGD(trained, lr=1.0).step()
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora", "bitfit"])
+def test_training_a_network_leaves_the_cached_one_unchanged(learnable: Path, strategy: str) -> None:
+    run, cache = tiny_run(learnable, f"strategy={strategy}"), Cache()
+    first = build_network(run, LABELS, cache)
+    before = values(first)
+    take_a_step(first)
+    assert not equal(values(first), before)
+    second = build_network(run, LABELS, cache)
+    assert equal(values(second), before)
+    storages = {parameter.data_ptr() for parameter in first.parameters()}
+    assert storages.isdisjoint(parameter.data_ptr() for parameter in second.parameters())
+
+
+def test_strategies_that_load_alike_share_one_cached_network(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, lora = tiny_run(learnable), tiny_run(learnable, "strategy=lora")
+    num_loads = 0
+    load = type(full.strategy).load
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal num_loads
+        num_loads += 1
+        return load(*arguments)
+
+    for strategy in (full.strategy, lora.strategy):
+        monkeypatch.setattr(type(strategy), "load", counting)
+    cache = Cache()
+    build_network(full, LABELS, cache)
+    adapted = build_network(lora, LABELS, cache)
+    assert num_loads == 1
+    assert any("lora" in name for name in adapted.state_dict())
+    assert not any("lora" in name for name in build_network(full, LABELS, cache).state_dict())
+    build_network(full, LABELS[:1], cache)  # another head
+    assert num_loads == 2
+
+
+def test_new_weights_depend_on_the_seed_alone(learnable: Path) -> None:
+    first = values(build_network(tiny_run(learnable), LABELS, Cache()))
+    torch.rand(7)  # earlier draws of the process must not matter
+    assert equal(values(build_network(tiny_run(learnable), LABELS, Cache())), first)
+    assert not equal(values(build_network(tiny_run(learnable, "seed=1"), LABELS, Cache())), first)
+
+
+def test_building_does_not_change_the_random_state_of_the_process(learnable: Path) -> None:
+    before = torch.get_rng_state()
+    build_network(tiny_run(learnable), LABELS, Cache())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_runs_of_one_model_share_its_tokenizer(learnable: Path) -> None:
+    cache = Cache()
+    tokenizer = build_tokenizer(tiny_run(learnable), (), cache)
+    assert build_tokenizer(tiny_run(learnable, "strategy=lora", "seed=1"), (), cache) is tokenizer

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from tests.training import tiny_run
+
+
+def test_all_broken_rules_are_reported_at_once(learnable: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tiny_run(learnable, "trainer.epochs=0", "data.batch_size=-1", "optimizer.lr=0")
+    places = {problem.where for problem in caught.value.problems}
+    assert places == {"trainer.epochs", "data.batch_size", "optimizer.lr"}
+
+
+@pytest.mark.parametrize("field", ["max_steps", "patience", "max_grad_norm", "micro_batch_size"])
+def test_optional_settings_are_positive_or_none(learnable: Path, field: str) -> None:
+    trainer: Any = tiny_run(learnable).trainer
+    assert getattr(replace(trainer, **{field: None}), field) is None
+    with pytest.raises(ConfigError, match=f"{field}: must be > 0, got 0"):
+        replace(trainer, **{field: 0})
+
+
+def test_data_workers_are_optional_but_not_negative(learnable: Path) -> None:
+    trainer = tiny_run(learnable).trainer
+    assert replace(trainer, num_data_workers=0).num_data_workers == 0
+    with pytest.raises(ConfigError, match="num_data_workers: must be >= 0, got -1"):
+        replace(trainer, num_data_workers=-1)
