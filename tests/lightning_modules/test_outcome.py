@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from lightning_modules.outcome import Ending, Outcome, Point, Record, Stopped, fit_verdict
+from lightning_modules.outcome import (
+    Ending,
+    Outcome,
+    Point,
+    Record,
+    Stopped,
+    fit_verdict,
+    read_outcome,
+)
 
 
 def point(number: int, train_loss: float = 0.5, validation_loss: float = 0.5) -> Point:
@@ -41,24 +50,44 @@ def test_records_do_not_share_points() -> None:
     assert Record().points == []
 
 
-@pytest.mark.parametrize("ending", Ending)
-def test_an_outcome_becomes_plain_values(ending: Ending) -> None:
-    outcome = Outcome(
+def outcome_of(ending: Ending, best: Point | None) -> Outcome:
+    return Outcome(
         ending=ending,
-        reason="trained all 2 epochs",
-        best=point(2),
+        reason="trained to the end, epoch 2",
+        best=best,
         points=(point(1), point(2)),
         seconds=3.0,
         num_trainable=6,
         num_parameters=10,
-        hardware="cpu",
+        hardware="cpu x 2 ranks, fp32: no GPU",
         num_threads=2,
         verdict="fine",
+        devices="cpu x 2 ranks",
     )
-    values = json.loads(json.dumps(outcome.as_dict()))
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_an_outcome_becomes_plain_values(ending: Ending) -> None:
+    values = json.loads(json.dumps(outcome_of(ending, point(2)).as_dict()))
     assert values["ending"] == ending.value
     assert values["best"]["metrics"] == {"accuracy": 0.75}
     assert [each["number"] for each in values["points"]] == [1, 2]
+
+
+@pytest.mark.parametrize("best", [None, point(2)])
+@pytest.mark.parametrize("ending", Ending)
+def test_a_stored_outcome_is_read_back(here: Path, ending: Ending, best: Point | None) -> None:
+    outcome = outcome_of(ending, best)
+    (here / "outcome.json").write_text(json.dumps(outcome.as_dict()))
+    assert read_outcome(here / "outcome.json") == outcome
+
+
+def test_an_outcome_without_devices_takes_them_from_the_hardware(here: Path) -> None:
+    outcome = outcome_of(Ending.finished, None)
+    values = outcome.as_dict()
+    del values["devices"]  # as earlier versions stored it
+    (here / "outcome.json").write_text(json.dumps(values))
+    assert read_outcome(here / "outcome.json") == outcome
 
 
 def test_stopped_holds_the_ending_and_the_reason() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from lightning_modules.model.state import (
     count_parameters,
-    first_unsound,
+    first_non_finite,
     num_bytes_of,
     restore_state,
     trained_state,
@@ -96,9 +96,9 @@ def test_restore_state_refuses_the_tensors_of_another_network() -> None:
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_a_single_nan_or_infinite_value_is_found(value: float) -> None:
     state: dict[str, Tensor] = {"a": torch.zeros(3), "b": torch.zeros(2, 2), "c": torch.zeros(1)}
-    assert first_unsound(state) is None
+    assert first_non_finite(state) is None
     state["b"][1, 0] = value
-    assert first_unsound(state) == "b"
+    assert first_non_finite(state) == "b"
 
 
 def test_bytes_are_counted_in_nested_values() -> None:
