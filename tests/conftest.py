@@ -12,9 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from faults.postgres import Postgres, postgres_binaries
@@ -115,6 +116,22 @@ def small_disk(here: Path) -> Iterator[SmallDisk]:
     yield SmallDisk(folder)
     # Lazily: W&B's own process may still have its log open.
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+    """Return the first true value of `condition`; fail with `what` after `seconds`.
+
+    A test waits for what has to happen, never for a time in which it usually does: machines are
+    busy. So `seconds` is a bound for a broken test, far beyond what a busy machine needs.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        time.sleep(0.02)
+    return value
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -7,10 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import wait_until
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "sst2"
 
@@ -43,7 +44,8 @@ def test_lora_interrupted_in_trial_5(here: Path) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("trial   4") and "optimizer.lr" in line:
-            time.sleep(20)  # trial 5 is under way
+            best = Path("studies/sst2/trials/0005/attempt-1/best.safetensors")
+            wait_until(best.is_file, "the first validation of trial 5", seconds=1200)
             process.send_signal(signal.SIGINT)
             break
     output, _ = process.communicate()

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,8 @@ import psutil
 import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
+
+from tests.conftest import command, wait_until
 
 # One thread a worker, short trials, and nothing that a fault is not about.
 SMALL = (
@@ -37,10 +38,6 @@ SMALL = (
 )
 
 
-def command(*words: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("finesweep")), *words]
-
-
 @dataclass
 class Sweep:
     """A real sweep under way, and its study as stock Optuna sees it."""
@@ -49,7 +46,18 @@ class Sweep:
     folder: Path
     name: str
     storage: str
-    lines: list[str] = field(default_factory=list)
+    _parts: list[str] = field(default_factory=list)
+
+    def printed(self) -> str:
+        """Return what the sweep has printed until now, without waiting for more."""
+        assert self.process.stdout is not None
+        if not self.process.stdout.closed:
+            descriptor = self.process.stdout.fileno()
+            os.set_blocking(descriptor, False)
+            with suppress(BlockingIOError):
+                while part := os.read(descriptor, 65536):
+                    self._parts.append(part.decode())
+        return "".join(self._parts)
 
     @property
     def workers(self) -> list[psutil.Process]:
@@ -87,17 +95,18 @@ class Sweep:
             return []
 
     def until(self, holds: Callable[[], Any], seconds: float = 120) -> Any:
-        """Wait for what holds; fail with what was printed when it does not, or the sweep ends."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        """Wait for a condition; fail with the sweep's output if it ends first, or after a time."""
+
+        def look() -> Any:
             has_ended = self.process.poll() is not None
             value = holds()
-            if value:
-                return value
-            if has_ended:
-                break
-            time.sleep(0.05)
-        raise AssertionError("it did not come to pass:\n" + self.end(signal.SIGKILL))
+            assert value or not has_ended, "the sweep ended before"
+            return value
+
+        try:
+            return wait_until(look, "a state of the sweep", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.end(signal.SIGKILL)}") from None
 
     def under_way(self, step: int = 1) -> list[optuna.trial.FrozenTrial]:
         """Return the running trials that have saved a checkpoint at `step` or later."""
@@ -105,11 +114,12 @@ class Sweep:
         return [t for t in running if (t.user_attrs.get("checkpoint") or {}).get("step", 0) >= step]
 
     def end(self, number: int | None = None, seconds: float = 300) -> str:
-        """Send a signal, if one is given; return what was printed until the end."""
+        """Send a signal, if one is given; return all that was printed until the end."""
         if number is not None and self.process.poll() is None:
             self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=seconds)
-        return output
+        self._parts.append(output)
+        return "".join(self._parts)
 
 
 Start = Callable[..., Sweep]
@@ -157,6 +167,7 @@ def storage(request: pytest.FixtureRequest) -> str | None:
 def kill_at_random(sweep: Sweep, num_kills: int, chance: random.Random, pause: float) -> int:
     """SIGKILL workers at random moments until `num_kills` were killed or the sweep has ended."""
     killed = 0
+    # The only wait for a time: the moment of a kill is what is drawn.
     while killed < num_kills and sweep.process.poll() is None:
         time.sleep(chance.uniform(0, 2 * pause))
         victims = sweep.workers
@@ -175,7 +186,7 @@ def ask(*words: str, code: int = 0, **more: str) -> str:
         text=True,
         check=False,
         env={**os.environ, **more},
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout

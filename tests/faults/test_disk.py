@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,20 +32,9 @@ def disk(small_disk: SmallDisk, here: Path) -> SmallDisk:
     return small_disk
 
 
-def printed(sweep: Sweep) -> str:
-    """Return what the sweep has printed until now."""
-    assert sweep.process.stdout is not None
-    descriptor = sweep.process.stdout.fileno()
-    os.set_blocking(descriptor, False)
-    with suppress(BlockingIOError):
-        while part := os.read(descriptor, 65536):
-            sweep.lines.append(part.decode())
-    return "".join(sweep.lines)
-
-
 def wait_for(sweep: Sweep, pattern: str) -> None:
-    """Wait until the sweep prints it; the tests of what it says are these."""
-    sweep.until(lambda: re.search(pattern, printed(sweep)), seconds=180)
+    """Wait until the sweep has printed what the pattern matches."""
+    sweep.until(lambda: re.search(pattern, sweep.printed()), seconds=300)
 
 
 def wait_for_checkpoint(sweep: Sweep) -> dict[int, float]:
@@ -89,7 +76,7 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
     later = wait_for_more(it, len(wait_for_more(it, 0)))
 
     it.end()
-    assert it.process.returncode == 0, printed(it)
+    assert it.process.returncode == 0, it.printed()
     first, second = it.trials
     assert [first.state.name, second.state.name] == ["COMPLETE", "COMPLETE"]
     assert first.user_attrs["attempt"] == second.user_attrs["attempt"] == 1
@@ -123,7 +110,7 @@ def test_checkpoints_wait_for_room_and_no_attempt_is_broken(
     small_disk.free()
     wait_for(it, "trial 0: disk space is available again; resuming")
     it.end()
-    assert it.process.returncode == 0, printed(it)
+    assert it.process.returncode == 0, it.printed()
     first, second = it.trials
     assert [first.state.name, second.state.name] == ["COMPLETE", "COMPLETE"]
     assert first.user_attrs["attempt"] == second.user_attrs["attempt"] == 1

@@ -6,12 +6,12 @@ import pytest
 
 from tests.faults.conftest import Start, ends_of, status
 
-SECONDS = 6.0
+SECONDS = 20.0
 
 
 @pytest.mark.slow
 def test_training_stops_when_the_hours_are_used_up_and_goes_on_with_more(sweep: Start) -> None:
-    words = ("search.num_trials=2", "trainer.epochs=400", "search.workers=2")
+    words = ("search.num_trials=2", "trainer.epochs=1000", "search.workers=2")
     first = sweep(*words, f"search.max_hours={SECONDS / 3600}")
     output = first.end()
     assert first.process.returncode == 1, output  # nothing has finished
@@ -22,11 +22,13 @@ def test_training_stops_when_the_hours_are_used_up_and_goes_on_with_more(sweep: 
         (end,) = ends_of(trial)
         assert end["fault"] == "interrupted" and "max_hours" in end["reason"] and end["step"] > 0
     trained = sum(trial.user_attrs["seconds"] for trial in trials)
-    # Two workers use it at the same time; a step and a checkpoint are the least they overstep by.
-    assert trained <= SECONDS + 3
+    # It is twice as much if each worker has the hours for itself. They overstep by the step and
+    # the checkpoint that are under way.
+    assert trained <= 1.5 * SECONDS
     assert status()["states"]["waiting"] == 2
     again = sweep(*words, f"search.max_hours={2 * SECONDS / 3600}")
     output = again.end()
     assert "trial 0 goes on from its last checkpoint" in output
     total = sum(trial.user_attrs["seconds"] for trial in again.trials)
-    assert trained < total <= 2 * SECONDS + 6
+    # Three times as much if the first call's hours are forgotten.
+    assert trained < total <= 2.5 * SECONDS

@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,17 +17,18 @@ import pytest
 from optuna.trial import TrialState
 
 from search.config import compose
+from search.machine.process import Process
 from search.plan.plan import build_plan
 from search.storage.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.storage.engine import open_storage
-from search.storage.lease import Lease
+from search.storage.lease import Lease, gone_workers
 from search.storage.location import DATABASE, VARIABLE, study_folder
 from search.storage.tables import WORKERS, StudyStorage
 from search.storage.transaction import add_trials, claim, set_attributes
 from search.study.prepare import check_study, prepare_study
 from search.study.study import Study
 from search.worker.forkserver import Forkserver, adopting
-from tests.conftest import run_here
+from tests.conftest import run_here, wait_until
 
 NUM_QUEUED, NUM_STALE = 40, 10
 WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
@@ -334,6 +334,32 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(
     assert states["complete"] == 4
 
 
+def stop_outside_a_transaction(racer: Racer, database: Path | None) -> None:
+    """Stop a process that renews a lease, at a moment when it does not hold SQLite's lock."""
+
+    def stop() -> bool:
+        racer.process.send_signal(signal.SIGSTOP)
+        process = Process.of(racer.process.pid)
+        wait_until(lambda: process.state() == "stopped", "the process to stop")
+        if database is None or not is_locked(database):
+            return True
+        racer.process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_until(stop, "a moment without a transaction")
+
+
+def wait_for_gone_worker(study: Study, storage: str | None) -> None:
+    """Wait until the database says that a lease has run out."""
+    tables = open_storage(storage or study.folder / DATABASE)
+
+    def is_there() -> bool:
+        with tables.engine.begin() as connection:
+            return any(gone_workers(connection, study.optuna._study_id))
+
+    wait_until(is_there, "the lease to run out")
+
+
 def is_locked(database: Path) -> bool:
     with closing(sqlite3.connect(database, timeout=0.5, isolation_level=None)) as connection:
         try:
@@ -349,14 +375,10 @@ def test_one_stopped_past_its_lease_is_refused_everything(
     monkeypatch.setenv(VARIABLE, storage or "")
     study = made(here, "search.num_trials=1", "search.lease_seconds=0.6")
     (stopped,) = held(forkserver, study, here, 1)
-    stopped.process.send_signal(signal.SIGSTOP)
     try:
-        while storage is None and is_locked(study.folder / DATABASE):
-            # In SQLite one that stands still in a transaction holds up all until it is killed.
-            stopped.process.send_signal(signal.SIGCONT)
-            time.sleep(0.1)
-            stopped.process.send_signal(signal.SIGSTOP)
-        time.sleep(1)
+        # In SQLite a process that stops in a transaction holds up all others until it is killed.
+        stop_outside_a_transaction(stopped, None if storage else study.folder / DATABASE)
+        wait_for_gone_worker(study, storage)
         states = json.loads(run_here("status", "study=s", "--json"))["states"]
         assert states["waiting"] == 1
         (lines,) = together(forkserver, WORK, [[str(study.folder)]], here)

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -85,10 +84,8 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(sweep: Start, storage: st
     for worker in workers:
         worker.kill()
     whole.process.wait()
-    began = time.monotonic()
     state = status(storage)
     assert state["states"]["waiting"] == 1 and state["states"]["running"] == 0
-    assert time.monotonic() - began < 30
     (end,) = ends_of(whole.trials[trial.number])
     assert end["fault"] == "lost" and end["reason"] == "its process is gone" and end["step"] >= 5
     again = sweep("search.num_trials=2", "trainer.epochs=6", storage=storage)

@@ -9,13 +9,12 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from search.cli import main
-from tests.conftest import run_here
+from tests.conftest import run_here, wait_until
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 STRATEGIES = ["lora", "feature_extraction", "full"]  # the default arm first
@@ -124,17 +123,14 @@ def test_studies_are_listed(ways: Path) -> None:
 
 @pytest.mark.thorough
 def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here: Path) -> None:
-    words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=4")
+    # Ten epochs follow the one that is waited for: long enough to be asked to stop meanwhile.
+    words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=10")
     words += ("search.num_trials=2", "search/pruner=none")
     sweep = subprocess.Popen([FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        # The sweep has a process of its own; the study's first trial is long enough.
-        if list(here.glob("studies/k/trials/0000/attempt-1/best.safetensors")):
-            break
+    best = here / "studies/k/trials/0000/attempt-1/best.safetensors"
+    wait_until(best.is_file, "the first validation of the first trial", 120)
     assert "ends with its running trial" in run_here("stop", "study=k")
-    output, _ = sweep.communicate(timeout=120)
+    output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
     assert "Stopped as asked, 1 trial left: the same command goes on." in output
     state = json.loads(run_here("status", "study=k", "--json"))

@@ -52,6 +52,7 @@ class Live:
 @pytest.fixture(scope="module")
 def page() -> Iterator[playwright.Page]:  # type: ignore[name-defined]
     with pictures.browsing() as page:
+        page.set_default_timeout(TIMEOUT)
         yield page
 
 
@@ -104,10 +105,8 @@ def test_trials_appear_while_the_study_runs(live: Live) -> None:
     page.evaluate("window.isTheSamePage = true")
     last = page.evaluate("document.body.innerText.match(/^Trial [0-9]+$/gm).length") - 1
     assert live.sweep.poll() is None
-    page.get_by_text(f"Trial {last + 1}", exact=True).wait_for(timeout=TIMEOUT)
-    page.wait_for_function(
-        f"document.body.innerText.match(/^Complete$/gm)?.length > {last}", timeout=TIMEOUT
-    )
+    page.get_by_text(f"Trial {last + 1}", exact=True).wait_for()
+    page.wait_for_function(f"document.body.innerText.match(/^Complete$/gm)?.length > {last}")
     assert page.evaluate("window.isTheSamePage")
     live.sweep.send_signal(signal.SIGINT)
     output, _ = live.sweep.communicate(timeout=TIMEOUT / 1000)
@@ -220,7 +219,7 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
     assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/\S+\n", server.stdout.readline())
     assert server.stdout.readline() == "Ctrl-C ends the dashboard, not the study.\n"
     server.send_signal(signal.SIGINT)
-    output, told = server.communicate(timeout=30)
+    output, told = server.communicate(timeout=60)
     assert (server.returncode, output, told) == (130, "", "interrupted\n")
 
 

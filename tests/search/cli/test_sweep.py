@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import command, run_here, wandb_records
+from tests.conftest import command, run_here, wait_until, wandb_records
 
 # An exported model is scored in fp32, so it repeats a score only where training was in it too.
 FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")
@@ -52,7 +53,8 @@ def in_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_tells_what_it_found_and_what_comes_next(study: Path) -> None:
     text = (study / "stdout").read_text()
     assert "3 trials" in text and "600 / 200 / 200 rows" in text
-    assert "3 complete" in text or "pruned" in text
+    ended = re.findall(r"(\d) (?:complete|pruned)", text.partition("best, trial")[0])
+    assert sum(map(int, ended)) == 3
     assert "best, trial" in text
     assert "default configuration" in text
     for following in ("finesweep evaluate study=s split=test", "finesweep export study=s to=best/"):
@@ -166,20 +168,17 @@ def test_stock_dashboard_serves_the_study(study: Path) -> None:
         assert [trial["number"] for trial in detail["trials"]] == [0, 1, 2]
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=60)
 
 
 def get(url: str) -> Any:
     """Return the JSON at `url`, once its server answers."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+
+    def answer() -> Any:
+        with suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=60) as found:
+            return json.load(found)
+
+    return wait_until(answer, f"an answer from {url}")
 
 
 @pytest.mark.thorough

@@ -3,31 +3,33 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
 import pytest
 
 from search.machine.process import Process, kill_tree, num_memory_kills
+from tests.conftest import wait_until
 
 
 @pytest.fixture
-def child() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "60"], start_new_session=True)
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
 
 
 def test_a_process_runs_is_stopped_and_is_gone(child: subprocess.Popen[bytes]) -> None:
     process = Process.of(child.pid)
     assert process.state() == "running"
     child.send_signal(signal.SIGSTOP)
-    deadline = time.monotonic() + 10
-    while process.state() == "running" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: process.state() != "running", "a process to stop")
     assert process.state() == "stopped"
     child.kill()
-    time.sleep(0.1)
-    assert process.state() == "gone"  # a zombie, until its parent asks
+    wait_until(lambda: process.state() == "gone", "a zombie, which counts as gone")
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE  # until its parent asks
     child.wait()
     assert process.state() == "gone"
     assert Process.of(child.pid).state() == "gone"
@@ -36,8 +38,6 @@ def test_a_process_runs_is_stopped_and_is_gone(child: subprocess.Popen[bytes]) -
 def test_another_process_of_the_same_number_is_another(child: subprocess.Popen[bytes]) -> None:
     process = Process.of(child.pid)
     assert replace(process, started=process.started - 60).state() == "gone"
-    child.kill()
-    child.wait()
 
 
 def test_this_process_runs() -> None:
@@ -46,10 +46,10 @@ def test_this_process_runs() -> None:
 
 TREE = """
 import os, subprocess, sys, time
-own = subprocess.Popen(["sleep", "60"])
-far = subprocess.Popen(["sleep", "60"], start_new_session=True)
+own = subprocess.Popen(["sleep", "1000"])
+far = subprocess.Popen(["sleep", "1000"], start_new_session=True)
 print(own.pid, far.pid, flush=True)
-time.sleep(60)
+time.sleep(1000)
 """
 
 
@@ -64,11 +64,11 @@ def test_a_tree_is_killed_with_all_that_is_in_it(leader_is_dead: bool) -> None:
         leader.kill()
         leader.wait()
     kill_tree(leader.pid)
-    leader.wait(timeout=10)
-    own.wait(timeout=10)
+    leader.wait(timeout=60)
+    own.wait(timeout=60)
     if leader_is_dead:
         far.kill()  # left its group, and its parent cannot be asked any more
-    far.wait(timeout=10)
+    far.wait(timeout=60)
 
 
 def test_the_kernel_tells_how_many_it_killed() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import create_engine, event, text
 
 from search.storage.engine import open_storage
+from tests.conftest import wait_until
 
 
 def test_folder_and_file_are_made(here: Path) -> None:
@@ -68,8 +68,10 @@ def test_stock_optuna_may_make_a_server_s_tables_at_once(postgres: Postgres) -> 
             BaseModel.metadata.create_all(stock)
             opening = pool.submit(open_storage, url)
             with other.connect() as watcher:
-                while not watcher.execute(waiting).scalar() and not opening.done():
-                    time.sleep(0.01)
+                wait_until(
+                    lambda: watcher.execute(waiting).scalar() or opening.done(),
+                    "a second maker of tables that waits for the first",
+                )
             assert not opening.done()
             stock.commit()
         assert opening.result().get_all_studies() == []

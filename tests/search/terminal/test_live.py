@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -21,6 +21,7 @@ from rich.console import Console
 from search.report.snapshot import Snapshot, TrialRow
 from search.terminal import live
 from search.terminal.live import LiveTable, RunProgress, is_live
+from tests.conftest import wait_until
 
 HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"
 
@@ -41,11 +42,15 @@ def take():
         "mine", accuracy, ("maximize",), (), asked, 3, counts, 5.0, 60.0, None, False, ()
     )
 
+def draw(number):
+    while asked <= number:  # the one after it may not be drawn yet
+        time.sleep(0.01)
+
 print("before", flush=True)
 try:
     with LiveTable(take) as table:
         table.note("a warning")
-        time.sleep(0.8)
+        draw(2)
         print("between", flush=True)
         BODY
 except KeyboardInterrupt:
@@ -92,7 +97,7 @@ class Terminal:
             self.told += chunk.decode(errors="replace")
         assert text is None or text in self.told[start:], self.told
         if text is None:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
             os.close(self._master)
         return self.told
 
@@ -112,7 +117,7 @@ def last_table(told: str) -> str:
 
 @pytest.mark.thorough
 def test_redraws_in_place_and_leaves_the_last_table_above_what_follows() -> None:
-    terminal = Terminal(PROGRAM.replace("BODY", "time.sleep(2)"))
+    terminal = Terminal(PROGRAM.replace("BODY", "draw(5)"))
     told = terminal.read_until(None)
     assert terminal.process.returncode == 0
     budgets = [int(n) for n in re.findall(r"3 of (\d+) trials ended", written(told))]
@@ -153,7 +158,7 @@ def test_a_kill_leaves_a_cursor() -> None:
 
 
 def test_writes_ascii_where_the_terminal_has_no_more() -> None:
-    code = PROGRAM.replace("BODY", "table.note('müde'); time.sleep(0.8)")
+    code = PROGRAM.replace("BODY", "table.note('müde')")
     terminal = Terminal(code, {"PYTHONIOENCODING": "ascii"})
     told = terminal.read_until(None)
     assert terminal.process.returncode == 0, told
@@ -220,13 +225,6 @@ def a_console() -> tuple[Console, io.StringIO]:
     return Console(file=stream, force_terminal=True, width=80, height=24), stream
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "in vain"
-        time.sleep(0.01)
-
-
 def test_a_busy_database_is_survived_and_told_when_it_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -234,17 +232,17 @@ def test_a_busy_database_is_survived_and_told_when_it_lasts(
     console, stream = a_console()
     source = Source()
     with LiveTable(source, console):
-        wait_for(lambda: "1 of 8 trials ended" in written(stream.getvalue()))
+        wait_until(lambda: "1 of 8 trials ended" in written(stream.getvalue()), "the table")
         source.failure = OSError("database is locked\n[SQL: BEGIN IMMEDIATE]")
         asked = source.num_taken
-        wait_for(lambda: source.num_taken > asked + 3)
+        wait_until(lambda: source.num_taken > asked + 3, "three failures")
         assert "not up to date" not in stream.getvalue()
         monkeypatch.setattr(live, "STALE_SECONDS", 0.0)
-        wait_for(lambda: "! not up to date for" in stream.getvalue())
+        wait_until(lambda: "! not up to date for" in stream.getvalue(), "the note")
         assert "OSError: database is locked" in last_table(stream.getvalue())
         assert "1 of 8 trials ended" in last_table(stream.getvalue())
         source.failure, source.study = None, a_study(num_ended=2)
-        wait_for(lambda: "2 of 8 trials ended" in written(stream.getvalue()))
+        wait_until(lambda: "2 of 8 trials ended" in written(stream.getvalue()), "news")
     assert "not up to date" not in last_table(stream.getvalue())
 
 
@@ -253,7 +251,7 @@ def test_what_cannot_be_drawn_is_told_and_stops_nothing(monkeypatch: pytest.Monk
     console, stream = a_console()
     source = Source()
     with LiveTable(source, console):
-        wait_for(lambda: "1 of 8" in written(stream.getvalue()))
+        wait_until(lambda: "1 of 8" in written(stream.getvalue()), "the table")
         source.study = a_study(objectives=("a", "b"))  # the row has one value
     assert "1 of 8" in last_table(stream.getvalue())
     assert "not up to date" in last_table(stream.getvalue())
@@ -273,7 +271,7 @@ def test_the_last_refresh_happens_when_it_is_left(monkeypatch: pytest.MonkeyPatc
     console, stream = a_console()
     source = Source()
     with LiveTable(source, console) as table:
-        wait_for(lambda: "1 of 8" in written(stream.getvalue()))
+        wait_until(lambda: "1 of 8" in written(stream.getvalue()), "the table")
         source.study = a_study(num_ended=8)
         table.note("late")
     assert "8 of 8" in last_table(stream.getvalue()) and "! late" in last_table(stream.getvalue())
@@ -284,17 +282,20 @@ def test_an_expensive_study_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.01)
     console, _ = a_console()
     source = Source()
+    begun: list[float] = []
+    ended: list[float] = []
 
     def slow() -> Snapshot:
-        end = time.thread_time() + 0.15
+        begun.append(time.monotonic())
+        end = time.thread_time() + 0.1
         while time.thread_time() < end:
             pass
+        ended.append(time.monotonic())
         return source()
 
     with LiveTable(slow, console):
-        wait_for(lambda: source.num_taken)
-        time.sleep(0.5)
-        assert source.num_taken == 1  # 0.15 s of a core pay for 1.5 s
+        wait_until(lambda: len(begun) == 2, "a second question")
+    assert begun[1] - ended[0] > 0.99  # 0.1 s of a core pay for 1 s
 
 
 def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,9 +303,9 @@ def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatc
     console, stream = a_console()
     source = Source()
     with LiveTable(source, console):
-        wait_for(lambda: source.num_taken > 5)
+        wait_until(lambda: source.num_taken > 5, "five snapshots")
         length = len(stream.getvalue())
-        wait_for(lambda: source.num_taken > 20)
+        wait_until(lambda: source.num_taken > 20, "twenty snapshots")
         assert len(stream.getvalue()) == length
 
 

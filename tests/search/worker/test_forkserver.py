@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from search.worker.forkserver import Child, Forkserver, adopting, is_buried
+from tests.conftest import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no subreaper")
 
@@ -90,9 +90,7 @@ def test_a_worker_leads_a_session_and_its_dead_are_buried(
     worker.child.send_signal(signal.SIGKILL)  # nobody else's process
     assert not is_buried(worker.child.pid)
     os.killpg(worker.child.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while not is_buried(worker.child.pid):
-        assert time.monotonic() < deadline
+    wait_until(lambda: is_buried(worker.child.pid), "the dead child to be reaped")
     with pytest.raises(ProcessLookupError):
         os.killpg(worker.child.pid, 0)
 
@@ -101,10 +99,8 @@ def test_workers_outlive_the_forkserver_and_see_the_engine_go(
     forkserver: Forkserver, here: Path
 ) -> None:
     worker = Worker(forkserver, here / "log")
-    deadline = time.monotonic() + 10
-    while not (here / "log").read_text():  # it has not heard yet that it is known of
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    # Before it writes, it does not know yet that the forkserver has reported it.
+    wait_until((here / "log").read_text, "a worker that writes to its log")
     forkserver.close()
     assert worker.child.poll() is None
     os.close(worker.lifeline)  # as its death would
@@ -115,9 +111,7 @@ def test_a_forkserver_that_has_died_or_is_not_wanted_forks_none(here: Path) -> N
     with adopting(), (here / "log").open("ab") as output:
         for script, is_stopping in (("raise SystemExit(1)", False), ("input()", True)):
             forkserver = Forkserver([sys.executable, "-c", script], dict(os.environ), output)
-            begun = time.monotonic()
             assert forkserver.fork(0, 1, 2, lambda stop=is_stopping: stop) is None
-            assert time.monotonic() - begun < 30
             forkserver.close()
 
 
@@ -126,13 +120,12 @@ def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
 ) -> None:
     first = Worker(forkserver, here / "log")  # the imports are over
     before = set(psutil.Process().children())
-    came = []
+    came: list[psutil.Process] = []
 
     def is_stopping() -> bool:  # when it has forked, and before its answer is read
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and not came:
-            time.sleep(0.01)
-            came.extend({*psutil.Process().children()} - before)
+        came.extend(
+            wait_until(lambda: {*psutil.Process().children()} - before, "the worker's process")
+        )
         return True
 
     below, lifeline = os.pipe()
