@@ -9,8 +9,13 @@ INSTALLED := $(VENV)/.installed
 sweep: $(INSTALLED) ## set up, and run the default study
 	$(BIN)/finesweep sweep study=first
 
-# A test file a core, and a thread each: threads that share a core mostly wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+# One test file per core, with one thread each: threads that share a core mostly wait for each
+# other. FILE limits any of the three to one file or one test:
+#   make test FILE=tests/search/storage/test_lease.py
+#   make test-slow FILE=tests/faults/test_storm.py::test_workers_may_join_from_elsewhere
+FILE ?=
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q $(if $(FILE),'$(FILE)',$(PARALLEL))
 
 test: $(INSTALLED) ## set up, and run the fast tests
 	$(PYTEST) -m "not thorough and not slow and not gpu"
@@ -19,7 +24,7 @@ test-thorough: $(INSTALLED) ## run the combinations that make test leaves out
 	$(PYTEST) -m "thorough and not slow and not gpu"
 
 test-slow: $(INSTALLED) ## the tests that take minutes
-	$(BIN)/pytest -q -m "slow"
+	$(BIN)/pytest -q -m "slow" $(if $(FILE),'$(FILE)')
 
 check: $(INSTALLED) ## check lint, format, types and import rules
 	$(BIN)/ruff check .

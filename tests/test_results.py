@@ -14,14 +14,12 @@ from statistics import fmean
 
 import pytest
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-PAGE = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+from tests.shared import DATA, ROOT, needs
+
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 FINESWEEP = Path(sys.executable).with_name("finesweep")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="needs the files of text beside the checkout"),
-]
+pytestmark = [pytest.mark.slow, needs(DATA)]
 
 # By heading: a metric, and the least (a loss: the most) that the mean over its evaluations, of
 # splits of one size, has to reach.

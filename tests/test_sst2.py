@@ -12,20 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_until
+from tests.shared import DATA, needs
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "sst2"
+SST2 = DATA / "sst2"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="needs the SST-2 files beside the checkout"),
-]
+pytestmark = [pytest.mark.slow, needs(SST2)]
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 WORDS = (
     "data=files",
-    f"data.train={DATA}/train.jsonl",
-    f"data.validation={DATA}/validation.jsonl",
-    f"data.test={DATA}/test.jsonl",
+    f"data.train={SST2}/train.jsonl",
+    f"data.validation={SST2}/validation.jsonl",
+    f"data.test={SST2}/test.jsonl",
     "search.num_trials=8",
 )
 
@@ -58,7 +56,7 @@ def test_lora_interrupted_in_trial_5(here: Path) -> None:
     assert scores["accuracy"] >= 0.865
 
     ask("export", "study=sst2", "to=best")
-    ask("predict", "model=best", f"input={DATA}/test.jsonl", "output=out.jsonl")
+    ask("predict", "model=best", f"input={SST2}/test.jsonl", "output=out.jsonl")
     rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert [row["prediction"] for row in rows] == plain_predictions([row["text"] for row in rows])
 

@@ -30,9 +30,10 @@ from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
+from tests.shared import DATA, needs
 
 LABELS = ("negative", "positive")
-SST2 = Path(__file__).parents[4] / "shared" / "data" / "sst2"
+SST2 = DATA / "sst2"
 WORDS = "strategy.label_words={negative: bad, positive: good}"
 DECODER = ("model=tiny", "model.kind=decoder", "data.max_length=512")
 
@@ -336,7 +337,7 @@ def test_a_label_word_of_several_tokens_is_reported(masked: str) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not SST2.is_dir(), reason="needs the SST-2 files next to the checkout")
+@needs(SST2)
 def test_untrained_minilm_separates_good_and_bad_reviews(here: Path) -> None:
     data = (
         "data=files",

@@ -27,8 +27,9 @@ from lightning_modules.task.question_answering import QuestionAnswering
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
+from tests.shared import DATA, needs
 
-SQUAD = Path(__file__).parents[4] / "shared" / "data" / "squad_small"
+SQUAD = DATA / "squad_small"
 ADJECTIVES = ("great", "awful", "boring", "lovely", "cheap", "poor")
 FILLERS = ("the", "hotel", "and", "novel", "with", "kettle", "in", "museum", "train", "shoes")
 TINY = (
@@ -468,7 +469,7 @@ def test_predict_accepts_other_column_names_and_overwrites_no_column(
     run_here(*words, "input=new.jsonl", code=2)
 
 
-@pytest.mark.skipif(not SQUAD.is_dir(), reason="needs the SQuAD files beside the checkout")
+@needs(SQUAD)
 def test_targets_decode_to_the_answers_in_real_data() -> None:
     run = build_run(
         compose("train", [*TINY, "model=minilm", f"data.train={SQUAD}/train.jsonl"]).tree

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from lightning_modules.task.summarization import Summarization, first_sentence
 from search.config import build_run, compose
+from tests.shared import DATA, needs
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "scitldr"
+SCITLDR = DATA / "scitldr"
 SENTENCE = "a model of training trains models and trained networks learn quickly well"
 WORDS = SENTENCE.split()
 
@@ -84,11 +84,11 @@ def test_letters_that_rouge_ignores_are_noted() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the SciTLDR files beside the checkout")
+@needs(SCITLDR)
 def test_the_first_sentence_of_scitldr_scores_like_published_figures() -> None:
-    words = ("data=files", f"data.train={DATA}/train.jsonl", f"data.test={DATA}/test.jsonl")
+    words = ("data=files", f"data.train={SCITLDR}/train.jsonl", f"data.test={SCITLDR}/test.jsonl")
     for label, rouge1 in (("summary", 0.259), ("references", 0.314)):
-        columns = (*words, f"data.validation={DATA}/validation.jsonl", f"data.label={label}")
+        columns = (*words, f"data.validation={SCITLDR}/validation.jsonl", f"data.label={label}")
         data = build_run(compose("train", ["task=summarization", *columns]).tree).data
         task = summarization()
         rows = data.load(task).splits["test"]

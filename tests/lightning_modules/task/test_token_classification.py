@@ -38,8 +38,9 @@ from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
+from tests.shared import DATA, needs
 
-WNUT = Path(__file__).parents[4] / "shared" / "data" / "wnut17"
+WNUT = DATA / "wnut17"
 BIO = ("O", "B-person", "I-person", "B-place", "I-place")
 BIOES = (
     "O",
@@ -463,7 +464,7 @@ def test_a_decoder_predicts_the_same_tags_with_either_padding_side() -> None:
     assert torch.equal(*found)
 
 
-@pytest.mark.skipif(not WNUT.is_dir(), reason="needs the WNUT-17 files beside the checkout")
+@needs(WNUT)
 def test_all_of_wnut_is_read_including_invisible_words() -> None:
     run = build_run(
         compose(

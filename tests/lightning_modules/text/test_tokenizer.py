@@ -8,8 +8,9 @@ from transformers import AutoTokenizer
 
 from lightning_modules.model.kind import Kind
 from lightning_modules.text.tokenizer import BEGIN, END, Vocabulary, train_tokenizer
+from tests.shared import DATA, needs
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "multi30k_en_de"
+MULTI30K = DATA / "multi30k_en_de"
 GERMAN = ["Ein Hund läuft über Gras.", "Zwei Männer, die größer sind, grüßen."]
 ODD = [
     "İstanbul'da \u0131ğd\u0131r",
@@ -39,10 +40,10 @@ def test_bpe_round_trips_every_text(text: str) -> None:
     assert round_trip(tokenizer, text) == text
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the Multi30k files beside the checkout")
+@needs(MULTI30K)
 def test_bpe_round_trips_german_and_english(here: Path) -> None:
     def texts(split: str) -> list[str]:
-        lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (MULTI30K / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         return [text for line in lines for text in json.loads(line).values()]
 
     tokenizer = train_tokenizer(texts("validation"), Vocabulary.bpe, 4000, Kind.encoder_decoder)
