@@ -22,6 +22,7 @@ from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose
 from search.config.catalogue import load_groups, load_settings
 from search.plan.plan import build_plan
+from tests.members import files_of
 from tests.page import (
     blocks,
     check_predictions,
@@ -92,9 +93,7 @@ def test_reference_has_every_option_and_key(
     group: Any, site: Path, pages: dict[Path, Page]
 ) -> None:
     page = pages[site / "reference" / f"{group.name.replace('/', '-')}.html"]
-    files = sorted((CONF_DIR / group.name).glob("*.yaml"))
-    assert files
-    for path in files:
+    for path in files_of(group.name):
         assert path.stem in page.ids
         assert f"{group.name}={path.stem}: " in page.text
     for option in group.options:

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from lightning_modules.callback.checkpoint import read_checkpoint
-from search.config import CONF_DIR
 from tests.conftest import run_here
 from tests.faults.conftest import SMALL, Start, ends_of, status
+from tests.members import names_of
 
 # Gradients of `value` from step 5 on, or an error there.
 FAULTY = '''
@@ -47,7 +47,6 @@ class Faulty(Strategy):
         return network
 '''
 YAML = "_target_: faulty_trainings.Faulty\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\nvalue: sound\n"
-PRUNERS = sorted(path.stem for path in (CONF_DIR / "search/pruner").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def trials_of(here: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="s", storage=url).trials
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("pruner", names_of("search/pruner"))
 def test_nan_and_inf_end_a_trial_within_one_logging_interval_under_every_pruner(
     here: Path, own: tuple[str, ...], pruner: str
 ) -> None:

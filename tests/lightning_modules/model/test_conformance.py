@@ -22,6 +22,7 @@ from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
 from tests.lightning_modules.strategy.test_strategy import shake
+from tests.members import names_of, needed_by
 from tests.models import models_of
 
 LABELS = ("negative", "positive")
@@ -31,10 +32,9 @@ TASK = {
     Kind.encoder_decoder: "summarization",
 }
 KINDS = {name: kind for kind in TASK for name in models_of(kind) if name != "minilm"}
-REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 # Tested in test_qlora.py and test_prompting.py.
 ELSEWHERE = {"qlora", "prompting"}
-STRATEGIES = sorted({path.stem for path in (CONF_DIR / "strategy").glob("*.yaml")} - ELSEWHERE)
+STRATEGIES = sorted({*names_of("strategy")} - ELSEWHERE)
 VIRTUAL = {"prompt_tuning", "prefix_tuning"}
 WRITES = [name for name, kind in KINDS.items() if kind is not Kind.encoder]
 NO_BIASES = ("modernbert", "smollm2", "llama", "qwen3", "gemma", "t5", "flan_t5")
@@ -87,7 +87,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Run
         short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
         task = TASK[KINDS[name]]
         brief = () if task == "classification" else ("task.max_new_tokens=4",)
-        chosen = (f"task={task}", "logger=none", *REQUIRED.get(strategy, ()))
+        chosen = (f"task={task}", "logger=none", *needed_by(strategy))
         return build_run(compose("train", [*model, *data, *short, *chosen, *brief]).tree)
 
     return make

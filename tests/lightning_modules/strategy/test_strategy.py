@@ -23,15 +23,14 @@ from lightning_modules.model.tiny import Tiny
 from lightning_modules.network import build_network
 from lightning_modules.run import Run
 from lightning_modules.task.classification import Classification
-from search.config import CONF_DIR, build_run, compose
+from search.config import build_run, compose
 from tests.cut import StopAt
+from tests.members import names_of, needed_by
 
-STRATEGIES = sorted(path.stem for path in (CONF_DIR / "strategy").glob("*.yaml"))
+STRATEGIES = names_of("strategy")
 LABELS = ("a", "b", "c")
 D, INNER, LAYERS, VIRTUAL = 32, 64, 2, 20
 
-# Settings that a strategy needs.
-WORDS = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 # Tested in files of their own; qlora's 4-bit kernels need CUDA.
 ELSEWHERE = {"qlora", "prompting"}
 # These have their own head, for classes only.
@@ -118,7 +117,7 @@ COUNTS: dict[str, Callable[[torch.nn.Module, str], int]] = {
 @cache
 def make_run(strategy: str, *words: str, head: str = SEQUENCE) -> Run:
     fixed = ("model=tiny", f"strategy={strategy}", "logger=none", "trainer.epochs=1")
-    run = build_run(compose("train", [*fixed, *WORDS.get(strategy, ()), *words]).tree)
+    run = build_run(compose("train", [*fixed, *needed_by(strategy), *words]).tree)
     if head == SEQUENCE:
         return run
     changes: dict[str, Any] = {"auto_class": head}

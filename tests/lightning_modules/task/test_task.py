@@ -18,23 +18,19 @@ from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending
 from lightning_modules.run import Run
-from search.config import CONF_DIR, build_run, compose
+from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
+from tests.members import names_of, needed_by
 
 NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
-
-
-def names_of(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
 TASKS, STRATEGIES = names_of("task"), names_of("strategy")
 CLASSES = {"classification", "multi_label_classification", "token_classification"}
 WRITING = {"summarization": "encoder_decoder", "translation": "encoder_decoder"}
 KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | {"generation": "decoder"}
-REQUIRED = {"peft": ("strategy.method=vera",), "freeze": ("strategy.num_layers=1",)}
 
 ANSWERED = {"rouge1", "rougeL", "exact_match"}  # only for rows with an answer
 
@@ -86,7 +82,7 @@ def make_run(task: str, strategy: str, *words: str) -> Run:
     rows = ("data=files", "data.test_fraction=0", "data.max_length=48", "data.batch_size=8")
     brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
     short = ("task.max_new_tokens=4",) if task in (*WRITING, "generation") else ()
-    chosen = (f"task={task}", f"strategy={strategy}", "logger=none", *REQUIRED.get(strategy, ()))
+    chosen = (f"task={task}", f"strategy={strategy}", "logger=none", *needed_by(strategy))
     return build_run(compose("train", [*chosen, *model, *rows, *brief, *short, *words]).tree)
 
 

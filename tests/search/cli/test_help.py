@@ -16,6 +16,7 @@ from search.cli import main
 from search.cli.help import split_examples
 from search.cli.main import COMMANDS, HELP
 from search.config import CONF_DIR, compose
+from tests.members import names_of
 
 COMPOSING = ("sweep", "plan", "train")
 
@@ -37,10 +38,6 @@ def examples_of(text: str) -> list[list[str]]:
     joined = text.replace("\\\n", " ")
     lines = re.findall(r"^  (finesweep [a-z]+ .+|finesweep [a-z]+)$", joined, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines]
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
 @pytest.fixture
@@ -132,7 +129,7 @@ def test_every_member_is_listed_and_the_default_marked(
         block = re.search(rf"^  {group}: .+\n((?: [ *].*\n)+)", told, re.M)
         assert block is not None, group
         listed = re.findall(r"^  ([ *]) (\w+)(?:  |$)", block[1], re.M)
-        mine = options(group)
+        mine = names_of(group)
         assert [name for _, name in listed][: len(mine)] == mine, group
         assert [name for mark, name in listed if mark == "*"][:1] == [
             name for name in [default] if name != "null"

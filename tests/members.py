@@ -1,0 +1,39 @@
+"""The members of conf/, found by walking it, so that a new one is tested without being listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from search.config import CONF_DIR
+
+# What to set for a member that has no default for one of its keys.
+NEEDED: Mapping[str, Sequence[str]] = {
+    "data/files": ("data.train=my.csv",),
+    "data/hub": ("data.path=owner/name",),
+    "model/architecture": ("model.type=bert",),
+    "model/hub": ("model.path=owner/name",),
+    "strategy/peft": ("strategy.method=vera",),
+}
+# What else to set in a network of two layers.
+SMALL: Mapping[str, Sequence[str]] = {"strategy/freeze": ("strategy.num_layers=1",)}
+
+
+def files_of(group: str) -> Sequence[Path]:
+    return sorted((CONF_DIR / group).glob("*.yaml"))
+
+
+def names_of(group: str) -> list[str]:
+    return [path.stem for path in files_of(group)]
+
+
+def words_for(member: str) -> list[str]:
+    """Return the words that choose a member, as `strategy/lora`, and what it needs."""
+    group, _, name = member.rpartition("/")
+    return [f"{group}={name}", *NEEDED.get(member, ())]
+
+
+def needed_by(strategy: str) -> tuple[str, ...]:
+    """Return what a strategy needs in a network of two layers, besides being chosen."""
+    member = f"strategy/{strategy}"
+    return (*NEEDED.get(member, ()), *SMALL.get(member, ()))
