@@ -12,7 +12,7 @@ sweep: $(INSTALLED) ## set up, and run the default study
 # One test file per core, with one thread each: threads that share a core mostly wait for each
 # other. FILE limits any of the three to one file or one test:
 #   make test FILE=tests/search/storage/test_lease.py
-#   make test-slow FILE=tests/faults/test_storm.py::test_workers_may_join_from_elsewhere
+#   make test-slow FILE=tests/faults/test_storm.py::test_workers_can_join_from_another_folder
 FILE ?=
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q $(if $(FILE),'$(FILE)',$(PARALLEL))

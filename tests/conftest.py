@@ -1,4 +1,4 @@
-"""What every test stands on: no network, no key, a folder and a cache of its own."""
+"""What every test gets: no network, no keys, and a folder and a cache of its own."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from faults.postgres import Postgres, postgres_binaries
 
 from lightning_modules.task.classification import Classification
 
-# The files of tests that wait longest for processes of their own: they begin first, so that no
-# core is left alone with one of them at the end.
+# The files of tests that take longest. They start first, so that no core is left alone with one of
+# them at the end.
 LONGEST = (
     "tests/faults/test_storm.py",
     "tests/faults/test_signals.py",
@@ -38,20 +38,20 @@ LONGEST = (
 
 
 def pytest_configure() -> None:
-    """Let what tests start hear Ctrl-C: a script's background jobs begin deaf to it."""
+    """Let the processes that tests start receive Ctrl-C: background jobs of a script ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files for `--dist loadfile --no-loadscope-reorder`, which keeps their order."""
+    """Order the files for `--dist loadfile --no-loadscope-reorder`, which keeps this order."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse connections to anywhere but this machine."""
+    """Refuse connections to other machines."""
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: Any) -> None:
@@ -74,7 +74,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Path]:
-    """Stand in an empty folder, without any key or setting of whoever runs the tests."""
+    """Change to an empty folder, and remove the keys and settings of the user."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "HF_TOKEN", "FINESWEEP_STORAGE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FINESWEEP_CACHE", str(cache))
@@ -84,14 +84,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterat
 
 
 class SmallDisk:
-    """A real file system of its own size, with a file that fills it."""
+    """A real, small file system, and a file that fills it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._filling = folder / "filling"
 
     def fill(self, num_free: int = 0) -> None:
-        """Leave `num_free` bytes, or a page less."""
+        """Leave `num_free` bytes free, or up to a page less."""
         descriptor = os.open(self._filling, os.O_WRONLY | os.O_CREAT)
         try:
             while shutil.disk_usage(self.folder).free > num_free:
@@ -107,7 +107,7 @@ class SmallDisk:
 
 @pytest.fixture
 def small_disk(here: Path) -> Iterator[SmallDisk]:
-    """Mount a disk of 8 MB; skip where that is not allowed."""
+    """Mount a disk of 8 MB; skip the test if that is not permitted."""
     folder = here / "disk"
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
@@ -124,8 +124,8 @@ T = TypeVar("T")
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
     """Return the first true value of `condition`; fail with `what` after `seconds`.
 
-    A test waits for what has to happen, never for a time in which it usually does: machines are
-    busy. So `seconds` is a bound for a broken test, far beyond what a busy machine needs.
+    Tests wait for a condition, never for a fixed time in which it usually comes true: the machine
+    may be busy. `seconds` only ends a broken test, and is far more than a busy machine needs.
     """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -157,12 +157,12 @@ def finesweep(here: Path) -> Command:
 
 
 def command(*words: str) -> list[str]:
-    """Return the command line of the installed finesweep, whatever the PATH."""
+    """Return a command line of the installed finesweep, independent of PATH."""
     return [str(Path(sys.executable).with_name("finesweep")), *words]
 
 
 def wandb_records(run: Path) -> list[dict[str, Any]]:
-    """Return what W&B's own reader finds in the log of an offline run."""
+    """Return the records of an offline run, read by W&B's own tool."""
     wandb = Path(sys.executable).with_name("wandb")
     words = [wandb, "leet", "inspect", "--json", run]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -172,9 +172,9 @@ def wandb_records(run: Path) -> list[dict[str, Any]]:
 
 
 def run_here(*words: str, code: int = 0) -> str:
-    """Run a command in this process; return what it prints.
+    """Run a command in this process and return what it prints.
 
-    It imports nothing anew, which a process of its own does for 1 to 8 s.
+    A process of its own would spend 1 to 8 s on imports.
     """
     from search.cli import main
 
@@ -197,7 +197,7 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 @pytest.fixture
 def learnable(here: Path) -> Path:
-    """Write a small file that even the tiny random model learns: one word decides."""
+    """Write a small file that even the tiny random model can learn: one word gives the label."""
     words = ["hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "shoes"]
     rows = []
     for number in range(160):
@@ -212,7 +212,7 @@ def learnable(here: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Let small networks not wait for a second thread."""
+    """Use one thread: a small network would mostly wait for a second one."""
     import torch
 
     num_threads = torch.get_num_threads()
@@ -223,7 +223,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Start a real server for the tests that need one."""
+    """Start a real PostgreSQL server."""
     binaries = postgres_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")

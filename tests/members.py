@@ -1,4 +1,4 @@
-"""The members of conf/, found by walking it, so that a new one is tested without being listed."""
+"""The members of conf/, found by walking it: a new one is tested without being listed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def names_of(group: str) -> list[str]:
 
 
 def words_for(member: str) -> list[str]:
-    """Return the words that choose a member, as `strategy/lora`, and what it needs."""
+    """Return the words that choose a member, e.g. `strategy/lora`, and set what it needs."""
     group, _, name = member.rpartition("/")
     return [f"{group}={name}", *NEEDED.get(member, ())]
 
 
 def needed_by(strategy: str) -> tuple[str, ...]:
-    """Return what a strategy needs in a network of two layers, besides being chosen."""
+    """Return the words that a strategy needs in a network of two layers."""
     member = f"strategy/{strategy}"
     return (*NEEDED.get(member, ()), *SMALL.get(member, ()))

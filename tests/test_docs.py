@@ -1,4 +1,4 @@
-"""The site builds strictly and offline, leaves nothing of conf/ out, and its commands compose."""
+"""The site builds offline without warnings and covers all of conf/; its commands compose."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COMPOSING = ("sweep", "plan", "train")
 
 
 class Page(HTMLParser):
-    """What a built page has that others can refer to, and what it refers to."""
+    """The ids and text of a built page, its links, and what it fetches."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -79,7 +79,9 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.mark.thorough
-def test_every_page_is_built_and_nothing_else(site: Path, pages: dict[Path, Page]) -> None:
+def test_the_site_is_the_written_pages_and_the_reference(
+    site: Path, pages: dict[Path, Page]
+) -> None:
     built = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
     written = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
     reference = {f"reference/{group.name.replace('/', '-')}" for group in GROUPS}
@@ -122,7 +124,7 @@ def test_reference_has_every_setting_and_command(site: Path, pages: dict[Path, P
         assert f"usage: finesweep {command} " in commands.text
 
 
-def test_relative_links_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_relative_links_are_not_dead(site: Path, pages: dict[Path, Page]) -> None:
     num_links = 0
     for path, page in pages.items():
         if path.name == "404.html":  # is shown at any address
@@ -142,7 +144,7 @@ def test_relative_links_lead_somewhere(site: Path, pages: dict[Path, Page]) -> N
     assert num_links > 300
 
 
-def test_pages_fetch_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_pages_fetch_nothing_from_other_hosts(site: Path, pages: dict[Path, Page]) -> None:
     fetched = {link for page in pages.values() for link in page.fetched}
     assert any(link.endswith(".css") for link in fetched)
     assert any(link.endswith(".js") for link in fetched)
@@ -151,7 +153,7 @@ def test_pages_fetch_nothing_from_elsewhere(site: Path, pages: dict[Path, Page])
         assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", path.read_text(encoding="utf-8"))
 
 
-def test_nothing_fetches_a_font_or_sends_statistics() -> None:
+def test_no_font_is_fetched_and_no_analytics_are_on() -> None:
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in settings
     plain = yaml.safe_load(settings)
@@ -160,7 +162,7 @@ def test_nothing_fetches_a_font_or_sends_statistics() -> None:
 
 
 def fences(language: str) -> Iterator[tuple[Path, str, str]]:
-    """Yield page, title and content of each fenced block in `language`."""
+    """Yield the page, title and content of each fenced block in `language`."""
     pattern = rf'^```{language}(?: title="([^"]+)")?\n(.*?)^```$'
     for path in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
         text = path.read_text(encoding="utf-8")
@@ -169,7 +171,7 @@ def fences(language: str) -> Iterator[tuple[Path, str, str]]:
 
 
 def commands() -> Iterator[tuple[Path, str]]:
-    """Yield each line of a shell block that calls finesweep, whole."""
+    """Yield each finesweep command of a shell block, with its continuation lines."""
     for language in ("bash", "console"):
         for path, _, content in fences(language):
             for line in content.replace("\\\n", " ").splitlines():
@@ -190,7 +192,7 @@ def test_commands_are_found() -> None:
 
 @pytest.fixture
 def own_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write the files that the pages show, and make their package importable."""
+    """Write the files that the pages show and make their package importable."""
     for language in ("python", "yaml"):
         for page, title, content in fences(language):
             if title and page.name != "CONTRIBUTING.md":
@@ -284,7 +286,7 @@ def test_the_python_page_runs_in_order(here: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tutorial_runs_in_order(here: Path) -> None:
-    """On a small random network: what is shown is the way, not the scores."""
+    """Use a small random network: the commands are tested, not the scores."""
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     script = "set -euo pipefail\n"
     for language, content in re.findall(r"^```(bash|python)\n(.*?)^```$", text, re.S | re.M):

@@ -1,4 +1,4 @@
-"""The reliability benchmark runs, and finds nothing lost: its small scale, the quick faults."""
+"""The quick faults of the reliability benchmark, at its small scale, lose nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from faults.postgres import postgres_binaries
 
-# Some minutes: what it asks of finesweep alone, tests/faults/ asks in seconds.
+from tests.shared import ROOT
+
+# Takes minutes; tests/faults/ has the same for finesweep alone, in seconds.
 pytestmark = pytest.mark.slow
 
-HARNESS = Path(__file__).parents[1] / "benchmarks" / "reliability.py"
-
-
+HARNESS = ROOT / "benchmarks" / "reliability.py"
 NAMES = ("claim", "budget", "distinct", "nan")
 
 
@@ -36,7 +36,7 @@ def test_nothing_is_lost(here: Path) -> None:
     for row in rows:
         lost = {key: value for key, value in row["finesweep"].items() if isinstance(value, int)}
         assert lost and not any(lost.values()), row
-    told = {(row["name"], row["storage"]): row["finesweep"] for row in rows}
+    results = {(row["name"], row["storage"]): row["finesweep"] for row in rows}
     for storage in storages:
-        assert told["budget", storage]["finished"] == "20, then 20; 20, then 20"
-        assert told["distinct", storage]["distinct"] == "20 of 20"
+        assert results["budget", storage]["finished"] == "20, then 20; 20, then 20"
+        assert results["distinct", storage]["distinct"] == "20 of 20"

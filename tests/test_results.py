@@ -1,4 +1,4 @@
-"""The figures of docs/results.md, task by task, by its commands; hours of them."""
+"""The commands of docs/results.md reach its figures; they take hours."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FINESWEEP = Path(sys.executable).with_name("finesweep")
 
 pytestmark = [pytest.mark.slow, needs(DATA)]
 
-# By heading: a metric, and the least (a loss: the most) that the mean over its evaluations, of
-# splits of one size, has to reach.
+# For each heading a metric and its bound: a minimum, or for a loss a maximum, of the mean over the
+# evaluations, whose splits have the same size.
 FIGURES = {
     "SST-2 without training": ("accuracy", 0.65),
     "WNUT-17": ("entity_f1", 0.37),
@@ -36,7 +36,7 @@ MARGIN = 0.04
 
 
 def blocks(heading: str, language: str) -> list[str]:
-    """Return the code of a language under a heading of the page."""
+    """Return the code blocks in a language under a heading of the page."""
     section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
@@ -49,7 +49,7 @@ def commands(heading: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("heading", FIGURES)
-def test_a_figure_is_reached_by_its_commands(heading: str, here: Path) -> None:
+def test_the_commands_reach_the_figure(heading: str, here: Path) -> None:
     for folder in DATA.iterdir():
         (here / folder.name).symlink_to(folder)
     metric, bound = FIGURES[heading]

@@ -1,4 +1,4 @@
-"""The main job on real SST-2: scores, the exact budget over a Ctrl-C, and the exported model."""
+"""The main job on real SST-2: scores, the budget after a Ctrl-C, and the exported model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ask(*words: str) -> str:
     return done.stdout
 
 
-def test_lora_interrupted_in_trial_5(here: Path) -> None:
+def test_lora_with_an_interruption_in_trial_5(here: Path) -> None:
     words = ("sweep", "study=sst2", *WORDS, "strategy=lora")
     process = subprocess.Popen(
         [FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -62,7 +62,7 @@ def test_lora_interrupted_in_trial_5(here: Path) -> None:
 
 
 def plain_predictions(texts: list[str]) -> list[str]:
-    """Predict with transformers alone, a text at a time."""
+    """Predict with transformers only, one text at a time."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -86,7 +86,7 @@ def test_frozen_features(here: Path) -> None:
     assert scores["accuracy"] >= 0.80
 
 
-def test_three_strategies_and_the_winner_again(here: Path) -> None:
+def test_three_strategies_and_the_best_trial_repeated(here: Path) -> None:
     data = (*WORDS[:-1], "data.max_train_rows=1000", "trainer.epochs=1", "search.num_trials=6")
     ways = ("strategy=choice(feature_extraction,lora,full)", "strategy.rank=choice(4,8,16)")
     output = ask("sweep", "study=ways", *data, *ways)

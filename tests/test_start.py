@@ -1,4 +1,4 @@
-"""What must not happen at start: torch and its kind are not imported before they are needed."""
+"""Commands start without torch and other heavy libraries until they need them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def assert_light(body: str, here: Path) -> None:
         ["-sc", "install=bash"],
     ],
 )
-def test_light_commands(words: list[str], here: Path) -> None:
+def test_commands_import_nothing_heavy(words: list[str], here: Path) -> None:
     assert_light(f"from search.cli import main; assert main({words!r}) == 0", here)
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.thorough
-def test_building_every_config_is_light(here: Path) -> None:
+def test_building_any_config_imports_nothing_heavy(here: Path) -> None:
     groups = [group.name for group in load_groups(CONF_DIR, "train") if group.name != "experiment"]
     choices = [words_for(f"{group}/{name}") for group in groups for name in names_of(group)]
     assert "strategy=lora" in chain(*choices)
@@ -61,19 +61,21 @@ for words in {choices}:
     )
 
 
-def test_plan_suggests_and_touches_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_suggestions_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from search.cli import main
 
     assert main(["plan", "study=p", "search.num_trials=30"]) == 0
-    told = capsys.readouterr().out
-    assert "p: 30 trials" in told
-    assert "tag(log, interval(0.0002, 0.005))" in told
-    assert "and 20 more" in told
-    assert "studies/p/" in told
+    output = capsys.readouterr().out
+    assert "p: 30 trials" in output
+    assert "tag(log, interval(0.0002, 0.005))" in output
+    assert "and 20 more" in output
+    assert "studies/p/" in output
     assert list(here.iterdir()) == []
 
 
-def test_scripts_are_the_same_entries(here: Path) -> None:
+def test_scripts_run_the_same_commands(here: Path) -> None:
     root = Path(__file__).parents[1]
     for name in ("train", "sweep"):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Faults that are real: processes, signals, disks and servers, and what a study makes of them."""
+"""Studies under real faults: killed processes, signals, full disks, restarted servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tests.conftest import command, wait_until
 
-# One thread a worker, short trials, and nothing that a fault is not about.
+# One thread per worker, short trials, and nothing that the faults do not need.
 SMALL = (
     "model=tiny",
     "strategy=full",
@@ -40,7 +40,7 @@ SMALL = (
 
 @dataclass
 class Sweep:
-    """A real sweep under way, and its study as stock Optuna sees it."""
+    """A running sweep in a process of its own, and its study as stock Optuna reads it."""
 
     process: subprocess.Popen[str]
     folder: Path
@@ -49,7 +49,7 @@ class Sweep:
     _parts: list[str] = field(default_factory=list)
 
     def printed(self) -> str:
-        """Return what the sweep has printed until now, without waiting for more."""
+        """Return what the sweep has printed so far, without waiting for more."""
         assert self.process.stdout is not None
         if not self.process.stdout.closed:
             descriptor = self.process.stdout.fileno()
@@ -61,12 +61,12 @@ class Sweep:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """The worker processes that live, whoever started them."""
+        """The living worker processes, including those of other sweeps on the study."""
         return self._processes(forkserver=False)
 
     @property
     def forkservers(self) -> list[psutil.Process]:
-        """What they are forked from; none where there is a GPU."""
+        """The processes that workers are forked from; none if there is a GPU."""
         return self._processes(forkserver=True)
 
     def _processes(self, *, forkserver: bool) -> list[psutil.Process]:
@@ -76,7 +76,7 @@ class Sweep:
             mine = "search.worker" in line and f"/{self.name} " in f"{line} "
             if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
                 with suppress(psutil.NoSuchProcess, FileNotFoundError):
-                    # The forkserver has its workers' command line; its requests come by a socket.
+                    # A forkserver has its workers' command line, but reads its orders from a socket.
                     is_forkserver = "socket:" in os.fspath(
                         Path(f"/proc/{process.pid}/fd/0").readlink()
                     )
@@ -88,10 +88,14 @@ class Sweep:
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if self.storage.startswith("sqlite:///") and not Path(self.storage[10:]).is_file():
-            return []  # Optuna would make one, in the way of the sweep's own
+            return []  # Optuna would create it before the sweep does
         try:
             return optuna.load_study(study_name=self.name, storage=self.storage).trials
-        except (KeyError, SQLAlchemyError, StorageInternalError):  # not yet made, or away
+        except (
+            KeyError,
+            SQLAlchemyError,
+            StorageInternalError,
+        ):  # not yet created or reachable
             return []
 
     def until(self, holds: Callable[[], Any], seconds: float = 120) -> Any:
@@ -127,7 +131,7 @@ Start = Callable[..., Sweep]
 
 @pytest.fixture
 def sweep(here: Path) -> Iterator[Start]:
-    """Start `finesweep sweep study=s ...` in the test's folder; whatever is left is killed."""
+    """Start `finesweep sweep study=s ...` in the test's folder; kill what is left of it."""
     started: list[Sweep] = []
 
     def start(*words: str, name: str = "s", storage: str | None = None, **more: str) -> Sweep:
@@ -167,7 +171,7 @@ def storage(request: pytest.FixtureRequest) -> str | None:
 def kill_at_random(sweep: Sweep, num_kills: int, chance: random.Random, pause: float) -> int:
     """SIGKILL workers at random moments until `num_kills` were killed or the sweep has ended."""
     killed = 0
-    # The only wait for a time: the moment of a kill is what is drawn.
+    # The only wait for a time: the moment of a kill is random.
     while killed < num_kills and sweep.process.poll() is None:
         time.sleep(chance.uniform(0, 2 * pause))
         victims = sweep.workers
@@ -179,7 +183,7 @@ def kill_at_random(sweep: Sweep, num_kills: int, chance: random.Random, pause: f
 
 
 def ask(*words: str, code: int = 0, **more: str) -> str:
-    """Run a command where the test stands and return what it prints."""
+    """Run a command in the test's folder and return what it prints."""
     done = subprocess.run(
         command(*words),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""A disk that fills up under a sweep: said with the path and the room, and nothing told is lost."""
+"""A sweep whose disk fills up names the path and the free space, waits, and loses nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.faults.conftest import Start, Sweep
 
 EPOCHS = 14
 WANDB_NEEDS_MORE = 200_000  # bytes
-# Rates so small that no validation is better than the first: beside checkpoints, only the
-# database and W&B are written to.
+# Learning rates so small that no validation is better than the first: only checkpoints, the
+# database and W&B write to the disk.
 WORDS = (
     "logger=wandb",
     f"trainer.epochs={EPOCHS}",
@@ -27,7 +27,7 @@ WORDS = (
 
 @pytest.fixture
 def disk(small_disk: SmallDisk, here: Path) -> SmallDisk:
-    """Let the studies lie on the small disk, and nothing else."""
+    """Put the studies on the small disk, and nothing else."""
     (here / "studies").symlink_to(small_disk.folder, target_is_directory=True)
     return small_disk
 
@@ -38,30 +38,30 @@ def wait_for(sweep: Sweep, pattern: str) -> None:
 
 
 def wait_for_checkpoint(sweep: Sweep) -> dict[int, float]:
-    """Return the validations told when trial 0 has just told of a new checkpoint."""
+    """Wait until trial 0 has saved another checkpoint; return its validations."""
     (trial,) = sweep.until(lambda: [t for t in sweep.trials[:1] if t.intermediate_values])
     step = (trial.user_attrs.get("checkpoint") or {}).get("step", 0)
     (trial,) = sweep.until(lambda: sweep.under_way(step + 1))
     return dict(trial.intermediate_values)
 
 
-def wait_for_more(sweep: Sweep, num_told: int) -> dict[int, float]:
-    """Return the validations that trial 0 has told of when they are more than `num_told`."""
+def wait_for_more(sweep: Sweep, num_before: int) -> dict[int, float]:
+    """Wait until trial 0 has more than `num_before` validations; return them."""
     (trial,) = sweep.until(
-        lambda: [t for t in sweep.trials[:1] if len(t.intermediate_values) > num_told]
+        lambda: [t for t in sweep.trials[:1] if len(t.intermediate_values) > num_before]
     )
     return dict(trial.intermediate_values)
 
 
-def test_full_disks_are_waited_out_and_the_budget_is_exact(
+def test_a_sweep_waits_for_disk_space_and_keeps_its_budget(
     sweep: Start, disk: SmallDisk, here: Path
 ) -> None:
-    # Checkpoints have a test of their own: here they would wait where the database is to.
+    # No checkpoints, which would wait before the database does; the next test is of them.
     it = sweep(*WORDS, "trainer.checkpoint_seconds=3600")
     folder = "studies/s"
 
-    # W&B first, with room that the database can do with: a trial that waits for the database would
-    # have no W&B to look at its disk.
+    # W&B first, with space that is enough for the database: a trial that waits for the database
+    # does not log to W&B.
     early = wait_for_more(it, 0)
     disk.fill(WANDB_NEEDS_MORE)
     wait_for(
@@ -81,17 +81,17 @@ def test_full_disks_are_waited_out_and_the_budget_is_exact(
     assert [first.state.name, second.state.name] == ["COMPLETE", "COMPLETE"]
     assert first.user_attrs["attempt"] == second.user_attrs["attempt"] == 1
     assert early.keys() < later.keys()
-    for told in (early, later):
-        assert first.intermediate_values.items() >= told.items()
+    for validations in (early, later):
+        assert first.intermediate_values.items() >= validations.items()
     assert len(first.intermediate_values) == len(second.intermediate_values) == EPOCHS
     assert len((here / folder / "trials.csv").read_text().splitlines()) == 1 + 2
 
 
 @pytest.mark.slow
-def test_checkpoints_wait_for_room_and_no_attempt_is_broken(
+def test_checkpoints_wait_for_disk_space_and_no_attempt_fails(
     sweep: Start, small_disk: SmallDisk, here: Path
 ) -> None:
-    # The trials' files lie on the small disk, the database does not.
+    # The trials' files are on the small disk, the database is not.
     (here / "studies/s").mkdir(parents=True)
     (here / "studies/s/trials").symlink_to(small_disk.folder, target_is_directory=True)
     it = sweep(*WORDS, "logger=none", "trainer.checkpoint_seconds=0.2")
@@ -103,7 +103,7 @@ def test_checkpoints_wait_for_room_and_no_attempt_is_broken(
     checkpoint = r"studies/s/trials/0000/attempt-1/checkpoint\.pt"
     wait_for(
         it,
-        # What is free is the draft's that found no room.
+        # The free bytes are those that the unfinished draft left.
         rf"trial 0: the disk is full: \S*{checkpoint} needs [\d.,]+ (MB|bytes), "
         r"[\d.,]+ (MB|bytes) are free; waiting for space",
     )

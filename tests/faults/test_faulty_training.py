@@ -1,4 +1,4 @@
-"""Training that goes wrong: numbers that are none, code that raises, a checkpoint cut off."""
+"""Training that goes wrong: NaN and infinity, code that raises, a truncated checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import run_here
 from tests.faults.conftest import SMALL, Start, ends_of, status
 from tests.members import names_of
 
-# Gradients of `value` from step 5 on, or an error there.
+# Multiplies gradients by `value` from step 5 on, or raises there.
 FAULTY = '''
 import math
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ YAML = "_target_: faulty_trainings.Faulty\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\
 
 @pytest.fixture
 def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
-    """Write the strategy; return the words that use it, in this process and in others."""
+    """Write the strategy; return the words that use it, in this and in other processes."""
     (here / "faulty_trainings.py").write_text(FAULTY)
     (here / "conf/strategy").mkdir(parents=True)
     (here / "conf/strategy/faulty.yaml").write_text(YAML)
@@ -68,7 +68,7 @@ def trials_of(here: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 @pytest.mark.parametrize("pruner", names_of("search/pruner"))
-def test_nan_and_inf_end_a_trial_within_one_logging_interval_under_every_pruner(
+def test_nan_and_infinity_end_a_trial_within_one_logging_interval_with_every_pruner(
     here: Path, own: tuple[str, ...], pruner: str
 ) -> None:
     words = (
@@ -89,7 +89,7 @@ def test_nan_and_inf_end_a_trial_within_one_logging_interval_under_every_pruner(
         assert trial.state.name == "PRUNED" and trial.values is None
         assert trial.user_attrs["ending"] == "diverged"
         assert trial.system_attrs["constraints:diverged"] == 1.0
-        # Step 5 spoils the weights, step 6 shows it, and the loss is looked at every 3 steps.
+        # Step 5 breaks the weights, step 6 shows it, and the loss is checked every 3 steps.
         found = re.search(
             r"became (nan|inf|NaN or infinite) by step (\d+)", trial.user_attrs["reason"]
         )
@@ -100,7 +100,7 @@ def test_nan_and_inf_end_a_trial_within_one_logging_interval_under_every_pruner(
         assert not list((here / "studies/s" / trial.user_attrs["folder"]).glob("*.pt"))
 
 
-def test_code_that_raises_is_tried_max_attempts_times_and_the_study_goes_on(
+def test_a_trial_that_raises_is_tried_max_attempts_times_and_the_study_continues(
     here: Path, own: tuple[str, ...]
 ) -> None:
     words = (
@@ -142,13 +142,13 @@ def test_three_failures_in_a_row_stop_a_sweep(sweep: Start, own: tuple[str, ...]
     output = it.end()
     assert it.process.returncode == 1, output
     assert STOPS in output
-    told = status()
-    assert told["states"]["fail"] == 3 and told["remaining"] == 2
+    state = status()
+    assert state["states"]["fail"] == 3 and state["remaining"] == 2
     assert not it.workers
 
 
 @pytest.mark.slow
-def test_killed_after_its_checkpoint_was_cut_off_a_trial_goes_on_from_the_one_before(
+def test_a_trial_with_a_truncated_checkpoint_resumes_from_the_previous_one(
     sweep: Start, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("trainer.epochs=8", "search.num_trials=1", "optimizer.lr=1e-3")
@@ -156,7 +156,7 @@ def test_killed_after_its_checkpoint_was_cut_off_a_trial_goes_on_from_the_one_be
     it = sweep(*words, *varied)
     it.until(lambda: it.under_way(40))
     (worker,) = it.workers
-    worker.suspend()  # between two lines of its own, with two checkpoints on the disk
+    worker.suspend()  # with two checkpoints on the disk
     folder = here / "studies/s/trials/0000/attempt-1"
     newest = folder / "checkpoint.pt"
     before = read_checkpoint(folder / "checkpoint.previous.pt").record.step

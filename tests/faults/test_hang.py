@@ -1,4 +1,4 @@
-"""A trial that hangs is killed with all its children and tried once more; the study goes on."""
+"""A trial that hangs is killed with all its children and retried once; the study continues."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from tests.faults.conftest import Start, ends_of, status
 
-# At step 5 it starts a process that starts another one in a session of its own, and waits for
-# ever: so deep in C that neither a signal nor a thread of Python's gets a turn.
+# At step 5 it starts a process, which starts another in a session of its own, and sleeps in C.
+# `deep` holds the GIL meanwhile, so that no signal handler and no thread of Python can run.
 HANGS = '''
 import ctypes, os, subprocess, sys
 from dataclasses import dataclass
@@ -73,18 +73,18 @@ def children_of_hangs(here: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("how", ["deep", pytest.param("shallow", marks=pytest.mark.slow)])
-def test_it_is_killed_with_its_children_and_tried_once_more(
+def test_a_hanging_trial_is_killed_with_its_children_and_retried_once(
     sweep: Start, own: tuple[str, ...], how: str
 ) -> None:
     it = sweep(
         *own,
         "strategy.how=choice(no,deep,shallow)",
         f"search.enqueue=[{{strategy.how: {how}}}]",
-        # No other trial may be without progress for as long, on a busy machine either.
+        # Longer than a sound trial is without progress, even on a busy machine.
         "search.hang_seconds=10",
         "search.num_trials=2",
         "trainer.epochs=1",
-        "trainer.checkpoint_seconds=1000",  # else each attempt would get further than the last
+        "trainer.checkpoint_seconds=1000",  # else every attempt would get further
     )
     it.until(lambda: len(children_of_hangs(it.folder)) == 2)
     output = it.end()
@@ -99,5 +99,5 @@ def test_it_is_killed_with_its_children_and_tried_once_more(
     assert hung.state.name == "FAIL"
     assert re.fullmatch(verdict, hung.user_attrs["reason"])
     assert [end["fault"] for end in ends_of(hung)] == ["hung", "hung"]
-    told = status()
-    assert told["states"]["fail"] == 1 and told["remaining"] == 0
+    state = status()
+    assert state["states"]["fail"] == 1 and state["remaining"] == 0

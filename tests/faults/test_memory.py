@@ -1,4 +1,4 @@
-"""A trial that runs out of memory harms no other: it goes on in pieces, or ends as infeasible."""
+"""A trial that runs out of memory continues with smaller batches or ends as infeasible."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from search.study.session import join
 from search.worker.event import Ended, Event
 from tests.faults.conftest import SMALL, Start, ends_of
 
-# A real shortage: a trial may take no more than `room` above what its process has at its
-# beginning. What the heap holds then is written down, a line a trial.
+# A real shortage: a trial may use at most `room` MB more than its process has when it starts. It
+# logs the size of the heap at that time, one line per trial.
 CRAMPED = '''
 import ctypes, gc, json, os, resource
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Mallinfo(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class Cramped(Strategy):
-    """Trains with little room."""
+    """Trains with little memory."""
 
     room: int
 
@@ -57,8 +57,8 @@ class Cramped(Strategy):
         heap = libc.mallinfo2()
         memory = psutil.Process().memory_info()
         with open("memory.jsonl", "a") as file:
-            told = {"pid": os.getpid(), "rss": memory.rss, "heap": heap.uordblks + heap.hblkhd}
-            print(json.dumps({**told, "room": self.room}), file=file)
+            record = {"pid": os.getpid(), "rss": memory.rss, "heap": heap.uordblks + heap.hblkhd}
+            print(json.dumps({**record, "room": self.room}), file=file)
         if 0 < self.room < 1000:
             network.ballast = ballast = []
             resource.setrlimit(resource.RLIMIT_AS, (memory.vms, hard))
@@ -76,7 +76,7 @@ YAML = "_target_: cramped_of_mine.Cramped\nlr: 1e-3\nlr_min: 1e-4\nlr_max: 1e-2\
 
 @pytest.fixture
 def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """Write a strategy with little room; return the words that use it."""
+    """Write a strategy with little memory; return the words that use it."""
     (here / "cramped_of_mine").mkdir()
     (here / "cramped_of_mine/__init__.py").write_text(CRAMPED)
     (here / "conf/strategy").mkdir(parents=True)
@@ -86,7 +86,7 @@ def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory and reads glibc's heap")
-def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memory(
+def test_batches_are_halved_or_the_trial_is_infeasible_and_the_next_trial_has_all_memory(
     sweep: Start, own: tuple[str, ...], here: Path
 ) -> None:
     rows = [
@@ -108,10 +108,10 @@ def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memo
     assert [t.params["strategy.room"] for t in trials] == [0, 180, 1000, 5, 1001]
     assert [t.user_attrs["attempt"] for t in trials] == [1] * 5
 
-    # Trial 1 goes on in pieces; the first batch may be the short one of 24.
+    # Trial 1 continues with micro-batches; the first batch may be the short one of 24.
     halved = "out of memory at step 1: micro-batches of (16 instead of 32|12 instead of 24); "
     assert re.search(f"trial 1: {halved}the effective batch size stays 32", output), output
-    # Trial 3 tried less and less, down to one example, and ends so that the sampler learns of it.
+    # Trial 3 halves its batch down to one example, and ends in a way that the sampler learns from.
     assert [t.state.name for t in trials] == [*["COMPLETE"] * 3, "PRUNED", "COMPLETE"]
     assert re.search(r"trial 3: out of memory at step 1: micro-batches of 1 instead of ", output)
     reason = "one example of 400 tokens does not fit into memory"
@@ -121,8 +121,8 @@ def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memo
     )
     assert trials[3].system_attrs["constraints:infeasible"] == 1.0
 
-    # Each trial found as much memory in use at its beginning as the one before it, within 1 %,
-    # and the one after the infeasible trial as much as the first, in a process of its own.
+    # Each trial starts with as much memory in use as the one before it, within 1 %. The one after
+    # the infeasible trial is in a new process, and starts with as much as the first.
     begun = [json.loads(line) for line in (here / "memory.jsonl").read_text().splitlines()]
     assert [each["room"] for each in begun] == [0, 180, 1000, 5, 1001]
     pids = [each["pid"] for each in begun]
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_halved_or_infeasible_and_the_next_has_all_its_memo
     assert heaps[4] == pytest.approx(heaps[0], rel=0.01)
 
 
-def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro_batch(
+def test_after_an_out_of_memory_kill_the_next_attempt_has_a_smaller_micro_batch(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = build_plan(compose("sweep", [*("study=s", *SMALL), "search.max_attempts=2"]))
@@ -152,7 +152,7 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
         slot = _Slot(0, process, held, num_memory_kills(), session.name, 0)
         process.kill()
         code = process.wait()
-        # Who killed it is told by the kernel's own count of such kills alone.
+        # Only the kernel's count of out-of-memory kills distinguishes it from any other kill.
         assert engine._failure(slot, code)[0] is FailureKind.killed
         with monkeypatch.context() as patch:
             patch.setattr(search.engine.local, "num_memory_kills", lambda: num_memory_kills() + 1)
@@ -166,5 +166,5 @@ def test_a_worker_killed_by_the_kernel_for_memory_is_followed_by_a_smaller_micro
     assert trial.user_attrs["reason"] == MEMORY_REASON
     assert trial.system_attrs["constraints:infeasible"] == 1.0
     assert [end["fault"] for end in ends_of(trial)] == ["out of memory"] * 5
-    # It is told as what it is, so three of them in a row are no reason to stop the sweep.
+    # It is reported as infeasible: three of them in a row do not stop the sweep.
     assert events[-1] == Ended(0, TrialEnding.infeasible, MEMORY_REASON, None, 0.0)

@@ -1,4 +1,4 @@
-"""Names that lead elsewhere, or are none: nothing is written or deleted outside the root."""
+"""Malicious and malformed names: nothing outside the root is written or deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORT = (
     "data.batch_size=64",
 )
 
-# A shell cannot pass a NUL; a YAML can hold one, and every other name.
+# In YAML, which can hold any name; a shell cannot pass a NUL.
 NAMES = {
     "up": "../x",
     "far up": "../../../../../../tmp/finesweep-x",
@@ -40,7 +40,7 @@ NAMES = {
 
 
 def sampled(values: Iterable[str], *fast: str) -> list[Any]:
-    """Return the values as parameters, of which all but `fast` are for the thorough tests."""
+    """Return the values as parameters; all but `fast` are marked thorough."""
     thorough = pytest.mark.thorough
     return [each if each in fast else pytest.param(each, marks=thorough) for each in values]
 
@@ -54,7 +54,7 @@ def tree_of(folder: Path) -> Mapping[str, bytes]:
 
 @pytest.fixture
 def root(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Stand deep in folders with a file each, none of which may change but the innermost."""
+    """Change to a nested folder; assert that no file outside of it changes."""
     for folder in (here / "outside", here / "outside/a", here / "outside/a/studies"):
         folder.mkdir()
         (folder / "keep").write_text("me")
@@ -69,7 +69,7 @@ def root(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def yaml_named(root: Path, key: str, name: str) -> tuple[str, ...]:
-    """Write an experiment that gives the name; return the words that choose it."""
+    """Write an experiment that sets the name; return the words that choose it."""
     folder = root / "conf/experiment"
     folder.mkdir(parents=True)
     text = name.format(outside=root.parent)
@@ -78,7 +78,7 @@ def yaml_named(root: Path, key: str, name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", sampled(NAMES, "up", "nul"))
-def test_a_study_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name: str) -> None:
+def test_a_study_gets_a_plain_folder_name_inside_the_root(root: Path, name: str) -> None:
     output = run_here("sweep", *yaml_named(root, "study", NAMES[name]), *SHORT)
     (folder,) = (root / "studies").iterdir()
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", folder.name)
@@ -87,7 +87,7 @@ def test_a_study_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, nam
 
 
 @pytest.mark.parametrize("command", ["sweep", "plan", "stop", "evaluate", "export", "train"])
-def test_an_empty_name_is_refused_in_one_line(
+def test_an_empty_name_is_refused_with_one_line(
     root: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = "run" if command == "train" else "study"
@@ -98,7 +98,7 @@ def test_an_empty_name_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("name", sampled(["up", "absolute", "long", "emoji"], "up", "emoji"))
-def test_a_run_of_any_name_stays_in_the_root_under_a_plain_one(root: Path, name: str) -> None:
+def test_a_run_gets_a_plain_folder_name_inside_the_root(root: Path, name: str) -> None:
     words = yaml_named(root, "run", NAMES[name])
     run_here("train", *words, *SMALL[:5], "trainer.epochs=1", "data.batch_size=64")
     (folder,) = (root / "runs").iterdir()
@@ -109,7 +109,7 @@ OUTSIDE = ["../../../studies", "../../../../../../../../../../../etc", "{outside
 
 
 @pytest.mark.parametrize("folder", sampled(OUTSIDE, OUTSIDE[0]))
-def test_a_storage_cannot_send_anyone_out_of_the_studys_folder(
+def test_folders_in_the_storage_that_leave_the_study_are_refused(
     root: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = folder.format(outside=root.parent)
@@ -122,7 +122,7 @@ def test_a_storage_cannot_send_anyone_out_of_the_studys_folder(
         )
         assert changed.rowcount == 1
     capsys.readouterr()
-    # Ending a second trial tidies the files of the first.
+    # The end of a second trial removes files of the first.
     more = (*SHORT, "search.num_trials=2")
     for words in (
         ("sweep", "study=s", *more),

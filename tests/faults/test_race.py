@@ -1,4 +1,4 @@
-"""Many processes at the same trials at once: each trial has one of them, and the budget holds."""
+"""Many processes compete for trials: each trial gets one of them, and the budget is exact."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NUM_QUEUED, NUM_STALE = 40, 10
 WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
 
 
-# Does the code that it is sent, which begins by telling that it is ready.
+# Runs the code that it receives, which starts by printing that it is ready.
 RACER = """
 import os, sys, json, warnings
 warnings.simplefilter("ignore")
@@ -51,7 +51,7 @@ exec(code, {"__name__": "__main__"})
 
 @pytest.fixture(scope="module")
 def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forkserver]:
-    """Fork the racers: each one's imports would take longer than its race."""
+    """Fork the racers from one process: imports in each would take longer than the race."""
     log = tmp_path_factory.mktemp("race") / "forkserver.log"
     with adopting() as is_adopting, log.open("ab") as output:
         if not is_adopting:
@@ -62,7 +62,7 @@ def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forkserver]
 
 
 class Racer:
-    """A process that does some code."""
+    """A process that runs some code."""
 
     def __init__(self, forkserver: Forkserver, code: str, words: Sequence[str], here: Path) -> None:
         below, order = os.pipe()
@@ -86,7 +86,7 @@ class Racer:
 def together(
     forkserver: Forkserver, code: str, words: Sequence[Sequence[str]], here: Path
 ) -> list[list[str]]:
-    """Run `code` in a process for each of `words`, begun at the same moment; return the output."""
+    """Run `code` in one process for each of `words`, all at the same time; return the outputs."""
     racers = [Racer(forkserver, code, each, here) for each in words]
     for racer in racers:
         assert racer.output.readline() == "ready\n", racer.end()
@@ -141,15 +141,15 @@ def test_each_queued_trial_is_run_once(
         study_ids.append(study._study_id)
         add_trials(tables, study._study_id, NUM_QUEUED, [WAITING] * NUM_QUEUED)
     names = [[url_of(storage, here), f"worker-{number}"] for number in range(num_processes)]
-    told = together(forkserver, CLAIM, names, here)
-    runs = Counter(line for lines in told for line in lines)
+    outputs = together(forkserver, CLAIM, names, here)
+    runs = Counter(line for lines in outputs for line in lines)
     assert len(runs) == num_repetitions * NUM_QUEUED and set(runs.values()) == {1}
     for number in range(num_repetitions):
         trials = optuna.load_study(study_name=f"race{number}", storage=tables).trials
         assert [trial.values for trial in trials] == [[n] for n in range(NUM_QUEUED)]
-        for trial in trials:  # the one who told it is the one who has it
+        for trial in trials:  # the worker that completed it is the one that owns it
             teller = int(trial.user_attrs[WORKER].removeprefix("worker-"))
-            assert f"{study_ids[number]} {trial.number}" in told[teller]
+            assert f"{study_ids[number]} {trial.number}" in outputs[teller]
 
 
 REAP = """
@@ -186,12 +186,12 @@ def test_each_stale_trial_is_queued_again_once(
         for trial in study.trials:
             assert claim(tables, [trial._trial_id], lease.name)
             set_attributes(tables, trial._trial_id, {ATTEMPT: 1})
-        lease._left.set()  # it renews no more, and its process is another one now
+        lease._left.set()  # it renews no more, and its process is made another one
         with tables.engine.begin() as connection:
             gone = {"started": 1.0, "supervisor_started": 1.0}
             connection.execute(WORKERS.update().where(WORKERS.c.name == lease.name).values(**gone))
-    told = together(forkserver, REAP, [[url_of(storage, here)]] * 4, here)
-    falls = Counter(line for lines in told for line in lines)
+    outputs = together(forkserver, REAP, [[url_of(storage, here)]] * 4, here)
+    falls = Counter(line for lines in outputs for line in lines)
     assert len(falls) == num_repetitions * NUM_STALE and set(falls.values()) == {1}
     for number in range(num_repetitions):
         trials = optuna.load_study(study_name=f"race{number}", storage=tables).trials
@@ -199,7 +199,7 @@ def test_each_stale_trial_is_queued_again_once(
         assert [len(trial.user_attrs[ATTEMPTS]) for trial in trials] == [1] * NUM_STALE
 
 
-# Everything of a worker but the training, which is none.
+# All that a worker does but training.
 WORK = """
 import sys, time
 from pathlib import Path
@@ -247,12 +247,12 @@ def test_the_budget_is_a_total_and_exact(
     monkeypatch.setenv(VARIABLE, storage or "")
     budget = 4 * num_workers + 1
     folder = made(here, f"search.num_trials={budget}").folder
-    told = together(forkserver, WORK, [[str(folder)]] * num_workers, here)
-    lines = [line for each in told for line in each]
+    outputs = together(forkserver, WORK, [[str(folder)]] * num_workers, here)
+    lines = [line for each in outputs for line in each]
     assert sorted(int(line.split()[0]) for line in lines) == list(range(budget))
     distinct = {line.partition(" ")[2] for line in lines}
     assert len(distinct) == budget  # asked for: 99 %
-    # ... and after going on with a higher one.
+    # ... and when the study continues with a larger one.
     study = made(here, f"search.num_trials={budget + 3}")
     together(forkserver, WORK, [[str(folder)]] * min(num_workers, 2), here)
     trials = study.optuna.get_trials(deepcopy=False)
@@ -267,14 +267,14 @@ def test_a_space_that_is_used_up_ends_the_study(
     space = ("search/space=none", "data.batch_size=choice(8,16,32)", "strategy.rank=choice(4,8)")
     study = made(here, *space, "search.num_trials=20")
     assert study.plan.num_trials == 6
-    told = together(forkserver, WORK, [[str(study.folder)]] * 4, here)
-    lines = [line for each in told for line in each]
+    outputs = together(forkserver, WORK, [[str(study.folder)]] * 4, here)
+    lines = [line for each in outputs for line in each]
     assert len(lines) == 6 and len({line.partition(" ")[2] for line in lines}) == 6
     assert len(study.optuna.get_trials(deepcopy=False)) == 6
     assert study.is_over
 
 
-# Takes a trial and tells; goes on, when it is told to, as if nothing had happened.
+# Takes a trial and reports; when it gets a line, it continues as if nothing had happened.
 HOLD = """
 import sys
 from pathlib import Path
@@ -299,21 +299,21 @@ for tell in (
 ):
     try:
         tell()
-        print("told")
+        print("accepted")
     except LeaseLost:
         print("refused")
 """
 
 
 def held(forkserver: Forkserver, study: Study, here: Path, num_workers: int) -> list[Racer]:
-    """Return workers that have a trial each."""
+    """Return workers that each have a trial."""
     racers = [Racer(forkserver, HOLD, [str(study.folder)], here) for _ in range(num_workers)]
     for racer in racers:
         assert racer.output.readline() == "ready\n", racer.end()
     return racers
 
 
-def test_all_killed_at_once_is_healed_by_whoever_looks(
+def test_after_all_workers_are_killed_any_command_requeues_their_trials(
     forkserver: Forkserver, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
@@ -335,7 +335,7 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(
 
 
 def stop_outside_a_transaction(racer: Racer, database: Path | None) -> None:
-    """Stop a process that renews a lease, at a moment when it does not hold SQLite's lock."""
+    """Suspend a process that renews a lease while it does not hold SQLite's lock."""
 
     def stop() -> bool:
         racer.process.send_signal(signal.SIGSTOP)
@@ -350,14 +350,14 @@ def stop_outside_a_transaction(racer: Racer, database: Path | None) -> None:
 
 
 def wait_for_gone_worker(study: Study, storage: str | None) -> None:
-    """Wait until the database says that a lease has run out."""
+    """Wait until the lease of a worker has expired by the database."""
     tables = open_storage(storage or study.folder / DATABASE)
 
     def is_there() -> bool:
         with tables.engine.begin() as connection:
             return any(gone_workers(connection, study.optuna._study_id))
 
-    wait_until(is_there, "the lease to run out")
+    wait_until(is_there, "the lease to expire")
 
 
 def is_locked(database: Path) -> bool:
@@ -369,14 +369,14 @@ def is_locked(database: Path) -> bool:
     return False
 
 
-def test_one_stopped_past_its_lease_is_refused_everything(
+def test_a_worker_suspended_past_its_lease_can_change_nothing(
     forkserver: Forkserver, storage: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, storage or "")
     study = made(here, "search.num_trials=1", "search.lease_seconds=0.6")
     (stopped,) = held(forkserver, study, here, 1)
     try:
-        # In SQLite a process that stops in a transaction holds up all others until it is killed.
+        # In SQLite a process suspended in a transaction blocks all others until it is killed.
         stop_outside_a_transaction(stopped, None if storage else study.folder / DATABASE)
         wait_for_gone_worker(study, storage)
         states = json.loads(run_here("status", "study=s", "--json"))["states"]

@@ -1,4 +1,4 @@
-"""A trial on two devices: both ranks stop when it is pruned, and go on after one was killed."""
+"""A trial on two devices: both ranks stop when it is pruned, and retry when one is killed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from tests.faults.conftest import Start, Sweep, ends_of, status
 
-pytestmark = pytest.mark.slow  # each rank is a process of its own, with its own imports
+pytestmark = pytest.mark.slow  # each rank is a process with imports of its own
 
 
 def other_ranks(sweep: Sweep) -> list[psutil.Process]:
-    """Return the ranks of the sweep's trials but rank 0, whoever started them."""
+    """Return the processes of the sweep's ranks other than 0."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         is_rank = "lightning_modules.launch.follower" in (process.info["cmdline"] or ())
@@ -25,7 +25,7 @@ def other_ranks(sweep: Sweep) -> list[psutil.Process]:
     return found
 
 
-def test_both_ranks_stop_for_a_pruned_trial_and_a_killed_rank_costs_an_attempt(
+def test_pruning_stops_both_ranks_and_a_killed_rank_costs_one_attempt(
     sweep: Start, storage: str | None
 ) -> None:
     it = sweep(

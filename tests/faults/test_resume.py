@@ -1,4 +1,4 @@
-"""Killed at any step and gone on with, a run ends with the very bits of one that was left alone."""
+"""A run that is killed at any step and resumed ends bit-equal to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEED = 20261121
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Let no thread of torch's be missing in a fork."""
+    """Use one thread: a fork has no others."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -33,7 +33,7 @@ def one_thread() -> Iterator[None]:
 
 
 class KillAt(Hooks):
-    """Kills the process, as `kill -9` does, after a step."""
+    """Kills the process after a step, like `kill -9`."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -49,7 +49,7 @@ def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
 
 
 def killed_at(run: Run, folder: Path, step: int) -> None:
-    """Train in a process of its own until it is killed after `step`."""
+    """Train in a child process that is killed after `step`."""
     child = os.fork()
     if child == 0:
         try:
@@ -78,7 +78,7 @@ def assert_same_bits(one: Path, other: Path) -> None:
         pytest.param(2, 20, marks=pytest.mark.slow),
     ],
 )
-def test_killed_anywhere_it_ends_bit_equal(
+def test_a_run_killed_at_random_steps_ends_bit_equal(
     learnable: Path, here: Path, num_data_workers: int, num_kills: int
 ) -> None:
     words = ["model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data=files"]
@@ -101,4 +101,4 @@ def test_killed_anywhere_it_ends_bit_equal(
                 other.train_loss,
                 other.metrics,
             )
-    assert num_resumed >= num_kills / 2, "most of them had a checkpoint to go on from"
+    assert num_resumed >= num_kills / 2, "most runs had a checkpoint to resume from"

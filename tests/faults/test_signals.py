@@ -1,4 +1,4 @@
-"""Asked to stop, a sweep saves what it has and leaves nothing behind; the same command goes on."""
+"""A stopped sweep saves checkpoints and leaves no process; the same command continues it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lightning_modules.callback.checkpoint import read_checkpoint
 from tests.conftest import run_here, wait_until
 from tests.faults.conftest import SMALL, Start, Sweep
 
-# The only checkpoints are those that a signal asks for.
+# Checkpoints are saved only on a signal.
 LONG = ("trainer.epochs=6", "trainer.checkpoint_seconds=1000", "search.num_trials=1")
 
 
 def validated(sweep: Sweep, number: int = 0) -> Callable[[], optuna.trial.FrozenTrial | None]:
-    """Return whether the trial trains and has been validated by the attempt that is at it."""
+    """Return a function that returns the trial once its current attempt has been validated."""
     before = len(sweep.trials[number].intermediate_values) if sweep.trials else 0
 
     def look() -> optuna.trial.FrozenTrial | None:
@@ -37,14 +37,14 @@ def validated(sweep: Sweep, number: int = 0) -> Callable[[], optuna.trial.Frozen
 
 
 def step_of_interruption(sweep: Sweep, before: optuna.trial.FrozenTrial) -> int:
-    """Assert that the trial waits with a checkpoint of when it was stopped; return its step."""
+    """Assert that the trial waits, with a checkpoint of its last step; return that step."""
     trial = sweep.trials[before.number]
     assert trial.state.name == "WAITING"
     last = trial.user_attrs["attempts"][-1]
     step: int = trial.user_attrs["checkpoint"]["step"]
     assert (last["fault"], last["step"]) == ("interrupted", step)
     assert last["reason"] == f"interrupted after step {step}"
-    # 600 rows in batches of 16 are 38 steps, with a validation after 19 and 38 of them.
+    # 600 rows in batches of 16 make 38 steps, with validations after 19 and 38.
     assert step >= 19 * len(before.intermediate_values) > 0
     assert trial.intermediate_values.items() >= before.intermediate_values.items()
     folder = sweep.folder / "studies" / sweep.name / trial.user_attrs["folder"]
@@ -54,7 +54,7 @@ def step_of_interruption(sweep: Sweep, before: optuna.trial.FrozenTrial) -> int:
 
 @contextmanager
 def nothing_left(sweep: Sweep) -> Iterator[list[psutil.Process]]:
-    """Yield all processes of the sweep; assert that none of them, nor a later one, is left."""
+    """Yield all processes of the sweep; assert that none of them and no later one is left."""
     family = psutil.Process(sweep.process.pid).children(recursive=True)
     yield family
     _, alive = psutil.wait_procs(family, timeout=60)
@@ -63,10 +63,10 @@ def nothing_left(sweep: Sweep) -> Iterator[list[psutil.Process]]:
 
 
 def stop(sweep: Sweep, number: int, code: int) -> str:
-    """Send the signal and return what the sweep printed; fail if it does not end.
+    """Send the signal and return the sweep's output; fail if it does not end in time.
 
-    It takes a few seconds, to save checkpoints. A worker that does not stop would be waited for
-    until it counts as hung: half an hour.
+    Saving checkpoints takes seconds. For a worker that does not stop, the sweep would wait until it
+    counts as hung, which is half an hour.
     """
     output = sweep.end(number, seconds=120)
     assert sweep.process.returncode == code, output
@@ -89,15 +89,15 @@ def losses(folder: Path) -> list[tuple[str, ...]]:
         ]
 
 
-def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
+def test_a_study_stopped_in_every_way_ends_like_an_uninterrupted_one(
     sweep: Start, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ctrl-C: every process it had is gone, W&B's own and the data worker among them.
+    # Ctrl-C: all its processes are gone, including W&B's and the data worker.
     first = sweep(*LONG, "logger=wandb", "trainer.num_data_workers=1")
     before = first.until(validated(first))
     with nothing_left(first) as family:
         assert "wandb-core" in names_of(family)
-        assert len(first.workers) == 2  # a data worker is a fork of the worker
+        assert len(first.workers) == 2  # the data worker is a fork of the worker
         output = stop(first, signal.SIGINT, 130)
     assert "saving checkpoints" in output and "the same command goes on" in output
     kept = step_of_interruption(first, before)
@@ -113,7 +113,7 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
         stop(second, signal.SIGINT, 130)
     assert second.trials[0].user_attrs["checkpoint"]["step"] == kept
 
-    # Workers stop in order when their engine is killed outright.
+    # Workers stop in order when their engine is killed.
     third = sweep(*LONG)
     before = third.until(validated(third))
     with nothing_left(third):
@@ -122,7 +122,7 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
     newest = step_of_interruption(third, before)
     assert newest > kept
 
-    # A crash of the machine left the newest checkpoint cut off; the one before it serves.
+    # If a crash has truncated the newest checkpoint, the previous one is used.
     path = here / "studies/s" / third.trials[0].user_attrs["folder"] / "checkpoint.pt"
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
@@ -148,9 +148,7 @@ def test_stopped_in_every_way_a_study_ends_as_one_that_never_was(
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
     ],
 )
-def test_a_sweep_in_the_calling_process_stops_for_every_signal(
-    here: Path, number: int, code: int
-) -> None:
+def test_a_sweep_without_workers_stops_on_every_signal(here: Path, number: int, code: int) -> None:
     words = ("sweep", "study=s", *SMALL, *LONG, "search.workers=0")
     here_url = f"sqlite:///{here}/studies/s/study.db"
     it = Sweep(subprocess.Popen(["true"], text=True), here, "s", here_url)
@@ -172,7 +170,7 @@ def test_a_sweep_in_the_calling_process_stops_for_every_signal(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("data_workers", [0, 2])
-def test_every_worker_stops_for_every_signal(sweep: Start, number: int, data_workers: int) -> None:
+def test_workers_stop_on_every_signal(sweep: Start, number: int, data_workers: int) -> None:
     words = (f"trainer.num_data_workers={data_workers}", "search.workers=2", "logger=wandb")
     it = sweep(*LONG, "search.num_trials=2", *words)
     it.until(lambda: len(it.trials) == 2)

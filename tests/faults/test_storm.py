@@ -1,4 +1,4 @@
-"""Workers killed at random while they train: nothing told is lost, and the budget is exact."""
+"""Workers are killed at random while they train: no result is lost, and the budget is exact."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.faults.conftest import Start, Sweep, ask, command, ends_of, kill_at_r
 
 SEED = 20261121
 SLOW = pytest.mark.slow
-# Each real sweep costs some 20 s of imports, and the fast tests of leases and races, and those of
-# benchmarks/reliability.py, ask both storages the same without training.
+# A sweep costs some 20 s of imports. The fast tests of leases and races and those of
+# benchmarks/reliability.py cover both storages without training.
 on_sqlite_first = pytest.mark.parametrize(
     "storage", ["sqlite", pytest.param("postgresql", marks=SLOW)], indirect=True
 )
 
 
 def assert_whole(sweep: Sweep, storage: str | None, num_trials: int) -> int:
-    """Assert that the study is done, exactly; return how many of its attempts were broken."""
+    """Assert that the study is complete; return its number of broken attempts."""
     state = status(storage)
     assert state["states"]["running"] == state["states"]["waiting"] == 0
     assert state["states"]["complete"] == num_trials == state["num_trials"]
@@ -33,11 +33,11 @@ def assert_whole(sweep: Sweep, storage: str | None, num_trials: int) -> int:
     for trial in trials:
         ends = ends_of(trial)
         broken += len(ends)
-        # Each broken attempt was followed by exactly one more, under the same number.
+        # Each broken attempt is followed by exactly one other of the same trial.
         assert trial.user_attrs["attempt"] == len(ends) + 1
         assert [end["attempt"] for end in ends] == list(range(1, len(ends) + 1))
         steps = [end["step"] for end in ends]
-        assert steps == sorted(steps), "an attempt began before where the one before it was"
+        assert steps == sorted(steps), "an attempt started before the step of the previous one"
         assert all("killed by signal 9" in end["reason"] for end in ends)
     return broken
 
@@ -51,7 +51,7 @@ def storm(
     sweep.until(sweep.under_way)
     killed = 0
     while killed < num_kills and sweep.process.poll() is None:
-        # Half of them in the midst of a trial, half whenever it happens.
+        # Half of them during a trial, half at any time.
         if killed % 2 == 0:
             sweep.until(lambda: sweep.under_way() or sweep.process.poll() is not None)
         killed += kill_at_random(sweep, 1, chance, pause=0.3)
@@ -76,11 +76,13 @@ def test_fifty_kills_in_two_hundred_trials_lose_nothing(sweep: Start, storage: s
 
 
 @SLOW
-def test_all_killed_at_once_is_healed_by_whoever_looks(sweep: Start, storage: str | None) -> None:
+def test_after_all_workers_are_killed_status_requeues_their_trial(
+    sweep: Start, storage: str | None
+) -> None:
     whole = sweep("search.num_trials=2", "trainer.epochs=6", storage=storage)
     (trial,) = whole.until(lambda: whole.under_way(step=5))
     workers = whole.workers
-    whole.process.kill()  # first, or it would put another worker in its place
+    whole.process.kill()  # first, or it would replace the worker
     for worker in workers:
         worker.kill()
     whole.process.wait()
@@ -95,11 +97,11 @@ def test_all_killed_at_once_is_healed_by_whoever_looks(sweep: Start, storage: st
     assert again.trials[0].user_attrs["attempt"] == 2
     assert status(storage)["states"]["complete"] == 2
     curve = again.trials[0].intermediate_values
-    assert len(curve) == 12  # every validation once, before and after
+    assert len(curve) == 12  # every validation once
 
 
 @SLOW
-def test_a_worker_stopped_too_long_is_refused_and_joins_anew(
+def test_a_worker_suspended_past_its_lease_is_refused_and_rejoins(
     sweep: Start, storage: str | None
 ) -> None:
     words = ("search.num_trials=2", "trainer.epochs=8", "search.workers=2")
@@ -107,7 +109,7 @@ def test_a_worker_stopped_too_long_is_refused_and_joins_anew(
     first = whole.until(lambda: whole.under_way(step=3))[0]
     pid = int(first.user_attrs["worker"].split("-")[-2])
     os.kill(pid, signal.SIGSTOP)
-    # The other one takes the trial over once the lease of 3 s has run out.
+    # The other worker takes over the trial when the lease of 3 s has expired.
     trial = whole.until(
         lambda: [
             t
@@ -132,7 +134,9 @@ def test_a_worker_stopped_too_long_is_refused_and_joins_anew(
 
 
 @pytest.mark.slow
-def test_workers_may_join_from_elsewhere(sweep: Start, storage: str | None, here: Path) -> None:
+def test_workers_can_join_from_another_folder(
+    sweep: Start, storage: str | None, here: Path
+) -> None:
     whole = sweep("search.num_trials=4", "trainer.epochs=6", storage=storage)
     whole.until(whole.under_way)
     elsewhere = here / "elsewhere"
@@ -156,7 +160,7 @@ def test_workers_may_join_from_elsewhere(sweep: Start, storage: str | None, here
     assert "nothing is left to do" in ask("worker", "study=s", *where)
 
 
-def test_a_server_restarted_at_once_fails_no_trial(sweep: Start, postgres) -> None:  # type: ignore[no-untyped-def]
+def test_an_immediate_restart_of_the_server_breaks_no_attempt(sweep: Start, postgres) -> None:  # type: ignore[no-untyped-def]
     storage = postgres.new_database()
     whole = sweep("search.num_trials=2", "trainer.epochs=14", storage=storage)
     for _ in range(5):
