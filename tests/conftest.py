@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pytest
 from faults.postgres import Postgres, postgres_binaries
 
+from lightning_modules.cache import Cache
 from lightning_modules.task.classification import Classification
 
 # The files of tests that take longest. They start first, so that no core is left alone with one of
@@ -37,10 +38,12 @@ LONGEST = (
 )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let the processes that tests start receive Ctrl-C: background jobs of a script ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    missing = [name for name in LONGEST if not (config.rootpath / name).is_file()]
+    assert not missing, f"tests/conftest.py: LONGEST names files that are not there: {missing}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -188,6 +191,12 @@ def run_here(*words: str, code: int = 0) -> str:
             signal.signal(number, handler)
     assert returned == code, printed.getvalue()
     return printed.getvalue()
+
+
+def loaded_network(cache: Cache) -> Any:
+    """Return the pretrained network that a cache holds."""
+    (network,) = [v for k, v in cache._values.items() if isinstance(k, tuple) and k[0] == "network"]
+    return network
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -22,7 +22,7 @@ from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose
 from search.config.catalogue import load_groups, load_settings
 from search.plan.plan import build_plan
-from tests.members import files_of
+from tests.options import files_of
 from tests.page import (
     blocks,
     check_predictions,

@@ -11,7 +11,7 @@ import pytest
 
 from search.config import CONF_DIR
 from search.config.catalogue import load_groups
-from tests.members import names_of, words_for
+from tests.options import names_of, words_for
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "pytorch_lightning", "wandb", "torchmetrics")
 

@@ -76,7 +76,7 @@ class Sweep:
             mine = "search.worker" in line and f"/{self.name} " in f"{line} "
             if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
                 with suppress(psutil.NoSuchProcess, FileNotFoundError):
-                    # A forkserver has its workers' command line, but reads its orders from a socket.
+                    # A forkserver has its workers' command line, but reads from a socket.
                     is_forkserver = "socket:" in os.fspath(
                         Path(f"/proc/{process.pid}/fd/0").readlink()
                     )

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from lightning_modules.callback.checkpoint import read_checkpoint
 from tests.conftest import run_here
 from tests.faults.conftest import SMALL, Start, ends_of, status
-from tests.members import names_of
+from tests.options import names_of
 
 # Multiplies gradients by `value` from step 5 on, or raises there.
 FAULTY = '''

@@ -100,8 +100,9 @@ class PeftStrategy(Strategy):
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         # The adapter names its base; a local path would be useless elsewhere.
         network.peft_config["default"].base_model_name_or_path = model.name
-        network.save_pretrained(folder / ADAPTER)
-        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty template
+        # The embeddings are the pretrained ones; else peft asks the hub whether they were resized.
+        network.save_pretrained(folder / ADAPTER, save_embedding_layers=False)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
         merged = self._merged(network)
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)

@@ -18,12 +18,12 @@ from lightning_modules.model.state import count_parameters, restore_state, train
 from lightning_modules.network import build_network, check_architecture
 from lightning_modules.run import Run
 from search.config import CONF_DIR, build_run, compose
-from tests.conftest import write_jsonl
+from tests.conftest import loaded_network, write_jsonl
 from tests.cut import assert_cut_is_whole
 from tests.lightning_modules.model import test_decoder, test_hub, test_hub_writing
 from tests.lightning_modules.strategy.test_strategy import shake
-from tests.members import names_of, needed_by
 from tests.models import models_of
+from tests.options import names_of, needed_by
 
 LABELS = ("negative", "positive")
 TASK = {
@@ -126,7 +126,7 @@ def test_a_strategy_starts_as_loaded_trains_its_part_and_restores(
             check_architecture(run, LABELS)  # before loading weights
         return
     network = build_network(run, LABELS, cache)
-    (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
+    loaded = loaded_network(cache)
     assert torch.equal(logits(network, run), logits(loaded, run)) == (strategy not in VIRTUAL)
     num_trained, num_parameters = count_parameters(network)
     assert 0 < num_trained <= num_parameters

@@ -17,6 +17,7 @@ from lightning_modules.model.state import count_parameters
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.network import build_network
 from search.config import build_run, compose
+from tests.conftest import loaded_network
 
 LABELS = ("a", "b")
 FIXED = ("model=tiny", "logger=none", "strategy=lora")
@@ -124,7 +125,7 @@ def test_the_merged_export_and_the_adapter_predict_the_same(
     run = build_run(compose("train", [*FIXED, *(f"strategy.{word}" for word in words)]).tree)
     cache = Cache()
     network = build_network(run, LABELS, cache)
-    (base,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
+    base = loaded_network(cache)
     base.save_pretrained(here / "base")
     for parameter in network.parameters():
         if parameter.requires_grad:

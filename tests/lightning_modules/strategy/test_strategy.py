@@ -24,8 +24,9 @@ from lightning_modules.network import build_network
 from lightning_modules.run import Run
 from lightning_modules.task.classification import Classification
 from search.config import build_run, compose
+from tests.conftest import loaded_network
 from tests.cut import StopAt
-from tests.members import names_of, needed_by
+from tests.options import names_of, needed_by
 
 STRATEGIES = names_of("strategy")
 LABELS = ("a", "b", "c")
@@ -176,7 +177,7 @@ def test_a_strategy_trains_its_closed_form_number_of_parameters(strategy: str, h
 def test_step_zero_equals_the_loaded_network(strategy: str, head: str) -> None:
     run, cache = make_run(strategy, head=head), Cache()
     adapted = build_network(run, LABELS, cache)
-    (loaded,) = [made for key, made in cache._values.items() if key[0] == "network"]  # type: ignore[index]
+    loaded = loaded_network(cache)
     found, expected = logits(adapted, head), logits(loaded, head)
     assert found.shape == expected.shape
     assert torch.equal(found, expected) == (strategy not in VIRTUAL_TOKENS)

@@ -22,7 +22,7 @@ from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
-from tests.members import names_of, needed_by
+from tests.options import names_of, needed_by
 
 NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
 

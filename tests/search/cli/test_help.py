@@ -16,7 +16,7 @@ from search.cli import main
 from search.cli.help import split_examples
 from search.cli.main import COMMANDS, HELP
 from search.config import CONF_DIR, compose
-from tests.members import names_of
+from tests.options import names_of
 
 COMPOSING = ("sweep", "plan", "train")
 

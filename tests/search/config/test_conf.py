@@ -14,7 +14,7 @@ import yaml
 from search.config import CONF_DIR, build_run, build_search, compose
 from search.plan.plan import build_plan
 from search.plan.ranges import build_space
-from tests.members import files_of, words_for
+from tests.options import files_of, words_for
 
 
 def read(path: Path) -> Any:
@@ -37,7 +37,7 @@ def schema_of(path: Path) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def test_every_file_is_a_member_a_space_or_an_experiment() -> None:
+def test_every_file_is_an_option_a_space_or_an_experiment() -> None:
     rest = {*CONF_DIR.rglob("*.yaml")} - {*OPTIONS, *SPACES, *EXPERIMENTS}
     assert {option_name(path) for path in rest} == {"sweep", "train"}
 
@@ -57,7 +57,7 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         assert module == "lightning_modules.trainer"
     elif find_spec(place):
         assert module == place
-    else:  # values alone, of the class of another member: bert of hub
+    else:  # only values, for the class of another option: bert has that of hub
         assert read(path.with_stem(module.rpartition(".")[2]))["_target_"] == target
 
 

@@ -18,7 +18,7 @@ from search.study.open import open_study
 from search.study.prepare import check_study, prepare_study
 from search.study.session import join
 from search.study.suggest import waiting_trial
-from tests.members import names_of
+from tests.options import names_of
 
 NUM_TRIALS = 8
 SAMPLERS = names_of("search/sampler")

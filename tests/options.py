@@ -1,4 +1,4 @@
-"""The members of conf/, found by walking it: a new one is tested without being listed."""
+"""The options of conf/, found by walking it: a new one is tested without being listed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.config import CONF_DIR
 
-# What to set for a member that has no default for one of its keys.
+# What to set for an option that has no default for one of its keys.
 NEEDED: Mapping[str, Sequence[str]] = {
     "data/files": ("data.train=my.csv",),
     "data/hub": ("data.path=owner/name",),
@@ -27,13 +27,13 @@ def names_of(group: str) -> list[str]:
     return [path.stem for path in files_of(group)]
 
 
-def words_for(member: str) -> list[str]:
-    """Return the words that choose a member, e.g. `strategy/lora`, and set what it needs."""
-    group, _, name = member.rpartition("/")
-    return [f"{group}={name}", *NEEDED.get(member, ())]
+def words_for(option: str) -> list[str]:
+    """Return the words that choose an option, e.g. `strategy/lora`, and set what it needs."""
+    group, _, name = option.rpartition("/")
+    return [f"{group}={name}", *NEEDED.get(option, ())]
 
 
 def needed_by(strategy: str) -> tuple[str, ...]:
     """Return the words that a strategy needs in a network of two layers."""
-    member = f"strategy/{strategy}"
-    return (*NEEDED.get(member, ()), *SMALL.get(member, ()))
+    option = f"strategy/{strategy}"
+    return (*NEEDED.get(option, ()), *SMALL.get(option, ()))
