@@ -158,7 +158,7 @@ def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> S
     """Return the option that `node._target_` names, checked to be a `base`."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         rule = "must be a group with a _target_"
-        raise ConfigError(Problem(key, rule, node, f"Choose one, as {key}=NAME."))
+        raise ConfigError(Problem(key, rule, node, f"Choose one: {key}=NAME."))
     return _typed(import_member(str(node["_target_"]), base, f"{key}._target_", plugins), node, key)
 
 
@@ -211,7 +211,7 @@ def _value_problem(schema: type[Schema], name: str, node: DictConfig) -> Problem
 
 def _interpolation_problem(where: str, error: Exception) -> Problem:
     reason = str(error).splitlines()[0]
-    return Problem(where, "must refer to a key that is there", Verbatim(reason))
+    return Problem(where, "must refer to an existing key", Verbatim(reason))
 
 
 def _type_words(hint: Any) -> str:

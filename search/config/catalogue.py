@@ -96,7 +96,7 @@ def load_class(target: str) -> type:
     """Return the class that a `_target_` names."""
     module, _, name = target.rpartition(".")
     found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, type), f"{target} is no class"
+    assert isinstance(found, type), f"{target} is not a class"
     return found
 
 

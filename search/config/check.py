@@ -38,7 +38,7 @@ def group_problems(override: Override) -> Iterator[Problem]:
     group, known_options = override.key, group_options(override.key)
     if override.is_range and group not in SEARCHED_GROUPS:
         searched = ", ".join(SEARCHED_GROUPS)
-        fix = f"Only {searched} can vary in a study: run one study an option, as "
+        fix = f"Only {searched} can vary in a study. Run one study per option: "
         fix += f"{group}={known_options[0]} study=NAME-{known_options[0]}."
         yield Problem(group, "must be one option", Verbatim(override.value), fix)
     elif override.is_range and options_of(override) is None:
@@ -74,7 +74,7 @@ def option_problems(
             )
         for option in options:
             if option not in known_options:
-                rule = f"options must be of {', '.join(known_options)}"
+                rule = f"options must be among {', '.join(known_options)}"
                 yield Problem(where, rule, option, did_you_mean(option, known_options))
             elif option in seen:
                 rule = f"options must differ from each other and from {seen[option]}'s"
@@ -108,7 +108,7 @@ def key_problems(
         if foreign:
             fix = (
                 did_you_mean(foreign[0], options)
-                or "Search a group, as strategy=choice(lora,full)."
+                or "Search a group, e.g. strategy=choice(lora,full)."
             )
             yield Problem(override.shown, "must name searched options", foreign[0], fix)
         elif key not in known:
@@ -171,15 +171,15 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
         override.parsed.value(), dict
     ):
-        fix = f"Choose an option as {key.replace('.', '/')}=NAME, or set a key inside."
+        fix = f"Choose an option with {key.replace('.', '/')}=NAME, or set a key inside."
         yield Problem(key, "is a group of keys", got, fix)
 
 
 def never_searched(where: str, path: str, text: str) -> Problem | None:
     """Return the problem of a range over a path that no study may search, or None."""
     if path in DECIDE_ROWS:
-        rule = "must be one value, as it decides the rows that trials are compared by"
-        fix = f"Run one study a value, as {path}=VALUE study=NAME."
+        rule = "must be one value, because it decides which rows trials are compared on"
+        fix = f"Run one study per value: {path}=VALUE study=NAME."
         return Problem(where, rule, Verbatim(text), fix)
     if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
         searchable = ", ".join(name for name in GROUPS if name not in NOT_SEARCHED)

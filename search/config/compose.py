@@ -243,7 +243,7 @@ def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem
         strategy = strategy_class(config)
     except ConfigError:
         return {}  # reported where the run is built
-    rule, fix = f"{strategy.__name__} has no use for it", "Nothing is there to be searched."
+    rule, fix = f"{strategy.__name__} has no use for it", "Nothing is left to search."
     return {
         path: Problem(path, rule, Verbatim(text), fix)
         for path, text in ranges.items()

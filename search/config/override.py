@@ -77,12 +77,15 @@ def parse_override(text: str) -> Override:
         first = str(error).splitlines()[0]
         key = text.split("=", maxsplit=1)[0] if "=" in text else text
         if "=" not in text:
-            rule, fix = "must read key=value", f"Write {text}=VALUE, or see --help. A shell "
-            fix += "wants a value with spaces quoted: 'data.text=my column'."
+            rule, fix = (
+                "must have the form key=value",
+                f"Write {text}=VALUE, or see --help. A shell ",
+            )
+            fix += "needs quotes around a value with spaces: 'data.text=my column'."
         else:
             rule = "must follow Hydra's override grammar"
-            fix = f"{first}. In a shell, quote brackets and parentheses; Hydra wants other "
-            fix += f"letters than English ones quoted too: '{key}=\"...\"'."
+            fix = f"{first}. In a shell, quote brackets and parentheses. Hydra also needs quotes "
+            fix += f"around letters that are not English: '{key}=\"...\"'."
         raise ConfigError(Problem(key, rule, text, fix)) from None
     return Override(parsed.key_or_group, options, parsed)
 
@@ -97,7 +100,7 @@ def options_of(override: Override) -> tuple[str, ...] | None:
 
 def range_problem(key: str, text: str) -> Problem:
     """Return the problem of a range where one value is wanted."""
-    rule = "one run has one value a key"
+    rule = "a run has one value per key"
     return Problem(key, rule, Verbatim(text), "Use finesweep sweep for ranges.")
 
 

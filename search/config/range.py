@@ -53,7 +53,7 @@ def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
     for element in sweep.list:
         choice = getattr(element, "text", element)
         if not isinstance(choice, str | int | float | bool):
-            rule = "choices must be text, numbers or true and false"
+            rule = "choices must be text, numbers, true or false"
             raise SpaceError(Problem(path, rule, Verbatim(text)))
         choices.append(choice)
     # 1 and 1.0 are one value to Optuna, 1 and true are not one to us.
@@ -98,7 +98,7 @@ def _check_order(path: str, text: str, kind: str, low: float, high: float) -> No
         raise SpaceError(Problem(path, "both ends must be finite", Verbatim(text)))
     if not low < high:
         fix = f"Write {kind}({min(low, high):g},{max(low, high):g})."
-        raise SpaceError(Problem(path, "must hold low < high", Verbatim(text), fix))
+        raise SpaceError(Problem(path, "must have low < high", Verbatim(text), fix))
 
 
 def _log_tag(path: str, text: str, tags: set[str], low: float) -> bool:
@@ -106,6 +106,6 @@ def _log_tag(path: str, text: str, tags: set[str], low: float) -> bool:
     if unknown:
         raise SpaceError(Problem(path, "the only known tag is log", Verbatim(text)))
     if "log" in tags and low <= 0:
-        fix = "A log scale has no zero: start above it."
+        fix = "A log scale has no zero; start above it."
         raise SpaceError(Problem(path, "a log range must start > 0", Verbatim(text), fix))
     return "log" in tags

@@ -62,7 +62,10 @@ class SearchSettings(Schema):
             fix = "Write search.objectives=[validation/accuracy,seconds], or null."
             yield Problem("objectives", "must name at least one", self.objectives, fix)
         if self.objectives and self.metric is not None:
-            rule, fix = "must be null where there are objectives", "The first objective leads."
+            rule, fix = (
+                "must be null if search.objectives is set",
+                "The first objective takes its place.",
+            )
             yield Problem("metric", rule, self.metric, fix)
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):

@@ -195,7 +195,7 @@ class LocalEngine:
         if code not in (ExitCode.finished, ExitCode.replace) and slot.trial is None:
             slot.num_bad_starts += 1
             if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
-                self._on_event(Note(f"worker {slot.number} {reason}, again and again"))
+                self._on_event(Note(f"worker {slot.number} keeps failing: {reason}"))
                 slot.code = 1
                 return
         again = self._start(slot.number)
@@ -212,7 +212,7 @@ class LocalEngine:
             return False  # a worker waits for it as long as it takes
 
     def _failure(self, slot: _Slot, code: int) -> tuple[FailureKind, str]:
-        log = f"its log: {self._log(str(slot.number))}"
+        log = f"log: {self._log(str(slot.number))}"
         if slot.is_hung:
             return FailureKind.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
@@ -327,7 +327,7 @@ class LocalEngine:
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._received.append(number)
             if len(self._received) == 1:
-                note = Note("stopping: saving checkpoints (Ctrl-C again ends at once)")
+                note = Note("stopping: saving checkpoints (press Ctrl-C again to stop at once)")
                 self._events.put((0, note))  # also wakes up who is to ask the workers
             else:
                 for slot in self._slots:

@@ -54,7 +54,7 @@ def _unread(arm: Arm, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
     for path, parameter in parameters.items():
         reader = readers.get(f"${{{path}}}")
         if reader is not None:
-            rule = f"must not be searched beside {reader}, which reads it"
+            rule = f"must not be searched together with {reader}, which reads it"
             yield Problem(path, rule, Verbatim(parameter.text), f"Search {reader}.")
 
 
@@ -158,8 +158,8 @@ def _as_of(parameter: Parameter, value: Any, problem: Problem) -> Problem:
 
 
 def _changes_rows(parameter: Parameter, value: Any) -> Problem:
-    fix = f"Run one study a value, as {parameter.path}={value} study=NAME."
-    rule = "must leave the rows as they are, by which trials are compared"
+    fix = f"Run one study per value: {parameter.path}={value} study=NAME."
+    rule = "must not change the rows, because trials are compared on them"
     return Problem(parameter.path, rule, _found(parameter, value), fix)
 
 

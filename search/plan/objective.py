@@ -64,9 +64,9 @@ def objective_problems(names: Sequence[str], task: type[Task]) -> Iterator[Probl
     for number, name in enumerate(names):
         if full_name(name) not in known:
             fix = did_you_mean(name, known)
-            yield Problem("search.objectives", f"must be of {', '.join(known)}", name, fix)
+            yield Problem("search.objectives", f"must be among {', '.join(known)}", name, fix)
         elif number == 0 and full_name(name) not in metrics:
-            fix = "It also chooses each trial's best weights and stands first in tables."
+            fix = "It also chooses each trial's best weights, and comes first in tables."
             yield Problem("search.objectives", "the first must be a validation metric", name, fix)
     if len(set(map(full_name, names))) < len(names):
         yield Problem("search.objectives", "must differ", list(names))

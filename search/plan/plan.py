@@ -207,7 +207,7 @@ def _sampler_problems(sampler: Sampler, space: Space, num_objectives: int) -> It
     able = [
         name for name, kind in _samplers().items() if kind.refusal(space, num_objectives) is None
     ]
-    yield Problem("search/sampler", rule, sampler.name, f"Those that can: {', '.join(able)}.")
+    yield Problem("search/sampler", rule, sampler.name, f"Samplers that can: {', '.join(able)}.")
 
 
 def _samplers() -> dict[str, type[Sampler]]:

@@ -72,8 +72,8 @@ def _nothing_varies(composition: Composition) -> Problem:
     example = "optimizer.lr=tag(log,interval(1e-5,1e-2))"
     if not strategy_class(composition.tree).has_use_for("optimizer.lr"):
         example = "strategy.num_shots=choice(0,4,16)"
-    fix = f"Mark one, as '{example}', or use finesweep train."
-    return Problem("search.space", "must vary at least one setting", Verbatim("nothing"), fix)
+    fix = f"Search one, e.g. '{example}', or use finesweep train."
+    return Problem("search.space", "must search at least one setting", Verbatim("nothing"), fix)
 
 
 def _parameters(arm: Arm) -> Iterator[Parameter | Problem]:

@@ -43,9 +43,8 @@ class Asha(ComparingPruner):
         rank = 1 + sum(rival > value for rival in rivals)
         if rank <= num_promoted:
             return None
-        return (
-            f"rank {rank} of {num_here} at its validation {number}; the best {num_promoted} go on"
-        )
+        promoted = "1 continues" if num_promoted == 1 else f"{num_promoted} continue"
+        return f"ranked {rank} of {num_here} after validation {number}; only the top {promoted}"
 
     def _is_rung(self, number: int) -> bool:
         rung = self.first_rung

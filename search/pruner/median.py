@@ -19,4 +19,4 @@ class Median(ComparingPruner):
     def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
         if not rivals or value >= median(rivals):
             return None
-        return f"below the median of {len(rivals)} trials at its validation {number}"
+        return f"below the median of {len(rivals)} trials after validation {number}"

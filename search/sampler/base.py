@@ -66,12 +66,12 @@ def condition(space: Space) -> str | None:
         return None
     arms = [{parameter.name for parameter in arm.values()} for arm in space.arms.values()]
     name = min(name for arm in arms for name in arm if not all(name in other for other in arms))
-    return f"must search conditions, as {name} exists in some arms alone"
+    return f"must support conditional parameters: {name} exists in some arms only"
 
 
 def several(num_objectives: int) -> str | None:
     """Return the rule that a sampler of one objective asks for, where there are more."""
-    return None if num_objectives == 1 else f"must search for {num_objectives} objectives at once"
+    return None if num_objectives == 1 else f"must support {num_objectives} objectives"
 
 
 def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampler:

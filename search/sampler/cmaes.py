@@ -40,7 +40,7 @@ class Cmaes(Sampler):
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         too_few = None
         if len(numbers(space)) < 2:
-            too_few = f"must search the {len(numbers(space))} ranges of numbers that there are"
+            too_few = f"must support the {len(numbers(space))} numeric ranges of this space"
         return condition(space) or several(num_objectives) or too_few
 
     def note(self, space: Space) -> str | None:
@@ -72,4 +72,4 @@ def drawn_at_random(space: Space) -> str | None:
     left = [name for name in space.parameters if name not in numbers(space)]
     if not left:
         return None
-    return f"{', '.join(left)}: choices have no order, this sampler draws them at random"
+    return f"{', '.join(left)}: choices have no order, so this sampler draws them at random"

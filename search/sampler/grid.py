@@ -30,7 +30,7 @@ class Grid(Sampler):
         endless = [
             parameter.path for parameter in space.parameters.values() if parameter.values is None
         ]
-        return f"must search intervals, as that of {endless[0]}" if endless else None
+        return f"must support intervals such as that of {endless[0]}" if endless else None
 
     def points(self, space: Space) -> Sequence[Mapping[str, Any]]:
         points: list[Mapping[str, Any]] = []

@@ -29,7 +29,7 @@ class Qmc(Sampler):
 
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
-        none = None if numbers(space) else "must search a space without any range of numbers"
+        none = None if numbers(space) else "must support a space without numeric ranges"
         return condition(space) or none
 
     def note(self, space: Space) -> str | None:

@@ -175,8 +175,8 @@ class Space:
             return next(iter(found.values()))
         groups = ", ".join(f"{group}: {options[0]}" for group, options in self.groups.items())
         if found:
-            fix = f"Name the arm too, as {{{groups}, {path}: ...}}."
-            return Problem(path, "must be of one arm", Verbatim(", ".join(found)), fix)
+            fix = f"Name the arm too: {{{groups}, {path}: ...}}."
+            return Problem(path, "must belong to one arm", Verbatim(", ".join(found)), fix)
         arm = ", ".join(str(values[group]) for group in self.groups if group in values)
         return Problem(path, f"{arm} must search it", values[path])
 

@@ -125,7 +125,7 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[-1]
         fix = f"Check user, password and database of storage=URL or {VARIABLE}."
-        rule = f"{shown(url)} must let finesweep in"
+        rule = f"{shown(url)} must accept the login"
         raise ConfigError(Problem("storage", rule, Verbatim(reason), fix)) from None
     finally:
         engine.dispose()

@@ -88,4 +88,4 @@ def reason_to_fail(ends: Sequence[FailedAttempt], max_attempts: int) -> str | No
         return None
     num = num_faults + num_kills
     attempts = "1 attempt" if num == 1 else f"{num} attempts"
-    return f"{attempts} got no further, the last one: {ends[-1].reason}"
+    return f"{attempts} made no progress; the last: {ends[-1].reason}"

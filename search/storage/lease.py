@@ -220,7 +220,7 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
         if state == "running":
             return None
     if silent > row.lease_seconds:
-        return f"it gave no sign of life for {silent:.0f} s"
+        return f"no heartbeat for {silent:.0f} s"
     return None
 
 

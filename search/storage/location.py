@@ -129,7 +129,7 @@ def check_disk(folder: Path) -> None:
     ]
     disk = max(disks, key=lambda disk: len(disk.mountpoint), default=None)
     if disk is not None and disk.fstype.lower() in _NETWORK_DISKS:
-        rule = "an SQLite study must lie on a disk of this machine: network disks lose its locks"
+        rule = "an SQLite study must be on a local disk: network disks lose its locks"
         fix = f"Set {VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE, or change folder."
         raise ConfigError(Problem("study", rule, Verbatim(f"{path} on {disk.fstype}"), fix))
 
@@ -140,11 +140,11 @@ def _checked(where: str, url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in _SCHEMES:
         # Whatever it is, it may hold a password.
-        got = Verbatim(f"one that begins {scheme}://" if mark else "one that begins otherwise")
+        got = Verbatim(f"one that starts with {scheme}://" if mark else "another scheme")
         raise ConfigError(Problem(where, rule, got, fix))
     server, _, path = rest.partition("?")[0].partition("/")
     if server.count("@") > 1 or "@" in path:
-        got = Verbatim("one with an @ too many")
+        got = Verbatim("one with more than one @")
         fix = "Write @ in a password as %40, : as %3A and / as %2F."
         raise ConfigError(Problem(where, rule, got, fix))
     try:
@@ -153,6 +153,6 @@ def _checked(where: str, url: str) -> str:
     except ValueError:
         has_all = False
     if not has_all:
-        got = Verbatim("one without a database, or with a port that is no number")
+        got = Verbatim("one without a database, or with an invalid port")
         raise ConfigError(Problem(where, rule, got, fix))
     return f"{_DRIVER}://{rest}"

@@ -1,4 +1,4 @@
-"""Waiting for a storage that cannot answer now: a full disk, a restarted server, a held lock.
+"""Waiting for a storage that is not available now: a full disk, a restarted server, a held lock.
 
 Nothing that a worker has to tell may be lost for such a reason, and everything that it does to the
 storage can be done twice, so it is done again until it works.
@@ -81,7 +81,7 @@ class Retry:
                     next_word = waited + TELL_AGAIN_SECONDS
             else:
                 if next_word > TELL_AFTER_SECONDS:
-                    self.tell(f"{self.storage} answers again")
+                    self.tell(f"{self.storage} is available again")
                 return value
             self.waiting()
             time.sleep(wait)
@@ -101,7 +101,7 @@ def trouble_of(error: BaseException, storage: str) -> str | None:
         is_second = isinstance(found, PendingRollbackError)
         found = found.__context__ if is_second else found.__cause__
     if isinstance(found, PoolTimeout):
-        return f"{storage} has no connection free"
+        return f"{storage} has no free connection"
     if not isinstance(found, DBAPIError):
         return None
     code = getattr(found.orig, "sqlite_errorcode", None)
@@ -116,7 +116,7 @@ def _trouble_of_server(error: DBAPIError, storage: str) -> str | None:
         return None
     if state is not None and state.startswith(_PASSING):
         full = ": its disk is full" if state == "53100" else ""
-        return f"{storage} cannot answer now{full}"
+        return f"{storage} is not available now{full}"
     is_gone = error.connection_invalidated or (
         state is None and type(error.orig).__name__ in ("OperationalError", "InterfaceError")
     )

@@ -57,7 +57,7 @@ def inside(folder: Path, relative: str) -> Path:
     """
     path = folder / relative
     if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder)):
-        fix = "Someone else has written to it."
+        fix = "Something else has written to it."
         raise ConfigError(
             Problem("study", f"its storage must name files in {folder}", relative, fix)
         )

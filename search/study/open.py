@@ -54,8 +54,8 @@ def load_study(folder: Path, retry: Retry | None = None) -> Study:
     """Open a study as it was last asked for; raise ConfigError where there is none."""
     before = stored(folder, retry)
     if before is None:
-        fix = "finesweep sweep begins it."
-        raise ConfigError(Problem("study", "must have begun", folder.name, fix))
+        fix = "Start it with finesweep sweep."
+        raise ConfigError(Problem("study", "must have been started", folder.name, fix))
     return open_study(build_plan(before.composition), folder, retry)
 
 

@@ -57,7 +57,7 @@ def check_study(plan: Plan, folder: Path) -> CheckedRows:
     if before is not None:
         problems = list(_differences(build_plan(before.composition), plan))
         if before.fingerprint != material.corpus.fingerprint:
-            rule = f"study {plan.name} began with other rows"
+            rule = f"study {plan.name} was started with other rows"
             problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
         if problems:
             raise ConfigError(problems)
@@ -109,14 +109,14 @@ def _whole(plan: Plan) -> Tree:
     return {**tree, "search": {**tree["search"], "space": space}}
 
 
-_OTHER_NAME = "Choose another study=NAME, or set it back."
+_OTHER_NAME = "Choose another study=NAME, or restore the old value."
 
 
 def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
     for group in sorted(old.space.groups.keys() | new.space.groups.keys()):
         before, now = old.space.groups.get(group), new.space.groups.get(group)
         if set(before or ()) != set(now or ()):
-            rule = f"study {new.name} searches {', '.join(before) if before else 'it not'}"
+            rule = _searched(new.name, ", ".join(before) if before else None)
             yield Problem(group, rule, Verbatim(", ".join(now) if now else "one"), _OTHER_NAME)
     told: dict[str, Problem] = {}
     before_arms = {tuple(arm.choice.items()): arm for arm in old.composition.arms}
@@ -143,9 +143,17 @@ def _range_differences(old: Plan, new: Plan) -> Iterator[Problem]:
     for name in sorted(before.keys() | now.keys()):
         was, is_now = before.get(name), now.get(name)
         if str(was and was.distribution) != str(is_now and is_now.distribution):
-            rule = f"study {new.name} searches {was.text if was else 'it not'}"
+            rule = _searched(new.name, was.text if was else None)
             got = Verbatim(is_now.text if is_now else "no range")
             yield Problem(name, rule, got, _OTHER_NAME)
+
+
+def _searched(name: str, what: str | None) -> str:
+    return (
+        f"study {name} does not search this key"
+        if what is None
+        else f"study {name} searches {what}"
+    )
 
 
 def _settings(tree: Tree) -> dict[str, Any]:

@@ -93,12 +93,12 @@ def _way_on(trial: FrozenTrial, end: FailedAttempt, taken_over: bool) -> str:
     why = f"attempt {end.attempt} ended: {end.reason}"
     checkpoint = trial.user_attrs.get(CHECKPOINT)
     if checkpoint is None:
-        return f"trial {trial.number} begins again, it had no checkpoint yet ({why})"
+        return f"trial {trial.number} starts again without a checkpoint ({why})"
     if taken_over:
         step = checkpoint["step"]
-        return f"trial {trial.number} goes on from its last checkpoint, step {step} ({why})"
+        return f"trial {trial.number} resumes from its checkpoint at step {step} ({why})"
     where = checkpoint["where"]
     return (
-        f"trial {trial.number} starts over ({why}): its checkpoint lies in {where}, which is "
-        "out of reach from here"
+        f"trial {trial.number} starts over ({why}): its checkpoint is in {where}, which "
+        "this machine cannot read"
     )

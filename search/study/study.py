@@ -169,7 +169,7 @@ class Study:
         for trial in running:
             worker = trial.user_attrs.get(WORKER)
             if worker not in present:
-                reason = "its worker has left it"
+                reason = "its worker has left"
                 ends.append(
                     transaction.hand_back(
                         tables, trial._trial_id, worker, FailureKind.lost, reason, max_attempts

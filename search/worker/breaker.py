@@ -21,4 +21,4 @@ class Breaker:
         self._num_failures = self._num_failures + 1 if event.ending is TrialEnding.failed else 0
         if self._num_failures != MAX_FAILURES:
             return None
-        return f"the sweep stops, {MAX_FAILURES} trials in a row failed: {event.reason}"
+        return f"stopping the sweep: {MAX_FAILURES} trials in a row failed: {event.reason}"

@@ -104,7 +104,7 @@ def event_of(end: AttemptEnd) -> Event:
     if end.ending is not None:
         return Ended(end.number, end.ending, end.verdict, None, 0.0)
     attempt = f" attempt {end.attempt}" if end.attempt else ""
-    return Note(f"trial {end.number}{attempt} ended: {end.reason}; it will go on")
+    return Note(f"trial {end.number}{attempt} ended: {end.reason}; it will be retried")
 
 
 def to_line(event: Event) -> str:

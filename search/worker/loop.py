@@ -99,7 +99,7 @@ def _work_on(
         reason = outcome.reason
         if study.hours_used_up:
             hours = study.plan.search.settings.max_hours
-            reason += f": search.max_hours={hours:g} are used up"
+            reason += f": search.max_hours={hours:g} is used up"
         session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
         emit(Ended(attempt.number, TrialEnding.interrupted, reason, None, outcome.seconds))
         return
@@ -197,7 +197,7 @@ class _Hooks(Hooks):
 
     def interrupted(self) -> bool:
         if self._session.is_lost:  # noticed by the thread that renews it
-            raise LeaseLost("others go on with its trial")
+            raise LeaseLost("other workers continue its trial")
         return self._interrupted() or self._hours.are_over()
 
 

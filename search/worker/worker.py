@@ -51,7 +51,7 @@ def main(folder: Path, descriptor: int, engine_process: Process) -> int:
         emit(Note(str(error)))
         return ExitCode.wrong_input
     except Replace as reason:
-        emit(Note(f"the worker is replaced: {reason}"))
+        emit(Note(f"replacing the worker: {reason}"))
         return ExitCode.replace
     except StorageGone as error:
         emit(Note(str(error)))
@@ -111,7 +111,7 @@ def _work_here(folder: Path, emit: Emit, interrupt: Interrupt) -> int:
         try:
             _work(folder, Process.this(), lambda: interrupt() or bool(reasons), tell)
         except Replace as reason:
-            emit(Note(f"{reason}, in the process that goes on"))
+            emit(Note(f"{reason}; continuing in the same process"))
         else:
             return interrupt.exit_code or int(bool(reasons))
 

@@ -72,7 +72,7 @@ def test_a_sweep_waits_for_disk_space_and_keeps_its_budget(
     disk.fill()
     wait_for(it, rf"the disk of \S*{folder}/study\.db is full, 0 bytes are free; waiting")
     disk.free()
-    wait_for(it, rf"{folder}/study\.db answers again")
+    wait_for(it, rf"{folder}/study\.db is available again")
     later = wait_for_more(it, len(wait_for_more(it, 0)))
 
     it.end()

@@ -115,9 +115,9 @@ def test_a_trial_that_raises_is_tried_max_attempts_times_and_the_study_continues
     reason = "ValueError: no such luck"
     assert [end["fault"] for end in ends_of(failed)] == ["failed"] * 3
     assert {end["reason"] for end in ends_of(failed)} == {reason}
-    verdict = f"3 attempts got no further, the last one: {reason}"
+    verdict = f"3 attempts made no progress; the last: {reason}"
     assert failed.user_attrs["reason"] == verdict
-    assert f"trial 1 attempt 1 ended: {reason}; it will go on" in output
+    assert f"trial 1 attempt 1 ended: {reason}; it will be retried" in output
     assert verdict in output
 
 
@@ -125,7 +125,7 @@ FAILS = (
     *("strategy.value=error", "search.max_attempts=1", "search.num_trials=5"),
     *("trainer.epochs=1", "trainer.checkpoint_seconds=1000"),
 )
-STOPS = "the sweep stops, 3 trials in a row failed: 1 attempt got no further"
+STOPS = "stopping the sweep: 3 trials in a row failed: 1 attempt made no progress"
 
 
 def test_three_failures_in_a_row_stop_a_sweep_in_the_calling_process(

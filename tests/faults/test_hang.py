@@ -90,8 +90,8 @@ def test_a_hanging_trial_is_killed_with_its_children_and_retried_once(
     output = it.end()
     assert not children_of_hangs(it.folder) and not it.workers
     reason = r"no progress for 10 s, training, step [1-5] of 38"
-    assert re.search(rf"trial 1 attempt 1 ended: {reason}; it will go on", output), output
-    verdict = rf"2 attempts got no further, the last one: {reason}"
+    assert re.search(rf"trial 1 attempt 1 ended: {reason}; it will be retried", output), output
+    verdict = rf"2 attempts made no progress; the last: {reason}"
     assert re.search(verdict, output), output
     assert it.process.returncode == 0, output
     default, hung = it.trials

@@ -118,7 +118,7 @@ def test_a_study_stopped_in_every_way_ends_like_an_uninterrupted_one(
     before = third.until(validated(third))
     with nothing_left(third):
         third.process.kill()
-    assert f"goes on from its last checkpoint, step {kept}" in third.end()
+    assert f"resumes from its checkpoint at step {kept}" in third.end()
     newest = step_of_interruption(third, before)
     assert newest > kept
 

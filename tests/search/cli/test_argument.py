@@ -53,7 +53,7 @@ def test_wrong_keys_are_told_at_once() -> None:
         keys(["studi=x", "split", "to=y"], KNOWN)
     assert [str(problem) for problem in error.value.problems] == [
         "studi: must be a known key, got studi. Did you mean study?",
-        "split: must read key=value, got 'split'.",
+        "split: must have the form key=value, got 'split'.",
     ]
 
 

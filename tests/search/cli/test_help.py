@@ -101,7 +101,7 @@ def assert_known(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().err
     assert code == (0 if list(words) == ["status"] else 2)
     assert len(told.splitlines()) == (code == 2)
-    assert "known key" not in told and "must read key=value" not in told
+    assert "known key" not in told and "must have the form key=value" not in told
 
 
 def test_examples_of_the_first_help(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

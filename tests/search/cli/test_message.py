@@ -33,7 +33,7 @@ CASES = [
     (("trainer.epochs=0",), "trainer.epochs: must be > 0, got 0"),
     (("trainer.epochs=two",), "trainer.epochs: must be a whole number, got 'two'"),
     (("data.batch_size=choice(0,8)",), "data.batch_size: must be > 0, got 0 in choice(0,8)"),
-    (("trainer.epochs=range(5,1)",), "trainer.epochs: must hold low < high, got range(5,1)"),
+    (("trainer.epochs=range(5,1)",), "trainer.epochs: must have low < high, got range(5,1)"),
     (
         ("optimizer.lr=tag(log,interval(0,1))",),
         "optimizer.lr: a log range must start > 0, got tag(log,interval(0,1))",
@@ -60,7 +60,7 @@ CASES = [
     (("model=hub", "model.path=./nothing"), "model.path: must be a folder, got './nothing'"),
     (("study=''",), "study: must be a name, got ''. Set study=NAME."),
     (("search.num_trials=0",), "search.num_trials: must be > 0, got 0"),
-    (("noequals",), "noequals: must read key=value, got 'noequals'"),
+    (("noequals",), "noequals: must have the form key=value, got 'noequals'"),
 ]
 
 
@@ -134,7 +134,7 @@ def test_a_study_with_another_space_says_what_differs(
     with csv_file.open("a") as file:
         file.write("one more,good\n")
     assert main(["sweep", *fixed]) == 2
-    assert "data: study mine began with other rows" in capsys.readouterr().err
+    assert "data: study mine was started with other rows" in capsys.readouterr().err
     assert (here / "studies/mine/trials.csv").read_bytes() == before
 
 

@@ -142,7 +142,7 @@ def test_all_problems_of_a_search_come_at_once() -> None:
 
 
 def test_dangling_interpolation_names_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"^optimizer\.lr: must refer to a key that is there"):
+    with pytest.raises(ConfigError, match=r"^optimizer\.lr: must refer to an existing key"):
         build_run(with_key("optimizer.lr", "${strategy.nothing}"))
 
 
@@ -240,7 +240,7 @@ def test_resolved_has_no_interpolations() -> None:
 
 
 def test_resolved_refuses_a_dangling_interpolation() -> None:
-    with pytest.raises(ConfigError, match="must refer to a key that is there"):
+    with pytest.raises(ConfigError, match="must refer to an existing key"):
         resolved(with_key("optimizer.lr", "${nothing}"))
 
 

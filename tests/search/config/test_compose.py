@@ -90,8 +90,14 @@ def test_space_none_starts_from_nothing() -> None:
             "must be one of constant, cosine, linear, wsd, got 'coisne'. Did you mean cosine?",
         ),
         ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
-        ("search.sampler=random", "is a group of keys, got random. Choose an option as search/sam"),
-        ("trainer.epochs", "must read key=value, got 'trainer.epochs'. Write trainer.epochs=VALUE"),
+        (
+            "search.sampler=random",
+            "is a group of keys, got random. Choose an option with search/sam",
+        ),
+        (
+            "trainer.epochs",
+            "must have the form key=value, got 'trainer.epochs'. Write trainer.epochs=VALUE",
+        ),
         ("trainer.epochs=(", "must follow Hydra's override grammar, got 'trainer.epochs=('."),
         ("data=reviews,files", "must be one option, got reviews,files. Only model, strategy, opt"),
         ("logger=none,wandb", "must be one option, got none,wandb."),
@@ -99,7 +105,7 @@ def test_space_none_starts_from_nothing() -> None:
         ("seed=choice(1,2)", "only model, data, task, strategy, optimizer, schedule, trainer can"),
         ("search.num_trials=range(1,3)", "only model, data, task, strategy, optimizer, schedule"),
         ("logger.project=a,b", "only model, data, task, strategy, optimizer, schedule, trainer"),
-        ("trainer.epochs=range(5,1)", "must hold low < high, got range(5,1). Write range(1,5)."),
+        ("trainer.epochs=range(5,1)", "must have low < high, got range(5,1). Write range(1,5)."),
     ],
 )
 def test_mistake_gives_one_line_that_mends_it(override: str, line: str) -> None:
@@ -108,12 +114,12 @@ def test_mistake_gives_one_line_that_mends_it(override: str, line: str) -> None:
     assert found.startswith(f"{key}: {line}")
 
 
-DECIDES = "must be one value, as it decides the rows that trials are compared by, got"
+DECIDES = "must be one value, because it decides which rows trials are compared on, got"
 
 
 @pytest.mark.parametrize("path", DECIDE_ROWS)
 def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
-    fix = f"Run one study a value, as {path}=VALUE study=NAME."
+    fix = f"Run one study per value: {path}=VALUE study=NAME."
     with pytest.raises(ConfigError) as inline:
         compose("sweep", ["data=hub", f"{path}=choice(0.1,0.2)"])
     assert str(inline.value) == f"{path}: {DECIDES} choice(0.1,0.2). {fix}"
@@ -164,7 +170,7 @@ def test_keys_are_those_of_the_chosen_option() -> None:
 
 
 def test_train_refuses_a_range() -> None:
-    with pytest.raises(SpaceError, match=r"one run has one value a key.*finesweep sweep"):
+    with pytest.raises(SpaceError, match=r"a run has one value per key.*finesweep sweep"):
         compose("train", ["optimizer.lr=interval(1e-5,1e-3)"])
 
 
@@ -249,7 +255,7 @@ LR = "optimizer.lr"
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("strategy=choice(lora,ful)",), "strategy: options must be of .* Did you mean full?"),
+        (("strategy=choice(lora,ful)",), "strategy: options must be among .* Did you mean full?"),
         (("strategy=choice(lora,lora)",), "strategy: options must differ"),
         (("strategy=range(1,3)",), "strategy: must list options, got range.1,3.. Write strategy="),
         (("data=choice(reviews,files)",), "data: must be one option.*Only model, strategy,"),

@@ -86,7 +86,7 @@ def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
     rates = "strategy.lr=tag(log,interval(1e-4,1e-3))"
     assert refusals(rates) == []
     assert refusals(rates, "search/space=default") == [
-        "strategy.lr: must not be searched beside optimizer.lr, which reads it,"
+        "strategy.lr: must not be searched together with optimizer.lr, which reads it,"
         " got tag(log,interval(1e-4,1e-3)). Search optimizer.lr."
     ]
     assert refusals(rates, "search/space=default", "optimizer.lr=${strategy.lr}") == []

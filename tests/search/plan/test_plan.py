@@ -105,7 +105,7 @@ def test_enqueued_values_must_make_a_run() -> None:
 
 
 def test_study_without_a_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"search\.space: must vary at least one setting"):
+    with pytest.raises(ConfigError, match=r"search\.space: must search at least one setting"):
         plan_of("search/space=none")
 
 

@@ -41,7 +41,7 @@ def test_equals_of_the_best_go_on() -> None:
 
 def test_reason_tells_rank_and_rung() -> None:
     told = asha().verdict(0.1, [0.2, 0.3, 0.0], 3)
-    assert told == "rank 3 of 4 at its validation 3; the best 1 go on"
+    assert told == "ranked 3 of 4 after validation 3; only the top 1 continues"
 
 
 def test_settings_are_checked_at_once() -> None:

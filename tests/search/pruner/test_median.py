@@ -23,4 +23,4 @@ def test_trial_below_the_median_ends(value: float, rivals: list[float], ends: bo
 
 def test_reason_tells_how_many_and_where() -> None:
     told = Median(min_finished=1).verdict(0.1, [0.2, 0.3], 4)
-    assert told == "below the median of 2 trials at its validation 4"
+    assert told == "below the median of 2 trials after validation 4"

@@ -121,11 +121,16 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
         ("gp", (ARMS,), "must search conditions, as optimizer.lr[full] exists", "random, tpe"),
         ("cmaes", (ARMS,), "must search conditions", "random, tpe"),
         ("qmc", (ARMS,), "must search conditions", "random, tpe"),
-        ("grid", (), "must search intervals, as that of optimizer.lr", "cmaes, gp, qmc, random"),
-        ("grid", (ARMS,), "must search intervals, as that of optimizer.lr", "random, tpe"),
-        ("cmaes", NO_NUMBERS, "must search the 0 ranges of numbers", "gp, grid, random, tpe"),
+        (
+            "grid",
+            (),
+            "must support intervals such as that of optimizer.lr",
+            "cmaes, gp, qmc, random",
+        ),
+        ("grid", (ARMS,), "must support intervals such as that of optimizer.lr", "random, tpe"),
+        ("cmaes", NO_NUMBERS, "must support the 0 numeric ranges", "gp, grid, random, tpe"),
         ("qmc", NO_NUMBERS, "must search a space without any range", "gp, grid, random, tpe"),
-        ("cmaes", (TWO,), "must search for 2 objectives at once", "gp, qmc, random, tpe"),
+        ("cmaes", (TWO,), "must support 2 objectives", "gp, qmc, random, tpe"),
     ],
 )
 def test_sampler_that_cannot_is_refused_with_those_that_can(
@@ -135,7 +140,7 @@ def test_sampler_that_cannot_is_refused_with_those_that_can(
         build_plan(compose("sweep", ["model=tiny", f"search/sampler={name}", *words]))
     (problem,) = error.value.problems
     assert str(problem).startswith(f"search/sampler: {rule}")
-    assert f"got '{name}'. Those that can: {able}" in str(problem)
+    assert f"got '{name}'. Samplers that can: {able}" in str(problem)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])

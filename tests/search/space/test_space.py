@@ -84,7 +84,7 @@ def test_suggested_values_lie_in_the_space_and_keep_their_type() -> None:
 
 def test_value_of_several_arms_needs_the_arm() -> None:
     assert ARMS.by_name({"strategy": "full", LR: 1e-4}) == {"strategy": "full", f"{LR}[full]": 1e-4}
-    with pytest.raises(SpaceError, match=r"must be of one arm.*Name the arm too"):
+    with pytest.raises(SpaceError, match=r"must belong to one arm.*Name the arm too"):
         ARMS.by_name({LR: 2e-4})
     with pytest.raises(SpaceError, match=r"must lie in interval\(2e-5,5e-4\)"):
         ARMS.by_name({"strategy": "full", LR: 1e-2})

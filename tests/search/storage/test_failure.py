@@ -16,7 +16,7 @@ def ends(*failures: tuple[FailureKind, int]) -> list[FailedAttempt]:
 def test_what_breaks_again_and_again_at_the_same_step_fails(kind: FailureKind) -> None:
     assert reason_to_fail(ends((kind, 0), (kind, 0)), max_attempts=3) is None
     told = reason_to_fail(ends((kind, 5), (kind, 5), (kind, 5)), max_attempts=3)
-    assert told == "3 attempts got no further, the last one: reason 3"
+    assert told == "3 attempts made no progress; the last: reason 3"
     assert reason_to_fail(ends((kind, 0)), max_attempts=1) is not None
 
 

@@ -89,7 +89,7 @@ def test_elsewhere_only_the_lease_decides(storage: StudyStorage, study_id: int) 
     seconds = min(500, uptime(storage) / 2) if is_server else 500
     other_host(storage, renewed=WORKERS.c.renewed - 1000, lease_seconds=seconds)
     reason = gone(storage, study_id)[lease.name]
-    found = re.fullmatch(r"it gave no sign of life for (\d+) s", reason)
+    found = re.fullmatch(r"no heartbeat for (\d+) s", reason)
     assert found is not None and seconds - 1 <= int(found[1])
     assert is_server or 1000 <= int(found[1]) < 2000
     lease.leave()

@@ -82,12 +82,12 @@ def test_differences_are_told_at_once(prepared: Study) -> None:
         "strategy.rank=choice(4,8)",
         "data.batch_size=16",
     )
-    fix = "Choose another study=NAME, or set it back."
+    fix = "Choose another study=NAME, or restore the old value."
     assert sorted(found) == [
         f"data.batch_size: study default searches choice(8, 16, 32), got no range. {fix}",
         f"search.pruner.min_finished: study default has 4, got 2. {fix}",
         f"seed: study default has 0, got 1. {fix}",
-        f"strategy.rank: study default searches it not, got choice(4,8). {fix}",
+        f"strategy.rank: study default does not search this key, got choice(4,8). {fix}",
         f"task.metric: study default has 'accuracy', got 'mcc'. {fix}",
         f"trainer.epochs: study default searches range(1, 4), got range(1,9). {fix}",
         f"trainer.max_grad_norm: study default has 1.0, got 2. {fix}",
@@ -104,7 +104,7 @@ def test_another_strategy_is_told_with_all_it_changes(prepared: Study) -> None:
 def test_another_data_set_is_told(prepared: Study, learnable: Path) -> None:
     found = differences(prepared, "data=files", f"data.train={learnable}")
     assert any(line.startswith("data._target_: ") for line in found)
-    assert any(line.startswith("data: study default began with other rows") for line in found)
+    assert any(line.startswith("data: study default was started with other rows") for line in found)
 
 
 def test_range_written_otherwise_is_no_difference(prepared: Study) -> None:
@@ -117,7 +117,7 @@ def test_changed_rows_of_the_same_file_are_told(here: Path, learnable: Path) -> 
     with learnable.open("a") as file:
         file.write('{"text": "One more was great.", "label": "positive"}\n')
     (line,) = differences(study, *words)
-    assert line.startswith("data: study default began with other rows, got changed files.")
+    assert line.startswith("data: study default was started with other rows, got changed files.")
 
 
 def test_unusable_data_is_told_before_any_file_is_made(here: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_claimed_trial_begins_from_what_it_is_now(
     attributes = one.study.trial(0).user_attrs
     assert attributes[ATTEMPT] == 2 and attributes[CHECKPOINT]["step"] == 7
     assert len(attributes[ATTEMPTS]) == 1
-    assert "goes on from its last checkpoint, step 7" in attempt.notes[0]
+    assert "resumes from its checkpoint at step 7" in attempt.notes[0]
 
 
 def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_trial_that_fails_again_and_again_has_failed(here: Path) -> None:
     first = session.hand_back(begin(session), FailureKind.failed, "broke", 1.0)
     assert first.ending is None
     second = session.hand_back(begin(session), FailureKind.failed, "broke", 2.0)
-    assert second.verdict == "2 attempts got no further, the last one: broke"
+    assert second.verdict == "2 attempts made no progress; the last: broke"
     trial = session.study.trial(0)
     assert (trial.state.name, trial.user_attrs["ending"]) == ("FAIL", "failed")
     assert trial.user_attrs["attempts"][0] == {

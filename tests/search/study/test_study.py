@@ -80,7 +80,7 @@ def test_healing_gives_back_what_a_worker_that_left_has_not_finished(here: Path)
     assert other.heal() == []
     session.leave()
     (end,) = other.heal()
-    assert (end.number, end.attempt, end.reason) == (0, 1, "its worker has left it")
+    assert (end.number, end.attempt, end.reason) == (0, 1, "its worker has left")
     trial = other.trial(0)
     assert trial.state.name == "WAITING"
     assert trial.user_attrs["attempts"][0]["fault"] == FailureKind.lost.value

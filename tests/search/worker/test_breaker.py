@@ -14,7 +14,7 @@ def test_three_failures_in_a_row_are_a_reason_to_stop_once() -> None:
     failed = ended("failed")
     assert [breaker.reason_to_stop(failed) for _ in range(2)] == [None, None]
     assert breaker.reason_to_stop(failed) == (
-        "the sweep stops, 3 trials in a row failed: ValueError: no such luck"
+        "stopping the sweep: 3 trials in a row failed: ValueError: no such luck"
     )
     assert breaker.reason_to_stop(failed) is None
 

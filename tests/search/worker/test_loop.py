@@ -62,10 +62,10 @@ def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
     with pytest.raises(Replace, match="an error in trial 0"):
         work(session, never, events.append)
     reason = "RuntimeError: no such luck"
-    assert events[-1] == Note(f"trial 0 attempt 1 ended: {reason}; it will go on")
+    assert events[-1] == Note(f"trial 0 attempt 1 ended: {reason}; it will be retried")
     with pytest.raises(Replace):
         work(session, never, events.append)
-    verdict = f"2 attempts got no further, the last one: {reason}"
+    verdict = f"2 attempts made no progress; the last: {reason}"
     assert events[-1] == Ended(0, TrialEnding.failed, verdict, None, 0.0)
     assert study.trial(0).state.name == "FAIL"
     _, num_busy = load_study(study.folder).seconds_left or (0.0, 0)
