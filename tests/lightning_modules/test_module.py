@@ -73,7 +73,7 @@ def test_micro_batches_of_any_size_give_the_same_gradients(
     whole = gradients(make_run(*words), here / "whole")
     assert len(whole) == 2 and len(whole[0]) > 10
     assert any(gradient.abs().max() > 1e-3 for gradient in whole[0])
-    for size in (1, 3, 5, 15, 16, 17):
+    for size in (1, 5, 17):
         split = gradients(make_run(*words, f"trainer.micro_batch_size={size}"), here / f"{size}")
         for expected, actual in zip(whole, split, strict=True):
             for one, other in zip(expected, actual, strict=True):

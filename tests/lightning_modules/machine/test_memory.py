@@ -292,7 +292,7 @@ def test_an_optimizer_that_does_not_fit_is_infeasible(
     monkeypatch.setattr(torch.optim.AdamW, "step", refuse)
     outcome = train(make_run(), here / "run")
     assert outcome.ending is Ending.infeasible
-    assert "the optimizer's step 1, with its states, does not fit" in outcome.reason
+    assert "optimizer step 1, with its state, does not fit" in outcome.reason
 
 
 def test_other_errors_are_not_out_of_memory() -> None:

@@ -44,7 +44,7 @@ def refusals(*overrides: str) -> list[str]:
         (
             ("strategy=prompt_tuning", "data.max_length=490", "strategy.num_tokens=range(8,101)"),
             "strategy.num_tokens: data.max_length=490 must be <= 412, the most tokens that tiny can"
-            " read beside 100 virtual ones, got 100 in range(8,101). Set data.max_length=412.",
+            " read besides 100 virtual tokens, got 100 in range(8,101). Set data.max_length=412.",
         ),
         (
             ("trainer.devices=2", "data.batch_size=choice(1,8)"),
