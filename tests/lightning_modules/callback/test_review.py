@@ -58,5 +58,5 @@ def test_a_task_without_tables_writes_no_file(folder: Path) -> None:
 
 
 def test_observations_of_another_number_of_rows_are_refused(folder: Path) -> None:
-    with pytest.raises(AssertionError, match="2 observed of 1 rows"):
+    with pytest.raises(AssertionError, match="2 outputs for 1 rows"):
         review(folder, TASK, Examples(ROWS[:1], LABELS, None))
