@@ -21,10 +21,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.file import write_json
+from lightning_modules.model.base import Attention
+from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import member_of, positive
 from lightning_modules.strategy.base import Strategy
+from lightning_modules.strategy.feature_extraction import BACKBONE
+from lightning_modules.strategy.prompting_card import usage_lines
 from lightning_modules.task.classification import Classification
 from lightning_modules.text.prompt import broken_rule, choose_shots, description, filled, question
 
@@ -240,25 +244,19 @@ class Prompting(Strategy):
     ) -> tuple[nn.Module, Strategy | None]:
         from transformers import AutoTokenizer
 
-        from lightning_modules.model.base import Attention
-        from lightning_modules.model.hub import Hub
-        from lightning_modules.strategy.feature_extraction import BACKBONE
-
         strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = Hub(path=base or str(folder / BACKBONE), attention=Attention.sdpa)
         return strategy.adapt(strategy.load(model, task, labels, tokenizer)), strategy
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
-        from lightning_modules.strategy.feature_extraction import BACKBONE
-        from lightning_modules.strategy.prompting_card import lines
 
         if model.hub_name is None:  # it cannot be downloaded
             network.backbone.save_pretrained(folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         write_json(folder / PROMPTING_FILE, {**asdict(self), "how": self.how.value})
         (prompt,) = self.prepare([{"text": "Your text."}], tokenizer)
-        return lines(network, prompt["text"], model.hub_name or BACKBONE, folder)
+        return usage_lines(network, prompt["text"], model.hub_name or BACKBONE, folder)
 
 
 @dataclass(frozen=True, kw_only=True)

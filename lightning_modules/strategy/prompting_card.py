@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lightning_modules.model.prompted import Prompted
 
 
-def lines(network: Prompted, prompt: str, base: str, folder: Path) -> str:
+def usage_lines(network: Prompted, prompt: str, base: str, folder: Path) -> str:
     """Return Python lines that prompt the network once; write the files they read to `folder`.
 
     Args:

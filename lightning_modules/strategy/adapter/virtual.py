@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.memory import is_out_of_memory
 from lightning_modules.model.kind import Kind
 from lightning_modules.schema import positive
 from lightning_modules.strategy.adapter.base import PeftStrategy, answers
@@ -62,8 +63,6 @@ def check_reads_prompt(strategy: str, model: Model, task: Task) -> None:
 
 def check_answers(network: Any) -> None:
     """Run the network once: some PEFT methods only fail in the forward pass."""
-    from lightning_modules.machine.memory import is_out_of_memory
-
     try:
         answers(network)
     except (RuntimeError, IndexError) as error:
