@@ -14,3 +14,8 @@ STATE_FILE = "found.json"
 """Only if the strategy is fitted to the rows, e.g. few-shot prompting to its shots."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only if the run trained its tokenizer on its rows."""
+
+
+def table_file(name: str) -> str:
+    """Return the file of one of the task's tables, one JSON record per line."""
+    return f"{name}.jsonl"

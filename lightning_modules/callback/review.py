@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.callback.best import load_observed
+from lightning_modules.folder import table_file
 from lightning_modules.machine.file import write_text
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def review(folder: Path, task: Task, examples: Examples) -> Tables:
-    """Write each table to `folder` as `<name>.jsonl`, one record per line; return the tables.
+    """Write each table to its file in `folder`, one record per line; return the tables.
 
     Args:
         folder: The folder with the best validation's files.
@@ -25,5 +26,5 @@ def review(folder: Path, task: Task, examples: Examples) -> Tables:
     tables = task.tables(load_observed(folder), examples)
     for name, records in tables.items():
         lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in records]
-        write_text(folder / f"{name}.jsonl", "".join(lines))
+        write_text(folder / table_file(name), "".join(lines))
     return tables

@@ -32,12 +32,16 @@ from lightning_modules.task.base import (
     Tables,
 )
 from lightning_modules.task.class_weight import weight_of_each, weight_problems
+from lightning_modules.task.metric.confusion import (
+    CONFUSION,
+    confusion_counts,
+    confusion_records,
+)
 from lightning_modules.task.sequence import SequenceTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFUSION = "confusion"
 # A larger table is too big to read, and the counts for 1,000 labels would take 20 MB per run.
 MAX_CONFUSED_LABELS = 200
 # The rule that a column of numbers, dates or free text breaks.
@@ -215,9 +219,8 @@ class Classification(SequenceTask):
         return Baseline(f"always {largest!r}", scores[self.metric])
 
     def constant_prediction(self, tables: Tables) -> str | None:
-        records = tables.get(CONFUSION, ())
-        labels = [record["label"] for record in records]
-        predicted = [name for name in labels if any(row[f"predicted {name}"] for row in records)]
+        labels, counts = confusion_counts(tables.get(CONFUSION, ()))
+        predicted = [label for label, *column in zip(labels, *counts, strict=True) if any(column)]
         return f"predicts {predicted[0]!r} for every row" if len(predicted) == 1 else None
 
     def usage_of_logits(self) -> str:
@@ -260,12 +263,7 @@ def _confusion(observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[di
 
     predicted_B = observed["logits_BC"].argmax(dim=1)
     counts_CC = multiclass_confusion_matrix(predicted_B, observed["labels_B"], len(labels))
-    # The prefix separates a label that is called "label" from the column of labels.
-    names = [f"predicted {label}" for label in labels]
-    return [
-        {"label": label, **dict(zip(names, counts, strict=True))}
-        for label, counts in zip(labels, counts_CC.tolist(), strict=True)
-    ]
+    return confusion_records(labels, counts_CC.tolist())
 
 
 def _mcc(counts_CC: Tensor) -> float:
