@@ -35,8 +35,8 @@ class Identity:
 class RunLog:
     """An open log; this one records nothing.
 
-    No method raises or blocks for long, so a run never fails because of its log. Tables, charts and
-    images have no step and come after the last `log`.
+    No method raises or blocks for long, so a run never fails because of its log. Tables and
+    charts have no step and come after the last `log`.
     """
 
     def log(self, values: Mapping[str, float], step: int) -> None:

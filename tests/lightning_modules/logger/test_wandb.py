@@ -153,7 +153,7 @@ def test_a_failed_log_stops_and_still_closes(
     identity: Identity, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = LOGGER.open(identity, {})
-    log.log({7: 1.0}, step=1)  # type: ignore[dict-item] - W&B takes names alone
+    log.log({7: 1.0}, step=1)  # type: ignore[dict-item] - W&B accepts only names
     log.table("trials", ROWS)
     log.finish({})
     (warning,) = warnings(caplog)

@@ -129,7 +129,7 @@ def test_groups_are_those_of_the_defaults_list(command: str) -> None:
         ("strategy/lora", Key("rank", "8", "width of the adapters")),
         ("optimizer/adamw", Key("beta2", "0.999", "")),
         ("data/files", Key("train", "null", "path of the training file: .csv .tsv .json .jsonl")),
-        ("strategy/lora", Key("lr", "1e-3", "About ten times full fine-tuning's, nearly")),
+        ("strategy/lora", Key("lr", "1e-3", "About ten times those of full fine-tuning")),
         ("experiment/smoke", Key("search.num_trials", "4", "")),
         ("search/space/default", Key("trainer.epochs", "range(1, 4)", "")),
     ],
