@@ -85,7 +85,7 @@ def sweep(
         words.append(f"--config-dir={config_dir}")
     done = run_study(composition, words, show=show)
     if done.code in INTERRUPTED:
-        raise KeyboardInterrupt(f"study {study} was interrupted; the same call continues it")
+        raise KeyboardInterrupt(f"study {study} was interrupted; repeat the call to continue")
     if done.code:
         reason = f": {done.reason}" if done.reason else ""
         logs = f"{done.study.folder}/logs/"
@@ -171,7 +171,7 @@ def train(
         return _trained(job_of(compose("train", words, _path(config_dir))), show)
     if study is None or trial is None or overrides:
         got = Verbatim(f"study={study!r}, trial={trial!r} and {len(overrides)} overrides")
-        rule, fix = "a trial needs study and trial, and brings its configuration", "Leave them out."
+        rule, fix = "must be given study and trial, and no overrides", "Leave overrides out."
         raise ConfigError(Problem("train", rule, got, fix))
     _words()
     return _trained(job_again(study, str(trial), run), show)
@@ -291,7 +291,7 @@ def _trained(job: Job, show: bool) -> Run:
     with Interrupt() as interrupt, RunProgress() if show else nullcontext() as progress:
         outcome = train_job(job, RunHooks(job.run, interrupt, progress))
     if outcome.ending is Ending.interrupted:
-        raise KeyboardInterrupt(f"{outcome.reason}; the same call with run {name} continues it")
+        raise KeyboardInterrupt(f"{outcome.reason}; repeat the call with run {name} to continue")
     if not has_result(outcome):
         raise RuntimeError(f"run {name} {outcome.ending.value}: {outcome.reason}")
     return Run(find_run(name, job.plugins), job.plugins)

@@ -27,15 +27,15 @@ def parse(
     parser = _Parser(name, about, composes="config" in flags)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=argparse.SUPPRESS)
     if "json" in flags:
-        parser.add_argument("--json", action="store_true", help="print for programs")
+        parser.add_argument("--json", action="store_true", help="print JSON")
     if "watch" in flags:
-        parser.add_argument("--watch", action="store_true", help="keep the table up to date")
+        parser.add_argument("--watch", action="store_true", help="show a live table")
     if "config" in flags:
-        parser.add_argument("--cfg", choices=["job"], help="print the configuration and stop")
+        parser.add_argument("--cfg", choices=["job"], help="print the configuration and exit")
         parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     if "config" in flags or "own" in flags:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder of further group options"
+            "--config-dir", type=Path, metavar="DIR", help="a folder with more group options"
         )
     return parser.parse_intermixed_args(list(words))
 
@@ -89,7 +89,10 @@ def one_of(command: str, found: Mapping[str, str], names: Sequence[str]) -> str:
     given = [name for name in names if name in found]
     if len(given) != 1:
         all_but_last = ", ".join(f"{name}=" for name in names[:-1])
-        rule, fix = f"name one of {all_but_last} and {names[-1]}=", f"As {names[0]}=mine."
+        rule, fix = (
+            f"must be given one of {all_but_last} and {names[-1]}=",
+            f"Write {names[0]}=mine.",
+        )
         raise ConfigError(Problem(command, rule, Verbatim(", ".join(given) or "none"), fix))
     needed(found, given[0], "NAME")
     return given[0]

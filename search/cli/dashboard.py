@@ -10,13 +10,13 @@ from search.report.dashboard.server import open_dashboard
 from search.trained.find import find_study
 
 ABOUT = """\
-Show a study in the browser, live while it runs: its trials, what matters, and
-of each trial its learning curve, confusion matrix, wrong examples and a note.
-Ctrl-C ends the dashboard, not the study. It answers this machine alone; from
-another one: ssh -N -L 8080:127.0.0.1:8080 HOST
+Show a study in the browser, live while it runs: its trials, which settings
+matter, and for each trial its learning curve, confusion matrix, wrong examples
+and a note. Ctrl-C ends the dashboard, not the study. It listens on localhost
+only; from another machine: ssh -N -L 8080:127.0.0.1:8080 HOST
 
   study=NAME   the study
-  port=8080    where it listens; 0 takes any free port
+  port=8080    the port it listens on; 0 takes any free one
 
   finesweep dashboard study=mine
   finesweep dashboard study=mine port=0
@@ -28,7 +28,7 @@ PORT = "8080"
 def main(words: Sequence[str]) -> int:
     """Run the command; serves until it is interrupted."""
     parsed = parse("dashboard", ABOUT, words)
-    known = {"study": "its name", "port": "where it listens, 0 for any that is free"}
+    known = {"study": "its name", "port": "the port it listens on, 0 for any free one"}
     found = keys(parsed.overrides, known)
     port = _port(found.get("port", PORT))
     study = find_study(needed(found, "study", "NAME"))

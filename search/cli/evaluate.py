@@ -13,15 +13,15 @@ from search.trained.score import score_exported, score_trained
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
-at the end. A study and a run are scored in the precision that they were trained
-in, an exported model in float32.
+at the end. Studies and runs are scored in the precision they were trained in,
+exported models in float32.
 
   study=NAME         a study's winner, or
   run=NAME           a run of finesweep train, or
-  model=DIR          an exported model, with the words of its data set
+  model=DIR          an exported model, with overrides for the data
   split=validation   or train, test
 
-A run with a part of your own needs search.plugins=[PACKAGE], as its training did.
+A run that uses your own code needs search.plugins=[PACKAGE], as in training.
 
   finesweep evaluate study=mine split=test
   finesweep evaluate run=one
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     overrides = []
     for word in parsed.overrides:
         key, _, value = word.partition("=")
-        # `model=DIR` is the exported model; `model` as a group is none of this command's.
+        # Here `model=DIR` is the exported model, not the group `model`.
         if key in (*SOURCES, "split"):
             own[key] = value
         else:

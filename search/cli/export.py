@@ -11,18 +11,18 @@ from search.trained.export import check_new, export
 from search.trained.find import find_trained, plugins_of
 
 ABOUT = """\
-Write a study's winner, or a run, to a new folder, with a README that tells how
+Write a study's winner, or a run, to a new folder, with a README that shows how
 to load it.
 
   study=NAME   a study's winner, or
   run=NAME     a run of finesweep train
-  to=DIR       the folder; nothing is overwritten
+  to=DIR       a new folder; nothing is overwritten
 
-A run with a part of your own needs search.plugins=[PACKAGE], as its training did.
+A run that uses your own code needs search.plugins=[PACKAGE], as in training.
 
-What it holds is the strategy's: all weights for transformers' Auto classes;
-with lora these merged, and adapter/ alone for PEFT; with feature_extraction
-the head, and the backbone only where nobody else could fetch it.
+The strategy decides what is written: all weights for transformers' Auto
+classes; with lora the merged weights, and adapter/ for PEFT; with
+feature_extraction the head, and the backbone only if it cannot be downloaded.
 
   finesweep export study=mine to=best/
   finesweep export run=one to=one/
@@ -44,6 +44,6 @@ def main(words: Sequence[str]) -> int:
     trained = find_trained(source, found[source], plugins_of(source, found[source], plugins))
     quiet_training()
     export(trained, to)
-    print(f"{trained.origin} is in {to}/; {to}/README.md tells how to load it")
+    print(f"{trained.origin} is in {to}/; {to}/README.md shows how to load it")
     print(f"Next: finesweep predict model={to} input=new.csv output=predictions.jsonl")
     return 0

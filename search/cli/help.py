@@ -46,10 +46,10 @@ def composing_help(command: str, about: str) -> str:
     parts = [
         lead.rstrip("\n"),
         "",
-        "Groups, chosen as strategy=full; * is what is taken where none is chosen:",
+        "Groups, e.g. strategy=full; * marks the default:",
         *_group_lines(groups, width),
         "",
-        f"Keys used most, with their values (all of them: finesweep {command} --cfg job):",
+        f"Common keys and their values (all keys: finesweep {command} --cfg job):",
         *_key_lines(groups, settings, width),
         "",
         "Examples:",

@@ -15,15 +15,15 @@ finesweep finds the best way to fine-tune a language model on your data.
 
   finesweep COMMAND [key=value ...]
 
-  sweep       run a study, or go on with it up to its total budget
-  plan        show what a sweep would do; touches nothing
-  status      list the studies, or show one: its trials, its best so far
-  stop        let a study end after its running trials
+  sweep       run a study up to its total budget, or continue it
+  plan        show what a sweep would do; writes nothing
+  status      list the studies, or show one: its trials and its best so far
+  stop        end a study after its running trials
   worker      join a study, from this or another machine
   dashboard   show a study in the browser
   evaluate    score a study's winner, a run or an exported model on a split
   export      write a study's winner as a model that plain transformers loads
-  predict     label the rows of a file with an exported model
+  predict     predict the rows of a file with an exported model
   train       train one configuration, or a trial again
 
 Examples:
@@ -33,14 +33,14 @@ Examples:
       'trainer.epochs=range(1,5)' search.num_trials=20
   finesweep evaluate study=mine split=test
 
-finesweep COMMAND --help tells more. Options:
-  --json              print for programs (status, evaluate, plan, train)
+finesweep COMMAND --help shows more. Options:
+  --json              print JSON (status, evaluate, plan, train)
   --cfg job           print the composed configuration (sweep, plan, train)
-  --config-dir DIR    a folder of further group options (sweep, plan, train)
+  --config-dir DIR    a folder with more group options (sweep, plan, train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
   --version           print the version
 
-  storage=URL         a PostgreSQL server, for studies of many machines; or set
+  storage=URL         a PostgreSQL server, for studies on many machines; or set
                       FINESWEEP_STORAGE
 """
 

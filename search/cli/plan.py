@@ -24,8 +24,8 @@ from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
 ABOUT = """\
-Show what `finesweep sweep` would do with the same words: space, budget, first
-trials, files, time, memory. Everything is checked, nothing is written.
+Show what `finesweep sweep` would do with the same arguments: space, budget,
+first trials, files, time, memory. Everything is checked, nothing is written.
 
   probe=true   train a few steps of every arm, to measure time and memory;
                without it no model is loaded
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     try:
         measured = probe(ahead.plan, _say_arm, _say_built) if wants_probe else ahead.past.measured
     except ProbeFailed as error:
-        print(f"probe: failed: {error}", file=sys.stderr)
+        print(f"the probe failed: {error}", file=sys.stderr)
         return 1
     estimate = ahead.estimate(measured)
     if parsed.json:
@@ -74,7 +74,7 @@ def take_probe(overrides: list[str]) -> bool:
 
 def _say_arm(options: Options) -> None:
     what = " ".join(options) or "the default configuration"
-    print(f"measuring some steps of {what} ...", file=sys.stderr, flush=True)
+    print(f"measuring a few steps of {what} ...", file=sys.stderr, flush=True)
 
 
 def _say_built(strategy: str, num_trainable: int, num_parameters: int) -> None:
@@ -97,19 +97,19 @@ def _first_trials(
         cells = [number(values.get(path)) for path in plan.space.paths]
         rows.append([str(at), *cells, ", ".join(words)])
     more = plan.num_trials - len(suggestions)
-    tail = [f"and {more} more, chosen by what these find"] if more > 0 else []
+    tail = [f"and {more} more, chosen from the results of these"] if more > 0 else []
     return ["", *columns(rows), *tail]
 
 
 def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
-    state = "goes on with the study there" if folder.exists() else "does not exist yet"
+    state = "continues the study there" if folder.exists() else "does not exist yet"
     if num_ended:
         state += f": {num_ended} of {plan.num_trials} trials have ended"
     return [
         "",
         f"A sweep writes to {folder}/ ({state}):",
         f"  {DATABASE} {CONFIG_FILE} {PROVENANCE_FILE} {TABLE_FILE}  the study",
-        f"  trials/0000/ ... {plan.num_trials - 1:04d}/  a folder a trial;"
+        f"  trials/0000/ ... {plan.num_trials - 1:04d}/  one folder per trial;"
         f" weights of the best {plan.search.settings.keep}",
         "  wandb/ logs/",
     ]

@@ -1,4 +1,4 @@
-"""finesweep predict: answer the rows of a file."""
+"""finesweep predict: predict the rows of a file with an exported model."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from search.trained.ask import rows_to_predict
 from search.trained.exported import exported_base, exported_task
 
 ABOUT = """\
-Answer the rows of a CSV, TSV, JSON, JSONL, Parquet, CoNLL or text file with
-an exported model. The output is JSONL: every input row with `prediction` and,
-where there are labels, `scores` (a probability a label), where there are tags
-`entities`, and of an answer taken from a text where it stands, `start` and
-`end`, and its `score`.
+Predict the rows of a CSV, TSV, JSON, JSONL, Parquet, CoNLL or text file with an
+exported model. The output is JSONL: every input row with `prediction`, and with
+`scores` (one probability per label) if there are labels, `entities` if there
+are tags, or `start`, `end` and `score` if answers are quoted from a text.
 
   model=DIR      the exported model
   input=FILE     the rows
-  output=FILE    a new file, its name ending with .jsonl
-  text=COLUMN    the column with the text, where it is not the one trained on
-  text_pair=COLUMN   the same for a second text, as a question's
+  output=FILE    a new file that ends in .jsonl
+  text=COLUMN    the column with the text, if not the one used in training
+  text_pair=COLUMN   the same for a second text, e.g. a question
 
-A task of your own needs the words that it was trained with: --config-dir=DIR
-and search.plugins=[PACKAGE].
+A task of your own needs the same --config-dir=DIR and search.plugins=[PACKAGE]
+as in training.
 
   finesweep predict model=best/ input=new.csv output=out.jsonl
   finesweep predict model=best/ input=new.csv output=out.jsonl text=comment
@@ -52,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         fix = f"Predictions are written as JSONL: set output={output.with_suffix('.jsonl')}."
         raise ConfigError(Problem("output", "must end with .jsonl", str(output), fix))
     if output.exists():
-        fix = "Nothing is overwritten: choose another, or remove it."
+        fix = "Nothing is overwritten: choose another file, or remove this one."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     table = read_table(Path(needed(found, "input", "FILE")), "input")
     own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
@@ -71,7 +70,7 @@ def main(words: Sequence[str]) -> int:
             cells = {name: _json_cell(cell) for name, cell in row.items()}
             line = json.dumps({**cells, **prediction}, ensure_ascii=False, default=str)
             file.write(line + "\n")
-    print(f"{len(predictions)} rows are in {output}")
+    print(f"wrote {len(predictions)} rows to {output}")
     return 0
 
 

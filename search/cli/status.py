@@ -18,8 +18,8 @@ from search.terminal.live import LiveTable, is_live
 from search.trained.find import find_study
 
 ABOUT = """\
-List the studies that are here; with a name, show that study's trials, its best
-so far and what remains. Trials of workers that are gone are queued again.
+List the studies here; with a name, show that study's trials, its best so far
+and how many remain. Trials of dead workers are queued again.
 
   study=NAME   the study; without it, all are listed
 
@@ -100,7 +100,5 @@ def _table(study: Study) -> list[str]:
     states = ", ".join(f"{count} {name}" for name, count in state["states"].items() if count)
     summary = f"study {state['study']}: {states or 'no trial yet'}; {state['remaining']} of "
     summary += f"{state['num_trials']} remain"
-    stopping = (
-        ["It begins no further trial, as asked by finesweep stop."] if state["stopping"] else []
-    )
+    stopping = ["It starts no more trials, because of finesweep stop."] if state["stopping"] else []
     return [summary, *stopping, "", *columns(lines)]

@@ -1,4 +1,4 @@
-"""finesweep stop: let a study end after its running trials."""
+"""finesweep stop: end a study after its running trials."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from search.cli.argument import keys, needed, parse
 from search.trained.find import find_study
 
 ABOUT = """\
-Let a study begin no further trial, wherever its workers run: the running ones
-go on to their end. The same sweep command takes the study up again.
+Start no more trials of a study, wherever its workers run; running trials
+finish. The same sweep command continues the study.
 
   study=NAME   the study
 
@@ -24,6 +24,6 @@ def main(words: Sequence[str]) -> int:
     study = find_study(needed(found, "study", "NAME"))
     study.ask_to_stop(True)
     num_running = sum(trial.state.name == "RUNNING" for trial in study.trials)
-    ends = {0: "now", 1: "with its running trial"}.get(num_running)
-    print(f"study {study.plan.name} ends {ends or f'with its {num_running} running trials'}")
+    ends = {0: "now", 1: "after its running trial"}.get(num_running)
+    print(f"study {study.plan.name} ends {ends or f'after its {num_running} running trials'}")
     return 0

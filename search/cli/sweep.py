@@ -1,4 +1,4 @@
-"""finesweep sweep: run a study, or go on with it."""
+"""finesweep sweep: run a study, or continue it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from search.cli.argument import parse
 from search.cli.compose import composed
 
 ABOUT = """\
-Run a study up to its total budget, or go on with it: the same command does
-both. Ctrl-C saves a checkpoint, so nothing that was trained is lost.
+Run a study up to its total budget, or continue it: the same command does both.
+Ctrl-C saves a checkpoint, so no training is lost.
 
-Any key takes a range in place of a value. A shell wants it quoted:
+Any key takes a range in place of a value. Quote it for the shell:
   'optimizer.lr=tag(log,interval(1e-5,5e-3))'  'data.batch_size=choice(8,16,32)'
   'trainer.epochs=range(1,5)' (1 to 4)         'strategy=choice(lora,full)'
-  'optimizer.lr[full]=tag(log,interval(1e-5,1e-4))' (where the strategy is full)
-Without ranges, those of search/space=default are searched; a plain value takes
-its key out of them, and search/space=none starts from nothing.
+  'optimizer.lr[full]=tag(log,interval(1e-5,1e-4))' (if the strategy is full)
+Without ranges, those of search/space=default are searched; a plain value
+removes its key from them, and search/space=none starts with no ranges.
 
   finesweep sweep study=first
   finesweep sweep study=mine data=files data.train=my.csv search.num_trials=20

@@ -1,4 +1,4 @@
-"""finesweep train: one run, of its own or a trial's again."""
+"""finesweep train: train one configuration, or a study's trial again."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from search.trained.training import (
 )
 
 ABOUT = """\
-Train one configuration; its files go to runs/NAME. The same command takes up
-an interrupted run. With study= and trial=, a trial trains again, to its scores.
+Train one configuration; its files go to runs/NAME. The same command continues
+an interrupted run. With study= and trial=, train a trial again, to the same
+scores.
 
   finesweep train run=one strategy=full trainer.epochs=3
   finesweep train run=mine data=files data.train=my.csv optimizer.lr=3e-4
@@ -50,7 +51,7 @@ def main(words: Sequence[str]) -> int:
             outcome = train(job, RunHooks(job.run, interrupt, progress))
     name = job.folder.name
     if outcome.ending is Ending.interrupted:
-        print(f"{outcome.reason}; the same command with run={name} continues it")
+        print(f"{outcome.reason}; run the same command with run={name} to continue")
         return interrupt.exit_code
     if not has_result(outcome):
         print(f"run {name} {outcome.ending.value}: {outcome.reason}", file=sys.stderr)
@@ -59,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     if parsed.json:
         print(json.dumps(metrics, indent=2))
     else:
-        print("\n".join(_told(job, outcome, metrics)))
+        print("\n".join(_summary(job, outcome, metrics)))
     return 0
 
 
@@ -90,7 +91,7 @@ def _again(parsed: argparse.Namespace) -> Job | None:
     return job_again(own["study"], own["trial"], own.get("run"))
 
 
-def _told(job: Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
+def _summary(job: Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:
     name = job.folder.name
     lines = [
         f"run {name}: {outcome.reason}, {duration(outcome.seconds)} on {outcome.hardware}",

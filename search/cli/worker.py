@@ -18,15 +18,15 @@ from search.terminal.progress import shown
 from search.trained.find import find_study
 
 ABOUT = """\
-Join a study as further workers, equal to those that the sweep started: from
-another terminal, or with a PostgreSQL storage from any machine. The study's
-configuration comes with the study; data files must lie at the same paths, or
-at the same ones below the folder where this runs.
+Join a study with more workers, equal to those that the sweep started: from
+another terminal, or with PostgreSQL storage from any machine. The study brings
+its configuration; data files must have the same absolute paths, or the same
+paths relative to the folder where this runs.
 
   study=NAME   the study
   storage=URL  postgresql://..., or the path of the study.db of a study that
-               began elsewhere on this machine; else FINESWEEP_STORAGE
-  workers=1    processes that train
+               started elsewhere on this machine; default: FINESWEEP_STORAGE
+  workers=1    number of training processes
 
   finesweep worker study=mine
   finesweep worker study=mine workers=2
@@ -36,18 +36,18 @@ at the same ones below the folder where this runs.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("worker", ABOUT, words)
-    known = {"study": "its name", "workers": "processes that train"}
+    known = {"study": "its name", "workers": "number of training processes"}
     found = keys(parsed.overrides, known)
     name = plain_name("study", needed(found, "study", "NAME"))
     num_workers = _number(found)
-    _go_where_it_began(name)
+    _change_to_study_root(name)
     study = find_study(name)
     if study.is_over:
-        print(f"study {name} has ended, or was asked to stop: nothing is left to do")
+        print(f"study {name} has ended or was stopped: nothing is left to do")
         return 0
-    print(f"joins study {name} with {num_workers} worker{'s' * (num_workers > 1)}", flush=True)
-    with shown(study) as tell:
-        return LocalEngine(study, num_workers, tell, f"joined-{os.getpid()}").run()
+    print(f"joining study {name} with {num_workers} worker{'s' * (num_workers > 1)}", flush=True)
+    with shown(study) as on_event:
+        return LocalEngine(study, num_workers, on_event, f"joined-{os.getpid()}").run()
 
 
 def _number(found: Mapping[str, str]) -> int:
@@ -57,18 +57,21 @@ def _number(found: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _go_where_it_began(name: str) -> None:
-    """Stand where the study began, if that is within reach: its checkpoints and data are there."""
+def _change_to_study_root(name: str) -> None:
+    """Change to the folder where the study was started, if it is here.
+
+    The study's checkpoints and data are there.
+    """
     before = stored(study_folder(Path(), name))
     if before is None or before.root == where_is(Path()):
         return
     host, _, root = before.root.partition(":")
     if host == where_is(Path()).partition(":")[0] and Path(root).is_dir():
         os.chdir(root)
-        print(f"works in {root}, where the study began")
+        print(f"working in {root}, where the study was started")
     else:
         print(
-            f"the study began in {before.root}: unless that folder is this one, what its workers "
-            "saved is out of reach, and trials that they began start over here",
+            f"the study was started in {before.root}: unless that is this folder, checkpoints of "
+            "its workers cannot be read here, and their trials start from scratch",
             file=sys.stderr,
         )

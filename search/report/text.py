@@ -138,7 +138,7 @@ def _ends(path: str) -> list[str]:
 def study_list(summaries: Sequence[StudySummary]) -> list[str]:
     """Return a line a study, under a header."""
     if not summaries:
-        return ["There is no study here yet: finesweep sweep study=NAME begins one."]
+        return ["There is no study here yet; start one with finesweep sweep study=NAME."]
     table = [["study", "trials", "state", "best", "objective", "changed"]]
     for summary in summaries:
         table.append(

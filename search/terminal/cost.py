@@ -39,9 +39,7 @@ def cost_lines(study: Study) -> list[str]:
         )
     return [
         *columns(table),
-        f"On the front nothing has more {objective.short} in less time."
-        if objective.sign > 0
-        else f"On the front nothing has less {objective.short} in less time.",
+        f"No other trial here beats one on the front in both {objective.short} and time.",
     ]
 
 

@@ -28,8 +28,8 @@ def size_notes(plan: Plan, num_train: int) -> Iterator[str]:
     listed = sorted({size for values in ranges for size in values or () if size is not None})
     sizes = [f"{size}" for size in listed if size >= num_train]
     if sizes:
-        are = "is" if len(sizes) == 1 else "are"
-        yield f"{PATH}={', '.join(sizes)} {are} all {num_train} rows, as trial 0 has"
+        uses = "uses" if len(sizes) == 1 else "use"
+        yield f"{PATH}={', '.join(sizes)} {uses} all {num_train} rows, like trial 0"
 
 
 def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
@@ -72,23 +72,25 @@ def more_rows(
         num_validation: Validation rows, where the score is a share of them.
 
     >>> more_rows([(100, 0.70), (200, 0.80)], "accuracy", 1, 1000)
-    'More rows would help: from 100 to 200 accuracy gained 0.1000, 5.2 standard errors.'
+    'More rows would help: accuracy gained 0.1000 from 100 to 200 rows (5.2 standard errors).'
     """
     (fewer, before), (most, last) = points[-2:]
     gain = sign * (last - before)
-    told = f"from {fewer:,} to {most:,} {metric} gained {gain:.4f}"
+    gained = f"{metric} gained {gain:.4f} from {fewer:,} to {most:,} rows"
     if num_validation is None:
-        return f"The last step, {told}; there is no standard error of {metric} to compare it with."
+        return (
+            f"Unclear whether more rows would help: {gained}, and {metric} has no standard error."
+        )
     error = math.sqrt(sum(p * (1 - p) for p in (before, last)) / num_validation)
     if not error:  # two scores of 0 or 1
         helps = "would help" if gain > 0 else "are unlikely to help much"
-        return f"More rows {helps}: {told}."
+        return f"More rows {helps}: {gained}."
     errors = gain / error
     if errors >= SURE:
-        return f"More rows would help: {told}, {errors:.1f} standard errors."
+        return f"More rows would help: {gained} ({errors:.1f} standard errors)."
     if gain > 0:
-        return f"More rows may help: {told}, only {errors:.1f} standard errors."
-    return f"More rows are unlikely to help much: {told}, {errors:.1f} standard errors."
+        return f"More rows may help: {gained} (only {errors:.1f} standard errors)."
+    return f"More rows are unlikely to help much: {gained} ({errors:.1f} standard errors)."
 
 
 def _drawn(points: Sequence[tuple[int, float]], metric: str) -> list[str]:

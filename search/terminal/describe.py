@@ -24,7 +24,9 @@ def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> li
     labels = f", {len(material.labels)} labels" if material.labels else ""
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
-    pruner = _member(plan.search.pruner) if len(goals) == 1 else "none, as there are several goals"
+    pruner = (
+        _member(plan.search.pruner) if len(goals) == 1 else "none, because there are several goals"
+    )
     groups = plan.space.groups
     model, strategy = (
         _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
@@ -40,7 +42,7 @@ def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> li
     for name, parameter in plan.space.parameters.items():
         value = _default(plan, name, defaults)
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
-    lines += [["fixed", f"{word}, out of the space"] for word in fixed]
+    lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
     notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
     lines += [["note", note] for note in notes]
@@ -79,7 +81,7 @@ def _notes(plan: Plan) -> Iterator[str]:
     if plan.limit is not None and plan.limit < budget:
         yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
     elif plan.search.sampler.is_finite and len(plan.first) > budget:
-        yield f"search.num_trials={budget} tries the first of {len(plan.first)} combinations"
+        yield f"search.num_trials={budget} is fewer than the {len(plan.first)} combinations"
 
 
 def _member(schema: object) -> str:

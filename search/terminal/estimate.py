@@ -16,7 +16,7 @@ WIDTH = 6  # of the names beside the other lines of plan
 def estimate_lines(plan: Plan, estimate: Estimate | None) -> list[str]:
     """Return the lines of time and memory, or the one that says how to get them."""
     if estimate is None:
-        return ["time and memory: finesweep plan ... probe=true measures them"]
+        return ["time and memory: measure them with finesweep plan ... probe=true"]
     lines: list[list[str]] = []
     for name, texts in (("time", _time(plan, estimate)), ("memory", _memory(estimate))):
         lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
@@ -48,32 +48,35 @@ def about(seconds: float) -> str:
 
 def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
     if not estimate.num_trials:
-        yield f"nothing is left of the {plan.num_trials} trials"
+        yield f"all {plan.num_trials} trials have ended"
         return
     num_trials, hours = estimate.num_limited, plan.search.settings.max_hours
     if not num_trials:
-        yield f"search.max_hours={hours:g} is used up: no trial begins any more"
+        yield f"search.max_hours={hours:g} is used up: no more trials will start"
         return
-    most, less = (" at most", "; less with pruning") if estimate.is_pruned else ("", "")
+    most, less = ("at most ", "; less with pruning") if estimate.is_pruned else ("", "")
     left = " left" if estimate.num_trials < plan.num_trials else ""
     yield (
-        f"about {about(estimate.seconds)}{most} for {_count(num_trials, 'trial')}{left}"
-        f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} a trial"
+        f"{most}about {about(estimate.seconds)} for {_count(num_trials, 'trial')}{left}"
+        f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} per trial"
         f"{less}"
     )
     if num_trials < estimate.num_trials:
-        yield f"search.max_hours={hours:g} ends it there, of {estimate.num_trials} trials"
+        yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)
     if estimate.measured.busy > MUCH:
-        yield f"other work took {estimate.measured.busy:.0%} of the CPU; alone it takes less"
+        busy = f"{estimate.measured.busy:.0%}"
+        yield f"other programs used {busy} of the CPU; without them it takes less"
     if estimate.num_workers > 1:
-        yield f"as long as {estimate.num_workers} workers at once do not slow each other down"
+        yield f"if {estimate.num_workers} workers do not slow each other down"
 
 
 def _source(measured: Measured) -> str:
     where = f"from {_count(measured.num_trials, 'trial')}" if measured.num_trials else "measured"
     trained = {m: p.train for m, p in measured.paces.items() if p.train}  # prompting trains none
-    return f"{where}: {_each(trained)} s a training example" if trained else f"{where}: no training"
+    return (
+        f"{where}: {_each(trained)} s per training example" if trained else f"{where}: no training"
+    )
 
 
 def _memory(estimate: Estimate) -> Iterator[str]:
@@ -81,19 +84,19 @@ def _memory(estimate: Estimate) -> Iterator[str]:
     if peak is None or total is None:
         return
     at = " ".join(f"{path}={value}" for path, value in measured.sizes.items())
-    line = f"{size(peak)} a worker at {at}" if at else f"{size(peak)} a worker so far"
+    line = f"{size(peak)} per worker at {at}" if at else f"{size(peak)} per worker so far"
     if estimate.num_workers > 1:
         line += f", {size(total)} for {estimate.num_workers}"
     where = "free on the GPU" if measured.device == "cuda" else "free"
     free = measured.free_bytes
-    yield line if free is None else f"{line}; {size(free)} are {where}"
+    yield line if free is None else f"{line}; {size(free)} {where}"
     arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
     if len(arms) > 1:
         yield f"{_each(arms)} GB"
     if free is not None and not estimate.fits:
         fewer = "search.workers, " if estimate.num_workers > 1 else ""
         yield (
-            f"DOES NOT FIT: {size(total)} of {size(free)}. Lower {fewer}"
+            f"DOES NOT FIT: {size(total)} needed, {size(free)} free. Lower {fewer}"
             "data.batch_size or data.max_length, or set trainer.micro_batch_size."
         )
 

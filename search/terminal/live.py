@@ -111,7 +111,7 @@ class LiveTable:
         seconds = time.monotonic() - self._taken
         if seconds < STALE_SECONDS and not self._left.is_set():
             return []
-        return [f"not up to date for {rough(seconds)}: {type(error).__name__}: {error}"]
+        return [f"out of date for {rough(seconds)}: {type(error).__name__}: {error}"]
 
     def _draw(self, snapshot: Snapshot | None, notes: list[str]) -> None:
         from rich.text import Text

@@ -58,7 +58,7 @@ def summary(
     costs = cost_lines(study)
     lines += [*costs, ""] if costs else []
     scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
-    lines.append(f"The best one's validation scores: {scores}.")
+    lines.append(f"Validation scores of the best trial: {scores}.")
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
     lines.append(_gain(comparison.gain, comparison.default is not None, metric))
@@ -70,7 +70,7 @@ def summary(
         *lines,
         "",
         *_needed_storage(study),
-        "Train the best one again, to the same scores:",
+        "Train the best trial again, to the same scores:",
         f"  {repeat_command(study, best)}",
         "Next:",
         *([f"  finesweep evaluate study={name} split=test"] if data.has_test else []),
@@ -93,7 +93,7 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
     lines = []
     if baseline is not None and not task.beats(best.user_attrs[METRICS][task.metric], baseline):
         had = f"{task.metric} {score(baseline.score)}"
-        lines.append(f"It is not better than {baseline.guess}, which has {had}.")
+        lines.append(f"It is no better than {baseline.guess}, which has {had}.")
     paths = study.folder_of(best).glob("*.jsonl")
     collapse = task.constant_prediction({path.stem: read_records(path) for path in paths})
     if collapse is not None:
@@ -106,7 +106,7 @@ def _written(study: Study, best: FrozenTrial) -> list[str]:
     path = study.folder_of(best) / f"{GENERATED}.jsonl"
     if not path.is_file():
         return []
-    lines = ["", f"What it writes, the first of {path}:"]
+    lines = ["", f"Sample outputs, from {path}:"]
     for record in read_records(path)[:NUM_WRITTEN]:
         lines += [f"  {name}: {_in_a_line(value)}" for name, value in record.items()]
         lines.append("")
@@ -159,9 +159,11 @@ def _front(study: Study) -> list[str]:
         table.append(_line(f"trial {trial.number}", trial.values, values, study.plan.space.paths))
     names = " and ".join(objective.short for objective in study.plan.objectives)
     if len(trials) == 1:
-        return [f"One trial is best in {names} at once:", *columns(table)]
-    told = f"These {len(trials)} are the Pareto front of {names}: no trial is better in one without"
-    return [f"{told} being worse in another.", *columns(table)]
+        return [f"One trial is best in {names}:", *columns(table)]
+    front = (
+        f"These {len(trials)} are the Pareto front of {names}: no trial is better in one without"
+    )
+    return [f"{front} being worse in another.", *columns(table)]
 
 
 def _line(
@@ -178,25 +180,28 @@ def _remaining(study: Study) -> list[str]:
     remaining = status(study)["remaining"]
     plan = study.plan
     if not remaining and plan.limit is not None and plan.limit < plan.search.settings.num_trials:
-        return ["", f"All {plan.limit} combinations have been tried: the space is used up."]
+        return [
+            "",
+            f"All {plan.limit} combinations have been tried; the search space is exhausted.",
+        ]
     if not remaining:
         return []
     left = f"{remaining} trial{'' if remaining == 1 else 's'}"
     if study.is_stopping:
-        return ["", f"Stopped as asked, {left} left: the same command goes on."]
+        return ["", f"Stopped by finesweep stop, {left} left: run the same command to continue."]
     if study.hours_used_up:
         hours = study.plan.search.settings.max_hours
-        return ["", f"search.max_hours={hours:g} ended it, {left} left."]
-    return ["", f"{left} left: the same command goes on."]
+        return ["", f"search.max_hours={hours:g} is used up, {left} left."]
+    return ["", f"{left} left; run the same command to continue."]
 
 
 def _gain(gain: float | None, has_default: bool, metric: str) -> str:
     if not has_default or gain is None:
-        return "The default has not finished, so there is nothing to compare with."
+        return "The default configuration has not finished, so there is nothing to compare with."
     if gain == 0:
-        return "Nothing was better than the default configuration."
+        return "No trial was better than the default configuration."
     return (
-        f"That is {gain:.4f} better in {metric} than the default configuration, on validation rows."
+        f"It is {gain:.4f} better in {metric} than the default configuration, on validation rows."
     )
 
 

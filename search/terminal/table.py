@@ -86,7 +86,7 @@ def _header(snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[Text]:
 
 def _pace(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.is_stopping:
-        yield "stopping: no further one begins"
+        yield "stopping: no more trials start"
     elif snapshot.seconds_left is not None:
         yield f"~{rough(snapshot.seconds_left)} left"
     if snapshot.max_hours is not None:
@@ -99,7 +99,7 @@ def _pace(snapshot: Snapshot) -> Iterator[str]:
 def _best(snapshot: Snapshot) -> list[str]:
     best = [row for row in snapshot.rows if row.is_best]
     if not best:
-        return ["no trial has finished yet" if snapshot.rows else "no trial has begun yet"]
+        return ["no trial has finished yet" if snapshot.rows else "no trial has started yet"]
     if len(snapshot.objectives) == 1:
         value = score(best[0].objectives[0])
         return [f"best {value} {snapshot.objectives[0]}", f"trial {best[0].number}"]

@@ -80,7 +80,7 @@ def _record(row: Any, text: str, pair: str) -> dict[str, Any]:
 
 
 def _no_rows(got: object) -> Problem:
-    rule = "must be a list of texts, of pairs of texts, or of mappings"
+    rule = "must be a list of texts, pairs of texts or mappings"
     return Problem("rows", rule, got, 'Write predict(["Fine."]).')
 
 

@@ -59,7 +59,7 @@ def winner(study: Study) -> Trained:
     if best is None:
         states = ", ".join(f"{n} {name}" for name, n in status(study)["states"].items() if n)
         rule = "must have a finished trial"
-        fix = f"finesweep sweep study={study.plan.name} goes on."
+        fix = f"Continue it with finesweep sweep study={study.plan.name}."
         raise ConfigError(Problem("study", rule, Verbatim(states or "no trial"), fix))
     folder = study.folder_of(best)
     if not (folder / BEST_FILE).is_file():
@@ -96,7 +96,7 @@ def check_new(to: Path) -> None:
     """Refuse to write where something is."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         rule = "must be a new or empty folder"
-        fix = "Nothing is overwritten: choose another, or remove it."
+        fix = "Nothing is overwritten: choose another folder, or remove this one."
         raise ConfigError(Problem("to", rule, str(to), fix))
 
 

@@ -48,11 +48,17 @@ def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:
 def _missing(name: str, folder: Path) -> Problem:
     if not is_local(storage_of(folder)):
         names = [path.name for path in study_folders(Path())]
-        fix = did_you_mean(name, names) if names else "It has none yet: finesweep sweep."
+        fix = (
+            did_you_mean(name, names)
+            if names
+            else "It has none yet; start one with finesweep sweep."
+        )
         return Problem("study", "must be a study of the storage", name, fix)
     if (folder / STUDY_FILE).is_file():
         fix = f"Its trials are on a server: set {VARIABLE}."
         return Problem("study", "must have its storage here", name, fix)
     names = [path.name for path in study_folders(Path())]
-    fix = did_you_mean(name, names) if names else "There is none here yet: finesweep sweep."
+    fix = (
+        did_you_mean(name, names) if names else "There is none yet; start one with finesweep sweep."
+    )
     return Problem("study", "must be a study in studies/", name, fix)

@@ -61,10 +61,10 @@ class Repeat:
         if self.value is None:
             return f"{self.origin} did not finish, so there is no score to compare with."
         if value == self.value:
-            return f"That is {self.origin} again, to the same score."
+            return f"It repeats {self.origin}, to the same score."
         return (
-            f"{self.origin} had {self.metric} {self.value:.6g}: other hardware or other versions "
-            f"round otherwise; its {PROVENANCE_FILE} has what it ran on."
+            f"{self.origin} had {self.metric} {self.value:.6g}: other hardware or versions "
+            f"round differently; its {PROVENANCE_FILE} lists what it ran on."
         )
 
 

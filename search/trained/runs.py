@@ -29,7 +29,7 @@ def new_run_folder(name: str | None) -> Path:
     name = plain_name("run", name)
     folder = FOLDER / name
     if (folder / METRICS_FILE).exists():
-        fix = "Nothing is overwritten: choose another run=NAME, or remove it."
+        fix = "Nothing is overwritten: choose another run=NAME, or remove this run."
         raise ConfigError(Problem("run", f"must not be in {FOLDER}/ yet", name, fix))
     return folder
 
@@ -46,10 +46,14 @@ def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
     folder = FOLDER / name
     if not (folder / METRICS_FILE).is_file():
         if folder.exists():
-            fix = "The command that began it goes on with it."
+            fix = "Continue it with the command that started it."
             raise ConfigError(Problem("run", "must be a run that has ended", name, fix))
         names = sorted(path.parent.name for path in FOLDER.glob(f"*/{METRICS_FILE}"))
-        fix = did_you_mean(name, names) if names else "There is none here yet: finesweep train."
+        fix = (
+            did_you_mean(name, names)
+            if names
+            else "There is none yet; start one with finesweep train."
+        )
         raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", name, fix))
     tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))

@@ -116,5 +116,5 @@ def validation_metrics(outcome: Outcome) -> dict[str, float]:
 def _check_same(path: Path, config: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") != config:
         rule = f"{path} must hold the same configuration to continue it"
-        fix = "Choose another run=NAME, or the words it was started with."
-        raise ConfigError(Problem("run", rule, Verbatim("another one"), fix))
+        fix = "Choose another run=NAME, or use the original arguments."
+        raise ConfigError(Problem("run", rule, Verbatim("a different one"), fix))

@@ -15,7 +15,7 @@ def test_training_stops_at_max_hours_and_continues_with_more(sweep: Start) -> No
     first = sweep(*words, f"search.max_hours={SECONDS / 3600}")
     output = first.end()
     assert first.process.returncode == 1, output  # nothing has finished
-    assert f"search.max_hours={SECONDS / 3600:g} ended it, 2 trials left." in output
+    assert f"search.max_hours={SECONDS / 3600:g} is used up, 2 trials left." in output
     trials = first.trials
     assert [trial.state.name for trial in trials] == ["WAITING"] * 2
     for trial in trials:

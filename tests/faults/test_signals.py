@@ -99,7 +99,7 @@ def test_a_study_stopped_in_every_way_ends_like_an_uninterrupted_one(
         assert "wandb-core" in names_of(family)
         assert len(first.workers) == 2  # the data worker is a fork of the worker
         output = stop(first, signal.SIGINT, 130)
-    assert "saving checkpoints" in output and "the same command goes on" in output
+    assert "saving checkpoints" in output and "run the same command to continue" in output
     kept = step_of_interruption(first, before)
 
     # A second Ctrl-C does not wait for a worker that cannot stop.

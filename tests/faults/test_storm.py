@@ -151,7 +151,7 @@ def test_workers_can_join_from_another_folder(
     )
     output, _ = joined.communicate(timeout=300)
     assert joined.returncode == 0, output
-    assert "joins study s" in output and "accuracy" in output
+    assert "joining study s" in output and "accuracy" in output
     sweep_output = whole.end()
     assert whole.process.returncode == 0, sweep_output
     assert_whole(whole, storage, 4)

@@ -120,8 +120,8 @@ def test_rows_to_predict_come_in_every_form(study: finesweep.Study) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("Fine.", "rows: must be a list of texts, of pairs of texts, or of mappings, got 'Fine.'."),
-        ([7], "rows: must be a list of texts, of pairs of texts, or of mappings, got 7."),
+        ("Fine.", "rows: must be a list of texts, pairs of texts or mappings, got 'Fine.'."),
+        ([7], "rows: must be a list of texts, pairs of texts or mappings, got 7."),
         ([{"text": "Fine."}], "rows: must have the column 'review' that the model was trained on"),
         (["Fine.", ""], "rows:2:review: must not be empty, got ''."),
         (pd.DataFrame({"review": ["a", None]}), "rows:2:review: must not be empty"),
@@ -362,7 +362,7 @@ def test_ctrl_c_leaves_a_study_that_the_same_script_continues(here: Path, worker
     _, error = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGINT
     last = error.rstrip().splitlines()[-1]
-    assert last == "KeyboardInterrupt: study s was interrupted; the same call continues it"
+    assert last == "KeyboardInterrupt: study s was interrupted; repeat the call to continue"
     status = finesweep.open(study="s").status()
     assert status["states"]["waiting"] == 1
     assert not curve.exists() or curve.stat().st_size

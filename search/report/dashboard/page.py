@@ -56,36 +56,35 @@ MAX_NOTES = 500
 MARK = "[//]: # (finesweep writes above this line; what you write below it stays)"
 
 COLUMNS = {
-    "Value": "the first goal's validation metric where it was best; a trial that has none ended "
-    "before its time",
-    "Intermediate values": "the same at every validation, by training examples seen",
+    "Value": "the first goal's validation metric at its best; empty for a trial that ended early",
+    "Intermediate values": "the same metric at every validation, by training examples seen",
     keys.ENDING: "finished, pruned, diverged, interrupted or failed",
-    keys.REASON: "the same in words",
-    keys.VERDICT: "whether it over- or underfits, by its losses",
-    keys.METRICS: "validation scores at its best",
-    keys.BEST_EPOCH: "where that was",
+    keys.REASON: "why it ended, in words",
+    keys.VERDICT: "whether it over- or underfits, judged by its losses",
+    keys.METRICS: "validation scores at the best validation",
+    keys.BEST_EPOCH: "the epoch of the best validation",
     keys.SECONDS: "training time over all attempts",
-    keys.ATTEMPT: "tries so far",
-    keys.FOLDER: "where the last one's files are",
-    keys.LENGTH: "training examples the run sees, and up to where a longer one is the same",
-    keys.THREADS: "CPU threads; only with as many is a repeat bit-equal",
-    keys.MEMORY: "peak memory, as far as it was sampled",
-    keys.MICRO_BATCH: "examples at once that the last attempt began with, where fewer than asked",
-    keys.TRAINABLE: "parameters that are trained",
-    keys.WORKER: "who trains it, or did so last",
-    keys.ATTEMPTS: "how each attempt but the last ended",
-    keys.CHECKPOINT: "the last one, and where it lies",
-    keys.VALUES: "what the default has, where it lies outside the space",
-    keys.PROGRESS: "training time at the last validation, and when that was",
+    keys.ATTEMPT: "number of attempts so far",
+    keys.FOLDER: "folder of the last attempt's files",
+    keys.LENGTH: "training examples the run sees, and how many a longer run has in common with it",
+    keys.THREADS: "CPU threads; a repeat is bit-equal only with the same number",
+    keys.MEMORY: "peak memory, sampled",
+    keys.MICRO_BATCH: "micro-batch size of the last attempt, if lower than configured",
+    keys.TRAINABLE: "number of trained parameters",
+    keys.WORKER: "worker that trains it, or trained it last",
+    keys.ATTEMPTS: "how each earlier attempt ended",
+    keys.CHECKPOINT: "the last checkpoint and its path",
+    keys.VALUES: "values of the default configuration that lie outside the space",
+    keys.PROGRESS: "training time at the last validation, and the time of that validation",
 }
 
 FILES = {
     TABLE_FILE: "one row per trial",
     CONFIG_FILE: "the configuration",
     PROVENANCE_FILE: "versions, commit, seed, data fingerprint",
-    "trials/0000/attempt-1/": "a trial's configuration, curve, tables and, of the best, weights",
-    DATABASE: "all of this in Optuna's own tables",
-    "logs/": "what the workers said",
+    "trials/0000/attempt-1/": "a trial's configuration, curve and tables; the best trials' weights",
+    DATABASE: "all trials, in Optuna's tables",
+    "logs/": "logs of the workers",
 }
 
 log = logging.getLogger(__name__)
@@ -104,8 +103,8 @@ def show_study(study: optuna.Study, folder: Path, task: Sequence[str]) -> None:
     files = [f"- `{name}`: {what}" for name, what in FILES.items()]
     parts = [
         _block("\n".join(task)),
-        "Trial 0 is the configuration as it stands. Scores are of the validation rows; the test "
-        f"rows wait for `finesweep evaluate`. Trials from {MAX_NOTES} on have no note.",
+        "Trial 0 is the unmodified configuration. Scores are on the validation rows; the test "
+        f"rows are for `finesweep evaluate`. Trials from {MAX_NOTES} on have no note.",
         "**Columns**",
         "\n".join(columns),
         "**Files**, in " + _code(f"{folder}/"),
@@ -149,7 +148,7 @@ def show_trial(
             parts.append(_table({name: f"![{name}]({path})" for name, path in shown.items()}))
         missing = [name for name in makers if name not in paths]
         if missing:
-            parts.append(f"Could not be made, see `logs/`: {', '.join(missing)}.")
+            parts.append(f"Could not be created, see `logs/`: {', '.join(missing)}.")
         if trial.number < MAX_NOTES:
             _write_note(study, trial._trial_id, parts)
 
@@ -160,7 +159,7 @@ def _optional(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("the dashboard lacks %s", what)
+        log.exception("could not show %s in the dashboard", what)
 
 
 def _outcome(folder: Path) -> Mapping[str, Any] | None:

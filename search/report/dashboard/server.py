@@ -83,17 +83,17 @@ def refusal(request: WSGIEnvironment) -> str | None:
     """Return why a request is not answered, or None."""
     host = request.get("HTTP_HOST", "")
     if re.sub(r":[0-9]+$", "", host) not in NAMES:
-        return f"This dashboard answers to {' and '.join(NAMES)} alone."
+        return f"This dashboard only answers as {' or '.join(NAMES)}."
     if _only_reads(request):
         return None
     # A browser names the site that wants a write; other programs need not.
     is_ours = request.get("HTTP_ORIGIN", f"http://{host}") == f"http://{host}"
     if not is_ours or request.get("HTTP_SEC_FETCH_SITE", "same-origin") != "same-origin":
-        return "Another site asked for this."
+        return "This request came from another site."
     if request["REQUEST_METHOD"] != "PUT" or not _NOTE.fullmatch(request["PATH_INFO"]):
-        return "No trial may be lost: this dashboard changes notes and nothing else."
+        return "This dashboard can only change notes, so that no trial is lost."
     if _num_bytes(request) > MAX_NOTE_BYTES:
-        return f"A note has at most {MAX_NOTE_BYTES:,} bytes."
+        return f"A note can have at most {MAX_NOTE_BYTES:,} bytes."
     return None
 
 
@@ -223,7 +223,7 @@ def open_dashboard(folder: Path, name: str, port: int) -> Server:
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        fix = f"Set port={port + 1}, or port=0 for any that is free."
+        fix = f"Set port={port + 1}, or port=0 for any free one."
         raise ConfigError(Problem("port", f"must be free on {HOST}", port, fix)) from None
     server.set_app(build_app(folder))
     study_id = open_storage(storage_of(folder)).get_study_id_from_name(name)

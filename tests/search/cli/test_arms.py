@@ -100,7 +100,7 @@ def test_any_trial_is_trained_again_from_its_study(
     ways: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = ask_here("train", "study=ways", "trial=1", cwd=ways)
-    assert "That is trial 1 of study ways again, to the same score." in told
+    assert "It repeats trial 1 of study ways, to the same score." in told
     assert (ways / "runs/ways-trial-1/metrics.json").is_file()
     for words, line in (
         (("study=ways", "trial=99"), "trial: must be a trial of study ways, 0 to 4, got '99'."),
@@ -129,12 +129,12 @@ def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here
     sweep = subprocess.Popen([FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, text=True)
     best = here / "studies/k/trials/0000/attempt-1/best.safetensors"
     wait_until(best.is_file, "the first validation of the first trial", 120)
-    assert "ends with its running trial" in run_here("stop", "study=k")
+    assert "ends after its running trial" in run_here("stop", "study=k")
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    assert "Stopped as asked, 1 trial left: the same command goes on." in output
+    assert "Stopped by finesweep stop, 1 trial left: run the same command to continue." in output
     state = json.loads(run_here("status", "study=k", "--json"))
     assert state["states"]["complete"] == 1 and state["stopping"]
-    assert "It begins no further trial" in run_here("status", "study=k")
+    assert "It starts no more trials" in run_here("status", "study=k")
     run_here(*words, "search.workers=0")
     assert json.loads(run_here("status", "study=k", "--json"))["remaining"] == 0

@@ -206,7 +206,7 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
     port = live.address.split(":")[2].partition("/")[0]
     done = finesweep(live, "dashboard", "study=s", f"port={port}")
     assert (done.returncode, done.stdout) == (2, "")
-    fix = f"Set port={int(port) + 1}, or port=0 for any that is free."
+    fix = f"Set port={int(port) + 1}, or port=0 for any free one."
     assert done.stderr == f"port: must be free on 127.0.0.1, got {port}. {fix}\n"
     server = subprocess.Popen(
         command("dashboard", "study=s", "port=0"),

@@ -33,10 +33,13 @@ def test_a_run_is_exported_scored_elsewhere_and_trained_further(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "export: name one of study= and run=, got none. As study=mine."),
-        (["run=a", "study=b"], "export: name one of study= and run=, got study, run. As"),
+        ([], "export: must be given one of study= and run=, got none. Write study=mine."),
+        (
+            ["run=a", "study=b"],
+            "export: must be given one of study= and run=, got study, run. Write",
+        ),
         (["run="], "run: must be set, got nothing. Set run=NAME."),
-        (["run=a"], "run: must be a run in runs/, got 'a'. There is none here yet:"),
+        (["run=a"], "run: must be a run in runs/, got 'a'. There is none yet;"),
         (["rum=a"], "rum: must be a known key, got rum. Did you mean run?"),
     ],
 )

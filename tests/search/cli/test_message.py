@@ -163,7 +163,7 @@ def test_unknown_commands_and_studies(here: Path, capsys: pytest.CaptureFixture[
     assert main(["status", "study=nope"]) == 2
     assert "study: must be a study in studies/, got 'nope'" in capsys.readouterr().err
     assert main(["evaluate"]) == 2
-    assert "name one of study=, run= and model=" in capsys.readouterr().err
+    assert "must be given one of study=, run= and model=" in capsys.readouterr().err
     assert main(["export", "study=nope"]) == 2
     assert main(["predict", "model=nowhere"]) == 2
     assert "must be a folder with finesweep.json" in capsys.readouterr().err

@@ -60,14 +60,14 @@ def test_the_header_tells_what_guessing_has(study: Path) -> None:
 def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
     lines = (study / "stdout").read_text().splitlines()
     assert any(line.startswith("It predicts '") for line in lines)
-    assert any(line.startswith("It is not better than always 'bill'") for line in lines)
+    assert any(line.startswith("It is no better than always 'bill'") for line in lines)
 
 
 @pytest.mark.thorough
 def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
     told = ask(study, "plan", *WORDS, "search.num_trials=4")
     assert "there are 3 combinations, fewer than search.num_trials=4" in told
-    assert "(goes on with the study there: 2 of 3 trials have ended)" in told
+    assert "(continues the study there: 2 of 3 trials have ended)" in told
     header, *trials = told.partition("\n\n")[2].split("\n\n")[0].splitlines()
     assert header.startswith("trial")
     assert [line.endswith("done") for line in trials] == [True, True, False]
@@ -98,6 +98,6 @@ assert "torch" not in sys.modules
 @pytest.mark.thorough
 def test_fixed_values_are_told_as_they_were_given(here: Path) -> None:
     told = run_here("plan", "model=tiny", "experiment=compare_strategies", "strategy.num_shots=8")
-    assert "fixed   strategy.num_shots=8, out of the space\n" in told
+    assert "fixed   strategy.num_shots=8, removed from the search space\n" in told
     told = run_here("plan", "model=tiny", "strategy=choice(lora,full)", "optimizer.lr[full]=1e-5")
-    assert "fixed   optimizer.lr[full]=1e-5, out of the space\n" in told
+    assert "fixed   optimizer.lr[full]=1e-5, removed from the search space\n" in told

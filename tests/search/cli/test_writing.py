@@ -61,7 +61,7 @@ def test_the_summary_shows_what_the_winner_wrote(study: Path) -> None:
     records = [
         json.loads(line) for line in next(study.rglob("generated.jsonl")).read_text().splitlines()
     ]
-    shown = text.partition("What it writes, the first of ")[2].split("\n\n")[:3]
+    shown = text.partition("Sample outputs, from ")[2].split("\n\n")[:3]
     assert len(shown) == 3
     for block, record in zip(shown, records, strict=False):
         lines = dict(

@@ -16,14 +16,29 @@ from tests.conftest import run_here
 @pytest.mark.parametrize(
     ("points", "sign", "num_validation", "line"),
     [
-        ([(50, 0.6), (100, 0.7), (200, 0.8)], 1, 1000, "More rows would help: from 100 to 200"),
-        ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: from 100 to 200 accuracy gained"),
-        ([(100, 0.80), (200, 0.79)], 1, 200, "More rows are unlikely to help much: from 100 to"),
+        (
+            [(50, 0.6), (100, 0.7), (200, 0.8)],
+            1,
+            1000,
+            "More rows would help: accuracy gained 0.1000 from 100 to 200",
+        ),
+        ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: accuracy gained"),
+        (
+            [(100, 0.80), (200, 0.79)],
+            1,
+            200,
+            "More rows are unlikely to help much: accuracy gained",
+        ),
         ([(100, 0.9), (200, 1.0)], 1, 10**6, "More rows would help:"),
-        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
-        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: from 100 to"),
-        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: from 100 to 200 accuracy gained"),
-        ([(100, 0.5), (200, 0.4)], -1, None, "The last step, from 100 to 200 accuracy gained 0.1"),
+        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: accuracy gained"),
+        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: accuracy gained"),
+        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: accuracy gained"),
+        (
+            [(100, 0.5), (200, 0.4)],
+            -1,
+            None,
+            "Unclear whether more rows would help: accuracy gained 0.1",
+        ),
     ],
 )
 def test_the_last_gain_is_weighed_by_its_error(
@@ -58,7 +73,7 @@ def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable:
 def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
     words = ("experiment=learning_curve", "study=c", "model=tiny", "data=files")
     told = run_here("plan", *words, f"data.train={learnable}")
-    note = "data.max_train_rows=200, 500, 1000, 2000, 5000 are all 112 rows, as trial 0 has"
+    note = "data.max_train_rows=200, 500, 1000, 2000, 5000 use all 112 rows, like trial 0"
     assert f"note    {note}\n" in told
 
 
@@ -66,8 +81,8 @@ def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
     ("sizes", "notes"),
     [
         ("choice(20,60)", []),
-        ("choice(20,60,112)", ["data.max_train_rows=112 is all 112 rows, as trial 0 has"]),
-        ("range(100,130,10)", ["data.max_train_rows=120 is all 112 rows, as trial 0 has"]),
+        ("choice(20,60,112)", ["data.max_train_rows=112 uses all 112 rows, like trial 0"]),
+        ("range(100,130,10)", ["data.max_train_rows=120 uses all 112 rows, like trial 0"]),
         ("60", []),
     ],
 )

@@ -41,46 +41,46 @@ def lines(*overrides: str, past: Past | None = None, **own: object) -> list[str]
 
 def test_time_and_memory_stand_under_the_other_lines() -> None:
     assert lines("search/pruner=none") == [
-        "time    about 7 min for 12 trials (1 worker), 37 s a trial",
-        "        measured: 0.031 s a training example",
-        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128; 21.3 GB are free",
+        "time    about 7 min for 12 trials (1 worker), 37 s per trial",
+        "        measured: 0.031 s per training example",
+        "memory  1.4 GB per worker at data.batch_size=32 data.max_length=128; 21.3 GB free",
     ]
 
 
 def test_pruning_workers_arms_and_others_are_told() -> None:
     told = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
     assert told == [
-        "time    about 4 min at most for 12 trials (2 workers), 37 s a trial; less with pruning",
-        "        measured: lora 0.031, full 0.031 s a training example",
-        "        other work took 50% of the CPU; alone it takes less",
-        "        as long as 2 workers at once do not slow each other down",
-        "memory  1.4 GB a worker at data.batch_size=32 data.max_length=128, 2.8 GB for 2;"
-        " 21.3 GB are free on the GPU",
+        "time    at most about 4 min for 12 trials (2 workers), 37 s per trial; less with pruning",
+        "        measured: lora 0.031, full 0.031 s per training example",
+        "        other programs used 50% of the CPU; without them it takes less",
+        "        if 2 workers do not slow each other down",
+        "memory  1.4 GB per worker at data.batch_size=32 data.max_length=128, 2.8 GB for 2;"
+        " 21.3 GB free on the GPU",
         "        lora 1.4, full 1.4 GB",
     ]
 
 
 def test_an_arm_that_trains_nothing_has_no_time_of_training() -> None:
     told = lines("model=minilm", "strategy=choice(prompting,lora)")
-    assert told[1] == "        measured: lora 0.031 s a training example"
+    assert told[1] == "        measured: lora 0.031 s per training example"
     assert told[-1] == "        lora 1.4, prompting 0.9 GB"
 
 
 def test_what_does_not_fit_is_told_with_what_to_do() -> None:
     *_, last = lines("search.workers=4", free_bytes=5_000_000_000)
     assert last == (
-        "        DOES NOT FIT: 5.6 GB of 5.0 GB. Lower search.workers, data.batch_size or"
+        "        DOES NOT FIT: 5.6 GB needed, 5.0 GB free. Lower search.workers, data.batch_size or"
         " data.max_length, or set trainer.micro_batch_size."
     )
 
 
 def test_a_limit_and_an_end_are_told() -> None:
     first, second, *_ = lines("search/pruner=none", "search.max_hours=0.05")
-    assert first == "time    about 3 min for 5 trials (1 worker), 37 s a trial"
-    assert second == "        search.max_hours=0.05 ends it there, of 12 trials"
-    assert lines(past=Past(12, 100.0))[0] == "time    nothing is left of the 12 trials"
+    assert first == "time    about 3 min for 5 trials (1 worker), 37 s per trial"
+    assert second == "        search.max_hours=0.05 ends the study before all 12 trials"
+    assert lines(past=Past(12, 100.0))[0] == "time    all 12 trials have ended"
     used_up = lines("search.max_hours=0.05", past=Past(4, 200.0))[0]
-    assert used_up == "time    search.max_hours=0.05 is used up: no trial begins any more"
+    assert used_up == "time    search.max_hours=0.05 is used up: no more trials will start"
     assert "7 trials left (1 worker)" in lines(past=Past(5, 100.0), num_trials=5)[0]
     assert "from 5 trials: 0.031 s" in lines(past=Past(5, 100.0), num_trials=5)[1]
 
@@ -90,7 +90,7 @@ def test_without_a_measurement_a_line_says_how(
 ) -> None:
     assert main(["plan", "study=p", "model=tiny", "probe=false"]) == 0
     told = capsys.readouterr().out
-    assert "time and memory: finesweep plan ... probe=true measures them" in told.splitlines()
+    assert "time and memory: measure them with finesweep plan ... probe=true" in told.splitlines()
     assert main(["plan", "study=p", "model=tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["estimate"] is None
     assert list(here.iterdir()) == []
@@ -117,11 +117,11 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
     words = ("plan", "study=p", "model=tiny", "strategy=choice(lora,full,prompting)", "probe=true")
     done = finesweep(*words, "--json")
     assert done.stderr.splitlines() == [
-        "measuring some steps of lora ...",
+        "measuring a few steps of lora ...",
         "strategy lora: 7,746 of 93,892 parameters are trained (8.2 %)",
-        "measuring some steps of full ...",
+        "measuring a few steps of full ...",
         "strategy full: 86,146 of 86,146 parameters are trained (100 %)",
-        "measuring some steps of prompting ...",
+        "measuring a few steps of prompting ...",
     ]
     found = json.loads(done.stdout)["estimate"]
     assert [arm["strategy"] for arm in found["arms"]] == ["lora", "full", "prompting"]

@@ -236,14 +236,14 @@ def test_a_busy_database_is_survived_and_told_when_it_lasts(
         source.failure = OSError("database is locked\n[SQL: BEGIN IMMEDIATE]")
         asked = source.num_taken
         wait_until(lambda: source.num_taken > asked + 3, "three failures")
-        assert "not up to date" not in stream.getvalue()
+        assert "out of date" not in stream.getvalue()
         monkeypatch.setattr(live, "STALE_SECONDS", 0.0)
-        wait_until(lambda: "! not up to date for" in stream.getvalue(), "the note")
+        wait_until(lambda: "! out of date for" in stream.getvalue(), "the note")
         assert "OSError: database is locked" in last_table(stream.getvalue())
         assert "1 of 8 trials ended" in last_table(stream.getvalue())
         source.failure, source.study = None, a_study(num_ended=2)
         wait_until(lambda: "2 of 8 trials ended" in written(stream.getvalue()), "news")
-    assert "not up to date" not in last_table(stream.getvalue())
+    assert "out of date" not in last_table(stream.getvalue())
 
 
 def test_what_cannot_be_drawn_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_what_cannot_be_drawn_is_told_and_stops_nothing(monkeypatch: pytest.Monk
         wait_until(lambda: "1 of 8" in written(stream.getvalue()), "the table")
         source.study = a_study(objectives=("a", "b"))  # the row has one value
     assert "1 of 8" in last_table(stream.getvalue())
-    assert "not up to date" in last_table(stream.getvalue())
+    assert "out of date" in last_table(stream.getvalue())
 
 
 def test_a_study_that_never_answers_is_told_at_the_end() -> None:

@@ -167,12 +167,12 @@ def test_header_leaves_parts_out_rather_than_cutting_numbers() -> None:
 
 def test_header_tells_that_it_stops_and_its_hours() -> None:
     first = lines(replace(typical(), is_stopping=True, max_hours=2.5), width=100)[0]
-    assert "stopping: no further one begins, at most 2.5 h" in first and "left" not in first
+    assert "stopping: no more trials start, at most 2.5 h" in first and "left" not in first
 
 
 def test_a_study_without_trials_says_so() -> None:
     empty = snapshot([], trials_per_hour=None, seconds_left=None)
-    assert lines(empty) == ["study mine: 0 of 30 trials ended", "no trial has begun yet"]
+    assert lines(empty) == ["study mine: 0 of 30 trials ended", "no trial has started yet"]
 
 
 def test_a_first_trial_without_validation_has_no_score() -> None:

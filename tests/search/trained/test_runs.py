@@ -17,13 +17,15 @@ def asked(name: str) -> str:
 
 
 def test_a_run_that_cannot_be_used_is_told(here: Path) -> None:
-    none = "run: must be a run in runs/, got 'on'. There is none here yet: finesweep train."
+    none = (
+        "run: must be a run in runs/, got 'on'. There is none yet; start one with finesweep train."
+    )
     assert asked("on") == none
     (here / "runs/one").mkdir(parents=True)
     (here / "runs/one/metrics.json").write_text("{}")
     assert asked("on") == "run: must be a run in runs/, got 'on'. Did you mean one?"
     (here / "runs/on").mkdir()
     going_on = (
-        "run: must be a run that has ended, got 'on'. The command that began it goes on with it."
+        "run: must be a run that has ended, got 'on'. Continue it with the command that started it."
     )
     assert asked("on") == going_on
