@@ -1,6 +1,6 @@
-"""The functions that notebooks and programs use, and that the commands stand on.
+"""The functions for notebooks and programs; the commands call them too.
 
-Each mirrors a command and takes the same overrides, in Hydra's grammar. Mistakes are raised as
+Each mirrors a command and takes the same overrides, in Hydra's grammar. A user's mistake raises
 `UserError` with the line that the command would print.
 """
 
@@ -66,15 +66,15 @@ def sweep(
         overrides: e.g. `"data=files"`, `"data.train=my.csv"`, `"optimizer.lr=interval(1e-5,1e-3)"`.
         num_trials: Total budget, `search.num_trials`.
         max_hours: Total training hours, `search.max_hours`.
-        workers: Processes that train, `search.workers`; 0 trains in this one.
-        config_dir: A folder of further group options.
-        show: Whether to print what the command prints, with a live table if that can be drawn.
+        workers: Training processes, `search.workers`; 0 trains in this process.
+        config_dir: A folder with more group options.
+        show: Whether to print what the command prints, with a live table if possible.
 
     Raises:
         UserError: The configuration or the data cannot be used; nothing was trained.
-        KeyboardInterrupt: Ctrl-C; the running trials saved a checkpoint, and the same call
-            continues the study.
-        RuntimeError: The workers failed; the message says why, and where their logs are.
+        KeyboardInterrupt: Ctrl-C; running trials saved checkpoints, and the same call continues
+            the study.
+        RuntimeError: The workers failed; the message says why and where their logs are.
 
     """
     settings = {"num_trials": num_trials, "max_hours": max_hours, "workers": workers}
@@ -95,12 +95,12 @@ def sweep(
 
 @dataclass(frozen=True)
 class Done:
-    """What came of running a study.
+    """The result of running a study.
 
     Attributes:
         study: The study.
         code: The exit code of its workers.
-        reason: What they reported last, e.g. why they ended.
+        reason: Their last message, e.g. why they ended.
 
     """
 
@@ -114,7 +114,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
 
     Args:
         composition: The configuration.
-        words: The words that it was composed of, which the summary repeats.
+        words: The words that it was composed from; the summary repeats them.
         show: Whether to print.
 
     """
@@ -149,20 +149,20 @@ def train(
     config_dir: str | Path | None = None,
     show: bool = True,
 ) -> Run:
-    """Train one configuration or a study's trial again, or continue, like `finesweep train`.
+    """Train one configuration, repeat a study's trial, or continue either, like `finesweep train`.
 
     Args:
         run: The run's name; its files go to `runs/NAME`. None takes the next free number.
         overrides: e.g. `"strategy=full"`, `"trainer.epochs=3"`.
-        study: The study whose trial is trained again, to the same scores.
-        trial: That trial's number; it brings its own configuration.
-        config_dir: A folder of further group options.
-        show: Whether to print validations as they come.
+        study: The study whose trial is repeated, to the same scores.
+        trial: The trial's number; its configuration comes from the study.
+        config_dir: A folder with more group options.
+        show: Whether to print each validation.
 
     Raises:
         UserError: The configuration or the data cannot be used.
         KeyboardInterrupt: Ctrl-C; the same call continues the run.
-        RuntimeError: It diverged, or did not fit into memory.
+        RuntimeError: The run diverged or did not fit into memory.
 
     """
     if study is None and trial is None:
@@ -199,14 +199,14 @@ def open(
     """Open a study or a run by its name, or an exported model by its folder.
 
     Args:
-        overrides: `"search.plugins=[my_package]"`, if a run or a model has a part from there.
+        overrides: `"search.plugins=[my_package]"`, if a run or a model uses code from there.
         study: A study's name.
         run: A run's name.
         model: An exported model's folder.
-        config_dir: A folder of further group members, if the model's task is one of them.
+        config_dir: A folder with more group options, if the model's task is one of them.
 
     Raises:
-        UserError: It is not there; the message names those that are.
+        UserError: It does not exist; the message lists the ones that do.
 
     """
     words = _words(*overrides)
@@ -231,13 +231,13 @@ def plan(
     probe: bool = False,
     config_dir: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Return what `finesweep plan --json` prints: space, first trials, time; nothing is written.
+    """Return what `finesweep plan --json` prints: space, first trials, time; write nothing.
 
     Args:
         study: The study's name.
         overrides: As for `sweep`.
         probe: Whether to train a few steps in a temporary folder, to measure time and memory.
-        config_dir: A folder of further group members.
+        config_dir: A folder with more group options.
 
     """
     words = _words(f"study={literal(study)}", *overrides)
@@ -256,12 +256,12 @@ def status() -> pd.DataFrame:
 
 
 def _words(*overrides: str) -> list[str]:
-    """Return the overrides without `storage=URL`, which is FINESWEEP_STORAGE from then on."""
+    """Return the overrides without `storage=URL`, which sets FINESWEEP_STORAGE."""
     return take_storage("sweep", overrides)
 
 
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:
-    """Train what is left; return the exit code, and what the workers reported last."""
+    """Train the remaining trials; return the exit code and the workers' last message."""
     num_left = results.status(study)["remaining"]
     if num_left == 0:
         return 0, ""

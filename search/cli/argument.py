@@ -1,4 +1,4 @@
-"""Parse what all commands share: flags and key=value words."""
+"""Parse the flags and key=value words that all commands share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def parse(
 
     Args:
         name: The command.
-        about: What it does and examples of it; `--help` prints it as it is, and for a command
-            that composes what can be chosen and set in between.
-        words: What follows the command.
-        flags: `json` for a command that prints for programs, `watch` for one whose table stays,
-            `config` for one that composes, `own` for one that only reads group options.
+        about: Description and examples for `--help`; a command that composes a configuration
+            also lists its groups and keys in between.
+        words: The arguments after the command's name.
+        flags: `json` adds `--json`, `watch` adds `--watch`, `config` adds the options of a command
+            that composes a configuration, `own` only `--config-dir`.
 
     """
     parser = _Parser(name, about, composes="config" in flags)
@@ -41,7 +41,7 @@ def parse(
 
 
 class _Parser(argparse.ArgumentParser):
-    """Adds to the help what `conf/` has, and reads it only when the help is asked for."""
+    """Adds the groups and keys of `conf/` to the help; reads them only if help is printed."""
 
     def __init__(self, name: str, about: str, *, composes: bool) -> None:
         super().__init__(
@@ -62,11 +62,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Return `key=value` words of a command that composes no configuration.
+    """Return the `key=value` words of a command that composes no configuration.
 
     Args:
         words: The words.
-        known: Key to what it means, all that the command takes.
+        known: The meaning of every key that the command takes.
 
     """
     problems, found = [], {}
@@ -85,7 +85,7 @@ def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
 
 
 def one_of(command: str, found: Mapping[str, str], names: Sequence[str]) -> str:
-    """Return which of the keys is given; raise ConfigError unless exactly one is."""
+    """Return the one key that is given; raise ConfigError unless exactly one is."""
     given = [name for name in names if name in found]
     if len(given) != 1:
         all_but_last = ", ".join(f"{name}=" for name in names[:-1])

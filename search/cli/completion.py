@@ -1,4 +1,4 @@
-"""Tab completion: Hydra's, behind the command's name."""
+"""Tab completion: Hydra's, after the command's name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
     return 0
 
 
-# Commands that compose no configuration have these keys alone.
+# The only keys of commands that compose no configuration.
 KEYS = {
     "status": ("study=", "--json", "--watch"),
     "stop": ("study=",),

@@ -1,4 +1,4 @@
-"""From the words of a command to a checked plan or run, with `--cfg job` on the way."""
+"""Compose a command's configuration, and print it for `--cfg job`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from search.config import Composition, compose, resolved, to_yaml
 
 
 def composed(name: str, words: argparse.Namespace) -> Composition | None:
-    """Return the configuration; None where `--cfg job` asked to print it, which is then done."""
+    """Return the configuration; with `--cfg job`, print it and return None."""
     composition = compose(name, words.overrides, words.config_dir)
     if words.cfg:
         print(to_yaml(resolved(composition.tree)), end="")

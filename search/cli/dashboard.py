@@ -26,7 +26,7 @@ PORT = "8080"
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command; serves until it is interrupted."""
+    """Run the command; serve until interrupted."""
     parsed = parse("dashboard", ABOUT, words)
     known = {"study": "its name", "port": "the port it listens on, 0 for any free one"}
     found = keys(parsed.overrides, known)

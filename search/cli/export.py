@@ -1,4 +1,4 @@
-"""finesweep export: a winner, or a run, as a model that others load."""
+"""finesweep export: write a winner, or a run, as a model that other libraries load."""
 
 from __future__ import annotations
 

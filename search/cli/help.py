@@ -1,7 +1,7 @@
-"""The help of the commands that compose: what can be chosen, what can be set, and how.
+"""Help for commands that compose a configuration: groups, keys and examples.
 
-Groups, values and words come from `conf/` and the classes that it names; a command adds what it
-does and its examples.
+Groups, values and meanings come from `conf/` and the classes that it names; a command adds its
+description and examples.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from textwrap import wrap
 from search.config import CONF_DIR
 from search.config.catalogue import Group, Key, load_class, load_groups, load_settings, meanings
 
-WIDTHS = range(60, 101)  # of a terminal; narrower ones cut words anyway
+WIDTHS = range(60, 101)  # columns of a terminal; a narrower one breaks words anyway
 INDENT = 25
 KEY_INDENT = 31
 
-# What is set most often besides train.yaml and sweep.yaml, with an option that has it.
+# Keys that are set most often besides those of train.yaml and sweep.yaml, by an option with them.
 USED = {
     "data/files": ("train", "text", "label", "max_train_rows"),
     "data/reviews": ("batch_size", "max_length"),
@@ -32,11 +32,11 @@ USED = {
 
 
 def composing_help(command: str, about: str) -> str:
-    """Return the help of a command that composes.
+    """Return the help of a command that composes a configuration.
 
     Args:
         command: `sweep`, `plan` or `train`.
-        about: What it does, and examples below, two spaces in.
+        about: Its description, then examples indented by two spaces.
 
     """
     name = "train" if command == "train" else "sweep"
@@ -59,9 +59,9 @@ def composing_help(command: str, about: str) -> str:
 
 
 def split_examples(about: str) -> tuple[str, str]:
-    """Return what stands before the first example of a help text, and the examples."""
-    found = re.search(r"^  finesweep ", about, flags=re.MULTILINE)
-    at = found.start() if found else len(about)
+    """Split a help text before its first example; return both parts."""
+    match = re.search(r"^  finesweep ", about, flags=re.MULTILINE)
+    at = match.start() if match else len(about)
     return about[:at], about[at:]
 
 
@@ -77,15 +77,15 @@ def _key_lines(groups: Sequence[Group], settings: Sequence[Key], width: int) -> 
     for key in settings:
         yield from _entry(f"  {key.path}={key.value}", key.comment, KEY_INDENT, width)
     for place, names in USED.items():
-        room, _, chosen = place.partition("/")
-        (group,) = (group for group in groups if group.name == room)
+        group_name, _, chosen = place.partition("/")
+        (group,) = (group for group in groups if group.name == group_name)
         for name in names:
             key, words = _key(group, chosen, name)
-            yield from _entry(f"  {room}.{name}={key.value}", words, KEY_INDENT, width)
+            yield from _entry(f"  {group_name}.{name}={key.value}", words, KEY_INDENT, width)
 
 
 def _key(group: Group, chosen: str, name: str) -> tuple[Key, str]:
-    """Return an option's key and what it means, with the option where others lack the key."""
+    """Return an option's key and meaning; name the option if other options lack the key."""
     (option,) = (option for option in group.options if option.name == chosen)
     (key,) = (key for key in option.keys if key.path == name)
     assert option.target is not None, "a key of a run has a schema"
@@ -95,7 +95,7 @@ def _key(group: Group, chosen: str, name: str) -> tuple[Key, str]:
 
 
 def _clause(meaning: str) -> str:
-    """Return the first clause of what a docstring says, as a comment would.
+    """Return the first clause of a docstring, in the style of a comment.
 
     >>> _clause("Peak learning rate, > 0; the schedule scales it.")
     'peak learning rate, > 0'
@@ -106,6 +106,6 @@ def _clause(meaning: str) -> str:
 
 def _entry(name: str, text: str, indent: int, width: int) -> list[str]:
     gap = " " * indent
-    if len(name) > indent - 2:  # the words begin below a long name
+    if len(name) > indent - 2:  # a long name has a line of its own
         return [name, *wrap(text, width, initial_indent=gap, subsequent_indent=gap)]
     return wrap(text, width, initial_indent=name.ljust(indent), subsequent_indent=gap) or [name]

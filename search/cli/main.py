@@ -1,6 +1,6 @@
-"""Choose the command, and turn mistakes into one clear line and an exit code.
+"""Run the chosen command; print a user's mistake as one clear line and return an exit code.
 
-Only the standard library is imported until the command is known: `--help` answers at once.
+Only the standard library is imported until the command is known, so `--help` is fast.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 done, 1 failure, 2 wrong input, 130 or 143 interrupted."""
+    """Run a command; return 0 for success, 1 failure, 2 wrong input, 130 or 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(words)
@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; say no more.
+        # The reader of our output is gone, e.g. `| head`: print no more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13 if words[:1] in (["sweep"], ["worker"]) else 0  # these were not done yet
+        return 128 + 13 if words[:1] in (["sweep"], ["worker"]) else 0  # these were still working
 
 
 def _run(words: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""finesweep plan: what a sweep would do."""
+"""finesweep plan: show what a sweep would do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def take_probe(overrides: list[str]) -> bool:
-    """Take `probe=...` out of the words, which is none of the configuration; the last holds."""
+    """Remove `probe=...`, which is not a configuration key, from the words; the last one counts."""
     given = [word for word in overrides if word.partition("=")[0] == "probe"]
     overrides[:] = [word for word in overrides if word not in given]
     value = given[-1].partition("=")[2] if given else "false"
@@ -88,7 +88,7 @@ def _first_trials(
     rows = [header]
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
     for at, suggested in enumerate(suggestions):
-        values = ended.get(at, suggested)  # what was enqueued since comes after what has ended
+        values = ended.get(at, suggested)  # trials enqueued later come after those that have ended
         words = ["default"] if at < num_defaults else []
         if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
             words.append("enqueued")

@@ -1,4 +1,4 @@
-"""finesweep status: the studies that are here, or one study's trials and its best so far."""
+"""finesweep status: list the studies, or show one study's trials and its best so far."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _list(*, as_json: bool) -> int:
     for folder in study_folders(Path()):
         try:
             summaries.append(summarize(load_study(folder)))
-        except UserError as error:  # one damaged study hides no other
+        except UserError as error:  # a damaged study must not hide the others
             unread.append(f"{folder.name}: {error.problems[0]}")
     if as_json:
         print(json.dumps([vars(summary) for summary in summaries], indent=2))
@@ -72,7 +72,7 @@ def _watch(study: Study) -> None:
                 time.sleep(WATCH_SECONDS)
                 study.heal()
     except KeyboardInterrupt:
-        pass  # the way to leave; the study goes on
+        pass  # ends only the display; the study continues
 
 
 def _table(study: Study) -> list[str]:

@@ -71,7 +71,7 @@ def _composed(parsed: argparse.Namespace) -> Job | None:
 
 
 def _again(parsed: argparse.Namespace) -> Job | None:
-    """Return the run of the trial that the words name; None if they name none."""
+    """Return the run that repeats the trial the words name; None if they name none."""
     own = dict(
         word.split("=", maxsplit=1)
         for word in parsed.overrides
