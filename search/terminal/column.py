@@ -1,4 +1,4 @@
-"""The columns of a study's table: each value of a trial as a cell, as wide as there is room."""
+"""The columns of a study's table: each value of a trial is a cell; widths follow the space."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STATE_STYLES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How much room the parts of a row take, in characters.
+    """The widths of the parts of a row, in characters.
 
     Attributes:
-        curve: Most of a learning curve; 0 leaves it out.
-        bar: A progress bar; at 0 the per cent stand in the state's place.
-        gap: Between columns.
-        name: Most of a value that is no number.
-        wraps: Headers that are longer than what they head take two lines.
+        curve: Maximum width of a learning curve; 0 omits it.
+        bar: Width of a progress bar; at 0 the state shows the percentage instead.
+        gap: Space between columns.
+        name: Maximum width of a value that is not a number.
+        wraps: Whether a header that is wider than its values may take two lines.
 
     """
 
@@ -44,11 +44,11 @@ class Layout:
 
     @property
     def is_brief(self) -> bool:
-        """Whether times have one unit, and no words."""
+        """Whether times are shown in one unit, without words."""
         return self.bar <= 4
 
 
-# From roomy to tight: the first one that fits is taken.
+# From wide to narrow: the first one that fits is used.
 LAYOUTS = (
     Layout(curve=16, bar=12, gap=2, name=40, wraps=False),
     *(
@@ -62,7 +62,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a row, with a style of its own."""
+    """One value of a row, with its own style."""
 
     text: str
     style: str = ""
@@ -74,9 +74,9 @@ class Column:
 
     Attributes:
         head: Its name, in one or two lines.
-        cells: One a row.
-        is_right: Aligned on the right, as numbers are.
-        least: Its width at least, so that it does not jump as values come and go.
+        cells: One per row.
+        is_right: Whether it is aligned right, like numbers.
+        least: Minimum width, so that the column does not jump as values come and go.
 
     """
 
@@ -87,7 +87,7 @@ class Column:
 
     @cached_property
     def width(self) -> int:
-        """The characters that show everything."""
+        """The width in characters that shows every cell in full."""
         texts = (*self.head.split("\n"), *(cell.text for cell in self.cells))
         return max(self.least, *(cell_len(text) for text in texts))
 
@@ -100,12 +100,12 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn, before it is known how wide.
+    """What is drawn, before the width is known.
 
     Attributes:
         snapshot: The study.
-        rows: Its trials that are shown.
-        glyphs: What they are drawn with.
+        rows: The trials to show.
+        glyphs: The marks for bars and curves.
 
     """
 
@@ -120,14 +120,14 @@ class View:
 
     @cached_property
     def curve_length(self) -> int:
-        """The most validations of a trial, hidden ones too."""
+        """The largest number of validations of any trial, including hidden ones."""
         return max((len(row.curve) for row in self.snapshot.rows), default=0)
 
     @cached_property
     def curve_range(self) -> tuple[float, float]:
-        """The lowest and highest point of all curves, hidden ones too.
+        """The lowest and highest point of all curves, including hidden ones.
 
-        One scale for all: heights can be compared, and stay as rows come and go.
+        With one scale, heights can be compared and do not change as rows come and go.
         """
         curves = (row.curve for row in self.snapshot.rows)
         points = [point for curve in curves for point in curve if math.isfinite(point)]
@@ -135,7 +135,7 @@ class View:
 
 
 def trial_columns(view: View, layout: Layout) -> list[Column]:
-    """Return number and state, a column a path, then how far and how good each trial is."""
+    """Return number and state, one column per path, then each trial's progress and scores."""
     paths = zip(view.snapshot.paths, view.names, strict=True)
     return [
         _numbers(view),
@@ -164,21 +164,21 @@ def _state(row: TrialRow, layout: Layout) -> Cell:
 
 
 def _percent(row: TrialRow) -> str:
-    # 100% is for what has ended.
+    # Only a trial that has ended shows 100%.
     return f"{min(99, int(100 * row.fraction))}%"
 
 
 def _values(path: str, name: str, view: View, layout: Layout) -> Column:
-    found = [row.values[path] for row in view.rows if path in row.values]
-    names = {printable(str(value)) for value in found if _is_name(value)}
+    values = [row.values[path] for row in view.rows if path in row.values]
+    names = {printable(str(value)) for value in values if _is_name(value)}
     shown = _shortened(names, layout.name, view.glyphs)
     cells = [
         _value(row.values[path], shown) if path in row.values else Cell("-", "dim")
         for row in view.rows
     ]
-    room = max(cell_len(cell.text) for cell in cells)
-    is_right = not any(_is_name(value) or isinstance(value, bool) for value in found)
-    return Column(_wrapped(name, room, layout), cells, is_right)
+    width = max(cell_len(cell.text) for cell in cells)
+    is_right = not any(_is_name(value) or isinstance(value, bool) for value in values)
+    return Column(_wrapped(name, width, layout), cells, is_right)
 
 
 def _is_name(value: Any) -> bool:
@@ -187,28 +187,28 @@ def _is_name(value: Any) -> bool:
 
 def _value(value: Any, shown: dict[str, str]) -> Cell:
     if value is None:
-        return Cell("null")  # as one writes it; "-" is a value that the trial does not have
+        return Cell("null")  # as in YAML; "-" means that the trial does not have this setting
     return Cell(shown[printable(str(value))] if _is_name(value) else number(value))
 
 
 def _shortened(names: set[str], width: int, glyphs: Glyphs) -> dict[str, str]:
-    """Return each name in at most `width` characters, or as many as keep different ones so."""
-    for room in range(width, max(map(cell_len, names), default=0)):
-        heads = {name: glyphs.cut(name, room) for name in names}
-        tails = {name: glyphs.cut(name[::-1], room)[::-1] for name in names}
+    """Return each name cut to `width` characters, or to as many as keep the names distinct."""
+    for length in range(width, max(map(cell_len, names), default=0)):
+        heads = {name: glyphs.cut(name, length) for name in names}
+        tails = {name: glyphs.cut(name[::-1], length)[::-1] for name in names}
         for cut in (heads, tails):
             if len(set(cut.values())) == len(names):
                 return cut
     return {name: name for name in names}
 
 
-def _wrapped(name: str, room: int, layout: Layout) -> str:
-    """Return a column's name, in two lines where it is longer than its values and room is rare.
+def _wrapped(name: str, width: int, layout: Layout) -> str:
+    """Return a column's name, in two lines if it is wider than its values and space is short.
 
     >>> _wrapped("batch_size", 2, Layout(curve=8, bar=0, gap=1, name=8)).split()
     ['batch', 'size']
     """
-    if not layout.wraps or len(name) <= room:
+    if not layout.wraps or len(name) <= width:
         return name
     breaks = [at for at in range(1, len(name) - 1) if name[at] in "._"]
     heads = [f"{name[:at]}{name[at].strip('_')}\n{name[at + 1 :]}" for at in breaks]
@@ -227,7 +227,7 @@ def _progress(view: View, layout: Layout) -> Iterator[Column]:
 
 
 def _is_underway(row: TrialRow) -> bool:
-    """Say whether it runs, or waits to go on from a checkpoint."""
+    """Return whether the trial runs, or waits to resume from a checkpoint."""
     return row.state == "running" or (row.state == "waiting" and row.fraction > 0)
 
 
@@ -241,7 +241,7 @@ def _scores(view: View, layout: Layout) -> Iterator[Column]:
 def _score(row: TrialRow, at: int) -> Cell:
     if row.objectives[at] is not None:
         return Cell(score(row.objectives[at]))
-    # One that has no result yet, or never will, shows its latest validation.
+    # A trial without a result shows its latest validation.
     return Cell(score(row.curve[-1]) if at == 0 and row.curve else "-", "dim")
 
 

@@ -1,4 +1,4 @@
-"""What the best trial of each arm scores and costs, and which of them are worth their time."""
+"""The score and cost of each arm's best trial, and which of them are worth their time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def cost_lines(study: Study) -> list[str]:
-    """Return a table of the arms' best trials, and their Pareto front; none for a single arm."""
+    """Return a table of the arms' best trials with their Pareto front; empty for a single arm."""
     best = best_of_arms(study)
     if len(best) < 2:
         return []
@@ -52,7 +52,7 @@ def best_of_arms(study: Study) -> dict[tuple[str, ...], FrozenTrial]:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:
-    """Return the numbers of (gain, cost) that no other has as much of for as little.
+    """Return the indices of the (gain, cost) pairs that no other pair dominates.
 
     >>> sorted(pareto_front([(0.9, 60.0), (0.8, 5.0), (0.8, 9.0), (0.6, 1.0)]))
     [0, 1, 3]

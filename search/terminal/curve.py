@@ -1,9 +1,9 @@
-"""The score against the training rows: a table, a small curve, and whether more would help.
+"""Score by number of training rows: a table, a small curve, and whether more rows would help.
 
-The verdict compares the last gain with its standard error. For an accuracy p of n validation
-rows that is sqrt(p (1 - p) / n), and of a difference the root of the sum of both squares, as if
-the two had been measured on rows of their own; on the same rows it is smaller, so the verdict is
-careful.
+The verdict compares the last gain with its standard error. An accuracy p on n validation rows has
+the standard error sqrt(p (1 - p) / n); a difference has the root of the sum of both squares, as if
+the two had been measured on separate rows. On the same rows it is smaller, so the verdict is
+conservative.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SURE = 2.0  # standard errors
 
 
 def size_notes(plan: Plan, num_train: int) -> Iterator[str]:
-    """Yield which searched sizes are no part of the `num_train` training rows, but all of them."""
-    if plan.default_values.get(PATH) is not None:  # the rows are a part already
+    """Yield a note on searched sizes that use all `num_train` training rows."""
+    if plan.default_values.get(PATH) is not None:  # the default is already a subset
         return
     ranges = {arm[PATH].values for arm in plan.space.arms.values() if PATH in arm}
     listed = sorted({size for values in ranges for size in values or () if size is not None})
@@ -33,21 +33,21 @@ def size_notes(plan: Plan, num_train: int) -> Iterator[str]:
 
 
 def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
-    """Return the learning curve of a study that varies the training rows; none of another.
+    """Return the learning curve of a study that varies the training rows; else nothing.
 
     Args:
         study: The study.
-        num_train: All training rows.
-        num_validation: Validation rows.
+        num_train: Number of all training rows.
+        num_validation: Number of validation rows.
 
     """
     if PATH not in study.plan.space.paths:
         return []
     objective = study.plan.objectives[0]
     best: dict[int, float] = {}
-    for trial in study.ranking:  # the best of a size comes first
-        wanted = study.params_of(trial).get(PATH)
-        num_rows = num_train if wanted is None else min(int(wanted), num_train)
+    for trial in study.ranking:  # the best trial of each size comes first
+        limit = study.params_of(trial).get(PATH)
+        num_rows = num_train if limit is None else min(int(limit), num_train)
         best.setdefault(num_rows, trial.values[0])
     points = sorted(best.items())
     if len(points) < 2:
@@ -66,10 +66,10 @@ def more_rows(
     """Return whether more training rows would help.
 
     Args:
-        points: Training rows and score, the fewest first.
+        points: Training rows and score, fewest rows first.
         metric: The score's name.
-        sign: 1 where more of it is better, else -1.
-        num_validation: Validation rows, where the score is a share of them.
+        sign: 1 if higher is better, else -1.
+        num_validation: Number of validation rows, if the score is a fraction of them.
 
     >>> more_rows([(100, 0.70), (200, 0.80)], "accuracy", 1, 1000)
     'More rows would help: accuracy gained 0.1000 from 100 to 200 rows (5.2 standard errors).'

@@ -1,4 +1,4 @@
-"""What a study will do, in a few lines."""
+"""Describe what a study will do, in a few lines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Baseline
 
 
-def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
-    """Return a study's task in a few lines: what is trained on what, searched how."""
+def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
+    """Return a study's plan in a few lines: model, data, goal and search."""
     run, settings = plan.default, plan.search.settings
     flat = run.flat()
-    sizes = " / ".join(str(len(rows)) for rows in material.corpus.splits.values())
-    names = " / ".join(material.corpus.splits)
-    labels = f", {len(material.labels)} labels" if material.labels else ""
+    sizes = " / ".join(str(len(split)) for split in rows.corpus.splits.values())
+    names = " / ".join(rows.corpus.splits)
+    labels = f", {len(rows.labels)} labels" if rows.labels else ""
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
     pruner = (
@@ -43,15 +43,15 @@ def describe(plan: Plan, material: CheckedRows, fixed: Sequence[str] = ()) -> li
         value = _default(plan, name, defaults)
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
-    notes = (*_baseline_notes(plan, material), *material.corpus.notes, *_notes(plan))
-    notes = (*notes, *size_notes(plan, len(material.corpus.splits["train"])))
+    notes = (*_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
+    notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])))
     lines += [["note", note] for note in notes]
     return columns(lines)
 
 
-def baseline(plan: Plan, material: CheckedRows) -> Baseline | None:
-    """Return what guessing has on the validation rows."""
-    return plan.default.task.baseline(material.corpus.splits["validation"])
+def baseline(plan: Plan, rows: CheckedRows) -> Baseline | None:
+    """Return the score of guessing on the validation rows."""
+    return plan.default.task.baseline(rows.corpus.splits["validation"])
 
 
 def _either(options: Sequence[str]) -> str:
@@ -59,7 +59,7 @@ def _either(options: Sequence[str]) -> str:
 
 
 def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]]) -> Any:
-    """Return what the first arm that has the parameter holds by default."""
+    """Return the parameter's default in the first arm that has it."""
     if name in plan.space.groups:
         return plan.default_values[name]
     arms = plan.space.arms.items()
@@ -67,10 +67,10 @@ def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]
     return defaults[options][path]
 
 
-def _baseline_notes(plan: Plan, material: CheckedRows) -> Iterator[str]:
-    found = baseline(plan, material)
-    if found is not None:
-        yield f"{found.guess} would have {plan.default.task.metric} {score(found.score)}"
+def _baseline_notes(plan: Plan, rows: CheckedRows) -> Iterator[str]:
+    guessing = baseline(plan, rows)
+    if guessing is not None:
+        yield f"{guessing.guess} would have {plan.default.task.metric} {score(guessing.score)}"
 
 
 def _notes(plan: Plan) -> Iterator[str]:

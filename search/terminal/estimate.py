@@ -1,4 +1,4 @@
-"""The lines of an estimate: what a study will take."""
+"""The lines of an estimate of a study's time and memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from search.plan.plan import Plan
 from search.report.text import columns
 from search.space.space import Options
 
-MUCH = 0.2  # of the CPU, taken by others
-WIDTH = 6  # of the names beside the other lines of plan
+MUCH = 0.2  # share of the CPU that other programs use
+WIDTH = 6  # characters of the names in front of the lines, like those of describe
 
 
 def estimate_lines(plan: Plan, estimate: Estimate | None) -> list[str]:
-    """Return the lines of time and memory, or the one that says how to get them."""
+    """Return the lines on time and memory, or one that says how to measure them."""
     if estimate is None:
         return ["time and memory: measure them with finesweep plan ... probe=true"]
     lines: list[list[str]] = []
@@ -33,7 +33,7 @@ def size(num_bytes: int) -> str:
 
 
 def about(seconds: float) -> str:
-    """Return a time span in as many digits as an estimate has.
+    """Return a time span, rounded like an estimate.
 
     >>> about(0.84), about(71.2), about(840), about(9000), about(200_000)
     ('1 s', '71 s', '14 min', '2.5 h', '56 h')
@@ -73,7 +73,7 @@ def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
 
 def _source(measured: Measured) -> str:
     where = f"from {_count(measured.num_trials, 'trial')}" if measured.num_trials else "measured"
-    trained = {m: p.train for m, p in measured.paces.items() if p.train}  # prompting trains none
+    trained = {m: p.train for m, p in measured.paces.items() if p.train}  # prompting does not train
     return (
         f"{where}: {_each(trained)} s per training example" if trained else f"{where}: no training"
     )
@@ -102,7 +102,7 @@ def _memory(estimate: Estimate) -> Iterator[str]:
 
 
 def _each(values: dict[Options, float]) -> str:
-    """Return a value an arm, with the arm's options where there are several."""
+    """Return one value per arm, with the arm's options if there are several arms."""
     return ", ".join(
         f"{' '.join(options)} {_digits(value)}" if options else _digits(value)
         for options, value in values.items()

@@ -1,4 +1,4 @@
-"""The marks that tables draw bars and curves with, in Unicode and in ASCII."""
+"""The characters that draw bars and curves in tables, in Unicode and in ASCII."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.cells import cell_len, set_cell_size
 
 @dataclass(frozen=True)
 class Glyphs:
-    """One set of marks.
+    """One set of characters.
 
     Attributes:
         best: Marks the winner, or the Pareto front.
-        ellipsis: Stands where a name was cut.
-        done: The done part of a bar.
-        rest: What remains of it.
-        heights: A curve's marks from low to high.
+        ellipsis: Ends a name that was cut.
+        done: The filled part of a bar.
+        rest: The empty part of a bar.
+        heights: The points of a curve, from low to high.
 
     """
 
@@ -29,7 +29,7 @@ class Glyphs:
     heights: str
 
     def cut(self, text: str, width: int) -> str:
-        """Return a text in at most `width` characters.
+        """Return a text, cut to at most `width` characters.
 
         >>> ASCII.cut("feature_extraction", 10)
         'feature_e~'
@@ -37,7 +37,7 @@ class Glyphs:
         return text if cell_len(text) <= width else set_cell_size(text, width - 1) + self.ellipsis
 
     def bar(self, fraction: float, width: int) -> str:
-        """Draw how much is done.
+        """Draw a progress bar.
 
         >>> ASCII.bar(0.6, 8)
         '####....'
@@ -46,7 +46,7 @@ class Glyphs:
         return self.done * num_done + self.rest * (width - num_done)
 
     def curve(self, points: Sequence[float], width: int, limits: tuple[float, float]) -> str:
-        """Draw a curve in at most `width` > 1 characters; its first and last point stay.
+        """Draw a curve in at most `width` > 1 characters; keep its first and last point.
 
         >>> ASCII.curve([0.5, 0.7, 0.9], 8, (0.5, 0.9))
         '_-^'
@@ -71,5 +71,5 @@ ASCII = Glyphs(best="*", ellipsis="~", done="#", rest=".", heights="_.-=^")
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, without what would move the cursor."""
+    """Return a text on one line, without characters that would move the cursor."""
     return "".join(char if char.isprintable() else " " for char in text)

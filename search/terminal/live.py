@@ -1,7 +1,7 @@
-"""What moves on a terminal: a study's table while it runs, and the progress of one training.
+"""Live output on a terminal: a running study's table, and the progress of one training.
 
-Both leave plain lines above them alone, and the last table stays where it is. The cursor stays
-visible, so nothing needs mending whichever way the process ends.
+Both leave the lines above them alone, and the last table stays on the screen. The cursor stays
+visible, so nothing needs to be restored however the process ends.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 REFRESH_SECONDS = 0.5
-MAX_LOAD = 0.1  # of one core, however large the study
-# A busy database answers soon; after this it is worth a line.
+MAX_LOAD = 0.1  # share of one core, for a study of any size
+# A busy database answers soon; a longer wait is reported.
 STALE_SECONDS = 5.0
 
 
 def is_live(stream: TextIO) -> bool:
-    """Say whether to draw on it: a terminal that can move its cursor."""
+    """Return whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 class LiveTable:
-    """Redraws a study's table about twice a second, in a thread of its own, until it is left.
+    """Redraws a study's table about twice a second in its own thread, until the context exits.
 
-    `take` is called in that thread, and a last time by whoever leaves. When it fails, the table
-    stays, says so, and `take` is asked again: what cannot be drawn must not stop a study.
+    `take` is called in that thread, and a last time on exit. If it fails, the table stays, shows
+    the error and tries again: a table that cannot be drawn must not stop a study.
     """
 
     def __init__(self, take: Callable[[], Snapshot], console: Console | None = None) -> None:
@@ -56,7 +56,7 @@ class LiveTable:
         self._thread = threading.Thread(target=self._run, name="live table", daemon=True)
 
     def note(self, text: str) -> None:
-        """Show a warning below the table; the last few stay."""
+        """Show a warning below the table, which keeps the last few."""
         self._notes.append(text)
 
     def line(self, text: str) -> None:
@@ -102,7 +102,7 @@ class LiveTable:
         try:
             snapshot = self._take()
             self._draw(snapshot, list(self._notes))
-        except Exception as error:  # shown, whatever it is
+        except Exception as error:  # any error is shown
             self._draw(self._snapshot, [*self._notes, *self._excuse(error)])
         else:
             self._snapshot, self._taken = snapshot, time.monotonic()
@@ -119,7 +119,7 @@ class LiveTable:
         from search.terminal.table import note_lines, study_table
 
         width, height = self._console.size
-        height -= 1  # the line below the table, where the cursor stands in the end
+        height -= 1  # the cursor ends on the line below the table
         if snapshot is None:
             table = Text("\n").join(note_lines(notes, width, height))
         else:
@@ -131,7 +131,7 @@ class LiveTable:
 
 
 class RunProgress:
-    """A bar for one training, below the lines of its validations; only the lines elsewhere."""
+    """A progress bar below one line per validation; without a terminal, only the lines."""
 
     def __init__(self) -> None:
         self._progress = _progress_bar() if is_live(sys.stdout) else None
@@ -143,8 +143,8 @@ class RunProgress:
         (task,) = self._progress.tasks
         self._progress.update(task.id, completed=step, total=num_steps)
         left = task.time_remaining
-        told = f"~{rough(left)} left" if left else ""
-        self._progress.update(task.id, description=f"step {step} of {num_steps}", left=told)
+        text = f"~{rough(left)} left" if left else ""
+        self._progress.update(task.id, description=f"step {step} of {num_steps}", left=text)
 
     def point(self, text: str) -> None:
         """Print a line above the bar."""

@@ -1,4 +1,4 @@
-"""A study's live table in a notebook: one output of the cell, drawn again in place."""
+"""A study's live table in a notebook: one output of the cell, redrawn in place."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from search.report.snapshot import Snapshot
 
-WIDTH, HEIGHT = 110, 40  # characters: what a cell's output has room for
+WIDTH, HEIGHT = 110, 40  # characters that fit into a cell's output
 
 
 def in_notebook() -> bool:
-    """Return whether output goes to a notebook's cell."""
+    """Return whether output goes to a notebook cell."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config
 
 
 class NotebookTable(LiveTable):
-    """The same table as on a terminal, as preformatted text that is replaced in place."""
+    """The terminal's table, as preformatted text that is replaced in place."""
 
     def __init__(self, take: Callable[[], Snapshot]) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, elsewhere a line an event."""
+"""What a running sweep shows: a live table on a terminal, otherwise one line per event."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def shown(study: Study) -> Iterator[Callable[[Event], None]]:
     """Yield a receiver of the workers' events that shows them and keeps `trials.csv` current."""
     if in_notebook():
         with NotebookTable(lambda: snapshot(study)) as table:
-            yield Beside(study, table)
+            yield TableEvents(study, table)
     elif is_live(sys.stdout):
         with LiveTable(lambda: snapshot(study)) as table:
-            yield Beside(study, table)
+            yield TableEvents(study, table)
     else:
-        yield Lines(study)
+        yield LineEvents(study)
 
 
 @contextmanager
@@ -43,15 +43,15 @@ def quiet(study: Study) -> Iterator[Callable[[Event], None]]:
     yield keep
 
 
-class Told:
-    """Which lines about the beginnings of trials were printed: each once, a strategy's first."""
+class StartLines:
+    """The lines on the device and the strategies that start to train, each only once."""
 
     def __init__(self) -> None:
         self._hardware = ""
         self._strategies: set[str] = set()
 
     def lines(self, event: Prepared) -> Iterator[str]:
-        """Yield what is new of a trial that begins to train."""
+        """Yield the lines that no earlier trial had."""
         if event.hardware != self._hardware:
             self._hardware = event.hardware
             yield f"device  {event.hardware}"
@@ -60,17 +60,17 @@ class Told:
             yield trained(event.strategy, event.num_trainable, event.num_parameters)
 
 
-class Beside:
-    """Passes on what a person should read beside the table, which has all the rest."""
+class TableEvents:
+    """Shows the events that the live table does not: start lines, warnings and failures."""
 
     def __init__(self, study: Study, table: LiveTable) -> None:
         self._study = study
         self._table = table
-        self._told = Told()
+        self._start_lines = StartLines()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Prepared):
-            for line in self._told.lines(event):
+            for line in self._start_lines.lines(event):
                 self._table.line(line)
         elif isinstance(event, Note):
             self._table.note(event.text)
@@ -80,21 +80,21 @@ class Beside:
             _keep_table(self._study, event)
 
 
-class Lines:
-    """Prints a line an event that matters."""
+class LineEvents:
+    """Prints one line per event that matters."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._values: dict[int, str] = {}
         self._best: float | None = study.best.values[0] if study.best is not None else None
-        self._told = Told()
+        self._start_lines = StartLines()
         self._last_line = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Began):
             self._values[event.number] = settings(event.values)
         elif isinstance(event, Prepared):
-            for line in self._told.lines(event):
+            for line in self._start_lines.lines(event):
                 self._print(line)
         elif isinstance(event, Progressed):
             self._progressed(event)
@@ -104,7 +104,7 @@ class Lines:
             self._print(event.text)
 
     def _progressed(self, event: Progressed) -> None:
-        # Short trials tell enough by ending.
+        # Short trials need no lines besides the one at their end.
         if time.monotonic() - self._last_line >= QUIET_SECONDS:
             name = self._study.plan.objectives[0].short
             self._print(
@@ -132,7 +132,7 @@ class Lines:
 def _keep_table(study: Study, event: Ended) -> None:
     if event.ending is TrialEnding.interrupted:
         return
-    # A convenience, written anew at the end: no full disk, and no storage that is away, may end
-    # a sweep over it.
+    # The table is written again at the end: a full disk or an unreachable storage must not stop a
+    # sweep here.
     with suppress(StorageGone, OSError):
         write_table(study)

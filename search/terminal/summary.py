@@ -1,4 +1,4 @@
-"""What a sweep prints when it ends: what was found, what it is worth, what comes next."""
+"""What a sweep prints at its end: the results, how good they are, and the next commands."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def summary(
     baseline: Baseline | None,
     num_rows: tuple[int, int],
 ) -> list[str]:
-    """Return the lines of a study that ended.
+    """Return the summary lines of a study that has ended.
 
     Args:
         study: The study.
-        words: Those of its command.
-        baseline: What guessing has on the validation rows.
-        num_rows: Training and validation rows.
+        words: The words of its command.
+        baseline: The score of guessing on the validation rows.
+        num_rows: Numbers of training and validation rows.
 
     """
     state = status(study)
@@ -83,17 +83,17 @@ def summary(
 def _needed_storage(study: Study) -> list[str]:
     if is_local(storage_of(study.folder)):
         return []
-    # The URL is in no output, for its password.
+    # The URL may have a password, so it is never printed.
     return [f"With {VARIABLE} set to the study's storage:"]
 
 
 def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> list[str]:
-    """Return what makes the winner worth little, however it compares with other trials."""
+    """Return reasons to distrust the winner, however it compares with other trials."""
     task = study.plan.default.task
     lines = []
     if baseline is not None and not task.beats(best.user_attrs[METRICS][task.metric], baseline):
-        had = f"{task.metric} {score(baseline.score)}"
-        lines.append(f"It is no better than {baseline.guess}, which has {had}.")
+        scored = f"{task.metric} {score(baseline.score)}"
+        lines.append(f"It is no better than {baseline.guess}, which has {scored}.")
     paths = study.folder_of(best).glob("*.jsonl")
     collapse = task.constant_prediction({path.stem: read_records(path) for path in paths})
     if collapse is not None:
@@ -102,7 +102,7 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
 
 
 def _written(study: Study, best: FrozenTrial) -> list[str]:
-    """Return the first texts that the winner wrote, with what they were written for."""
+    """Return the first texts that the winner generated, with their inputs."""
     path = study.folder_of(best) / f"{GENERATED}.jsonl"
     if not path.is_file():
         return []
@@ -116,13 +116,13 @@ def _written(study: Study, best: FrozenTrial) -> list[str]:
 def _in_a_line(value: object) -> str:
     if not isinstance(value, str):
         return number(value)
-    # A text may hold what a terminal takes for a command.
+    # A text may contain terminal control characters.
     plain = "".join(letter if letter.isprintable() else " " for letter in value)
     return shorten(plain, MAX_WRITTEN, placeholder=" …")
 
 
 def _comparison(study: Study) -> list[str]:
-    """Return the winner beside the default, and beside the best of each other arm."""
+    """Return a table of the winner, the best of each other arm, and the default."""
     comparison = compare_with_default(study)
     assert comparison is not None
     best, default = comparison.best, comparison.default
@@ -206,7 +206,7 @@ def _gain(gain: float | None, has_default: bool, metric: str) -> str:
 
 
 def _longer(study: Study, words: Sequence[str]) -> list[str]:
-    """Return the same command with a higher budget; none where the space has no more trials."""
+    """Return the same command with a higher budget; nothing if the space has no more trials."""
     plan = study.plan
     if plan.num_trials == plan.limit:
         return []

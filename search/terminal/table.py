@@ -1,7 +1,7 @@
 """A study as a table for a terminal, drawn from one snapshot.
 
-Where it gets narrow, learning curves and progress bars shrink first, then the gaps, then names,
-and at last whole columns go. A number is shown whole or not at all, and a row is one line.
+On a narrow terminal, learning curves and progress bars shrink first, then gaps, then names; in the
+end, whole columns are left out. Numbers are never cut, and each row is one line.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def study_table(
 
     Args:
         snapshot: The study.
-        width: Characters a line, > 0.
-        height: Lines, > 0. With more trials than fit, the running, best and latest are shown.
+        width: Characters per line, > 0.
+        height: Lines, > 0. If not all trials fit, the running, best and latest ones are shown.
         notes: Warnings; the last few are shown at the end.
-        ascii_only: Draw with ASCII alone.
+        ascii_only: Whether to draw with ASCII only.
     """
     glyphs = ASCII if ascii_only else UNICODE
     head, tail = _header(snapshot, width, glyphs), note_lines(notes, width, height)
-    # A line between, two for the columns' names, one for what is left out.
+    # An empty line, two for the column names, one for what is left out.
     num_rows = height - len(head) - len(tail) - 4
     rows = chosen_rows(snapshot, num_rows)
     body = [Text(), *_table(View(snapshot, rows, glyphs), width)] if rows else []
@@ -52,7 +52,7 @@ def study_table(
 
 
 def chosen_rows(snapshot: Snapshot, num_rows: int) -> list[TrialRow]:
-    """Return the rows that matter most, by number: the best, running and latest ended ones."""
+    """Return the most important rows by number: the best, the running and the latest ended ones."""
     if len(snapshot.rows) <= num_rows:
         return list(snapshot.rows)
     sign = -1 if snapshot.directions[0] == "maximize" else 1
@@ -109,7 +109,7 @@ def _best(snapshot: Snapshot) -> list[str]:
 
 
 def _fitting(parts: Sequence[str], width: int) -> str:
-    """Return as many parts as fit in a line: a number that is cut would read as another."""
+    """Return as many parts as fit on a line: a number that is cut would read as a different one."""
     line = ""
     for part in parts:
         longer = f"{line}, {part}" if line else part
@@ -125,7 +125,7 @@ def _table(view: View, width: int) -> list[Text]:
             break
     num_values = len(view.names)
     while _width(columns, layout.gap) > width and len(columns) > 2:
-        # The last value goes first; when there is none left, what stands at the row's end.
+        # Drop the last setting first; when no setting is left, the last column.
         columns.pop(1 + num_values if num_values else -1)
         num_values = max(0, num_values - 1)
     return [
@@ -145,7 +145,7 @@ def _head_lines(columns: Sequence[Column], gap: int) -> Iterator[Text]:
         words = []
         for column in columns:
             parts = column.head.split("\n")
-            missing = num_lines - len(parts)  # short names stand at the bottom
+            missing = num_lines - len(parts)  # short names go to the bottom line
             word = parts[at - missing] if at >= missing else ""
             words.append(column.padded(word))
         yield Text((" " * gap).join(words).rstrip(), style="dim")
@@ -170,7 +170,7 @@ def _left_out(num_rows: int, names: Sequence[str]) -> Iterator[Text]:
 
 
 def note_lines(notes: Sequence[str], width: int, height: int) -> list[Text]:
-    """Return the last notes in at most two lines each and a quarter of the height."""
+    """Return the last notes, in at most two lines each and a quarter of the height in all."""
     lines = []
     for note in notes[-NUM_NOTES:]:
         wrapped = textwrap.wrap(printable(note), max(8, width - 2), max_lines=2, placeholder=" ...")
@@ -180,6 +180,6 @@ def note_lines(notes: Sequence[str], width: int, height: int) -> list[Text]:
 
 
 def _in_ascii(text: Text) -> Text:
-    # A character for a character, so that styles stay where they are.
+    # Characters are replaced one by one, so that styles keep their positions.
     text.plain = text.plain.encode("ascii", errors="replace").decode()
     return text

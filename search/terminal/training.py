@@ -1,4 +1,4 @@
-"""What one training shows while it runs."""
+"""What one training prints while it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.terminal.live import RunProgress
 
 
 class RunHooks(Hooks):
-    """Shows a run's progress, and asks whether to interrupt it."""
+    """Shows a run's progress and checks whether to interrupt it."""
 
     def __init__(
         self, run: Run, interrupted: Callable[[], bool], progress: RunProgress | None
