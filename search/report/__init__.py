@@ -1,1 +1,1 @@
-"""What people review of a study."""
+"""Reports on a study: tables, pictures, W&B and the dashboard."""

@@ -1,8 +1,8 @@
-"""Which settings set the best trials apart: PED-ANOVA's shares.
+"""Which settings distinguish the best trials: PED-ANOVA importances.
 
-How much each setting's distribution among the best tenth of the trials differs from that among
-all, as shares of 1. It says what to choose well, not what changes scores most; shares of a study
-of few trials are rough.
+They measure how much each setting's distribution among the best tenth of the trials differs from
+that among all trials, as shares of 1. They show what to choose well, not what changes scores most;
+with few trials they are rough.
 
 Paper: Watanabe et al. 2023, PED-ANOVA, arXiv:2304.10255.
 """
@@ -23,21 +23,21 @@ MIN_TRIALS = 8
 def importances(study: Study) -> dict[str, dict[str, float]]:
     """Return shares of the first objective by config path, for each arm by its options.
 
-    In a study over arms, `""` has the share of the choice among them, and each arm's are of its
-    own trials: a learning rate means nothing across strategies. Arms of too few trials are left
-    out.
+    In a study over arms, `""` has the shares of choosing among them, and each arm's shares come
+    from its own trials, because learning rates of different strategies cannot be compared. Arms
+    with too few trials are left out.
     """
     trials = [trial for trial in study.trials if trial.state.name == "COMPLETE" and trial.params]
     space = study.plan.space
-    found: dict[str, dict[str, float]] = {}
+    by_arm: dict[str, dict[str, float]] = {}
     if space.groups:
-        found[""] = _shares(study, trials, list(space.groups))
+        by_arm[""] = _shares(study, trials, list(space.groups))
     for options, arm in space.arms.items():
         own = [trial for trial in trials if space.options_of(study.params_of(trial)) == options]
         shares = _shares(study, own, [parameter.name for parameter in arm.values()])
         names = {parameter.name: path for path, parameter in arm.items()}
-        found[" ".join(options)] = {names[name]: share for name, share in shares.items()}
-    return {arm: shares for arm, shares in found.items() if shares}
+        by_arm[" ".join(options)] = {names[name]: share for name, share in shares.items()}
+    return {arm: shares for arm, shares in by_arm.items() if shares}
 
 
 def _shares(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]:
@@ -46,7 +46,7 @@ def _shares(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> di
     if len(trials) < MIN_TRIALS or not names:
         return {}
     direction = study.plan.objectives[0].direction
-    part = optuna.create_study(direction=direction)  # in memory: these trials and no others
+    part = optuna.create_study(direction=direction)  # in memory, with only these trials
     part.add_trials(
         [
             optuna.trial.create_trial(

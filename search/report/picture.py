@@ -1,11 +1,11 @@
 """Pictures of one training, as PNG: its learning curve and its confusion matrix.
 
-The dashboard shows them as cards of 200 by 150 pixels and, in a trial's note, as wide as its
-column: they are 4 to 3, with large type. Colours are Okabe and Ito's, which people of any colour
-vision tell apart, and lines also differ in stroke and marker; the matrix has one hue and numbers.
+The dashboard shows them as cards of 200 by 150 pixels and, in a trial's note, at the width of the
+column, so they are 4 to 3 with large type. Colours are Okabe and Ito's, which are distinct for any
+colour vision, and lines also differ in stroke and marker; the matrix has one hue and numbers.
 
-They are drawn without pyplot: no window, no global figure. Cost on one core: 0.1 s a curve, 0.05
-to 0.1 s a matrix of up to 8 labels, 0.4 s one of 30; matplotlib's import takes 0.6 s once.
+They are drawn without pyplot: no window, no global figure. Cost on one core: 0.1 s per curve, 0.05
+to 0.1 s per matrix of up to 8 labels, 0.4 s for 30 labels; importing matplotlib takes 0.6 s once.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_LABELS = 30
-"""Labels that a matrix shows by name; those with the fewest rows beyond are one."""
+"""Maximum rows of a matrix; if there are more labels, the rarest are merged into one."""
 MAX_CHARACTERS = 20
-"""Of a label's name."""
+"""Maximum length of a label's name."""
 
 _DPI = 100
 _WIDTH, _HEIGHT = 640, 480
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#007A5A", "#6B6B6B"
 
-# matplotlib's own font, which has no Chinese, Japanese or Korean, and usual ones that do.
+# matplotlib's own font has no Chinese, Japanese or Korean; the others are common fonts that do.
 _FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -41,7 +41,7 @@ _FONTS = (
     "Malgun Gothic",
 )
 
-# Whatever matplotlibrc the user has.
+# Overrides the user's matplotlibrc.
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.labelsize": 13,
@@ -50,14 +50,14 @@ _STYLE: dict[Any, Any] = {
     "font.size": 12,
     "legend.frameon": False,
     "lines.linewidth": 2.5,
-    # A label such as "$5" is no formula.
+    # A label such as "$5" is not a formula.
     "text.parse_math": False,
     "text.usetex": False,
 }
 
 
 def learning_curve(points: Sequence[Point], metric: str, best: Point | None = None) -> bytes:
-    """Return losses and `metric` over epochs; `best` is marked.
+    """Return a picture of the losses and `metric` over epochs, with `best` marked.
 
     >>> point = Point(1, 5, 40, 0.5, 0.7, 0.6, {"accuracy": 0.8}, 1.0)
     >>> learning_curve([point], "accuracy")[1:4]
@@ -72,7 +72,7 @@ def learning_curve(points: Sequence[Point], metric: str, best: Point | None = No
         losses = figure.add_axes((0.16, 0.54, 0.81, 0.37))
         scores = figure.add_axes((0.16, 0.135, 0.81, 0.37))
         epochs = [point.epoch for point in points]
-        # Beyond, markers would hide the line.
+        # More markers than this would hide the line.
         marked = len(points) <= 30
         if points[-1].step:  # else nothing was trained
             _line(losses, epochs, [point.train_loss for point in points], "training", marked=marked)
@@ -92,11 +92,11 @@ def learning_curve(points: Sequence[Point], metric: str, best: Point | None = No
 
 
 def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> bytes:
-    """Return how often each true label (row) was predicted as which (column).
+    """Return a picture of how often each true label (row) was predicted as each label (column).
 
     Args:
         labels: The labels, in the order of rows and columns.
-        counts: A row a true label.
+        counts: One row per true label.
 
     """
     import matplotlib
@@ -104,7 +104,7 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
 
     names, counts = _folded(labels, counts)
     num = len(names)
-    # More labels than this get a larger picture rather than smaller type.
+    # With more labels, the picture grows instead of the type shrinking.
     scale = 1.0 if num <= 10 else 1.5 if num <= 20 else 2.0
     with matplotlib.rc_context(_style()):
         figure = Figure(figsize=(_WIDTH * scale / _DPI, _HEIGHT * scale / _DPI), dpi=_DPI)
@@ -163,7 +163,7 @@ def _draw_matrix(
     num, longest = len(names), max(map(len, names))
     totals = [sum(row) for row in counts]
     rows = [f"{name} ({total})" for name, total in zip(names, totals, strict=True)]
-    # All in points, as type is; the place for names follows from the longest.
+    # All in points, like type; the longest name decides the space for names.
     width, height = figure.get_size_inches() * 72
     character = 0.62 * size
     left = 34 + max(map(len, rows)) * character
@@ -181,7 +181,7 @@ def _draw_matrix(
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_axis_off()
     cell_width, cell_height = (right - left) / num, (top - bottom) / num
-    # Plain texts: ticks would cost three times as much.
+    # Plain texts, because ticks would take three times as long.
     style: dict[str, Any] = {"size": size, "rotation_mode": "anchor"}
     ha, va = {0: ("center", "top"), 45: ("right", "top"), 90: ("right", "center")}[tilt]
     for at, (row, name) in enumerate(zip(rows, names, strict=True)):
@@ -200,9 +200,9 @@ def _draw_matrix(
 def _write_counts(
     axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], size: float
 ) -> None:
-    """Write the counts above 0, each distinct one as a single collection of outlines.
+    """Write the counts above 0; each distinct count is one collection of outlines.
 
-    As texts, those of 30 labels would take half a second.
+    Drawing them as texts would take half a second for 30 labels.
     """
     from matplotlib.collections import PathCollection
     from matplotlib.textpath import TextPath
@@ -232,7 +232,7 @@ def _write_counts(
 def _folded(
     labels: Sequence[str], counts: Sequence[Sequence[int]]
 ) -> tuple[list[str], list[list[int]]]:
-    """Return names to show and their counts, the rarest labels beyond `MAX_LABELS` as one."""
+    """Return the names to show and their counts; merge the rarest labels beyond `MAX_LABELS`."""
     order = range(len(labels))
     kept = list(order)
     if len(labels) > MAX_LABELS:
@@ -249,7 +249,7 @@ def _folded(
 
 
 def _shortened(label: str) -> str:
-    """Return a label's name in one line of at most `MAX_CHARACTERS`; its end may tell it apart.
+    """Return a label's name in one line of at most `MAX_CHARACTERS`, with its beginning and end.
 
     >>> _shortened("a complaint about deliveries"), _shortened("short")
     ('a complaint…liveries', 'short')
@@ -262,6 +262,6 @@ def _shortened(label: str) -> str:
 
 def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
-    # Level 6 would take three times as long for a tenth less.
+    # Level 6 would take three times as long for a file 10 % smaller.
     figure.savefig(content, format="png", pil_kwargs={"compress_level": 3})
     return content.getvalue()

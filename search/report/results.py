@@ -1,4 +1,4 @@
-"""What a study found, as values: its status, its table, its winner."""
+"""A study's results as values: status, table and winner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TABLE_FILE = "trials.csv"
 STATES = ("complete", "pruned", "fail", "running", "waiting")
-NUM_PACE = 10  # of the latest trials tell how fast the next ones will be
+NUM_PACE = 10  # latest trials that predict the pace of the next ones
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def status(study: Study) -> dict[str, Any]:
 
 
 def compare_with_default(study: Study) -> Comparison | None:
-    """Return the winner beside the default; None before any trial has finished."""
+    """Return the winner and the default; None before any trial has finished."""
     best = study.best
     if best is None:
         return None
@@ -83,7 +83,7 @@ def compare_with_default(study: Study) -> Comparison | None:
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """Return a row a trial: number, state, what it varied, scores, how it ended."""
+    """Return one row per trial: number, state, settings, scores, how it ended."""
     metrics = list(study.plan.default.task.directions)
     front = study.front
     table = []
@@ -122,7 +122,7 @@ def write_table(study: Study) -> None:
 
 
 def snapshot(study: Study) -> Snapshot:
-    """Return the study as it stands now."""
+    """Return the study's current state."""
     front, plan = study.front, study.plan
     rows = tuple(_row(study, trial, trial.number in front) for trial in study.trials)
     counts = Counter(row.state for row in rows)
@@ -145,7 +145,7 @@ def snapshot(study: Study) -> Snapshot:
 
 
 def summarize(study: Study) -> StudySummary:
-    """Return the study in a line among others."""
+    """Return the study's line in a list of studies."""
     trials, best = study.trials, study.best
     times = [t.datetime_complete or t.datetime_start for t in trials if t.datetime_start]
     progress = [t.user_attrs[keys.PROGRESS][1] for t in trials if keys.PROGRESS in t.user_attrs]
@@ -171,7 +171,7 @@ def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
     progress = attributes.get(keys.PROGRESS)
     seconds = None if progress is None else float(progress[0])
     done = max(trial.intermediate_values, default=0)
-    length = attributes.get(keys.LENGTH, (0, 0))[0]  # 0 of a run that is not trained
+    length = attributes.get(keys.LENGTH, (0, 0))[0]  # 0 for a run without training
     fraction = done / length if length else 0.0
     left = None
     if state == "running" and progress is not None and fraction > 0:
@@ -196,7 +196,7 @@ def _width(study: Study) -> int:
 
 
 def _pace(study: Study, rows: Sequence[TrialRow]) -> tuple[float | None, float | None]:
-    """Return trials an hour and seconds left, from how long the latest trials took."""
+    """Return trials per hour and seconds left, from the durations of the latest trials."""
     spans = [
         (trial.datetime_complete - trial.datetime_start).total_seconds()
         for trial in study.trials
@@ -218,7 +218,7 @@ def _pace(study: Study, rows: Sequence[TrialRow]) -> tuple[float | None, float |
 
 
 def _front(study: Study) -> list[dict[str, Any]] | None:
-    """Return the Pareto front, the best first objective first; None with one objective."""
+    """Return the Pareto front, sorted by the first objective; None with only one objective."""
     objectives, front = study.plan.objectives, study.front
     if len(objectives) == 1:
         return None

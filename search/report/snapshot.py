@@ -1,4 +1,4 @@
-"""A study at one moment, as values: what the live table, `status` and the dashboards show."""
+"""A study's state at one moment: what the live table, `status` and the dashboards show."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class TrialRow:
     Attributes:
         number: The trial's number.
         state: `complete`, `pruned`, `fail`, `running` or `waiting`.
-        values: What it varies, by config path; only what its arm has.
-        objectives: Its value of each objective; None while it has none.
+        values: Its settings by config path; only those of its arm.
+        objectives: Its value for each objective; None while it has none.
         curve: The first objective's metric at each validation so far.
         fraction: The share of its training that is done, in [0, 1].
         seconds: Training time so far, over all attempts; None before the first validation.
-        seconds_left: Expected training time that remains; None where nothing is known or it ended.
-        attempts: Attempts begun; 0 for a trial that has never run.
-        is_best: The winner; with several objectives, on the Pareto front.
-        reason: How it ended, in words; None while it has not.
+        seconds_left: Expected remaining training time; None if unknown or if it has ended.
+        attempts: Attempts started; 0 for a trial that has never run.
+        is_best: Whether it is the winner or, with several objectives, on the Pareto front.
+        reason: How it ended, in words; None until it has.
 
     """
 
@@ -45,16 +45,16 @@ class Snapshot:
 
     Attributes:
         study: The study's name.
-        objectives: Their names, as `validation/accuracy` or `seconds`; the first one leads.
-        directions: `maximize` or `minimize`, one an objective.
-        paths: Every config path that varies, in the order they are shown.
+        objectives: Their names, e.g. `validation/accuracy` or `seconds`; the first ranks trials.
+        directions: `maximize` or `minimize`, one per objective.
+        paths: Every config path that varies, in display order.
         num_trials: The total budget.
         num_ended: Trials of the budget that will not run again.
-        counts: Number of trials by state; every state is there.
-        trials_per_hour: Ended trials an hour of wall time; None before the first one has ended.
-        seconds_left: Expected wall time until the budget is used up; None where it is unknown.
+        counts: Number of trials by state, for every state.
+        trials_per_hour: Ended trials per hour of wall time; None before the first one has ended.
+        seconds_left: Expected wall time until the budget is used up; None if unknown.
         max_hours: The budget in hours of training, or None.
-        is_stopping: No trial begins any more, because `finesweep stop` was asked for.
+        is_stopping: Whether no more trials start, because of `finesweep stop`.
         rows: The trials, by number.
 
     """
@@ -75,15 +75,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """One study among others, in a line.
+    """One study in a list of studies.
 
     Attributes:
         study: The study's name.
-        state: `running`, `stopped` or `done`, as the one who looked found it.
+        state: `running`, `stopped` or `done`.
         num_trials: The total budget.
         num_ended: Trials of the budget that will not run again.
         best: The best value of the first objective; None before a trial has finished.
-        objectives: Their names, as `validation/accuracy` or `seconds`; the first one leads.
+        objectives: Their names, e.g. `validation/accuracy` or `seconds`; the first ranks trials.
         age_seconds: Time since the study last changed, >= 0.
 
     """

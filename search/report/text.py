@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Values formatted for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search.report.snapshot import StudySummary
 
 
 def aligned(scores: Mapping[str, float]) -> list[str]:
-    """Return a line for each score, the values below each other.
+    """Return one line per score, with the values aligned.
 
     >>> aligned({"accuracy": 0.5, "mcc": 0.25})
     ['  accuracy  0.5', '  mcc       0.25']
@@ -32,7 +32,7 @@ def number(value: object) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return an objective's value; those of most metrics have the same number of decimals.
+    """Return an objective's value, with four decimals for most metrics.
 
     >>> score(0.76), score(0.76125), score(95.31234), score(0.000012), score(590592.0), score(None)
     ('0.7600', '0.7612', '95.31', '1.2e-05', '590,592', '-')
@@ -54,7 +54,7 @@ def settings(values: Mapping[str, Any]) -> str:
 
 
 def trained(strategy: str, num_trainable: int, num_parameters: int) -> str:
-    """Return how much of a network a strategy trains.
+    """Return a line on how many of the parameters a strategy trains.
 
     >>> trained("lora", 85_000, 22_713_216)
     'strategy lora: 85,000 of 22.7 million parameters are trained (0.37 %)'
@@ -89,7 +89,7 @@ def duration(seconds: float) -> str:
 
 
 def rough(seconds: float) -> str:
-    """Return a time span in one unit and two digits, for where there is little room.
+    """Return a time span in one unit and two digits, to save space.
 
     >>> rough(7.31), rough(75), rough(95), rough(7320), rough(400_000)
     ('7.3 s', '1.2 min', '1.6 min', '2 h', '111 h')
@@ -103,7 +103,7 @@ def rough(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return how long ago something was.
+    """Return a time span as an age.
 
     >>> age(12), age(150), age(3 * 3600), age(200_000)
     ('just now', '2 min ago', '3 h ago', '2 d ago')
@@ -118,7 +118,7 @@ def age(seconds: float) -> str:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return each config path's last part, or as many as tell it from the others.
+    """Return each config path's last part, or as many parts as make it unique.
 
     >>> short_names(["strategy", "optimizer.lr", "strategy.rank", "head.rank"])
     ['strategy', 'lr', 'strategy.rank', 'head.rank']
@@ -136,7 +136,7 @@ def _ends(path: str) -> list[str]:
 
 
 def study_list(summaries: Sequence[StudySummary]) -> list[str]:
-    """Return a line a study, under a header."""
+    """Return one line per study, under a header."""
     if not summaries:
         return ["There is no study here yet; start one with finesweep sweep study=NAME."]
     table = [["study", "trials", "state", "best", "objective", "changed"]]

@@ -1,4 +1,4 @@
-"""A study's own run in the experiment log: its trials as a table, its history, what mattered."""
+"""A study's own run in the experiment log: table of trials, history and importances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.study.study import Study
 
 
 def log_study(study: Study) -> None:
-    """Log the study as it stands; does nothing before a trial has ended, and never raises."""
+    """Log the study's current state; do nothing before a trial has finished; never raise."""
     table = rows(study)
     if not any(row["state"] == "complete" for row in table):
         return
@@ -50,7 +50,7 @@ def log_study(study: Study) -> None:
 
 
 def tags_of(flat: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the words by which a run is found: its group options.
+    """Return a run's group options as tags.
 
     >>> tags_of({"model": "minilm", "strategy": "lora", "data": "reviews", "task": "ner"})
     ('minilm', 'lora', 'reviews', 'ner')

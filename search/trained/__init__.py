@@ -1,1 +1,1 @@
-"""Trained runs: found, repeated, exported."""
+"""Find, repeat, score and export trained runs."""

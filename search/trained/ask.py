@@ -1,4 +1,4 @@
-"""Rows that a trained model is asked about, checked like those of its data set."""
+"""Rows to predict, checked like those of the model's data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.task.base import Task
 
 Rows = Iterable[str | tuple[str, str] | Mapping[str, Any]]
-"""Texts, pairs of texts, or mappings by column; a pandas DataFrame is taken row by row."""
+"""Texts, pairs of texts, or mappings by column; a pandas DataFrame is read row by row."""
 
 
 def table_of(rows: Rows, columns: Mapping[str, str | None]) -> Table:
@@ -23,7 +23,7 @@ def table_of(rows: Rows, columns: Mapping[str, str | None]) -> Table:
         columns: The column of each field.
 
     Raises:
-        ConfigError: These are no rows.
+        ConfigError: These are not rows.
 
     """
     text, pair = columns.get("text") or "text", columns.get("text_pair") or "text_pair"
@@ -38,7 +38,7 @@ def rows_to_predict(
     task: Task,
     named: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the table's rows as the task reads them, without labels.
+    """Return the table's rows in the task's form, without labels.
 
     Args:
         table: The rows.
@@ -62,7 +62,9 @@ def rows_to_predict(
 
 def _each(rows: Any) -> Iterator[Any]:
     to_dict = getattr(rows, "to_dict", None)
-    if to_dict is not None and hasattr(rows, "columns"):  # iterating would give column names
+    if to_dict is not None and hasattr(
+        rows, "columns"
+    ):  # iterating over it would give column names
         return iter(to_dict("records"))
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         raise ConfigError(_no_rows(rows))

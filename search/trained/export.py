@@ -1,4 +1,4 @@
-"""From a study's winner, or a run, to a predictor and an exported folder."""
+"""Load a study's winner, or a run, as a predictor; export it to a folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Trained:
 
     Attributes:
         run: Its configuration.
-        folder: Where `fit` left its files.
-        origin: What it is called, as `study mine, trial 3`.
+        folder: The folder of its files.
+        origin: Its name in messages, e.g. `study mine, trial 3`.
         scores: Its best validation metrics.
+        fingerprint: Fingerprint of the rows it was trained on.
 
     """
 
@@ -54,7 +55,7 @@ class Trained:
 
 
 def winner(study: Study) -> Trained:
-    """Return the study's best trial; raise ConfigError while there is none."""
+    """Return the study's best trial; raise ConfigError if there is none."""
     best = study.best
     if best is None:
         states = ", ".join(f"{n} {name}" for name, n in status(study)["states"].items() if n)
@@ -73,10 +74,10 @@ def winner(study: Study) -> Trained:
 
 
 def export(trained: Trained, to: Path) -> None:
-    """Write the trained model to a new folder, whole or not at all.
+    """Write the trained model to a new folder, completely or not at all.
 
     Raises:
-        ConfigError: There is something at `to` already.
+        ConfigError: `to` already exists.
 
     """
     check_new(to)
@@ -89,11 +90,11 @@ def export(trained: Trained, to: Path) -> None:
     draft = to.with_name(f".{to.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     save_exported(trained.load(), trained.run, card, draft)
-    draft.replace(to)  # takes the place of an empty folder
+    draft.replace(to)  # replaces an empty folder
 
 
 def check_new(to: Path) -> None:
-    """Refuse to write where something is."""
+    """Raise ConfigError unless `to` is new or an empty folder."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         rule = "must be a new or empty folder"
         fix = "Nothing is overwritten: choose another folder, or remove this one."
@@ -105,7 +106,7 @@ def _facts(run: Run) -> dict[str, str]:
     files = {f"data.{split}": flat.get(f"data.{split}") for split in SPLITS}
     shown: dict[str, Any] = {
         **{path: flat[path] for path in ("model", "strategy", "task", "data")},
-        # By name: where they lie on this machine is nobody's business.
+        # Names only: paths of this machine must not be published.
         **{path: Path(file).name for path, file in files.items() if file is not None},
         **{path: flat[path] for path in ("data.text", "data.label") if path in flat},
         **{path: flat[path] for path in ("optimizer.lr", "data.batch_size", "trainer.epochs")},

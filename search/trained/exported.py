@@ -1,4 +1,4 @@
-"""What an exported folder needs to be used: its task, and what an exported part was trained on."""
+"""What an exported folder needs before it can be used: its task and its base model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from search.config import build_run, compose, literal
 
 
 def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
-    """Return the pretrained model's folder or hub name; None where the export holds all it needs.
+    """Return the pretrained model's folder or hub name; None if the export needs none.
 
     Raises:
-        ConfigError: The model cannot be had.
+        ConfigError: The model is not available.
 
     """
     manifest = read_manifest(folder)
@@ -32,7 +32,7 @@ def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
 
 
 def task_words(folder: Path) -> list[str]:
-    """Return the words that compose the task that the model was trained for."""
+    """Return the overrides that compose the task that the model was trained for."""
     settings = read_manifest(folder)["task"]
     return [f"{key}={literal(value)}" for key, value in settings.items()]
 
@@ -40,12 +40,12 @@ def task_words(folder: Path) -> list[str]:
 def exported_task(
     folder: Path, own: Sequence[str] = (), config_dir: Path | None = None
 ) -> tuple[Task, Sequence[str]]:
-    """Return that task, and the plugins that `own` names; raise ConfigError if it is unknown.
+    """Return the exported model's task and the plugins in `own`; raise ConfigError if unknown.
 
     Args:
         folder: The exported model.
-        own: More words, as `search.plugins=[mine]`.
-        config_dir: A folder of further group options.
+        own: More overrides, e.g. `search.plugins=[mine]`.
+        config_dir: A folder with more group options.
 
     """
     tree = compose("train", [*task_words(folder), *own], config_dir).tree

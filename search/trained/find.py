@@ -1,4 +1,4 @@
-"""Find a study or a run that is there, or say which ones are."""
+"""Find a study or a run by its name, or list the existing ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.trained.runs import find_run
 
 
 def find_study(name: str) -> Study:
-    """Open the study of that name; raise ConfigError with those that are there."""
+    """Open the study of that name; if there is none, raise ConfigError with similar names."""
     folder = study_folder(Path(), plain_name("study", name))
     if stored(folder) is None:
         raise ConfigError(_missing(name, folder))
@@ -24,17 +24,17 @@ def find_study(name: str) -> Study:
 
 
 def find_trained(source: str, name: str, plugins: Sequence[str] = ()) -> Trained:
-    """Return the winner of a `study` or a `run`; raise ConfigError where there is none."""
+    """Return the winner of a `study`, or a `run`; raise ConfigError if there is none."""
     return winner(find_study(name)) if source == "study" else find_run(name, plugins)
 
 
 def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:
     """Return the packages that `search.plugins=[...]` names for a run.
 
-    A run's stored configuration does not say which packages it may import; a study's does.
+    A run's stored configuration does not list the packages it may import; a study's does.
 
     Raises:
-        ConfigError: There are other words: studies and runs bring their own data.
+        ConfigError: There are other words; studies and runs bring their own data.
 
     """
     for word in words:

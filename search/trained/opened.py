@@ -32,9 +32,9 @@ class Best:
 
     Attributes:
         number: The trial's number.
-        params: What it varied, by config path.
+        params: Its settings, by config path.
         scores: Its best validation metrics by name.
-        command: The shell command that trains it again, to the same scores.
+        command: The shell command that repeats it, to the same scores.
         config: Its whole configuration, nested by group.
 
     """
@@ -52,7 +52,7 @@ class Best:
 
 
 class _Trained:
-    """What studies and runs share: a trained network, loaded when it is first needed."""
+    """Base of studies and runs: a trained network, loaded when first needed."""
 
     @property
     def _source(self) -> Trained:
@@ -68,10 +68,10 @@ class _Trained:
         """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
 
         Args:
-            rows: Texts, pairs of texts as tuples, mappings with the columns that it was trained
-                on, or a DataFrame with these columns.
-            text: The column with the text, if it is not the one trained on.
-            text_pair: The column with the second text, in the same way.
+            rows: Texts, pairs of texts as tuples, mappings with the columns used in training, or
+                a DataFrame with these columns.
+            text: The text column, if not the one used in training.
+            text_pair: The column of the second text, if not the one used in training.
 
         Raises:
             UserError: A column is missing, or a cell cannot be used.
@@ -80,15 +80,15 @@ class _Trained:
         from lightning_modules.export.model import columns_of
 
         run = self._source.run
-        asked = _asked(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
-        return self._predictor.predict(asked)
+        checked = _checked(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
+        return self._predictor.predict(checked)
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Return the task's metrics on a split; look at `test` once, at the end."""
         return score_trained(self._source, split)
 
     def export(self, to: str | Path) -> Model:
-        """Write the model to a new folder that plain transformers or PEFT loads; return it."""
+        """Write the model to a new folder, loadable by plain transformers or PEFT; return it."""
         check_new(Path(to))
         quiet_training()
         export(self._source, Path(to))
@@ -114,7 +114,7 @@ class Study(_Trained):
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self._study.folder
 
     @property
@@ -138,7 +138,7 @@ class Study(_Trained):
         return results.status(self._study)
 
     def stop(self) -> None:
-        """Let the study start no further trial; those that run finish."""
+        """Let the study start no more trials; running trials finish."""
         self._study.ask_to_stop(True)
 
     def __repr__(self) -> str:
@@ -181,7 +181,7 @@ class Study(_Trained):
 
 
 class Run(_Trained):
-    """A finished run of its own."""
+    """A finished run outside any study."""
 
     def __init__(self, trained: Trained, plugins: Sequence[str] = ()) -> None:
         self._trained = trained
@@ -194,7 +194,7 @@ class Run(_Trained):
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self._trained.folder
 
     @property
@@ -231,9 +231,9 @@ class Model:
     """An exported model.
 
     Args:
-        folder: Where it is.
-        overrides: `search.plugins=[mine]`, if a part of it is from a package of the user's.
-        config_dir: A folder of further group members, if its task is one of them.
+        folder: Its folder.
+        overrides: e.g. `search.plugins=[mine]`, if it uses code from the user's package.
+        config_dir: A folder with more group options, if its task is one of them.
 
     """
 
@@ -257,10 +257,11 @@ class Model:
     ) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
 
-        Args and errors are those of `Study.predict`.
+        Arguments and errors are those of `Study.predict`.
         """
         task, columns = self._predictor.task, self._manifest["columns"]
-        return self._predictor.predict(_asked(rows, columns, task, text=text, text_pair=text_pair))
+        checked = _checked(rows, columns, task, text=text, text_pair=text_pair)
+        return self._predictor.predict(checked)
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
@@ -280,9 +281,9 @@ class Model:
         return load_exported(self.folder, task, base, plugins)
 
 
-def _asked(
+def _checked(
     rows: Rows, columns: Mapping[str, str | None], task: Task, **named: str | None
 ) -> list[dict[str, Any]]:
-    """Return the rows as the task reads them; `named` are other columns for some fields."""
+    """Return the rows in the task's form; `named` are other columns for some fields."""
     other = {name: column for name, column in named.items() if column is not None}
     return rows_to_predict(table_of(rows, {**columns, **other}), columns, task, other)

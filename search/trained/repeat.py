@@ -1,4 +1,4 @@
-"""Train a trial's configuration again, to the same number: by a command, or from its study."""
+"""Repeat a trial to the same score: by a command that names every setting, or from its study."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A trial that is to be trained again.
+    """A trial to train again.
 
     Attributes:
         run: Its configuration.
-        tree: The same as a resolved tree.
-        origin: What it is called, as `trial 3 of study mine`.
-        fingerprint: Of the rows that its study began with.
-        num_threads: What it trained with; None where it has not ended.
+        tree: The same configuration as a resolved tree.
+        origin: Its name in messages, e.g. `trial 3 of study mine`.
+        fingerprint: Fingerprint of the rows that its study started with.
+        num_threads: CPU threads it trained with; None if it has not ended.
         metric: The metric that chose its weights.
-        value: That metric's best value; None where it has not finished.
+        value: That metric's best value; None if it has not finished.
 
     """
 
@@ -44,18 +44,18 @@ class Repeat:
     value: float | None
 
     def check(self, fingerprint: str) -> None:
-        """Refuse other rows than the study's; raise DataError."""
+        """Raise DataError unless the rows are the study's."""
         check_same_rows(fingerprint, self.fingerprint)
 
     def prepare(self) -> None:
-        """Take as many threads as the trial had: sums over another number round otherwise."""
+        """Set the trial's number of threads: with another number, sums round differently."""
         if self.num_threads is not None:
             import torch
 
             torch.set_num_threads(self.num_threads)
 
     def compared(self, outcome: Outcome) -> str:
-        """Return a sentence on whether the trial's number came out again."""
+        """Return a sentence on whether the run has the trial's score again."""
         assert outcome.best is not None
         value = outcome.best.metrics[self.metric]
         if self.value is None:
@@ -69,7 +69,7 @@ class Repeat:
 
 
 def find_repeat(study: Study, number: str) -> Repeat:
-    """Return the trial of that number; raise ConfigError where there is none."""
+    """Return the trial of that number; raise ConfigError if there is none."""
     trials = {str(trial.number): trial for trial in study.trials}
     if number not in trials or not study.params_of(trials[number]):
         rule = f"must be a trial of study {study.plan.name}, 0 to {len(trials) - 1}"
@@ -89,17 +89,17 @@ def find_repeat(study: Study, number: str) -> Repeat:
 
 
 def repeat_command(study: Study, trial: FrozenTrial) -> str:
-    """Return a shell command whose run is the trial's, best weights and scores included.
+    """Return a shell command that repeats the trial, to the same weights and scores.
 
-    It names every setting, so it needs neither the study nor its files; where its words do not
-    compose to the same (a config folder of the user's own, say), it names the study.
+    It names every setting, so it needs neither the study nor its files. If its words do not compose
+    to the same configuration, e.g. with a config folder of the user, it names the study instead.
     """
     words = _words(study, trial)
     if _composed(words) != _own(study, trial):
         words = [f"study={study.plan.name}", f"trial={trial.number}"]
     command = shlex.join(["finesweep", "train", *words])
     threads = trial.user_attrs.get(THREADS)
-    # Sums over another number of threads round otherwise.
+    # With another number of threads, sums round differently.
     if threads is None or threads == num_cores():
         return command
     return f"OMP_NUM_THREADS={threads} {command}"

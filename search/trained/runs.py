@@ -1,4 +1,4 @@
-"""Runs of their own, outside any study: one folder each, under runs/."""
+"""Runs outside any study: one folder each, in runs/."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRICS_FILE = "metrics.json"
 
 
 def new_run_folder(name: str | None) -> Path:
-    """Return the folder of a run that is not there yet; None takes the next free number."""
+    """Return the folder of a new run; None takes the next free number."""
     if name is None:
         taken = [int(path.name) for path in FOLDER.glob("[0-9]*") if path.name.isdigit()]
         return FOLDER / str(max(taken, default=-1) + 1)
@@ -35,11 +35,11 @@ def new_run_folder(name: str | None) -> Path:
 
 
 def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
-    """Return a run that has been trained; raise ConfigError with those that are there.
+    """Return a trained run; if there is none, raise ConfigError with similar names.
 
     Args:
         name: The run's name.
-        plugins: Packages besides ours that its parts may be from.
+        plugins: Packages besides ours that it may import.
 
     """
     name = plain_name("run", name)
@@ -63,7 +63,7 @@ def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
 
 
 def check_rows(folder: Path, fingerprint: str) -> None:
-    """Refuse to go on with a run whose data have changed."""
+    """Raise an error if the data of an interrupted run have changed."""
     check_same_rows(fingerprint, _stored_fingerprint(folder))
 
 

@@ -1,4 +1,4 @@
-"""Scores of trained runs and exported models on a split of their data, or of other data."""
+"""Score trained runs on splits of their data, and exported models on any data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from search.trained.exported import exported_base, task_words
 
 
 def score_trained(trained: Trained, split: str) -> dict[str, float]:
-    """Return a trained run's metrics on a split of the rows that it was trained with."""
+    """Return a trained run's metrics on a split of its own data."""
     corpus = trained.run.data.load(trained.run.task)
-    # Files that changed may be split in another way: trained rows would be scored as new.
+    # Changed files may be split differently, and training rows would be scored as unseen.
     check_same_rows(corpus.fingerprint, trained.fingerprint)
     rows = _rows(corpus, split)
     quiet_training()
@@ -34,7 +34,7 @@ def score_exported(
         folder: The export.
         split: The split of the data that `overrides` describe.
         overrides: e.g. `data=files data.train=my.csv`.
-        config_dir: A folder of further group options.
+        config_dir: A folder with more group options.
 
     """
     labels = read_manifest(folder)["labels"]

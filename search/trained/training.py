@@ -1,4 +1,4 @@
-"""Train one run outside any study: a configuration of its own, or a study's trial again."""
+"""Train one run outside any study: a new configuration, or a study's trial again."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from search.trained.runs import METRICS_FILE, check_rows, new_run_folder
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained.
+    """One run to train.
 
     Attributes:
         run: The run.
         config: Its resolved configuration, as YAML.
-        folder: Where its files go.
-        plugins: Packages besides ours that its parts may be from.
-        repeat: The trial that it trains again, if any.
+        folder: The folder for its files.
+        plugins: Packages besides ours that it may import.
+        repeat: The trial that it repeats, if any.
 
     """
 
@@ -45,7 +45,7 @@ class Job:
 
 
 def job_of(composition: Composition) -> Job:
-    """Return the run that a configuration describes; its folder must not hold a finished one."""
+    """Return the job of a configuration; its folder must not contain a finished run."""
     run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
     plugins = composition.tree["search"]["plugins"]
@@ -53,12 +53,12 @@ def job_of(composition: Composition) -> Job:
 
 
 def job_again(study: str, trial: str, run: str | None) -> Job:
-    """Return the job that trains a study's trial again.
+    """Return the job that repeats a study's trial.
 
     Args:
         study: The study's name.
         trial: The trial's number.
-        run: What the run is called; None takes `STUDY-trial-NUMBER`.
+        run: The run's name; None takes `STUDY-trial-NUMBER`.
 
     """
     found = find_study(study)
@@ -69,10 +69,10 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
 
 
 def start(job: Job) -> None:
-    """Check everything, then write the configuration and provenance, or compare with the old.
+    """Check everything, then write the configuration and provenance, or compare with old ones.
 
     Raises:
-        UserError: Data or model cannot be used, or the run was started with others.
+        UserError: Data or model cannot be used, or differ from those that the run started with.
 
     """
     _check_same(job.folder / CONFIG_FILE, job.config)
@@ -87,7 +87,7 @@ def start(job: Job) -> None:
 
 
 def train(job: Job, hooks: Hooks) -> Outcome:
-    """Train a job that `start` has started, or continue it; write its metrics if it finished."""
+    """Train or continue a job that `start` has prepared; write its metrics if it finished."""
     from lightning_modules.fit import fit
 
     quiet_training()

@@ -1,9 +1,9 @@
-"""Notes of studies and trials, as optuna-dashboard keeps them in the study's tables.
+"""Notes of studies and trials, stored like optuna-dashboard's in the study's tables.
 
 A note is a version, which counts its changes, and its text in parts of at most 2,045 characters,
-each a system attribute of the study; parts that a shorter text has no need of are emptied.
-optuna-dashboard's own functions do the same, and importing them takes 2 s: its whole server comes
-along, into every worker.
+each a system attribute of the study; parts that a shorter text does not need are emptied.
+optuna-dashboard's own functions do the same, but importing them takes 2 s in every worker, because
+they import its whole server.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
-MAX_PART = 2045  # characters: what the dashboard puts into a value of the tables
+MAX_PART = 2045  # characters that the dashboard puts into one value of the tables
 
 
 def read_note(study: optuna.Study, trial_id: int | None) -> str:
-    """Return the note of a trial, or of the study where `trial_id` is None; "" without one."""
+    """Return the note of a trial, or of the study if `trial_id` is None; "" if there is none."""
     attributes = study._storage.get_study_system_attrs(study._study_id)
     key = _part_key(trial_id)
     parts: list[str] = []
@@ -27,7 +27,7 @@ def read_note(study: optuna.Study, trial_id: int | None) -> str:
 
 
 def write_note(study: optuna.Study, trial_id: int | None, text: str) -> None:
-    """Replace the note of a trial, or of the study where `trial_id` is None."""
+    """Replace the note of a trial, or of the study if `trial_id` is None."""
     storage, study_id = study._storage, study._study_id
     attributes = storage.get_study_system_attrs(study_id)
     version, key = _version_key(trial_id), _part_key(trial_id)

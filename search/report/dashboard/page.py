@@ -1,14 +1,14 @@
 """What the dashboard shows of a study and its trials besides their numbers.
 
-A trial gets its learning curve, its confusion matrix, its wrong examples and the texts that it
-wrote as artifacts, which Optuna takes only until the trial is told, and a note: how it ended and
-why, its best scores, how to repeat it, the pictures in full size. A study gets a note on what it
-seeks and how to read it.
+A trial gets artifacts (learning curve, confusion matrix, wrong examples, generated texts), which
+Optuna accepts only until the trial has its result, and a note: how and why it ended, its best
+scores, how to repeat it, the pictures in full size. A study gets a note on its goal and on how to
+read its page.
 
-Notes are Markdown. Text that was not written here, such as an error's, goes in as code; what
-people write below our part stays.
+Notes are Markdown. Text from elsewhere, e.g. an error message, is shown as code; what people write
+below our part is kept.
 
-Cost: about 0.2 s a trial of up to ten labels.
+Cost: about 0.2 s per trial with up to ten labels.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 FOLDER = "artifacts"
 CURVE = "learning curve.png"
 MATRIX = "confusion matrix.png"
-TABLE = "wrong examples.jsonl"  # the dashboard shows a table by this ending
+TABLE = "wrong examples.jsonl"  # the dashboard shows files with this ending as tables
 WRITTEN = f"{GENERATED}.jsonl"
 TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
 
-MAX_CHARACTERS = 500  # of a table's cell
-# Optuna keeps notes with the study and reads them all at once, the dashboard for each trial: a
-# thousand would cost every later trial 0.13 s, and a page 2 s.
+MAX_CHARACTERS = 500  # per table cell
+# Optuna stores notes with the study and reads them all at once, the dashboard once per trial: a
+# thousand notes would cost every later trial 0.13 s, and a page 2 s.
 MAX_NOTES = 500
 
-# A link definition, which Markdown shows nowhere.
+# A link definition, which Markdown does not show.
 MARK = "[//]: # (finesweep writes above this line; what you write below it stays)"
 
 COLUMNS = {
@@ -96,7 +96,7 @@ def show_study(study: optuna.Study, folder: Path, task: Sequence[str]) -> None:
     Args:
         study: The study.
         folder: Its folder.
-        task: What it is asked to do, as `finesweep plan` prints it.
+        task: Its description, as `finesweep plan` prints it.
 
     """
     columns = [f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()]
@@ -121,15 +121,15 @@ def show_trial(
     metric: str,
     failure: str | None = None,
 ) -> None:
-    """Give a trial that is about to be told its artifacts and its note; never raises.
+    """Give a trial its artifacts and its note, just before it gets its result; never raise.
 
     Args:
         study: The trial's study.
-        trial: The trial; it has not been told.
-        folder: Its attempt's folder.
-        artifacts: Where artifacts go.
+        trial: The trial, still without a result.
+        folder: The folder of its attempt.
+        artifacts: The folder for artifacts.
         metric: The validation metric that decides.
-        failure: Why the attempt broke, where it did.
+        failure: Why the attempt failed, if it did.
 
     """
     with _optional(f"trial {trial.number}"):
@@ -141,7 +141,7 @@ def show_trial(
                 stored = _upload(study, trial, artifacts, name, make())
                 paths[name] = f"/artifacts/{study._study_id}/{trial._trial_id}/{stored}"
         parts = [*_ending(outcome, failure), *_repeat(study, trial)]
-        # Side by side in the note, larger than as artifacts.
+        # In the note they are side by side, larger than as artifacts.
         pictures = {name: path for name, path in paths.items() if name.endswith(".png")}
         shown = {name.removesuffix(".png"): path for name, path in pictures.items()}
         if shown:
@@ -155,7 +155,7 @@ def show_trial(
 
 @contextmanager
 def _optional(what: str) -> Iterator[None]:
-    """Log what breaks inside and go on: nothing that is shown is worth a trial."""
+    """Log any error and continue: the dashboard must not cost a trial."""
     try:
         yield
     except Exception:
@@ -172,7 +172,7 @@ def _outcome(folder: Path) -> Mapping[str, Any] | None:
 def _makers(
     folder: Path, outcome: Mapping[str, Any] | None, metric: str
 ) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield each artifact that the attempt has the files for, with what makes it."""
+    """Yield the name and maker of each artifact that the attempt has files for."""
     if outcome is not None and outcome["points"]:
         points = [Point(**point) for point in outcome["points"]]
         best = Point(**outcome["best"]) if outcome["best"] else None
@@ -204,7 +204,7 @@ def _cell(value: object) -> object:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return a table that `examine` wrote."""
+    """Return the records of a JSONL file."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -212,10 +212,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def _upload(
     study: optuna.Study, trial: FrozenTrial, artifacts: Path, name: str, content: bytes
 ) -> str:
-    """Store an artifact, in the place of one of that name; return its number.
+    """Store an artifact, replacing one of the same name; return its id.
 
-    A worker that was killed after this and before it told the trial leaves the artifacts that
-    the trial's next attempt makes again.
+    If a worker is killed after this but before the trial has its result, the trial's next attempt
+    replaces these artifacts.
     """
     from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
@@ -238,7 +238,7 @@ def _upload(
 
 
 def _ending(outcome: Mapping[str, Any] | None, failure: str | None) -> Iterator[str]:
-    """Yield how the trial ended, and what it had come to."""
+    """Yield how the trial ended, and its scores."""
     if failure is not None:
         yield "**Failed**"
         yield _block(failure)
@@ -268,7 +268,7 @@ def _repeat(study: optuna.Study, trial: FrozenTrial) -> Iterator[str]:
 
 
 def _table(cells: Mapping[str, str]) -> str:
-    """Return one row of Markdown under its titles.
+    """Return a Markdown table with one row.
 
     >>> _table({"epoch": "4", "accuracy": "0.7"}).splitlines()
     ['| epoch | accuracy |', '|---|---|', '| 4 | 0.7 |']
@@ -278,7 +278,7 @@ def _table(cells: Mapping[str, str]) -> str:
 
 
 def _write_note(study: optuna.Study, trial_id: int | None, parts: Sequence[str]) -> None:
-    """Replace our part of the note of a trial, or of the study where `trial_id` is None."""
+    """Replace our part of the note of a trial, or of the study if `trial_id` is None."""
     before = read_note(study, trial_id)
     _, mark, below = before.partition(MARK)
     theirs = below if mark else before
@@ -286,7 +286,7 @@ def _write_note(study: optuna.Study, trial_id: int | None, parts: Sequence[str])
 
 
 def _escaped(text: str) -> str:
-    r"""Return our own words, which may hold a metric's name, as Markdown.
+    r"""Return our own text, which may contain a metric's name, escaped for Markdown.
 
     >>> _escaped("macro_f1 [*]")
     'macro\\_f1 \\[\\*\\]'
@@ -295,7 +295,7 @@ def _escaped(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return any text as code in a line.
+    """Return any text as inline code.
 
     >>> _code("a `b`"), _code("a")
     ('`` a `b` ``', '`a`')
@@ -305,11 +305,11 @@ def _code(text: str) -> str:
 
 
 def _block(text: str) -> str:
-    """Return any text as a block of code; escapes would leave its links to click on."""
+    """Return any text as a code block; in escaped text, links could still be clicked."""
     ticks = _ticks(text, 3)
     return f"{ticks}\n{text}\n{ticks}"
 
 
 def _ticks(text: str, least: int) -> str:
-    """Return more backticks than the text has in a row."""
+    """Return at least `least` backticks, and more than the text has in a row."""
     return "`" * max([least, *(len(run) + 1 for run in re.findall("`+", text))])

@@ -1,16 +1,16 @@
-"""A study in the browser: optuna-dashboard, behind rules of access.
+"""A study in the browser: optuna-dashboard behind access rules.
 
-optuna-dashboard by itself has no login, answers to any host name, lets any page that its user
-visits delete a study, and shows HTML artifacts as pages of its own. Here
+By itself, optuna-dashboard has no login, answers to any host name, lets any page that its user
+visits delete a study, and shows HTML artifacts as its own pages. Here
 
-- only this machine is listened to, under its own names: a foreign name that has come to mean
+- the server listens on localhost only and under its own names: a foreign name that resolves to
   127.0.0.1 (DNS rebinding) is refused;
-- nothing is written but the notes of studies and trials, and that from our own pages alone: no
-  trial is ever deleted, added or told here;
-- what is no picture or table of ours is a download, whatever it calls itself.
+- only notes of studies and trials can be written, and only from our own pages: no trial can be
+  deleted, added or given a result;
+- artifacts other than our pictures and tables are downloads, whatever type they claim.
 
-All reading goes through connections that cannot write. SQLite then begins our `BEGIN IMMEDIATE`
-as a reader, and a reader never holds up a worker, not even one that is stopped in the middle.
+All reads use connections that cannot write. SQLite then treats our `BEGIN IMMEDIATE` as a read, and
+a reader never blocks a worker, even if the reader is stopped in the middle.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _NOTE = re.compile(r"/api/studies/[0-9]+(/[0-9]+)?/note")
 
 
 class Access:
-    """The rules, in front of the application.
+    """The access rules, in front of the application.
 
     Attributes:
-        reading: Answers what changes nothing.
-        writing: Answers what changes a note.
+        reading: Handles requests that change nothing.
+        writing: Handles requests that change a note.
 
     """
 
@@ -57,36 +57,36 @@ class Access:
         self.writing = writing
 
     def __call__(self, request: WSGIEnvironment, answer: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
+        """Handle a request."""
         reason = refusal(request)
         if reason is not None:
-            # Closed with an unread body, the connection would be reset before the answer is read.
+            # With an unread body, closing would reset the connection before the answer is read.
             request["wsgi.input"].read(min(_num_bytes(request), MAX_NOTE_BYTES))
             body = json.dumps({"reason": reason}).encode()
             answer("403 Forbidden", [("Content-Type", "application/json")])
             return [body]
 
         path = request["PATH_INFO"]
-        # optuna-dashboard fails on a client that does not name any.
+        # optuna-dashboard fails on a client that sends no such header.
         request.setdefault("HTTP_ACCEPT_ENCODING", "identity")
 
         def guarded(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             return answer(status, _guarded(path, headers), *more)
 
         if not _only_reads(request):
-            return _told(self.writing, request, guarded)
+            return _as_json(self.writing, request, guarded)
         page = self.reading(request, guarded)
         return _styled(page) if path.startswith("/dashboard") else page
 
 
 def refusal(request: WSGIEnvironment) -> str | None:
-    """Return why a request is not answered, or None."""
+    """Return why a request is refused, or None."""
     host = request.get("HTTP_HOST", "")
     if re.sub(r":[0-9]+$", "", host) not in NAMES:
         return f"This dashboard only answers as {' or '.join(NAMES)}."
     if _only_reads(request):
         return None
-    # A browser names the site that wants a write; other programs need not.
+    # A browser names the site that sends a write; other programs need not.
     is_ours = request.get("HTTP_ORIGIN", f"http://{host}") == f"http://{host}"
     if not is_ours or request.get("HTTP_SEC_FETCH_SITE", "same-origin") != "same-origin":
         return "This request came from another site."
@@ -107,7 +107,7 @@ def _only_reads(request: WSGIEnvironment) -> bool:
 
 
 def _guarded(path: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return an answer's headers with what keeps it to our own pages."""
+    """Return an answer's headers, with those that restrict it to our own pages."""
     kept = [header for header in headers if header[0].lower() != "access-control-allow-origin"]
     kept += [
         ("X-Content-Type-Options", "nosniff"),
@@ -125,8 +125,8 @@ def _guarded(path: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]
     return kept
 
 
-def _told(app: WSGIApplication, request: WSGIEnvironment, answer: StartResponse) -> list[bytes]:
-    """Return a write's answer as JSON: the page of 0.21 takes an empty one for a failure."""
+def _as_json(app: WSGIApplication, request: WSGIEnvironment, answer: StartResponse) -> list[bytes]:
+    """Return a write's answer as JSON: the page of 0.21 treats an empty one as a failure."""
 
     def filled(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
         if status.startswith("204"):
@@ -136,8 +136,8 @@ def _told(app: WSGIApplication, request: WSGIEnvironment, answer: StartResponse)
     return [b"".join(app(request, filled)) or b"{}"]
 
 
-# A trial's long attributes would make its page wider than the window, and a note's tables have no
-# space between columns.
+# Long attributes would make a trial's page wider than the window, and tables in notes have no space
+# between columns.
 _STYLE = b"<style>main{min-width:0} td,th{padding-right:1em;text-align:left}</style>"
 
 
@@ -154,12 +154,12 @@ class _Closable(Protocol):
 
 
 def build_app(folder: Path) -> Access:
-    """Return the dashboard of the study in `folder`, with its rules."""
+    """Return the dashboard of the study in `folder`, behind the access rules."""
     from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi  # type: ignore[import-untyped]
 
-    # What goes wrong is still told; that two trials are too few for importances is not.
+    # Errors are still logged; the warning that two trials are too few for importances is not.
     logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
     url = storage_of(folder)
     artifacts = FileSystemArtifactStore(folder / FOLDER)
@@ -169,7 +169,7 @@ def build_app(folder: Path) -> Access:
 
 
 def _read_only(url: str) -> RDBStorage:
-    """Open the storage like a worker, on connections that cannot write."""
+    """Open the storage like a worker does, but on connections that cannot write."""
     from sqlalchemy import event
 
     storage = open_storage(url)
@@ -187,7 +187,7 @@ def _read_only(url: str) -> RDBStorage:
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Serves one study to this machine, a thread a request.
+    """Serves one study on localhost, with one thread per request.
 
     Attributes:
         page: The address of the study's page.
@@ -199,7 +199,7 @@ class Server(ThreadingMixIn, WSGIServer):
     page: str
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent where a browser has gone away."""
+        """Print nothing if the browser has disconnected."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -212,10 +212,10 @@ class _Handler(WSGIRequestHandler):
 
 
 def open_dashboard(folder: Path, name: str, port: int) -> Server:
-    """Return a server of the study `name` in `folder`, listening; port 0 takes a free one.
+    """Return a listening server of the study `name` in `folder`; port 0 takes a free one.
 
     Raises:
-        ConfigError: The port is taken, or not ours to take.
+        ConfigError: The port is in use or not permitted.
 
     """
     try:
