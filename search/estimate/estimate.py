@@ -1,14 +1,15 @@
-"""What a study will take: seconds and memory, from what a few measured steps or trials took.
+"""Estimate a study's time and memory, from a few measured steps or trials.
 
 A trial trains `epochs * examples` examples and validates `epochs * validations` times, rounded up
-as training ends with a validation wherever `trainer.max_steps` ends it, so
+because training always ends with a validation, even if `trainer.max_steps` ends it. So
 
     seconds = start + epochs * examples * train
                     + ceil(epochs * validations) * validation_rows * validation
 
-with `train` in seconds an example and `validation` in seconds a row. A row is one example, but for
-windows of long contexts and blocks of a stream. The first trials are known; of the others
-the mean over uniform draws from the space stands for each. That is without pruning, the most.
+with `train` in seconds per example and `validation` in seconds per row. A row is one example,
+except for windows of long contexts and blocks of a stream. The first trials are known; each of the
+others is estimated by the mean over uniform draws from the space. Pruning is ignored, so this is an
+upper bound.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ MIN_TRIALS = 2
 
 @dataclass(frozen=True)
 class Pace:
-    """What a run of one arm takes.
+    """Time and memory of a run of one arm.
 
     Attributes:
-        train: Seconds a training example.
-        validation: Seconds a validation row; 0 where `train` has them in it.
-        start: Seconds of a trial besides: its network, its files.
-        memory_bytes: Peak memory; None where nobody knows.
-        epoch: Training examples of an epoch over all rows; None for as many as there are rows.
+        train: Seconds per training example.
+        validation: Seconds per validation row; 0 if included in `train`.
+        start: Other seconds per trial: its network, its files.
+        memory_bytes: Peak memory; None if unknown.
+        epoch: Training examples per epoch over all rows; None if one per row.
 
     """
 
@@ -60,12 +61,12 @@ class Measured:
 
     Attributes:
         paces: By arm.
-        num_trials: Trials that they are from; 0 for a probe.
+        num_trials: Number of trials they come from; 0 for a probe.
         start: Seconds from a worker's start to its first trial.
-        device: `cpu`, `cuda` or `mps`; whose memory is meant.
-        free_bytes: What that device has left; None where nobody knows.
-        busy: Share of the CPUs that other work took at that time, in [0, 1].
-        sizes: The settings that the memory is measured at, as `{"data.batch_size": 32}`.
+        device: The device whose memory is measured: `cpu`, `cuda` or `mps`.
+        free_bytes: Free memory of that device; None if unknown.
+        busy: Share of the CPUs that other programs used meanwhile, in [0, 1].
+        sizes: The settings at which memory was measured, e.g. `{"data.batch_size": 32}`.
 
     """
 
@@ -80,12 +81,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Past:
-    """What a study has behind it.
+    """The past of a study.
 
     Attributes:
         num_ended: Trials that will not run again.
         seconds: Training seconds of all trials.
-        measured: Their paces, where at least two trials and one an arm can be measured.
+        measured: Their paces, if at least two trials and one per arm can be measured.
 
     """
 
@@ -96,16 +97,16 @@ class Past:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the rest of a study takes, without pruning.
+    """Time and memory of the rest of a study, without pruning.
 
     Attributes:
-        num_trials: Trials to come.
-        num_limited: Of them, how many `search.max_hours` of training let begin.
-        num_workers: Processes that train.
+        num_trials: Remaining trials.
+        num_limited: How many of them can start within `search.max_hours` of training.
+        num_workers: Training processes.
         trial_seconds: Mean seconds of a trial.
-        seconds: From the command to its end.
-        is_pruned: Whether the study may end trials early, and so take less.
-        measured: What it rests on.
+        seconds: Seconds from the command's start to its end.
+        is_pruned: Whether the study may end trials early and take less.
+        measured: The measurements that it is based on.
 
     """
 
@@ -119,24 +120,24 @@ class Estimate:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Peak memory of a worker: that of its largest arm."""
+        """Peak memory of a worker, in its largest arm."""
         known = [p.memory_bytes for p in self.measured.paces.values() if p.memory_bytes is not None]
         return max(known, default=None)
 
     @property
     def memory_bytes_all(self) -> int | None:
-        """Peak memory of all workers, should their peaks fall together."""
+        """Peak memory of all workers, if their peaks coincide."""
         return None if self.memory_bytes is None else self.num_workers * self.memory_bytes
 
     @property
     def fits(self) -> bool | None:
-        """Whether that is there; None where one of the two is unknown."""
+        """Whether that much memory is free; None if either is unknown."""
         if self.memory_bytes_all is None or self.measured.free_bytes is None:
             return None
         return self.memory_bytes_all <= self.measured.free_bytes
 
     def as_dict(self, groups: Sequence[str] = ()) -> dict[str, Any]:
-        """Return it as plain values, for JSON; `groups` names the options of arms."""
+        """Return it as plain values, for JSON; `groups` are the names of the arms' options."""
         return {
             "source": "trials" if self.measured.num_trials else "probe",
             "num_measured_trials": self.measured.num_trials,
@@ -173,14 +174,14 @@ def estimate(
     suggestions: Sequence[Mapping[str, Any]] = (),
     past: Past | None = None,
 ) -> Estimate:
-    """Return what the rest of the study takes.
+    """Return time and memory of the rest of the study.
 
     Args:
-        plan: The study's.
+        plan: The study's plan.
         rows: Numbers of training and validation rows.
         measured: Paces of all arms.
-        suggestions: Values of the first trials, from trial 0 on, as far as they are known.
-        past: What the study has behind it.
+        suggestions: Values of the first trials from trial 0 on, as far as known.
+        past: The study's past.
 
     """
     past = past or Past()
@@ -200,7 +201,7 @@ def estimate(
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
-        # A trial that has begun ends, so the last one may go over the limit.
+        # A trial that has started may finish, so the last one can exceed the limit.
         num_limited = max(0, min(num_left, math.ceil(left / max(fmean(training), 1e-9))))
     num_workers = max(1, min(settings.workers, num_limited))
     mean = fmean(whole) if whole else 0.0
@@ -219,27 +220,27 @@ def estimate(
 def training_seconds(
     plan: Plan, values: Mapping[str, Any], measured: Measured, rows: tuple[int, int]
 ) -> float:
-    """Return the seconds that a trial with these values trains and validates, to its end."""
+    """Return the seconds of training and validation of a whole trial with these values."""
     trainer = plan.defaults[plan.space.options_of(values)].trainer
     data = plan.defaults[plan.space.options_of(values)].data
     epochs = int(values.get("trainer.epochs", trainer.epochs))
-    wanted = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
+    per_epoch = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
     pace = _pace(plan, values, measured)
     if not plan.defaults[plan.space.options_of(values)].strategy.trains:
         return num_validation * pace.validation
     num_train: float = num_rows if pace.epoch is None else pace.epoch
-    most = values.get("data.max_train_rows", getattr(data, "max_train_rows", None))
-    if most is not None and most < num_rows:
-        num_train *= most / num_rows
-    # Validations that fall on one step are one.
+    max_rows = values.get("data.max_train_rows", getattr(data, "max_train_rows", None))
+    if max_rows is not None and max_rows < num_rows:
+        num_train *= max_rows / num_rows
+    # Validations on the same step count once.
     steps_per_epoch = math.ceil(num_train / batch_size)
     num_steps = epochs * steps_per_epoch
     max_steps = values.get("trainer.max_steps", trainer.max_steps)
     if max_steps is not None:
         num_steps = min(num_steps, max_steps)
-    num_validations = math.ceil(num_steps * min(wanted, steps_per_epoch) / steps_per_epoch)
+    num_validations = math.ceil(num_steps * min(per_epoch, steps_per_epoch) / steps_per_epoch)
     num_examples = num_steps / steps_per_epoch * num_train
     return float(num_examples * pace.train + num_validations * num_validation * pace.validation)
 
@@ -247,7 +248,7 @@ def training_seconds(
 def draws(plan: Plan, number: int = NUM_DRAWS) -> list[dict[str, Any]]:
     """Return uniform draws from the space, the same ones every time.
 
-    Of a sampler that tries a known list, such as the grid, that list.
+    For a sampler that tries a known list, e.g. the grid, return that list.
     """
     if plan.search.sampler.is_finite:
         return [dict(values) for values in plan.first]
@@ -259,14 +260,14 @@ def draws(plan: Plan, number: int = NUM_DRAWS) -> list[dict[str, Any]]:
 
 
 class Trials(Protocol):
-    """What is read of a study: its trials and where their files are."""
+    """The parts of a study that are read here: its trials and their folders."""
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """All trials of the budget."""
 
     def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Return what a trial varied, by config path."""
+        """Return a trial's settings, by config path."""
 
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""
@@ -283,20 +284,20 @@ class _Arm:
     memory: list[int] = field(default_factory=list)
 
     def pace(self, num_validation: int) -> tuple[float, float]:
-        """Return the seconds a training example and a validation row, as `Pace` has them."""
+        """Return seconds per training example and per validation row, like those of `Pace`."""
         if not self.num_examples:
             return 0.0, self.seconds / self.num_trials / num_validation
         return self.seconds / self.num_examples, 0.0
 
 
 def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> Past:
-    """Return what the study has behind it.
+    """Return the study's past.
 
     Args:
-        plan: The study's.
+        plan: The study's plan.
         study: Its trials.
-        free_bytes: The free memory of this machine.
-        num_validation: Validation rows.
+        free_bytes: Free memory of this machine.
+        num_validation: Number of validation rows.
 
     """
     ended = [trial for trial in study.trials if trial.state.is_finished()]
@@ -306,8 +307,8 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
     for trial in ended:
         values = study.params_of(trial)
         options = plan.space.options_of(values)
-        # A validation is reported at the number of examples seen: pruned trials count too. One
-        # that trains nothing is validated once, at none.
+        # Validations are reported at the number of examples seen, so pruned trials count too. A
+        # trial that trains nothing is validated once, at 0 examples.
         seen = max(trial.intermediate_values, default=None)
         trains = plan.defaults[options].strategy.trains
         if not trial.user_attrs.get(SECONDS) or seen is None or (trains and not seen):
@@ -337,14 +338,14 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
 
 
 def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:
-    """Return a trial's training examples in an epoch: fewer where its steps end it before."""
+    """Return a trial's training examples per epoch; fewer if `max_steps` ended it early."""
     epochs = plan.defaults[plan.space.options_of(values)].trainer.epochs
     num_examples, _ = trial.user_attrs.get(LENGTH, (0, 0))
     return float(num_examples / values.get("trainer.epochs", epochs))
 
 
 def _start(trials: Sequence[FrozenTrial]) -> float:
-    """Return what a trial takes besides its training, from those of one attempt."""
+    """Return the seconds a trial takes besides training, from trials with a single attempt."""
     spans = [
         (trial.datetime_complete - trial.datetime_start).total_seconds()
         - float(trial.user_attrs[SECONDS])

@@ -1,8 +1,8 @@
-"""What a run of one arm takes, measured in this process: `python -m search.estimate.measure`.
+"""Measure time and memory of one arm in this process: `python -m search.estimate.measure`.
 
-It trains with `fit`, as a trial does, on a part of the rows, in a folder it is given: first two
-steps of the longest rows at the largest batch size of the space, for the peak, then some steps
-of rows taken by chance at the default one, for the pace.
+It trains with `fit`, like a trial, on some of the rows, in a given folder: first two steps on the
+longest rows at the space's largest batch size, for the peak memory, then some steps on random rows
+at the default batch size, for the pace.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ from search.machine.quiet import quiet_process, quiet_training
 from search.plan.plan import Plan, build_plan
 from search.space.space import Options
 
-PACE_SECONDS = 10.0  # of timed steps, about
-MAX_SECONDS = 20.0  # after which they end in any case
-CHANCE_SEED = 0
-NUM_STEPS = (4, 40)  # timed, the first of them for nothing
+PACE_SECONDS = 10.0  # approximate time of the timed steps
+MAX_SECONDS = 20.0  # maximum time of the timed steps
+SAMPLE_SEED = 0
+NUM_STEPS = (4, 40)  # timed steps; the first one is not counted
 PEAK_STEPS = 4
-BACKWARD = 3  # a step takes about so many times its forward pass
+BACKWARD = 3  # duration of a step, in forward passes
 NUM_COUNTED = 256
 NUM_VALIDATED = (64, 512)
 
 
 def main() -> int:
-    """Measure the arm that standard input names; tell the numbers on standard output."""
-    asked = json.load(sys.stdin)
-    # What libraries print goes where errors go.
+    """Measure the arm given on standard input; write the numbers to standard output."""
+    request = json.load(sys.stdin)
+    # Output of libraries goes to standard error.
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    plan = build_plan(Composition.from_dict(asked["composition"]))
-    told: dict[str, Any]
+    plan = build_plan(Composition.from_dict(request["composition"]))
+    result: dict[str, Any]
     try:
-        told = measure(plan, tuple(asked["options"]), Path(asked["folder"]))
+        result = measure(plan, tuple(request["options"]), Path(request["folder"]))
     except UserError as error:
-        told = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
+        result = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
     with output:
-        json.dump(told, output)
+        json.dump(result, output)
     return 0
 
 
@@ -74,12 +74,12 @@ def _got(problem: Problem) -> str:
 
 
 def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
-    """Return what a run of the arm takes, as plain values; to be called once a process.
+    """Return time and memory of a run of the arm, as plain values; call it once per process.
 
     Args:
-        plan: The study's.
+        plan: The study's plan.
         options: The arm.
-        folder: An empty one, for the runs to write to.
+        folder: An empty folder for the runs' files.
 
     """
     process = psutil.Process()
@@ -92,32 +92,32 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
     if device == "cuda":
         free_bytes = torch.cuda.mem_get_info()[0]
-    material = check_run(default)
+    checked = check_run(default)
     if not default.strategy.trains:
         created = process.create_time()
-        return _measure_untrained(default, material, folder, device, free_bytes, created)
+        return _measure_untrained(default, checked, folder, device, free_bytes, created)
     cache = Cache()
-    per_row = _examples_per_row(default, material, cache)
-    # A tokenizer that is made of the rows is made of all of them, as a trial does: its
-    # vocabulary is a part of the network. Other lengths have a tokenizer of their own.
-    build_tokenizer(large, material.corpus.splits["train"], cache)
-    longest = _longest(large, material, per_row)
+    per_row = _examples_per_row(default, checked, cache)
+    # A tokenizer that is built from rows needs all of them, like in a trial: its vocabulary decides
+    # the network's size. Other maximum lengths have their own tokenizer.
+    build_tokenizer(large, checked.corpus.splits["train"], cache)
+    longest = _longest(large, checked, per_row)
     try:
         peak = _Try(large, longest, cache, folder / "peak", per_row, PEAK_STEPS)
     except torch.OutOfMemoryError:
         raise ConfigError(too_large(large, "out of memory")) from None
     memory_bytes = _peak_bytes(device)
-    sample = _sample(default, material, per_row, peak.steps[-1] / large.data.batch_size)
+    sample = _sample(default, checked, per_row, peak.steps[-1] / large.data.batch_size)
     pace = _Try(default, sample, cache, folder / "pace", per_row, NUM_STEPS[1])
     num_sampled = len(sample.corpus.splits["train"]) * per_row
     batch_size = min(default.data.batch_size, num_sampled)
-    # The mean, not the median: a batch has rows of like length, and takes as long as they are.
+    # The mean, not the median: each batch has rows of similar length, and its time depends on it.
     step = sum(pace.steps[1:]) / len(pace.steps[1:])
     return {
         "train": step / batch_size,
         "validation": _validation_seconds((pace, sample), (peak, longest))
         or per_row * step / batch_size / BACKWARD,
-        "epoch": per_row * len(material.corpus.splits["train"]),
+        "epoch": per_row * len(checked.corpus.splits["train"]),
         "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations)),
         "worker_start": peak.began_at - process.create_time(),
         "memory_bytes": memory_bytes,
@@ -129,29 +129,29 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
 
 
 def _validation_seconds(*tries: tuple[_Try, CheckedRows]) -> float | None:
-    """Return the seconds a validation row of the first that came to one; a slow one was ended."""
+    """Return seconds per validation row from the first try that validated; slow ones were ended."""
     for tried, part in tries:
         if tried.validations:
             return median(tried.validations) / len(part.corpus.splits["validation"])
     return None
 
 
-def _examples_per_row(run: Run, material: CheckedRows, cache: Cache) -> float:
-    """Return how many training examples a row becomes, in the mean of some."""
-    train = material.corpus.splits["train"]
-    rows = random.Random(CHANCE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
+def _examples_per_row(run: Run, checked: CheckedRows, cache: Cache) -> float:
+    """Return the mean number of training examples per row, from a sample."""
+    train = checked.corpus.splits["train"]
+    rows = random.Random(SAMPLE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
     tokenizer = build_tokenizer(run, train, cache)
     prepared = run.strategy.prepare(rows, tokenizer)
-    columns = run.task.encode(prepared, tokenizer, run.data.max_length, material.labels)
+    columns = run.task.encode(prepared, tokenizer, run.data.max_length, checked.labels)
     return len(columns["input_ids"]) / len(rows)
 
 
 def _measure_untrained(
-    run: Run, material: CheckedRows, folder: Path, device: str, free_bytes: int, created: float
+    run: Run, checked: CheckedRows, folder: Path, device: str, free_bytes: int, created: float
 ) -> dict[str, Any]:
-    """Return the same of an arm whose runs are one validation."""
-    rows = material.corpus.splits["validation"][: NUM_VALIDATED[1]]
-    part = CheckedRows(Corpus({**material.corpus.splits, "validation": rows}), material.labels)
+    """Return the same for an arm that trains nothing: its runs are one validation."""
+    rows = checked.corpus.splits["validation"][: NUM_VALIDATED[1]]
+    part = CheckedRows(Corpus({**checked.corpus.splits, "validation": rows}), checked.labels)
     tried = _Try(run, part, Cache(), folder / "pace")
     seconds = sum(tried.validations)
     return {
@@ -169,15 +169,15 @@ def _measure_untrained(
 
 
 class _Try(Hooks):
-    """A run over a part of its rows, with the times of its steps and validations.
+    """A run on some of its rows, with the times of its steps and validations.
 
     Attributes:
         steps: Seconds of each step.
         validations: Seconds of each validation.
         seconds: Seconds of the whole run.
-        began_at: The time of day when its network was there.
-        num_trainable: Parameters that are trained.
-        num_parameters: Of so many.
+        began_at: Unix time when its network was built.
+        num_trainable: Trained parameters.
+        num_parameters: All parameters.
 
     """
 
@@ -200,14 +200,14 @@ class _Try(Hooks):
         trainer = replace(
             run.trainer,
             epochs=-(-NUM_STEPS[0] // num_steps) if num_steps < 2 else 1,
-            # A row may be many steps, and the validation comes behind the last.
+            # A row may take many steps, and validation comes after the last one.
             max_steps=max_steps,
             validations_per_epoch=1,
             patience=None,
-            log_every_steps=1,  # which waits for the device: a step's time is its own
+            log_every_steps=1,  # logging waits for the device, so that steps are timed separately
         )
         folder.mkdir()
-        began = time.monotonic()
+        start = time.monotonic()
         fit(
             replace(run, trainer=trainer, logger=NoLogger()),
             folder,
@@ -216,7 +216,7 @@ class _Try(Hooks):
             cache,
             part,
         )
-        self.seconds = time.monotonic() - began
+        self.seconds = time.monotonic() - start
 
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self.num_trainable, self.num_parameters = num_trainable, num_parameters
@@ -241,16 +241,16 @@ class _Try(Hooks):
         return self._mark - before
 
 
-def _longest(run: Run, material: CheckedRows, per_row: float) -> CheckedRows:
-    """Return the longest rows: two steps of them, and as many as are validated at once."""
-    splits = material.corpus.splits
+def _longest(run: Run, checked: CheckedRows, per_row: float) -> CheckedRows:
+    """Return the longest rows: enough for two training steps and one validation batch."""
+    splits = checked.corpus.splits
     num_train = math.ceil(2 * run.data.batch_size / min(per_row, 1))
     train = longest_rows(splits["train"], num_train)
-    return _part(material, train, longest_rows(splits["validation"], NUM_VALIDATED[0]))
+    return _part(checked, train, longest_rows(splits["validation"], NUM_VALIDATED[0]))
 
 
 def longest_rows(rows: Sequence[Row], number: int) -> list[Row]:
-    """Return the rows with the most letters, whatever they hold: texts, numbers, conversations."""
+    """Return the rows with the most letters, for any kind of row: texts, numbers, conversations."""
 
     def num_letters(row: Row) -> int:
         return len(json.dumps(row, ensure_ascii=False, default=str))
@@ -258,30 +258,30 @@ def longest_rows(rows: Sequence[Row], number: int) -> list[Row]:
     return heapq.nlargest(number, rows, key=num_letters)
 
 
-def _sample(run: Run, material: CheckedRows, per_row: float, example_seconds: float) -> CheckedRows:
-    """Return rows taken by chance, whole batches of them, for about `PACE_SECONDS`.
+def _sample(run: Run, checked: CheckedRows, per_row: float, example_seconds: float) -> CheckedRows:
+    """Return random rows, in whole batches, for about `PACE_SECONDS`.
 
     Args:
-        run: What they are for.
-        material: All rows.
-        per_row: Examples that one becomes.
-        example_seconds: What the longest rows took, so that it rather takes less.
+        run: The run to measure.
+        checked: All rows.
+        per_row: Training examples per row.
+        example_seconds: Seconds per example of the longest rows, so it rather takes less.
 
     """
-    chance = random.Random(CHANCE_SEED)
+    generator = random.Random(SAMPLE_SEED)
     batch_size = run.data.batch_size
 
-    def taken(split: str, number: int) -> list[Row]:
-        rows = material.corpus.splits[split]
-        return chance.sample(list(rows), min(number, len(rows)))
+    def sample(split: str, number: int) -> list[Row]:
+        rows = checked.corpus.splits[split]
+        return generator.sample(list(rows), min(number, len(rows)))
 
     num_steps = round(PACE_SECONDS / max(example_seconds * batch_size, 1e-9))
     per_batch = math.ceil(batch_size / per_row)
-    train = taken("train", _within(NUM_STEPS, num_steps) * per_batch)
+    train = sample("train", _within(NUM_STEPS, num_steps) * per_batch)
     whole = len(train) // per_batch * per_batch or len(train)
     num_validated = round(PACE_SECONDS / max(example_seconds, 1e-9))
     return _part(
-        material, train[:whole], taken("validation", _within(NUM_VALIDATED, num_validated))
+        checked, train[:whole], sample("validation", _within(NUM_VALIDATED, num_validated))
     )
 
 
@@ -290,13 +290,13 @@ def _within(limits: tuple[int, int], value: int) -> int:
     return min(max(value, low), high)
 
 
-def _part(material: CheckedRows, train: Sequence[Row], validation: Sequence[Row]) -> CheckedRows:
+def _part(checked: CheckedRows, train: Sequence[Row], validation: Sequence[Row]) -> CheckedRows:
     splits = {"train": train, "validation": validation}
-    return CheckedRows(Corpus(splits), material.labels)
+    return CheckedRows(Corpus(splits), checked.labels)
 
 
 def _peak_bytes(device: str) -> int:
-    """Return the most memory that this process has had: of the GPU, or else its own."""
+    """Return the peak memory of this process: on the GPU, or else in main memory."""
     if device == "cuda":
         return int(torch.cuda.max_memory_reserved())
 

@@ -1,4 +1,4 @@
-"""A study before it runs: everything that `finesweep plan` shows, as values."""
+"""A study before it runs: what `finesweep plan` shows, as values."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Preview:
         folder: Where its files go.
         rows: Its checked rows.
         suggestions: The configurations that it tries first, by config path.
-        past: What its earlier trials took, if it was started before.
-        ended: Number and values of the trials that have ended already.
+        past: Time and memory of its earlier trials, if any.
+        ended: Number and values of the trials that have already ended.
 
     """
 
@@ -70,7 +70,7 @@ def preview(composition: Composition) -> Preview:
     """Check the study that a configuration describes; write nothing and load no model.
 
     Raises:
-        UserError: It cannot be run, or differs from the study of that name.
+        UserError: It cannot run, or differs from the existing study of that name.
 
     """
     plan = build_plan(composition)
