@@ -1,4 +1,4 @@
-"""One study over three strategies, as a user runs it: table, JSON, and the winner again."""
+"""One study over three strategies, as a user runs it: table, JSON, and repeating the winner."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = (
 
 
 def ask(*words: str, cwd: Path, **own: str) -> str:
-    """Run the command with `own` added to the environment; return what it prints."""
+    """Run the command with `own` added to the environment; return its output."""
     done = subprocess.run(
         [FINESWEEP, *words],
         capture_output=True,
@@ -43,7 +43,7 @@ def ask(*words: str, cwd: Path, **own: str) -> str:
 
 
 def ask_here(*words: str, cwd: Path) -> str:
-    """Run the command in this process; return what it prints."""
+    """Run the command in this process; return its output."""
     with contextlib.chdir(cwd):
         return run_here(*words)
 
@@ -55,13 +55,13 @@ def ways(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FINESWEEP_CACHE", str(cache))
         patch.setenv("WANDB_MODE", "offline")
-        told = ask_here("sweep", *WORDS, "search.workers=0", cwd=folder)
-    (folder / "stdout").write_text(told)
+        printed = ask_here("sweep", *WORDS, "search.workers=0", cwd=folder)
+    (folder / "stdout").write_text(printed)
     return folder
 
 
 @pytest.mark.thorough
-def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
+def test_the_default_of_every_arm_is_tried_and_shown(ways: Path) -> None:
     with (ways / "studies/ways/trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["strategy"] for row in rows[:3]] == STRATEGIES
@@ -75,7 +75,7 @@ def test_every_arms_default_is_tried_and_shown(ways: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
+def test_json_has_only_the_settings_of_each_arm(ways: Path) -> None:
     best = json.loads(ask_here("status", "study=ways", "--json", cwd=ways))["best"]
     expected = {"strategy", "optimizer.lr", "data.batch_size"}
     expected |= {"strategy.rank"} if best["params"]["strategy"] == "lora" else set()
@@ -83,7 +83,7 @@ def test_json_names_paths_and_holds_only_what_the_arm_has(ways: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
+def test_the_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     lines = (ways / "stdout").read_text().splitlines()
     (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
     prefix, _, rest = lines[at + 1].strip().partition("finesweep ")
@@ -96,11 +96,11 @@ def test_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_any_trial_is_trained_again_from_its_study(
+def test_any_trial_can_be_repeated_from_its_study(
     ways: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ask_here("train", "study=ways", "trial=1", cwd=ways)
-    assert "It repeats trial 1 of study ways, to the same score." in told
+    printed = ask_here("train", "study=ways", "trial=1", cwd=ways)
+    assert "It repeats trial 1 of study ways, to the same score." in printed
     assert (ways / "runs/ways-trial-1/metrics.json").is_file()
     for words, line in (
         (("study=ways", "trial=99"), "trial: must be a trial of study ways, 0 to 4, got '99'."),
@@ -122,8 +122,8 @@ def test_studies_are_listed(ways: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_study_asked_to_stop_ends_after_its_running_trial_and_goes_on_later(here: Path) -> None:
-    # Ten epochs follow the one that is waited for: long enough to be asked to stop meanwhile.
+def test_a_stopped_study_ends_after_its_running_trial_and_can_continue(here: Path) -> None:
+    # Ten epochs follow the first one: enough time to stop the study meanwhile.
     words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=10")
     words += ("search.num_trials=2", "search/pruner=none")
     sweep = subprocess.Popen([FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, text=True)

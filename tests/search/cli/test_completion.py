@@ -51,18 +51,18 @@ def test_train_offers_its_own_keys(complete) -> None:  # type: ignore[no-untyped
     assert "study=" not in complete("finesweep train ")
 
 
-def test_only_what_stands_before_the_cursor_counts(complete) -> None:  # type: ignore[no-untyped-def]
+def test_text_after_the_cursor_is_ignored(complete) -> None:  # type: ignore[no-untyped-def]
     line = "finesweep sweep optim seed=1"
     assert complete(line, line.index(" seed")) == ["optimizer.", "optimizer="]
 
 
 @pytest.mark.parametrize("words", [[], ["install=fish"], ["remove=bash"], ["query"]])
-def test_other_words_show_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_words_show_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words, COMMANDS) == 2
     assert "finesweep -sc install=bash" in capsys.readouterr().out
 
 
-def test_bash_completes_with_the_installed_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_installed_code_completes_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["install=bash"], COMMANDS) == 0
     script = capsys.readouterr().out + (
         'COMP_LINE="finesweep sweep strategy=f" COMP_POINT=26\n'

@@ -1,4 +1,4 @@
-"""The dashboard as people see it: the real command beside a running study, a real browser."""
+"""The dashboard as users see it: the real command with a running study and a real browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import command, write_jsonl
 
 playwright = pytest.importorskip("playwright.sync_api")
 SCRIPT = Path(__file__).parents[3] / "docs" / "make_pictures.py"
-TIMEOUT = 180_000  # milliseconds, for what waits for training on a busy machine
+TIMEOUT = 180_000  # milliseconds, for waits on training on a busy machine
 
 
 def load_script() -> ModuleType:
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(pictures.CHROMIUM is None, reason="chromium is n
 
 @dataclass(frozen=True)
 class Live:
-    """A study that runs, its dashboard, and a page of a browser."""
+    """A running study, its dashboard and a browser page."""
 
     folder: Path
     sweep: subprocess.Popen[str]
@@ -64,7 +64,7 @@ def live(
 ) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("live")
     environment = {**os.environ, "FINESWEEP_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    # More trials than are waited for: the first test stops the study.
+    # More trials than the tests wait for: the first test stops the study.
     words = ("study=s", "logger=none", "experiment=smoke", "trainer.epochs=2")
     sweep = start(
         folder, environment, "sweep", *words, "search/pruner=none", "search.num_trials=99"
@@ -72,7 +72,7 @@ def live(
     try:
         assert sweep.stdout is not None
         for line in sweep.stdout:
-            if line.startswith("device"):  # the first trial has begun
+            if line.startswith("device"):  # the first trial has started
                 break
         server = start(folder, environment, "dashboard", "study=s", "port=0")
         try:
@@ -114,7 +114,7 @@ def test_trials_appear_while_the_study_runs(live: Live) -> None:
 
 
 @pytest.mark.thorough
-def test_a_trials_page_shows_its_pictures_its_note_and_its_mistakes(
+def test_a_trials_page_shows_its_pictures_note_and_wrong_examples(
     live: Live, tmp_path: Path
 ) -> None:
     page = live.page
@@ -146,7 +146,7 @@ def test_a_trials_page_shows_its_pictures_its_note_and_its_mistakes(
 
 
 @pytest.mark.thorough
-def test_the_studys_note_tells_its_task(live: Live) -> None:
+def test_the_studys_note_describes_its_task(live: Live) -> None:
     live.page.goto(f"{live.address}/note")
     live.page.get_by_text("goal    maximize validation/accuracy").wait_for()
     text = live.page.locator(".MuiCard-root").first.inner_text()
@@ -161,7 +161,7 @@ def test_the_studys_note_tells_its_task(live: Live) -> None:
 
 
 @pytest.mark.thorough
-def test_a_note_is_edited_in_the_browser_and_a_study_not_deleted(live: Live) -> None:
+def test_the_browser_can_edit_a_note_but_not_delete_a_study(live: Live) -> None:
     page, before = live.page, num_complete(live)
     pictures.open_trial(page, live.address, 0)
     page.locator(".MuiCard-root button").first.click()
@@ -173,7 +173,7 @@ def test_a_note_is_edited_in_the_browser_and_a_study_not_deleted(live: Live) -> 
     page.get_by_label("delete study").click()
     page.get_by_role("button", name="Yes").click()
     page.get_by_text("Failed to delete study").wait_for()
-    assert num_complete(live) >= before > 0  # the study goes on meanwhile
+    assert num_complete(live) >= before > 0  # the study continues meanwhile
 
 
 def num_complete(live: Live) -> int:
@@ -202,7 +202,7 @@ def test_the_pictures_of_the_readme_are_small(live: Live, tmp_path: Path) -> Non
 
 
 @pytest.mark.thorough
-def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> None:
+def test_a_taken_port_is_one_line_and_ctrl_c_ends_the_dashboard_cleanly(live: Live) -> None:
     port = live.address.split(":")[2].partition("/")[0]
     done = finesweep(live, "dashboard", "study=s", f"port={port}")
     assert (done.returncode, done.stdout) == (2, "")
@@ -219,8 +219,8 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
     assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/\S+\n", server.stdout.readline())
     assert server.stdout.readline() == "Ctrl-C ends the dashboard, not the study.\n"
     server.send_signal(signal.SIGINT)
-    output, told = server.communicate(timeout=60)
-    assert (server.returncode, output, told) == (130, "", "interrupted\n")
+    output, errors = server.communicate(timeout=60)
+    assert (server.returncode, output, errors) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_taken_port_is_one_line_and_ctrl_c_ends_it_in_order(live: Live) -> Non
         (("study=nope", "prot=1"), "prot: must be a known key, got prot. Did you mean port?"),
     ],
 )
-def test_wrong_words_are_one_line(
+def test_a_wrong_argument_is_one_line(
     words: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["dashboard", *words]) == 2
@@ -243,7 +243,7 @@ def test_wrong_words_are_one_line(
 MARKUP = '<img src=x onerror="window.isBroken=1"> [a](https://a.example) **b** https://c.example'
 
 
-def test_text_of_data_and_errors_is_no_markup(
+def test_text_from_data_and_errors_is_not_markup(
     here: Path,
     page: playwright.Page,  # type: ignore[name-defined]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is exported can be a run, too, and is a model to go on from."""
+"""Export of a run, as a model that can be trained further."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_run_is_exported_scored_elsewhere_and_trained_further(
     further = ("model=hub", "model.path=./one", "strategy.lr=1e-9")
     run_here("train", "run=two", *words, *further)
     again = json.loads(run_here("evaluate", "run=two", *split))
-    assert again == pytest.approx(scores, abs=1e-4)  # it began from what the first had learnt
+    assert again == pytest.approx(scores, abs=1e-4)  # it started from the weights of the first run
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_run_is_exported_scored_elsewhere_and_trained_further(
         (["rum=a"], "rum: must be a known key, got rum. Did you mean run?"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(
+def test_a_failed_export_is_one_line(
     words: list[str], line: str, capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
     run_here("export", *words, "to=out", code=2)

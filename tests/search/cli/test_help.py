@@ -1,4 +1,4 @@
-"""No help can lie: its examples compose, its values are those of conf/, and it answers soon."""
+"""Help is correct and fast: its examples compose, and its values are those of conf/."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def examples_of(text: str) -> list[list[str]]:
-    """Return the words of every line that begins with the command, two spaces in."""
+    """Return the words of every line that starts with the command, indented by two spaces."""
     joined = text.replace("\\\n", " ")
     lines = re.findall(r"^  (finesweep [a-z]+ .+|finesweep [a-z]+)$", joined, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines]
@@ -51,7 +51,7 @@ def files(here: Path) -> Path:
 
 
 def check(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Run all of a composing command but the training."""
+    """Run a composing command without its training."""
     command, *rest = words
     if command == "train":
         tree = compose("train", rest).tree
@@ -75,7 +75,7 @@ def test_examples_compose(command: str, files: Path, capsys: pytest.CaptureFixtu
             check(words, capsys)
 
 
-def test_ranges_of_the_help_can_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ranges_in_the_help_can_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
     lead, _ = split_examples(help_of("sweep", capsys))
     ranges = re.findall(r"'([^' ]+=[^' ]+\))'", lead)
     assert len(ranges) == 5
@@ -85,7 +85,7 @@ def test_ranges_of_the_help_can_be_searched(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("command", sorted({*COMMANDS} - {*COMPOSING}))
-def test_examples_of_the_others_name_known_keys(
+def test_examples_of_other_commands_use_known_keys(
     command: str, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     examples = examples_of(help_of(command, capsys))
@@ -96,15 +96,15 @@ def test_examples_of_the_others_name_known_keys(
 
 
 def assert_known(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a command that finds no study, run or model, and says no more than that."""
+    """Run a command that finds no study, run or model, and reports only that."""
     code = main([*words])
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert code == (0 if list(words) == ["status"] else 2)
-    assert len(told.splitlines()) == (code == 2)
-    assert "known key" not in told and "must have the form key=value" not in told
+    assert len(output.splitlines()) == (code == 2)
+    assert "known key" not in output and "must have the form key=value" not in output
 
 
-def test_examples_of_the_first_help(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_of_the_main_help_run(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     examples = [words for words in examples_of(HELP) if words[0] in COMMANDS]
     assert [words[0] for words in examples] == ["sweep", "sweep", "evaluate"]
     for words in examples[:2]:
@@ -112,21 +112,21 @@ def test_examples_of_the_first_help(files: Path, capsys: pytest.CaptureFixture[s
     assert_known(examples[2], capsys)
 
 
-def test_first_help_names_every_command() -> None:
+def test_the_main_help_lists_every_command() -> None:
     listed = re.findall(r"^  ([a-z]+)  ", HELP, re.MULTILINE)
     assert listed == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMPOSING)
-def test_every_member_is_listed_and_the_default_marked(
+def test_every_option_is_listed_and_the_default_marked(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = help_of(command, capsys)
+    output = help_of(command, capsys)
     tree = "train" if command == "train" else "sweep"
     defaults = re.findall(r"^  - ([\w/]+): (\w+)", (CONF_DIR / f"{tree}.yaml").read_text(), re.M)
     assert len(defaults) >= 9
     for group, default in defaults:
-        block = re.search(rf"^  {group}: .+\n((?: [ *].*\n)+)", told, re.M)
+        block = re.search(rf"^  {group}: .+\n((?: [ *].*\n)+)", output, re.M)
         assert block is not None, group
         listed = re.findall(r"^  ([ *]) (\w+)(?:  |$)", block[1], re.M)
         mine = names_of(group)
@@ -137,22 +137,22 @@ def test_every_member_is_listed_and_the_default_marked(
 
 
 def test_keys_are_shown_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
-    told = help_of("sweep", capsys)
-    assert re.search(r"^  search\.num_trials=12 +total budget", told, re.M)
-    assert re.search(r"^  trainer\.epochs=2 +passes over the training rows, > 0$", told, re.M)
-    assert re.search(r"^  optimizer\.lr=\$\{strategy\.lr\} +peak learning rate", told, re.M)
-    assert "(data=files)" in told
+    output = help_of("sweep", capsys)
+    assert re.search(r"^  search\.num_trials=12 +total budget", output, re.M)
+    assert re.search(r"^  trainer\.epochs=2 +passes over the training rows, > 0$", output, re.M)
+    assert re.search(r"^  optimizer\.lr=\$\{strategy\.lr\} +peak learning rate", output, re.M)
+    assert "(data=files)" in output
     assert "run=null" in help_of("train", capsys)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_80_columns(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told = f"{HELP}{help_of(command, capsys)}"
-    assert [line for line in told.splitlines() if len(line) > 80] == []
+    output = f"{HELP}{help_of(command, capsys)}"
+    assert [line for line in output.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(("columns", "longest"), [("100", 100), ("300", 100), ("20", 80)])
-def test_a_terminal_is_used_as_far_as_it_helps(
+def test_help_uses_the_terminals_width_within_limits(
     columns: str,
     longest: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +170,7 @@ def test_flags_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--json" not in help_of("export", capsys)
 
 
-def test_first_help_needs_the_standard_library_alone(here: Path) -> None:
+def test_the_main_help_needs_only_the_standard_library(here: Path) -> None:
     code = "import sys; from search.cli import main; main(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
@@ -179,10 +179,10 @@ def test_first_help_needs_the_standard_library_alone(here: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "seconds"), [(["--help"], 0.5), (["sweep", "--help"], 1.0)])
-def test_help_takes_little(words: list[str], seconds: float) -> None:
+def test_help_is_fast(words: list[str], seconds: float) -> None:
     finesweep = str(Path(sys.executable).with_name("finesweep"))
     took = []
-    for _ in range(3):  # of the processor, as other work may share the machine
+    for _ in range(3):  # processor time, because other work may share the machine
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([finesweep, *words], check=True, stdout=subprocess.DEVNULL)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -66,7 +66,7 @@ CASES = [
 
 @pytest.mark.parametrize("command", ["plan", "sweep"])
 @pytest.mark.parametrize(("words", "line"), CASES)
-def test_one_line_and_exit_2(
+def test_bad_input_is_one_line_and_exit_code_2(
     command: str,
     words: tuple[str, ...],
     line: str,
@@ -75,9 +75,9 @@ def test_one_line_and_exit_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([command, *words]) == 2
-    told = capsys.readouterr()
-    assert line in told.err
-    assert len(told.err.strip().splitlines()) == 1
+    printed = capsys.readouterr()
+    assert line in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
     assert sorted(path.name for path in here.iterdir()) == ["my.csv"]
 
 
@@ -107,7 +107,7 @@ def files(here: Path, train: str, validation: str | None = None) -> tuple[str, .
         ),
     ],
 )
-def test_unusable_files(
+def test_unusable_files_are_one_line(
     train: str,
     validation: str | None,
     line: str,
@@ -120,7 +120,7 @@ def test_unusable_files(
 
 
 @pytest.mark.thorough
-def test_a_study_with_another_space_says_what_differs(
+def test_a_study_with_another_space_reports_the_difference(
     csv_file: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fixed = ("study=mine", *FILES, "experiment=smoke", "logger=none", "trainer.epochs=1")
@@ -128,9 +128,9 @@ def test_a_study_with_another_space_says_what_differs(
     before = (here / "studies/mine/trials.csv").read_bytes()
     other = ("optimizer.lr=interval(0.001,0.5)", "trainer.max_grad_norm=2")
     assert main(["sweep", *fixed, *other]) == 2
-    told = capsys.readouterr().err
-    assert "optimizer.lr: study mine searches tag(log, interval(0.001, 0.01))" in told
-    assert "trainer.max_grad_norm: study mine has 1.0, got 2" in told
+    printed = capsys.readouterr().err
+    assert "optimizer.lr: study mine searches tag(log, interval(0.001, 0.01))" in printed
+    assert "trainer.max_grad_norm: study mine has 1.0, got 2" in printed
     with csv_file.open("a") as file:
         file.write("one more,good\n")
     assert main(["sweep", *fixed]) == 2
@@ -138,9 +138,7 @@ def test_a_study_with_another_space_says_what_differs(
     assert (here / "studies/mine/trials.csv").read_bytes() == before
 
 
-def test_a_run_that_exists_is_not_overwritten(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_existing_run_is_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = here / "runs" / "one"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"validation/accuracy": 1}))
@@ -151,10 +149,10 @@ def test_a_run_that_exists_is_not_overwritten(
 
 def test_a_hub_name_without_network(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     assert main(["sweep", "model=hub", "model.path=some-owner/some-model"]) == 2
-    told = capsys.readouterr().err
-    assert "model.path: must be a local folder or a model on the hub" in told
-    assert "no network" in told
-    assert len(told.strip().splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert "model.path: must be a local folder or a model on the hub" in printed
+    assert "no network" in printed
+    assert len(printed.strip().splitlines()) == 1
 
 
 def test_unknown_commands_and_studies(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +169,7 @@ def test_unknown_commands_and_studies(here: Path, capsys: pytest.CaptureFixture[
 
 @pytest.fixture
 def exported(here: Path) -> Path:
-    """Write what predict reads of an exported model before it loads any."""
+    """Write the files of an exported model that predict reads before loading it."""
     folder = here / "best"
     folder.mkdir()
     columns = {"text": "review", "text_pair": None, "label": "stars"}
@@ -199,7 +197,7 @@ def exported(here: Path) -> Path:
         ),
     ],
 )
-def test_predict_refuses_before_anything_is_computed(
+def test_predict_refuses_bad_input_before_loading_a_model(
     words: tuple[str, ...],
     line: str,
     exported: Path,
@@ -212,27 +210,35 @@ def test_predict_refuses_before_anything_is_computed(
     assert sorted(path.name for path in here.iterdir()) == ["best", "new.csv"]
 
 
-def test_several_mistakes_are_told_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_mistakes_are_reported_at_once(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("strategy=lorra", "optimizer.lrr=1", "trainer.epochs=range(5,1)")
     assert main(["plan", *words]) == 2
-    told = capsys.readouterr().err.strip().splitlines()
-    assert [line.split(":")[0] for line in told] == ["strategy", "optimizer.lrr", "trainer.epochs"]
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(":")[0] for line in printed] == [
+        "strategy",
+        "optimizer.lrr",
+        "trainer.epochs",
+    ]
 
 
-def test_config_is_printed_and_nothing_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cfg_prints_the_configuration_and_does_nothing_else(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["sweep", "--cfg", "job", "strategy=full", "data.batch_size=choice(4,8)"]) == 0
-    told = capsys.readouterr().out
-    assert "_target_: lightning_modules.strategy.full.Full" in told
-    assert "data.batch_size: choice(4,8)" in told
+    printed = capsys.readouterr().out
+    assert "_target_: lightning_modules.strategy.full.Full" in printed
+    assert "data.batch_size: choice(4,8)" in printed
     assert list(here.iterdir()) == []
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in ("sweep", "plan", "status", "evaluate", "export", "predict", "train"):
-        assert f"  {name} " in told
-        assert max(len(line) for line in told.splitlines()) <= 100
+        assert f"  {name} " in printed
+        assert max(len(line) for line in printed.splitlines()) <= 100
     for name in ("sweep", "plan", "status", "evaluate", "export", "predict", "train"):
         with pytest.raises(SystemExit) as ended:
             main([name, "--help"])

@@ -1,4 +1,4 @@
-"""What plan tells of a study that is there, and what a study of unbalanced labels is told."""
+"""What plan shows for an existing study, and the warnings on unbalanced labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import run_here
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
-# So low a rate leaves the random network saying what it said at first.
+# The learning rate is so low that the random network's predictions do not change.
 WORDS = (
     "study=s",
     "experiment=smoke",
@@ -52,12 +52,12 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 @pytest.mark.thorough
-def test_the_header_tells_what_guessing_has(study: Path) -> None:
+def test_the_header_shows_the_score_of_guessing(study: Path) -> None:
     assert f"note    {NOTE}\n" in (study / "stdout").read_text()
 
 
 @pytest.mark.thorough
-def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
+def test_the_summary_warns_if_the_winner_only_guesses(study: Path) -> None:
     lines = (study / "stdout").read_text().splitlines()
     assert any(line.startswith("It predicts '") for line in lines)
     assert any(line.startswith("It is no better than always 'bill'") for line in lines)
@@ -65,10 +65,10 @@ def test_the_summary_tells_that_the_winner_only_guesses(study: Path) -> None:
 
 @pytest.mark.thorough
 def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
-    told = ask(study, "plan", *WORDS, "search.num_trials=4")
-    assert "there are 3 combinations, fewer than search.num_trials=4" in told
-    assert "(continues the study there: 2 of 3 trials have ended)" in told
-    header, *trials = told.partition("\n\n")[2].split("\n\n")[0].splitlines()
+    output = ask(study, "plan", *WORDS, "search.num_trials=4")
+    assert "there are 3 combinations, fewer than search.num_trials=4" in output
+    assert "(continues the study there: 2 of 3 trials have ended)" in output
+    header, *trials = output.partition("\n\n")[2].split("\n\n")[0].splitlines()
     assert header.startswith("trial")
     assert [line.endswith("done") for line in trials] == [True, True, False]
     assert trials[0].endswith("default, done")
@@ -78,14 +78,14 @@ def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_what_was_enqueued_since_is_not_taken_for_what_has_ended(study: Path) -> None:
+def test_trials_enqueued_later_are_not_marked_as_ended(study: Path) -> None:
     enqueued = "search.enqueue=[{data.batch_size:8}]"
     before = ask(study, "plan", *WORDS, "search.num_trials=2").partition("\n\n")[2]
     after = ask(study, "plan", *WORDS, "search.num_trials=2", enqueued).partition("\n\n")[2]
     assert before == after
 
 
-def test_planning_a_study_that_is_there_loads_no_torch(study: Path) -> None:
+def test_planning_an_existing_study_does_not_import_torch(study: Path) -> None:
     code = f"""
 import sys
 from search.cli import main
@@ -96,8 +96,8 @@ assert "torch" not in sys.modules
 
 
 @pytest.mark.thorough
-def test_fixed_values_are_told_as_they_were_given(here: Path) -> None:
-    told = run_here("plan", "model=tiny", "experiment=compare_strategies", "strategy.num_shots=8")
-    assert "fixed   strategy.num_shots=8, removed from the search space\n" in told
-    told = run_here("plan", "model=tiny", "strategy=choice(lora,full)", "optimizer.lr[full]=1e-5")
-    assert "fixed   optimizer.lr[full]=1e-5, removed from the search space\n" in told
+def test_fixed_values_are_shown_as_given(here: Path) -> None:
+    output = run_here("plan", "model=tiny", "experiment=compare_strategies", "strategy.num_shots=8")
+    assert "fixed   strategy.num_shots=8, removed from the search space\n" in output
+    output = run_here("plan", "model=tiny", "strategy=choice(lora,full)", "optimizer.lr[full]=1e-5")
+    assert "fixed   optimizer.lr[full]=1e-5, removed from the search space\n" in output

@@ -1,4 +1,4 @@
-"""The main job, as a user does it: a study by the real command, and all that reads it."""
+"""The main task, as a user does it: a study by the real command, and all commands that read it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import pytest
 
 from tests.conftest import command, run_here, wait_until, wandb_records
 
-# An exported model is scored in fp32, so it repeats a score only where training was in it too.
+# An exported model is scored in fp32, so it repeats a score only if training used fp32 too.
 FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")
 SMOKE = (*FIXED, "search.num_trials=3")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Path]:
-    """Run one whole study, W&B on; stand in its folder."""
+    """Run one whole study with W&B on; change to its folder."""
     folder = tmp_path_factory.mktemp("study")
     environment = {**os.environ, "FINESWEEP_CACHE": str(cache), "WANDB_MODE": "offline"}
     done = subprocess.run(
@@ -50,7 +50,7 @@ def in_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study
 
 
-def test_tells_what_it_found_and_what_comes_next(study: Path) -> None:
+def test_the_summary_shows_results_and_next_commands(study: Path) -> None:
     text = (study / "stdout").read_text()
     assert "3 trials" in text and "600 / 200 / 200 rows" in text
     ended = re.findall(r"(\d) (?:complete|pruned)", text.partition("best, trial")[0])
@@ -63,7 +63,7 @@ def test_tells_what_it_found_and_what_comes_next(study: Path) -> None:
     assert (study / "stderr").read_text() == ""
 
 
-def test_leaves_the_promised_files(study: Path) -> None:
+def test_all_documented_files_are_written(study: Path) -> None:
     folder = study / "studies" / "s"
     for name in ("study.db", "config.yaml", "provenance.json", "trials.csv"):
         assert (folder / name).is_file(), name
@@ -97,7 +97,7 @@ def test_evaluate_repeats_the_winners_score(in_study: Path) -> None:
     assert set(json.loads(run_here("evaluate", "study=s", "split=test", "--json"))) == set(scores)
 
 
-def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
+def test_the_exports_predictions_match_its_score(in_study: Path) -> None:
     run_here("export", "study=s", "to=best")
     reviews = Path(__file__).parents[3] / "lightning_modules" / "rows" / "reviews.jsonl"
     rows = [json.loads(line) for line in reviews.read_text().splitlines()]
@@ -119,7 +119,7 @@ def test_the_export_predicts_what_it_scored(in_study: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_wandb_has_a_run_a_trial_with_config_curve_and_summary(study: Path) -> None:
+def test_wandb_has_one_run_per_trial_with_config_curve_and_summary(study: Path) -> None:
     runs = sorted((study / "studies" / "s" / "wandb").glob("offline-run-*"))
     assert len(runs) == 4
     names, job_types = set(), []
@@ -182,7 +182,7 @@ def get(url: str) -> Any:
 
 
 @pytest.mark.thorough
-def test_the_same_command_adds_nothing_and_a_higher_budget_the_rest(in_study: Path) -> None:
+def test_repeating_the_command_adds_nothing_and_a_higher_budget_adds_trials(in_study: Path) -> None:
     before = json.loads(run_here("status", "study=s", "--json"))
     assert "goes on: 3 of 3" in run_here("sweep", "study=s", *SMOKE)
     assert json.loads(run_here("status", "study=s", "--json")) == before

@@ -1,4 +1,4 @@
-"""What a study of a task that writes texts tells its user."""
+"""What a study of a text-generating task prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = (
     "data.train=rows.jsonl",
     "trainer.epochs=1",
     "trainer.validations_per_epoch=1",
-    "optimizer.lr=1e-9",  # the random network writes the same for every row
+    "optimizer.lr=1e-9",  # the random network generates the same text for every row
     "search/pruner=none",
     "search.num_trials=1",
     "search.workers=0",
@@ -49,14 +49,14 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 @pytest.mark.thorough
-def test_the_header_tells_the_baseline_and_of_no_labels(study: Path) -> None:
+def test_the_header_shows_the_baseline_and_no_labels(study: Path) -> None:
     text = (study / "stdout").read_text()
     assert "note    the first sentence would have rouge1 0." in text
     assert "rows (train / validation / test)\n" in text
 
 
 @pytest.mark.thorough
-def test_the_summary_shows_what_the_winner_wrote(study: Path) -> None:
+def test_the_summary_shows_texts_of_the_winner(study: Path) -> None:
     text = (study / "stdout").read_text()
     records = [
         json.loads(line) for line in next(study.rglob("generated.jsonl")).read_text().splitlines()
@@ -73,6 +73,6 @@ def test_the_summary_shows_what_the_winner_wrote(study: Path) -> None:
     assert "\x1b[31m" not in text
 
 
-def test_the_summary_tells_that_all_texts_are_the_same(study: Path) -> None:
+def test_the_summary_warns_if_all_texts_are_the_same(study: Path) -> None:
     lines = (study / "stdout").read_text().splitlines()
     assert any(line.startswith("It writes '") and "for every row" in line for line in lines)

@@ -50,7 +50,7 @@ def test_a_trial_trains_its_epochs_and_validates_in_each() -> None:
     assert seconds == pytest.approx(3 * (600 * 0.01 + 2 * 200 * 0.002))
 
 
-def test_validations_that_fall_on_one_step_are_one() -> None:
+def test_validations_on_the_same_step_count_once() -> None:
     plan = plan_of("trainer.validations_per_epoch=4")
     values = {"trainer.epochs": 1, "data.batch_size": 16}
     seconds = training_seconds(plan, values, measured_of(plan, PACE), (20, 200))
@@ -60,14 +60,14 @@ def test_validations_that_fall_on_one_step_are_one() -> None:
 @pytest.mark.parametrize(
     ("max_steps", "num_examples", "num_validations"),
     [
-        (50, 800, 1),  # within the first epoch, behind whose last step there is a validation
+        (50, 800, 1),  # within the first epoch, with a validation after its last step
         (1, 16, 1),
         (625, 10_000, 2),
         (700, 11_200, 3),  # half, one, 1.12 epochs
         (10**6, 30_000, 6),
     ],
 )
-def test_a_trial_that_its_steps_end_is_validated_at_its_end(
+def test_a_trial_that_max_steps_ends_is_validated_at_its_end(
     max_steps: int, num_examples: int, num_validations: int
 ) -> None:
     plan = plan_of("trainer.validations_per_epoch=2", f"trainer.max_steps={max_steps}")
@@ -77,7 +77,7 @@ def test_a_trial_that_its_steps_end_is_validated_at_its_end(
     assert seconds == pytest.approx(num_examples * 0.01 + num_validations * 2000 * 0.01)
 
 
-def test_known_trials_count_as_they_are_and_the_others_as_the_mean_of_the_space() -> None:
+def test_known_trials_count_exactly_and_others_as_the_mean_of_the_space() -> None:
     plan = plan_of("search.num_trials=10", "trainer.validations_per_epoch=1")
     known = [{"trainer.epochs": 3}, {"trainer.epochs": 3}]
     found = estimate(plan, ROWS, measured_of(plan, PACE, start=5.0), known)
@@ -89,7 +89,7 @@ def test_known_trials_count_as_they_are_and_the_others_as_the_mean_of_the_space(
     assert found.num_trials == found.num_limited == 10
 
 
-def test_grid_is_counted_exactly() -> None:
+def test_a_grid_is_counted_exactly() -> None:
     words = ("search/sampler=grid", "optimizer.lr=1e-3", "data.batch_size=8")
     plan = plan_of(*words, "trainer.epochs=choice(1,2,6)", "trainer.validations_per_epoch=1")
     found = estimate(plan, ROWS, measured_of(plan, Pace(0.01, 0, 0, None)))
@@ -106,7 +106,7 @@ def test_draws_are_the_same_each_time_and_respect_arms() -> None:
     assert all(plan.space.holds(values) for values in drawn)
 
 
-def test_each_arm_has_its_own_pace_and_the_largest_tells_the_memory() -> None:
+def test_each_arm_has_its_own_pace_and_the_largest_decides_the_memory() -> None:
     plan = plan_of(ARMS, "trainer.epochs=1", "trainer.validations_per_epoch=1")
     light, heavy = Pace(0.001, 0, 0.5, 10**9), Pace(0.1, 0, 0.5, 3 * 10**9)
     measured = measured_of(plan, light, heavy, free_bytes=4 * 10**9)
@@ -137,19 +137,19 @@ def test_hours_of_training_limit_the_trials() -> None:
     assert estimate(plan, ROWS, measured, past=Past(3, 36.0)).seconds == 0
 
 
-def test_a_study_that_prunes_takes_that_at_most() -> None:
+def test_with_pruning_the_estimate_is_an_upper_bound() -> None:
     def of(*words: str) -> Estimate:
         plan = plan_of("trainer.epochs=1", *words)
         return estimate(plan, ROWS, measured_of(plan, PACE))
 
     assert not of().is_pruned
     assert of("search/pruner=asha").is_pruned
-    # Nothing is pruned where there are several goals.
+    # Nothing is pruned if there are several goals.
     assert not of("search/pruner=asha", "search.objectives=[accuracy,seconds]").is_pruned
     assert of("search/pruner=asha").seconds == of().seconds
 
 
-def test_peak_is_tried_at_the_largest_sizes() -> None:
+def test_the_peak_is_measured_at_the_largest_sizes() -> None:
     plan = plan_of(ARMS, "data.max_length=choice(32,128,64)", "data.batch_size=range(8,33,8)")
     assert largest(plan, ("full",)) == {
         "strategy": "full",
@@ -159,7 +159,7 @@ def test_peak_is_tried_at_the_largest_sizes() -> None:
 
 
 class Trials:
-    """A study's trials without a study."""
+    """Stands in for a study's trials."""
 
     def __init__(self, folder: Path, trials: list[FrozenTrial]) -> None:
         self.folder = folder
@@ -193,7 +193,7 @@ def past_of_trials(plan: Plan, folder: Path, *trials: FrozenTrial, device: str =
     return past_of(plan, Trials(folder, list(trials)), 8 * 10**9, ROWS[1])
 
 
-def test_earlier_trials_tell_the_pace_with_validations_in_it(here: Path) -> None:
+def test_the_pace_of_earlier_trials_includes_validations(here: Path) -> None:
     plan = plan_of("search.num_trials=4", "trainer.epochs=2")
     trials = (
         trial_of({}, 10.0, 1000, 11.0, memory_bytes=10**9),
@@ -209,13 +209,13 @@ def test_earlier_trials_tell_the_pace_with_validations_in_it(here: Path) -> None
     assert (found.fits, found.as_dict()["num_measured_trials"]) == (True, 2)
 
 
-def test_memory_of_a_gpu_is_not_compared_with_that_of_the_machine(here: Path) -> None:
+def test_gpu_memory_is_not_compared_with_main_memory(here: Path) -> None:
     trial = trial_of({}, 10.0, 1000, memory_bytes=10**12)
     past = past_of_trials(plan_of(), here, trial, trial, device="cuda")
     assert past.measured is not None and past.measured.free_bytes is None
 
 
-def test_one_trial_is_too_few_and_so_is_an_arm_without_any(here: Path) -> None:
+def test_one_trial_or_an_arm_without_trials_is_not_enough(here: Path) -> None:
     assert past_of_trials(plan_of(), here, trial_of({}, 10.0, 1000)).measured is None
     lora = trial_of({"strategy": "lora"}, 10.0, 1000)
     assert past_of_trials(plan_of(ARMS), here, lora, lora).measured is None
@@ -225,7 +225,7 @@ def test_one_trial_is_too_few_and_so_is_an_arm_without_any(here: Path) -> None:
     assert past.measured.paces[("full",)].train == 0.02
 
 
-def test_trials_that_train_nothing_tell_the_pace_of_their_validation(here: Path) -> None:
+def test_trials_without_training_give_the_pace_of_validation(here: Path) -> None:
     asked = "strategy=choice(prompting,full)"
     plan = plan_of(asked, "trainer.epochs=1", "search.num_trials=4", "search.max_hours=1")
     prompting = trial_of({"strategy": "prompting"}, 10.0, 0, 11.0)
@@ -235,7 +235,7 @@ def test_trials_that_train_nothing_tell_the_pace_of_their_validation(here: Path)
     assert past.measured.paces[("prompting",)] == Pace(0.0, 10.0 / ROWS[1], 1.0, None)
     values = {"strategy": "prompting"}
     assert training_seconds(plan, values, past.measured, ROWS) == pytest.approx(10.0)
-    # One that failed before its validation tells nothing.
+    # A trial that failed before its validation gives no pace.
     failed = trial_of({"strategy": "prompting"}, 10.0, 0)
     failed.intermediate_values = {}
     assert past_of_trials(plan, here, failed, full, full).measured is None

@@ -1,4 +1,4 @@
-"""What the probe counts where a row is not one example."""
+"""What the probe counts if a row is not one example."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import write_jsonl
 SENTENCE = "The hotel and the museum were great, and the concert was long. "
 ANSWER = {"text": ["great"], "answer_start": [SENTENCE.index("great")]}
 WINDOWS = [{"context": SENTENCE * 12, "question": "How?", "answers": ANSWER} for _ in range(40)]
-# Each its own words, so that fewer of them have a smaller vocabulary.
+# Each row has its own words, so that fewer rows have a smaller vocabulary.
 VARIED = [{"text": f"{31 * number:x} {37 * number:x} {number}"} for number in range(9999, 10400)]
 DOCUMENTS = [{"text": f"{number} {SENTENCE}"} for number in range(400)]
 
@@ -75,15 +75,15 @@ def plan(request: pytest.FixtureRequest, here: Path) -> Plan:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["vocabulary", "vocabulary of a length"], indirect=True)
-def test_the_network_has_the_vocabulary_of_all_rows_as_a_trial_has(plan: Plan, here: Path) -> None:
+def test_the_network_has_the_vocabulary_of_all_rows_like_a_trial(plan: Plan, here: Path) -> None:
     (options,) = plan.defaults
-    told = measure(plan, options, here)
+    result = measure(plan, options, here)
     count = Count()
     fit(plan.run({"data.max_length": 48}), here, Identity("x", None, here), count)
-    assert told["num_parameters"] == count.num_parameters
+    assert result["num_parameters"] == count.num_parameters
 
 
-def test_the_longest_rows_are_those_with_the_most_letters() -> None:
+def test_the_longest_rows_have_the_most_letters() -> None:
     short = {"messages": [{"role": "user", "content": "Hi"}] * 3, "number": 10**9}
     long = {"messages": [{"role": "user", "content": SENTENCE * 4}], "number": 3.5}
     assert longest_rows([short, long, short], 1) == [long]
@@ -92,10 +92,10 @@ def test_the_longest_rows_are_those_with_the_most_letters() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["windows", "packed", "stream"], indirect=True)
-def test_an_epoch_has_the_examples_that_training_has(plan: Plan, here: Path) -> None:
+def test_an_epoch_has_as_many_examples_as_in_training(plan: Plan, here: Path) -> None:
     (options,) = plan.defaults
-    told = measure(plan, options, here)
+    result = measure(plan, options, here)
     count = Count()
     fit(plan.defaults[options], here, Identity("x", None, here), count)
-    assert told["epoch"] == pytest.approx(count.num_examples, rel=0.05)
-    assert told["train"] > 0 and told["validation"] > 0 and told["start"] >= 0
+    assert result["epoch"] == pytest.approx(count.num_examples, rel=0.05)
+    assert result["train"] > 0 and result["validation"] > 0 and result["start"] >= 0

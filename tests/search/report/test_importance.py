@@ -14,7 +14,7 @@ from search.study.study import Study
 
 
 def study_of(root: Path, num_trials: int, *words: str) -> Study:
-    """Return a study whose score is decided by the learning rate alone, and by the strategy."""
+    """Return a study whose score depends only on the learning rate and the strategy."""
     fixed = ["model=tiny", "search/sampler=random", f"search.num_trials={num_trials}"]
     plan = build_plan(compose("sweep", [*fixed, *words]))
     folder = study_folder(root, plan.name)
@@ -28,7 +28,7 @@ def study_of(root: Path, num_trials: int, *words: str) -> Study:
 
 
 @pytest.mark.thorough
-def test_what_decides_the_score_has_the_largest_share(here: Path) -> None:
+def test_the_setting_that_decides_the_score_has_the_largest_share(here: Path) -> None:
     (shares,) = importances(study_of(here, 40)).values()
     assert set(shares) == {"optimizer.lr", "data.batch_size", "trainer.epochs"}
     assert max(shares, key=lambda path: shares[path]) == "optimizer.lr"
@@ -36,7 +36,7 @@ def test_what_decides_the_score_has_the_largest_share(here: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_arms_are_weighed_apart_and_among_each_other(here: Path) -> None:
+def test_each_arm_has_its_own_shares_and_the_choice_of_arm_too(here: Path) -> None:
     found = importances(study_of(here, 60, "strategy=choice(lora,full)"))
     assert set(found) == {"", "lora", "full"}
     assert found[""] == {"strategy": 1.0}
@@ -44,5 +44,5 @@ def test_arms_are_weighed_apart_and_among_each_other(here: Path) -> None:
         assert max(found[arm], key=lambda path: found[arm][path]) == "optimizer.lr"
 
 
-def test_few_trials_tell_nothing(here: Path) -> None:
+def test_few_trials_have_no_shares(here: Path) -> None:
     assert importances(study_of(here, 5)) == {}

@@ -42,7 +42,7 @@ def test_a_rising_loss_is_drawn_rising() -> None:
 
 
 @pytest.mark.parametrize("num", [1, 2, 31, 400])
-def test_curves_of_any_length_differ_by_what_they_hold(num: int) -> None:
+def test_different_curves_of_any_length_give_different_pictures(num: int) -> None:
     points = [point(n / 2, 1 / n, 1 / n, 0.5) for n in range(1, num + 1)]
     bare = learning_curve(points, "macro_f1")
     assert learning_curve(points, "macro_f1") == bare
@@ -57,13 +57,13 @@ def matrix_of(picture: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("num", [2, 3, 8, 10, 16, 30, 77])
-def test_no_name_is_cut_off_or_written_over_the_cells(num: int) -> None:
+def test_names_are_neither_cut_off_nor_drawn_over_the_cells(num: int) -> None:
     labels = [f"{LONG} {number}" for number in range(num)]
     counts = [[1000 if x == y else 0 for x in range(num)] for y in range(num)]
     picture = pixels(confusion_matrix(labels, counts))
     height, width, _ = picture.shape
     assert width * 3 == height * 4
-    # A name that has no room would run over an edge.
+    # A name that does not fit would run over an edge.
     for edge in (picture[:4], picture[-4:], picture[:, :4], picture[:, -4:]):
         assert (edge == 255).all()
     cells = matrix_of(picture)
@@ -71,7 +71,7 @@ def test_no_name_is_cut_off_or_written_over_the_cells(num: int) -> None:
     assert cells.max(axis=2).min() > 60  # no black: the counts are white on dark blue
 
 
-def test_cells_are_as_dark_as_their_share_of_the_row() -> None:
+def test_a_cells_shade_is_its_share_of_the_row() -> None:
     counts = [[90, 10, 0], [3, 3, 0], [0, 0, 0]]
     cells = matrix_of(pixels(confusion_matrix(["a", "b", "never"], counts)))
     height, width, _ = cells.shape
@@ -92,12 +92,12 @@ ODD = ["$x_1$", r"$\frac{$", "a_b^c", "100%", "<b>", "好评", "\x07", "$5 or $6
 
 
 @pytest.mark.parametrize("label", ODD)
-def test_labels_are_text_and_no_formula(label: str) -> None:
+def test_labels_are_drawn_as_text_not_formulas(label: str) -> None:
     assert confusion_matrix([label, "other"], [[1, 2], [3, 4]])
     assert learning_curve([Point(1, 1, 1, 1.0, 1.0, 1.0, {label: 0.5}, 1.0)], label)
 
 
-def test_the_rarest_labels_beyond_the_limit_are_one() -> None:
+def test_the_rarest_labels_beyond_the_limit_are_merged() -> None:
     num = MAX_LABELS + 20
     labels = [f"label {number}" for number in range(num)]
     counts = [[number if x == number else 1 for x in range(num)] for number in range(num)]
@@ -125,7 +125,7 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
-def test_it_needs_no_window_and_minds_no_settings_of_the_user(here: Path) -> None:
+def test_pictures_need_no_window_and_ignore_user_settings(here: Path) -> None:
     settings = here / "matplotlibrc"
     settings.write_text("text.usetex: True\nbackend: TkAgg\nfont.family: no such font\n")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a study shows of itself: tables, front, snapshot, and its line among others."""
+"""A study's results: tables, front, snapshot, and its line in the list."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def finish(session: Session, accuracy: float, seconds: float) -> Attempt:
     return attempt
 
 
-def test_snapshot_tells_progress_curve_and_time_left(here: Path) -> None:
+def test_snapshot_has_progress_curve_and_time_left(here: Path) -> None:
     session = session_of(here, "search.num_trials=4")
     finish(session, 0.7, 10.0)
     attempt = begin(session)
@@ -81,7 +81,7 @@ def test_pareto_front_in_table_status_and_csv(here: Path) -> None:
     assert [row["seconds"] for row in table] == ["10.0", "30.0", "40.0", "5.0"]
 
 
-def test_rows_of_arms_show_the_path_and_leave_out_what_an_arm_lacks(here: Path) -> None:
+def test_rows_have_all_paths_and_leave_those_of_other_arms_empty(here: Path) -> None:
     words = ("strategy=choice(lora,full)", "strategy.rank=choice(4,8)", "search.num_trials=2")
     session = session_of(here, *words)
     finish(session, 0.5, 1.0)
@@ -98,7 +98,7 @@ def test_rows_of_arms_show_the_path_and_leave_out_what_an_arm_lacks(here: Path) 
     }
 
 
-def test_study_in_a_line_among_others(here: Path) -> None:
+def test_a_study_is_summarized_for_the_list(here: Path) -> None:
     session = session_of(here, "search.num_trials=2", "search.max_attempts=1")
     assert summarize(session.study).state == "stopped" and summarize(session.study).best is None
     attempt = begin(session)

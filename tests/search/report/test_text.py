@@ -52,7 +52,7 @@ def test_settings_are_one_line() -> None:
         (100 * 3600, "100 h 0 min"),
     ],
 )
-def test_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+def test_duration_shows_its_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -60,7 +60,7 @@ def test_duration_never_shows_sixty_seconds() -> None:
     assert duration(59.97) == "1 min 0 s"
 
 
-def test_columns_are_aligned_without_trailing_blanks() -> None:
+def test_columns_are_aligned_without_trailing_spaces() -> None:
     assert columns([["", "metric"], ["best", "0.9"]]) == ["      metric", "best  0.9"]
 
 
@@ -106,18 +106,18 @@ def test_rough_has_one_unit_and_fits_seven_characters(seconds: float, text: str)
     ("seconds", "text"),
     [(0, "just now"), (59, "just now"), (119, "1 min ago"), (7300, "2 h ago"), (9e5, "10 d ago")],
 )
-def test_age_is_what_has_passed_whole(seconds: float, text: str) -> None:
+def test_age_counts_whole_units(seconds: float, text: str) -> None:
     assert age(seconds) == text
 
 
-def test_short_names_take_as_many_parts_as_tell_paths_apart() -> None:
+def test_short_names_have_as_many_parts_as_make_them_unique() -> None:
     paths = ["strategy", "optimizer.lr", "a.x.rank", "b.x.rank", "rank"]
     assert short_names(paths) == ["strategy", "lr", "a.x.rank", "b.x.rank", "rank"]
     assert short_names(["a.x.lr", "a.y.lr"]) == ["x.lr", "y.lr"]
     assert short_names([]) == []
 
 
-def test_study_list_has_a_line_a_study() -> None:
+def test_study_list_has_one_line_per_study() -> None:
     first = StudySummary("first", "done", 12, 12, 0.765, ("validation/accuracy",), 7300.0)
     second = StudySummary("b", "running", 30, 0, None, ("validation/mcc", "seconds"), 3.0)
     assert study_list([first, second]) == [
@@ -127,6 +127,6 @@ def test_study_list_has_a_line_a_study() -> None:
     ]
 
 
-def test_study_list_says_how_to_begin() -> None:
+def test_an_empty_study_list_shows_how_to_start() -> None:
     (line,) = study_list([])
     assert "finesweep sweep study=NAME" in line

@@ -24,7 +24,7 @@ def study_of(root: Path, *words: str) -> Study:
 
 
 def score_all(study: Study) -> None:
-    """Give every trial a score that its learning rate decides, as a finished one."""
+    """Finish every trial with a score that its learning rate decides."""
     session = join(study)
     while (attempt := session.next_attempt()) is not None:
         trial = study.trials[attempt.number]
@@ -63,7 +63,7 @@ def test_study_without_a_result_logs_nothing(here: Path) -> None:
     assert not (study.folder / "wandb").exists()
 
 
-def test_no_logger_no_run(here: Path) -> None:
+def test_without_a_logger_there_is_no_run(here: Path) -> None:
     study = study_of(here, "logger=none", "search.num_trials=1")
     score_all(study)
     log_study(study)

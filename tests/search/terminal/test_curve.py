@@ -1,4 +1,4 @@
-"""A learning curve over training rows, as a study of its own."""
+"""A study over the number of training rows: its learning curve."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from tests.conftest import run_here
         ),
     ],
 )
-def test_the_last_gain_is_weighed_by_its_error(
+def test_the_last_gain_is_compared_with_its_standard_error(
     points: list[tuple[int, float]], sign: int, num_validation: int | None, line: str
 ) -> None:
-    told = more_rows(points, "accuracy", sign, num_validation)
-    assert told.startswith(line)
-    assert "inf" not in told
+    output = more_rows(points, "accuracy", sign, num_validation)
+    assert output.startswith(line)
+    assert "inf" not in output
 
 
 @pytest.mark.thorough
@@ -54,27 +54,27 @@ def test_a_study_over_rows_keeps_its_validation_and_ends_with_a_curve(learnable:
     words = ("experiment=learning_curve", "study=curve", "model=tiny", "strategy=full")
     words += ("strategy.lr=3e-3", "logger=none", "trainer.epochs=1", "search.workers=0")
     words += ("data=files", f"data.train={learnable}", "data.max_train_rows=choice(20,60)")
-    told = run_here("sweep", *words, "search.num_trials=3")
+    output = run_here("sweep", *words, "search.num_trials=3")
     (at,) = [
-        n for n, line in enumerate(told.splitlines()) if line.split()[:2] == ["rows", "accuracy"]
+        n for n, line in enumerate(output.splitlines()) if line.split()[:2] == ["rows", "accuracy"]
     ]
-    table = [line.split() for line in told.splitlines()[at + 1 : at + 4]]
-    # All rows, which the default trains on, are what is left beside validation and test.
+    table = [line.split() for line in output.splitlines()[at + 1 : at + 4]]
+    # The default trains on all rows that are not in validation and test.
     assert [row[0] for row in table] == ["20", "60", "112"]
     assert all(set(row[2]) == {"#"} for row in table)
-    assert told.splitlines()[at + 4].startswith("More rows ")
-    # Three trials are all that there are.
-    assert told.splitlines()[-1] == "  finesweep dashboard study=curve"
+    assert output.splitlines()[at + 4].startswith("More rows ")
+    # There are only three combinations.
+    assert output.splitlines()[-1] == "  finesweep dashboard study=curve"
     status = json.loads(run_here("status", "study=curve", "--json"))
     assert status["states"]["complete"] == 3
     assert "accuracy" in run_here("evaluate", "study=curve", "split=test")
 
 
-def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
+def test_a_note_names_sizes_that_use_all_rows(learnable: Path) -> None:
     words = ("experiment=learning_curve", "study=c", "model=tiny", "data=files")
-    told = run_here("plan", *words, f"data.train={learnable}")
+    output = run_here("plan", *words, f"data.train={learnable}")
     note = "data.max_train_rows=200, 500, 1000, 2000, 5000 use all 112 rows, like trial 0"
-    assert f"note    {note}\n" in told
+    assert f"note    {note}\n" in output
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,6 @@ def test_sizes_that_are_all_rows_are_told(learnable: Path) -> None:
         ("60", []),
     ],
 )
-def test_sizes_of_a_part_are_not(sizes: str, notes: list[str]) -> None:
+def test_no_note_if_the_default_is_a_subset(sizes: str, notes: list[str]) -> None:
     words = ("study=c", "model=tiny", "data=files", "data.train=x", f"data.max_train_rows={sizes}")
     assert list(size_notes(build_plan(compose("sweep", list(words))), 112)) == notes

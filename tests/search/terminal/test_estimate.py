@@ -1,4 +1,4 @@
-"""What plan says of time and memory: the words, the lines, and the real probe."""
+"""What plan shows of time and memory: wording, lines and the real probe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lines(*overrides: str, past: Past | None = None, **own: object) -> list[str]
     return estimate_lines(plan, estimate(plan, (600, 200), measured, past=past))
 
 
-def test_time_and_memory_stand_under_the_other_lines() -> None:
+def test_time_and_memory_align_with_the_other_lines() -> None:
     assert lines("search/pruner=none") == [
         "time    about 7 min for 12 trials (1 worker), 37 s per trial",
         "        measured: 0.031 s per training example",
@@ -47,9 +47,9 @@ def test_time_and_memory_stand_under_the_other_lines() -> None:
     ]
 
 
-def test_pruning_workers_arms_and_others_are_told() -> None:
-    told = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
-    assert told == [
+def test_pruning_workers_arms_and_a_busy_machine_are_mentioned() -> None:
+    output = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
+    assert output == [
         "time    at most about 4 min for 12 trials (2 workers), 37 s per trial; less with pruning",
         "        measured: lora 0.031, full 0.031 s per training example",
         "        other programs used 50% of the CPU; without them it takes less",
@@ -60,13 +60,13 @@ def test_pruning_workers_arms_and_others_are_told() -> None:
     ]
 
 
-def test_an_arm_that_trains_nothing_has_no_time_of_training() -> None:
-    told = lines("model=minilm", "strategy=choice(prompting,lora)")
-    assert told[1] == "        measured: lora 0.031 s per training example"
-    assert told[-1] == "        lora 1.4, prompting 0.9 GB"
+def test_an_arm_without_training_has_no_training_time() -> None:
+    output = lines("model=minilm", "strategy=choice(prompting,lora)")
+    assert output[1] == "        measured: lora 0.031 s per training example"
+    assert output[-1] == "        lora 1.4, prompting 0.9 GB"
 
 
-def test_what_does_not_fit_is_told_with_what_to_do() -> None:
+def test_a_study_that_does_not_fit_shows_what_to_lower() -> None:
     *_, last = lines("search.workers=4", free_bytes=5_000_000_000)
     assert last == (
         "        DOES NOT FIT: 5.6 GB needed, 5.0 GB free. Lower search.workers, data.batch_size or"
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_told_with_what_to_do() -> None:
     )
 
 
-def test_a_limit_and_an_end_are_told() -> None:
+def test_limits_and_the_end_are_reported() -> None:
     first, second, *_ = lines("search/pruner=none", "search.max_hours=0.05")
     assert first == "time    about 3 min for 5 trials (1 worker), 37 s per trial"
     assert second == "        search.max_hours=0.05 ends the study before all 12 trials"
@@ -85,12 +85,12 @@ def test_a_limit_and_an_end_are_told() -> None:
     assert "from 5 trials: 0.031 s" in lines(past=Past(5, 100.0), num_trials=5)[1]
 
 
-def test_without_a_measurement_a_line_says_how(
+def test_without_a_measurement_one_line_shows_how(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", "study=p", "model=tiny", "probe=false"]) == 0
-    told = capsys.readouterr().out
-    assert "time and memory: measure them with finesweep plan ... probe=true" in told.splitlines()
+    output = capsys.readouterr().out
+    assert "time and memory: measure them with finesweep plan ... probe=true" in output.splitlines()
     assert main(["plan", "study=p", "model=tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["estimate"] is None
     assert list(here.iterdir()) == []
@@ -137,20 +137,20 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_estimate_is_what_a_sweep_then_takes(here: Path, finesweep: Command) -> None:
+def test_the_estimate_matches_the_sweep(here: Path, finesweep: Command) -> None:
     words = ("study=p", "model=tiny", "logger=none", "search/pruner=none", "search.num_trials=4")
     probed = json.loads(finesweep("plan", *words, "probe=true", "--json").stdout)["estimate"]
     assert list(here.iterdir()) == []
     began = time.monotonic()
     finesweep("sweep", *words)
     took = time.monotonic() - began
-    # The machine may be busier now than then.
+    # The machine may be busier now than during the probe.
     assert took / 4 < probed["seconds"] < took * 4
     more = ("plan", *words[:-1], "search.num_trials=8")
     files = sorted(path for path in here.rglob("*") if "-wal" not in path.name)
     found = json.loads(finesweep(*more, "--json").stdout)["estimate"]
     assert (found["source"], found["num_measured_trials"], found["num_trials"]) == ("trials", 4, 4)
     assert found["seconds"] == pytest.approx(took, rel=0.75)
-    told = finesweep(*more).stdout
-    assert "for 4 trials left (1 worker)" in told and "from 4 trials: " in told
+    output = finesweep(*more).stdout
+    assert "for 4 trials left (1 worker)" in output and "from 4 trials: " in output
     assert sorted(path for path in here.rglob("*") if "-wal" not in path.name) == files

@@ -1,4 +1,4 @@
-"""What moves on a terminal: real pseudo-terminals, real signals, real processes."""
+"""Live output on a terminal: real pseudo-terminals, real signals, real processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.conftest import wait_until
 
 HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"
 
-# Draws a study whose budget counts how often it was asked for.
+# Draws a study whose budget counts how often it was read.
 PROGRAM = """
 import sys, time
 from search.terminal.live import LiveTable
@@ -60,10 +60,10 @@ print("after", flush=True)
 
 
 class Terminal:
-    """A process on a terminal of its own, of 24 lines of 80 characters."""
+    """A process on its own terminal, with 24 lines of 80 characters."""
 
     def __init__(self, code: str, environment: Mapping[str, str] | None = None) -> None:
-        self.told = ""
+        self.output = ""
         self._master, inner = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -71,7 +71,7 @@ class Terminal:
             stdout=inner,
             stderr=inner,
             start_new_session=True,
-            # The terminal has no size of its own; rich asks these.
+            # The terminal has no size; rich reads these variables.
             env={
                 **os.environ,
                 "TERM": "xterm",
@@ -83,9 +83,9 @@ class Terminal:
         os.close(inner)
 
     def read_until(self, text: str | None, seconds: float = 60) -> str:
-        """Read until `text` was written after what was read before, or to the end for None."""
-        start, end = len(self.told), time.monotonic() + seconds
-        while time.monotonic() < end and (text is None or text not in self.told[start:]):
+        """Read until `text` is written after what was read before, or to the end for None."""
+        start, end = len(self.output), time.monotonic() + seconds
+        while time.monotonic() < end and (text is None or text not in self.output[start:]):
             if not select.select([self._master], [], [], 0.1)[0]:
                 continue
             try:
@@ -94,89 +94,89 @@ class Terminal:
                 break
             if not chunk:
                 break
-            self.told += chunk.decode(errors="replace")
-        assert text is None or text in self.told[start:], self.told
+            self.output += chunk.decode(errors="replace")
+        assert text is None or text in self.output[start:], self.output
         if text is None:
             self.process.wait(timeout=60)
             os.close(self._master)
-        return self.told
+        return self.output
 
 
 def written(text: str) -> str:
-    """Return what was written, without escape sequences."""
+    """Return the output without escape sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
 
 
-def assert_cursor_is_there(told: str) -> None:
-    assert told.rfind(SHOWN) > told.rfind(HIDDEN)
+def assert_cursor_is_there(output: str) -> None:
+    assert output.rfind(SHOWN) > output.rfind(HIDDEN)
 
 
-def last_table(told: str) -> str:
-    return written(told[told.rindex("study ") :])
+def last_table(output: str) -> str:
+    return written(output[output.rindex("study ") :])
 
 
 @pytest.mark.thorough
-def test_redraws_in_place_and_leaves_the_last_table_above_what_follows() -> None:
+def test_the_table_is_redrawn_in_place_and_the_last_one_stays() -> None:
     terminal = Terminal(PROGRAM.replace("BODY", "draw(5)"))
-    told = terminal.read_until(None)
+    output = terminal.read_until(None)
     assert terminal.process.returncode == 0
-    budgets = [int(n) for n in re.findall(r"3 of (\d+) trials ended", written(told))]
+    budgets = [int(n) for n in re.findall(r"3 of (\d+) trials ended", written(output))]
     assert len(budgets) >= 3 and budgets == sorted(budgets)
-    assert re.search("before\n", written(told)) and "\x1b[1A\x1b[2K" in told
-    end = last_table(told)
+    assert re.search("before\n", written(output)) and "\x1b[1A\x1b[2K" in output
+    end = last_table(output)
     assert re.match(r"study mine: 3 of \d+ trials ended.*\n", end)
     assert end.index("! a warning") < end.index("\nafter")
-    assert "between" in written(told) and "between" not in end
-    assert_cursor_is_there(told)
+    assert "between" in written(output) and "between" not in end
+    assert_cursor_is_there(output)
 
 
-def test_ctrl_c_leaves_a_table_and_a_cursor() -> None:
+def test_ctrl_c_keeps_the_table_and_the_cursor() -> None:
     terminal = Terminal(PROGRAM.replace("BODY", "time.sleep(60)"))
     terminal.read_until("between")
     terminal.process.send_signal(signal.SIGINT)
-    told = terminal.read_until(None)
+    output = terminal.read_until(None)
     assert terminal.process.returncode == 0
     assert re.search(
-        r"trials ended.*! a warning\s+interrupted\s+after", last_table(told), re.DOTALL
+        r"trials ended.*! a warning\s+interrupted\s+after", last_table(output), re.DOTALL
     )
-    assert_cursor_is_there(told)
+    assert_cursor_is_there(output)
 
 
-def test_a_failure_inside_is_told_below_the_table() -> None:
+def test_a_failure_is_printed_below_the_table() -> None:
     terminal = Terminal(PROGRAM.replace("BODY", "raise ValueError('boom')"))
-    told = terminal.read_until(None)
+    output = terminal.read_until(None)
     assert terminal.process.returncode == 1
-    assert re.search("! a warning.*Traceback.*ValueError: boom", last_table(told), re.DOTALL)
-    assert_cursor_is_there(told)
+    assert re.search("! a warning.*Traceback.*ValueError: boom", last_table(output), re.DOTALL)
+    assert_cursor_is_there(output)
 
 
-def test_a_kill_leaves_a_cursor() -> None:
+def test_a_kill_keeps_the_cursor() -> None:
     terminal = Terminal(PROGRAM.replace("BODY", "time.sleep(60)"))
     terminal.read_until("between")
     terminal.process.kill()
     assert_cursor_is_there(terminal.read_until(None))
 
 
-def test_writes_ascii_where_the_terminal_has_no_more() -> None:
+def test_an_ascii_terminal_gets_ascii() -> None:
     code = PROGRAM.replace("BODY", "table.note('müde')")
     terminal = Terminal(code, {"PYTHONIOENCODING": "ascii"})
-    told = terminal.read_until(None)
-    assert terminal.process.returncode == 0, told
-    assert "! m?de" in last_table(told)
+    output = terminal.read_until(None)
+    assert terminal.process.returncode == 0, output
+    assert "! m?de" in last_table(output)
 
 
 @pytest.mark.parametrize(("term", "expected"), [("xterm-256color", True), ("dumb", False)])
-def test_is_live_on_a_terminal_that_moves_its_cursor(term: str, expected: bool) -> None:
+def test_a_terminal_that_can_move_its_cursor_is_live(term: str, expected: bool) -> None:
     code = "import sys; from search.terminal.live import is_live; print(is_live(sys.stdout))"
     assert written(Terminal(code, {"TERM": term}).read_until(None)).strip() == str(expected)
 
 
-def test_is_not_live_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_streams_are_not_live(capsys: pytest.CaptureFixture[str]) -> None:
     assert not is_live(sys.stdout)
     assert not is_live(io.StringIO())
 
 
-def test_rich_is_not_imported_before_something_is_drawn() -> None:
+def test_rich_is_imported_only_for_drawing() -> None:
     code = (
         "import sys; from search.cli import main; assert main(['--help']) == 0\n"
         "import search.terminal.live, search.report.text; assert 'rich' not in sys.modules"
@@ -206,7 +206,7 @@ def a_study(**changes: object) -> Snapshot:
 
 
 class Source:
-    """Gives snapshots; fails while told to."""
+    """Returns snapshots, or fails on request."""
 
     def __init__(self) -> None:
         self.num_taken = 0
@@ -225,7 +225,7 @@ def a_console() -> tuple[Console, io.StringIO]:
     return Console(file=stream, force_terminal=True, width=80, height=24), stream
 
 
-def test_a_busy_database_is_survived_and_told_when_it_lasts(
+def test_a_busy_database_is_reported_only_if_it_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.05)
@@ -246,7 +246,7 @@ def test_a_busy_database_is_survived_and_told_when_it_lasts(
     assert "out of date" not in last_table(stream.getvalue())
 
 
-def test_what_cannot_be_drawn_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drawing_error_is_shown_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.05)
     console, stream = a_console()
     source = Source()
@@ -257,7 +257,7 @@ def test_what_cannot_be_drawn_is_told_and_stops_nothing(monkeypatch: pytest.Monk
     assert "out of date" in last_table(stream.getvalue())
 
 
-def test_a_study_that_never_answers_is_told_at_the_end() -> None:
+def test_a_study_that_never_answers_is_reported_at_the_end() -> None:
     console, stream = a_console()
     source = Source()
     source.failure = OSError("disk I/O error")
@@ -266,7 +266,7 @@ def test_a_study_that_never_answers_is_told_at_the_end() -> None:
     assert "OSError: disk I/O error" in written(stream.getvalue())
 
 
-def test_the_last_refresh_happens_when_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_refreshed_on_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "REFRESH_SECONDS", 60.0)
     console, stream = a_console()
     source = Source()
@@ -278,7 +278,7 @@ def test_the_last_refresh_happens_when_it_is_left(monkeypatch: pytest.MonkeyPatc
     assert "live table" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_an_expensive_study_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expensive_study_is_read_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.01)
     console, _ = a_console()
     source = Source()
@@ -298,7 +298,7 @@ def test_an_expensive_study_is_asked_for_rarely(monkeypatch: pytest.MonkeyPatch)
     assert begun[1] - ended[0] > 0.99  # 0.1 s of a core pay for 1 s
 
 
-def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_table_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.01)
     console, stream = a_console()
     source = Source()
@@ -309,7 +309,7 @@ def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatc
         assert len(stream.getvalue()) == length
 
 
-def test_progress_is_plain_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with RunProgress() as progress:
         for step in range(1, 5):
             progress.step(step, 4)
@@ -319,13 +319,13 @@ def test_progress_is_plain_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_progress_is_a_bar_below_the_lines_on_a_terminal() -> None:
-    told = Terminal(
+    output = Terminal(
         """
 import time
 from search.terminal.live import RunProgress
 
 with RunProgress() as progress:
-    for step in range(40, 81):  # it goes on from a checkpoint
+    for step in range(40, 81):  # it resumes from a checkpoint
         progress.step(step, 80)
         time.sleep(0.04)
         if step == 60:
@@ -333,12 +333,12 @@ with RunProgress() as progress:
 print("done")
 """
     ).read_until(None)
-    plain = written(told)
+    plain = written(output)
     steps = [int(step) for step in re.findall(r"step (\d+) of 80 ━", plain)]
     assert len(set(steps)) >= 3 and steps == sorted(steps) and steps[0] >= 40
     assert re.search(r"━ +\d\d% ~\d\S* s left", plain)
     assert "epoch 3  accuracy [0.5]" in plain
     assert plain.rstrip().endswith("done")
-    # The bar goes when it ends; its line is cleared before what follows.
-    assert told[told.rindex("of 80") :].count("\x1b[2K") >= 1
-    assert_cursor_is_there(told)
+    # The bar disappears at the end; its line is cleared before other output.
+    assert output[output.rindex("of 80") :].count("\x1b[2K") >= 1
+    assert_cursor_is_there(output)

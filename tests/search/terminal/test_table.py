@@ -1,4 +1,4 @@
-"""A study's table at every width: what it shows, what goes first, what must never be cut."""
+"""A study's table at every width: what it shows, what is left out first, what is never cut."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRATEGIES = ("feature_extraction", "lora", "full")
 
 
 def row(at: int, state: str = "complete", **changes: Any) -> TrialRow:
-    """Return a trial with five values, its rank under lora alone."""
+    """Return a trial with five values; only lora has a rank."""
     strategy = STRATEGIES[at % 3]
     values = {
         "strategy": strategy,
@@ -76,7 +76,7 @@ def snapshot(rows: Sequence[TrialRow], **changes: Any) -> Snapshot:
 
 
 def typical(num_trials: int = 12) -> Snapshot:
-    """Return a study in the middle: a winner, pruned, failed, running and waiting trials."""
+    """Return a half-finished study: a winner, pruned, failed, running and waiting trials."""
     rows = [row(at, "pruned" if at % 3 == 2 else "complete") for at in range(num_trials)]
     rows[1] = row(1, "complete", objectives=(0.9,), is_best=True)
     rows[3] = row(3, "fail", curve=(), seconds=None)
@@ -98,7 +98,9 @@ def line_of(number: int, shown: list[str]) -> str:
 @pytest.mark.parametrize("height", [3, 8, 24, 60])
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 140, 250])
 @pytest.mark.parametrize("num_trials", [0, 1, 5, 40, 1200])
-def test_stays_in_its_window_and_cuts_no_number(num_trials: int, width: int, height: int) -> None:
+def test_the_table_fits_its_window_and_cuts_no_number(
+    num_trials: int, width: int, height: int
+) -> None:
     study = typical(num_trials) if num_trials > 4 else snapshot([row(0, "running")][:num_trials])
     shown = lines(study, width, height, notes=["x" * 300, "trial 3 failed: out of memory"])
     assert len(shown) <= height
@@ -110,7 +112,7 @@ def test_stays_in_its_window_and_cuts_no_number(num_trials: int, width: int, hei
         found = re.match(
             r"[ ★]*(\d+) +(?:complete|pruned|running|waiting|fail|run 45%) +(.*)", line
         )
-        if found and width >= 40:  # below it the strategy is no column either
+        if found and width >= 40:  # below that, the strategy has no column either
             own = study.rows[int(found[1])].values
             expected = [number(own.get(path)) for path in paths]
             assert found[2].split()[1 : 1 + len(expected)] == expected
@@ -132,7 +134,7 @@ def test_five_values_are_readable_at_80_columns() -> None:
     assert "run 45%" in line_of(9, shown) and line_of(9, shown).endswith("~1.2 min")
 
 
-def test_shrinks_bars_and_curves_before_names_and_never_numbers() -> None:
+def test_bars_and_curves_shrink_before_names_and_numbers_never() -> None:
     roomy, medium, narrow = (lines(typical(), width) for width in (150, 108, 70))
     at_9 = [line_of(9, shown) for shown in (roomy, medium, narrow)]
     assert "━━━━━─────── 45%" in at_9[0] and "~1.2 min left" in at_9[0]
@@ -143,14 +145,14 @@ def test_shrinks_bars_and_curves_before_names_and_never_numbers() -> None:
     assert all(number(row(9).values["optimizer.lr"]) in line for line in at_9)
 
 
-def test_columns_that_do_not_fit_are_named() -> None:
+def test_columns_that_do_not_fit_are_listed() -> None:
     shown = lines(typical(), width=60)
     assert "epochs" not in shown[5] and shown[-1] == "... columns epochs, rank in trials.csv"
     assert "0.9000" in line_of(1, shown)
     assert lines(typical(40), width=60)[-1] == "... 23 more and columns epochs, rank in trials.csv"
 
 
-def test_header_tells_the_budget_and_the_best() -> None:
+def test_the_header_shows_the_budget_and_the_best() -> None:
     shown = lines(typical())
     assert shown[:3] == [
         "study mine: 9 of 30 trials ended, ~26 min left, 42 trials/h",
@@ -159,13 +161,13 @@ def test_header_tells_the_budget_and_the_best() -> None:
     ]
 
 
-def test_header_leaves_parts_out_rather_than_cutting_numbers() -> None:
+def test_the_header_omits_parts_rather_than_cutting_numbers() -> None:
     assert lines(typical(), width=40)[0] == "study mine: 9 of 30 trials ended"
     long = replace(typical(), study="n" * 100)
     assert lines(long)[0] == f"study {'n' * 45}…: 9 of 30 trials ended"
 
 
-def test_header_tells_that_it_stops_and_its_hours() -> None:
+def test_the_header_shows_stopping_and_hours() -> None:
     first = lines(replace(typical(), is_stopping=True, max_hours=2.5), width=100)[0]
     assert "stopping: no more trials start, at most 2.5 h" in first and "left" not in first
 
@@ -194,7 +196,7 @@ def test_many_trials_show_running_best_and_latest() -> None:
     assert shown[-1] == "... 183 more in trials.csv"
 
 
-def test_where_less_is_better_the_lowest_are_the_best() -> None:
+def test_the_lowest_are_best_if_minimized() -> None:
     losses = [row(at, objectives=(0.1 * (1 + at * 7 % 20),)) for at in range(20)]
     study = snapshot(losses, objectives=("validation/log_loss",), directions=("minimize",))
     best = [r.number for r in sorted(losses, key=lambda r: r.objectives)[:3]]
@@ -208,7 +210,7 @@ def test_running_trials_come_before_all_but_the_best() -> None:
     assert chosen_rows(snapshot(rows), 0) == []
 
 
-def test_several_objectives_have_a_column_each_and_a_front() -> None:
+def test_several_objectives_have_one_column_each_and_a_front() -> None:
     rows = [
         row(0, objectives=(0.71, 95.5, 590592.0), is_best=True),
         row(1, objectives=(0.82, 161.25, 22713216.0), is_best=True),
@@ -229,7 +231,7 @@ def test_several_objectives_have_a_column_each_and_a_front() -> None:
     assert re.search(r"0\.8200 +161\.2 +22,713,216", line_of(1, shown))
 
 
-def test_a_value_that_the_arm_lacks_is_a_dim_dash() -> None:
+def test_a_setting_that_the_arm_lacks_is_a_dim_dash() -> None:
     study = snapshot([row(0, values={"strategy": "full", "optimizer.lr": None})])
     table = study_table(study, 120, 20)
     at = table.plain.index("null")
@@ -266,7 +268,7 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not re.search(colours, printed())
 
 
-def test_ascii_alone_where_the_terminal_has_no_more() -> None:
+def test_ascii_only_uses_no_other_characters() -> None:
     study = typical()
     rows = [replace(r, values={**r.values, "strategy": "größte"}) for r in study.rows[:2]]
     table = study_table(
@@ -279,19 +281,19 @@ def test_ascii_alone_where_the_terminal_has_no_more() -> None:
     assert study_table(study, 80, 24, ascii_only=True).plain.isascii()
 
 
-def test_attempts_are_shown_once_there_are_two() -> None:
+def test_attempts_are_shown_from_the_second_on() -> None:
     assert "attempts" not in lines(typical(), width=150)[4]
     rows = (row(0), row(1, attempts=2))
     shown = lines(snapshot(rows), width=150)
     assert shown[4].endswith("attempts") and shown[-1].endswith(" 2")
 
 
-def test_a_waiting_trial_tells_how_far_it_came() -> None:
+def test_a_waiting_trial_shows_its_progress() -> None:
     rows = [row(0), row(1, "waiting", fraction=0.62)]
     assert re.search("waiting .*━ *─+ 62%", lines(snapshot(rows), width=150)[-1])
 
 
-def test_names_that_begin_alike_stay_different() -> None:
+def test_names_with_the_same_beginning_stay_distinct() -> None:
     models = ("organization/bert-base-cased", "organization/bert-large-cased")
     rows = [row(at, values={**row(0).values, "model": models[at]}) for at in range(2)]
     study = snapshot(rows, paths=("model", *PATHS))
@@ -299,7 +301,7 @@ def test_names_that_begin_alike_stay_different() -> None:
     assert "…se-cased" in line_of(0, shown) and "…ge-cased" in line_of(1, shown)
 
 
-def test_equal_ends_of_paths_are_told_apart() -> None:
+def test_paths_with_the_same_ending_get_longer_names() -> None:
     study = snapshot([row(0)], paths=("strategy.rank", "head.rank"))
     assert re.search(r"strategy\.rank +head\.rank", lines(study, width=120)[4])
 

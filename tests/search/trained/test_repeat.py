@@ -1,4 +1,4 @@
-"""The command that trains a trial again says what the trial was, and nothing it was not."""
+"""The command that repeats a trial names its settings and no others."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def runs(study: Study) -> list[Any]:
     ],
     ids=["arms", "experiment-metric", "objectives-two-groups", "words-of-search"],
 )
-def test_command_composes_to_the_trials_own_run(here: Path, words: tuple[str, ...]) -> None:
+def test_the_command_composes_to_the_trials_run(here: Path, words: tuple[str, ...]) -> None:
     study = study_of(here, "study=s", "search.num_trials=7", *words)
     for command, run in zip(commands(study), runs(study), strict=True):
         assert command[:2] == ["finesweep", "train"]
@@ -63,7 +63,7 @@ def test_command_composes_to_the_trials_own_run(here: Path, words: tuple[str, ..
 
 
 @pytest.mark.thorough
-def test_winner_of_one_strategy_names_no_other(here: Path) -> None:
+def test_the_command_names_no_settings_of_other_strategies(here: Path) -> None:
     study = study_of(here, "study=s", ARMS, "strategy.rank=choice(4,16)", "search.num_trials=9")
     for command, trial in zip(commands(study), study.trials, strict=True):
         strategy = study.params_of(trial)["strategy"]
@@ -72,7 +72,7 @@ def test_winner_of_one_strategy_names_no_other(here: Path) -> None:
         assert len(ranks) == (strategy == "lora")
 
 
-def test_what_words_cannot_say_is_taken_from_the_study(here: Path) -> None:
+def test_the_command_names_the_study_if_words_cannot_describe_the_trial(here: Path) -> None:
     (here / "mine/strategy").mkdir(parents=True)
     (here / "mine/strategy/gentle.yaml").write_text(
         "_target_: lightning_modules.strategy.full.Full\nlr: 1e-5\nlr_min: 1e-6\nlr_max: 1e-4\n"
@@ -88,7 +88,7 @@ def test_what_words_cannot_say_is_taken_from_the_study(here: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["7", "-1", "x", ""])
-def test_trial_that_is_not_there_is_told(here: Path, number: str) -> None:
+def test_a_missing_trial_is_reported(here: Path, number: str) -> None:
     study = study_of(here, "search.num_trials=2")
     with pytest.raises(ConfigError, match="trial: must be a trial of study default, 0 to 1"):
         find_repeat(study, number)

@@ -1,4 +1,4 @@
-"""Runs by their names: which of them there are to be used."""
+"""Find runs by name, and report unusable ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def asked(name: str) -> str:
     return str(raised.value)
 
 
-def test_a_run_that_cannot_be_used_is_told(here: Path) -> None:
+def test_an_unusable_run_is_reported(here: Path) -> None:
     none = (
         "run: must be a run in runs/, got 'on'. There is none yet; start one with finesweep train."
     )

@@ -16,7 +16,7 @@ def study() -> optuna.Study:
     return study
 
 
-# Empty, short, at the end of a part and behind it; then shorter than what was there.
+# Empty, short, exactly one part, slightly more; then shorter than before.
 TEXTS = ["a", "x" * MAX_PART, "y" * (3 * MAX_PART + 1), "é" * (MAX_PART + 1), "b", ""]
 
 

@@ -54,7 +54,7 @@ def study(here: Path) -> optuna.Study:
 
 @pytest.fixture
 def attempt(here: Path) -> Path:
-    """Write what a finished attempt leaves."""
+    """Write the files of a finished attempt."""
     folder = here / "attempt-1"
     folder.mkdir()
     write_outcome(folder)
@@ -100,7 +100,7 @@ def artifacts_of(study: optuna.Study, trial: FrozenTrial, here: Path) -> dict[st
     return found
 
 
-def test_an_attempts_files_become_artifacts_that_stay_when_it_is_told(
+def test_an_attempts_files_become_artifacts_and_stay_after_its_result(
     study: optuna.Study, attempt: Path, here: Path
 ) -> None:
     trial = running(study)
@@ -116,9 +116,7 @@ def test_an_attempts_files_become_artifacts_that_stay_when_it_is_told(
     assert kinds == {CURVE: "image/png", MATRIX: "image/png", TABLE: "application/jsonl"}
 
 
-def test_the_texts_that_a_trial_wrote_become_a_table(
-    study: optuna.Study, attempt: Path, here: Path
-) -> None:
+def test_generated_texts_become_a_table(study: optuna.Study, attempt: Path, here: Path) -> None:
     texts = {"source": "long " * 1000, "reference": "a b", "generated": "a | b", "score": 0.5}
     write_jsonl(attempt / "generated.jsonl", [texts])
     trial = running(study)
@@ -128,7 +126,7 @@ def test_the_texts_that_a_trial_wrote_become_a_table(
     (written,) = [json.loads(line) for line in artifacts[WRITTEN].decode().splitlines()]
     assert len(written.pop("source")) == MAX_CHARACTERS + 1
     assert written == {"reference": "a b", "generated": "a | b", "score": 0.5}
-    assert "generated.jsonl" not in note_of(study, trial)  # it is no picture
+    assert "generated.jsonl" not in note_of(study, trial)  # it is not a picture
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_the_texts_that_a_trial_wrote_become_a_table(
         (("mistakes.jsonl", "confusion.jsonl"), {TABLE, MATRIX}),
     ],
 )
-def test_fewer_files_are_fewer_artifacts(
+def test_missing_files_mean_fewer_artifacts(
     files: tuple[str, ...],
     artifacts: set[str],
     study: optuna.Study,
@@ -169,7 +167,7 @@ def test_a_trial_without_mistakes_has_no_table_of_them(
     assert artifacts_of(study, trial, here).keys() == {CURVE, MATRIX}
 
 
-def test_a_trial_that_is_shown_again_has_each_artifact_once(
+def test_showing_a_trial_again_replaces_its_artifacts(
     study: optuna.Study, attempt: Path, here: Path
 ) -> None:
     trial = running(study)
@@ -183,7 +181,7 @@ def test_a_trial_that_is_shown_again_has_each_artifact_once(
     assert len(list((here / FOLDER).iterdir())) == 3
 
 
-def test_what_cannot_be_made_costs_neither_the_trial_nor_the_rest(
+def test_a_failed_artifact_affects_neither_the_trial_nor_other_artifacts(
     study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (attempt / "confusion.jsonl").write_text('{"label": "half of a l')
@@ -196,7 +194,7 @@ def test_what_cannot_be_made_costs_neither_the_trial_nor_the_rest(
     assert MATRIX in caplog.text and "JSONDecodeError" in caplog.text
 
 
-def test_nor_does_a_broken_outcome_or_a_place_that_takes_no_files(
+def test_a_broken_outcome_or_an_unwritable_folder_does_not_affect_the_trial(
     study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = running(study), running(study)
@@ -210,7 +208,7 @@ def test_nor_does_a_broken_outcome_or_a_place_that_takes_no_files(
         study.tell(trial.number, 0.8)
 
 
-def test_the_note_tells_how_it_ended_and_what_it_came_to(
+def test_the_note_shows_how_the_trial_ended_and_its_scores(
     study: optuna.Study, attempt: Path
 ) -> None:
     trial = running(study)
@@ -252,7 +250,7 @@ def test_an_error_is_a_block_of_code(failure: str, study: optuna.Study, here: Pa
     assert "\n".join(lines[3 : lines.index(fence, 3)]) == failure
 
 
-def test_what_people_wrote_stays_below(study: optuna.Study, attempt: Path, here: Path) -> None:
+def test_text_that_people_wrote_is_kept(study: optuna.Study, attempt: Path, here: Path) -> None:
     trial = running(study)
     storage, theirs = study._storage, "mine: *look at this one*"
     save_note_with_version(storage, study._study_id, trial._trial_id, 1, theirs)
@@ -281,7 +279,7 @@ def test_the_studys_note_has_its_task_its_columns_and_its_files(
         assert f"`{name}`: " in note
 
 
-def test_late_trials_have_artifacts_and_no_note(
+def test_late_trials_have_artifacts_but_no_note(
     study: optuna.Study, attempt: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_NOTES > 100

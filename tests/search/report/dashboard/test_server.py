@@ -1,4 +1,4 @@
-"""The rules of access, over real connections to the real server."""
+"""The access rules, over real connections to the real server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the study of the tests that leave its trials as they are."""
+    """Make a study for tests that do not change its trials."""
     folder = tmp_path_factory.mktemp("study")
     make_study(folder)
     return folder
@@ -129,14 +129,12 @@ def test_foreign_host_names_are_refused(host: str, status: int, server: Server) 
         assert found == status, (path, body)
 
 
-def test_only_this_machine_is_listened_to(server: Server) -> None:
+def test_the_server_listens_on_localhost_only(server: Server) -> None:
     assert server.server_address[0] == "127.0.0.1"
 
 
-def test_every_route_that_writes_is_refused_but_those_of_notes(
-    server: Server, folder: Path
-) -> None:
-    """Ask for each route that optuna-dashboard has, whatever a later version adds."""
+def test_every_write_except_to_notes_is_refused(server: Server, folder: Path) -> None:
+    """Request every route of optuna-dashboard, including those of later versions."""
     before = dump(folder / "study.db")
     refused = []
     for route in build_app(folder).writing.routes:  # type: ignore[attr-defined]
@@ -184,7 +182,7 @@ def dump(database: Path) -> list[str]:
         ({"Content-Length": str(MAX_NOTE_BYTES + 1)}, 403),
     ],
 )
-def test_notes_are_written_from_our_own_pages_alone(
+def test_only_our_own_pages_can_write_notes(
     path: str, headers: dict[str, str], status: int, server: Server
 ) -> None:
     own = f"http://{HOST}:{server.server_port}"
@@ -217,11 +215,11 @@ def note_at(server: Server, path: str) -> dict[str, Any]:
     "path",
     ["/api/studies/1/note/../1", "/x/api/studies/1/note", "/api/studies/1/note/x", "/note"],
 )
-def test_what_only_looks_like_a_note_is_refused(path: str, server: Server) -> None:
+def test_paths_that_only_resemble_a_note_are_refused(path: str, server: Server) -> None:
     assert ask(server, path, "PUT", '{"version": 1, "body": ""}', JSON)[0] == 403
 
 
-def test_artifacts_that_are_not_ours_are_downloads(server: Server) -> None:
+def test_foreign_artifacts_are_downloads(server: Server) -> None:
     _, _, body = ask(server, "/api/studies/1")
     artifacts = json.loads(body)["trials"][0]["artifacts"]
     assert len(artifacts) == 4
@@ -237,14 +235,14 @@ def test_artifacts_that_are_not_ours_are_downloads(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dashboard", "/api/studies", "/static/bundle.js", "/nothing"])
-def test_every_answer_stays_in_our_own_pages(path: str, server: Server) -> None:
+def test_every_answer_is_restricted_to_our_own_pages(path: str, server: Server) -> None:
     _, headers, _ = ask(server, path)
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-def test_a_page_is_what_its_headers_say(server: Server) -> None:
+def test_a_page_matches_its_headers(server: Server) -> None:
     status, headers, page = ask(server, "/dashboard", "HEAD")
     assert (status, page) == (200, b"")
     assert "Content-Length" not in headers
@@ -252,14 +250,14 @@ def test_a_page_is_what_its_headers_say(server: Server) -> None:
     assert int(headers["Content-Length"]) == len(body)
 
 
-def test_what_it_reads_with_cannot_write(study: optuna.Study, here: Path) -> None:
+def test_connections_for_reading_cannot_write(study: optuna.Study, here: Path) -> None:
     storage = _read_only(f"sqlite:///{here}/study.db")
     assert storage.get_n_trials(study._study_id) == 2
     with pytest.raises(OperationalError, match="readonly"), storage.engine.begin() as connection:
         connection.execute(text("DELETE FROM trials"))
 
 
-def test_a_reader_that_stops_in_the_middle_holds_up_no_worker(
+def test_a_reader_that_stops_in_the_middle_blocks_no_worker(
     study: optuna.Study, here: Path
 ) -> None:
     reader = _read_only(f"sqlite:///{here}/study.db")
@@ -268,7 +266,7 @@ def test_a_reader_that_stops_in_the_middle_holds_up_no_worker(
         assert connection.execute(count).scalar() == 2
         began = time.monotonic()
         study.tell(study.ask(), 0.7)
-        # It takes milliseconds; a worker that is held up waits 120 s for its turn.
+        # It takes milliseconds; a blocked worker would wait up to 120 s.
         assert time.monotonic() - began < TIMEOUT_SECONDS / 2
         assert connection.execute(count).scalar() == 2
     assert reader.get_n_trials(study._study_id) == 3
@@ -297,7 +295,7 @@ def test_a_taken_port_is_one_clear_line(server: Server, folder: Path) -> None:
     assert str(error.value).startswith(line)
 
 
-def test_requests_and_lost_browsers_leave_no_line(
+def test_requests_and_disconnects_print_nothing(
     server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ask(server, "/dashboard")
@@ -313,7 +311,7 @@ def test_requests_and_lost_browsers_leave_no_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_answer_that_is_refused_has_read_the_request(server: Server) -> None:
-    """Else the connection could be reset before the browser has the answer."""
+def test_a_refused_request_is_read_first(server: Server) -> None:
+    """Otherwise the connection could be reset before the browser has the answer."""
     for _ in range(10):
         assert ask(server, "/api/artifacts/1/1", "POST", "x" * 500_000, JSON)[0] == 403
