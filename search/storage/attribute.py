@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from lightning_modules.outcome import Ending
 
 # Optuna user attributes of a trial; stock dashboards show them.
 VALUES = "values"  # of the default, where it lies outside the space
@@ -34,17 +34,6 @@ ID = "finesweep.id"  # tells a study from another that once had its name
 ROOT = "finesweep.root"  # the host and folder where it began
 
 
-class TrialEnding(Enum):
-    """How a trial's last attempt ended: those of `lightning_modules.outcome.Ending`, and failed."""
-
-    finished = "finished"
-    pruned = "pruned"
-    diverged = "diverged"
-    infeasible = "infeasible"
-    interrupted = "interrupted"
-    failed = "failed"  # no further attempt, see `search.storage.failure`
-
-
-def constraint(ending: TrialEnding) -> str:
+def constraint(ending: Ending) -> str:
     """Return the system attribute of a violated constraint, from which Optuna's samplers learn."""
     return f"constraints:{ending.value}"

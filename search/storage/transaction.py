@@ -23,6 +23,7 @@ from optuna.storages._rdb.models import TrialUserAttributeModel as User
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
+from lightning_modules.outcome import Ending
 from search.space.key import canonical_key, renewed_key
 from search.storage.attribute import (
     ATTEMPT,
@@ -35,7 +36,6 @@ from search.storage.attribute import (
     REASON,
     VALUES,
     WORKER,
-    TrialEnding,
     constraint,
 )
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
@@ -61,7 +61,7 @@ class AttemptEnd:
     number: int
     attempt: int
     reason: str
-    ending: TrialEnding | None = None
+    ending: Ending | None = None
     verdict: str = ""
 
 
@@ -268,9 +268,9 @@ def _end_attempt(
         verdict = reason_to_fail(ends, max_attempts)
     state, ending = TrialState.WAITING, None
     if verdict is not None:
-        state, ending = TrialState.FAIL, TrialEnding.failed
+        state, ending = TrialState.FAIL, Ending.failed
     elif kind is FailureKind.out_of_memory and micro_batch == 1:
-        state, ending, verdict = TrialState.PRUNED, TrialEnding.infeasible, MEMORY_REASON
+        state, ending, verdict = TrialState.PRUNED, Ending.infeasible, MEMORY_REASON
         name = constraint(ending)
         storage._set_trial_attr_without_commit(session, System, trial_id, name, 1.0)
     values = {

@@ -35,7 +35,6 @@ from search.storage.attribute import (
     TRAINABLE,
     VALUES,
     VERDICT,
-    TrialEnding,
     constraint,
 )
 from search.storage.failure import FailureKind
@@ -172,7 +171,7 @@ class Session:
         else:
             if outcome.ending in (Ending.diverged, Ending.infeasible):
                 # A violated constraint teaches the sampler; a failure it would not see.
-                name = constraint(TrialEnding(outcome.ending.value))
+                name = constraint(Ending(outcome.ending.value))
                 study._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
             study.tell(attempt.number, state=TrialState.PRUNED)
         self._tidy()

@@ -17,15 +17,7 @@ from optuna.trial import FrozenTrial
 
 from search.plan.plan import Plan
 from search.storage import transaction
-from search.storage.attribute import (
-    DATA,
-    FIXED,
-    FOLDER,
-    ID,
-    STOP,
-    VALUES,
-    WORKER,
-)
+from search.storage.attribute import DATA, FIXED, FOLDER, ID, STOP, VALUES, WORKER
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
 from search.storage.tables import StudyStorage

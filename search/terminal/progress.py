@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from lightning_modules.outcome import Ending
 from search.report.results import snapshot, write_table
 from search.report.text import duration, score, settings, trained
-from search.storage.attribute import TrialEnding
 from search.storage.retry import StorageGone
 from search.study.study import Study
 from search.terminal.live import LiveTable, is_live
@@ -75,7 +75,7 @@ class TableEvents:
         elif isinstance(event, Note):
             self._table.note(event.text)
         elif isinstance(event, Ended):
-            if event.ending in (TrialEnding.failed, TrialEnding.diverged):
+            if event.ending in (Ending.failed, Ending.diverged):
                 self._table.note(f"trial {event.number} {event.ending.value}: {event.reason}")
             _keep_table(self._study, event)
 
@@ -130,7 +130,7 @@ class LineEvents:
 
 
 def _keep_table(study: Study, event: Ended) -> None:
-    if event.ending is TrialEnding.interrupted:
+    if event.ending is Ending.interrupted:
         return
     # The table is written again at the end: a full disk or an unreachable storage must not stop a
     # sweep here.

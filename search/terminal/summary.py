@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
 from search.report.dashboard.page import read_records
 from search.report.results import TABLE_FILE, compare_with_default, status
@@ -103,7 +104,7 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
 
 def _written(study: Study, best: FrozenTrial) -> list[str]:
     """Return the first texts that the winner generated, with their inputs."""
-    path = study.folder_of(best) / f"{GENERATED}.jsonl"
+    path = study.folder_of(best) / table_file(GENERATED)
     if not path.is_file():
         return []
     lines = ["", f"Sample outputs, from {path}:"]

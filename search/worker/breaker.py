@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.storage.attribute import TrialEnding
+from lightning_modules.outcome import Ending
 from search.worker.event import Ended, Event
 
 MAX_FAILURES = 3
@@ -16,9 +16,9 @@ class Breaker:
 
     def reason_to_stop(self, event: Event) -> str | None:
         """Take in what happened; return why no trial shall begin any more, once."""
-        if not isinstance(event, Ended) or event.ending is TrialEnding.interrupted:
+        if not isinstance(event, Ended) or event.ending is Ending.interrupted:
             return None
-        self._num_failures = self._num_failures + 1 if event.ending is TrialEnding.failed else 0
+        self._num_failures = self._num_failures + 1 if event.ending is Ending.failed else 0
         if self._num_failures != MAX_FAILURES:
             return None
         return f"stopping the sweep: {MAX_FAILURES} trials in a row failed: {event.reason}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from search.storage.attribute import TrialEnding
+from lightning_modules.outcome import Ending
 from search.storage.transaction import AttemptEnd
 
 
@@ -79,7 +79,7 @@ class Ended:
     """An attempt ended; `value` is the objective of a finished one."""
 
     number: int
-    ending: TrialEnding
+    ending: Ending
     reason: str
     value: float | None
     seconds: float
@@ -121,11 +121,11 @@ def from_line(line: str) -> Event:
     """Return the event that `to_line` wrote."""
     values = json.loads(line)
     if "ending" in values:
-        values["ending"] = TrialEnding(values["ending"])
+        values["ending"] = Ending(values["ending"])
     event: Event = _KINDS[values.pop("event")](**values)
     return event
 
 
 def _plain(value: object) -> Any:
-    assert isinstance(value, TrialEnding), value
+    assert isinstance(value, Ending), value
     return value.value

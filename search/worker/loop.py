@@ -20,7 +20,6 @@ from lightning_modules.run import Run
 from search.report.dashboard.page import FOLDER as ARTIFACTS
 from search.report.dashboard.page import show_trial
 from search.report.wandb import tags_of
-from search.storage.attribute import TrialEnding
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.storage.retry import StorageGone
@@ -101,7 +100,7 @@ def _work_on(
             hours = study.plan.search.settings.max_hours
             reason += f": search.max_hours={hours:g} is used up"
         session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
-        emit(Ended(attempt.number, TrialEnding.interrupted, reason, None, outcome.seconds))
+        emit(Ended(attempt.number, Ending.interrupted, reason, None, outcome.seconds))
         return
     _show(study, attempt)
     session.ended(attempt, outcome)
@@ -243,7 +242,7 @@ def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:
     best = outcome.best.metrics[study.plan.default.task.metric] if outcome.best else None
     return Ended(
         attempt.number,
-        TrialEnding(outcome.ending.value),
+        Ending(outcome.ending.value),
         outcome.reason,
         best if finished else None,
         outcome.seconds,

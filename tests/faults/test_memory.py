@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import search.engine.local
+from lightning_modules.outcome import Ending
 from search.config import compose
 from search.engine.local import LocalEngine, _Slot
 from search.machine.process import num_memory_kills
 from search.plan.plan import build_plan
-from search.storage.attribute import TrialEnding
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.storage.transaction import MEMORY_REASON
@@ -167,4 +167,4 @@ def test_after_an_out_of_memory_kill_the_next_attempt_has_a_smaller_micro_batch(
     assert trial.system_attrs["constraints:infeasible"] == 1.0
     assert [end["fault"] for end in ends_of(trial)] == ["out of memory"] * 5
     # It is reported as infeasible: three of them in a row do not stop the sweep.
-    assert events[-1] == Ended(0, TrialEnding.infeasible, MEMORY_REASON, None, 0.0)
+    assert events[-1] == Ended(0, Ending.infeasible, MEMORY_REASON, None, 0.0)

@@ -24,9 +24,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.folder import OUTCOME_FILE
+from lightning_modules.folder import OUTCOME_FILE, table_file
 from lightning_modules.outcome import Point
 from lightning_modules.task.base import GENERATED, MISTAKES
+from lightning_modules.task.metric.confusion import CONFUSION, confusion_counts
 from search.machine.provenance import PROVENANCE_FILE
 from search.report.dashboard.note import read_note, write_note
 from search.report.picture import confusion_matrix, learning_curve
@@ -44,7 +45,7 @@ FOLDER = "artifacts"
 CURVE = "learning curve.png"
 MATRIX = "confusion matrix.png"
 TABLE = "wrong examples.jsonl"  # the dashboard shows files with this ending as tables
-WRITTEN = f"{GENERATED}.jsonl"
+WRITTEN = table_file(GENERATED)
 TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
 
 MAX_CHARACTERS = 500  # per table cell
@@ -177,20 +178,17 @@ def _makers(
         points = [Point(**point) for point in outcome["points"]]
         best = Point(**outcome["best"]) if outcome["best"] else None
         yield CURVE, lambda: learning_curve(points, metric, best)
-    confusion = folder / "confusion.jsonl"
+    confusion = folder / table_file(CONFUSION)
     if confusion.is_file():
         yield MATRIX, lambda: _matrix(confusion)
     for name, table in ((TABLE, MISTAKES), (WRITTEN, GENERATED)):
-        path = folder / f"{table}.jsonl"
+        path = folder / table_file(table)
         if path.is_file() and path.stat().st_size:
             yield name, partial(_rows, path)
 
 
 def _matrix(path: Path) -> bytes:
-    records = read_records(path)
-    labels = [record["label"] for record in records]
-    counts = [[record[f"predicted {label}"] for label in labels] for record in records]
-    return confusion_matrix(labels, counts)
+    return confusion_matrix(*confusion_counts(read_records(path)))
 
 
 def _rows(path: Path) -> bytes:

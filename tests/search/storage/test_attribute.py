@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from lightning_modules.outcome import Ending
-from search.storage.attribute import TrialEnding, constraint
+from search.storage.attribute import constraint
 
 
 def test_a_trial_may_end_as_a_training_does_or_fail() -> None:
     trainings = {ending.value for ending in Ending}
-    assert {ending.value for ending in TrialEnding} == trainings | {"failed"}
+    assert {ending.value for ending in Ending} == trainings | {"failed"}
 
 
 def test_a_constraint_is_named_as_optuna_reads_it() -> None:
-    assert constraint(TrialEnding.diverged) == "constraints:diverged"
+    assert constraint(Ending.diverged) == "constraints:diverged"

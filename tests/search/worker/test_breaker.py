@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from search.storage.attribute import TrialEnding
+from lightning_modules.outcome import Ending
 from search.worker.breaker import Breaker
 from search.worker.event import Ended, Note
 
 
 def ended(ending: str) -> Ended:
-    return Ended(0, TrialEnding(ending), "ValueError: no such luck", None, 1.0)
+    return Ended(0, Ending(ending), "ValueError: no such luck", None, 1.0)
 
 
 def test_three_failures_in_a_row_are_a_reason_to_stop_once() -> None:

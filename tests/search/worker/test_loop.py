@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.error import DataError
-from search.storage.attribute import TrialEnding
+from lightning_modules.outcome import Ending
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.study.open import load_study
@@ -32,7 +32,7 @@ def test_it_trains_until_the_budget_is_used_up(prepared: Prepare) -> None:
     work(session, never, events.append)
     assert kinds(events) == [Began, Prepared, Progressed, Ended] * 2
     ended = [event for event in events if isinstance(event, Ended)]
-    assert [event.ending for event in ended] == [TrialEnding.finished] * 2
+    assert [event.ending for event in ended] == [Ending.finished] * 2
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
     assert [event.value for event in ended] == [trial.value for trial in study.trials]
     assert study.is_over
@@ -43,7 +43,7 @@ def test_an_interrupted_attempt_is_handed_back(prepared: Prepare) -> None:
     events: list[Event] = []
     work(join(study), lambda: any(isinstance(e, Prepared) for e in events), events.append)
     assert kinds(events) == [Began, Prepared, Ended]
-    assert isinstance(events[-1], Ended) and events[-1].ending is TrialEnding.interrupted
+    assert isinstance(events[-1], Ended) and events[-1].ending is Ending.interrupted
     trial = study.trial(0)
     assert trial.state.name == "WAITING"
     (attempt,) = trial.user_attrs["attempts"]
@@ -66,7 +66,7 @@ def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
     with pytest.raises(Replace):
         work(session, never, events.append)
     verdict = f"2 attempts made no progress; the last: {reason}"
-    assert events[-1] == Ended(0, TrialEnding.failed, verdict, None, 0.0)
+    assert events[-1] == Ended(0, Ending.failed, verdict, None, 0.0)
     assert study.trial(0).state.name == "FAIL"
     _, num_busy = load_study(study.folder).seconds_left or (0.0, 0)
     assert num_busy == 0
