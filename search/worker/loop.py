@@ -242,7 +242,7 @@ def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:
     best = outcome.best.metrics[study.plan.default.task.metric] if outcome.best else None
     return Ended(
         attempt.number,
-        Ending(outcome.ending.value),
+        outcome.ending,
         outcome.reason,
         best if finished else None,
         outcome.seconds,

@@ -186,5 +186,7 @@ def test_a_model_reads_up_to_its_maximum_length(
     run = run_of(name, folder_of(name))
     assert run.model.max_length == POSITIONS
     assert run.model.known_kind() is Kind.decoder
-    with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
+    with pytest.raises(
+        ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the most tokens"
+    ):
         check_run(run_of(name, folder_of(name), f"data.max_length={POSITIONS + 1}"))

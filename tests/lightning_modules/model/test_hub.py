@@ -430,7 +430,9 @@ def test_a_model_reads_up_to_its_maximum_length(
     ids = torch.full((1, POSITIONS), 7)
     assert network(ids, attention_mask=torch.ones_like(ids)).logits.isfinite().all()
     check_run(run)
-    with pytest.raises(ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the tokens"):
+    with pytest.raises(
+        ConfigError, match=f"^data.max_length: must be <= {POSITIONS}, the most tokens"
+    ):
         check_run(with_max_length(run, POSITIONS + 1))
 
 
