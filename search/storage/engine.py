@@ -6,16 +6,16 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.storage.location import VARIABLE, file_of, is_local, shown
 from search.storage.retry import Retry
-from search.storage.tables import WORKERS, StudyStorage
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from search.storage.tables import StudyStorage
 
 TIMEOUT_SECONDS = 120
 CONNECT_SECONDS = 10
@@ -39,6 +39,8 @@ def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
         ConfigError: It lets nobody in under this name and password.
 
     """
+    from search.storage.tables import WORKERS, StudyStorage
+
     url = f"sqlite:///{url}" if isinstance(url, Path) else url
     retry = retry or Retry(shown(url))
     if is_local(url):
@@ -54,6 +56,8 @@ def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
 
 def open_engine(url: str) -> Engine:
     """Return connections to an open storage that stand under no lease."""
+    from sqlalchemy import create_engine
+
     engine = create_engine(url, **_engine_options(url))
     _prepare(engine)
     return engine
@@ -83,6 +87,8 @@ def _engine_options(url: str) -> dict[str, Any]:
 
 
 def _prepare(engine: Engine) -> None:
+    from sqlalchemy import event
+
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
@@ -93,6 +99,11 @@ def _prepare(engine: Engine) -> None:
 
 def _on_server(url: str, retry: Retry) -> StudyStorage:
     """Open a server's storage; processes that make its tables at once would break each other."""
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    from search.storage.tables import WORKERS, StudyStorage
+
     engine = create_engine(url, **_engine_options(url))
 
     def make(attempts_left: int) -> bool:
@@ -136,6 +147,10 @@ def _make_file(path: Path) -> None:
 
     Two processes that make tables in one file at once break each other.
     """
+    from optuna.storages import RDBStorage
+
+    from search.storage.tables import WORKERS
+
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:

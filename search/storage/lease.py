@@ -23,14 +23,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, Engine, Row, event, select, text
-from sqlalchemy.exc import IntegrityError
+from typing import TYPE_CHECKING, Any
 
 from search.machine.process import Process
 from search.storage.engine import open_engine
-from search.storage.tables import WORKERS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Row
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +85,10 @@ class Lease:
 
     def join(self) -> Lease:
         """Enter the worker into the storage and begin to renew its lease."""
+        from sqlalchemy.exc import IntegrityError
+
+        from search.storage.tables import WORKERS
+
         process = Process.this()
         # Twice, where the answer to the first was lost on the way.
         with suppress(IntegrityError), self._engine.begin() as connection:
@@ -125,6 +128,10 @@ class Lease:
 
     def fence(self, engine: Engine) -> None:
         """Let every transaction of `engine` fail with LeaseLost once the lease has ended."""
+        from sqlalchemy import event, select
+
+        from search.storage.tables import WORKERS
+
         # PostgreSQL's FOR KEY SHARE lets the lease be renewed meanwhile; whoever ends it takes the
         # row FOR UPDATE, and waits.
         mine = select(WORKERS.c.ended).where(WORKERS.c.name == self.name)
@@ -150,6 +157,8 @@ class Lease:
                 log.warning("the lease of %s could not be renewed: %s", self.name, reason)
 
     def _write(self, **values: Any) -> None:
+        from search.storage.tables import WORKERS
+
         mine = WORKERS.c.name == self.name
         with self._engine.begin() as connection:
             with self._lock:
@@ -165,6 +174,8 @@ class Lease:
 
 def clock(connection: Connection) -> float:
     """Return the seconds since 1970 by the clock that all workers of the storage share."""
+    from sqlalchemy import text
+
     if connection.dialect.name == "sqlite":
         return time.time()  # one host
     now = connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())"))
@@ -174,6 +185,8 @@ def clock(connection: Connection) -> float:
 
 def gone_workers(connection: Connection, study_id: int) -> Iterator[tuple[str, str, float]]:
     """Yield the name of each worker that is gone, why, and when its lease was last renewed."""
+    from search.storage.tables import WORKERS
+
     alive = WORKERS.select().where(WORKERS.c.study_id == study_id, WORKERS.c.ended.is_(None))
     rows = connection.execute(alive).all()
     if not rows:
@@ -188,6 +201,10 @@ def gone_workers(connection: Connection, study_id: int) -> Iterator[tuple[str, s
 
 def present_workers(connection: Connection, study_id: int) -> frozenset[str]:
     """Return the names of the workers whose lease has not ended."""
+    from sqlalchemy import select
+
+    from search.storage.tables import WORKERS
+
     here = select(WORKERS.c.name).where(WORKERS.c.study_id == study_id, WORKERS.c.ended.is_(None))
     return frozenset(connection.scalars(here))
 
@@ -198,6 +215,8 @@ def used_seconds(connection: Connection, study_id: int) -> tuple[float, int]:
     What a worker that was killed had trained since it last renewed its lease is not known, and
     not counted.
     """
+    from search.storage.tables import WORKERS
+
     rows = connection.execute(WORKERS.select().where(WORKERS.c.study_id == study_id)).all()
     now, used, num_busy = clock(connection), 0.0, 0
     for row in rows:
@@ -226,6 +245,8 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
 
 def _up_since(connection: Connection) -> float:
     """Return when the storage came up: nobody could renew a lease before."""
+    from sqlalchemy import text
+
     if connection.dialect.name == "sqlite":
         return 0.0
     started = connection.scalar(text("SELECT extract(epoch FROM pg_postmaster_start_time())"))

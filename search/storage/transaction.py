@@ -14,14 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from optuna.distributions import BaseDistribution
-from optuna.storages._rdb.models import StudyModel, TrialModel, TrialParamModel
-from optuna.storages._rdb.models import TrialSystemAttributeModel as System
-from optuna.storages._rdb.models import TrialUserAttributeModel as User
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending
 from search.space.key import canonical_key, renewed_key
@@ -40,7 +33,14 @@ from search.storage.attribute import (
 )
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 from search.storage.lease import clock
-from search.storage.tables import WORKERS, StudyStorage
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import FrozenTrial
+    from sqlalchemy.orm import Session
+
+    from search.storage.tables import StudyStorage
 
 MEMORY_REASON = "one example at a time does not fit into memory"
 
@@ -72,6 +72,7 @@ def add_trials(
 
     One that starts with values which another has is not added again; one without any always is.
     """
+    from optuna.storages._rdb.models import TrialModel
 
     def add() -> int:
         num_added = 0
@@ -99,6 +100,7 @@ def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
         num: The most that it takes.
 
     """
+    from optuna.trial import TrialState
 
     def take() -> list[int]:
         taken: list[int] = []
@@ -130,6 +132,8 @@ def reserve(
     even_if_taken: bool = False,
 ) -> bool:
     """Settle what a running trial varies; False if another trial of the study varies the same."""
+    from optuna.storages._rdb.models import TrialModel, TrialParamModel
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
     def settle() -> bool:
         with _alone(storage, study_id) as session:
@@ -204,6 +208,11 @@ def end_worker(
         renewed: Only if the lease was last renewed then.
 
     """
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+    from optuna.trial import TrialState
+
+    from search.storage.tables import WORKERS
 
     def end() -> Sequence[AttemptEnd]:
         with _transaction(storage) as session:
@@ -248,6 +257,9 @@ def _end_attempt(
     reason: str,
     max_attempts: int,
 ) -> AttemptEnd | None:
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+    from optuna.trial import TrialState
+
     trial: Any = _locked(session, trial_id)
     if trial.state is not TrialState.RUNNING:
         return None
@@ -287,6 +299,8 @@ def _end_attempt(
 
 @contextmanager
 def _transaction(storage: StudyStorage) -> Iterator[Session]:
+    from sqlalchemy.orm import Session
+
     with Session(storage.engine) as session, session.begin():
         yield session
 
@@ -294,6 +308,8 @@ def _transaction(storage: StudyStorage) -> Iterator[Session]:
 @contextmanager
 def _alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
     """Begin a transaction that no other one of these on the study overlaps."""
+    from optuna.storages._rdb.models import StudyModel
+
     with _transaction(storage) as session:
         # SQLite's transactions are alone in any case.
         session.query(StudyModel).filter_by(study_id=study_id).with_for_update().one()
@@ -301,10 +317,14 @@ def _alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
 
 
 def _locked(session: Session, trial_id: int) -> TrialModel:
+    from optuna.storages._rdb.models import TrialModel
+
     return session.query(TrialModel).filter_by(trial_id=trial_id).with_for_update().one()
 
 
 def _user_attribute(session: Session, trial_id: int, key: str) -> Any:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
     found = session.query(User.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
     return None if found is None else json.loads(str(found.value_json))
 
@@ -312,12 +332,18 @@ def _user_attribute(session: Session, trial_id: int, key: str) -> Any:
 def _set_user(
     storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
 ) -> None:
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
     for name, value in values.items():
         storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
 
 
 def _start_keys(session: Session, study_id: int) -> set[str]:
     """Return the key of the values that each trial of the study starts with, if it has any."""
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+    from optuna.storages._rdb.models import TrialUserAttributeModel as User
+
     found: set[str] = set()
     for model, key in ((System, FIXED), (User, VALUES)):
         rows = (

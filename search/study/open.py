@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from sqlalchemy.exc import DatabaseError
-
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.config import Composition
 from search.plan.plan import Plan, build_plan
@@ -33,6 +30,8 @@ from search.study.study import Study
 
 def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     """Open the study's storage under a plan; the study must be there."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
     storage = open_storage(storage_of(folder), retry)
@@ -79,6 +78,9 @@ class Stored:
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     """Return what is kept of the study whose files go to `folder`, or None."""
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
     url = storage_of(folder)
     if is_local(url) and not file_of(url).is_file():
         return None
@@ -100,6 +102,8 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
 
 def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
     """Make the study, or bring the stored budget and settings up to `plan`'s."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(storage_of(folder))
     study = optuna.create_study(

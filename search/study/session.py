@@ -10,9 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
@@ -45,6 +43,9 @@ from search.study.attempt import Attempt, tidy, where_is
 from search.study.start import start_attempt
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 def join(study: Study, engine_process: Process | None = None) -> Session:
@@ -127,6 +128,8 @@ class Session:
 
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
+        from optuna.trial import TrialState
+
         study, plan = self.study, self.study.plan
         trial = study.trial(attempt.number)
         if point.examples not in trial.intermediate_values:
@@ -148,6 +151,8 @@ class Session:
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
         """Store how an attempt that ended by itself ended; its trial is over."""
+        from optuna.trial import TrialState
+
         assert outcome.ending is not Ending.interrupted, "that one is handed back"
         study = self.study.optuna
         self._set(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.file import write_text
 from search.config import run_tree, to_yaml
@@ -23,8 +21,12 @@ from search.storage.attribute import (
     REASON,
 )
 from search.storage.failure import FailedAttempt, FailureKind
-from search.storage.tables import StudyStorage
 from search.study.attempt import CONFIG_FILE, Attempt, inside, make_folder, relative_folder
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from search.storage.tables import StudyStorage
 
 
 def start_attempt(

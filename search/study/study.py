@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any
 
 from search.plan.plan import Plan
 from search.storage import transaction
 from search.storage.attribute import DATA, FIXED, FOLDER, ID, STOP, VALUES, WORKER
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
-from search.storage.tables import StudyStorage
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.suggest import waiting_trial
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.storage.tables import StudyStorage
 
 
 class Study:

@@ -10,12 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import chain, product
-from typing import Any
-
-import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seed_of
 from search.plan.plan import Plan
@@ -23,8 +18,13 @@ from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
 from search.space.space import Space
 from search.storage.attribute import FIXED, KEY, VALUES
-from search.storage.tables import StudyStorage
 from search.storage.transaction import reserve
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.storage.tables import StudyStorage
 
 NUM_STARTUP = 10
 NUM_DRAWS = 20  # in an endless space, where two of the same are a sampler's habit, not chance
@@ -70,6 +70,8 @@ def settle(
 
 def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
     """Return a trial for the queue with these values, the rest to be sampled."""
+    from optuna.trial import TrialState, create_trial
+
     if not space.holds(values):
         # Optuna refuses parameters outside their range, and a default may be outside.
         return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
@@ -85,6 +87,8 @@ def candidates(
     Nothing is written to the storage. `is_taken` tells of a key whether another trial has it;
     what is yielded may be taken nevertheless, by a trial that is settled at this moment.
     """
+    import optuna
+
     trial = optuna.trial.Trial(_Draft(study), trial_id)  # type: ignore[arg-type]
     yield plan.space.suggest(trial)
     chance = random.Random(seed_of(plan.default.seed, "candidates", trial.number))
@@ -114,6 +118,8 @@ def combinations(space: Space) -> Iterator[dict[str, Any]]:
 
 def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     """Return the values of the trials that depend on no result, as the study will make them."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
     directions = [objective.direction for objective in plan.objectives]
@@ -170,15 +176,23 @@ class _Chance:
         self._fixed = fixed
 
     def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        from optuna.distributions import FloatDistribution
+
         return self._drawn(name, FloatDistribution(low, high, **how))
 
     def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        from optuna.distributions import IntDistribution
+
         return self._drawn(name, IntDistribution(low, high, **how))
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
+        from optuna.distributions import CategoricalDistribution
+
         return self._drawn(name, CategoricalDistribution(choices))
 
     def _drawn(self, name: str, distribution: Any) -> Any:
+        from optuna.samplers import RandomSampler
+
         if name in self._fixed:
             return self._fixed[name]
         sampler = RandomSampler(seed=self._chance.randrange(2**32))
