@@ -39,7 +39,7 @@ def cost_lines(study: Study) -> list[str]:
         )
     return [
         *columns(table),
-        f"No other trial here beats one on the front in both {objective.short} and time.",
+        f"No trial here beats one on the front in both {objective.short} and time.",
     ]
 
 
