@@ -73,7 +73,7 @@ def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            problems.append(Problem(key, "must read key=value", word))
+            problems.append(Problem(key, "must have the form key=value", word))
         elif key not in known:
             fix = did_you_mean(key, known)
             problems.append(Problem(key, "must be a known key", Verbatim(key), fix))
