@@ -117,7 +117,7 @@ def test_reference_has_every_setting_and_command(site: Path, pages: dict[Path, P
     for command in ("sweep", "train"):
         for key in load_settings(CONF_DIR, command):
             assert key.path in settings and key.comment in settings
-    assert "Trials in all, over every call and worker" in settings
+    assert "Total trials over all calls and workers" in settings
     commands = pages[site / "reference" / "commands.html"]
     for command in COMMANDS:
         assert command in commands.ids

@@ -1,7 +1,7 @@
-"""Where configuration becomes typed, once; the only place that knows Hydra and OmegaConf.
+"""Turn configuration into typed objects; the only package that imports Hydra and OmegaConf.
 
-Outside, a configuration is a `Tree`: plain nested dicts whose interpolations are not yet
-resolved, so that a trial's values reach whatever refers to them.
+The rest of the code sees a configuration as a `Tree`: plain nested dicts with unresolved
+interpolations, so that a trial's values also reach the keys that refer to them.
 """
 
 from search.config.build import (

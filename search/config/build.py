@@ -1,7 +1,7 @@
-"""From a tree of plain values to typed, checked objects; every broken rule at once.
+"""Build typed, checked objects from a tree of plain values; report every broken rule at once.
 
 A group's `_target_` names its schema. It must be a subclass of the group's base class in an
-allowed package: that is what keeps a config file from running code of its choice.
+allowed package, so that a config file cannot run arbitrary code.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ GROUPS: Mapping[str, type[Schema]] = {
 
 
 def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
-    """Return the typed run of `tree`, with `values` by config path put in first.
+    """Return the typed run of `tree`, after setting `values` by config path.
 
     Raises:
-        ConfigError: With every unknown key, wrong type and broken rule.
+        ConfigError: Lists every unknown key, wrong type and broken rule.
 
     """
     config = _with_values(tree, values or {})
@@ -71,7 +71,7 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
 
 
 def build_search(tree: Tree) -> Search:
-    """Return the typed search settings of a sweep's tree; raises as `build_run` does."""
+    """Return the typed search settings of a sweep's tree; raises like `build_run`."""
     config = OmegaConf.create(tree)
     plugins = _plugins(config)
     problems: list[Problem] = []
@@ -96,7 +96,7 @@ _SEARCH_GROUPS = ("space", "sampler", "pruner")
 
 
 def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
-    """Return the tree with `values` put in and every interpolation replaced by its value."""
+    """Return the tree with `values` set and every interpolation resolved."""
     config = _with_values(tree, values or {})
     try:
         container = OmegaConf.to_container(config, resolve=True)
@@ -107,33 +107,33 @@ def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
 
 
 def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
-    """Return the class of a configuration's strategy; raise ConfigError where it has none."""
+    """Return the class of a configuration's strategy; raise ConfigError if it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)
     target = OmegaConf.select(config, "strategy._target_")
-    found = import_member(str(target), Strategy, "strategy._target_", _plugins(config))
-    assert issubclass(found, Strategy)
-    return found
+    strategy = import_member(str(target), Strategy, "strategy._target_", _plugins(config))
+    assert issubclass(strategy, Strategy)
+    return strategy
 
 
 def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
-    """Return the resolved configuration of one run: the tree without what is the search's."""
+    """Return the resolved configuration of one run: the tree without its search keys."""
     whole = resolved(tree, values)
     return {key: value for key, value in whole.items() if key not in ("search", "study")}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the tree's values by their config path.
+    """Return the tree's values by config path.
 
     >>> leaves({"a": {"b": 1}, "c": [2]})
     {'a.b': 1, 'c': [2]}
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found |= leaves(value, f"{prefix}{key}.")
+            values |= leaves(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            values[f"{prefix}{key}"] = value
+    return values
 
 
 def to_yaml(tree: Tree) -> str:
@@ -150,12 +150,12 @@ def _with_values(tree: Tree, values: Mapping[str, Any]) -> DictConfig:
 
 def _plugins(config: DictConfig) -> tuple[str, ...]:
     names = OmegaConf.select(config, "search.plugins", default=[])
-    # What is no list of names is reported where the settings are built.
+    # Anything but a list of names is reported when the settings are built.
     return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
 def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> Schema:
-    """Return the option that `node._target_` names, checked to be a `base`."""
+    """Return the option that `node._target_` names; it must be a subclass of `base`."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         rule = "must be a group with a _target_"
         raise ConfigError(Problem(key, rule, node, f"Choose one: {key}=NAME."))
@@ -163,14 +163,14 @@ def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> S
 
 
 def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:
-    known = {field.name for field in fields(schema)}
-    key_of_cache: Any = schema  # mypy takes a class of dataclasses for unhashable
+    known_keys = {field.name for field in fields(schema)}
+    key_of_cache: Any = schema  # mypy treats a dataclass type as unhashable
     typed = _structured(key_of_cache).copy()
-    OmegaConf.set_readonly(typed, False)  # OmegaConf takes frozen classes for read-only values
+    OmegaConf.set_readonly(typed, False)  # OmegaConf makes frozen dataclasses read-only
     problems = []
     for name in (str(name) for name in node if name != "_target_"):
-        if name not in known:
-            fix = did_you_mean(name, known)
+        if name not in known_keys:
+            fix = did_you_mean(name, known_keys)
             problems.append(Problem(f"{key}.{name}", "must be a known key", Verbatim(name), fix))
             continue
         try:
@@ -178,16 +178,16 @@ def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:
             OmegaConf.update(typed, name, value)
         except OmegaConfBaseException:
             problems.append(_value_problem(schema, name, node).under(key))
-    for name in sorted(known - {str(name) for name in node}):
+    for name in sorted(known_keys - {str(name) for name in node}):
         problems.append(Problem(f"{key}.{name}", "must be set", Verbatim("nothing")))
     if problems:
         raise ConfigError(problems)
     try:
-        made = OmegaConf.to_object(typed)
+        typed_object = OmegaConf.to_object(typed)
     except UserError as error:
         raise ConfigError(problem.under(key) for problem in error.problems) from None
-    assert isinstance(made, schema)
-    return made
+    assert isinstance(typed_object, schema)
+    return typed_object
 
 
 @cache
@@ -198,9 +198,9 @@ def _structured(schema: Any) -> DictConfig:
 
 
 def _value_problem(schema: type[Schema], name: str, node: DictConfig) -> Problem:
-    given = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(given, dict)
-    value = given[name]
+    plain = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(plain, dict)
+    value = plain[name]
     if isinstance(value, str) and "${" in value:
         try:
             value = node[name]

@@ -1,7 +1,7 @@
-"""What `conf/` offers, as values: the groups, their options, and what each key means.
+"""The contents of `conf/` as values: the groups, their options, and what each key means.
 
-Headlines, values and comments are read from the YAML files, meanings from the docstrings of the
-classes that they name, so that help and reference cannot say anything else.
+Headlines, values and comments come from the YAML files, meanings from the docstrings of their
+`_target_` classes, so that help and reference always agree with the code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from yaml.nodes import MappingNode, Node
 
 TARGET = "_target_"
 PACKAGE = "# @package"
-"""Where a file's values go; Hydra wants it in the first line, so the headline is the second."""
+"""Where a file's values go; Hydra requires it on line 1, so the headline is on line 2."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Key:
     """One value of a YAML file.
 
     Attributes:
-        path: Its config path inside the file, as `lr` or `search.keep`.
-        value: The value as it is written.
-        comment: What is written behind it or in the lines above; may be empty.
+        path: Config path within the file, e.g. `lr` or `search.keep`.
+        value: The value as written.
+        comment: The comment after it or on the lines above; may be empty.
 
     """
 
@@ -44,12 +44,12 @@ class Option:
     """One YAML file of a group.
 
     Attributes:
-        group: The group, as `strategy` or `search/sampler`.
-        name: What is chosen, as `lora` in `strategy=lora`.
-        headline: What it is, in a line.
+        group: The group, e.g. `strategy` or `search/sampler`.
+        name: The name to choose it by, e.g. `lora` in `strategy=lora`.
+        headline: What it is, in one line.
         notes: The comment below the headline; may be empty.
-        target: The class that types its keys; None where it has none.
-        keys: Its keys, in the order of the file, without `_target_`.
+        target: The class that types its keys; None if it has none.
+        keys: Its keys in file order, without `_target_`.
 
     """
 
@@ -66,10 +66,10 @@ class Group:
     """A group that a command composes.
 
     Attributes:
-        name: Its folder, as `strategy` or `search/sampler`.
+        name: Its folder, e.g. `strategy` or `search/sampler`.
         about: What it decides, in a few words.
-        default: The option that is taken where none is named; None takes none.
-        options: By name.
+        default: The option used if the command names none; None for no option.
+        options: Its options, sorted by name.
 
     """
 
@@ -80,7 +80,7 @@ class Group:
 
 
 def load_groups(conf_dir: Path, command: str) -> tuple[Group, ...]:
-    """Return the groups that `conf_dir/COMMAND.yaml` composes, in its order."""
+    """Return the groups that `conf_dir/COMMAND.yaml` composes, in file order."""
     return tuple(
         Group(key.path, key.comment, yaml.safe_load(key.value), _load_options(conf_dir, key.path))
         for key in _load_defaults(conf_dir / f"{command}.yaml")
@@ -88,16 +88,16 @@ def load_groups(conf_dir: Path, command: str) -> tuple[Group, ...]:
 
 
 def load_settings(conf_dir: Path, command: str) -> tuple[Key, ...]:
-    """Return the keys of `conf_dir/COMMAND.yaml` itself, those of no group."""
+    """Return the keys of `conf_dir/COMMAND.yaml` that belong to no group."""
     return tuple(_load_file(conf_dir / f"{command}.yaml")[1])
 
 
 def load_class(target: str) -> type:
     """Return the class that a `_target_` names."""
     module, _, name = target.rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, type), f"{target} is not a class"
-    return found
+    loaded = getattr(importlib.import_module(module), name)
+    assert isinstance(loaded, type), f"{target} is not a class"
+    return loaded
 
 
 def module_text(kind: type) -> str:
@@ -106,23 +106,23 @@ def module_text(kind: type) -> str:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return what each attribute means, by its name, from the class and its bases.
+    """Return the description of each attribute, by name, from the class and its bases.
 
     >>> from lightning_modules.optimizer.adamw import Adamw
     >>> meanings(Adamw)["lr"]
     'Peak learning rate, > 0; the schedule scales it.'
     """
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for part in reversed(kind.__mro__):
-        found |= _attributes(cleandoc(part.__doc__ or ""))
-    return found
+        attributes |= _attributes(cleandoc(part.__doc__ or ""))
+    return attributes
 
 
 def _attributes(docstring: str) -> Mapping[str, str]:
     lines = docstring.splitlines()
     if "Attributes:" not in lines:
         return {}
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     name = ""
     for line in lines[lines.index("Attributes:") + 1 :]:
         if line and not line.startswith(" "):
@@ -130,10 +130,10 @@ def _attributes(docstring: str) -> Mapping[str, str]:
         entry = re.fullmatch(r" {4}(\w+): (.*)", line)
         if entry:
             name = entry[1]
-            found[name] = entry[2]
+            attributes[name] = entry[2]
         elif line.strip():
-            found[name] += f" {line.strip()}"
-    return found
+            attributes[name] += f" {line.strip()}"
+    return attributes
 
 
 def _load_options(conf_dir: Path, group: str) -> tuple[Option, ...]:
@@ -161,7 +161,7 @@ def _load_defaults(path: Path) -> Iterator[Key]:
 
 
 def _load_file(path: Path) -> tuple[list[str], list[Key]]:
-    """Return the comment lines at the head of a file, and its keys."""
+    """Return the comment lines at the top of a file, and its keys."""
     text = path.read_text(encoding="utf-8")
     lines = [*text.splitlines(), ""]
     head = list(takewhile(_is_comment, lines))
@@ -169,24 +169,24 @@ def _load_file(path: Path) -> tuple[list[str], list[Key]]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, MappingNode):
         return comments, []
-    # The head speaks of the file, not of its first key.
+    # The comment at the top describes the file, not its first key.
     lines[: len(head)] = [""] * len(head)
     keys = [key for key in _keys(root, lines) if key.path != "defaults"]
     return comments, keys
 
 
 def _keys(
-    node: MappingNode, lines: Sequence[str], prefix: str = "", told: str = ""
+    node: MappingNode, lines: Sequence[str], prefix: str = "", outer_comment: str = ""
 ) -> Iterator[Key]:
     for name, value in node.value:
         path, above = f"{prefix}{name.value}", _above(lines, name.start_mark.line)
         if isinstance(value, MappingNode) and not value.flow_style:
-            behind = _behind(lines, name.end_mark)
-            yield from _keys(value, lines, f"{path}.", _joined(told, above, behind))
+            after = _after(lines, name.end_mark)
+            yield from _keys(value, lines, f"{path}.", _joined(outer_comment, above, after))
         else:
-            comment = _joined(told, above, _behind(lines, value.end_mark))
+            comment = _joined(outer_comment, above, _after(lines, value.end_mark))
             yield Key(path, _written(lines, value), comment)
-        told = ""
+        outer_comment = ""
 
 
 def _written(lines: Sequence[str], value: Node) -> str:
@@ -198,11 +198,11 @@ def _written(lines: Sequence[str], value: Node) -> str:
 
 
 def _above(lines: Sequence[str], number: int) -> str:
-    found = list(takewhile(_is_comment, reversed(lines[:number])))
-    return _joined(*map(_comment_text, reversed(found)))
+    comments = list(takewhile(_is_comment, reversed(lines[:number])))
+    return _joined(*map(_comment_text, reversed(comments)))
 
 
-def _behind(lines: Sequence[str], end: Mark) -> str:
+def _after(lines: Sequence[str], end: Mark) -> str:
     _, mark, comment = lines[end.line][end.column :].partition("#")
     return comment.strip() if mark else ""
 

@@ -1,4 +1,4 @@
-"""What words over a configuration cannot be meant: unknown options and keys, ranges of no use."""
+"""Find mistakes in overrides: unknown options and keys, and ranges that cannot be searched."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from search.config.override import Override, options_of
 from search.config.range import parse_range
 
 NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
-# They decide the rows, and trials of one study are judged by the same ones.
+# They decide the rows, and a study compares its trials on the same rows.
 DECIDE_ROWS = (
     *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
     *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
     *("data.validation_fraction", "data.test_fraction", "data.split_seed"),
 )
-# Nor by another metric, nor on another machine.
+# Other groups would change the rows, the metric or the machine between trials.
 SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
 
 
 def group_options(group: str) -> list[str]:
-    """Return the options of a group; none for what is no group."""
+    """Return the options of a group; none if there is no such group."""
     loader = GlobalHydra.instance().config_loader()
     if group in ("", "hydra") or group.startswith("hydra/"):
         return []
@@ -34,7 +34,7 @@ def group_options(group: str) -> list[str]:
 
 
 def group_problems(override: Override) -> Iterator[Problem]:
-    """Yield what is wrong with an override that chooses a group's option, or a range of options."""
+    """Yield the problems of an override that chooses a group's option or a range of options."""
     group, known_options = override.key, group_options(override.key)
     if override.is_range and group not in SEARCHED_GROUPS:
         searched = ", ".join(SEARCHED_GROUPS)
@@ -55,12 +55,12 @@ def group_problems(override: Override) -> Iterator[Problem]:
 def option_problems(
     base: DictConfig, groups: Mapping[str, Sequence[str]], inline: set[str]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the options that groups vary over.
+    """Yield the problems of the options that groups vary over.
 
     Args:
         base: The configuration, with its space.
         groups: The options of each group that varies.
-        inline: The groups that words name; the space names the others.
+        inline: The groups that the command line names; the space names the others.
 
     """
     seen: dict[str, str] = {}
@@ -88,13 +88,13 @@ def key_problems(
     choices: Sequence[Mapping[str, str]],
     refused_groups: set[str],
 ) -> Iterator[Problem]:
-    """Yield what is wrong with words of keys.
+    """Yield the problems of overrides of keys.
 
     Args:
-        values: The words.
+        values: The overrides.
         bases: The configuration of each arm.
-        choices: Its options of the groups that vary.
-        refused_groups: Groups of which nobody knows the keys, as their options are refused.
+        choices: The options of each arm, by group that varies.
+        refused_groups: Groups whose options were refused, so that their keys are unknown.
 
     """
     by_arm = [dict.fromkeys(paths(base)) for base in bases]
@@ -103,7 +103,7 @@ def key_problems(
     for override in values:
         key = override.key
         if key.split(".")[0] in refused_groups:
-            continue  # which keys there are depends on the option
+            continue  # the keys depend on the option
         foreign = [option for option in override.options if option not in options]
         if foreign:
             fix = (
@@ -115,14 +115,14 @@ def key_problems(
             yield _unknown_key(override, known)
         else:
             arms = zip(bases, choices, by_arm, strict=True)
-            mine = [
+            own_bases = [
                 base for base, choice, paths in arms if key in paths and override.counts_in(choice)
             ]
-            yield from _value_problems(override, mine)
+            yield from _value_problems(override, own_bases)
 
 
 def _unknown_key(override: Override, known: Sequence[str]) -> Problem:
-    """Return the problem of a key that the configuration lacks: which options would have it."""
+    """Return the problem of a key that the configuration lacks, naming the options that have it."""
     key, got = override.key, Verbatim(override.key)
     group, owners = _owners(key)
     if not owners:
@@ -137,17 +137,17 @@ def _unknown_key(override: Override, known: Sequence[str]) -> Problem:
 def _owners(key: str) -> tuple[str, list[str]]:
     """Return the group that a key belongs to, and the group's options that have the key.
 
-    Options that leave the key empty ask for it, so if there are any they alone count: data=files
-    needs `data.train`, data=sst2 brings its own.
+    If some options leave the key null for the user to set, return only those: data=files needs
+    `data.train`, data=sst2 sets it.
     """
     words = key.split(".")
     for size in range(len(words) - 1, 0, -1):
         group, name = "/".join(words[:size]), words[size]
         options = {option: _option(group, option) for option in group_options(group)}
         if options:
-            having = [option for option, config in options.items() if name in config]
-            asking = [each for each in having if OmegaConf.select(options[each], name) is None]
-            return group, asking or having
+            with_key = [option for option, config in options.items() if name in config]
+            unset = [each for each in with_key if OmegaConf.select(options[each], name) is None]
+            return group, unset or with_key
     return "", []
 
 
@@ -163,9 +163,9 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
     if not bases:
         yield Problem(override.shown, f"{', '.join(override.options)} must have the key", got)
     elif override.is_range:
-        never = never_searched(key, key, got)
-        if never is not None:
-            yield never
+        problem = never_searched(key, key, got)
+        if problem is not None:
+            yield problem
         else:
             yield from _range_problems(override.shown, str(got), bases[0], key)
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
@@ -176,7 +176,7 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
 
 
 def never_searched(where: str, path: str, text: str) -> Problem | None:
-    """Return the problem of a range over a path that no study may search, or None."""
+    """Return the problem of a range over a path that a study cannot search, or None."""
     if path in DECIDE_ROWS:
         rule = "must be one value, because it decides which rows trials are compared on"
         fix = f"Run one study per value: {path}=VALUE study=NAME."
@@ -195,7 +195,7 @@ def _range_problems(shown: str, text: str, base: DictConfig, key: str) -> Iterat
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
-    # Of 60 keys only near ones help: by the whole path, by its last word, or its group.
+    # Listing 60 keys does not help; find near ones by whole path, by last word, or by group.
     guess = did_you_mean(key, known)
     if guess.startswith("Did"):
         return guess

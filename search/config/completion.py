@@ -1,4 +1,4 @@
-"""Completions of a line of overrides, as Hydra's own completion finds them."""
+"""Complete a line of overrides with Hydra's own completion."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from search.config.compose import hydra_ready
 
 
 def complete_line(config_name: str, line: str) -> list[str]:
-    """Return what the last word of `line` can become, as `["strategy=full", ...]`."""
+    """Return the completions of the last word of `line`, e.g. `["strategy=full", ...]`."""
     with hydra_ready(None):
         completion = BashCompletion(GlobalHydra.instance().config_loader())
-        found = completion._query(config_name=config_name, line=line)
-        return [name for name in found if not name.startswith("hydra") and "_target_" not in name]
+        completions = completion._query(config_name=config_name, line=line)
+        return [
+            name for name in completions if not name.startswith("hydra") and "_target_" not in name
+        ]

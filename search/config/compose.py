@@ -1,7 +1,7 @@
-"""From a command line to composed trees: Hydra's composition, its overrides, its sweep grammar.
+"""Compose trees from a command line, with Hydra's composition, overrides and sweep grammar.
 
-A range over a group, as `strategy=choice(lora,full)`, makes an arm of each option: a whole
-configuration of its own, with the ranges that exist there.
+A range over a group, e.g. `strategy=choice(lora,full)`, makes one arm per option: a complete
+configuration with the ranges that exist in it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from search.space.name import untagged
 
 
 def _conf_dir() -> Path:
-    # A wheel carries conf/ inside this package, a checkout beside it.
+    # A wheel has conf/ inside this package, a checkout next to it.
     packaged = Path(__file__).parents[1] / "_conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
@@ -52,10 +52,11 @@ class Arm:
     """One combination of group options, composed.
 
     Attributes:
-        choice: Group to option, for the groups that vary; empty where none does.
-        tree: All values, interpolations unresolved; its `search.space` is this arm's, as config
-            path to range.
-        words: The words that compose the same as one run, but for what the ranges suggest.
+        choice: Group to option, for the groups that vary; empty if none does.
+        tree: All values, interpolations unresolved; its `search.space` maps this arm's config
+            paths to ranges.
+        words: The overrides that compose the same configuration as one run, without suggested
+            values.
 
     """
 
@@ -72,12 +73,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Composition:
-    """What a command line asks for.
+    """The configuration that a command line composes.
 
     Attributes:
         groups: The groups that vary, with their options.
-        arms: Every combination of their options, the default one first; one where none varies.
-        fixed: Words of the command line that took their paths out of the default space.
+        arms: Every combination of their options, the default one first; one arm if no group varies.
+        fixed: Overrides of the command line that removed their paths from the default space.
 
     """
 
@@ -101,7 +102,7 @@ class Composition:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
-        """Return the composition that `as_dict` gave."""
+        """Return the composition from the values of `as_dict`."""
         groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = (Arm(arm["choice"], arm["tree"], tuple(arm["words"])) for arm in values["arms"])
         return cls(groups, tuple(arms))
@@ -112,17 +113,17 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
 
     Args:
         name: `train` or `sweep`.
-        overrides: In Hydra's grammar, as `strategy=full` or `optimizer.lr=interval(1e-5,1e-3)`.
-        config_dir: A folder of further group options.
+        overrides: In Hydra's grammar, e.g. `strategy=full` or `optimizer.lr=interval(1e-5,1e-3)`.
+        config_dir: A folder with more group options.
 
     Raises:
-        ConfigError: Unknown keys or groups, with the nearest known ones; all at once.
+        ConfigError: Lists all unknown keys and groups, with the nearest known ones.
         SpaceError: A range over something that cannot be searched.
 
     """
     parsed = [parse_override(text) for text in overrides]
     with hydra_ready(config_dir):
-        # As with Hydra, the last override on a key holds.
+        # As in Hydra, the last override of a key wins.
         is_group = {override.key: bool(group_options(override.key)) for override in parsed}
         chosen = list(
             {override.key: override for override in parsed if is_group[override.key]}.values()
@@ -157,24 +158,24 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             for override in values:
                 if override.is_range:
                     raise SpaceError(range_problem(override.key, override.value))
-        arms, taken_out, useless = [], dict[str, None](), dict[str, Problem]()
+        arms, removed_texts, useless = [], dict[str, None](), dict[str, Problem]()
         for choice, arm_base in zip(choices, bases, strict=True):
             options = {**default, **choice} if written_for_arms else choice
-            arm, out, ignored = _arm(name, arm_base, choice, options, fixed, list(values))
+            arm, removed, ignored = _arm(name, arm_base, choice, options, fixed, list(values))
             arms.append(arm)
-            taken_out.update(dict.fromkeys(out))
+            removed_texts.update(dict.fromkeys(removed))
             useless |= ignored
     problems = [
         problem for key, problem in useless.items() if not any(key in arm.space for arm in arms)
     ]
     if problems:
         raise SpaceError(problems)
-    return Composition(groups, tuple(arms), tuple(taken_out))
+    return Composition(groups, tuple(arms), tuple(removed_texts))
 
 
 @contextmanager
 def hydra_ready(config_dir: Path | None) -> Iterator[None]:
-    """Make Hydra ready to compose from `conf/`, and from `config_dir` too."""
+    """Initialize Hydra to compose from `conf/` and `config_dir`."""
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(Problem("--config-dir", "must be a folder", str(config_dir)))
     GlobalHydra.instance().clear()
@@ -182,7 +183,7 @@ def hydra_ready(config_dir: Path | None) -> Iterator[None]:
         if config_dir is not None:
             loader: Any = GlobalHydra.instance().config_loader()
             path = f"file://{config_dir.resolve()}"
-            # Hydra wants its schema source to stay the last one.
+            # Hydra requires its schema source to be last.
             loader.get_search_path().prepend("command-line", path, "schema")
             loader.repository.initialize_sources(loader.get_search_path())
         yield
@@ -196,53 +197,54 @@ def _arm(
     fixed_groups: Sequence[Override],
     values: Sequence[Override],
 ) -> tuple[Arm, list[str], dict[str, Problem]]:
-    """Return the arm, and which fixed words took their paths out of its default space.
+    """Compose one arm.
 
-    And the ranges of the command line that its strategy has no use for, as problems by path.
+    Returns: The arm; the fixed overrides that removed their paths from its default space; and a
+        problem, by path, for each range of the command line that its strategy has no use for.
     """
     known = set(paths(base))
     here = [override for override in values if override.key in known and override.counts_in(choice)]
-    # An override for this arm beats one for all.
-    own = {
+    # An override for this arm takes precedence over one for all arms.
+    by_key = {
         override.key: override
         for override in sorted(here, key=lambda override: len(override.options))
     }
-    fixed = [override for override in own.values() if not override.is_range]
-    inline = {override.key: override.value for override in own.values() if override.is_range}
+    fixed = [override for override in by_key.values() if not override.is_range]
+    inline = {override.key: override.value for override in by_key.values() if override.is_range}
     groups = [*_texts(fixed_groups), *_choice_words(choice)]
     config = _with_values(name, base, groups, fixed)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
-    for key in ("study", "run"):  # Hydra reads a name such as 2024 as a number
+    for key in ("study", "run"):  # Hydra reads a name like 2024 as a number
         if isinstance(plain.get(key), int):
             plain[key] = str(plain[key])
-    taken_out: list[str] = []
+    removed_texts: list[str] = []
     useless: dict[str, Problem] = {}
     if name == "sweep":
         default = _default_space(config, options)
-        out = {
+        removed = {
             override.key: f"{override.shown}={override.value}"
             for override in fixed
             if override.key in default
         }
-        taken_out = [out[path] for path in default if path in out]
-        rest = {path: text for path, text in default.items() if path not in out}
+        removed_texts = [removed[path] for path in default if path in removed]
+        rest = {path: text for path, text in default.items() if path not in removed}
         space = {**rest, **inline}
         useless = _useless(config, space)
         used = {path: text for path, text in space.items() if path not in useless}
         plain["search"]["space"] = used
         useless = {path: useless[path] for path in useless.keys() & inline.keys()}
     kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
-    return Arm(choice, plain, tuple(kept)), taken_out, useless
+    return Arm(choice, plain, tuple(kept)), removed_texts, useless
 
 
 def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem]:
-    """Return the problem of each range that the arm's strategy has no use for."""
+    """Return a problem for each range that the arm's strategy has no use for."""
     try:
         strategy = strategy_class(config)
     except ConfigError:
-        return {}  # reported where the run is built
+        return {}  # reported when the run is built
     rule, fix = f"{strategy.__name__} has no use for it", "Nothing is left to search."
     return {
         path: Problem(path, rule, Verbatim(text), fix)
@@ -252,34 +254,34 @@ def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem
 
 
 def _default_space(config: DictConfig, options: Mapping[str, str]) -> dict[str, str]:
-    """Return the YAML's ranges that exist in the arm, those for it before those for all.
+    """Return the YAML's ranges that exist in the arm; its own take precedence over those for all.
 
     Args:
         config: The arm's.
-        options: Group to option; empty where nothing in the file or the command asks for arms,
-            and every path must exist.
+        options: Group to option; empty if neither the file nor the command line defines arms: then
+            every path must exist.
 
     """
     node = OmegaConf.select(config, "search.space")
     keys = [str(key) for key in node] if node is not None else []
     known = set(paths(config))
-    found: dict[str, str] = {}
+    ranges: dict[str, str] = {}
     for key in sorted(keys, key=lambda key: len(untagged(key)[1])):
-        path, wanted = untagged(key)
+        path, arm_options = untagged(key)
         foreign = options and path not in known
-        if path in SEARCHED_GROUPS or foreign or not set(wanted) <= set(options.values()):
+        if path in SEARCHED_GROUPS or foreign or not set(arm_options) <= set(options.values()):
             continue
         where = f"search.space.{key}"
         try:
-            found[path] = str(node[key])
+            ranges[path] = str(node[key])
         except OmegaConfBaseException as error:
             reason = Verbatim(str(error).splitlines()[0])
             raise SpaceError(Problem(where, "must resolve", reason)) from None
-        never = never_searched(where, path, found[path])
-        if never is not None:
-            raise SpaceError(never)
+        problem = never_searched(where, path, ranges[path])
+        if problem is not None:
+            raise SpaceError(problem)
     order = dict.fromkeys(untagged(key)[0] for key in keys)
-    return {path: found[path] for path in order if path in found}
+    return {path: ranges[path] for path in order if path in ranges}
 
 
 def _is_written_for_arms(base: DictConfig) -> bool:
@@ -328,7 +330,7 @@ def _texts(overrides: Sequence[Override]) -> list[str]:
 
 
 def _text(override: Override) -> str:
-    # A mapping has keys of its own, which Hydra lets in by force alone.
+    # A mapping brings new keys, which Hydra accepts only with ++.
     has_keys = isinstance(override.parsed.value(), dict) and not override.text.startswith(
         ("+", "~")
     )
@@ -342,7 +344,7 @@ def _is_of_a_run(text: str) -> bool:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the configuration, and which option of each group that may vary it has."""
+    """Return the configuration, and its option of each group that can be searched."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -360,25 +362,25 @@ def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str,
 def _with_values(
     name: str, base: DictConfig, groups: Sequence[str], values: Sequence[Override]
 ) -> DictConfig:
-    """Return the configuration that the words of groups compose, under values for its keys.
+    """Return the configuration that the group overrides compose, with values set on its keys.
 
     Args:
         name: `train` or `sweep`.
-        base: What the words of groups compose.
-        groups: These words.
-        values: Words of keys that are in `base`, none of them a range.
+        base: The configuration that the group overrides compose.
+        groups: The group overrides.
+        values: Overrides of keys in `base`; none is a range.
 
     """
     if any(override.parsed.type is not OverrideType.CHANGE for override in values):
         return _compose(name, [*groups, *_texts(values)])[0]
-    # Composing takes 0.1 s; Hydra itself merges plain values last, in this way.
+    # Composing takes 0.1 s; Hydra also merges plain values last, in the same way.
     config = copy.deepcopy(base)
     for override in values:
         value = override.parsed.value()
         try:
-            # The keys of a mapping may be the user's own, as in model.config={n_layer: 4}.
+            # A mapping may have keys that the user chose, e.g. model.config={n_layer: 4}.
             is_mapping = isinstance(value, dict)
             OmegaConf.update(config, override.key, value, merge=True, force_add=is_mapping)
         except OmegaConfBaseException:
-            return _compose(name, [*groups, *_texts(values)])[0]  # which tells what is wrong
+            return _compose(name, [*groups, *_texts(values)])[0]  # which reports what is wrong
     return config

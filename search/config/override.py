@@ -1,7 +1,7 @@
-"""The overrides of a command line: Hydra's override grammar, plus the arm that an override is for.
+"""The overrides of a command line: Hydra's grammar, plus the arms that an override applies to.
 
-`strategy.rank=8` is for every arm that has the key; `optimizer.lr[lora]=1e-3` for those whose
-choices include the option `lora`.
+`strategy.rank=8` applies to every arm that has the key; `optimizer.lr[lora]=1e-3` only to arms
+that have chosen the option `lora`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Override:
 
     Attributes:
         key: The config path or group.
-        options: The group options that an arm must have chosen for it to count; () for all arms.
-        parsed: As Hydra parsed it, without the options.
+        options: The group options that an arm must have chosen for it to apply; () for all arms.
+        parsed: The override without the options, as parsed by Hydra.
 
     """
 
@@ -46,7 +46,7 @@ class Override:
 
     @property
     def value(self) -> str:
-        """What stands behind the equals sign."""
+        """The text after the equals sign."""
         return self.text.partition("=")[2]
 
     @property
@@ -56,16 +56,16 @@ class Override:
 
     @property
     def is_range(self) -> bool:
-        """Whether it marks its key for searching."""
+        """Whether the value is a range to search."""
         return bool(self.parsed.is_sweep_override())
 
     def counts_in(self, choice: Mapping[str, str]) -> bool:
-        """Say whether the override is for the arm with these options by group."""
+        """Return whether the override applies to the arm with these options by group."""
         return set(self.options) <= set(choice.values())
 
 
 def parse_override(text: str) -> Override:
-    """Return the override; raise ConfigError where it is none."""
+    """Parse an override; raise ConfigError if it is malformed."""
     for_arm = _FOR_AN_ARM.fullmatch(text)
     options: tuple[str, ...] = ()
     if for_arm is not None:
@@ -91,7 +91,7 @@ def parse_override(text: str) -> Override:
 
 
 def options_of(override: Override) -> tuple[str, ...] | None:
-    """Return the options that a range over a group names; None where it is no such list."""
+    """Return the options that a range over a group lists; None if it is not a list."""
     sweep = override.parsed.value()
     if not isinstance(sweep, ChoiceSweep) or sweep.tags:
         return None
@@ -99,13 +99,13 @@ def options_of(override: Override) -> tuple[str, ...] | None:
 
 
 def range_problem(key: str, text: str) -> Problem:
-    """Return the problem of a range where one value is wanted."""
+    """Return the problem of a range where a single value is needed."""
     rule = "a run has one value per key"
     return Problem(key, rule, Verbatim(text), "Use finesweep sweep for ranges.")
 
 
 def literal(value: Any) -> str:
-    """Return a value in Hydra's grammar."""
+    """Return a value written in Hydra's grammar."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Hydra's sweep grammar as Optuna's distributions.
+"""Convert Hydra's sweep grammar into Optuna's distributions.
 
-`choice(a,b)` is categorical, `range(1,5)` the whole numbers 1 to 4 (as in Python, the end is
-left out), `interval(0,1)` a real number, `tag(log,interval(1e-5,1e-2))` one on a log scale.
+`choice(a,b)` is categorical, `range(1,5)` the whole numbers 1 to 4 (the end is excluded, as in
+Python), `interval(0,1)` a real number, `tag(log,interval(1e-5,1e-2))` one on a log scale.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _FORMS = "Use choice(a,b), range(1,5), interval(0,1) or tag(log,interval(1e-5,1e
 
 
 def parse_range(path: str, text: str, current: Any) -> BaseDistribution:
-    """Return the distribution of config path `path`, whose value is `current`.
+    """Return the distribution of config path `path`, whose current value is `current`.
 
     Raises:
-        SpaceError: The text is no range, or the range is empty or impossible.
+        SpaceError: The text is not a range, or the range is empty or impossible.
 
     """
     try:
@@ -56,7 +56,7 @@ def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
             rule = "choices must be text, numbers, true or false"
             raise SpaceError(Problem(path, rule, Verbatim(text)))
         choices.append(choice)
-    # 1 and 1.0 are one value to Optuna, 1 and true are not one to us.
+    # Optuna treats 1 and 1.0 as equal; here 1 and true differ.
     if len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
         raise SpaceError(Problem(path, "choices must differ", Verbatim(text)))
     return CategoricalDistribution(choices)
@@ -76,7 +76,7 @@ def _stepped(path: str, text: str, sweep: RangeSweep) -> BaseDistribution:
     if all(isinstance(value, int) for value in (start, stop, step)):
         last = start + (stop - 1 - start) // step * step
         return IntDistribution(int(start), int(last), log=log, step=int(step))
-    # The end is left out, as in Python; 1e-9 forgives 0.1 + 0.2.
+    # The end is excluded, as in Python; 1e-9 tolerates rounding such as 0.1 + 0.2.
     last = start + int((stop - start) / step - 1e-9) * step
     return FloatDistribution(float(start), float(last), step=None if log else step, log=log)
 

@@ -1,4 +1,4 @@
-"""How a study searches: budget, workers, metric."""
+"""The search settings of a study: budget, workers, metric."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class SearchSettings(Schema):
     """The plain settings under `search`.
 
     Attributes:
-        num_trials: Trials in all, over every call and worker, > 0.
-        max_hours: Training hours in all, > 0; no trial begins after them. None sets no limit.
+        num_trials: Total trials over all calls and workers, > 0.
+        max_hours: Total training hours, > 0; no trial starts after them. None sets no limit.
         workers: Processes that train; 0 trains in the calling process.
-        metric: Validation metric to search for; None takes the task's own.
-        objectives: Several things to search for at once, the first one a validation metric; see
-            `search.plan.objective`. None takes `metric` alone.
-        enqueue: Configurations, as config paths with values, to try after the default.
-        max_attempts: Attempts at a trial that end by a fault and get no further than those before,
-            after which the trial has failed, > 0.
+        metric: Validation metric to optimize; None uses the task's metric.
+        objectives: Several objectives to optimize at once, the first a validation metric; see
+            `search.plan.objective`. None optimizes `metric` only.
+        enqueue: Configurations to try after the default, each a mapping of config paths to values.
+        max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
+            fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
-        lease_seconds: Time without a sign of life after which a worker of another machine, or one
-            that was stopped, has lost its trials to the others, > 0.
-        keep: Trials, the best ones, whose weights stay on disk, > 0.
-        plugins: Packages besides ours whose classes a `_target_` may name.
+        lease_seconds: Time without a heartbeat after which a worker that is stopped, or on another
+            machine, loses its trials to the other workers, > 0.
+        keep: Number of best trials whose weights stay on disk, > 0.
+        plugins: Additional packages whose classes a `_target_` may name.
 
     """
 
@@ -75,7 +75,7 @@ class SearchSettings(Schema):
 
 @dataclass(frozen=True)
 class Search:
-    """Everything under `search` but the space, typed."""
+    """Everything under `search` except the space, typed."""
 
     settings: SearchSettings
     sampler: Sampler

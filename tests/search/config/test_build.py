@@ -24,7 +24,7 @@ def composed(*overrides: str) -> Tree:
 
 
 def with_key(path: str, value: Any) -> Tree:
-    """Return a default tree in which the key is set without the command line's own checks."""
+    """Return a default tree with the key set, bypassing the command line's checks."""
     tree = tree_of()
     node = tree
     *groups, key = path.split(".")
@@ -45,11 +45,11 @@ def test_values_become_typed_options() -> None:
     assert run.seed == 0
 
 
-def test_values_reach_what_refers_to_them() -> None:
+def test_values_reach_interpolations_that_refer_to_them() -> None:
     assert build_run(tree_of(), {"strategy.lr": 5e-4}).optimizer.lr == 5e-4
 
 
-def test_values_leave_the_tree_as_it_was() -> None:
+def test_values_do_not_change_the_tree() -> None:
     tree = tree_of()
     before = copy.deepcopy(tree)
     build_run(tree, {"optimizer.lr": 5e-4})
@@ -57,12 +57,12 @@ def test_values_leave_the_tree_as_it_was() -> None:
     assert tree == before
 
 
-def test_unknown_key_names_the_nearest() -> None:
+def test_an_unknown_key_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"^trainer\.epoch: .*Did you mean epochs\?$"):
         build_run(with_key("trainer.epoch", 3))
 
 
-def test_missing_key_must_be_set() -> None:
+def test_a_missing_key_must_be_set() -> None:
     tree = tree_of()
     del tree["data"]["max_length"]
     with pytest.raises(ConfigError, match=r"data\.max_length: must be set"):
@@ -85,7 +85,7 @@ def test_missing_key_must_be_set() -> None:
         ("seed", -1, "a whole number >= 0"),
     ],
 )
-def test_wrong_type_says_what_is_right(path: str, value: object, words: str) -> None:
+def test_a_wrong_type_names_the_right_one(path: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError) as error:
         build_run(with_key(path, value))
     (problem,) = error.value.problems
@@ -102,7 +102,7 @@ def test_wrong_type_says_what_is_right(path: str, value: object, words: str) -> 
         ("search.sampler.num_startup_trials", "x", "a whole number"),
     ],
 )
-def test_wrong_type_in_search_says_what_is_right(path: str, value: object, words: str) -> None:
+def test_a_wrong_type_in_search_names_the_right_one(path: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError) as error:
         build_search(with_key(path, value))
     (problem,) = error.value.problems
@@ -114,7 +114,7 @@ def test_plugins_must_be_a_list() -> None:
         build_search(with_key("search.plugins", None))
 
 
-def test_all_problems_of_a_run_come_at_once() -> None:
+def test_all_problems_of_a_run_are_reported_at_once() -> None:
     tree = tree_of("trainer.epochs=0", "trainer.device=toaster", "data.max_length=1", "seed=-1")
     tree["strategy"]["rnk"] = 4
     tree["task"]["metric"] = "acuracy"
@@ -129,7 +129,7 @@ def test_all_problems_of_a_run_come_at_once() -> None:
     ]
 
 
-def test_all_problems_of_a_search_come_at_once() -> None:
+def test_all_problems_of_a_search_are_reported_at_once() -> None:
     wrong = ("num_trials=0", "keep=0", "sampler.num_startup_trials=0", "pruner.first_rung=0")
     with pytest.raises(ConfigError) as error:
         build_search(tree_of(*(f"search.{word}" for word in wrong)))
@@ -141,7 +141,7 @@ def test_all_problems_of_a_search_come_at_once() -> None:
     ]
 
 
-def test_dangling_interpolation_names_its_key() -> None:
+def test_a_dangling_interpolation_names_its_key() -> None:
     with pytest.raises(ConfigError, match=r"^optimizer\.lr: must refer to an existing key"):
         build_run(with_key("optimizer.lr", "${strategy.nothing}"))
 
@@ -162,25 +162,25 @@ def test_dangling_interpolation_names_its_key() -> None:
         3,
     ],
 )
-def test_target_that_is_no_strategy_is_refused(target: object) -> None:
+def test_a_target_that_is_not_a_strategy_is_refused(target: object) -> None:
     with pytest.raises(ConfigError) as error:
         build_run(with_key("strategy._target_", target))
     assert places(error) == ["strategy._target_"]
 
 
 @pytest.mark.parametrize("group", ["sampler", "pruner"])
-def test_target_of_the_search_is_guarded_too(group: str) -> None:
+def test_targets_in_search_are_checked_too(group: str) -> None:
     with pytest.raises(ConfigError) as error:
         build_search(with_key(f"search.{group}._target_", "os.system"))
     assert places(error) == [f"search.{group}._target_"]
 
 
-def test_group_without_a_target_is_refused() -> None:
+def test_a_group_without_a_target_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^logger: must be a group with a _target_"):
         build_run(with_key("logger", None))
 
 
-def test_abstract_class_is_refused() -> None:
+def test_an_abstract_class_is_refused() -> None:
     tree = tree_of("search/sampler=random")
     tree["search"]["sampler"]["_target_"] = "search.sampler.base.Sampler"
     with pytest.raises(ConfigError):
@@ -189,7 +189,7 @@ def test_abstract_class_is_refused() -> None:
 
 @pytest.fixture(params=["traced_package", "lightning_modules_traced"])
 def traced(request: pytest.FixtureRequest, here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of an importable module that leaves a file `trace` when it is imported."""
+    """Return the name of an importable module that creates a file `trace` when imported."""
     name = str(request.param)
     text = f"from pathlib import Path\n\nPath({str(here / 'trace')!r}).touch()\nStrategy = print\n"
     (here / f"{name}.py").write_text(text)
@@ -207,7 +207,7 @@ def test_target_outside_the_allowed_packages_is_not_imported(traced: str) -> Non
     assert not Path("trace").exists()
 
 
-def test_target_in_a_named_plugin_is_imported_and_must_fit(traced: str) -> None:
+def test_a_target_in_a_plugin_is_imported_and_must_have_the_right_base(traced: str) -> None:
     tree = with_key("strategy._target_", f"{traced}.Strategy")
     tree["search"]["plugins"] = [traced]
     with pytest.raises(ConfigError, match="must be a subclass of Strategy"):
@@ -215,7 +215,7 @@ def test_target_in_a_named_plugin_is_imported_and_must_fit(traced: str) -> None:
     assert Path("trace").exists()
 
 
-def test_plugin_package_is_admitted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_package_may_provide_a_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = here / "plugin_of_mine"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -244,5 +244,5 @@ def test_resolved_refuses_a_dangling_interpolation() -> None:
         resolved(with_key("optimizer.lr", "${nothing}"))
 
 
-def test_leaves_of_empty_groups_are_none() -> None:
+def test_empty_groups_have_no_leaves() -> None:
     assert leaves({"a": {}, "b": {"c": {"d": None}}}) == {"b.c.d": None}

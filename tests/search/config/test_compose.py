@@ -13,20 +13,20 @@ DEFAULT_SPACE = {"optimizer.lr", "data.batch_size", "trainer.epochs"}
 
 
 def lines(*overrides: str) -> list[str]:
-    """Return the problem lines that a sweep with these overrides meets."""
+    """Return the problems of a sweep with these overrides, one per line."""
     with pytest.raises(UserError) as error:
         compose("sweep", overrides)
     return [str(problem) for problem in error.value.problems]
 
 
-def test_default_space_is_searched_when_nothing_is_marked() -> None:
+def test_default_space_is_searched_if_no_range_is_given() -> None:
     composition = compose("sweep", [])
     assert composition.space.keys() == DEFAULT_SPACE
     assert composition.tree["search"]["space"] == composition.space
     assert composition.fixed == ()
 
 
-def test_learning_rate_range_is_the_strategys() -> None:
+def test_learning_rate_range_comes_from_the_strategy() -> None:
     composition = compose("sweep", ["strategy.lr_min=1e-6"])
     assert composition.space["optimizer.lr"] == "tag(log, interval(1e-06, 0.005))"
 
@@ -44,18 +44,18 @@ def test_inline_range_joins_the_default_space() -> None:
     }
 
 
-def test_inline_range_leaves_the_default_value() -> None:
+def test_inline_range_keeps_the_default_value() -> None:
     assert compose("sweep", ["trainer.epochs=range(3,9)"]).tree["trainer"]["epochs"] == 2
 
 
-def test_fixed_value_takes_its_path_out() -> None:
+def test_fixed_value_removes_its_path_from_the_space() -> None:
     composition = compose("sweep", ["data.batch_size=8", "seed=3"])
     assert composition.space.keys() == DEFAULT_SPACE - {"data.batch_size"}
     assert composition.fixed == ("data.batch_size=8",)
     assert composition.tree["data"]["batch_size"] == 8
 
 
-def test_fixed_values_of_arms_are_told_as_they_were_given() -> None:
+def test_fixed_values_of_arms_are_shown_as_given() -> None:
     words = ["strategy=choice(lora,full)", "optimizer.lr[full]=1e-5", "data.batch_size=8"]
     assert compose("sweep", words).fixed == ("data.batch_size=8", "optimizer.lr[full]=1e-5")
     words = ["experiment=compare_strategies", "strategy.num_shots=8"]
@@ -70,7 +70,7 @@ def test_key_is_never_both_fixed_and_searched() -> None:
     assert not composition.space.keys() & {word.split("=")[0] for word in composition.fixed}
 
 
-def test_space_none_starts_from_nothing() -> None:
+def test_space_none_searches_only_given_ranges() -> None:
     words = ["search/space=none", "strategy.rank=choice(4,8)"]
     assert compose("sweep", words).space == {"strategy.rank": "choice(4,8)"}
 
@@ -108,17 +108,17 @@ def test_space_none_starts_from_nothing() -> None:
         ("trainer.epochs=range(5,1)", "must have low < high, got range(5,1). Write range(1,5)."),
     ],
 )
-def test_mistake_gives_one_line_that_mends_it(override: str, line: str) -> None:
-    (found,) = lines(override)
+def test_a_mistake_gives_one_line_with_the_fix(override: str, line: str) -> None:
+    (problem,) = lines(override)
     key = override.partition("=")[0].lstrip("+")
-    assert found.startswith(f"{key}: {line}")
+    assert problem.startswith(f"{key}: {line}")
 
 
 DECIDES = "must be one value, because it decides which rows trials are compared on, got"
 
 
 @pytest.mark.parametrize("path", DECIDE_ROWS)
-def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
+def test_keys_that_decide_the_rows_cannot_be_searched(path: str, here: Path) -> None:
     fix = f"Run one study per value: {path}=VALUE study=NAME."
     with pytest.raises(ConfigError) as inline:
         compose("sweep", ["data=hub", f"{path}=choice(0.1,0.2)"])
@@ -130,16 +130,16 @@ def test_what_decides_the_rows_is_not_searched(path: str, here: Path) -> None:
     assert str(of_file.value) == f"search.space.{path}: {DECIDES} choice(0.1, 0.2). {fix}"
 
 
-def test_null_is_no_option() -> None:
+def test_null_is_not_an_option() -> None:
     with pytest.raises(ConfigError, match="strategy: must be one of"):
         compose("sweep", ["strategy=null"])
 
 
-def test_no_experiment_is_none() -> None:
+def test_experiment_may_be_null() -> None:
     assert compose("sweep", ["experiment=null"]).tree == compose("sweep", []).tree
 
 
-def test_the_last_word_on_a_key_holds() -> None:
+def test_the_last_override_of_a_key_wins() -> None:
     words = ["data.batch_size=choice(8,16)", "data.batch_size=4"]
     composition = compose("sweep", words)
     assert composition.tree["data"]["batch_size"] == 4
@@ -147,10 +147,10 @@ def test_the_last_word_on_a_key_holds() -> None:
     assert compose("sweep", words[::-1]).space["data.batch_size"] == "choice(8,16)"
 
 
-def test_problems_come_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     words = ("data=x", "trainer.epoch=3", "study=choice(a,b)", "optimizer.lr=interval(2,1)")
-    found = lines(*words)
-    assert [line.partition(":")[0] for line in found] == [
+    problems = lines(*words)
+    assert [line.partition(":")[0] for line in problems] == [
         "data",
         "trainer.epoch",
         "study",
@@ -158,14 +158,14 @@ def test_problems_come_at_once() -> None:
     ]
 
 
-def test_keys_of_a_refused_group_are_not_judged() -> None:
-    (found,) = lines("strategy=lroa", "strategy.rank=4")
-    assert found.startswith("strategy: ")
+def test_keys_of_a_refused_group_are_not_checked() -> None:
+    (problem,) = lines("strategy=lroa", "strategy.rank=4")
+    assert problem.startswith("strategy: ")
 
 
-def test_keys_are_those_of_the_chosen_option() -> None:
-    (found,) = lines("strategy=full", "strategy.rank=4")
-    assert found.startswith("strategy.rank: must be a known key")
+def test_keys_come_from_the_chosen_option() -> None:
+    (problem,) = lines("strategy=full", "strategy.rank=4")
+    assert problem.startswith("strategy.rank: only strategy=adalora")
     assert compose("sweep", ["strategy.rank=4"]).tree["strategy"]["rank"] == 4
 
 
@@ -196,19 +196,19 @@ def test_config_dir_adds_an_option(config_dir: Path) -> None:
     assert composition.space["optimizer.lr"] == "tag(log, interval(1e-06, 0.0001))"
 
 
-def test_config_dir_keeps_our_options(config_dir: Path) -> None:
+def test_config_dir_keeps_the_built_in_options(config_dir: Path) -> None:
     with pytest.raises(ConfigError, match=r"one of adalora, .*, full, gentle, ia3, "):
         compose("sweep", ["strategy=x"], config_dir)
 
 
-def test_config_dir_is_forgotten_afterwards(config_dir: Path) -> None:
+def test_config_dir_applies_to_one_composition_only(config_dir: Path) -> None:
     compose("sweep", ["strategy=gentle"], config_dir)
     with pytest.raises(ConfigError, match=r"one of adalora, .*, full, ia3, "):
         compose("sweep", ["strategy=gentle"])
 
 
 @pytest.mark.parametrize("name", ["sweep", "train"])
-def test_a_mapping_brings_its_keys(name: str) -> None:
+def test_a_mapping_may_have_new_keys(name: str) -> None:
     words = ["strategy=peft", "strategy.method=vera", "strategy.options={r: 4, d_initial: 0.2}"]
     strategy: Any = build_run(compose(name, words).tree).strategy
     assert strategy.options == {"r": 4, "d_initial": 0.2}
@@ -222,7 +222,7 @@ def test_config_dir_must_be_a_folder(here: Path) -> None:
         compose("sweep", [], here / "nowhere")
 
 
-def test_a_strategy_searches_nothing_that_it_has_no_use_for() -> None:
+def test_a_strategy_searches_only_keys_that_it_uses() -> None:
     arms = compose("sweep", ["strategy=choice(prompting,lora)"]).arms
     spaces = {arm.choice["strategy"]: set(arm.space) for arm in arms}
     assert spaces == {"prompting": set(), "lora": DEFAULT_SPACE}
@@ -233,14 +233,14 @@ def test_a_strategy_searches_nothing_that_it_has_no_use_for() -> None:
     assert spaces["lora"] == {*DEFAULT_SPACE, "optimizer.weight_decay"}
 
 
-def test_a_range_that_no_arm_has_a_use_for_is_refused() -> None:
+def test_a_range_that_no_arm_uses_is_refused() -> None:
     words = ("strategy=prompting", "optimizer.lr=interval(1e-5,1e-3)")
     (line,) = lines(*words, "strategy.num_shots=choice(0,4)")
     assert line.startswith("optimizer.lr: Prompting has no use for it, got interval(1e-5,1e-3).")
     assert compose("sweep", ["strategy=prompting", "optimizer.lr=1e-5"]).space == {}
 
 
-def test_keys_of_a_mapping_may_be_the_users_own() -> None:
+def test_a_mapping_may_have_keys_chosen_by_the_user() -> None:
     words = ["strategy=prompting", "strategy.label_words={positive: good}"]
     strategy: Any = build_run(compose("train", words).tree).strategy
     assert strategy.label_words == {"positive": "good"}
@@ -268,7 +268,7 @@ LR = "optimizer.lr"
         ((THREE, "strategy.rnk=4"), "strategy.rnk: must be a known key"),
     ],
 )
-def test_mistaken_arm_is_told(words: tuple[str, ...], line: str) -> None:
+def test_a_mistake_in_an_arm_is_reported(words: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError, match=line):
         compose("sweep", ["model=tiny", "search/space=none", *words])
 
@@ -304,7 +304,7 @@ def test_an_unknown_key_names_the_options_that_have_it(words: list[str], line: s
     assert str(error.value).startswith(line)
 
 
-def test_an_unknown_key_names_options_of_the_users_own(here: Path) -> None:
+def test_an_unknown_key_names_options_in_config_dir(here: Path) -> None:
     folder = here / "conf" / "data"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("_target_: mine.Mine\nwhere: null\n", encoding="utf-8")

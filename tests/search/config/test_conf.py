@@ -1,4 +1,4 @@
-"""Every file under conf/ holds what its schema, its place and its head promise."""
+"""Every file under conf/ matches its schema, its location and the comment at its top."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_every_file_is_an_option_a_space_or_an_experiment() -> None:
 
 
 @each_option
-def test_keys_are_exactly_the_fields(path: Path) -> None:
+def test_keys_match_the_fields_exactly(path: Path) -> None:
     assert read(path).keys() - {"_target_"} == {field.name for field in fields(schema_of(path))}
 
 
 @each_option
-def test_target_lives_at_the_mirrored_place(path: Path) -> None:
+def test_target_module_mirrors_the_file_path(path: Path) -> None:
     parts = path.relative_to(CONF_DIR).with_suffix("").parts
     place = ".".join(parts if parts[0] == "search" else ("lightning_modules", *parts))
     target = read(path)["_target_"]
@@ -57,12 +57,12 @@ def test_target_lives_at_the_mirrored_place(path: Path) -> None:
         assert module == "lightning_modules.trainer"
     elif find_spec(place):
         assert module == place
-    else:  # only values, for the class of another option: bert has that of hub
+    else:  # only values, for the class of another option: bert uses the class of hub
         assert read(path.with_stem(module.rpartition(".")[2]))["_target_"] == target
 
 
 @each_option
-def test_member_builds(path: Path) -> None:
+def test_option_builds(path: Path) -> None:
     name = option_name(path)
     group = name.rpartition("/")[0]
     tree = compose("sweep", words_for(name)).tree
@@ -79,7 +79,7 @@ def test_space_parses(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=option_name)
-def test_experiment_is_headed_by_a_command_that_composes(path: Path) -> None:
+def test_experiment_starts_with_a_command_that_composes(path: Path) -> None:
     heads = [
         line.removeprefix("# ").partition("  ")[0].split()
         for line in path.read_text(encoding="utf-8").splitlines()

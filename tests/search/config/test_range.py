@@ -40,11 +40,13 @@ from search.config import parse_range
         ("interval(0.5,3.5)", 2, FloatDistribution(0.5, 3.5)),
     ],
 )
-def test_form_gives_its_distribution(text: str, current: Any, expected: BaseDistribution) -> None:
+def test_each_form_gives_its_distribution(
+    text: str, current: Any, expected: BaseDistribution
+) -> None:
     assert parse_range("key", text, current) == expected
 
 
-def test_whole_choices_stay_whole() -> None:
+def test_integer_choices_stay_integers() -> None:
     distribution = parse_range("key", "choice(8,16)", 8)
     assert isinstance(distribution, CategoricalDistribution)
     assert [type(choice) for choice in distribution.choices] == [int, int]
@@ -78,7 +80,7 @@ def test_whole_choices_stay_whole() -> None:
         ("glob(*)", "must be a range"),
     ],
 )
-def test_mistake_names_its_rule(text: str, rule: str) -> None:
+def test_a_mistake_names_the_broken_rule(text: str, rule: str) -> None:
     with pytest.raises(SpaceError, match=f"^optimizer.lr: .*{rule}"):
         parse_range("optimizer.lr", text, 1e-3)
 
@@ -92,11 +94,11 @@ def test_ends_must_be_finite(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["tag(lin,choice(1,2))", "tag(log,choice(1,2))"])
-def test_choice_takes_no_tag(text: str) -> None:
+def test_a_choice_cannot_have_a_tag(text: str) -> None:
     with pytest.raises(SpaceError):
         parse_range("optimizer.lr", text, 1e-3)
 
 
-def test_equal_numbers_are_one_choice() -> None:
+def test_equal_numbers_are_the_same_choice() -> None:
     with pytest.raises(SpaceError, match="choices must differ"):
         parse_range("optimizer.lr", "choice(1,1.0)", 1e-3)

@@ -22,7 +22,7 @@ VALID: dict[str, Any] = {
 }
 
 
-def test_no_workers_trains_here() -> None:
+def test_zero_workers_is_allowed() -> None:
     assert SearchSettings(**{**VALID, "workers": 0}).workers == 0
 
 
@@ -41,13 +41,13 @@ def test_no_workers_trains_here() -> None:
         ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
     ],
 )
-def test_broken_rule_names_its_key(key: str, value: object, where: str) -> None:
+def test_a_broken_rule_names_its_key(key: str, value: object, where: str) -> None:
     with pytest.raises(ConfigError) as error:
         SearchSettings(**{**VALID, key: value})
     assert [problem.where for problem in error.value.problems] == [where]
 
 
-def test_broken_rules_come_at_once() -> None:
+def test_all_broken_rules_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         SearchSettings(**{**VALID, "num_trials": 0, "workers": -1, "enqueue": ["x"]})
     assert {problem.where for problem in error.value.problems} == {
