@@ -1,1 +1,1 @@
-"""A study: its trials, and who may change them."""
+"""A study: its trials and the sessions that change them."""

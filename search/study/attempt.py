@@ -1,4 +1,4 @@
-"""An attempt: one try at a trial, in a folder of its own, from where the one before it was."""
+"""An attempt: one run of a trial in its own folder, resuming from the previous attempt."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ IDENTITY_FILE = "attempt.json"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a trial.
+    """One attempt at a trial.
 
     Attributes:
-        number: The trial's number, the same over all attempts.
-        trial_id: What the storage knows the trial by.
+        number: The trial's number, the same for all its attempts.
+        trial_id: The trial's ID in the storage.
         attempt: 1 for the first.
-        values: What the trial varies, by config path.
-        folder: Where the attempt's files go.
-        micro_batch_size: To begin with, where the configured one ran out of memory, or None.
-        notes: What a person should read about how it begins.
+        values: The trial's values by config path.
+        folder: The attempt's files.
+        micro_batch_size: The size to start with if the configured one ran out of memory, else None.
+        notes: Messages for people about how it starts.
 
     """
 
@@ -44,15 +44,15 @@ class Attempt:
 
 
 def relative_folder(number: int, attempt: int) -> str:
-    """Return where an attempt's files go, in its study's folder."""
+    """Return an attempt's folder, relative to its study's folder."""
     return f"trials/{number:04d}/attempt-{attempt}"
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """Return the path of `relative`, which a storage gave, in a study's folder.
+    """Return the path in a study's folder of `relative`, which comes from the storage.
 
     Raises:
-        ConfigError: It leads out of the folder.
+        ConfigError: The path is outside the folder.
 
     """
     path = folder / relative
@@ -65,34 +65,35 @@ def inside(folder: Path, relative: str) -> Path:
 
 
 def where_is(folder: Path) -> str:
-    """Return a folder as other machines may know it."""
+    """Return a folder with its host, e.g. `host:/folder`."""
     return f"{socket.gethostname()}:{folder.resolve()}"
 
 
 def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
-    """Make an attempt's folder anew; say whether the files of the attempt before are in it.
+    """Make an attempt's folder; return whether it has the previous attempt's files.
 
-    What lies there is of another study, whose storage is gone: its checkpoint must not be taken
-    for this trial's. The same holds for `before`, so it has to name this study.
+    An existing folder belongs to another study, whose storage is gone, and is deleted: its
+    checkpoint must not be mistaken for this trial's. For the same reason `before` is only copied
+    if it names this study.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    taken_over = before is not None and _identity(before) == study_id
-    if taken_over:
+    has_files = before is not None and _identity(before) == study_id
+    if has_files:
         assert before is not None
         for path in before.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 shutil.copy2(path, folder / path.name)
     write_json(folder / IDENTITY_FILE, {"study": study_id})
-    return taken_over
+    return has_files
 
 
 def tidy(last: Path, *, keep_best: bool) -> None:
-    """Delete what an ended trial needs no more, in the folders of all its attempts.
+    """Delete the files that an ended trial no longer needs, from the folders of all its attempts.
 
     Args:
         last: The folder of its last attempt.
-        keep_best: Keep the weights of its best validation, and what was observed there.
+        keep_best: Keep the weights and the observations of its best validation.
 
     """
     for path in last.parent.glob("*/*"):

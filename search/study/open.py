@@ -1,4 +1,4 @@
-"""Make, open and read studies: where they lie and what their storage keeps of their plan."""
+"""Create, open and find studies, and read the plans that their storage holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from search.study.study import Study
 
 
 def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
-    """Open the study's storage under a plan; the study must be there."""
+    """Open the study's storage under a plan; the study must exist."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,17 +40,17 @@ def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
 
 
 def study_folders(root: Path) -> list[Path]:
-    """Return the folders of all studies under `root`, or of all on the server, by name."""
+    """Return the folders of all studies under `root`, or on the server, sorted by name."""
     url = storage_of(root)
     if is_local(url):
         return sorted(path.parent for path in (root / "studies").glob(f"*/{DATABASE}"))
     names = [study.study_name for study in open_storage(url).get_all_studies()]
-    # Other tools may have studies there too, under names that are none here.
+    # Other tools may have studies there too, under names that are not valid here.
     return [study_folder(root, name) for name in sorted(names) if folder_name(name) == name]
 
 
 def load_study(folder: Path, retry: Retry | None = None) -> Study:
-    """Open a study as it was last asked for; raise ConfigError where there is none."""
+    """Open a study with its last plan; raise ConfigError if there is no such study."""
     before = stored(folder, retry)
     if before is None:
         fix = "Start it with finesweep sweep."
@@ -60,13 +60,13 @@ def load_study(folder: Path, retry: Retry | None = None) -> Study:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a study's storage keeps of its beginning.
+    """The plan and origin of a study, as its storage holds them.
 
     Attributes:
-        id: Tells the study from another that once had its name.
-        composition: What it was last asked for.
-        fingerprint: Of its rows.
-        root: The host and folder where it began, as `host:/folder`.
+        id: Random text that distinguishes the study from an earlier one of the same name.
+        composition: Its last configuration.
+        fingerprint: The fingerprint of its rows.
+        root: The host and folder where it was started, e.g. `host:/folder`.
 
     """
 
@@ -77,7 +77,7 @@ class Stored:
 
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
-    """Return what is kept of the study whose files go to `folder`, or None."""
+    """Return the stored plan of the study in `folder`, or None."""
     import optuna
     from sqlalchemy.exc import DatabaseError
 
@@ -89,7 +89,7 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
         storage = open_storage(url, retry)
         attributes = storage.get_study_system_attrs(storage.get_study_id_from_name(folder.name))
     except KeyError:
-        return None  # killed between making the tables and the study
+        return None  # killed after creating the tables but before the study
     except DatabaseError as error:
         rule = f"{shown(url)} must be a database of studies"
         raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
@@ -101,7 +101,7 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
 
 
 def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
-    """Make the study, or bring the stored budget and settings up to `plan`'s."""
+    """Create the study, or update its stored budget and settings to those of `plan`."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -112,14 +112,14 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
         directions=[objective.direction for objective in plan.objectives],
         load_if_exists=True,
     )
-    with warnings.catch_warnings():  # Optuna still calls it experimental
+    with warnings.catch_warnings():  # experimental in Optuna
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.name for objective in plan.objectives])
     known = storage.get_study_system_attrs(study._study_id)
     values: dict[str, Any] = {DATA: fingerprint}
     if ID not in known:
         values |= {ID: secrets.token_hex(8), ROOT: where_is(folder.parent.parent)}
-    values[PLAN] = plan.composition.as_dict()  # last: with it, the study is there
+    values[PLAN] = plan.composition.as_dict()  # last: a study exists once it has a plan
     for name, value in values.items():
         storage.set_study_system_attr(study._study_id, name, value)
     return open_study(plan, folder)

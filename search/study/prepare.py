@@ -1,4 +1,4 @@
-"""From a plan to an open study: every check first, then the files."""
+"""Turn a plan into an open study: first all checks, then the files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search.study.attempt import CONFIG_FILE
 from search.study.open import create_or_update, stored
 from search.study.study import Study
 
-# What may differ when a study goes on; everything else would mix two experiments.
+# Settings that may change when a study is resumed; any other change would mix two experiments.
 MAY_CHANGE = (
     "search.num_trials",
     "search.max_hours",
@@ -28,7 +28,7 @@ MAY_CHANGE = (
     "search.max_attempts",
     "search.hang_seconds",
     "search.lease_seconds",
-    "search.metric",  # has become task.metric
+    "search.metric",  # compared as task.metric
     "logger",
     "trainer.device",
     "trainer.num_data_workers",
@@ -37,10 +37,10 @@ MAY_CHANGE = (
 
 
 def check_study(plan: Plan, folder: Path) -> CheckedRows:
-    """Check data, model, and that a study in `folder` is the same one.
+    """Check the data and the models, and that an existing study in `folder` is the same one.
 
     Raises:
-        UserError: With what cannot be used, or what differs.
+        UserError: Lists what cannot be used, or what differs.
 
     """
     url = storage_of(folder)
@@ -48,7 +48,7 @@ def check_study(plan: Plan, folder: Path) -> CheckedRows:
         check_disk(folder)
     material = _inspect_arms(plan)
     before = stored(folder)
-    if before is None:  # else its ranges may not change any more
+    if before is None:  # later its ranges cannot change
         check_corners(plan, material)
     if before is None and not is_local(url) and (folder / DATABASE).exists():
         rule = f"{folder} must not belong to another study"
@@ -65,7 +65,7 @@ def check_study(plan: Plan, folder: Path) -> CheckedRows:
 
 
 def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
-    """Write the study's configuration and provenance; return it with its queue in order."""
+    """Write the study's configuration and provenance; return it with its queue filled."""
     is_new = stored(folder) is None
     study = create_or_update(plan, folder, material.corpus.fingerprint)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
@@ -82,7 +82,7 @@ def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
 
 
 def _inspect_arms(plan: Plan) -> CheckedRows:
-    """Check every arm's data and model; the rows are the same in all."""
+    """Check every arm's data and model; all arms have the same rows."""
     problems: dict[str, Problem] = {}
     loaded: dict[str, CheckedRows | None] = {}
     for run in plan.defaults.values():
@@ -102,7 +102,7 @@ def _inspect_arms(plan: Plan) -> CheckedRows:
 
 
 def _whole(plan: Plan) -> Tree:
-    """Return the default arm's configuration, with the ranges of all arms."""
+    """Return the default arm's configuration with the ranges of all arms."""
     tree = resolved(plan.tree)
     parameters = plan.space.parameters.values()
     space = {parameter.name: parameter.text for parameter in parameters}
@@ -118,14 +118,14 @@ def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
         if set(before or ()) != set(now or ()):
             rule = _searched(new.name, ", ".join(before) if before else None)
             yield Problem(group, rule, Verbatim(", ".join(now) if now else "one"), _OTHER_NAME)
-    told: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     before_arms = {tuple(arm.choice.items()): arm for arm in old.composition.arms}
     for arm in new.composition.arms:
         before_arm = before_arms.get(tuple(arm.choice.items()))
         if before_arm is not None:
-            found = (*_setting_differences(new.name, before_arm, arm),)
-            told |= {str(problem): problem for problem in found}
-    yield from told.values()
+            differences = _setting_differences(new.name, before_arm, arm)
+            problems |= {str(problem): problem for problem in differences}
+    yield from problems.values()
     yield from _range_differences(old, new)
 
 

@@ -1,7 +1,7 @@
-"""A worker's part in a study: it claims trials, and tells what becomes of them.
+"""A worker's session with a study: it claims trials and stores their results.
 
-Whatever a session changes is fenced by its lease (`search.storage.lease`): after others have ended
-the lease, every call raises LeaseLost.
+Every change by a session is fenced by its lease (`search.storage.lease`): once another process has
+ended the lease, every call raises LeaseLost.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 
 def join(study: Study, engine_process: Process | None = None) -> Session:
-    """Make the calling process a worker of the study; from here on it may take attempts.
+    """Register the calling process as a worker of the study, so that it can claim attempts.
 
-    If others end its lease, everything that it asks of the study raises LeaseLost. It can then
-    open the study again, and join again.
+    If another process ends its lease, every call on the study raises LeaseLost. The worker can then
+    open the study and join again.
 
     Args:
-        study: As this process opened it; no one else has joined through it.
-        engine_process: The process that has started this one, and will say how it ended.
+        study: The study, opened by this process; no other session may use the same object.
+        engine_process: The process that started this one and will report how it ended.
 
     """
     lease_seconds = study.plan.search.settings.lease_seconds
@@ -70,8 +70,8 @@ class Session:
     """A worker of a study, from `join` until `leave`.
 
     Attributes:
-        study: The study, to be read; under the lease too.
-        name: The worker's name, in every trial that it trains.
+        study: The study, for reading; also fenced by the lease.
+        name: The worker's name, stored with every trial that it trains.
 
     """
 
@@ -83,33 +83,33 @@ class Session:
 
     @property
     def is_lost(self) -> bool:
-        """Whether others have ended the lease, as far as this process has noticed."""
+        """Whether this process has noticed that another one ended its lease."""
         return self._lease.is_lost
 
     def set_busy(self, is_busy: bool) -> None:
-        """Count the time of this worker as training from here on, or no longer."""
+        """Start or stop counting this worker's time as training."""
         self._tables.retry(lambda: self._lease.set_busy(is_busy))
 
     def leave(self, reason: str = "left in order") -> None:
-        """End the lease; the worker must have handed back what it has not finished."""
-        with suppress(StorageGone):  # the lease will run out
+        """End the lease; the worker must have handed back its unfinished attempts."""
+        with suppress(StorageGone):  # the lease will expire
             self._tables.retry(lambda: self._lease.leave(reason))
         self._tables.engine.dispose()
 
     def next_attempt(self) -> Attempt | None:
-        """Claim the next trial; None when there is none now."""
+        """Claim the next trial; None if none is available now."""
         return next(iter(self.next_attempts(1)), None)
 
     def next_attempts(self, num: int) -> list[Attempt]:
-        """Claim up to `num` trials, in one transaction; none when there are none now.
+        """Claim up to `num` trials in one transaction; empty if none is available now.
 
-        While the study is not over, other workers have the rest, and one may come back.
+        Until the study is over, other workers hold the rest and may give trials back.
         """
         study = self.study
         while not (study.is_stopping or study.hours_used_up):
             waiting = {t._trial_id: t.number for t in study.trials if t.state.name == "WAITING"}
             if 0 < len(waiting) < num and self._add(num - len(waiting)):
-                continue  # with these there are more to claim at once
+                continue  # now there are more to claim
             claimed = transaction.claim(self._tables, list(waiting), self.name, num)
             if claimed:
                 return [self._start(waiting[trial_id]) for trial_id in claimed]
@@ -139,7 +139,7 @@ class Session:
             self._set(attempt, {PROGRESS: [round(point.seconds, 3), time.time()]})
             trial = study.trial(attempt.number)
         if len(plan.objectives) > 1:
-            return None  # what is worse in one may be on the front by another
+            return None  # worse in one objective, it may still be on the Pareto front
         others = [other for other in study.trials if other.number != attempt.number]
         num_finished = sum(other.state is TrialState.COMPLETE for other in others)
         return plan.search.pruner.reason_to_stop(
@@ -150,7 +150,7 @@ class Session:
         )
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Store how an attempt that ended by itself ended; its trial is over."""
+        """Store the outcome of an attempt that ended by itself; its trial is over."""
         from optuna.trial import TrialState
 
         assert outcome.ending is not Ending.interrupted, "that one is handed back"
@@ -175,8 +175,8 @@ class Session:
             study.tell(attempt.number, values)
         else:
             if outcome.ending in (Ending.diverged, Ending.infeasible):
-                # A violated constraint teaches the sampler; a failure it would not see.
-                name = constraint(Ending(outcome.ending.value))
+                # The sampler learns from a violated constraint, but ignores a failure.
+                name = constraint(outcome.ending)
                 study._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
             study.tell(attempt.number, state=TrialState.PRUNED)
         self._tidy()
@@ -184,28 +184,28 @@ class Session:
     def hand_back(
         self, attempt: Attempt, kind: FailureKind, reason: str, seconds: float | None
     ) -> AttemptEnd:
-        """End an attempt that others may follow; return what becomes of its trial."""
+        """End an attempt that may be retried; return what happens to its trial."""
         if seconds is not None:
             self._set(attempt, {SECONDS: round(seconds, 3)})
         max_attempts = self.study.plan.search.settings.max_attempts
         end = transaction.hand_back(
             self._tables, attempt.trial_id, self.name, kind, reason, max_attempts
         )
-        if end is None:  # a try of ours whose answer was lost
+        if end is None:  # already done by an earlier try whose answer was lost
             end = AttemptEnd(attempt.number, attempt.attempt, reason)
         if end.ending is not None:
             self._tidy()
         return end
 
     def _add(self, num: int) -> int:
-        """Add up to `num` trials to be sampled, within the budget; return how many."""
+        """Add up to `num` trials without values, within the budget; return how many."""
         template = waiting_trial(self.study.plan.space, {})
         num_trials = self.study.plan.num_trials
         return transaction.add_trials(self._tables, self.study.id, num_trials, [template] * num)
 
     def _start(self, number: int) -> Attempt:
         study = self.study
-        trial = study.trial(number)  # others may have had it before it was claimed
+        trial = study.trial(number)  # other workers may have changed it before the claim
         values = trial.user_attrs.get(VALUES)
         if values is None:
             keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]

@@ -1,4 +1,4 @@
-"""Start an attempt: what its trial varies, its folder, and what it goes on from."""
+"""Start an attempt: its values, its folder, and the checkpoint it resumes from."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def start_attempt(
     trial: FrozenTrial,
     values: Mapping[str, Any],
 ) -> Attempt:
-    """Make the next attempt's folder, with the checkpoint of the one before, and store that it is.
+    """Make the next attempt's folder, with the previous checkpoint, and store the attempt.
 
     Args:
-        tables: The study's storage; a full disk is waited for as it is.
-        plan: The study's.
-        study_folder: Where its files go.
-        study_id: What a folder of the study names it by.
-        trial: Claimed by this worker.
-        values: What the trial varies, by config path.
+        tables: The study's storage; its `retry` also waits for a full disk.
+        plan: The study's plan.
+        study_folder: The study's files.
+        study_id: The ID of the study in the folders of its attempts.
+        trial: The trial, claimed by this worker.
+        values: The trial's values by config path.
 
     """
     ends = [FailedAttempt.from_dict(end) for end in trial.user_attrs.get(ATTEMPTS, ())]
-    # An attempt that was killed before it had begun left its number, and nothing else.
+    # An attempt that was killed before it started does not count; its number is used again.
     number = len(ends) + 1
     relative = relative_folder(trial.number, number)
     folder = inside(study_folder, relative)
@@ -58,24 +58,24 @@ def start_attempt(
     config = to_yaml(run_tree(plan.arm(values).tree, plan.settings_of(values)))
 
     def prepare() -> bool:
-        taken_over = make_folder(folder, study_id, before)
+        has_files = make_folder(folder, study_id, before)
         write_text(folder / CONFIG_FILE, config)
-        return taken_over
+        return has_files
 
-    taken_over = tables.retry(prepare)
+    has_files = tables.retry(prepare)
     micro_batch_size = _micro_batch_size(trial, ends, plan, values)
     attributes = {
         ATTEMPT: number,
         FOLDER: relative,
         ENDING: None,
         REASON: None,
-        CHECKPOINT: trial.user_attrs.get(CHECKPOINT) if taken_over else None,
+        CHECKPOINT: trial.user_attrs.get(CHECKPOINT) if has_files else None,
         MICRO_BATCH: micro_batch_size,
     }
     transaction.set_attributes(tables, trial._trial_id, attributes)
     attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
     if ends:
-        attempt = replace(attempt, notes=(_way_on(trial, ends[-1], taken_over),))
+        attempt = replace(attempt, notes=(_resume_note(trial, ends[-1], has_files),))
     return attempt
 
 
@@ -90,13 +90,13 @@ def _micro_batch_size(
     return max(1, size // 2)
 
 
-def _way_on(trial: FrozenTrial, end: FailedAttempt, taken_over: bool) -> str:
-    """Return in words where an attempt begins that is not the trial's first."""
+def _resume_note(trial: FrozenTrial, end: FailedAttempt, has_files: bool) -> str:
+    """Return a message about where a retried trial starts from."""
     why = f"attempt {end.attempt} ended: {end.reason}"
     checkpoint = trial.user_attrs.get(CHECKPOINT)
     if checkpoint is None:
         return f"trial {trial.number} starts again without a checkpoint ({why})"
-    if taken_over:
+    if has_files:
         step = checkpoint["step"]
         return f"trial {trial.number} resumes from its checkpoint at step {step} ({why})"
     where = checkpoint["where"]

@@ -1,9 +1,9 @@
-"""A study: its queue of trials, as everybody may read it.
+"""A study: its queue of trials, readable by any process.
 
-Optuna's storage is the queue; there is no coordinator to lose. A trial waits, runs and ends
-under one number; an interrupted one waits again. Numbers have no gaps, so the budget is exact
-with any number of workers: a trial belongs to it if its number is below `num_trials`. Only a
-worker changes a trial that it has claimed (`search.study.session`).
+Optuna's storage is the queue; there is no coordinator that could fail. A trial waits, runs and
+ends under one number; an interrupted one waits again. Numbers have no gaps, so the budget is exact
+with any number of workers: a trial belongs to it if its number is below `num_trials`. Only the
+worker that has claimed a trial changes it (`search.study.session`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """An open study, for everybody to read; `create_or_update` and `load_study` return one.
+    """An open study, readable by any process; `create_or_update` and `load_study` return one.
 
     Attributes:
-        plan: What it is asked to do.
-        folder: Where its files are.
+        plan: Its configuration, space, budget and objectives.
+        folder: Its files.
         tables: Its storage.
-        id: What the storage knows it by.
+        id: Its ID in the storage.
 
     """
 
@@ -50,7 +50,7 @@ class Study:
 
     @property
     def optuna(self) -> optuna.Study:
-        """The study as Optuna's own tools take it."""
+        """The study as an Optuna object, for Optuna's own tools."""
         return self._study
 
     @property
@@ -60,17 +60,17 @@ class Study:
         return [trial for trial in trials if trial.number < self.plan.num_trials]
 
     def trial(self, number: int) -> FrozenTrial:
-        """Return the trial of that number as it stands now."""
+        """Return the current state of the trial with that number."""
         return self._study.get_trials(deepcopy=False)[number]
 
     @property
     def data_fingerprint(self) -> str:
-        """The fingerprint of the rows that the study began with."""
+        """The fingerprint of the rows that the study started with."""
         return str(self._attributes[DATA])
 
     @property
     def token(self) -> str:
-        """Random text that tells the study from another that once had its name."""
+        """Random text that distinguishes the study from an earlier one of the same name."""
         return str(self._attributes.get(ID))
 
     @property
@@ -80,23 +80,23 @@ class Study:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The finished trial with the best first objective, the earliest of equals."""
+        """The finished trial with the best first objective; the earliest if tied."""
         return next(iter(self.ranking), None)
 
     @property
     def ranking(self) -> list[FrozenTrial]:
-        """The finished trials, the best first objective first, then by the others."""
+        """The finished trials, sorted by the first objective, then by the others; best first."""
         signs = [objective.sign for objective in self.plan.objectives]
 
         def loss(trial: FrozenTrial) -> list[float]:
             return [-sign * value for sign, value in zip(signs, trial.values, strict=True)]
 
         finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
-        return sorted(finished, key=loss)  # stable: the earlier first of equals
+        return sorted(finished, key=loss)  # stable: ties keep the earlier trial first
 
     @property
     def front(self) -> frozenset[int]:
-        """Numbers of the Pareto front; with one objective, the best trial's."""
+        """The numbers of the trials on the Pareto front; with one objective, of the best trial."""
         if len(self.plan.objectives) == 1:
             return frozenset() if self.best is None else frozenset({self.best.number})
         front = {trial.number for trial in self._study.best_trials}
@@ -104,16 +104,16 @@ class Study:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether no trial shall begin any more, as `finesweep stop` asks."""
+        """Whether `finesweep stop` has asked the study to start no more trials."""
         return bool(self._attributes.get(STOP))
 
     def ask_to_stop(self, stop: bool) -> None:
-        """Let no trial begin any more, or again."""
+        """Ask the study to start no more trials, or with False allow trials again."""
         if stop != self.is_stopping:
             self._study._storage.set_study_system_attr(self.id, STOP, stop)
 
     def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Return what a trial varied, by config path."""
+        """Return a trial's values by config path."""
         if VALUES in trial.user_attrs:
             return dict(trial.user_attrs[VALUES])
         fixed = trial.system_attrs.get(FIXED, {})
@@ -124,12 +124,12 @@ class Study:
         return inside(self.folder, str(trial.user_attrs[FOLDER]))
 
     def queue_first(self) -> None:
-        """Put what the plan tries first into the queue, each once, as far as the budget goes."""
+        """Queue the configurations that the plan tries first, each once, within the budget."""
         templates = [waiting_trial(self.plan.space, values) for values in self.plan.first]
         transaction.add_trials(self.tables, self.id, self.plan.num_trials, templates)
 
     def heal(self) -> list[AttemptEnd]:
-        """Give the trials of workers that are gone back to the queue; return their ends."""
+        """Return the trials of lost workers to the queue; return how their attempts ended."""
         engine, ends = self.tables.engine, list[AttemptEnd]()
 
         def look() -> list[tuple[str, str, float]]:
@@ -143,12 +143,12 @@ class Study:
     def end_worker(
         self, worker: str, kind: FailureKind, reason: str, renewed: float | None = None
     ) -> list[AttemptEnd]:
-        """End another worker, which is gone, and its attempts."""
+        """End the lease and the attempts of another worker that is gone."""
         tables, max_attempts = self.tables, self.plan.search.settings.max_attempts
         return list(transaction.end_worker(tables, worker, kind, reason, max_attempts, renewed))
 
     def _give_back_orphans(self) -> list[AttemptEnd]:
-        """Give back the running trials of workers that have left, or of nobody."""
+        """Return running trials to the queue if their worker has left or they have none."""
         running = [trial for trial in self.trials if trial.state.name == "RUNNING"]
         if not running:
             return []
@@ -173,14 +173,14 @@ class Study:
 
     @property
     def is_over(self) -> bool:
-        """Whether no trial begins any more, or again."""
+        """Whether no trial will start or restart."""
         return self.is_stopping or self.hours_used_up or self.num_ended >= self.plan.num_trials
 
     @property
     def seconds_left(self) -> tuple[float, int] | None:
-        """The training time that is left of `search.max_hours`, and how many workers use it.
+        """The remaining training seconds of `search.max_hours`, and how many workers use them.
 
-        None where there is no limit.
+        None if there is no limit.
         """
         max_hours = self.plan.search.settings.max_hours
         if max_hours is None:
@@ -195,7 +195,7 @@ class Study:
 
     @property
     def hours_used_up(self) -> bool:
-        """Whether `search.max_hours` of training are over."""
+        """Whether the training time of `search.max_hours` is used up."""
         left = self.seconds_left
         return left is not None and left[0] <= 0
 

@@ -1,8 +1,7 @@
-"""What a trial shall vary: the sampler's suggestion, and others where that has been tried.
+"""Choose a trial's values: the sampler's suggestion, or others if that was already tried.
 
-A trial that repeats another costs as much and tells nothing. Where the sampler suggests what is
-taken, the next candidates are drawn at random; in a space with finitely many combinations, from
-those that are left.
+A repeated trial costs as much and adds nothing. If the sampler suggests values that another trial
+has, further candidates are drawn at random; in a finite space, from the remaining combinations.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ if TYPE_CHECKING:
     from search.storage.tables import StudyStorage
 
 NUM_STARTUP = 10
-NUM_DRAWS = 20  # in an endless space, where two of the same are a sampler's habit, not chance
+NUM_DRAWS = 20  # in an infinite space, where a repetition comes from the sampler, not from chance
 MAX_LISTED = 100_000
 
 
 def settle(
     study: optuna.Study, tables: StudyStorage, trial: FrozenTrial, plan: Plan, taken: Set[str]
 ) -> dict[str, Any]:
-    """Return what a claimed trial varies, and let no other trial of the study vary the same.
+    """Return a claimed trial's values and reserve them, so that no other trial gets the same.
 
     Args:
-        study: The study, whose sampler is asked.
+        study: The study, with its sampler.
         tables: Its storage.
-        trial: The trial; what an attempt before this one settled stays.
-        plan: The study's.
-        taken: The keys of the trials that are settled; others may settle at this moment.
+        trial: The trial; values from an earlier attempt are kept.
+        plan: The study's plan.
+        taken: The keys of trials that have values; other workers may reserve more meanwhile.
 
     """
     space = plan.space
@@ -58,18 +57,18 @@ def settle(
             tables, study._study_id, trial._trial_id, key, params, even_if_taken=even_if_taken
         )
 
-    found = candidates(study, trial._trial_id, plan, taken.__contains__)
-    suggested = next(found)
-    for values in chain([suggested], found):
+    drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
+    suggested = next(drafts)
+    for values in chain([suggested], drafts):
         if canonical_key(values) not in taken and is_reserved(values):
             return values
-    # All are taken: by a wish, a queued configuration that was tried before.
+    # Everything is taken, e.g. a queued configuration was tried before.
     is_reserved(suggested, even_if_taken=True)
     return suggested
 
 
 def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial for the queue with these values, the rest to be sampled."""
+    """Return a trial for the queue with these values; the rest will be sampled."""
     from optuna.trial import TrialState, create_trial
 
     if not space.holds(values):
@@ -82,10 +81,10 @@ def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
 def candidates(
     study: optuna.Study, trial_id: int, plan: Plan, is_taken: Callable[[str], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the trial may vary, by config path, the sampler's suggestion first.
+    """Yield candidate values for the trial by config path, the sampler's suggestion first.
 
-    Nothing is written to the storage. `is_taken` tells of a key whether another trial has it;
-    what is yielded may be taken nevertheless, by a trial that is settled at this moment.
+    Nothing is written to the storage. `is_taken` returns whether another trial has a key; a
+    candidate may still be taken by a trial that another worker starts meanwhile.
     """
     import optuna
 
@@ -104,7 +103,7 @@ def candidates(
         yield from left
         return
     for _ in range(NUM_DRAWS):
-        yield plan.space.suggest(_Chance(chance, params))  # type: ignore[arg-type]
+        yield plan.space.suggest(_RandomTrial(chance, params))  # type: ignore[arg-type]
 
 
 def combinations(space: Space) -> Iterator[dict[str, Any]]:
@@ -117,7 +116,7 @@ def combinations(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
-    """Return the values of the trials that depend on no result, as the study will make them."""
+    """Return the values of the trials that do not depend on results, as the study will run them."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -131,23 +130,23 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
         values = plan.first[number] if number < len(plan.first) else {}
         study.add_trial(waiting_trial(plan.space, values))
         trial = study.ask()
-        settled = trial.user_attrs.get(VALUES)
-        if settled is None:
-            found = candidates(study, trial._trial_id, plan, taken.__contains__)
-            settled = next((v for v in found if canonical_key(v) not in taken), None)
-            if settled is None:
+        values = trial.user_attrs.get(VALUES)
+        if values is None:
+            drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
+            values = next((v for v in drafts if canonical_key(v) not in taken), None)
+            if values is None:
                 break
-            taken.add(canonical_key(settled))
-            for name, value in plan.space.by_name(settled).items():
+            taken.add(canonical_key(values))
+            for name, value in plan.space.by_name(values).items():
                 distribution = plan.space.parameters[name].distribution
                 internal = distribution.to_internal_repr(value)
                 study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
-        suggestions.append(settled)
+        suggestions.append(values)
     return suggestions
 
 
 class _Draft:
-    """A study that keeps suggested parameters to itself; it is its own storage."""
+    """A study whose suggested parameters are not stored; it acts as its own storage."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -168,8 +167,8 @@ class _Unwritten:
         pass
 
 
-class _Chance:
-    """Suggests at random, but for what the trial begins with."""
+class _RandomTrial:
+    """Suggests at random, except for the values that the trial starts with."""
 
     def __init__(self, chance: random.Random, fixed: Mapping[str, Any]) -> None:
         self._chance = chance

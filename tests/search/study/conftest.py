@@ -1,4 +1,4 @@
-"""Small studies for the tests of this room."""
+"""Small studies for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def plan_of(*words: str) -> Plan:
 
 
 def study_of(root: Path, *words: str) -> Study:
-    """Return a study that was prepared, and nothing else."""
+    """Return a study that is prepared but has no trained trials."""
     plan = plan_of(*words)
     folder = study_folder(root, plan.name)
     return prepare_study(plan, folder, check_study(plan, folder))
@@ -40,7 +40,7 @@ def outcome(accuracy: float, seconds: float = 1.0, ending: Ending = Ending.finis
 
 
 def begin(session: Session) -> Attempt:
-    """Return the next attempt, as one that has started to train."""
+    """Claim the next attempt and mark it as training."""
     attempt = session.next_attempt()
     assert attempt is not None
     session.began(attempt, num_examples=1200, stable_examples=960)

@@ -32,7 +32,7 @@ def prepare(root: Path, *overrides: str) -> Study:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Prepare a study that no test changes."""
+    """Prepare a study that no test modifies."""
     return prepare(tmp_path_factory.mktemp("prepared"))
 
 
@@ -55,7 +55,7 @@ def test_only_the_default_waits_at_first(prepared: Study) -> None:
     assert trial.state.name == "WAITING"
 
 
-def test_same_plan_goes_on(prepared: Study) -> None:
+def test_the_same_plan_resumes(prepared: Study) -> None:
     check_study(plan_of(), prepared.folder)
 
 
@@ -71,8 +71,8 @@ def test_budget_and_logger_may_change(prepared: Study) -> None:
     check_study(plan_of(*words), prepared.folder)
 
 
-def test_differences_are_told_at_once(prepared: Study) -> None:
-    found = differences(
+def test_all_differences_are_reported_at_once(prepared: Study) -> None:
+    problems = differences(
         prepared,
         "seed=1",
         "trainer.max_grad_norm=2",
@@ -83,7 +83,7 @@ def test_differences_are_told_at_once(prepared: Study) -> None:
         "data.batch_size=16",
     )
     fix = "Choose another study=NAME, or restore the old value."
-    assert sorted(found) == [
+    assert sorted(problems) == [
         f"data.batch_size: study default searches choice(8, 16, 32), got no range. {fix}",
         f"search.pruner.min_finished: study default has 4, got 2. {fix}",
         f"seed: study default has 0, got 1. {fix}",
@@ -94,24 +94,26 @@ def test_differences_are_told_at_once(prepared: Study) -> None:
     ]
 
 
-def test_another_strategy_is_told_with_all_it_changes(prepared: Study) -> None:
-    found = differences(prepared, "strategy=full")
-    assert any(line.startswith("strategy._target_: ") for line in found)
-    assert any(line.startswith("strategy.rank: ") for line in found)
-    assert any(line.startswith("optimizer.lr: study default searches tag(log") for line in found)
+def test_another_strategy_is_reported_with_every_changed_key(prepared: Study) -> None:
+    problems = differences(prepared, "strategy=full")
+    assert any(line.startswith("strategy._target_: ") for line in problems)
+    assert any(line.startswith("strategy.rank: ") for line in problems)
+    assert any(line.startswith("optimizer.lr: study default searches tag(log") for line in problems)
 
 
-def test_another_data_set_is_told(prepared: Study, learnable: Path) -> None:
-    found = differences(prepared, "data=files", f"data.train={learnable}")
-    assert any(line.startswith("data._target_: ") for line in found)
-    assert any(line.startswith("data: study default was started with other rows") for line in found)
+def test_another_data_set_is_reported(prepared: Study, learnable: Path) -> None:
+    problems = differences(prepared, "data=files", f"data.train={learnable}")
+    assert any(line.startswith("data._target_: ") for line in problems)
+    assert any(
+        line.startswith("data: study default was started with other rows") for line in problems
+    )
 
 
-def test_range_written_otherwise_is_no_difference(prepared: Study) -> None:
+def test_a_range_in_another_spelling_is_the_same(prepared: Study) -> None:
     check_study(plan_of("trainer.epochs=range(1,4,1)"), prepared.folder)
 
 
-def test_changed_rows_of_the_same_file_are_told(here: Path, learnable: Path) -> None:
+def test_changed_rows_in_the_same_file_are_reported(here: Path, learnable: Path) -> None:
     words = ("data=files", f"data.train={learnable}")
     study = prepare(here, *words)
     with learnable.open("a") as file:
@@ -120,7 +122,7 @@ def test_changed_rows_of_the_same_file_are_told(here: Path, learnable: Path) -> 
     assert line.startswith("data: study default was started with other rows, got changed files.")
 
 
-def test_unusable_data_is_told_before_any_file_is_made(here: Path) -> None:
+def test_unusable_data_is_reported_before_any_file_is_written(here: Path) -> None:
     plan = plan_of("data=files", "data.train=nowhere.csv")
     with pytest.raises(UserError, match=r"data\.train"):
         check_study(plan, study_folder(here, plan.name))
@@ -144,7 +146,7 @@ ARMS = "strategy=choice(lora,full)"
 
 
 @pytest.mark.thorough
-def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
+def test_a_study_over_arms_resumes_and_reports_changed_arms(here: Path) -> None:
     study = prepare(here, ARMS)
     config = yaml.safe_load((study.folder / "config.yaml").read_text())
     assert config["search"]["space"]["strategy"] == "choice(lora, full)"
@@ -157,11 +159,11 @@ def test_a_study_over_arms_goes_on_and_tells_other_arms(here: Path) -> None:
         if line.startswith("strategy:")
     ]
     assert "study default searches lora, full, got lora, full, feature_extraction." in line
-    told = differences(study, "strategy=choice(lora,full)", "trainer.max_grad_norm=2")
-    assert len(told) == 1
+    problems = differences(study, "strategy=choice(lora,full)", "trainer.max_grad_norm=2")
+    assert len(problems) == 1
 
 
-def test_going_on_lifts_a_stop(here: Path) -> None:
+def test_resuming_clears_a_stop_request(here: Path) -> None:
     study = prepare(here)
     session = join(study)
     study.ask_to_stop(True)
@@ -169,7 +171,7 @@ def test_going_on_lifts_a_stop(here: Path) -> None:
     assert not prepare(here).is_stopping
 
 
-def test_what_an_older_finesweep_let_begin_may_go_on(here: Path) -> None:
+def test_a_study_from_an_older_version_resumes(here: Path) -> None:
     plan = plan_of("strategy=adalora", "strategy.initial_rank=choice(4,12)")
     folder = study_folder(here, plan.name)
     prepare_study(plan, folder, check_run(plan.default))
@@ -183,8 +185,8 @@ def test_what_an_older_finesweep_let_begin_may_go_on(here: Path) -> None:
         (("strategy=choice(lora,prompting)", "trainer.devices=2"), "trainer.devices: must be 1"),
     ],
 )
-def test_later_arms_are_checked_as_the_first_one_is(
-    here: Path, words: tuple[str, ...], told: str
+def test_later_arms_are_checked_like_the_first(
+    here: Path, words: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         check_study(plan_of(*words), here / "study")

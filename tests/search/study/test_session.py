@@ -1,4 +1,4 @@
-"""What only a worker may do, and what several of them make of one queue."""
+"""What only a worker may do, and how several workers share a queue."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_several_attempts_are_claimed_at_once_and_within_the_budget(
     assert {trial.user_attrs[WORKER] for trial in trials} == {session.name}
 
 
-def test_no_more_trials_are_added_than_are_asked_for(here: Path) -> None:
+def test_no_more_trials_are_added_than_requested(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=9"))
     session.next_attempts(2)
     assert len(session.study.trials) == 2
 
 
-def test_a_trial_that_others_gave_back_is_claimed_before_new_ones(here: Path) -> None:
+def test_a_returned_trial_is_claimed_before_new_ones(here: Path) -> None:
     one, other = two_sessions(here, "search.num_trials=4")
     attempts = one.next_attempts(2)
     one.hand_back(attempts[1], FailureKind.interrupted, "asked to stop", 1.0)
@@ -78,7 +78,7 @@ def test_a_session_that_lost_its_lease_is_refused(here: Path) -> None:
     assert (begin(other).number, begin(other).number) == (0, 1)
 
 
-def test_a_session_that_left_gives_no_sign_and_its_trials_go_to_others(here: Path) -> None:
+def test_a_session_that_left_sends_no_heartbeat_and_its_trials_go_to_others(here: Path) -> None:
     gone, other = two_sessions(here, "search.num_trials=1")
     begin(gone)
     assert other.next_attempt() is None
@@ -87,7 +87,7 @@ def test_a_session_that_left_gives_no_sign_and_its_trials_go_to_others(here: Pat
     assert attempt is not None and (attempt.number, attempt.attempt) == (0, 2)
 
 
-def test_a_claimed_trial_begins_from_what_it_is_now(
+def test_a_claimed_trial_starts_from_its_current_state(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_sessions(here, "search.num_trials=1")
@@ -96,7 +96,7 @@ def test_a_claimed_trial_begins_from_what_it_is_now(
     def after_the_other(
         tables: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
     ) -> list[int]:
-        """Let the other worker have it between the look at the queue and the claim."""
+        """Let the other worker run it between reading the queue and claiming."""
         monkeypatch.setattr(transaction, "claim", claim)
         attempt = other.next_attempt()
         assert attempt is not None
@@ -115,7 +115,7 @@ def test_a_claimed_trial_begins_from_what_it_is_now(
     assert "resumes from its checkpoint at step 7" in attempt.notes[0]
 
 
-def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: Path) -> None:
+def test_a_new_trial_ignores_files_of_another_study_in_its_folder(here: Path) -> None:
     left = here / "studies/s/trials/0000/attempt-1/checkpoint.pt"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"of a study whose database is gone")
@@ -125,7 +125,7 @@ def test_a_new_trial_takes_no_file_that_another_study_left_in_its_folder(here: P
     assert names == ["attempt.json", "config.yaml"]
 
 
-def test_a_trial_that_fails_again_and_again_has_failed(here: Path) -> None:
+def test_a_trial_fails_after_repeated_failed_attempts(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=1", "search.max_attempts=2"))
     first = session.hand_back(begin(session), FailureKind.failed, "broke", 1.0)
     assert first.ending is None
@@ -143,7 +143,7 @@ def test_a_trial_that_fails_again_and_again_has_failed(here: Path) -> None:
     assert session.study.is_over and session.next_attempt() is None
 
 
-def test_what_ended_keeps_the_best_weights_alone(here: Path) -> None:
+def test_ended_trials_keep_only_the_best_weights(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=3", "search.keep=1"))
     for accuracy in (0.5, 0.9, 0.7):
         attempt = begin(session)
@@ -156,7 +156,7 @@ def test_what_ended_keeps_the_best_weights_alone(here: Path) -> None:
 
 
 @pytest.mark.parametrize("objectives", ["accuracy", "accuracy,seconds"])
-def test_only_a_study_of_one_objective_prunes_by_it(here: Path, objectives: str) -> None:
+def test_only_a_study_with_one_objective_prunes(here: Path, objectives: str) -> None:
     words = (f"search.objectives=[{objectives}]", "search.pruner.min_finished=1")
     session = join(study_of(here, "search.num_trials=6", *words))
     finish(session, 0.9, 10.0)

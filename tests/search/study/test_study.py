@@ -1,4 +1,4 @@
-"""What everybody reads of a study."""
+"""What any process can read from a study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.study.session import join
 from tests.search.study.conftest import begin, finish, outcome, plan_of, study_of
 
 
-def test_the_best_finished_trial_leads_and_the_earlier_of_equals(here: Path) -> None:
+def test_the_best_finished_trial_comes_first_and_ties_go_to_the_earlier(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=5"))
     assert session.study.best is None and session.study.front == frozenset()
     for accuracy in (0.7, 0.9, 0.9):
@@ -24,14 +24,14 @@ def test_the_best_finished_trial_leads_and_the_earlier_of_equals(here: Path) -> 
     assert (study.num_ended, study.is_over) == (4, False)
 
 
-def test_a_loss_is_ranked_from_the_least(here: Path) -> None:
+def test_a_loss_is_ranked_from_the_lowest(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=2", "search.metric=log_loss"))
     finish(session, accuracy=0.6)  # a log loss of 0.4
     finish(session, accuracy=0.9)
     assert [trial.number for trial in session.study.ranking] == [1, 0]
 
 
-def test_the_front_has_every_trial_that_none_beats_in_all(here: Path) -> None:
+def test_the_front_has_every_trial_that_is_not_dominated(here: Path) -> None:
     words = ("search.objectives=[accuracy,seconds]", "search.num_trials=3")
     session = join(study_of(here, *words))
     for accuracy, seconds in ((0.7, 10.0), (0.8, 30.0), (0.6, 20.0)):
@@ -39,7 +39,7 @@ def test_the_front_has_every_trial_that_none_beats_in_all(here: Path) -> None:
     assert session.study.front == {0, 1}
 
 
-def test_a_default_outside_the_space_keeps_its_values_without_parameters(here: Path) -> None:
+def test_a_default_outside_the_space_has_values_but_no_parameters(here: Path) -> None:
     study = study_of(here, "optimizer.lr=interval(0.5,1)", "trainer.epochs=range(1,5)")
     (trial,) = study.trials
     assert trial.params == {} and trial.system_attrs == {}
@@ -48,7 +48,7 @@ def test_a_default_outside_the_space_keeps_its_values_without_parameters(here: P
     assert study.params_of(trial) == {"optimizer.lr": lr, "trainer.epochs": epochs}
 
 
-def test_trials_beyond_a_lower_budget_are_not_of_the_study(here: Path) -> None:
+def test_trials_beyond_a_lowered_budget_do_not_count(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=3"))
     session.next_attempts(3)
     lower = study_of(here, "search.num_trials=2")
@@ -56,7 +56,7 @@ def test_trials_beyond_a_lower_budget_are_not_of_the_study(here: Path) -> None:
     assert len(lower.optuna.get_trials()) == 3
 
 
-def test_what_the_plan_tries_first_is_queued_once(here: Path) -> None:
+def test_the_first_configurations_are_queued_once(here: Path) -> None:
     words = ("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 2e-4}]", "search.num_trials=2")
     study = study_of(here, *words)
     study.queue_first()
@@ -64,7 +64,7 @@ def test_what_the_plan_tries_first_is_queued_once(here: Path) -> None:
     assert values == [plan_of(*words).default_values["optimizer.lr"], 3e-4]
 
 
-def test_a_study_that_was_asked_to_stop_is_over_for_everybody(here: Path) -> None:
+def test_a_stop_request_ends_the_study_for_every_process(here: Path) -> None:
     study = study_of(here, "search.num_trials=3")
     assert not study.is_over
     study.ask_to_stop(True)
@@ -73,7 +73,7 @@ def test_a_study_that_was_asked_to_stop_is_over_for_everybody(here: Path) -> Non
     assert join(other).next_attempts(2) == []
 
 
-def test_healing_gives_back_what_a_worker_that_left_has_not_finished(here: Path) -> None:
+def test_healing_requeues_the_unfinished_trial_of_a_worker_that_left(here: Path) -> None:
     session = join(study_of(here, "search.num_trials=1"))
     begin(session)
     other = load_study(session.study.folder)
@@ -86,7 +86,7 @@ def test_healing_gives_back_what_a_worker_that_left_has_not_finished(here: Path)
     assert trial.user_attrs["attempts"][0]["fault"] == FailureKind.lost.value
 
 
-def test_hours_of_training_end_a_study(here: Path) -> None:
+def test_max_hours_ends_a_study(here: Path) -> None:
     study = study_of(here, "search.num_trials=3", "search.max_hours=0.001")
     assert study.seconds_left == (3.6, 0) and not study.hours_used_up
     session = join(study)

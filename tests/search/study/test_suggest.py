@@ -34,17 +34,17 @@ def plan_of(*overrides: str) -> Plan:
     ],
     ids=["default", "random-enqueued", "default-outside-enqueued"],
 )
-def test_study_then_makes_the_suggested_trials(here: Path, overrides: tuple[str, ...]) -> None:
+def test_a_study_runs_the_suggested_trials(here: Path, overrides: tuple[str, ...]) -> None:
     plan = plan_of(*overrides)
-    assert first_suggestions(plan) == made_by_a_study(plan, here)
+    assert first_suggestions(plan) == run_by_a_study(plan, here)
 
 
 def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
     plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 3e-4}]")
-    assert first_suggestions(plan) == made_by_a_study(plan, here)
+    assert first_suggestions(plan) == run_by_a_study(plan, here)
 
 
-def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
+def run_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
     folder = study_folder(root, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
     session = join(study)
@@ -56,7 +56,7 @@ def made_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
     return made
 
 
-def test_default_comes_first_then_what_was_enqueued() -> None:
+def test_the_default_comes_first_then_enqueued_values() -> None:
     plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}]")
     first, second, *_ = first_suggestions(plan)
     assert first == plan.default_values
@@ -64,19 +64,19 @@ def test_default_comes_first_then_what_was_enqueued() -> None:
     assert plan.space.holds(second)
 
 
-def test_only_trials_that_depend_on_no_result_are_told() -> None:
+def test_only_trials_that_do_not_depend_on_results_are_suggested() -> None:
     assert len(first_suggestions(plan_of("search.sampler.num_startup_trials=2"))) == 2
     assert len(first_suggestions(plan_of("search.num_trials=3"))) == 3
 
 
-def test_another_seed_suggests_other_values() -> None:
+def test_another_seed_suggests_different_values() -> None:
     assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("seed=1"))[1:]
 
 
-HALF = ("search/space=none", "strategy.dropout=choice(0,0.1)")  # of 0.0, which is the default
+HALF = ("search/space=none", "strategy.dropout=choice(0,0.1)")  # the default is 0.0
 
 
-def test_zero_written_otherwise_is_no_other_value(here: Path) -> None:
+def test_zero_and_zero_point_zero_are_the_same_value(here: Path) -> None:
     plan = plan_of(*HALF, "search.enqueue=[{strategy.dropout: 0}]")
     assert [values["strategy.dropout"] for values in first_suggestions(plan)] == [0, 0.1]
     folder = study_folder(here, plan.name)
@@ -89,7 +89,7 @@ def test_zero_written_otherwise_is_no_other_value(here: Path) -> None:
     assert made == [0, 0.1]
 
 
-def test_a_study_whose_keys_tell_zeros_apart_goes_on(here: Path) -> None:
+def test_a_study_with_old_keys_for_zero_resumes(here: Path) -> None:
     plan = plan_of(*HALF)
     folder = study_folder(here, plan.name)
     study = prepare_study(plan, folder, check_study(plan, folder))
