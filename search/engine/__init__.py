@@ -1,1 +1,1 @@
-"""Who starts workers."""
+"""Engines: they start and supervise workers."""

@@ -1,8 +1,8 @@
-"""Start workers, replace those that end too early, pass on what they tell; trains nothing itself.
+"""Start workers, replace those that end too early, and forward their events.
 
-A worker that crashed, was killed, ran out of memory or leaked is replaced; one that shows no
-progress for `search.hang_seconds` is killed with all its children first. What it was at is given
-back to the queue with the reason, so the next worker goes on from the checkpoint.
+A worker that crashed, was killed, ran out of memory or leaked is replaced; one without progress for
+`search.hang_seconds` is first killed with all its children. Its trial returns to the queue with the
+reason, and the next worker resumes from the checkpoint.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from search.worker.event import (
     event_of,
     from_line,
 )
-from search.worker.forkserver import Child, Forkserver, adopting, is_buried
+from search.worker.forkserver import Child, Forkserver, adopting, reap_group
 
-# -P: a folder called "search" where the user stands must not be taken for ours.
+# -P: a folder "search" in the working folder must not shadow this package.
 _WORKER = (sys.executable, "-P", "-m", "search.worker")
-# Any other one, as a segmentation fault, is of the process's own making.
+# Any other signal, e.g. from a segmentation fault, is caused by the process itself.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
 IN_ORDER = (ExitCode.finished, ExitCode.wrong_input, ExitCode.replace)
-STILL_SECONDS = 5.0  # between two looks of the engine: its own process was stopped
-START_SECONDS = 120.0  # at least, for the imports of a worker, during which it tells nothing
-MAX_BAD_STARTS = 3  # of one worker in a row: it is not the trials that break it
-MAX_KILLED_STARTS = 20  # the same for workers that were killed from outside
+STILL_SECONDS = 5.0  # between checks by the engine: its own process was stopped
+START_SECONDS = 120.0  # minimum, because a worker sends no events during its imports
+MAX_BAD_STARTS = 3  # in a row for one worker: the trials are not the cause
+MAX_KILLED_STARTS = 20  # the same if they were killed from outside
 
 
 @dataclass
@@ -59,17 +59,17 @@ class _Slot:
     """The place of one worker.
 
     Attributes:
-        number: 0 for the first.
-        process: The worker that is in it.
-        lifeline: A pipe to it; it stops when this process closes that, or dies.
+        number: Starts at 0.
+        process: The current worker.
+        lifeline: A pipe to it; it stops when the pipe closes, also if this process dies.
         worker: Its name in the study; None until it has joined.
-        trial: The trial that it is at, or None.
-        doing: What it was last heard of doing.
-        last_sign: When that was, by the monotonic clock.
-        num_bad_starts: Workers in a row that ended before they began a trial.
-        num_memory_kills: Processes that the kernel had killed for memory when it was last heard of.
-        is_told: It was asked to stop; a second time would end it at once.
-        code: How it ended, once it is not to be replaced.
+        trial: The trial that it trains, or None.
+        doing: Its last reported activity.
+        last_sign: The time of its last event, by the monotonic clock.
+        num_bad_starts: Workers in a row that ended before they started a trial.
+        num_memory_kills: Processes that the kernel had killed for memory at its last event.
+        was_asked: Whether it was asked to stop; a second signal would end it at once.
+        code: Its exit code if it will not be replaced, else None.
 
     """
 
@@ -83,12 +83,12 @@ class _Slot:
     last_sign: float = field(default_factory=time.monotonic)
     num_bad_starts: int = 0
     is_hung: bool = False
-    is_told: bool = False
+    was_asked: bool = False
     code: int | None = None
 
 
 class LocalEngine:
-    """Worker processes of one study on this host, whose logs go by `name`."""
+    """The worker processes of one study on this host; `name` is the prefix of their logs."""
 
     def __init__(
         self,
@@ -107,14 +107,14 @@ class LocalEngine:
         self._breaker = Breaker()
         self._has_given_up = False
         self._is_wrong_input = False
-        self._is_away = False  # the storage did not answer while the study was being stopped
+        self._is_away = False  # the storage did not answer during a stop
         self._looked = time.monotonic()
         self._forks = False
         self._forkserver: Forkserver | None = None
-        self._groups: set[int] = set()  # of workers that fell, some of which may yet have to die
+        self._groups: set[int] = set()  # of workers that ended; children may remain
 
     def run(self) -> int:
-        """Work until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
+        """Run until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
         with self._signals(), adopting() as is_adopting:
             self._forks = is_adopting and not has_gpus()
             try:
@@ -131,7 +131,7 @@ class LocalEngine:
         for number in range(self._num_workers):
             self._slots.append(self._start(number))
         while any(slot.code is None for slot in self._slots):
-            self._hear()
+            self._receive()
             self._clear_up()
             if self._is_stopping:
                 self._ask_to_stop()
@@ -141,14 +141,14 @@ class LocalEngine:
         return bool(self._received) or self._has_given_up or self._is_wrong_input
 
     def _ask_to_stop(self) -> None:
-        """Ask every worker once, whenever it was started: a second time it would drop all."""
+        """Ask every worker to stop, once: a second signal would end it without a checkpoint."""
         for slot in self._slots:
-            if slot.code is None and not slot.is_told and slot.process.poll() is None:
-                slot.is_told = True
+            if slot.code is None and not slot.was_asked and slot.process.poll() is None:
+                slot.was_asked = True
                 slot.process.send_signal(signal.SIGTERM)
 
-    def _hear(self) -> None:
-        """Take in one event, or see that there is none."""
+    def _receive(self) -> None:
+        """Handle one event, or time out without one."""
         try:
             number, event = self._events.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -168,9 +168,9 @@ class LocalEngine:
             slot.trial, slot.num_bad_starts = event.number, 0
         elif isinstance(event, Ended):
             slot.trial = None
-        self._tell(event)
+        self._report(event)
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         self._on_event(event)
         reason = self._breaker.reason_to_stop(event)
         if reason is not None:
@@ -178,17 +178,17 @@ class LocalEngine:
             self._on_event(Note(reason))
 
     def _replace(self, slot: _Slot) -> None:
-        """See how a worker ended, give its trial back, and put another one in its place."""
+        """Find out how a worker ended, return its trial, and start another in its place."""
         code = slot.process.wait()
         os.close(slot.lifeline)
-        kill_tree(slot.process.pid)  # data workers and loggers that it left behind
+        kill_tree(slot.process.pid)  # its data workers and loggers
         self._groups.add(slot.process.pid)
         kind, reason = self._failure(slot, code)
         if slot.worker is not None and code not in IN_ORDER:
             self._give_back(slot, kind, reason)
         if code == ExitCode.wrong_input:
-            self._is_wrong_input = True  # the others would meet the same
-        # One that ended in order although there is work was asked to, by somebody else.
+            self._is_wrong_input = True  # the other workers would fail in the same way
+        # If it ended normally although there is work, something else asked it to stop.
         if self._is_over():
             slot.code = ExitCode.finished
             return
@@ -203,13 +203,13 @@ class LocalEngine:
         self._slots[slot.number] = again
 
     def _is_over(self) -> bool:
-        """Say whether another worker would find nothing to do."""
+        """Return whether another worker would have nothing to do."""
         if self._is_stopping:
             return True
         try:
             return self._study.is_over
         except StorageGone:
-            return False  # a worker waits for it as long as it takes
+            return False  # a worker waits for it without limit
 
     def _failure(self, slot: _Slot, code: int) -> tuple[FailureKind, str]:
         log = f"log: {self._log(str(slot.number))}"
@@ -230,7 +230,7 @@ class LocalEngine:
     def _give_back(self, slot: _Slot, kind: FailureKind, reason: str) -> None:
         assert slot.worker is not None
         if self._is_away and self._is_stopping:
-            return  # whoever meets the study next will heal it
+            return  # the next process that opens the study heals it
         try:
             ends = self._study.end_worker(slot.worker, kind, reason)
         except StorageGone as error:
@@ -238,18 +238,18 @@ class LocalEngine:
             self._on_event(Note(str(error)))
             return
         for end in ends:
-            self._tell(event_of(end))
+            self._report(event_of(end))
         if not ends and not self._received:
             self._on_event(Note(f"worker {slot.number}: {reason}"))
 
     def _clear_up(self) -> None:
-        """Kill what hangs, and the children of what has died: they hold its events open."""
-        self._groups = {group for group in self._groups if not is_buried(group)}
+        """Kill workers that hang, and children of dead ones, which keep the event pipe open."""
+        self._groups = {group for group in self._groups if not reap_group(group)}
         now = time.monotonic()
         stood_still, self._looked = now - self._looked, now
         for slot in self._slots:
             if stood_still > STILL_SECONDS:
-                slot.last_sign = now  # it was this process that was stopped, not the worker
+                slot.last_sign = now  # this process was stopped, not the worker
             if slot.code is None:
                 is_dead = slot.process.poll() is not None
                 is_hung = not is_dead and time.monotonic() - slot.last_sign > self._longest(slot)
@@ -258,7 +258,7 @@ class LocalEngine:
                     kill_tree(slot.process.pid)
 
     def _longest(self, slot: _Slot) -> float:
-        """Return the seconds without a sign after which the slot's worker hangs."""
+        """Return the seconds without events after which the slot's worker counts as hung."""
         longest = self._study.plan.search.settings.hang_seconds
         return longest if slot.worker is not None else max(longest, START_SECONDS)
 
@@ -266,7 +266,7 @@ class LocalEngine:
         return self._study.folder / "logs" / f"{self._name}-{of}.log"
 
     def _start(self, number: int) -> _Slot:
-        """Start a worker and listen to it."""
+        """Start a worker and a thread that reads its events."""
         reading, events = os.pipe()
         lifeline, held = os.pipe()
         log = self._log(str(number))
@@ -281,7 +281,7 @@ class LocalEngine:
         return _Slot(number, process, held, num_memory_kills())
 
     def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
-        """Return a worker from the forkserver; None if that is not used, hangs or has died."""
+        """Return a worker from the forkserver; None if it is not used, hangs or has died."""
         if not self._forks or self._is_stopping:
             return None
         if self._forkserver is None:
@@ -299,7 +299,7 @@ class LocalEngine:
     def _spawned(
         self, number: int, lifeline: int, output: int, events: int
     ) -> subprocess.Popen[bytes]:
-        """Return a worker that has all its imports before it."""
+        """Return a worker in a new process, which must import everything first."""
         devices = share_of(number, self._study.plan.default.trainer.devices)
         return subprocess.Popen(
             [*_WORKER, str(self._study.folder), str(events)],
@@ -308,7 +308,7 @@ class LocalEngine:
             stderr=output,
             pass_fds=[events],
             env={**self._environment, **devices},
-            # A Ctrl-C reaches this process alone, which passes it on once.
+            # Ctrl-C reaches only this process, which forwards it once.
             start_new_session=True,
         )
 
@@ -328,14 +328,16 @@ class LocalEngine:
             self._received.append(number)
             if len(self._received) == 1:
                 note = Note("stopping: saving checkpoints (press Ctrl-C again to stop at once)")
-                self._events.put((0, note))  # also wakes up who is to ask the workers
+                self._events.put((0, note))  # also wakes the loop, which asks the workers
             else:
                 for slot in self._slots:
                     if slot.code is None:
                         kill_tree(slot.process.pid)
 
         before = {}
-        if threading.current_thread() is threading.main_thread():  # no other one gets signals
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # only the main thread receives signals
             before = {number: signal.signal(number, on_signal) for number in SIGNALS}
         try:
             yield
@@ -355,7 +357,7 @@ def _read(number: int, lines: TextIO, events: queue.SimpleQueue[tuple[int, Event
     try:
         with lines:
             for line in lines:
-                if line.endswith("\n"):  # a killed worker leaves half a line
+                if line.endswith("\n"):  # a killed worker may leave half a line
                     events.put((number, from_line(line)))
     finally:
         events.put((number, None))

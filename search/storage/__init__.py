@@ -1,1 +1,1 @@
-"""The study's database: every transaction, lease and failure."""
+"""The study's database: transactions, leases and failures."""

@@ -1,39 +1,39 @@
-"""Names under which a study and its trials keep what Optuna has no place for."""
+"""Names of the attributes for data of a study and its trials that Optuna has no field for."""
 
 from __future__ import annotations
 
 from lightning_modules.outcome import Ending
 
 # Optuna user attributes of a trial; stock dashboards show them.
-VALUES = "values"  # of the default, where it lies outside the space
-WORKER = "worker"  # the name of the one that trains it, or trained it last
+VALUES = "values"  # of a default that lies outside the space
+WORKER = "worker"  # the name of the worker that trains it, or trained it last
 ATTEMPT = "attempt"
-ATTEMPTS = "attempts"  # how each one ended, see search.storage.failure
-CHECKPOINT = "checkpoint"  # the last one of which the trial told: attempt, step, where
+ATTEMPTS = "attempts"  # how each ended, see search.storage.failure
+CHECKPOINT = "checkpoint"  # the last reported one: attempt, step, where
 FOLDER = "folder"
 ENDING = "ending"
 REASON = "reason"
 METRICS = "metrics"
 BEST_EPOCH = "best_epoch"
 SECONDS = "seconds"
-PROGRESS = "progress"  # training seconds at the last validation, and the time of day then
+PROGRESS = "progress"  # at the last validation: training seconds, and time of day
 THREADS = "threads"
 MEMORY = "memory_bytes"
-MICRO_BATCH = "micro_batch_size"  # that the last attempt began with; none where it was configured
+MICRO_BATCH = "micro_batch_size"  # of the last attempt, unless the configured one
 TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
-LENGTH = "examples"  # in all, and up to where a longer run would be the same
-# ... system attributes of a trial, which dashboards leave out ...
-FIXED = "fixed_params"  # Optuna's name of the parameters that a waiting trial starts with
-KEY = "finesweep.key"  # what it varies, as text: no two trials of a study have the same
-# ... and system attributes of the study.
+LENGTH = "examples"  # in total, and until a longer run would differ
+# System attributes of a trial, which dashboards hide.
+FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
+KEY = "finesweep.key"  # its values as text, unique in a study
+# System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"
 STOP = "finesweep.stop"
-ID = "finesweep.id"  # tells a study from another that once had its name
-ROOT = "finesweep.root"  # the host and folder where it began
+ID = "finesweep.id"  # distinguishes a study from an earlier one of the same name
+ROOT = "finesweep.root"  # the host and folder where it was started
 
 
 def constraint(ending: Ending) -> str:
-    """Return the system attribute of a violated constraint, from which Optuna's samplers learn."""
+    """Return the system attribute in which Optuna's samplers look for a violated constraint."""
     return f"constraints:{ending.value}"

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 120
 CONNECT_SECONDS = 10
-# Any number, the same for all that make tables on a server at once.
+# An arbitrary lock number, the same for all processes that create tables on a server.
 _MAKING = 7_212_026
-# What a server says of a table that another program has just made: unique_violation of its
+# Errors of a server if another program has just created the table: unique_violation in its
 # catalogue, duplicate_table, duplicate_object.
 _MADE_MEANWHILE = ("23505", "42P07", "42710")
 _ATTEMPTS = 5
 
 
 def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
-    """Open a storage by its URL or file, with its tables, made where there are none.
+    """Open a storage by its URL or file; create its tables if they are missing.
 
     Args:
-        url: As `search.storage.location.storage_of` gives it, or the path of an SQLite file.
-        retry: How long to wait for a storage that does not answer; some seconds by default.
+        url: A URL from `search.storage.location.storage_of`, or the path of an SQLite file.
+        retry: How long to wait for a storage that does not answer; 10 seconds by default.
 
     Raises:
         StorageGone: It does not answer.
-        ConfigError: It lets nobody in under this name and password.
+        ConfigError: It refuses this user name and password.
 
     """
     from search.storage.tables import WORKERS, StudyStorage
@@ -55,7 +55,7 @@ def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
 
 
 def open_engine(url: str) -> Engine:
-    """Return connections to an open storage that stand under no lease."""
+    """Return an engine for an open storage whose connections are not fenced by a lease."""
     from sqlalchemy import create_engine
 
     engine = create_engine(url, **_engine_options(url))
@@ -65,19 +65,19 @@ def open_engine(url: str) -> Engine:
 
 def _engine_options(url: str) -> dict[str, Any]:
     if is_local(url):
-        # isolation_level None: the driver begins no transaction of its own.
+        # isolation_level None: the driver starts no transactions by itself.
         return {"connect_args": {"timeout": TIMEOUT_SECONDS, "isolation_level": None}}
     return {
-        "pool_size": 2,  # a server has connections for some hundred
+        "pool_size": 2,  # a server accepts about a hundred connections
         "max_overflow": 8,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
-        # What counts and numbers trials under a lock has to see what others did before it.
+        # Code that counts and numbers trials under a lock must see all earlier commits.
         "isolation_level": "READ COMMITTED",
         "connect_args": {
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "finesweep",
-            # A server that vanished without a word is noticed in about a minute.
+            # Notice a lost server within about a minute.
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
@@ -94,11 +94,11 @@ def _prepare(engine: Engine) -> None:
         event.listen(engine, "begin", _on_begin)
     else:
         event.listen(engine, "connect", _on_server_connect)
-    engine.dispose()  # the connections that made the tables have not met the hooks
+    engine.dispose()  # the connections that created the tables lack the hooks
 
 
 def _on_server(url: str, retry: Retry) -> StudyStorage:
-    """Open a server's storage; processes that make its tables at once would break each other."""
+    """Open a server's storage; a lock keeps processes from creating its tables concurrently."""
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import DatabaseError, OperationalError
 
@@ -110,7 +110,7 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
         try:
             with engine.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
-                connection.commit()  # the lock is the session's
+                connection.commit()  # the lock belongs to the session
                 made = StudyStorage(url, _engine_options(url), Retry(shown(url), max_seconds=0))
                 WORKERS.metadata.create_all(made.engine)
                 made.engine.dispose()
@@ -120,12 +120,12 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
                 raise
             return False
         finally:
-            engine.dispose()  # lets go of the lock
+            engine.dispose()  # releases the lock
         return True
 
     try:
         if not retry(lambda: inspect(engine).has_table(WORKERS.name)):
-            # Stock Optuna (its dashboard, a notebook) takes no lock. Whoever makes a table second
+            # Stock Optuna (its dashboard, a notebook) takes no lock. The second to create a table
             # is told so when the first is done: all tables in one transaction, then their version.
             for left in reversed(range(_ATTEMPTS)):
                 if retry(partial(make, left)):
@@ -143,9 +143,9 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
 
 
 def _make_file(path: Path) -> None:
-    """Put a database with all its tables at `path`, unless another process was faster.
+    """Create a database with all its tables at `path`, unless another process was faster.
 
-    Two processes that make tables in one file at once break each other.
+    Creating tables in one file from two processes at once fails, so it is created elsewhere first.
     """
     from optuna.storages import RDBStorage
 
@@ -166,13 +166,13 @@ def _make_file(path: Path) -> None:
 def _on_connect(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: a told result is on the disk before the worker goes on.
+    # FULL: a stored result is on disk before the worker continues.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 
 
 def _on_server_connect(connection: Any, _: Any) -> None:
-    # A worker that was stopped or vanished in the midst of a transaction must not hold up the rest.
+    # A worker that stops or vanishes during a transaction must not block the others.
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
     connection.commit()

@@ -1,10 +1,10 @@
-"""How the attempts at a trial ended, and what follows: another one, or the trial's end.
+"""How the attempts at a trial ended, and whether to retry or to fail the trial.
 
-An interrupted attempt is nobody's fault and never counts. A broken one counts as long as the
-trial gets no further: a trial that reaches a later checkpoint each time was not what broke it, and
-goes on for as long as it takes. What was killed from outside, or vanished with its machine, is
-hardly ever the trial's fault, so that has to happen many times. A hang costs
-`search.hang_seconds` of a device each time, so it has one more try.
+An interrupted attempt never counts. A failed one counts only until the trial makes progress: if
+each attempt reaches a later checkpoint, the trial is not the cause and is retried
+without limit. An attempt that was killed from outside, or lost with its machine, is rarely the
+trial's fault, so many of them are allowed. A hang costs `search.hang_seconds` of a device each
+time, so it is retried only once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ MAX_KILLS = 20
 
 
 class FailureKind(Enum):
-    """What ends an attempt that did not end itself."""
+    """Why an attempt ended before its training did."""
 
     interrupted = "interrupted"  # asked to stop, at a safe point
     failed = "failed"  # its code raised an error
-    crashed = "crashed"  # its process ended by itself, as by a segmentation fault
-    killed = "killed"  # someone else ended its process
-    lost = "lost"  # its worker gave no sign of life any more
+    crashed = "crashed"  # its process ended by itself, e.g. by a segmentation fault
+    killed = "killed"  # its process was killed from outside
+    lost = "lost"  # its worker sent no more heartbeats
     hung = "hung"  # no progress for search.hang_seconds
-    out_of_memory = "out of memory"  # the kernel killed its process for want of memory
+    out_of_memory = "out of memory"  # the kernel killed its process to free memory
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class FailedAttempt:
 
     Attributes:
         attempt: 1 for the first.
-        kind: What ended it.
-        reason: The same for people.
-        step: The optimizer step of the last checkpoint then, 0 where there was none.
-        worker: Who trained it.
+        kind: Why it ended.
+        reason: The same as a message.
+        step: The optimizer step of its last checkpoint, 0 if there was none.
+        worker: The worker that trained it.
 
     """
 
@@ -62,7 +62,7 @@ class FailedAttempt:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FailedAttempt:
-        """Return what `as_dict` gave."""
+        """Return the failed attempt from the values of `as_dict`."""
         kept = dict(values)
         return cls(kind=FailureKind(kept.pop("fault")), **kept)
 
@@ -81,7 +81,7 @@ def reason_to_fail(ends: Sequence[FailedAttempt], max_attempts: int) -> str | No
             furthest = end.step
             counts.clear()
         counts[end.kind] += 1
-    # A smaller micro-batch follows one that did not fit: that is no repetition.
+    # The retry uses a smaller micro-batch, so out of memory is not a repeated failure.
     num_faults = counts[FailureKind.failed] + counts[FailureKind.crashed] + counts[FailureKind.hung]
     num_kills = counts[FailureKind.killed] + counts[FailureKind.lost]
     if num_faults < max_attempts and num_kills < MAX_KILLS and counts[FailureKind.hung] < MAX_HANGS:

@@ -1,14 +1,14 @@
-"""Who is at work on a study, and whether they still are.
+"""Leases: which workers of a study are alive.
 
-A worker's lease is a row in the storage that a thread of its renews. Its own host asks the kernel
-whether the process is there and not stopped; everybody else goes by the lease, which has run out
-when it was not renewed for `lease_seconds` while its storage was up. Whoever finds a worker gone
-ends its lease and gives its trials back to the queue in one transaction
-(`search.storage.transaction`), so that no two do.
+A worker's lease is a row in the storage that one of its threads renews. Processes on the same host
+ask the kernel whether the worker runs and is not stopped; other hosts rely on the lease, which has
+expired if it was not renewed for `lease_seconds` while its storage was up. A process that finds a
+worker gone ends its lease and returns its trials to the queue in one transaction
+(`search.storage.transaction`), so that only one process does.
 
-A worker can be wrong about being alive: stopped, swapped out, cut off. So each of its transactions
-begins by reading its own row, under a lock that whoever ends the lease has to wait for: a worker
-that wakes up late can change nothing any more.
+A worker may be stopped, swapped out or disconnected without noticing. So each of its transactions
+starts by reading its own row, under a lock that a process ending the lease must wait for: a worker
+that wakes up too late can change nothing.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RENEWALS = 6  # in the time of a lease
+RENEWALS = 6  # per lease_seconds
 
 
 class LeaseLost(Exception):
-    """Others have taken this worker for dead and go on with its trial."""
+    """Another process has ended this worker's lease and requeued its trial."""
 
 
 @cache
 def this_host() -> str:
-    """Return the name of this machine, this boot of it, and this container's process numbers.
+    """Return the IDs of this machine, of its current boot, and of this container's PID namespace.
 
-    Only where all three agree does a process number tell anything.
+    A PID identifies a process only if all three are equal.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
@@ -58,8 +58,8 @@ class Lease:
     """The calling process as a worker of a study, from `join` until `leave`.
 
     Attributes:
-        name: The worker's name, in every trial that it trains.
-        study_id: The study's number in its storage.
+        name: The worker's name, stored with every trial that it trains.
+        study_id: The study's ID in its storage.
 
     """
 
@@ -80,17 +80,17 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether others have ended it."""
+        """Whether another process has ended it."""
         return self._lost.is_set()
 
     def join(self) -> Lease:
-        """Enter the worker into the storage and begin to renew its lease."""
+        """Add the worker to the storage and start to renew its lease."""
         from sqlalchemy.exc import IntegrityError
 
         from search.storage.tables import WORKERS
 
         process = Process.this()
-        # Twice, where the answer to the first was lost on the way.
+        # This may run twice, if the first answer was lost.
         with suppress(IntegrityError), self._engine.begin() as connection:
             connection.execute(
                 WORKERS.insert().values(
@@ -111,14 +111,14 @@ class Lease:
         return self
 
     def leave(self, reason: str = "left in order") -> None:
-        """End the lease; a worker that is at a trial must have given it back before."""
+        """End the lease; a worker must hand back its trial first."""
         self._left.set()
         self._thread.join(timeout=10)
         self._write(ended=reason)
         self._engine.dispose()
 
     def set_busy(self, is_busy: bool) -> None:
-        """Count the time from here on as training, or no more."""
+        """Start or stop counting time as training."""
         with self._lock:
             now = time.monotonic()
             if self._busy_since is not None:
@@ -127,24 +127,24 @@ class Lease:
         self._write()
 
     def fence(self, engine: Engine) -> None:
-        """Let every transaction of `engine` fail with LeaseLost once the lease has ended."""
+        """Make every transaction of `engine` fail with LeaseLost once the lease has ended."""
         from sqlalchemy import event, select
 
         from search.storage.tables import WORKERS
 
-        # PostgreSQL's FOR KEY SHARE lets the lease be renewed meanwhile; whoever ends it takes the
-        # row FOR UPDATE, and waits.
-        mine = select(WORKERS.c.ended).where(WORKERS.c.name == self.name)
+        # PostgreSQL's FOR KEY SHARE allows renewals meanwhile; ending the lease takes the row
+        # FOR UPDATE, and so waits.
+        own_row = select(WORKERS.c.ended).where(WORKERS.c.name == self.name)
         if engine.dialect.name != "sqlite":
-            mine = mine.with_for_update(read=True, key_share=True)
+            own_row = own_row.with_for_update(read=True, key_share=True)
 
         def look(connection: Connection) -> None:
-            found = connection.execute(mine).one_or_none()
-            if found is None or found.ended is not None:
+            row = connection.execute(own_row).one_or_none()
+            if row is None or row.ended is not None:
                 self._lost.set()
                 if engine.dialect.name == "sqlite":
                     connection.exec_driver_sql("ROLLBACK")
-                raise LeaseLost(found.ended if found else "the study was removed")
+                raise LeaseLost(row.ended if row else "the study was removed")
 
         event.listen(engine, "begin", look)
 
@@ -152,14 +152,16 @@ class Lease:
         while not self._left.wait(self._lease_seconds / RENEWALS):
             try:
                 self._write()
-            except Exception as error:  # a full disk, a server away: the next one may work
+            except (
+                Exception
+            ) as error:  # e.g. a full disk or a server that is down: the next renewal may work
                 reason = str(error).partition("\n")[0]
                 log.warning("the lease of %s could not be renewed: %s", self.name, reason)
 
     def _write(self, **values: Any) -> None:
         from search.storage.tables import WORKERS
 
-        mine = WORKERS.c.name == self.name
+        is_own = WORKERS.c.name == self.name
         with self._engine.begin() as connection:
             with self._lock:
                 busy = self._busy_before
@@ -167,13 +169,13 @@ class Lease:
                     busy += time.monotonic() - self._busy_since
                 values |= {"busy_seconds": busy, "is_busy": self._busy_since is not None}
             values["renewed"] = clock(connection)
-            update = WORKERS.update().where(mine, WORKERS.c.ended.is_(None)).values(**values)
+            update = WORKERS.update().where(is_own, WORKERS.c.ended.is_(None)).values(**values)
             if connection.execute(update).rowcount == 0:
                 self._lost.set()
 
 
 def clock(connection: Connection) -> float:
-    """Return the seconds since 1970 by the clock that all workers of the storage share."""
+    """Return the seconds since 1970 by the storage's clock, which all its workers share."""
     from sqlalchemy import text
 
     if connection.dialect.name == "sqlite":
@@ -200,7 +202,7 @@ def gone_workers(connection: Connection, study_id: int) -> Iterator[tuple[str, s
 
 
 def present_workers(connection: Connection, study_id: int) -> frozenset[str]:
-    """Return the names of the workers whose lease has not ended."""
+    """Return the names of the workers whose leases have not ended."""
     from sqlalchemy import select
 
     from search.storage.tables import WORKERS
@@ -210,10 +212,9 @@ def present_workers(connection: Connection, study_id: int) -> frozenset[str]:
 
 
 def used_seconds(connection: Connection, study_id: int) -> tuple[float, int]:
-    """Return the time that the study's workers have trained, and how many do so now.
+    """Return the seconds that the study's workers have trained, and how many train now.
 
-    What a worker that was killed had trained since it last renewed its lease is not known, and
-    not counted.
+    The training of a killed worker after its last renewal is unknown and not counted.
     """
     from search.storage.tables import WORKERS
 
@@ -231,7 +232,7 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
     if row.host == this_host():
         state = Process(row.pid, row.started).state()
         if state == "gone":
-            # An engine knows better how its worker ended, and is about to say so.
+            # Its engine knows how the worker ended, and is about to report it.
             engine = Process(row.supervisor_pid, row.supervisor_started).state()
             if engine == "gone" or row.supervisor_pid == row.pid or silent > row.lease_seconds:
                 return "its process is gone"
@@ -244,7 +245,7 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
 
 
 def _up_since(connection: Connection) -> float:
-    """Return when the storage came up: nobody could renew a lease before."""
+    """Return when the storage started: no lease could be renewed before."""
     from sqlalchemy import text
 
     if connection.dialect.name == "sqlite":

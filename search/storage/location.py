@@ -1,8 +1,8 @@
-"""Where studies are: their files in `studies/NAME/`, their trials in a database.
+"""The location of a study: its files in `studies/NAME/`, its trials in a database.
 
-The database is `study.db` in the study's folder (SQLite), or the PostgreSQL server that the word
-`storage=URL` or the variable FINESWEEP_STORAGE names. A URL holds a password, so it lives in the
-environment of our processes alone: it is in no configuration, no file, no log and no message.
+The database is `study.db` in the study's folder (SQLite), or a PostgreSQL server that the argument
+`storage=URL` or the variable FINESWEEP_STORAGE names. A URL contains a password, so it is kept only
+in the environment of our processes, never in a configuration, file, log or message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _BY_FILE = ("worker", "status", "stop", "dashboard")
 _DRIVER = "postgresql+psycopg"
-# A lock of SQLite's is no lock there, and its write-ahead log is shared memory of one host.
+# SQLite's locks fail there, and its write-ahead log needs memory shared within one host.
 _NETWORK_DISKS = (
     *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "9p"),
     *("ceph", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.ceph", "fuse.glusterfs"),
@@ -36,9 +36,9 @@ _NETWORK_DISKS = (
 
 
 def folder_name(name: str) -> str:
-    """Return the plain name by which a study is known: to its folder, its storage, its commands.
+    """Return the plain name of a study, for its folder, its storage and commands.
 
-    A name that is none gets one that ends with its sum: always the same, and its own.
+    Any other name is cleaned and gets a checksum as suffix, so that it is stable and unique.
 
     >>> folder_name("first-try")
     'first-try'
@@ -52,7 +52,7 @@ def folder_name(name: str) -> str:
 
 
 def study_folder(root: Path, name: str) -> Path:
-    """Return where the files of the study of that plain name go."""
+    """Return the folder of the study with that plain name."""
     assert _PLAIN.fullmatch(name), name
     return root / "studies" / name
 
@@ -63,7 +63,7 @@ def storage_of(folder: Path) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Say whether the storage is an SQLite file."""
+    """Return whether the storage is an SQLite file."""
     return url.startswith("sqlite:")
 
 
@@ -73,7 +73,7 @@ def file_of(url: str) -> Path:
 
 
 def shown(url: str) -> str:
-    """Return a storage in words that tell nobody its password.
+    """Return a storage as text without its password.
 
     >>> shown("postgresql+psycopg://me:secret@db.example:5433/trials?sslpassword=x")
     'postgresql://db.example:5433/trials'
@@ -86,21 +86,21 @@ def shown(url: str) -> str:
 
 
 def take_storage(command: str, words: Sequence[str]) -> list[str]:
-    """Put `storage=URL` from the words, else the variable, in order; return the other words.
+    """Move `storage=URL` from the arguments into the environment; return the other arguments.
 
-    The words are kept out of `sys.argv` too, which W&B and provenance store. For a command that
-    only looks at a study or joins it, the storage may be the path of its SQLite file: the command
-    then stands where that study lies.
+    Without it, the variable in the environment is checked. The URL is also removed from `sys.argv`,
+    which W&B and provenance store. For a command that only reads a study or joins it, the storage
+    may be the path of its SQLite file: the working folder becomes the root of that study.
 
     Raises:
-        ConfigError: It is no URL of PostgreSQL, and no such file.
+        ConfigError: It is neither a PostgreSQL URL nor such a file.
 
     """
-    given = [word.partition("=")[2] for word in words if word.startswith(WORDS)]
+    urls = [word.partition("=")[2] for word in words if word.startswith(WORDS)]
     sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(WORDS)]
     where, url = VARIABLE, os.environ.get(VARIABLE, "")
-    if given:
-        where, url = "storage", given[-1].strip("'\"")
+    if urls:
+        where, url = "storage", urls[-1].strip("'\"")
     if command in _BY_FILE and url.endswith(DATABASE):
         _go_to(url)
         url = ""
@@ -139,7 +139,7 @@ def _checked(where: str, url: str) -> str:
     rule = "must be the URL of a PostgreSQL database"
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in _SCHEMES:
-        # Whatever it is, it may hold a password.
+        # Do not show it: it may contain a password.
         got = Verbatim(f"one that starts with {scheme}://" if mark else "another scheme")
         raise ConfigError(Problem(where, rule, got, fix))
     server, _, path = rest.partition("?")[0].partition("/")

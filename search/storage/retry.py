@@ -1,7 +1,7 @@
-"""Waiting for a storage that is not available now: a full disk, a restarted server, a held lock.
+"""Wait for a storage that is not available: a full disk, a restarted server, a held lock.
 
-Nothing that a worker has to tell may be lost for such a reason, and everything that it does to the
-storage can be done twice, so it is done again until it works.
+No result may be lost for such a reason. Every operation on the storage is safe to repeat, so it is
+repeated until it works.
 """
 
 from __future__ import annotations
@@ -21,50 +21,50 @@ T = TypeVar("T")
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 2.0
-TELL_AFTER_SECONDS = 1.0
-TELL_AGAIN_SECONDS = 60.0
+REPORT_AFTER_SECONDS = 1.0
+REPORT_AGAIN_SECONDS = 60.0
 STOPPING_SECONDS = 5.0
 
-# PostgreSQL's classes of errors that pass: connection, resources, operator, rollback, system.
+# Classes of PostgreSQL's transient errors: connection, resources, operator, rollback, system.
 _PASSING = ("08", "53", "57P", "40", "58")
-# ... and what libpq says, without a class, where waiting will not help.
+# Messages of libpq, which have no class, about errors that do not pass.
 _REFUSALS = ("authentication failed", "no password supplied", "does not exist", "pg_hba.conf")
 _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 5, 6, 10, 13, 14
-_NO_ROOM_BYTES = 1_000_000
+_FULL_BYTES = 1_000_000
 
 
 class StorageGone(Exception):
-    """The storage did not answer as long as anyone would wait for it."""
+    """The storage did not answer in time."""
 
 
 @dataclass
 class Retry:
-    """How long to wait for a storage, and who is told.
+    """How long to wait for a storage, and how to report it.
 
     Attributes:
-        storage: The storage in words without its password.
-        max_seconds: Time to wait; None waits for as long as it takes.
-        tell: Hears what is waited for.
-        is_stopping: Whether to give up soon, as someone has asked to stop.
-        waiting: Called again and again while waiting.
+        storage: The storage as text, without its password.
+        max_seconds: Time to wait; None waits without limit.
+        report: Called with messages about what it waits for.
+        is_stopping: Whether to give up soon, because a stop was requested.
+        waiting: Called repeatedly while waiting.
 
     """
 
     storage: str
     max_seconds: float | None = 10.0
-    tell: Callable[[str], None] = lambda text: None
+    report: Callable[[str], None] = lambda text: None
     is_stopping: Callable[[], bool] = lambda: False
     waiting: Callable[[], None] = lambda: None
 
     def __call__(self, operate: Callable[[], T]) -> T:
-        """Return what `operate` returns, as soon as the storage lets it.
+        """Return the result of `operate`, as soon as the storage is available.
 
         Raises:
-            StorageGone: It did not in time.
+            StorageGone: It was not available in time.
 
         """
-        began, wait = time.monotonic(), FIRST_WAIT_SECONDS
-        next_word = TELL_AFTER_SECONDS
+        start, wait = time.monotonic(), FIRST_WAIT_SECONDS
+        next_report = REPORT_AFTER_SECONDS
         while True:
             try:
                 value = operate()
@@ -72,16 +72,16 @@ class Retry:
                 trouble = trouble_of(error, self.storage)
                 if trouble is None:
                     raise
-                waited = time.monotonic() - began
+                waited = time.monotonic() - start
                 longest = STOPPING_SECONDS if self.is_stopping() else self.max_seconds
                 if longest is not None and waited > longest:
                     raise StorageGone(f"{trouble}; waited {waited:.0f} s") from None
-                if waited >= next_word:
-                    self.tell(f"{trouble}; waiting")
-                    next_word = waited + TELL_AGAIN_SECONDS
+                if waited >= next_report:
+                    self.report(f"{trouble}; waiting")
+                    next_report = waited + REPORT_AGAIN_SECONDS
             else:
-                if next_word > TELL_AFTER_SECONDS:
-                    self.tell(f"{self.storage} is available again")
+                if next_report > REPORT_AFTER_SECONDS:
+                    self.report(f"{self.storage} is available again")
                 return value
             self.waiting()
             time.sleep(wait)
@@ -89,25 +89,25 @@ class Retry:
 
 
 def trouble_of(error: BaseException, storage: str) -> str | None:
-    """Return in words what passes by itself or by somebody's help; None for any other error."""
+    """Return a message if the error is temporary or can be fixed meanwhile, else None."""
     from sqlalchemy.exc import DBAPIError, PendingRollbackError
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _full(Path(getattr(error, "path", None) or error.filename or storage))
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, DBAPIError | PoolTimeout):
-        # Optuna reads trials another way when one fails, in a transaction that is broken by then.
-        is_second = isinstance(found, PendingRollbackError)
-        found = found.__context__ if is_second else found.__cause__
-    if isinstance(found, PoolTimeout):
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError | PoolTimeout):
+        # If reading trials fails, Optuna retries in the broken transaction, which hides the cause.
+        is_second = isinstance(cause, PendingRollbackError)
+        cause = cause.__context__ if is_second else cause.__cause__
+    if isinstance(cause, PoolTimeout):
         return f"{storage} has no free connection"
-    if not isinstance(found, DBAPIError):
+    if not isinstance(cause, DBAPIError):
         return None
-    code = getattr(found.orig, "sqlite_errorcode", None)
+    code = getattr(cause.orig, "sqlite_errorcode", None)
     if code is not None:
         return _trouble_of_sqlite(code & 0xFF, storage)
-    return _trouble_of_server(found, storage)
+    return _trouble_of_server(cause, storage)
 
 
 def _trouble_of_server(error: DBAPIError, storage: str) -> str | None:
@@ -126,10 +126,10 @@ def _trouble_of_server(error: DBAPIError, storage: str) -> str | None:
 def _trouble_of_sqlite(code: int, storage: str) -> str | None:
     if code in (_SQLITE_BUSY, _SQLITE_LOCKED):
         return f"{storage} is locked by another process"
-    # A full disk also shows as a log or its index that cannot grow.
+    # On a full disk, SQLite may also fail to extend its log or the index.
     free = _free_bytes(Path(storage))
     if code == _SQLITE_FULL or (
-        code in (_SQLITE_IOERR, _SQLITE_CANTOPEN) and free is not None and free < _NO_ROOM_BYTES
+        code in (_SQLITE_IOERR, _SQLITE_CANTOPEN) and free is not None and free < _FULL_BYTES
     ):
         return _full(Path(storage))
     return None
@@ -137,8 +137,8 @@ def _trouble_of_sqlite(code: int, storage: str) -> str | None:
 
 def _full(path: Path) -> str:
     free = _free_bytes(path)
-    room = "" if free is None else f", {free:,} bytes are free"
-    return f"the disk of {path} is full{room}"
+    space = "" if free is None else f", {free:,} bytes are free"
+    return f"the disk of {path} is full{space}"
 
 
 def _free_bytes(path: Path) -> int | None:

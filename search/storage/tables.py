@@ -1,14 +1,14 @@
-"""Optuna's tables, opened so that no result is lost, and beside them one of the workers.
+"""Optuna's tables, opened so that no result is lost, and an additional table of workers.
 
-SQLite: stock transactions begin as readers and become writers late, and two workers that told
-results at once lost 34 of 480 of them. Every transaction here begins as a writer and waits its
-turn; a told result is on the disk before its worker goes on.
+SQLite: stock transactions start as readers and become writers late; two workers that stored results
+at once lost 34 of 480 of them. Here every transaction starts as a writer and waits its turn, and a
+stored result is on disk before its worker continues.
 
-PostgreSQL: connections are tested before use, so that a restarted server is met again.
+PostgreSQL: connections are tested before use, so that a restarted server is reconnected.
 
-Both: what fails for a reason that passes is done again (`search.storage.retry`), and every
-transaction of a worker first looks whether its lease still holds (`search.storage.lease`). The
-trials are in Optuna's own tables, so its stock tools read them.
+Both: operations that fail for a temporary reason are repeated (`search.storage.retry`), and every
+transaction of a worker first checks that its lease still holds (`search.storage.lease`). Trials are
+in Optuna's own tables, so that its stock tools can read them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table,
 
 from search.storage.retry import Retry
 
-# A worker's lease; the times are seconds since 1970 by the storage's clock.
+# Workers' leases; times are seconds since 1970 by the storage's clock.
 WORKERS = Table(
     "finesweep_workers",
     MetaData(),
@@ -36,14 +36,14 @@ WORKERS = Table(
     Column("supervisor_started", Float(53), nullable=False),
     Column("lease_seconds", Float, nullable=False),
     Column("renewed", Float(53), nullable=False),
-    Column("is_busy", Boolean, nullable=False),  # in an attempt
-    Column("busy_seconds", Float(53), nullable=False),  # in attempts, up to `renewed`
-    Column("ended", Text, nullable=True),  # why it is no worker any more; null while it is one
+    Column("is_busy", Boolean, nullable=False),  # training an attempt
+    Column("busy_seconds", Float(53), nullable=False),  # training time up to `renewed`
+    Column("ended", Text, nullable=True),  # why the lease ended; null until then
 )
 
 
 def _retried(method: Callable[..., Any]) -> Any:
-    """Return a method of RDBStorage that is repeated until the storage answers."""
+    """Wrap a method of RDBStorage so that it is repeated until the storage answers."""
 
     @wraps(method)
     def waiting(self: StudyStorage, *arguments: Any, **named: Any) -> Any:
@@ -53,7 +53,7 @@ def _retried(method: Callable[..., Any]) -> Any:
 
 
 class StudyStorage(RDBStorage):
-    """Optuna's storage, whose calls are retried."""
+    """Optuna's storage with retried calls."""
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any], retry: Retry) -> None:
         self.retry = retry
@@ -64,16 +64,16 @@ class StudyStorage(RDBStorage):
     ) -> bool:
         tries = 0
 
-        def tell() -> bool:
+        def store() -> bool:
             nonlocal tries
             tries += 1
-            if tries > 1:  # the connection may have broken after the result had arrived
+            if tries > 1:  # an earlier try may have worked although its answer was lost
                 trial: FrozenTrial = RDBStorage.get_trial(self, trial_id)
                 if trial.state is state and (values is None or trial.values == list(values)):
                     return True
             return RDBStorage.set_trial_state_values(self, trial_id, state, values)
 
-        return self.retry(tell)
+        return self.retry(store)
 
     create_new_study = _retried(RDBStorage.create_new_study)
     get_study_id_from_name = _retried(RDBStorage.get_study_id_from_name)

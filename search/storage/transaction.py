@@ -1,10 +1,10 @@
-"""The steps of a trial that must be whole or not at all, each one transaction on Optuna's tables.
+"""Atomic changes of a trial, each one transaction on Optuna's tables.
 
-Optuna's own calls change one thing at a time; between two of them a worker can die, or another one
-look. These change a trial's state together with what explains it: who has it, what it varies,
-how its attempts ended. A worker's transactions are fenced (`search.storage.lease`), so each also
-says that the worker was alive when it happened. All of them can be repeated when a connection broke
-before the answer came.
+Optuna's own calls change one value at a time; between two of them a worker can die, or another
+process can read a partial state. These functions change a trial's state together with its worker,
+its values and how its attempts ended. A worker's transactions are fenced (`search.storage.lease`),
+so each also proves that the worker was alive. All are safe to repeat if the connection breaks
+before the answer arrives.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ MEMORY_REASON = "one example at a time does not fit into memory"
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """What becomes of a trial whose attempt failed.
+    """What happens to a trial whose attempt failed.
 
     Attributes:
-        number: The trial's.
+        number: The trial's number.
         attempt: 1 for the first.
-        reason: For people.
+        reason: Why the attempt ended, as a message.
         ending: How its trial ended; None while the trial waits for its next attempt.
-        verdict: The reason of that ending, for people.
+        verdict: Why the trial ended, as a message.
 
     """
 
@@ -68,9 +68,10 @@ class AttemptEnd:
 def add_trials(
     storage: StudyStorage, study_id: int, num_trials: int, templates: Iterable[FrozenTrial]
 ) -> int:
-    """Add trials as long as there are fewer than `num_trials`; return how many.
+    """Add trials until there are `num_trials`; return how many were added.
 
-    One that starts with values which another has is not added again; one without any always is.
+    A trial that starts with the values of an existing one is skipped; one without values is always
+    added.
     """
     from optuna.storages._rdb.models import TrialModel
 
@@ -91,13 +92,13 @@ def add_trials(
 
 
 def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int = 1) -> list[int]:
-    """Turn waiting trials into running ones of `worker`, up to `num`; return which.
+    """Turn up to `num` waiting trials into running ones of `worker`; return their IDs.
 
     Args:
         storage: The storage.
-        trial_ids: Trials that were waiting a moment ago, in the order in which they are wanted.
-        worker: Its name.
-        num: The most that it takes.
+        trial_ids: Trials that were waiting a moment ago, in order of preference.
+        worker: The worker's name.
+        num: The maximum number to claim.
 
     """
     from optuna.trial import TrialState
@@ -115,7 +116,7 @@ def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
                 elif trial.state is not TrialState.RUNNING:
                     continue
                 elif _user_attribute(session, trial_id, WORKER) != worker:
-                    continue  # else by a try of ours whose answer was lost
+                    continue  # otherwise an earlier try claimed it, and its answer was lost
                 taken.append(trial_id)
         return taken
 
@@ -131,7 +132,7 @@ def reserve(
     *,
     even_if_taken: bool = False,
 ) -> bool:
-    """Settle what a running trial varies; False if another trial of the study varies the same."""
+    """Store a running trial's values; False if another trial of the study has the same."""
     from optuna.storages._rdb.models import TrialModel, TrialParamModel
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
@@ -163,7 +164,7 @@ def reserve(
 
 
 def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, Any]) -> None:
-    """Set several user attributes of a trial at once."""
+    """Set several user attributes of a trial in one transaction."""
 
     def write() -> None:
         with _transaction(storage) as session:
@@ -180,13 +181,13 @@ def hand_back(
     reason: str,
     max_attempts: int,
 ) -> AttemptEnd | None:
-    """End the running attempt of `worker`, None for nobody; None if it is not its any more."""
+    """End the running attempt of `worker` (None: of no worker); None if it is no longer its own."""
 
-    def give() -> AttemptEnd | None:
+    def end() -> AttemptEnd | None:
         with _transaction(storage) as session:
             return _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
 
-    return storage.retry(give)
+    return storage.retry(end)
 
 
 def end_worker(
@@ -197,15 +198,15 @@ def end_worker(
     max_attempts: int,
     renewed: float | None = None,
 ) -> Sequence[AttemptEnd]:
-    """End a worker's lease and its attempts; return these, none if others have done it.
+    """End a worker's lease and its attempts; return the ends, none if another process did it.
 
     Args:
         storage: The storage.
-        worker: Its name.
-        kind: What ended it.
-        reason: The same for people.
+        worker: The worker's name.
+        kind: Why it ended.
+        reason: The same as a message.
         max_attempts: `search.max_attempts`.
-        renewed: Only if the lease was last renewed then.
+        renewed: End it only if this is still the time of the last renewal.
 
     """
     from optuna.storages._rdb.models import TrialModel
@@ -218,7 +219,7 @@ def end_worker(
         with _transaction(storage) as session:
             connection = session.connection()
             its = WORKERS.c.name == worker
-            # Waits for the worker's own transactions, which hold it FOR KEY SHARE.
+            # Waits for the worker's own transactions, which hold the row FOR KEY SHARE.
             row = connection.execute(WORKERS.select().where(its).with_for_update()).one_or_none()
             if row is None:
                 return ()
@@ -239,11 +240,11 @@ def end_worker(
                 .filter(User.key == WORKER, User.value_json == json.dumps(worker))
                 .order_by(TrialModel.trial_id)
             )
-            found = [
+            ends = [
                 _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
                 for (trial_id,) in its_trials.all()
             ]
-            return [end for end in found if end is not None]
+            return [end for end in ends if end is not None]
 
     return storage.retry(end)
 
@@ -270,7 +271,7 @@ def _end_attempt(
     ]
     attempt = int(_user_attribute(session, trial_id, ATTEMPT) or 0)
     if attempt <= len(ends):
-        attempt = 0  # killed before its attempt had begun: nothing to count
+        attempt = 0  # killed before its attempt started: nothing to count
     checkpoint = _user_attribute(session, trial_id, CHECKPOINT) or {}
     end = FailedAttempt(attempt, kind, reason, int(checkpoint.get("step", 0)), worker or "")
     micro_batch = _user_attribute(session, trial_id, MICRO_BATCH)
@@ -307,11 +308,11 @@ def _transaction(storage: StudyStorage) -> Iterator[Session]:
 
 @contextmanager
 def _alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
-    """Begin a transaction that no other one of these on the study overlaps."""
+    """Start a transaction that excludes all others of this kind on the study."""
     from optuna.storages._rdb.models import StudyModel
 
     with _transaction(storage) as session:
-        # SQLite's transactions are alone in any case.
+        # SQLite's transactions are exclusive anyway.
         session.query(StudyModel).filter_by(study_id=study_id).with_for_update().one()
         yield session
 
@@ -325,8 +326,8 @@ def _locked(session: Session, trial_id: int) -> TrialModel:
 def _user_attribute(session: Session, trial_id: int, key: str) -> Any:
     from optuna.storages._rdb.models import TrialUserAttributeModel as User
 
-    found = session.query(User.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
-    return None if found is None else json.loads(str(found.value_json))
+    row = session.query(User.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
+    return None if row is None else json.loads(str(row.value_json))
 
 
 def _set_user(
@@ -339,20 +340,20 @@ def _set_user(
 
 
 def _start_keys(session: Session, study_id: int) -> set[str]:
-    """Return the key of the values that each trial of the study starts with, if it has any."""
+    """Return the keys of the values that trials of the study start with."""
     from optuna.storages._rdb.models import TrialModel
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
     from optuna.storages._rdb.models import TrialUserAttributeModel as User
 
-    found: set[str] = set()
+    start_keys: set[str] = set()
     for model, key in ((System, FIXED), (User, VALUES)):
         rows = (
             session.query(model.value_json)
             .join(TrialModel, TrialModel.trial_id == model.trial_id)
             .filter(TrialModel.study_id == study_id, model.key == key)
         )
-        found |= {canonical_key(json.loads(str(row.value_json))) for row in rows}
-    return found
+        start_keys |= {canonical_key(json.loads(str(row.value_json))) for row in rows}
+    return start_keys
 
 
 def _start_key(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:

@@ -130,18 +130,18 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
         values = plan.first[number] if number < len(plan.first) else {}
         study.add_trial(waiting_trial(plan.space, values))
         trial = study.ask()
-        values = trial.user_attrs.get(VALUES)
-        if values is None:
+        suggestion = trial.user_attrs.get(VALUES)
+        if suggestion is None:
             drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
-            values = next((v for v in drafts if canonical_key(v) not in taken), None)
-            if values is None:
+            suggestion = next((v for v in drafts if canonical_key(v) not in taken), None)
+            if suggestion is None:
                 break
-            taken.add(canonical_key(values))
-            for name, value in plan.space.by_name(values).items():
+            taken.add(canonical_key(suggestion))
+            for name, value in plan.space.by_name(suggestion).items():
                 distribution = plan.space.parameters[name].distribution
                 internal = distribution.to_internal_repr(value)
                 study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
-        suggestions.append(values)
+        suggestions.append(suggestion)
     return suggestions
 
 

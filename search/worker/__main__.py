@@ -1,4 +1,4 @@
-"""The process: `python -m search.worker STUDY_FOLDER [EVENT_DESCRIPTOR]`."""
+"""The worker process: `python -m search.worker STUDY_FOLDER [EVENT_DESCRIPTOR]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures in a row: it is not the trials that fail, and more would only be used up."""
+"""Stop a sweep after several failures in a row: their cause is probably not the trials."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MAX_FAILURES = 3
 
 
 class Breaker:
-    """Counts the trials of a sweep that failed one after the other, whoever trained them."""
+    """Counts consecutive failed trials of a sweep, over all workers."""
 
     def __init__(self) -> None:
         self._num_failures = 0
 
     def reason_to_stop(self, event: Event) -> str | None:
-        """Take in what happened; return why no trial shall begin any more, once."""
+        """Count an event; return why to stop the sweep, once."""
         if not isinstance(event, Ended) or event.ending is Ending.interrupted:
             return None
         self._num_failures = self._num_failures + 1 if event.ending is Ending.failed else 0

@@ -1,4 +1,4 @@
-"""What workers tell while they work, as values that fit in one line of JSON."""
+"""The events that workers send, each written as one line of JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from search.storage.transaction import AttemptEnd
 
 
 class ExitCode(IntEnum):
-    """How a worker's process ends by itself; any other code is a crash or a signal."""
+    """Exit codes of a worker's process; any other code is a crash or a signal."""
 
     finished = 0
     failed = 1
     wrong_input = 2
-    replace = 75  # not fit for another trial, a fresh process is
+    replace = 75  # unfit for another trial; start a new process
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Joined:
 
 @dataclass(frozen=True)
 class Alive:
-    """A worker is alive, and what it does; so the engine knows that it does not hang."""
+    """A heartbeat of a worker, with its activity, which shows the engine that it does not hang."""
 
     doing: str
 
 
 @dataclass(frozen=True)
 class Began:
-    """An attempt began."""
+    """An attempt started."""
 
     number: int
     attempt: int
@@ -46,14 +46,14 @@ class Began:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An attempt has its data and network, and trains on `hardware` from here on.
+    """An attempt has its data and network, and starts to train on `hardware`.
 
     Attributes:
-        number: Its trial's.
+        number: The trial's number.
         hardware: Device and precision, and why.
-        strategy: The option that adapts the network.
-        num_trainable: Parameters that it trains.
-        num_parameters: Of so many.
+        strategy: The strategy's option, e.g. `lora`.
+        num_trainable: Trainable parameters.
+        num_parameters: All parameters.
 
     """
 
@@ -87,7 +87,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should read."""
+    """A message for people."""
 
     text: str
 

@@ -1,18 +1,16 @@
 """A process that has imported what a worker needs, and forks a worker on request.
 
-The imports take one core some 8 s, and what was imported lies in memory once for all workers. So a
-worker that ended is replaced within a second, and several start as fast as one. Measured by
+The imports take about 8 s of one core, and their memory is shared by all workers. So a worker that
+ended is replaced within a second, and several start as fast as one. Measured by
 `benchmarks/worker_start.py`.
 
-The forkserver trains nothing and runs no thread but those of libraries that stop them for a fork
-(OpenBLAS, jemalloc), which is what makes it sound to fork. It forks twice and lets the process
-between the two end: the worker's parent is then the engine's process, which has asked to be given
-such orphans (Linux' child subreaper). So the engine itself sees how a worker ended, and a
-forkserver that dies takes nothing with it.
+The forkserver trains nothing, and runs only threads of libraries that stop them for a fork
+(OpenBLAS, jemalloc), so that forking is safe. It forks twice and lets the intermediate process end:
+the worker's parent is then the engine's process, which adopts such orphans (Linux' child
+subreaper). So the engine sees how each worker ended, and workers survive the forkserver.
 
-It is not used if there are GPUs: a CUDA context does not survive a fork, and a library may make one
-while it is imported. There, and if there is no subreaper, each worker is a process of its own from
-the start.
+It is not used with GPUs: a CUDA context does not survive a fork, and a library may create one while
+it is imported. With GPUs, or without a subreaper, each worker is started as a new process.
 """
 
 from __future__ import annotations
@@ -29,30 +27,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-_SET_SUBREAPER, _GET_SUBREAPER = 36, 37  # of Linux' prctl
+_SET_SUBREAPER, _GET_SUBREAPER = 36, 37  # options of Linux' prctl
 _POLL_SECONDS = 0.5
 _MAX_BYTES = 4096  # of a request or an answer
 
 
 class Child:
-    """A child of this process that another one has forked; used as one of `subprocess.Popen`."""
+    """A child process that another process forked, with part of the interface of `Popen`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Return the exit code, -N for signal N, or None while it runs."""
+        """Return the exit code (-N for signal N), or None while it runs."""
         return self._waited(os.WNOHANG)
 
     def wait(self) -> int:
-        """Return the exit code, when it has ended."""
+        """Wait until it ends; return the exit code."""
         code = self._waited(0)
         assert code is not None
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal unless it has ended."""
+        """Send a signal unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -65,12 +63,12 @@ class Child:
 
 
 class Forkserver:
-    """The forkserver of one engine, which runs in the calling process.
+    """The forkserver of the engine in the calling process.
 
     Args:
-        command: What starts it: a process that calls `serve`.
-        environment: Its environment, and that of all workers.
-        output: Where it prints.
+        command: The command line of a process that calls `serve`.
+        environment: The environment of the forkserver and all its workers.
+        output: The file for its output.
 
     """
 
@@ -86,21 +84,21 @@ class Forkserver:
                 stdout=output,
                 stderr=output,
                 env=environment,
-                start_new_session=True,  # a Ctrl-C is not for it
+                start_new_session=True,  # so that Ctrl-C does not reach it
             )
 
     def fork(
         self, lifeline: int, output: int, events: int, is_stopping: Callable[[], bool]
     ) -> Child | None:
-        """Return a new worker, the first one after the imports.
+        """Fork a worker and return it; the first call waits for the imports.
 
-        None where the forkserver has died, or `is_stopping` came first: it is of no further use.
+        None if the forkserver has died or `is_stopping` came first: it cannot be used again.
 
         Args:
-            lifeline: The descriptor that becomes its standard input.
-            output: The one that becomes its standard output and error.
-            events: The one that it writes to.
-            is_stopping: Whether no worker is wanted any longer.
+            lifeline: The descriptor for the worker's standard input.
+            output: The descriptor for its standard output and error.
+            events: The descriptor for its events.
+            is_stopping: Whether to give up because no worker is needed any more.
 
         """
         request = json.dumps({"engine": os.getpid()}).encode()
@@ -111,7 +109,7 @@ class Forkserver:
                     return self._answer()
             self._process.kill()
             self._process.wait()
-            unwanted = self._answer()  # it may have been as fast
+            unwanted = self._answer()  # it may have forked meanwhile
         except OSError:  # it has died
             return None
         if unwanted is not None:
@@ -124,45 +122,45 @@ class Forkserver:
         return Child(int(pid)) if pid else None
 
     def close(self) -> None:
-        """End it; its workers stay."""
+        """End the forkserver; its workers continue."""
         self._process.kill()
         self._process.wait()
         self._channel.close()
 
 
 def serve() -> tuple[int, int]:
-    """Fork a worker for each request on standard input; return in each of these.
+    """Fork a worker for each request on standard input; return only in the workers.
 
-    Returns: The descriptor of its events, and the process number of its engine.
+    Returns: The descriptor for events, and the engine's PID.
 
     Raises:
-        SystemExit: The engine is gone, or wants no more workers.
+        SystemExit: The engine is gone or needs no more workers.
 
     """
     channel = socket.socket(fileno=os.dup(0))
     gc.collect()
-    gc.freeze()  # a collection in a worker would write to, and so copy, all that is shared
+    gc.freeze()  # a collection in a worker would write to shared memory and so copy it
     while True:
         request, descriptors, _, _ = socket.recv_fds(channel, _MAX_BYTES, 3)
         if not request:
             sys.exit(0)
-        is_known, tell = os.pipe()
+        is_known, confirm = os.pipe()
         worker = _fork_twice()
         if worker is None:
-            os.close(tell)
-            if not os.read(is_known, 1):  # the forkserver has died before it told of this worker
+            os.close(confirm)
+            if not os.read(is_known, 1):  # the forkserver died before it reported this worker
                 os._exit(1)
             os.close(is_known)
             channel.close()
             return _settle(*descriptors), json.loads(request)["engine"]
         channel.sendall(str(worker).encode())
-        os.write(tell, b"!")
-        for descriptor in (is_known, tell, *descriptors):
+        os.write(confirm, b"!")
+        for descriptor in (is_known, confirm, *descriptors):
             os.close(descriptor)
 
 
 def _settle(lifeline: int, output: int, events: int) -> int:
-    """Begin a session with these as the standard streams; return the events' descriptor."""
+    """Start a session with these standard streams; return the descriptor for events."""
     os.setsid()
     for number, descriptor in ((0, lifeline), (1, output), (2, output)):
         os.dup2(descriptor, number)
@@ -172,10 +170,10 @@ def _settle(lifeline: int, output: int, events: int) -> int:
 
 
 def _fork_twice() -> int | None:
-    """Return the number of a grandchild whose parent has ended; in the grandchild None."""
+    """Return the PID of a grandchild whose parent has ended; return None in the grandchild."""
     reading, writing = os.pipe()
-    between = os.fork()
-    if between == 0:
+    middle = os.fork()
+    if middle == 0:
         worker = os.fork()
         if worker == 0:
             os.close(reading)
@@ -186,13 +184,13 @@ def _fork_twice() -> int | None:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         worker = int(pipe.read())
-    os.waitpid(between, 0)
+    os.waitpid(middle, 0)
     return worker
 
 
 @contextmanager
 def adopting() -> Iterator[bool]:
-    """Let orphans among this process's descendants become its children; say whether they do."""
+    """Adopt orphaned descendants as children of this process; yield whether this works."""
     if sys.platform != "linux":
         yield False
         return
@@ -206,8 +204,8 @@ def adopting() -> Iterator[bool]:
         prctl(_SET_SUBREAPER, before.value)
 
 
-def is_buried(group: int) -> bool:
-    """Reap those of a process group whom this process was given and who died; say if all have."""
+def reap_group(group: int) -> bool:
+    """Reap the adopted dead processes of a group; return whether none is left."""
     try:
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass

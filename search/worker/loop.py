@@ -1,4 +1,4 @@
-"""The loop of a worker: take the next attempt, train it, tell how it ended."""
+"""The loop of a worker: claim an attempt, train it, store how it ended."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from search.study.session import Session
 from search.study.study import Study
 from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed, event_of
 
-ALIVE_SECONDS = 1.0  # between two signs of life in one phase of an attempt
-POLL_SECONDS = 1.0  # between two looks for a trial that comes back
-HOURS_POLL_SECONDS = 10.0  # between two looks at what other workers have used of the budget
-# A worker that holds this much more than after its first trial leaks.
+ALIVE_SECONDS = 1.0  # between heartbeats in one phase of an attempt
+POLL_SECONDS = 1.0  # between checks for a trial that was returned
+HOURS_POLL_SECONDS = 10.0  # between checks of the time that all workers used
+# A worker leaks if it holds this much more memory than after its first trial.
 LEAK_BYTES = 2 * 2**30
 LEAK_FACTOR = 2.0
 
@@ -41,17 +41,17 @@ Emit = Callable[[Event], None]
 
 
 class Replace(Exception):
-    """The process is not fit for another trial; a fresh one is."""
+    """The process is unfit for another trial and must be replaced."""
 
 
 def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
-    """Train trials of a study that was joined until it is over, or `interrupted` says to stop.
+    """Train trials of a joined study until it is over or `interrupted` returns True.
 
     Raises:
-        UserError: What the trials need is not there (any more).
-        Replace: The process may hold on to memory, or be broken.
-        LeaseLost: Others have taken this worker for dead.
-        StorageGone: The storage did not answer, and someone asked to stop.
+        UserError: Something that the trials need is missing.
+        Replace: The process may leak memory or be broken.
+        LeaseLost: Another process ended this worker's lease.
+        StorageGone: The storage did not answer before a requested stop.
 
     """
     cache, memory = Cache(), _Memory()
@@ -60,7 +60,7 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
         if attempt is None:
             if session.study.is_over:
                 return
-            # The rest is with others. Should one of them die, its trial comes back.
+            # Other workers have the rest. If one dies, its trial returns to the queue.
             emit(Alive("waiting for the trials of other workers"))
             time.sleep(POLL_SECONDS)
             continue
@@ -74,13 +74,13 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
 def _work_on(
     session: Session, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
 ) -> None:
-    """Train one attempt and tell how it ended."""
+    """Train one attempt and store how it ended."""
     study = session.study
     session.set_busy(True)
     try:
         outcome = _train(session, attempt, interrupted, emit, cache)
     except UserError as error:
-        # Not the trial's kind: it can run once it is mended.
+        # Not the trial's fault: it can run once the user fixes the cause.
         session.hand_back(attempt, FailureKind.interrupted, str(error), None)
         raise
     except (LeaseLost, StorageGone):
@@ -137,7 +137,7 @@ def _run_of(study: Study, attempt: Attempt) -> Run:
 
 
 def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
-    """Give the trial what a dashboard shows of it, before it is told and can take nothing more."""
+    """Store the trial's files for dashboards, before it ends and becomes read-only."""
     show_trial(
         study.optuna,
         study.trial(attempt.number),
@@ -149,7 +149,7 @@ def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
 
 
 class _Hooks(Hooks):
-    """Tells a run's progress to its study."""
+    """Stores a run's progress in its study."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class _Hooks(Hooks):
 
     def heartbeat(self, doing: str) -> None:
         now, phase = time.monotonic(), doing.partition(",")[0]
-        # Each phase is told of: what a worker was last heard of doing is where it is said to hang.
+        # Report every phase: a hang is attributed to the last reported activity.
         if phase != self._phase or now - self._last_sign >= ALIVE_SECONDS:
             self._last_sign, self._phase = now, phase
             self._emit(Alive(doing))
@@ -195,13 +195,13 @@ class _Hooks(Hooks):
         return self._session.progress(self._attempt, point)
 
     def interrupted(self) -> bool:
-        if self._session.is_lost:  # noticed by the thread that renews it
+        if self._session.is_lost:  # noticed by the thread that renews the lease
             raise LeaseLost("other workers continue its trial")
         return self._interrupted() or self._hours.are_over()
 
 
 class _Hours:
-    """When `search.max_hours` will be used up, with all that train now."""
+    """Predicts when all workers together will have used up `search.max_hours`."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -220,13 +220,13 @@ class _Hours:
 
 
 class _Memory:
-    """What the process holds between trials."""
+    """The memory that the process holds between trials."""
 
     def __init__(self) -> None:
         self._first: int | None = None
 
     def check(self) -> None:
-        """Raise Replace when it grows from trial to trial."""
+        """Raise Replace if it grows from trial to trial."""
         import psutil
 
         held = psutil.Process().memory_info().rss

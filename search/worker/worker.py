@@ -1,8 +1,8 @@
 """A worker process: `python -m search.worker STUDY_FOLDER EVENT_DESCRIPTOR`.
 
-It trains trials of the study and writes events to the descriptor. It stops in order, saving a
-checkpoint, on the signals of `search.machine.signals` and when its standard input closes, that is,
-when the engine that started it is gone. Without a descriptor it is the forkserver of the workers.
+It trains trials of the study and writes events to the descriptor. It saves a checkpoint and stops
+on the signals of `search.machine.signals`, and when its standard input closes because its engine is
+gone. Without a descriptor it is the forkserver of the workers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from search.worker.loop import Emit, Replace, work
 
 
 def main(folder: Path, descriptor: int, engine_process: Process) -> int:
-    """Run the worker that `engine_process` has started; return its exit code."""
+    """Run the worker that `engine_process` started; return its exit code."""
     signalled = Interrupt()
     orphaned = threading.Event()
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
@@ -70,7 +70,7 @@ def _work(
         retry = Retry(
             storage=shown(storage_of(folder)),
             max_seconds=None,
-            tell=lambda text: emit(Note(text)),
+            report=lambda text: emit(Note(text)),
             is_stopping=interrupted,
             waiting=lambda: emit(Alive("waiting for the storage")),
         )
@@ -84,14 +84,14 @@ def _work(
         except (UserError, Replace) as reason:
             session.leave(str(reason))
             raise
-        # Any other error leaves a trial behind, and the engine gives it back.
+        # After any other error the engine returns the unfinished trial to the queue.
         else:
             session.leave()
             return
 
 
 def work_here(folder: Path, emit: Emit) -> int:
-    """Train in the calling process, as a debugger wants it; return the exit code."""
+    """Train in the calling process, e.g. for a debugger; return the exit code."""
     quiet_training()
     with Interrupt() as interrupt:
         return _work_here(folder, emit, interrupt)
@@ -101,7 +101,7 @@ def _work_here(folder: Path, emit: Emit, interrupt: Interrupt) -> int:
     breaker = Breaker()
     reasons: list[str] = []
 
-    def tell(event: Event) -> None:
+    def emit_and_count(event: Event) -> None:
         emit(event)
         if reason := breaker.reason_to_stop(event):
             reasons.append(reason)
@@ -109,7 +109,7 @@ def _work_here(folder: Path, emit: Emit, interrupt: Interrupt) -> int:
 
     while True:
         try:
-            _work(folder, Process.this(), lambda: interrupt() or bool(reasons), tell)
+            _work(folder, Process.this(), lambda: interrupt() or bool(reasons), emit_and_count)
         except Replace as reason:
             emit(Note(f"{reason}; continuing in the same process"))
         else:

@@ -14,9 +14,7 @@ from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 
 
-def test_a_forkserver_that_hangs_is_not_waited_for(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_forkserver_is_given_up(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = build_plan(compose("sweep", ["study=s", "model=tiny", "logger=none"]))
     folder = study_folder(here, plan.name)
     engine = LocalEngine(prepare_study(plan, folder, check_study(plan, folder)), 1, print)
@@ -27,6 +25,6 @@ def test_a_forkserver_that_hangs_is_not_waited_for(
     engine._forks = True
     lifeline, held = os.pipe()
     assert engine._forked(lifeline, held, held) is None
-    assert engine._forkserver is None  # and it is ended
+    assert engine._forkserver is None  # it was ended
     os.close(lifeline)
     os.close(held)

@@ -4,7 +4,7 @@ from lightning_modules.outcome import Ending
 from search.storage.attribute import constraint
 
 
-def test_a_trial_may_end_as_a_training_does_or_fail() -> None:
+def test_a_trial_has_the_endings_of_a_training_and_failed() -> None:
     trainings = {ending.value for ending in Ending}
     assert {ending.value for ending in Ending} == trainings | {"failed"}
 

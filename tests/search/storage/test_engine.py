@@ -15,7 +15,7 @@ from search.storage.engine import open_storage
 from tests.conftest import wait_until
 
 
-def test_folder_and_file_are_made(here: Path) -> None:
+def test_folder_and_file_are_created(here: Path) -> None:
     open_storage(here / "a/b/study.db")
     assert (here / "a/b/study.db").is_file()
 
@@ -36,7 +36,7 @@ def test_every_connection_is_durable(here: Path, pragma: str, value: object) -> 
         connection.close()
 
 
-def test_every_transaction_begins_as_a_writer(here: Path) -> None:
+def test_every_transaction_starts_as_a_writer(here: Path) -> None:
     storage = open_storage(here / "study.db")
     statements: list[str] = []
     event.listen(
@@ -47,19 +47,19 @@ def test_every_transaction_begins_as_a_writer(here: Path) -> None:
     assert statements == ["BEGIN IMMEDIATE", "SELECT 1"]
 
 
-def test_many_processes_may_make_one_database_at_once(here: Path) -> None:
+def test_many_processes_can_create_one_database_at_once(here: Path) -> None:
     code = "import sys; from pathlib import Path; from search.storage.engine import open_storage\n"
     code += "open_storage(Path('made.db')).get_all_studies()"
     makers = [
         subprocess.Popen([sys.executable, "-c", code], cwd=here, stderr=subprocess.PIPE, text=True)
         for _ in range(6)
     ]
-    told = [maker.communicate()[1] for maker in makers]
-    assert [maker.returncode for maker in makers] == [0] * 6, told
+    errors = [maker.communicate()[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0] * 6, errors
     assert sorted(path.name for path in here.iterdir() if "draft" in path.name) == []
 
 
-def test_stock_optuna_may_make_a_server_s_tables_at_once(postgres: Postgres) -> None:
+def test_stock_optuna_can_create_a_servers_tables_at_the_same_time(postgres: Postgres) -> None:
     url = postgres.new_database()
     other = create_engine(url)
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -39,7 +39,7 @@ def study_id(storage: StudyStorage) -> int:
 
 
 def lease_on(storage: StudyStorage, study_id: int, seconds: float = 3600) -> Lease:
-    """Join as a worker; a lease of an hour is not renewed by itself while a test runs."""
+    """Join as a worker; a lease of one hour is not renewed during a test."""
     return Lease(storage.url, study_id, seconds).join()
 
 
@@ -74,28 +74,28 @@ def other_host(storage: StudyStorage, **values: object) -> None:
 
 
 def uptime(storage: StudyStorage) -> float:
-    """Return for how many seconds the server has been up."""
-    asked = text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
+    """Return the server's uptime in seconds."""
+    query = text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
     with storage.engine.begin() as connection:
-        return float(connection.scalar(asked) or 0)
+        return float(connection.scalar(query) or 0)
 
 
-def test_elsewhere_only_the_lease_decides(storage: StudyStorage, study_id: int) -> None:
+def test_on_another_host_only_the_lease_decides(storage: StudyStorage, study_id: int) -> None:
     lease = lease_on(storage, study_id)
     other_host(storage, pid=1)
     assert gone(storage, study_id) == {}
-    # A server counts as silence only the time in which it was up, which may be a second here.
+    # Only the server's uptime counts as silence, which may be a second here.
     is_server = storage.engine.dialect.name == "postgresql"
     seconds = min(500, uptime(storage) / 2) if is_server else 500
     other_host(storage, renewed=WORKERS.c.renewed - 1000, lease_seconds=seconds)
     reason = gone(storage, study_id)[lease.name]
-    found = re.fullmatch(r"no heartbeat for (\d+) s", reason)
-    assert found is not None and seconds - 1 <= int(found[1])
-    assert is_server or 1000 <= int(found[1]) < 2000
+    match = re.fullmatch(r"no heartbeat for (\d+) s", reason)
+    assert match is not None and seconds - 1 <= int(match[1])
+    assert is_server or 1000 <= int(match[1]) < 2000
     lease.leave()
 
 
-def test_no_lease_runs_out_while_its_server_is_down(postgres: Postgres) -> None:
+def test_no_lease_expires_while_its_server_is_down(postgres: Postgres) -> None:
     storage = open_storage(postgres.new_database())
     study = optuna.create_study(study_name="s", storage=storage)
     lease = lease_on(storage, study._study_id)
@@ -105,14 +105,14 @@ def test_no_lease_runs_out_while_its_server_is_down(postgres: Postgres) -> None:
     lease.leave()
 
 
-def test_here_the_kernel_decides(storage: StudyStorage, study_id: int) -> None:
+def test_on_the_same_host_the_kernel_decides(storage: StudyStorage, study_id: int) -> None:
     lease = lease_on(storage, study_id)
     with storage.engine.begin() as connection:
-        started = Process.this().started - 100  # an earlier process of the same number
+        started = Process.this().started - 100  # an earlier process with the same PID
         connection.execute(WORKERS.update().values(started=started, supervisor_started=started))
     assert gone(storage, study_id) == {lease.name: "its process is gone"}
     with storage.engine.begin() as connection:
-        # An engine that lives will say how its worker ended.
+        # A live engine will report how its worker ended.
         connection.execute(WORKERS.update().values(supervisor_pid=1, supervisor_started=0))
         init = Process.of(1)
         connection.execute(
@@ -122,7 +122,7 @@ def test_here_the_kernel_decides(storage: StudyStorage, study_id: int) -> None:
     lease.leave()
 
 
-def test_every_transaction_of_one_whose_lease_ended_is_refused(
+def test_every_transaction_after_the_end_of_the_lease_is_refused(
     storage: StudyStorage, study_id: int
 ) -> None:
     fenced = open_storage(storage.url if "postgres" in storage.url else Path(storage.url[10:]))
@@ -148,12 +148,12 @@ def test_every_transaction_of_one_whose_lease_ended_is_refused(
     (kept,) = optuna.load_study(study_name="s", storage=storage).trials
     assert kept.state is optuna.trial.TrialState.WAITING and "late" not in kept.user_attrs
     assert kept.intermediate_values == {1: 0.5}
-    with storage.engine.begin() as connection:  # no lock was left behind
+    with storage.engine.begin() as connection:  # no lock remains
         connection.execute(text("UPDATE studies SET study_name = 's'"))
     lease.leave()
 
 
-def test_training_time_is_counted_up_to_the_end(storage: StudyStorage, study_id: int) -> None:
+def test_training_time_is_counted_until_the_end(storage: StudyStorage, study_id: int) -> None:
     lease = lease_on(storage, study_id)
 
     def used() -> tuple[float, int]:
@@ -164,26 +164,26 @@ def test_training_time_is_counted_up_to_the_end(storage: StudyStorage, study_id:
     lease.set_busy(True)
     wait_until(lambda: used()[0] > 0.2, "time of training")
     seconds, num_busy = used()
-    slack = 0.1  # between the clocks of here and of the storage
+    slack = 0.1  # between this clock and the storage's
     assert 0.2 < seconds < time.monotonic() - began + slack and num_busy == 1
     end_worker(storage, lease.name, FailureKind.killed, "killed", max_attempts=3)
     after, num_busy = used()
     longest = time.monotonic() - began + slack
     assert seconds <= after < longest and num_busy == 0
-    assert used() == (after, 0)  # and no microsecond more
+    assert used() == (after, 0)  # exactly the same
 
 
 HOST = "from search.storage.lease import this_host; print(this_host())"
 
 
 def host_in(*before: str) -> str:
-    """Return what another process takes for its host."""
+    """Return the host as another process sees it."""
     words = [*before, sys.executable, "-c", HOST]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux names its boot")
-def test_a_host_is_this_boot_of_this_machine(here: Path) -> None:
+def test_a_host_is_one_boot_of_one_machine(here: Path) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     name, start, _ = this_host().split()
     assert name == socket.gethostname() and boot.startswith(start)
@@ -194,12 +194,12 @@ def test_another_container_is_another_host(here: Path) -> None:
     container = ("unshare", "--pid", "--fork", "--mount-proc")
     if not shutil.which("unshare") or subprocess.run([*container, "true"], check=False).returncode:
         pytest.skip("processes with numbers of their own are not permitted here")
-    own, other = this_host().split(), host_in(*container).split()
-    assert other[:2] == own[:2] and other[2] != own[2]
+    this, other = this_host().split(), host_in(*container).split()
+    assert other[:2] == this[:2] and other[2] != this[2]
 
 
 def test_a_lease_is_renewed_while_its_worker_is_in_a_transaction(postgres: Postgres) -> None:
-    # On a server only: SQLite's writers wait for each other, and never for long.
+    # Only on a server: SQLite's writers wait for each other, but never long.
     storage = open_storage(postgres.new_database())
     study = optuna.create_study(study_name="s", storage=storage)
     fenced = open_storage(storage.url)
@@ -209,14 +209,14 @@ def test_a_lease_is_renewed_while_its_worker_is_in_a_transaction(postgres: Postg
         first = renewed(storage)
         wait_until(lambda: renewed(storage) > first, "a lease renewed during a transaction")
         with storage.engine.begin() as connection:
-            # ... but nobody ends it as long as the transaction lasts.
+            # But it cannot be ended during the transaction.
             connection.execute(text("SET lock_timeout = '200ms'"))
             with pytest.raises(OperationalError, match="lock timeout"):
                 connection.execute(WORKERS.select().with_for_update())
     lease.leave()
 
 
-def test_who_stands_still_in_a_transaction_holds_up_no_one_for_long(postgres: Postgres) -> None:
+def test_a_worker_stuck_in_a_transaction_does_not_block_others_for_long(postgres: Postgres) -> None:
     with open_storage(postgres.new_database()).engine.begin() as connection:
         shown = connection.scalar(text("SHOW idle_in_transaction_session_timeout"))
     assert shown == "30s"

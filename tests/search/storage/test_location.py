@@ -22,7 +22,7 @@ from search.storage.location import (
 
 
 @pytest.mark.parametrize("name", ["a", "first", "2024-run_3.b", "007", "x" * 100])
-def test_plain_name_stays(name: str) -> None:
+def test_a_plain_name_is_unchanged(name: str) -> None:
     assert folder_name(name) == name
 
 
@@ -44,7 +44,7 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("name", UNSAFE, ids=ascii)
-def test_any_other_name_gets_a_plain_one_of_its_own(name: str, here: Path) -> None:
+def test_any_other_name_gets_a_unique_plain_name(name: str, here: Path) -> None:
     plain = folder_name(name)
     assert plain == folder_name(name) == folder_name(plain)
     assert len(plain) <= 60 and plain.isascii() and "/" not in plain
@@ -53,7 +53,7 @@ def test_any_other_name_gets_a_plain_one_of_its_own(name: str, here: Path) -> No
     assert folder.resolve().parent == (here / "studies").resolve()
 
 
-def test_no_two_names_share_one() -> None:
+def test_different_names_get_different_plain_names() -> None:
     assert len({folder_name(name) for name in UNSAFE}) == len(UNSAFE)
 
 
@@ -70,7 +70,7 @@ def test_without_a_url_a_study_is_a_file_in_its_folder(here: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["storage", "search.storage"])
-def test_a_url_goes_to_the_environment_and_out_of_the_words(here: Path, key: str) -> None:
+def test_a_url_moves_from_the_arguments_to_the_environment(here: Path, key: str) -> None:
     word = f"{key}=postgresql://me:secret@db:5433/trials?sslmode=require"
     sys.argv += ["sweep", word, "study=s"]
     assert take_storage("sweep", ["study=s", word]) == ["study=s"]
@@ -80,7 +80,9 @@ def test_a_url_goes_to_the_environment_and_out_of_the_words(here: Path, key: str
     assert shown(url) == "postgresql://db:5433/trials"
 
 
-def test_the_word_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+def test_the_argument_takes_precedence_over_the_variable(
+    monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
     monkeypatch.setenv(VARIABLE, "postgres://a/b")
     take_storage("sweep", [])
     assert os.environ[VARIABLE] == "postgresql+psycopg://a/b"
@@ -100,7 +102,7 @@ def test_the_word_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch, here
         "sqlite:///secret/other.db",
     ],
 )
-def test_what_is_no_url_is_refused_without_being_shown(url: str) -> None:
+def test_an_invalid_url_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^storage: must be the URL of a PostgreSQL") as error:
         take_storage("sweep", [f"storage={url}"])
     assert "sec" not in str(error.value)
@@ -123,7 +125,7 @@ Disk = namedtuple("Disk", ["mountpoint", "fstype"])
 def test_sqlite_on_a_network_disk_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch, kind: str, refused: bool
 ) -> None:
-    # A real one cannot be mounted here: the kernel's list of mounts is what is replaced.
+    # A real one cannot be mounted here, so the kernel's list of mounts is replaced.
     disks = [Disk("/", "ext4"), Disk(str(here), kind)]
     monkeypatch.setattr(psutil, "disk_partitions", lambda all: disks)
     if refused:

@@ -9,10 +9,10 @@ from sqlalchemy import event, text
 from search.storage.engine import open_engine, open_storage
 
 
-def test_a_connection_that_breaks_while_trials_are_read_is_waited_out(
+def test_reading_trials_is_retried_after_a_broken_connection(
     request: pytest.FixtureRequest,
 ) -> None:
-    """Optuna meets the error, tries another way in the broken transaction, and fails otherwise."""
+    """Optuna retries in the broken transaction, and raises another error."""
     storage = open_storage(request.getfixturevalue("postgres").new_database())
     study = optuna.create_study(study_name="s", storage=storage)
     study.ask()

@@ -1,4 +1,4 @@
-"""Every call on the storage is repeated while the storage is away, or known not to be."""
+"""Every call on the storage is retried, or listed as an exception."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from optuna.storages import RDBStorage
 
 from search.storage.tables import StudyStorage
 
-# Not asked of a storage by a study, or by a worker alone: (1) made of others, (2) never called.
+# Not retried: (1) calls other methods that are, (2) never called.
 NOT_RETRIED = {
     *("create_new_trial", "delete_study", "get_best_trial", "get_n_trials", "get_trial_param"),
     *("get_trial_params", "get_trial_user_attrs", "get_trial_system_attrs", "set_trial_param"),
@@ -17,7 +17,7 @@ NOT_RETRIED = {
 }
 
 
-def test_every_call_on_the_storage_is_retried_or_known_not_to_be() -> None:
+def test_every_call_on_the_storage_is_retried_or_listed() -> None:
     public = {name for name in dir(RDBStorage) if not name.startswith("_")}
     methods = {name for name in public if callable(getattr(RDBStorage, name))}
     assert methods - vars(StudyStorage).keys() - NOT_RETRIED == set()

@@ -1,4 +1,4 @@
-"""Small studies to work on in the calling process."""
+"""Small studies for workers in the calling process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepared(here: Path, learnable: Path, one_thread: None) -> Prepare:
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """Give the signals that a worker listens to back to the tests."""
+    """Restore the signal handlers that a worker replaces."""
     before = {number: getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():

@@ -9,7 +9,7 @@ def ended(ending: str) -> Ended:
     return Ended(0, Ending(ending), "ValueError: no such luck", None, 1.0)
 
 
-def test_three_failures_in_a_row_are_a_reason_to_stop_once() -> None:
+def test_three_failures_in_a_row_give_one_reason_to_stop() -> None:
     breaker = Breaker()
     failed = ended("failed")
     assert [breaker.reason_to_stop(failed) for _ in range(2)] == [None, None]
@@ -19,7 +19,7 @@ def test_three_failures_in_a_row_are_a_reason_to_stop_once() -> None:
     assert breaker.reason_to_stop(failed) is None
 
 
-def test_any_other_ending_begins_a_new_row_and_an_interrupted_attempt_is_none() -> None:
+def test_any_other_ending_resets_the_count_but_an_interruption_does_not() -> None:
     breaker = Breaker()
     for ending in ("failed", "failed", "pruned", "failed", "interrupted", "failed"):
         assert breaker.reason_to_stop(ended(ending)) is None

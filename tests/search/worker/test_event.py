@@ -17,7 +17,7 @@ from search.worker.event import Began, Ended, Event, Note, Prepared, Progressed,
         Note("first line\nsecond line, with ünicode"),
     ],
 )
-def test_event_survives_its_line(event: Event) -> None:
+def test_an_event_survives_a_round_trip(event: Event) -> None:
     line = to_line(event)
     assert line.count("\n") == 1
     assert line.endswith("\n")

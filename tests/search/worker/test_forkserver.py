@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search.worker.forkserver import Child, Forkserver, adopting, is_buried
+from search.worker.forkserver import Child, Forkserver, adopting, reap_group
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no subreaper")
 
-# What it forks does as it is told on its standard input, with a child in its group.
+# Forked workers follow the command on their standard input, with a child in their group.
 FORKSERVER = """
 import os, subprocess, sys, time
 from search.worker.forkserver import serve
@@ -40,7 +40,7 @@ search.worker.forkserver.socket.socket = Dies
 
 
 class Worker:
-    """A worker of the forkserver's, with its pipes."""
+    """A forked worker with its pipes."""
 
     def __init__(self, forkserver: Forkserver, log: Path) -> None:
         below, self.lifeline = os.pipe()
@@ -79,7 +79,7 @@ def test_forks_children_of_the_calling_process(forkserver: Forkserver, here: Pat
     assert [(here / f"{number}.log").read_text() for number in range(2)] == ["forked\n"] * 2
 
 
-def test_a_worker_leads_a_session_and_its_dead_are_buried(
+def test_a_worker_leads_a_session_and_its_dead_children_are_reaped(
     forkserver: Forkserver, here: Path
 ) -> None:
     worker = Worker(forkserver, here / "log")
@@ -87,15 +87,15 @@ def test_a_worker_leads_a_session_and_its_dead_are_buried(
     assert worker.said() == f"{os.getpid()} {os.getpid()} True"
     worker.child.send_signal(signal.SIGKILL)
     assert worker.child.wait() == -signal.SIGKILL
-    worker.child.send_signal(signal.SIGKILL)  # nobody else's process
-    assert not is_buried(worker.child.pid)
+    worker.child.send_signal(signal.SIGKILL)  # started by this test
+    assert not reap_group(worker.child.pid)
     os.killpg(worker.child.pid, signal.SIGKILL)
-    wait_until(lambda: is_buried(worker.child.pid), "the dead child to be reaped")
+    wait_until(lambda: reap_group(worker.child.pid), "the dead child to be reaped")
     with pytest.raises(ProcessLookupError):
         os.killpg(worker.child.pid, 0)
 
 
-def test_workers_outlive_the_forkserver_and_see_the_engine_go(
+def test_workers_outlive_the_forkserver_and_notice_the_end_of_the_engine(
     forkserver: Forkserver, here: Path
 ) -> None:
     worker = Worker(forkserver, here / "log")
@@ -103,11 +103,11 @@ def test_workers_outlive_the_forkserver_and_see_the_engine_go(
     wait_until((here / "log").read_text, "a worker that writes to its log")
     forkserver.close()
     assert worker.child.poll() is None
-    os.close(worker.lifeline)  # as its death would
+    os.close(worker.lifeline)  # as if the engine died
     assert worker.child.wait() == 0
 
 
-def test_a_forkserver_that_has_died_or_is_not_wanted_forks_none(here: Path) -> None:
+def test_a_dead_or_stopping_forkserver_forks_no_worker(here: Path) -> None:
     with adopting(), (here / "log").open("ab") as output:
         for script, is_stopping in (("raise SystemExit(1)", False), ("input()", True)):
             forkserver = Forkserver([sys.executable, "-c", script], dict(os.environ), output)
@@ -115,14 +115,12 @@ def test_a_forkserver_that_has_died_or_is_not_wanted_forks_none(here: Path) -> N
             forkserver.close()
 
 
-def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
-    forkserver: Forkserver, here: Path
-) -> None:
+def test_a_worker_forked_during_a_stop_is_killed(forkserver: Forkserver, here: Path) -> None:
     first = Worker(forkserver, here / "log")  # the imports are over
     before = set(psutil.Process().children())
     came: list[psutil.Process] = []
 
-    def is_stopping() -> bool:  # when it has forked, and before its answer is read
+    def is_stopping() -> bool:  # between the fork and reading its answer
         came.extend(
             wait_until(lambda: {*psutil.Process().children()} - before, "the worker's process")
         )
@@ -137,7 +135,7 @@ def test_a_worker_that_nobody_wants_any_more_is_not_left_behind(
     assert first.child.wait() == 3
 
 
-def test_a_worker_ends_whose_forkserver_died_before_it_told_of_it(here: Path) -> None:
+def test_a_worker_ends_if_its_forkserver_died_before_reporting_it(here: Path) -> None:
     # A forkserver that is killed between the fork and its answer.
     dies = f"import search.worker.forkserver, os, signal, socket\n{DIES}\n{FORKSERVER}"
     with adopting(), (here / "log").open("ab") as output:
@@ -153,7 +151,7 @@ def test_a_worker_ends_whose_forkserver_died_before_it_told_of_it(here: Path) ->
     assert "forked" not in (here / "log").read_text()
 
 
-def test_whoever_adopts_does_so_no_longer_than_it_says() -> None:
+def test_adopting_ends_with_its_context() -> None:
     orphan = ["sh", "-c", "sleep 1000 >/dev/null & echo $!"]
     pids = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The loop of a worker, on real trainings of two steps."""
+"""The loop of a worker, with real trainings of two steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kinds(events: list[Event]) -> list[type]:
     return [type(event) for event in events if not isinstance(event, Alive)]
 
 
-def test_it_trains_until_the_budget_is_used_up(prepared: Prepare) -> None:
+def test_a_worker_trains_until_the_budget_is_used_up(prepared: Prepare) -> None:
     study = prepared("search.num_trials=2")
     session, events = join(study), list[Event]()
     work(session, never, events.append)
@@ -72,7 +72,7 @@ def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
     assert num_busy == 0
 
 
-def test_rows_that_changed_are_no_fault_of_the_trial(prepared: Prepare) -> None:
+def test_changed_rows_do_not_count_against_the_trial(prepared: Prepare) -> None:
     study = prepared("search.num_trials=1")
     with Path(study.plan.default.flat()["data.train"]).open("a", encoding="utf-8") as file:
         file.write('{"text": "One more was great.", "label": "positive"}\n')
@@ -83,7 +83,7 @@ def test_rows_that_changed_are_no_fault_of_the_trial(prepared: Prepare) -> None:
     assert [each["fault"] for each in trial.user_attrs["attempts"]] == ["interrupted"]
 
 
-def test_a_worker_that_others_have_ended_stops_training(prepared: Prepare) -> None:
+def test_a_worker_whose_lease_was_ended_stops_training(prepared: Prepare) -> None:
     study = prepared("search.num_trials=1")
     session, other = join(study), load_study(study.folder)
 

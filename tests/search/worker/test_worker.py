@@ -1,4 +1,4 @@
-"""A worker in the calling process, as `search.workers=0` has it: it joins, works, and rejoins."""
+"""A worker in the calling process (`search.workers=0`) joins, works and rejoins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_worker_joins_works_and_leaves(prepared: Prepare) -> None:
     assert study.is_over and study.heal() == []
 
 
-def test_a_worker_that_lost_its_lease_joins_again_and_finishes(prepared: Prepare) -> None:
+def test_a_worker_that_lost_its_lease_rejoins_and_finishes(prepared: Prepare) -> None:
     study = prepared("search.num_trials=1")
     events: list[Event] = []
 
@@ -42,7 +42,9 @@ def test_a_worker_that_lost_its_lease_joins_again_and_finishes(prepared: Prepare
     assert trial.state.name == "COMPLETE" and trial.user_attrs["attempt"] == 2
 
 
-def test_failures_in_a_row_end_the_work(prepared: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_in_a_row_stop_the_worker(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def breaks(*arguments: object) -> None:
         raise RuntimeError("no such luck")
 
