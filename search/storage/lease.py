@@ -152,9 +152,8 @@ class Lease:
         while not self._left.wait(self._lease_seconds / RENEWALS):
             try:
                 self._write()
-            except (
-                Exception
-            ) as error:  # e.g. a full disk or a server that is down: the next renewal may work
+            except Exception as error:
+                # E.g. a full disk, or a server that is down: the next renewal may work.
                 reason = str(error).partition("\n")[0]
                 log.warning("the lease of %s could not be renewed: %s", self.name, reason)
 
