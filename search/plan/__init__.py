@@ -1,1 +1,1 @@
-"""A study before it starts: ranges, objectives, the first trials."""
+"""The plan of a study: ranges, objectives and first trials."""

@@ -1,12 +1,12 @@
-"""Whether a study's ranges hold nothing that no trial can train, asked before its first one.
+"""Check every range's corners before the first trial, so that every trial can be trained.
 
-A trial that finds out ends the sweep, and a study's ranges cannot change. So each range is tried
-at its corners, which are both ends of an interval and every choice, one range at a time and then
-two, as rules hold between two settings. The other searched paths have their defaults meanwhile,
-or the first corner where that lies outside: whatever is refused here could be suggested.
+A value that cannot be trained would end the sweep, and a study's ranges cannot change later. So
+each range is tried at its corners (both ends of an interval, or every choice), first alone and then
+in pairs, because some rules relate two settings. The other searched paths keep their defaults, or
+their first corner if the default lies outside the range: so every combination could be suggested.
 
-Cost: about 10 ms a corner. Where a range decides which rows there are, they are read once more, at
-the least of numbers, and for every choice between names.
+Cost: about 10 ms per corner. If a range decides the rows, they are read again: for the smallest
+number of a numeric range, or for every choice of names.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from search.plan.ranges import default_values
 from search.space.space import Parameter, Values
 
 
-def check_corners(plan: Plan, material: CheckedRows) -> None:
-    """Raise SpaceError where a range of the plan holds what the rest of it or the rows refuse.
+def check_corners(plan: Plan, rows: CheckedRows) -> None:
+    """Raise SpaceError if a range has a corner that the other settings or the rows refuse.
 
-    Or where it changes nothing, as the only one to read it is searched itself.
+    Also if a range has no effect, because the only key that refers to it is searched itself.
 
     Args:
-        plan: The plan, whose defaults are known to be trainable.
-        material: The rows of these.
+        plan: The plan; its defaults are known to be trainable.
+        rows: The checked rows of the defaults.
 
     """
     problems: dict[str, Problem] = {}
@@ -41,14 +41,14 @@ def check_corners(plan: Plan, material: CheckedRows) -> None:
     arms = zip(plan.composition.arms, plan.space.arms.values(), strict=True)
     for (arm, parameters), default in zip(arms, plan.defaults.values(), strict=True):
         problems |= {str(problem): problem for problem in _unread(arm, parameters)}
-        trying = _Trying(arm, default, parameters, material, corpora)
-        problems |= {str(problem): problem for problem in trying.problems()}
+        check = _CornerCheck(arm, default, parameters, rows, corpora)
+        problems |= {str(problem): problem for problem in check.problems()}
     if problems:
         raise SpaceError(problems.values())
 
 
 def _unread(arm: Arm, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
-    """Yield the ranges over what only another searched path reads, so that they change nothing."""
+    """Yield a problem for each range over a path that only another searched path reads."""
     written = leaves(arm.tree)
     readers = {str(written.get(path)): path for path in parameters}
     for path, parameter in parameters.items():
@@ -58,15 +58,15 @@ def _unread(arm: Arm, parameters: Mapping[str, Parameter]) -> Iterator[Problem]:
             yield Problem(path, rule, Verbatim(parameter.text), f"Search {reader}.")
 
 
-class _Trying:
-    """The corners of one arm."""
+class _CornerCheck:
+    """Tries the corners of one arm."""
 
     def __init__(
         self,
         arm: Arm,
         default: Run,
         parameters: Mapping[str, Parameter],
-        material: CheckedRows,
+        rows: CheckedRows,
         corpora: dict[str, Corpus],
     ) -> None:
         self._tree = arm.tree
@@ -78,55 +78,55 @@ class _Trying:
             for path, parameter in parameters.items()
             if not parameter.allows(self._values[path])
         }
-        self._material = material
+        self._rows = rows
         self._corpora = corpora
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
         self._runs: dict[tuple[str, Any], Run] = {}
 
     def problems(self) -> Iterator[Problem]:
         for parameter in self._parameters.values():
             for value in parameter.corners:
-                yield from self._of_one(parameter, value)
+                yield from self._try_one(parameter, value)
         for first, second in combinations(self._parameters.values(), 2):
             for one, other in product(_extremes(first), _extremes(second)):
-                yield from self._of_two(first.path, one, second.path, other)
+                yield from self._try_two(first.path, one, second.path, other)
 
-    def _of_one(self, parameter: Parameter, value: Any) -> Iterator[Problem]:
+    def _try_one(self, parameter: Parameter, value: Any) -> Iterator[Problem]:
         path = parameter.path
         values = {**self._inside, path: value}
         try:
             run = self._runs[path, value] = self._run(values)
-            corpus: Corpus | None = self._material.corpus
+            corpus: Corpus | None = self._rows.corpus
             if run.data.rows_key != self._default.data.rows_key:
                 corpus = self._corpus(run) if self._is_read(parameter, value) else None
-                if corpus is not None and _read(corpus) != _read(self._material.corpus):
+                if corpus is not None and _read(corpus) != _read(self._rows.corpus):
                     yield _changes_rows(parameter, value)
                     return
-            is_new = run.task != self._default.task or corpus is not self._material.corpus
+            is_new = run.task != self._default.task or corpus is not self._rows.corpus
             if is_new and corpus is not None:
                 checked_rows(run, corpus)
             check_fit(run, corpus)
         except UserError as error:
-            yield from self._blamed(error, values, path)
+            yield from self._under_path(error, values, path)
 
-    def _of_two(self, first: str, one: Any, second: str, other: Any) -> Iterator[Problem]:
+    def _try_two(self, first: str, one: Any, second: str, other: Any) -> Iterator[Problem]:
         values = {**self._inside, first: one, second: other}
-        run, beside = self._runs.get((first, one)), self._runs.get((second, other))
-        if run is None or beside is None:
-            return  # refused alone
-        room, _, _ = second.partition(".")
+        run, partner = self._runs.get((first, one)), self._runs.get((second, other))
+        if run is None or partner is None:
+            return  # already refused alone
+        group, _, _ = second.partition(".")
         try:
-            if first.startswith(f"{room}."):
+            if first.startswith(f"{group}."):
                 run = self._run(values)
             else:
-                run = replace(run, **{room: getattr(beside, room)})
+                run = replace(run, **{group: getattr(partner, group)})
             check_fit(run, None)
         except UserError as error:
-            yield from self._blamed(error, values, first)
+            yield from self._under_path(error, values, first)
 
     def _run(self, values: Values) -> Run:
         run = build_run(self._tree, values)
-        # What a model has found out about itself, as that its weights are whole, stays with it.
+        # Reuse the model, which caches checks, e.g. that its weights are complete.
         is_same = run.model == self._default.model
         return replace(run, model=self._default.model) if is_same else run
 
@@ -140,13 +140,13 @@ class _Trying:
             self._corpora[key] = run.data.load(run.task)
         return self._corpora[key]
 
-    def _blamed(self, error: UserError, values: Values, path: str) -> Iterator[Problem]:
-        """Yield the problems as ones of a searched path: theirs, or the one that was tried."""
+    def _under_path(self, error: UserError, values: Values, path: str) -> Iterator[Problem]:
+        """Yield the problems under a searched path: their own, or else the one being tried."""
         for problem in error.problems:
-            if str(problem) not in self._told:
-                culprit = self._parameters[problem.where if problem.where in values else path]
-                yield _as_of(culprit, values[culprit.path], problem)
-            self._told.add(str(problem))
+            if str(problem) not in self._seen:
+                parameter = self._parameters[problem.where if problem.where in values else path]
+                yield _as_of(parameter, values[parameter.path], problem)
+            self._seen.add(str(problem))
 
 
 def _as_of(parameter: Parameter, value: Any, problem: Problem) -> Problem:
@@ -154,21 +154,21 @@ def _as_of(parameter: Parameter, value: Any, problem: Problem) -> Problem:
     if problem.where != parameter.path and rule.startswith("must"):
         other = problem.got if isinstance(problem.got, Verbatim) else repr(problem.got)
         rule = f"{problem.where}={other} {rule}"
-    return Problem(parameter.path, rule, _found(parameter, value), problem.fix)
+    return Problem(parameter.path, rule, _shown_value(parameter, value), problem.fix)
 
 
 def _changes_rows(parameter: Parameter, value: Any) -> Problem:
     fix = f"Run one study per value: {parameter.path}={value} study=NAME."
     rule = "must not change the rows, because trials are compared on them"
-    return Problem(parameter.path, rule, _found(parameter, value), fix)
+    return Problem(parameter.path, rule, _shown_value(parameter, value), fix)
 
 
-def _found(parameter: Parameter, value: Any) -> Verbatim:
+def _shown_value(parameter: Parameter, value: Any) -> Verbatim:
     return Verbatim(f"{value!r} in {parameter.text}")
 
 
 def _extremes(parameter: Parameter) -> tuple[Any, ...]:
-    """Return the least and the greatest value of numbers, else every value."""
+    """Return the smallest and the largest number, or every value if they are not numbers."""
     values = parameter.corners
     if any(isinstance(value, bool | str) for value in values):
         return values

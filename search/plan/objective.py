@@ -1,4 +1,4 @@
-"""What a study seeks: the task's validation metric first, and what it may cost."""
+"""The objectives of a study: first a validation metric of the task, then optional costs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COSTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """One thing that is sought.
+    """One objective.
 
     Attributes:
         name: `validation/METRIC`, or one of `COSTS`.
-        direction: Whether more or less of it is better.
+        direction: `maximize` or `minimize`.
 
     """
 
@@ -32,16 +32,16 @@ class Objective:
 
     @property
     def short(self) -> str:
-        """The name for people, without the split."""
+        """The name to show, without the split."""
         return self.name.removeprefix(METRIC_PREFIX)
 
     @property
     def sign(self) -> int:
-        """1 where more is better, else -1."""
+        """1 if more is better, else -1."""
         return 1 if self.direction == "maximize" else -1
 
     def value(self, outcome: Outcome) -> float:
-        """Return the objective's value of a finished training."""
+        """Return the objective's value for a finished training."""
         assert outcome.best is not None, "a finished run has been validated"
         if self.name == "seconds":
             return outcome.seconds
@@ -51,14 +51,14 @@ class Objective:
 
 
 def build_objectives(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
-    """Return the objectives by name; `objective_problems` has said that they are sound."""
+    """Return the objectives by name; check the names with `objective_problems` first."""
     directions: dict[str, Direction] = dict.fromkeys(COSTS, "minimize")
     directions |= {METRIC_PREFIX + metric: way for metric, way in task.directions.items()}
     return tuple(Objective(name, directions[name]) for name in map(full_name, names))
 
 
 def objective_problems(names: Sequence[str], task: type[Task]) -> Iterator[Problem]:
-    """Yield what is wrong with `search.objectives`."""
+    """Yield the problems of `search.objectives`."""
     metrics = [METRIC_PREFIX + metric for metric in task.directions]
     known = [*metrics, *COSTS]
     for number, name in enumerate(names):

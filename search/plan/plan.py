@@ -33,17 +33,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's task.
+    """Everything that defines a study.
 
     Attributes:
         name: The study's name.
         composition: The configuration of every arm, interpolations unresolved.
         space: What varies.
-        search: Sampler, pruner, budget.
-        objectives: What is sought; the first one leads.
+        search: Sampler, pruner and budget.
+        objectives: The objectives; the first decides the ranking.
         defaults: The unmodified configuration of every arm as a run, the default arm first.
-        first: What is tried first, each once, by config path: what the defaults have at the
-            searched paths, what `search.enqueue` holds, and what the sampler knows beforehand.
+        first: Values by config path that are tried first, each once: the defaults of the searched
+            paths, `search.enqueue`, and the sampler's fixed points.
 
     """
 
@@ -67,18 +67,18 @@ class Plan:
 
     @property
     def default_values(self) -> Mapping[str, Any]:
-        """What the default arm's unmodified configuration has at the searched paths."""
+        """The default arm's unmodified values at the searched paths."""
         return self.first[0]
 
     @property
     def num_trials(self) -> int:
-        """The total budget, no more than there are different trials."""
+        """The total budget, at most the number of distinct trials."""
         budget = self.search.settings.num_trials
         return budget if self.limit is None else min(budget, self.limit)
 
     @cached_property
     def limit(self) -> int | None:
-        """How many different trials the study can have; None for no end of them."""
+        """The number of distinct trials that the study can have; None if infinite."""
         if self.search.sampler.is_finite:
             return len(self.first)
         if self.space.num_combinations is None:
@@ -87,7 +87,7 @@ class Plan:
         return self.space.num_combinations + num_outside
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
-        """Return the composed arm of a trial's values."""
+        """Return the composed arm that a trial's values choose."""
         options = self.space.options_of(values)
         arms = self.composition.arms
         return next(arm for arm in arms if tuple(arm.choice.values()) == options)
@@ -105,7 +105,7 @@ def build_plan(composition: Composition) -> Plan:
     """Return the plan of a sweep's composition.
 
     Raises:
-        UserError: With every problem of configuration, search settings and space.
+        UserError: Lists every problem of the configuration, search settings and space.
 
     """
     problems: list[Problem] = []
@@ -130,7 +130,7 @@ def build_plan(composition: Composition) -> Plan:
     if not problems and search is not None and space is not None:
         problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
     if problems or name is None or search is None or defaults is None or space is None:
-        raise ConfigError(_metric_named(_told_once(problems), search))
+        raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += search.sampler.points(space)
     return Plan(name, composition, space, search, objectives, defaults, tuple(_once(first)))
 
@@ -142,7 +142,7 @@ def plain_name(key: str, name: object) -> str:
         ConfigError: It is empty.
 
     """
-    # YAML and Hydra take a name of digits for a number.
+    # YAML and Hydra read a name of digits as a number.
     text = str(name) if isinstance(name, str | int | float) else ""
     if not text:
         raise ConfigError(Problem(key, "must be a name", name, f"Set {key}=NAME."))
@@ -158,14 +158,14 @@ def _collect(problems: list[Problem], make: Callable[[], T]) -> T | None:
 
 
 def _with_metric(composition: Composition, settings: SearchSettings) -> Composition:
-    """Let the metric that is searched for also choose each trial's best weights."""
+    """Make the optimized metric also choose each trial's best weights."""
     metrics = [name for name in settings.objectives or () if name not in COSTS]
     metric = metrics[0] if metrics else settings.metric
     if metric is None:
         return composition
-    own = metric.removeprefix(METRIC_PREFIX)
+    name = metric.removeprefix(METRIC_PREFIX)
     arms = tuple(
-        Arm(arm.choice, {**arm.tree, "task": {**arm.tree["task"], "metric": own}}, arm.words)
+        Arm(arm.choice, {**arm.tree, "task": {**arm.tree["task"], "metric": name}}, arm.words)
         for arm in composition.arms
     )
     return Composition(composition.groups, arms, composition.fixed)
@@ -173,7 +173,7 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
 
 def _defaults(composition: Composition) -> dict[Options, Run]:
     defaults: dict[Options, Run] = {}
-    models: dict[str, Model] = {}  # one for all arms: it looks but once at its weights
+    models: dict[str, Model] = {}  # shared by all arms, so that its weights are checked once
     problems: list[Problem] = []
     for arm in composition.arms:
         options = tuple(arm.choice.values())
@@ -182,7 +182,7 @@ def _defaults(composition: Composition) -> dict[Options, Run]:
             model = models.setdefault(repr(run.model), run.model)
             defaults[options] = replace(run, model=model)
     if problems:
-        raise ConfigError(_told_once(problems))
+        raise ConfigError(_without_repeats(problems))
     return defaults
 
 
@@ -195,8 +195,8 @@ def _once(first: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         seen.add(key)
 
 
-def _told_once(problems: Sequence[Problem]) -> list[Problem]:
-    # Arms share most of their configuration, and so its problems.
+def _without_repeats(problems: Sequence[Problem]) -> list[Problem]:
+    # Arms share most of their configuration, and so most problems.
     return list({str(problem): problem for problem in problems}.values())
 
 
@@ -212,12 +212,12 @@ def _sampler_problems(sampler: Sampler, space: Space, num_objectives: int) -> It
 
 def _samplers() -> dict[str, type[Sampler]]:
     """Return the samplers of `conf/` by name."""
-    found: dict[str, type[Sampler]] = {}
+    samplers: dict[str, type[Sampler]] = {}
     for path in sorted((CONF_DIR / "search" / "sampler").glob("*.yaml")):
         target = yaml.safe_load(path.read_text(encoding="utf-8"))["_target_"]
         module, _, name = target.rpartition(".")
-        found[path.stem] = getattr(importlib.import_module(module), name)
-    return found
+        samplers[path.stem] = getattr(importlib.import_module(module), name)
+    return samplers
 
 
 def _metric_named(problems: list[Problem], search: Search | None) -> list[Problem]:
@@ -237,18 +237,18 @@ def _enqueue_problems(
     composition: Composition, space: Space, number: int, values: Mapping[str, Any]
 ) -> Iterator[Problem]:
     where = f"search.enqueue.{number}"
-    found: list[Problem] = []
+    problems: list[Problem] = []
     try:
         space.by_name(values)
     except SpaceError as error:
-        found += error.problems
+        problems += error.problems
         yield from (problem.under(where) for problem in error.problems)
-    told = {problem.where for problem in found}
+    reported = {problem.where for problem in problems}
     for arm in composition.arms:
         if all(values.get(group, option) == option for group, option in arm.choice.items()):
-            for path in values.keys() & arm.space.keys() - told:
+            for path in values.keys() & arm.space.keys() - reported:
                 refused = list(_refused(arm.tree, where, path, values[path]))
-                told |= {path} if refused else set()
+                reported |= {path} if refused else set()
                 yield from refused
 
 

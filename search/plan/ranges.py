@@ -1,7 +1,7 @@
-"""From the ranges of a configuration to the space of a study.
+"""Build the space of a study from the ranges of its configuration.
 
-Every value at the end of a range is tried on the configuration, so a range that holds a value
-which a setting refuses is an error before the study starts.
+Both ends of every range are tried in the configuration, so that a range with a refused value is an
+error before the study starts.
 """
 
 from __future__ import annotations
@@ -30,36 +30,37 @@ def build_space(composition: Composition) -> Space:
     """Return the space of a sweep's composition.
 
     Raises:
-        SpaceError: A path that is not there, an impossible range, or a value in a range that
-            the configuration refuses; all at once.
+        SpaceError: Lists every unknown path, impossible range, and value in a range that the
+            configuration refuses.
 
     """
     problems: dict[str, Problem] = {}
     arms: dict[Options, dict[str, Parameter]] = {}
     for arm in composition.arms:
-        found = arms[tuple(arm.choice.values())] = {}
+        by_path = arms[tuple(arm.choice.values())] = {}
         for parameter in _parameters(arm):
             if isinstance(parameter, Problem):
                 problems.setdefault(str(parameter), parameter)
             else:
-                found[parameter.path] = parameter
+                by_path[parameter.path] = parameter
     if not any(arm.space for arm in composition.arms) and not composition.groups:
         problems["nothing"] = _nothing_varies(composition)
     if problems:
         raise SpaceError(problems.values())
-    paths = dict.fromkeys(path for found in arms.values() for path in found)
+    paths = dict.fromkeys(path for by_path in arms.values() for path in by_path)
     names = {path: _names(path, arms) for path in paths}
     named = {
         options: {
-            path: replace(parameter, name=names[path][options]) for path, parameter in found.items()
+            path: replace(parameter, name=names[path][options])
+            for path, parameter in by_path.items()
         }
-        for options, found in arms.items()
+        for options, by_path in arms.items()
     }
     return Space(composition.groups, named)
 
 
 def default_values(arm: Arm) -> dict[str, Any]:
-    """Return what the arm's unmodified configuration has at the searched paths."""
+    """Return the arm's unmodified values at the searched paths."""
     values = _values(arm)
     return {**arm.choice, **{path: values[path] for path in arm.space}}
 
@@ -77,7 +78,7 @@ def _nothing_varies(composition: Composition) -> Problem:
 
 
 def _parameters(arm: Arm) -> Iterator[Parameter | Problem]:
-    """Yield a parameter for each range of the arm, named by its path, and what is wrong."""
+    """Yield a parameter, named by its path, or a problem for each range of the arm."""
     current = _values(arm) | _typed_values(arm.tree)
     for path, text in arm.space.items():
         if path not in current:
@@ -95,11 +96,11 @@ def _parameters(arm: Arm) -> Iterator[Parameter | Problem]:
 
 
 def _typed_values(tree: Tree) -> dict[str, Any]:
-    # A YAML's 16 may be a float's value, and then 16.5 is one too.
+    # 16 in YAML may be the value of a float key, which then also takes 16.5.
     try:
         return build_run(tree).flat()
     except ConfigError:
-        return {}  # reported where the run is built
+        return {}  # reported when the run is built
 
 
 def _refused_values(tree: Tree, parameter: Parameter) -> Iterator[Problem]:
@@ -109,23 +110,27 @@ def _refused_values(tree: Tree, parameter: Parameter) -> Iterator[Problem]:
             build_run(tree, {path: value})
         except ConfigError as error:
             for problem in error.problems:
-                # A problem that any value has is reported without the space.
+                # Problems that do not depend on the value are reported elsewhere.
                 if problem.where == path:
                     got = Verbatim(f"{value!r} in {parameter.text}")
                     yield Problem(path, problem.rule, got, problem.fix)
 
 
 def _names(path: str, arms: Mapping[Options, Mapping[str, Parameter]]) -> dict[Options, str]:
-    """Return the name of the path in each arm, with as few options as possible."""
-    mine = {options: found[path].distribution for options, found in arms.items() if path in found}
-    width = len(next(iter(mine)))
+    """Return the parameter name of the path in each arm, with as few options as possible."""
+    distributions = {
+        options: parameters[path].distribution
+        for options, parameters in arms.items()
+        if path in parameters
+    }
+    width = len(next(iter(distributions)))
     for size in range(width + 1):
         for places in combinations(range(width), size):
             by_places: dict[Options, set[str]] = {}
-            for options, distribution in mine.items():
+            for options, distribution in distributions.items():
                 by_places.setdefault(_at(options, places), set()).add(repr(distribution))
             if all(len(different) == 1 for different in by_places.values()):
-                return {options: tagged(path, _at(options, places)) for options in mine}
+                return {options: tagged(path, _at(options, places)) for options in distributions}
     raise AssertionError("an arm has one range per path")
 
 

@@ -1,1 +1,1 @@
-"""What varies in a study."""
+"""The search space of a study."""

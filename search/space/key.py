@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical_key(values: Mapping[str, Any]) -> str:
-    """Return values by config path as text; the same values are the same text.
+    """Return values by config path as text; equal values give equal text.
 
     >>> canonical_key({"strategy.dropout": 0.0}) == canonical_key({"strategy.dropout": 0})
     True
@@ -17,10 +17,10 @@ def canonical_key(values: Mapping[str, Any]) -> str:
 
 
 def renewed_key(key: str) -> str:
-    """Return the same configuration's key of today; before, 0.0 and 0 had one each."""
+    """Convert a key of an older version, in which 0.0 and 0 had different keys."""
     return canonical_key(json.loads(key))
 
 
 def _plain(value: Any) -> Any:
-    # A YAML's 0.0 and a command line's choice(0,0.1) are one value to a float's setting.
+    # For a float setting, 0.0 in YAML and 0 in choice(0,0.1) are the same value.
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,6 +1,6 @@
-"""The names of parameters: a config path, with the group options of the arms that have it.
+"""Parameter names: a config path, with the group options of the arms that have it.
 
-`optimizer.lr[lora]` is the learning rate of the arms that have chosen the option `lora`.
+`optimizer.lr[lora]` is the learning rate of the arms with the option `lora`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _TAGGED = re.compile(r"(?P<path>[^\[]+)\[(?P<options>[^\]]*)\]")
 
 
 def tagged(path: str, options: Sequence[str]) -> str:
-    """Return a path with the options it is for.
+    """Return a parameter name from a path and its options.
 
     >>> tagged("optimizer.lr", ["lora"]), tagged("optimizer.lr", [])
     ('optimizer.lr[lora]', 'optimizer.lr')
@@ -21,15 +21,15 @@ def tagged(path: str, options: Sequence[str]) -> str:
 
 
 def untagged(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return a path and its options, as `tagged` joined them.
+    """Return the path and the options of a parameter name.
 
     >>> untagged("optimizer.lr[lora]"), untagged("optimizer.lr")
     (('optimizer.lr', ('lora',)), ('optimizer.lr', ()))
     """
-    found = _TAGGED.fullmatch(name)
-    return (found["path"], split_options(found["options"])) if found else (name, ())
+    match = _TAGGED.fullmatch(name)
+    return (match["path"], split_options(match["options"])) if match else (name, ())
 
 
 def split_options(text: str) -> tuple[str, ...]:
-    """Return the options of a text such as `lora, full`."""
+    """Split a text such as `lora, full` into options."""
     return tuple(option.strip() for option in text.split(","))

@@ -1,9 +1,9 @@
-"""The search space: which config paths and groups vary, how, and under which choices.
+"""The search space: which config paths and groups vary, their ranges, and in which arms.
 
-A study that varies no group has one arm, and its parameters in Optuna's tables are config paths.
-One that does, as `strategy=choice(lora,full)`, has an arm per option. Where a path's range differs
-between arms it is a parameter an arm, `optimizer.lr[lora]`; where only some arms have the path,
-the parameter exists in those alone. People see `optimizer.lr` in any case.
+If no group varies, a study has one arm, and its parameters in Optuna's tables are config paths.
+Otherwise, e.g. with `strategy=choice(lora,full)`, it has one arm per option. A path whose range
+differs between arms has one parameter per arm, `optimizer.lr[lora]`; a path of some arms only is a
+parameter there only. Users always see `optimizer.lr`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Parameter:
     """A config path that varies in an arm.
 
     Attributes:
-        name: Optuna's name of it: the path, with the arm's options where it is theirs alone.
+        name: Its name in Optuna: the path, with the arm's options if other arms differ.
         path: The config path.
         text: The range as the user wrote it.
-        distribution: The range as Optuna's.
+        distribution: The range in Optuna.
 
     """
 
@@ -44,7 +44,7 @@ class Parameter:
 
     @cached_property
     def values(self) -> tuple[Any, ...] | None:
-        """Every value of a choice or a range with steps; None for an interval."""
+        """All values of a choice or a stepped range; None for an interval."""
         return _values(self.distribution)
 
     @property
@@ -53,17 +53,17 @@ class Parameter:
         return _corners(self.distribution)
 
     def allows(self, value: Any) -> bool:
-        """Say whether the value lies in the range."""
+        """Return whether the value lies in the range."""
         return _contains(self.distribution, value)
 
 
 @dataclass(frozen=True)
 class Space:
-    """What varies.
+    """The groups and paths that vary.
 
     Attributes:
         groups: Groups that vary, with their options.
-        arms: The parameters by path, of every combination of options, the default one first.
+        arms: Parameters by path for every combination of options, the default one first.
 
     """
 
@@ -72,13 +72,13 @@ class Space:
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        """Every group and path that varies in some arm, in the order they are shown."""
+        """All groups and paths that vary in some arm, in display order."""
         paths = (path for parameters in self.arms.values() for path in parameters)
         return tuple(dict.fromkeys((*self.groups, *paths)))
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """Every parameter of some arm by its name, the choices of groups first."""
+        """All parameters of all arms by name, the choices of groups first."""
         from optuna.distributions import CategoricalDistribution
 
         groups = {
@@ -86,32 +86,32 @@ class Space:
             for group, options in self.groups.items()
             for distribution in (CategoricalDistribution(options),)
         }
-        found = (arm[path] for path in self.paths for arm in self.arms.values() if path in arm)
-        return groups | {parameter.name: parameter for parameter in found}
+        in_arms = (arm[path] for path in self.paths for arm in self.arms.values() if path in arm)
+        return groups | {parameter.name: parameter for parameter in in_arms}
 
     @property
     def is_conditional(self) -> bool:
-        """Whether some parameter exists in some arms alone."""
+        """Whether some parameter does not exist in every arm."""
         return len({frozenset(p.name for p in arm.values()) for arm in self.arms.values()}) > 1
 
     @cached_property
     def num_combinations(self) -> int | None:
-        """How many different trials there can be; None for no end of them."""
+        """The number of distinct trials; None if infinite."""
         arms = [[parameter.values for parameter in arm.values()] for arm in self.arms.values()]
         if any(values is None for arm in arms for values in arm):
             return None
         return sum(math.prod(len(values or ()) for values in arm) for arm in arms)
 
     def options_of(self, values: Values) -> Options:
-        """Return the arm of a trial's values."""
+        """Return the options of the arm that a trial's values choose."""
         return tuple(values[group] for group in self.groups)
 
     def arm_of(self, values: Values) -> Mapping[str, Parameter]:
-        """Return the parameters of the arm of a trial's values."""
+        """Return the parameters of the arm that a trial's values choose."""
         return self.arms[self.options_of(values)]
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
-        """Return the trial's values, asked from Optuna where they are not yet settled."""
+        """Return the trial's values by config path; Optuna suggests those that are not fixed."""
         values = {
             group: trial.suggest_categorical(group, options)
             for group, options in self.groups.items()
@@ -121,34 +121,34 @@ class Space:
         return values
 
     def by_path(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return Optuna's parameters, which are by name, by config path."""
-        found = {untagged(name)[0]: value for name, value in params.items()}
-        return {path: found[path] for path in self.paths if path in found}
+        """Convert Optuna's parameters by name into values by config path."""
+        values = {untagged(name)[0]: value for name, value in params.items()}
+        return {path: values[path] for path in self.paths if path in values}
 
     def by_name(self, values: Values) -> dict[str, Any]:
-        """Return values by config path, perhaps not all, by the names of Optuna's parameters.
+        """Convert values by config path, possibly incomplete, into Optuna's parameters by name.
 
         Raises:
-            SpaceError: A path that varies nowhere, a value outside its range, or one that
-                stands for several parameters as long as no arm is chosen; all at once.
+            SpaceError: Lists every path that does not vary, value outside its range, and path that
+                is ambiguous because no arm is chosen.
 
         """
         params: dict[str, Any] = {}
         problems: list[Problem] = []
         for path, value in values.items():
-            found = self._parameter(path, values)
-            if isinstance(found, Problem):
-                problems.append(found)
-            elif not found.allows(value):
-                problems.append(Problem(path, f"must lie in {found.text}", value))
+            parameter = self._parameter(path, values)
+            if isinstance(parameter, Problem):
+                problems.append(parameter)
+            elif not parameter.allows(value):
+                problems.append(Problem(path, f"must lie in {parameter.text}", value))
             else:
-                params[found.name] = value
+                params[parameter.name] = value
         if problems:
             raise SpaceError(problems)
         return params
 
     def holds(self, values: Values) -> bool:
-        """Say whether the values, perhaps not all, can be parameters: they lie in their ranges."""
+        """Return whether the values, possibly incomplete, all lie in their ranges."""
         try:
             self.by_name(values)
         except SpaceError:
@@ -156,7 +156,7 @@ class Space:
         return True
 
     def _parameter(self, path: str, values: Values) -> Parameter | Problem:
-        """Return the one parameter that `path` is in the arms that `values` leave open."""
+        """Return the parameter of `path` if it is the same in all arms that match `values`."""
         if path not in self.paths:
             fix = did_you_mean(str(path), self.paths)
             return Problem(str(path), "must be a searched path", values[path], fix)
@@ -170,13 +170,13 @@ class Space:
                 for group, option in zip(self.groups, options, strict=True)
             )
         ]
-        found = {arm[path].name: arm[path] for arm in open_arms if path in arm}
-        if len(found) == 1:
-            return next(iter(found.values()))
+        matches = {arm[path].name: arm[path] for arm in open_arms if path in arm}
+        if len(matches) == 1:
+            return next(iter(matches.values()))
         groups = ", ".join(f"{group}: {options[0]}" for group, options in self.groups.items())
-        if found:
+        if matches:
             fix = f"Name the arm too: {{{groups}, {path}: ...}}."
-            return Problem(path, "must belong to one arm", Verbatim(", ".join(found)), fix)
+            return Problem(path, "must belong to one arm", Verbatim(", ".join(matches)), fix)
         arm = ", ".join(str(values[group]) for group in self.groups if group in values)
         return Problem(path, f"{arm} must search it", values[path])
 
@@ -203,7 +203,7 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError):
-        return False  # a choice that is not there, or no number
+        return False  # not one of the choices, or not a number
 
 
 def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:

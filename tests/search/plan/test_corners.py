@@ -18,7 +18,7 @@ MAX_TOKENS = 512  # of model=tiny
 
 
 def refusals(*overrides: str) -> list[str]:
-    """Return what is said against a study of these words; nothing where it may begin."""
+    """Return the problems of a study with these overrides; empty if it can start."""
     words = ["model=tiny", "logger=none", "search/space=none", *overrides]
     plan = build_plan(compose("sweep", words))
     try:
@@ -58,11 +58,13 @@ def refusals(*overrides: str) -> list[str]:
         ),
     ],
 )
-def test_value_that_does_not_fit_the_rest_is_refused(words: tuple[str, ...], line: str) -> None:
+def test_a_value_in_conflict_with_other_settings_is_refused(
+    words: tuple[str, ...], line: str
+) -> None:
     assert refusals(*words) == [line]
 
 
-def test_values_that_do_not_fit_each_other_are_refused() -> None:
+def test_values_in_conflict_with_each_other_are_refused() -> None:
     ranks = ("strategy=adalora", "strategy.rank=choice(4,12)")
     assert refusals(*ranks, "strategy.initial_rank=choice(12,16)") == []
     assert refusals(*ranks, "strategy.initial_rank=choice(8,12,16)") == [
@@ -75,14 +77,14 @@ def test_values_that_do_not_fit_each_other_are_refused() -> None:
     )
 
 
-def test_a_default_that_no_trial_but_the_first_has_refuses_nothing() -> None:
+def test_a_default_outside_its_range_refuses_no_other_range() -> None:
     ranks = ("strategy.rank=choice(2,4)", "strategy.initial_rank=choice(4,8)")
     assert refusals("strategy=adalora", *ranks) == []
     lengths = ("data.max_length=choice(128,500)", "strategy.num_tokens=choice(8,12)")
     assert refusals("strategy=prompt_tuning", *lengths) == []
 
 
-def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
+def test_a_range_that_only_a_searched_path_reads_is_refused() -> None:
     rates = "strategy.lr=tag(log,interval(1e-4,1e-3))"
     assert refusals(rates) == []
     assert refusals(rates, "search/space=default") == [
@@ -92,7 +94,7 @@ def test_range_over_what_only_a_searched_path_reads_is_refused() -> None:
     assert refusals(rates, "search/space=default", "optimizer.lr=${strategy.lr}") == []
 
 
-def test_every_arm_is_tried() -> None:
+def test_every_arm_is_checked() -> None:
     words = ("strategy=choice(lora,prompt_tuning)", "data.max_length=choice(128,512)")
     (line,) = refusals(*words)
     assert line.startswith(
@@ -110,7 +112,7 @@ def test_parts_smaller_than_the_labels_are_refused(learnable: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen(Reviews):
-    """Some of the reviews, as a data set of somebody else's may be."""
+    """Some of the reviews, like a third-party data set."""
 
     num_rows: int
 
@@ -119,7 +121,7 @@ class Chosen(Reviews):
         return Corpus({name: rows[: self.num_rows] for name, rows in splits.items()})
 
 
-def test_range_that_changes_the_rows_is_refused(
+def test_a_range_that_changes_the_rows_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))

@@ -19,7 +19,7 @@ OUTCOME = Outcome(Ending.finished, "", POINT, (POINT,), 9.5, 66, 1000, "cpu", 2,
         ("trainable_parameters", "trainable_parameters", "minimize", 66.0),
     ],
 )
-def test_objective_reads_its_value_off_a_finished_training(
+def test_an_objective_takes_its_value_from_a_finished_training(
     name: str, full: str, direction: str, value: float
 ) -> None:
     (objective,) = build_objectives([name], classification())

@@ -22,17 +22,17 @@ def places(*overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [None, "", [], {}], ids=repr)
-def test_no_name_is_refused(name: object) -> None:
+def test_a_missing_name_is_refused(name: object) -> None:
     with pytest.raises(ConfigError, match=r"^study: must be a name, got .*Set study=NAME"):
         plain_name("study", name)
 
 
-def test_a_study_goes_by_its_plain_name() -> None:
+def test_a_study_uses_its_plain_name() -> None:
     assert plan_of("study='../x'").name == folder_name("../x")
     assert plan_of("study=2024").name == "2024"
 
 
-def test_plan_holds_the_default_and_its_searched_values() -> None:
+def test_a_plan_has_the_default_and_its_searched_values() -> None:
     plan = plan_of("study=mine", "strategy=full", "data.batch_size=8")
     assert plan.name == "mine"
     assert plan.default.data.batch_size == 8
@@ -45,17 +45,17 @@ def test_run_of_a_trial_has_its_values() -> None:
 
 
 @pytest.mark.parametrize("metric", ["mcc", "validation/mcc"])
-def test_searched_metric_becomes_the_tasks(metric: str) -> None:
+def test_the_optimized_metric_becomes_the_tasks(metric: str) -> None:
     plan = plan_of(f"search.metric={metric}")
     assert plan.default.task.metric == plan.run({}).task.metric == "mcc"
 
 
-def test_unknown_metric_is_told_by_the_key_that_was_set() -> None:
+def test_an_unknown_metric_is_reported_under_the_key_that_was_set() -> None:
     assert places("search.metric=acuracy") == ["search.metric"]
     assert places("task.metric=acuracy") == ["task.metric"]
 
 
-def test_configuration_and_search_are_judged_at_once() -> None:
+def test_problems_of_configuration_and_search_are_reported_at_once() -> None:
     assert places("search.num_trials=0", "trainer.epochs=0", "seed=-1") == [
         "search.num_trials",
         "trainer.epochs",
@@ -63,7 +63,7 @@ def test_configuration_and_search_are_judged_at_once() -> None:
     ]
 
 
-def test_bad_name_is_told_with_the_other_problems() -> None:
+def test_a_bad_name_is_reported_with_the_other_problems() -> None:
     assert set(places("study=''", "trainer.epochs=0")) == {"study", "trainer.epochs"}
 
 
@@ -94,12 +94,12 @@ def test_enqueued_values_must_lie_in_the_space() -> None:
     ]
 
 
-def test_enqueued_path_that_is_no_text_is_told() -> None:
+def test_an_enqueued_path_that_is_not_text_is_reported() -> None:
     with pytest.raises(UserError, match=r"^search\.enqueue\.0"):
         plan_of("search.enqueue=[{3: 4}]")
 
 
-def test_enqueued_values_must_make_a_run() -> None:
+def test_enqueued_values_must_make_a_valid_run() -> None:
     with pytest.raises(UserError, match=r"data\.batch_size"):
         plan_of("search.enqueue=[{data.batch_size: 8.0}]")
 
@@ -112,7 +112,7 @@ def test_study_without_a_range_is_refused() -> None:
 ARMS = "strategy=choice(feature_extraction,lora,full)"
 
 
-def test_every_arms_default_comes_first_the_default_arm_s_before_all() -> None:
+def test_the_default_of_every_arm_comes_first_starting_with_the_default_arm() -> None:
     plan = plan_of(ARMS)
     assert [values["strategy"] for values in plan.first] == ["lora", "feature_extraction", "full"]
     assert [values["optimizer.lr"] for values in plan.first] == [1e-3, 1e-2, 1e-4]
@@ -121,14 +121,14 @@ def test_every_arms_default_comes_first_the_default_arm_s_before_all() -> None:
     assert plan.default == runs[0]
 
 
-def test_a_trials_configuration_holds_only_what_its_strategy_has() -> None:
+def test_a_trials_configuration_has_only_keys_of_its_strategy() -> None:
     plan = plan_of(ARMS, "strategy.rank=choice(4,16)")
     full = plan.run({**plan.first[2], "optimizer.lr": 2e-4})
     assert full.optimizer.lr == 2e-4 and not hasattr(full.strategy, "rank")
     assert plan.run({**plan.first[0], "strategy.rank": 16}).flat()["strategy.rank"] == 16
 
 
-def test_enqueued_arm_must_search_the_path() -> None:
+def test_an_enqueued_arm_must_search_the_path() -> None:
     with pytest.raises(UserError, match=r"search\.enqueue\.0\.strategy\.rank: full must search it"):
         plan_of(
             ARMS,
@@ -137,7 +137,7 @@ def test_enqueued_arm_must_search_the_path() -> None:
         )
 
 
-def test_objectives_are_named_and_the_first_one_leads() -> None:
+def test_objectives_have_full_names_and_the_first_decides() -> None:
     plan = plan_of("search.objectives=[mcc,seconds,trainable_parameters]")
     assert [(o.name, o.direction) for o in plan.objectives] == [
         ("validation/mcc", "maximize"),
@@ -157,10 +157,10 @@ def test_objectives_are_named_and_the_first_one_leads() -> None:
         ("[acuracy]", "got 'acuracy'. Did you mean accuracy?"),
     ],
 )
-def test_mistaken_objectives_are_told(objectives: str, line: str) -> None:
+def test_wrong_objectives_are_reported(objectives: str, line: str) -> None:
     with pytest.raises(UserError, match=rf"^search\.objectives: .*{line}"):
         plan_of(f"search.objectives={objectives}")
 
 
-def test_metric_beside_objectives_is_refused() -> None:
+def test_metric_and_objectives_together_are_refused() -> None:
     assert places("search.objectives=[mcc]", "search.metric=mcc") == ["search.metric"]

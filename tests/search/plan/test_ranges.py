@@ -31,12 +31,12 @@ MIXED = (
 )
 
 
-def test_corner_that_the_configuration_refuses_is_named() -> None:
+def test_a_refused_corner_is_named() -> None:
     with pytest.raises(SpaceError, match=r"data\.batch_size: must be > 0, got 0 in choice\(0,8\)"):
         space_of("data.batch_size=choice(0,8)")
 
 
-def test_corner_of_the_wrong_type_is_named() -> None:
+def test_a_corner_of_the_wrong_type_is_named() -> None:
     with pytest.raises(SpaceError, match=r"must be a whole number, got 1\.5 in choice\(1,1\.5\)"):
         space_of("trainer.epochs=choice(1,1.5)")
 
@@ -46,7 +46,7 @@ def test_fractions_of_a_whole_number_are_refused() -> None:
         space_of("trainer.epochs=interval(0.5,3.5)")
 
 
-def test_refused_corners_come_at_once() -> None:
+def test_all_refused_corners_are_reported_at_once() -> None:
     with pytest.raises(SpaceError) as error:
         space_of("data.batch_size=choice(0,8)", "strategy.dropout=interval(0,1)")
     assert [problem.where for problem in error.value.problems] == [
@@ -55,14 +55,14 @@ def test_refused_corners_come_at_once() -> None:
     ]
 
 
-def test_path_must_be_in_the_configuration() -> None:
+def test_a_path_must_be_in_the_configuration() -> None:
     composition = composed()
     composition.tree["search"]["space"] = {"optimizer.lrr": "interval(1e-5,1e-3)"}
     with pytest.raises(SpaceError, match=r"^optimizer\.lrr: .*Did you mean optimizer\.lr\?$"):
         build_space(composition)
 
 
-def test_impossible_range_of_a_file_is_refused() -> None:
+def test_an_impossible_range_in_a_file_is_refused() -> None:
     composition = composed()
     composition.tree["search"]["space"] = {"optimizer.lr": "interval(1,0)", "trainer.epochs": "3"}
     with pytest.raises(SpaceError) as error:
@@ -70,12 +70,12 @@ def test_impossible_range_of_a_file_is_refused() -> None:
     assert [problem.where for problem in error.value.problems] == ["optimizer.lr", "trainer.epochs"]
 
 
-def test_interval_over_a_float_key_is_of_real_numbers() -> None:
+def test_an_interval_over_a_float_key_has_real_numbers() -> None:
     space = space_of("strategy.alpha=interval(1,64)")
     assert space.parameters["strategy.alpha"].distribution == FloatDistribution(1.0, 64.0)
 
 
-def test_default_values_are_the_configurations_own() -> None:
+def test_default_values_come_from_the_configuration() -> None:
     (arm,) = composed(*MIXED, "strategy.lr=5e-4").arms
     assert default_values(arm) == {
         "optimizer.lr": 5e-4,
@@ -103,7 +103,7 @@ def test_each_arm_has_its_own_learning_rate_range() -> None:
     assert space.is_conditional
 
 
-def test_path_of_one_arm_exists_in_it_alone() -> None:
+def test_a_path_of_one_arm_exists_only_there() -> None:
     space = space_of(*THREE, "strategy.rank=choice(4,8)")
     assert {options for options, arm in space.arms.items() if arm} == {("lora",)}
     assert "strategy.rank" in space.parameters
@@ -116,20 +116,20 @@ def test_path_of_one_arm_exists_in_it_alone() -> None:
         assert space.by_name(values) == trial.params
 
 
-def test_inline_range_beats_all_arms() -> None:
+def test_an_inline_range_applies_to_all_arms() -> None:
     words = ["model=tiny", *THREE, f"{LR}=tag(log,interval(1e-5,1e-3))"]
     space = build_space(compose("sweep", words))
     assert LR in space.parameters and not space.is_conditional
 
 
-def test_range_for_an_arm_beats_the_one_for_all() -> None:
+def test_a_range_for_one_arm_takes_precedence() -> None:
     words = (*THREE, f"{LR}=interval(1e-5,1e-3)", f"{LR}[full]=interval(1e-6,1e-4)")
     space = space_of(*words)
     assert space.arms[("full",)][LR].text == "interval(1e-6,1e-4)"
     assert space.arms[("lora",)][LR].text == "interval(1e-5,1e-3)"
 
 
-def test_value_for_an_arm_takes_its_path_out_there() -> None:
+def test_a_value_for_one_arm_removes_its_path_there() -> None:
     composition = compose("sweep", ["model=tiny", *THREE, f"{LR}[lora]=3e-4"])
     space = build_space(composition)
     assert LR not in space.arms[("lora",)] and LR in space.arms[("full",)]
@@ -138,7 +138,7 @@ def test_value_for_an_arm_takes_its_path_out_there() -> None:
 
 
 @pytest.mark.thorough
-def test_arms_of_two_groups_name_a_range_by_what_it_depends_on() -> None:
+def test_arms_of_two_groups_name_a_range_by_the_group_it_depends_on() -> None:
     words = ["model=tiny", *THREE, "schedule=choice(wsd,linear)"]
     words.append("schedule.decay_fraction=interval(0,0.5)")
     space = build_space(compose("sweep", words))
@@ -148,7 +148,7 @@ def test_arms_of_two_groups_name_a_range_by_what_it_depends_on() -> None:
     assert "schedule.decay_fraction" in space.arms[("full", "wsd")]
 
 
-def test_a_file_may_hold_the_whole_conditional_space(here: Path) -> None:
+def test_a_file_may_define_a_whole_conditional_space(here: Path) -> None:
     (here / "conf/search/space").mkdir(parents=True)
     (here / "conf/search/space/ways.yaml").write_text(
         "strategy: choice(lora, full)\n"

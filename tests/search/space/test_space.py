@@ -25,7 +25,9 @@ RANGES = {
     "trainer.epochs": IntDistribution(1, 3),
     "trainer.precision": CategoricalDistribution(["fp32", "bf16"]),
 }
-MIXED = Space({}, {(): {path: parameter(path, found) for path, found in RANGES.items()}})
+MIXED = Space(
+    {}, {(): {path: parameter(path, distribution) for path, distribution in RANGES.items()}}
+)
 LR = "optimizer.lr"
 ARMS = Space(
     {"strategy": ("lora", "full")},
@@ -59,11 +61,11 @@ ARMS = Space(
         ("trainer.precision", "auto", False),
     ],
 )
-def test_range_allows_what_lies_in_it(path: str, value: object, inside: bool) -> None:
+def test_a_range_allows_exactly_its_values(path: str, value: object, inside: bool) -> None:
     assert MIXED.parameters[path].allows(value) is inside
 
 
-def test_space_holds_what_every_range_allows() -> None:
+def test_a_space_holds_values_that_every_range_allows() -> None:
     values = {
         "optimizer.lr": 1e-3,
         "data.batch_size": 8,
@@ -82,7 +84,7 @@ def test_suggested_values_lie_in_the_space_and_keep_their_type() -> None:
         assert [type(value) for value in values.values()] == [float, int, int, str]
 
 
-def test_value_of_several_arms_needs_the_arm() -> None:
+def test_a_value_of_several_arms_needs_the_arm() -> None:
     assert ARMS.by_name({"strategy": "full", LR: 1e-4}) == {"strategy": "full", f"{LR}[full]": 1e-4}
     with pytest.raises(SpaceError, match=r"must belong to one arm.*Name the arm too"):
         ARMS.by_name({LR: 2e-4})
@@ -90,7 +92,7 @@ def test_value_of_several_arms_needs_the_arm() -> None:
         ARMS.by_name({"strategy": "full", LR: 1e-2})
 
 
-def test_parameters_by_name_and_by_path_say_the_same() -> None:
+def test_parameters_by_name_and_by_path_agree() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         trial = study.ask()
@@ -100,18 +102,20 @@ def test_parameters_by_name_and_by_path_say_the_same() -> None:
         assert ARMS.by_name(values) == trial.params
 
 
-def test_every_path_is_known_once_and_groups_come_first() -> None:
+def test_every_path_is_listed_once_and_groups_come_first() -> None:
     assert ARMS.paths == ("strategy", LR, "strategy.rank")
     assert ARMS.is_conditional and not MIXED.is_conditional
     assert set(ARMS.parameters) == {"strategy", f"{LR}[lora]", f"{LR}[full]", "strategy.rank"}
 
 
-def test_combinations_are_counted_in_a_finite_space_alone() -> None:
+def test_combinations_are_counted_only_in_a_finite_space() -> None:
     assert MIXED.num_combinations is None
-    finite = {path: parameter(path, found) for path, found in RANGES.items() if path != LR}
+    finite = {
+        path: parameter(path, distribution) for path, distribution in RANGES.items() if path != LR
+    }
     assert Space({}, {(): finite}).num_combinations == 2 * 3 * 2
 
 
-def test_a_path_that_is_not_searched_is_told_with_the_nearest() -> None:
+def test_a_path_that_is_not_searched_is_reported_with_the_nearest() -> None:
     with pytest.raises(SpaceError, match=r"optimizer\.lrr: must be a searched path.*Did you mean"):
         ARMS.by_name({"optimizer.lrr": 1e-3})
