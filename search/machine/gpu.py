@@ -1,4 +1,4 @@
-"""Which of this machine's GPUs each worker gets."""
+"""Assign this machine's GPUs to workers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def gpus() -> Sequence[str]:
-    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+    """Return the GPUs that this process may use, as names for CUDA_VISIBLE_DEVICES.
 
-    Asked of the driver's own tool, because importing torch takes a second and making a CUDA
-    context takes memory.
+    Uses nvidia-smi, because importing torch takes a second and a CUDA context takes memory.
     """
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
+    visible = os.environ.get(VARIABLE)
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
@@ -33,7 +32,7 @@ def gpus() -> Sequence[str]:
 
 
 def has_gpus() -> bool:
-    """Say whether there may be a GPU for this process, of any maker."""
+    """Return whether this process may have a GPU, of any vendor."""
     return bool(gpus()) or Path("/dev/kfd").exists()  # AMD's
 
 
@@ -42,7 +41,7 @@ def share_of(
 ) -> Mapping[str, str]:
     """Return the environment that gives worker number `worker` its `num_devices` GPUs.
 
-    Workers beyond the machine's GPUs share them in turn; a machine without any gives none.
+    If there are more workers than GPUs, they share them in turn; empty without GPUs.
 
     >>> [share_of(worker, 2, ["0", "1", "2", "3"])[VARIABLE] for worker in range(3)]
     ['0,1', '2,3', '0,1']

@@ -1,4 +1,4 @@
-"""Processes of this machine: which one it is, how it fares, how it ends with all its children."""
+"""Processes on this machine: identify one, read its state, kill it with all its children."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told from a later one with the same number.
+    """A process, distinguished from a later one with the same PID.
 
     Attributes:
-        pid: Its number.
-        started: Its start by a clock of its own; only whether two are equal tells anything.
+        pid: Its PID.
+        started: Its start time on an arbitrary clock; only for equality.
 
     """
 
@@ -29,11 +29,11 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """Return the process that has this number now; one that is gone has the start 0."""
+        """Return the process that has this PID now; `started` is 0 if there is none."""
         return cls(pid, _start_of(pid) or 0.0)
 
     def state(self) -> str:
-        """Return `running`, `stopped` (by a signal, so that it may go on) or `gone`."""
+        """Return `running`, `stopped` (by a signal, so it may continue) or `gone`."""
         import psutil
 
         if _start_of(self.pid) != self.started:
@@ -49,14 +49,14 @@ class Process:
 
 
 def _start_of(pid: int) -> float | None:
-    """Return when a process started, None where there is none.
+    """Return when a process started; None if there is none.
 
-    Linux counts it from the boot of the machine. Told as a time of day it would move whenever the
-    clock is set, and a process that lives be taken for another one.
+    On Linux in clock ticks since boot. As a time of day it would change whenever the clock is set,
+    and a live process would be mistaken for another one.
     """
     stat = Path(f"/proc/{pid}/stat")
     try:
-        # Its name, in brackets, may hold anything; the 20th word after it is the start.
+        # The name, in parentheses, may contain anything; the 20th field after it is the start.
         return float(
             stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
         )
@@ -72,9 +72,9 @@ def _start_of(pid: int) -> float | None:
 
 
 def kill_tree(leader: int) -> None:
-    """Kill a process that leads a session of its own, its group and its descendants.
+    """Kill a session leader with its process group and its descendants.
 
-    The group is killed even if its leader is gone: children outlive a killed parent.
+    The group is killed even if its leader is gone, because children outlive a killed parent.
     """
     import psutil
 
@@ -89,7 +89,7 @@ def kill_tree(leader: int) -> None:
 
 
 def num_memory_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory, as far as it tells."""
+    """Return how many processes the kernel has killed to free memory; 0 if unknown."""
     with suppress(OSError, ValueError):
         for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):

@@ -8,15 +8,15 @@ import warnings
 
 
 def quiet_process() -> None:
-    """Silence warnings, and what libraries print that are not imported yet, in our own process."""
+    """Silence warnings, and output of libraries that are imported later, in our own process."""
     _set_variables()
     warnings.filterwarnings("ignore")
 
 
 def quiet_training() -> None:
-    """Silence what training would print; imports the heavy libraries.
+    """Silence the output of training; imports the heavy libraries.
 
-    Warnings of the caller's code stay: in a notebook it is not ours to silence them.
+    Warnings about the caller's code remain, because a notebook belongs to the user.
     """
     import datasets
     import pytorch_lightning
@@ -28,13 +28,13 @@ def quiet_training() -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    # Importing Lightning sets these levels, so they are raised afterwards.
+    # Importing Lightning sets these levels, so raise them afterwards.
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in (name, f"{name}.utilities.rank_zero"):
             logging.getLogger(part).setLevel(logging.ERROR)
 
 
-# Whose warnings are about the code that trains, which the user did not write.
+# Modules of the training code, whose warnings the user cannot act on.
 _TRAINING = r"(pytorch_lightning|lightning_fabric|torchmetrics|torch|transformers|peft|datasets)\b"
 
 
@@ -44,7 +44,7 @@ def _set_variables() -> None:
 
 
 def import_all() -> None:
-    """Import what any worker needs for any training, and be quiet about it."""
+    """Import everything that workers need for training, without output."""
     quiet_process()
     quiet_training()
     import alembic.context

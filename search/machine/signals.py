@@ -1,4 +1,4 @@
-"""Signals that ask to stop: a flag for the training loop, never work inside a handler."""
+"""Signals that request a stop: handlers only set a flag for the training loop."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
-# A Ctrl-C, a polite kill, and what schedulers such as Slurm send some time before the end.
+# Ctrl-C, a plain kill, and the warning of schedulers such as Slurm before the time limit.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def exit_code(number: int) -> int:
-    """Return 130 for a Ctrl-C and 143 for all that ends a process from outside."""
+    """Return 130 for Ctrl-C, 143 for any other signal."""
     return 130 if number == signal.SIGINT else 143
 
 
 class Interrupt:
     """Set by the first of `SIGNALS`; the second one ends the process at once.
 
-    As a context manager it puts the former handlers back, already for the second signal: in a
-    notebook that is a KeyboardInterrupt, and not the end of the kernel. Outside the main thread,
-    where Python delivers no signals, it is never set.
+    As a context manager it restores the previous handlers, and also uses them for the second
+    signal: in a notebook that raises KeyboardInterrupt instead of ending the kernel. Outside the
+    main thread, where Python delivers no signals, it is never set.
     """
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class Interrupt:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Say whether a signal has come."""
+        """Return whether a signal was received."""
         return self.number is not None
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after another one, 0 without any."""
+        """130 after SIGINT, 143 after another signal, 0 after none."""
         return 0 if self.number is None else exit_code(self.number)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""Pruners, one algorithm a file."""
+"""Pruners, one algorithm per file."""

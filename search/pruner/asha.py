@@ -1,7 +1,7 @@
-"""Asynchronous successive halving (ASHA): at each rung only the best 1 / eta go on.
+"""Asynchronous successive halving (ASHA): at each rung only the best 1 / eta continue.
 
-Rungs lie at the validations first_rung * eta^k. A trial that reaches a rung goes on if it is
-among the best floor(n / eta), at least one, of the n trials seen there.
+Rungs lie at the validations first_rung * eta^k. A trial that reaches a rung continues
+if it is among the best max(1, floor(n / eta)) of the n trials that have reached it.
 
 Paper: Li et al. 2020, arXiv:1810.05934 (reduction_factor = eta, first_rung = r).
 """
@@ -20,8 +20,8 @@ class Asha(ComparingPruner):
     """ASHA.
 
     Attributes:
-        first_rung: The first validation that can end a trial, > 0.
-        reduction_factor: eta, > 1; one in eta trials goes on.
+        first_rung: The first validation after which a trial can end, > 0.
+        reduction_factor: eta, > 1; one in eta trials continues.
 
     """
 

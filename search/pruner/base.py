@@ -1,8 +1,8 @@
-"""When to give a trial up early, comparing only what can be compared.
+"""When to stop a trial early, comparing only comparable values.
 
-A value is comparable at equal examples seen while the schedule is stable, that is, while a
-longer run would have been the same up to there; once a trial decays its learning rate it is
-compared with trials of its own length alone.
+Values are comparable after the same number of examples while the schedule is stable, i.e. while a
+longer run would have been the same so far; once a trial decays its learning rate, it is compared
+only with trials of the same length.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from lightning_modules.schema import Schema, positive
 
 @dataclass(frozen=True)
 class Progress:
-    """What a pruner sees of one trial; larger values are better.
+    """The progress of one trial, for a pruner; larger values are better.
 
     Attributes:
-        values: Value by examples seen.
-        stable_examples: Up to here a longer run would have been the same.
-        num_examples: Examples of the whole run.
+        values: Objective by number of examples seen.
+        stable_examples: Examples until a longer run would differ.
+        num_examples: Examples in the whole run.
 
     """
 
@@ -31,14 +31,14 @@ class Progress:
     num_examples: int
 
     def comparable(self, other: Progress, examples: int) -> bool:
-        """Say whether both trials' values at `examples` were made in the same way."""
+        """Return whether both trials' values after `examples` are comparable."""
         both_stable = examples <= min(self.stable_examples, other.stable_examples)
         return both_stable or self.num_examples == other.num_examples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruner(Schema):
-    """A pruner; this one lets every trial run to its end."""
+    """The base class of pruners; this one never prunes."""
 
     def reason_to_stop(
         self, trial: Progress, number: int, others: Iterable[Progress], num_finished: int
@@ -46,10 +46,10 @@ class Pruner(Schema):
         """Return why the trial should end now, or None.
 
         Args:
-            trial: The trial; its last value has just come.
-            number: Which validation that was, from 1 on.
+            trial: The trial; its last value is new.
+            number: The number of that validation, from 1.
             others: All other trials that have values.
-            num_finished: Trials that ran to their end.
+            num_finished: Finished trials.
 
         """
         return None
@@ -57,10 +57,10 @@ class Pruner(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparingPruner(Pruner):
-    """A pruner that compares a trial's last value with its rivals' at the same examples seen.
+    """A pruner that compares a trial's last value with other trials' after the same examples.
 
     Attributes:
-        min_finished: Trials that must have run to their end before any is pruned, > 0.
+        min_finished: Trials that must finish before any is pruned, > 0.
 
     """
 
@@ -76,7 +76,7 @@ class ComparingPruner(Pruner):
             return None
         examples = max(trial.values)
         if examples >= trial.num_examples:
-            return None  # it has been paid for
+            return None  # already complete
         rivals = [
             other.values[examples]
             for other in others
@@ -86,4 +86,4 @@ class ComparingPruner(Pruner):
 
     @abstractmethod
     def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
-        """Return why a trial with `value` at its validation `number` should end, or None."""
+        """Return why a trial with `value` after validation `number` should end, or None."""

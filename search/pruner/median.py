@@ -1,4 +1,4 @@
-"""The median rule: end a trial that is worse than half of the others were at the same point.
+"""The median rule: end a trial that is worse than half of the others at the same point.
 
 Paper: Golovin et al. 2017 (Google Vizier), section 3.2.1.
 """

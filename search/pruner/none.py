@@ -1,4 +1,4 @@
-"""Every trial runs to its end."""
+"""No pruning: every trial runs to its end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Samplers, one algorithm a file."""
+"""Samplers, one algorithm per file."""

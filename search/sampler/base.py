@@ -1,4 +1,4 @@
-"""What every sampler gives, and the wrapper that makes its random numbers the trial's own."""
+"""The base class of samplers, and the wrapper that seeds each trial's random numbers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Sampler(Schema):
     """A sampler."""
 
     is_finite: ClassVar[bool] = False
-    """Whether `points` is all that it ever tries."""
+    """Whether it tries nothing but `points`."""
 
     @property
     def name(self) -> str:
-        """The name people know it by."""
+        """The name to choose it by, e.g. `tpe`."""
         return type(self).__module__.rsplit(".", 1)[-1]
 
     @classmethod
@@ -37,11 +37,11 @@ class Sampler(Schema):
         return None
 
     def points(self, space: Space) -> Sequence[Mapping[str, Any]]:
-        """Return what it wants tried before anything else, by config path."""
+        """Return values by config path to try before anything else."""
         return ()
 
     def note(self, space: Space) -> str | None:
-        """Return what a person should know about its way with this space, or None."""
+        """Return a message for people about how it treats this space, or None."""
         return None
 
     @abstractmethod
@@ -49,19 +49,19 @@ class Sampler(Schema):
         """Return a fresh Optuna sampler for one trial.
 
         Args:
-            space: What varies.
-            seed: The study's.
-            number: The trial's.
+            space: The search space.
+            seed: The study's seed.
+            number: The trial's number.
         """
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """Return a trial's own seed, in [0, 2**32)."""
+    """Return the seed of a trial, in [0, 2**32)."""
     return seed_of(seed, "sampler", number) % 2**32
 
 
 def condition(space: Space) -> str | None:
-    """Return the rule that a sampler of unconditional spaces asks for, broken by this one."""
+    """Return the rule that a conditional space breaks for some samplers, or None."""
     if not space.is_conditional:
         return None
     arms = [{parameter.name for parameter in arm.values()} for arm in space.arms.values()]
@@ -70,16 +70,16 @@ def condition(space: Space) -> str | None:
 
 
 def several(num_objectives: int) -> str | None:
-    """Return the rule that a sampler of one objective asks for, where there are more."""
+    """Return the rule that several objectives break for some samplers, or None."""
     return None if num_objectives == 1 else f"must support {num_objectives} objectives"
 
 
 def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampler:
     """Return a sampler whose draws are a function of (study seed, trial number, results so far).
 
-    Optuna's own draw from the state of the process, so that four workers with one seed
-    suggested 12 different configurations in 20 trials; a fresh sampler an ask gives 20, and
-    the same ones in every repetition.
+    Optuna's samplers draw from the state of the process: four workers with one seed suggested
+    only 12 different configurations in 20 trials. A fresh sampler per trial gives 20, and the same
+    ones in every repetition.
     """
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
@@ -131,10 +131,10 @@ def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampl
 
 
 class _Inside:
-    """A study without the trials that lie outside its space, as a default may.
+    """A study without trials outside its space, e.g. a default.
 
-    They have no parameters, and a sampler that models what all trials share would be left with
-    nothing to model.
+    They have no parameters, and a sampler that models the parameters that all trials share would
+    have nothing to model.
     """
 
     def __init__(self, study: Any) -> None:

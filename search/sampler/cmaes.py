@@ -1,7 +1,7 @@
-"""CMA-ES: move and stretch a normal distribution towards the good trials, a generation at a time.
+"""CMA-ES: move and stretch a normal distribution towards the good trials, generation by generation.
 
-For hundreds of trials over two or more numbers. Choices among categories it cannot order; they
-are drawn at random.
+For hundreds of trials over two or more numbers. Categories have no order, so they are drawn at
+random.
 
 Paper: Hansen and Ostermeier 2001, Completely derandomized self-adaptation in evolution strategies.
 """
@@ -27,7 +27,7 @@ class Cmaes(Sampler):
     """CMA-ES.
 
     Attributes:
-        num_startup_trials: Finished trials, drawn at random, before the first generation, > 0.
+        num_startup_trials: Finished random trials before the first generation, > 0.
 
     """
 
@@ -52,7 +52,7 @@ class Cmaes(Sampler):
         return CmaEsSampler(
             seed=trial_seed(seed, number),
             n_startup_trials=self.num_startup_trials,
-            warn_independent_sampling=False,  # `note` has said it
+            warn_independent_sampling=False,  # `note` already says it
         )
 
 
@@ -68,7 +68,7 @@ def numbers(space: Space) -> list[str]:
 
 
 def drawn_at_random(space: Space) -> str | None:
-    """Return which parameters a sampler of numbers draws at random, in words; None where none."""
+    """Return a message about the parameters that are not numbers, drawn at random, or None."""
     left = [name for name in space.parameters if name not in numbers(space)]
     if not left:
         return None

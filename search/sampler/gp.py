@@ -1,9 +1,9 @@
-"""Gaussian process: model the score as a smooth function, try where improvement is likeliest.
+"""Gaussian process: model the score as a smooth function and maximize the expected improvement.
 
-The strongest with few trials over a handful of numbers; an ask takes 0.4 s at 100 trials and
-5 s at 1,000. It cannot model parameters that exist in some arms alone.
+The strongest sampler for few trials over a handful of numbers; a suggestion takes 0.4 s at 100
+trials and 5 s at 1,000. It cannot model parameters that exist only in some arms.
 
-Paper: Jones et al. 1998, Efficient global optimization; Optuna's, with expected improvement.
+Paper: Jones et al. 1998, Efficient global optimization; Optuna's implementation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Grid: every combination of the listed values once, arm by arm, and then the study is done.
+"""Grid: try every combination of the listed values once, arm by arm.
 
-Trial n is known before the study begins, so no combination is lost or tried twice, whatever
-becomes of the workers.
+Trial n is fixed before the study starts, so no combination is lost or repeated if workers fail.
 """
 
 from __future__ import annotations
@@ -45,5 +44,5 @@ class Grid(Sampler):
     def build(self, space: Space, seed: int, number: int) -> BaseSampler:
         from optuna.samplers import RandomSampler
 
-        # Asked only for what `search.enqueue` leaves open.
+        # Used only for values that `search.enqueue` leaves open.
         return RandomSampler(seed=trial_seed(seed, number))

@@ -1,7 +1,7 @@
 """Quasi-Monte Carlo: a scrambled Sobol sequence, which fills the space more evenly than chance.
 
-Trial n takes the sequence's point n, whoever asks, so workers share one sequence. Choices among
-categories are drawn at random.
+Trial n takes point n of the sequence on any worker, so all workers share one sequence. Categories
+are drawn at random.
 
 Paper: Bousquet et al. 2017, Critical hyper-parameters, arXiv:1706.03200.
 """
@@ -41,10 +41,10 @@ class Qmc(Sampler):
         distributions = {name: space.parameters[name].distribution for name in numbers(space)}
 
         class Sobol(QMCSampler):
-            """Optuna's, whose place in the sequence is the trial's number.
+            """Optuna's sampler, with the trial's number as the index in the sequence.
 
-            Its own is a counter in the storage that two workers may read at once; and its
-            space is the first trial's, which may lie outside.
+            Optuna uses a counter in the storage, which two workers may read at once, and the
+            space of the first trial, which may lie outside.
             """
 
             def infer_relative_search_space(
@@ -60,5 +60,5 @@ class Qmc(Sampler):
             scramble=True,
             seed=seed % 2**32,
             independent_sampler=RandomSampler(seed=trial_seed(seed, number)),
-            warn_independent_sampling=False,  # `note` has said it
+            warn_independent_sampling=False,  # `note` already says it
         )

@@ -1,4 +1,4 @@
-"""Independent random draws: the baseline, and hard to beat with few trials.
+"""Independent random draws: the baseline, hard to beat with few trials.
 
 Paper: Bergstra and Bengio 2012 (JMLR 13).
 """

@@ -1,8 +1,7 @@
-"""Tree-structured Parzen estimator: sample where good trials were dense and bad ones rare.
+"""Tree-structured Parzen estimator: sample where good trials are dense and bad ones rare.
 
-Multivariate, so it sees that a learning rate goes with a batch size; grouped, so parameters
-that exist only under a condition stay in the model; with the constant liar, so parallel
-workers do not all try the same place.
+Multivariate, to model how e.g. learning rate and batch size interact; grouped, to model conditional
+parameters; with the constant liar, so that parallel workers do not all try the same place.
 
 Papers: Bergstra et al. 2011 (NeurIPS); Watanabe 2023, arXiv:2304.11127.
 """
@@ -42,7 +41,7 @@ class Tpe(Sampler):
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
 
-        with warnings.catch_warnings():  # Optuna still calls `group` experimental
+        with warnings.catch_warnings():  # `group` is experimental in Optuna
             warnings.simplefilter("ignore", ExperimentalWarning)
             return TPESampler(
                 n_startup_trials=self.num_startup_trials,

@@ -5,9 +5,9 @@ import pytest
 from search.machine.cpu import num_cores, worker_threads
 
 
-@pytest.mark.parametrize("wanted", ["", "none", "0", "10000"])
-def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+@pytest.mark.parametrize("limit", ["", "none", "0", "10000"])
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
     assert worker_threads(1) == num_cores()
     assert worker_threads(10 * num_cores()) == 1
 

@@ -21,7 +21,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_process_runs_is_stopped_and_is_gone(child: subprocess.Popen[bytes]) -> None:
+def test_a_process_is_running_then_stopped_then_gone(child: subprocess.Popen[bytes]) -> None:
     process = Process.of(child.pid)
     assert process.state() == "running"
     child.send_signal(signal.SIGSTOP)
@@ -29,18 +29,18 @@ def test_a_process_runs_is_stopped_and_is_gone(child: subprocess.Popen[bytes]) -
     assert process.state() == "stopped"
     child.kill()
     wait_until(lambda: process.state() == "gone", "a zombie, which counts as gone")
-    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE  # until its parent asks
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE  # until its parent waits
     child.wait()
     assert process.state() == "gone"
     assert Process.of(child.pid).state() == "gone"
 
 
-def test_another_process_of_the_same_number_is_another(child: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_reuses_a_pid_is_not_the_same(child: subprocess.Popen[bytes]) -> None:
     process = Process.of(child.pid)
     assert replace(process, started=process.started - 60).state() == "gone"
 
 
-def test_this_process_runs() -> None:
+def test_this_process_is_running() -> None:
     assert Process.this().state() == "running"
 
 
@@ -54,7 +54,7 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("leader_is_dead", [False, True])
-def test_a_tree_is_killed_with_all_that_is_in_it(leader_is_dead: bool) -> None:
+def test_killing_a_tree_kills_every_process_in_it(leader_is_dead: bool) -> None:
     leader = subprocess.Popen(
         [sys.executable, "-c", TREE], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -67,9 +67,9 @@ def test_a_tree_is_killed_with_all_that_is_in_it(leader_is_dead: bool) -> None:
     leader.wait(timeout=60)
     own.wait(timeout=60)
     if leader_is_dead:
-        far.kill()  # left its group, and its parent cannot be asked any more
+        far.kill()  # it left the group, and its dead parent no longer leads to it
     far.wait(timeout=60)
 
 
-def test_the_kernel_tells_how_many_it_killed() -> None:
+def test_memory_kills_are_counted() -> None:
     assert num_memory_kills() >= 0

@@ -25,7 +25,7 @@ def test_rungs_lie_at_powers_of_eta(
 @pytest.mark.parametrize(
     ("num_seen", "num_promoted"), [(1, 1), (2, 1), (3, 1), (5, 1), (6, 2), (9, 3), (10, 3)]
 )
-def test_best_floor_n_over_eta_go_on(num_seen: int, num_promoted: int) -> None:
+def test_the_best_floor_n_over_eta_continue(num_seen: int, num_promoted: int) -> None:
     values = [float(value) for value in range(num_seen)]
     promoted = [
         value
@@ -35,13 +35,13 @@ def test_best_floor_n_over_eta_go_on(num_seen: int, num_promoted: int) -> None:
     assert promoted == values[-num_promoted:]
 
 
-def test_equals_of_the_best_go_on() -> None:
+def test_trials_tied_with_the_best_continue() -> None:
     assert asha().verdict(0.5, [0.5] * 8, 1) is None
 
 
-def test_reason_tells_rank_and_rung() -> None:
-    told = asha().verdict(0.1, [0.2, 0.3, 0.0], 3)
-    assert told == "ranked 3 of 4 after validation 3; only the top 1 continues"
+def test_the_reason_names_rank_and_rung() -> None:
+    reason = asha().verdict(0.1, [0.2, 0.3, 0.0], 3)
+    assert reason == "ranked 3 of 4 after validation 3; only the top 1 continues"
 
 
 def test_settings_are_checked_at_once() -> None:

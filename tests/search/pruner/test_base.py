@@ -14,7 +14,7 @@ def progress(values: Mapping[int, float], stable: int = 1000, length: int = 1000
 
 
 class Spy(ComparingPruner):
-    """Ends every trial, and says what it was compared with."""
+    """Ends every trial; the reason names the values it was compared with."""
 
     def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
         return f"{value} against {list(rivals)} at {number}"
@@ -55,8 +55,8 @@ def test_rivals_are_the_comparable_values_at_the_same_examples() -> None:
         progress({50: 0.8}, stable=160, length=200),
         progress({100: 0.9}, stable=80, length=100),
     ]
-    told = Spy(min_finished=1).reason_to_stop(trial, 2, others, num_finished=1)
-    assert told == "0.2 against [0.6, 0.7] at 2"
+    reason = Spy(min_finished=1).reason_to_stop(trial, 2, others, num_finished=1)
+    assert reason == "0.2 against [0.6, 0.7] at 2"
 
 
 @pytest.mark.parametrize(("num_finished", "ends"), [(0, False), (3, False), (4, True)])
@@ -65,7 +65,7 @@ def test_nothing_is_pruned_before_enough_have_finished(num_finished: int, ends: 
     assert (reason is not None) is ends
 
 
-def test_trial_at_its_end_is_kept() -> None:
+def test_a_completed_trial_is_not_pruned() -> None:
     trial = progress({500: 0.1, 1000: 0.1}, length=1000)
     assert Spy(min_finished=1).reason_to_stop(trial, 2, [], 9) is None
 

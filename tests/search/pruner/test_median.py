@@ -17,10 +17,10 @@ from search.pruner.median import Median
         (0.31, [0.2, 0.4], False),
     ],
 )
-def test_trial_below_the_median_ends(value: float, rivals: list[float], ends: bool) -> None:
+def test_a_trial_below_the_median_ends(value: float, rivals: list[float], ends: bool) -> None:
     assert (Median(min_finished=1).verdict(value, rivals, 1) is not None) is ends
 
 
-def test_reason_tells_how_many_and_where() -> None:
-    told = Median(min_finished=1).verdict(0.1, [0.2, 0.3], 4)
-    assert told == "below the median of 2 trials after validation 4"
+def test_the_reason_names_the_number_of_trials_and_the_validation() -> None:
+    reason = Median(min_finished=1).verdict(0.1, [0.2, 0.3], 4)
+    assert reason == "below the median of 2 trials after validation 4"

@@ -1,4 +1,4 @@
-"""What every sampler under conf/search/sampler must hold."""
+"""Properties of every sampler under conf/search/sampler."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan_of(name: str, *overrides: str) -> Plan:
 
 
 def values_of(plan: Plan, num_workers: int = 1) -> list[dict[str, Any]]:
-    """Return the values of trials that workers, each with a fresh sampler, ask for in turn."""
+    """Return the values of trials that workers, each with a fresh sampler, request in turn."""
     storage = optuna.storages.InMemoryStorage()
     queue = optuna.create_study(study_name="x", storage=storage, direction="maximize")
     for values in plan.first[: 1 if not plan.search.sampler.is_finite else None]:
@@ -55,13 +55,13 @@ def values_of(plan: Plan, num_workers: int = 1) -> list[dict[str, Any]]:
         )
         for _ in range(num_workers)
     ]
-    found = []
+    tried = []
     for number in range(NUM_TRIALS):
         worker = workers[number % num_workers]
         trial = worker.ask()
-        found.append(plan.space.suggest(trial))
-        worker.tell(trial, found[-1]["optimizer.lr"])
-    return found
+        tried.append(plan.space.suggest(trial))
+        worker.tell(trial, tried[-1]["optimizer.lr"])
+    return tried
 
 
 @each_sampler
@@ -76,8 +76,8 @@ def test_another_seed_gives_other_values(name: str) -> None:
 
 @each_sampler
 def test_trial_numbers_differ(name: str) -> None:
-    found = {tuple(values.values()) for values in values_of(plan_of(name))}
-    assert len(found) == NUM_TRIALS
+    tried = {tuple(values.values()) for values in values_of(plan_of(name))}
+    assert len(tried) == NUM_TRIALS
 
 
 @each_sampler
@@ -87,7 +87,7 @@ def test_values_lie_in_the_space(name: str) -> None:
 
 
 @each_sampler
-def test_who_asks_does_not_matter(name: str) -> None:
+def test_values_do_not_depend_on_the_worker(name: str) -> None:
     plan = plan_of(name)
     assert values_of(plan, num_workers=4) == values_of(plan)
 
@@ -133,7 +133,7 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
         ("cmaes", (TWO,), "must support 2 objectives", "gp, qmc, random, tpe"),
     ],
 )
-def test_sampler_that_cannot_is_refused_with_those_that_can(
+def test_an_unsuitable_sampler_is_refused_with_suitable_ones_named(
     name: str, words: tuple[str, ...], rule: str, able: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
@@ -144,33 +144,33 @@ def test_sampler_that_cannot_is_refused_with_those_that_can(
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_conditions_are_searched(name: str) -> None:
+def test_conditional_parameters_are_searched(name: str) -> None:
     plan = plan_of(name, "strategy=choice(feature_extraction,lora,full)")
-    found = values_of(plan)
-    assert all(plan.space.holds(values) for values in found)
-    assert len({values["strategy"] for values in found}) == 3
+    tried = values_of(plan)
+    assert all(plan.space.holds(values) for values in tried)
+    assert len({values["strategy"] for values in tried}) == 3
 
 
 @pytest.mark.parametrize("name", ["gp", "cmaes", "qmc", "tpe"])
-def test_default_outside_the_space_does_not_blind_the_sampler(name: str) -> None:
+def test_a_default_outside_the_space_does_not_stop_the_sampler_from_learning(name: str) -> None:
     plan = plan_of(name, "optimizer.lr=tag(log,interval(1e-2,1e-1))")
     assert not plan.space.holds(plan.default_values)
-    found = draws(plan)
-    assert all(plan.space.holds(values) for values in found)
+    tried = draws(plan)
+    assert all(plan.space.holds(values) for values in tried)
     if name in ("gp", "tpe", "cmaes"):  # they learn that a higher rate scores more
-        rates = [values["optimizer.lr"] for values in found]
+        rates = [values["optimizer.lr"] for values in tried]
         assert sum(rates[-8:]) > sum(rates[:8])
 
 
 def draws(plan: Plan, num_trials: int = 24) -> list[dict[str, Any]]:
-    """Return what is tried after a default that lies outside the space."""
+    """Return the values tried after a default outside the space."""
     sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trial(waiting_trial(plan.space, plan.default_values))
     study.tell(study.ask(), 0.0)
-    found = []
+    tried = []
     for _ in range(num_trials):
         trial = study.ask()
-        found.append(plan.space.suggest(trial))
-        study.tell(trial, found[-1]["optimizer.lr"])
-    return found
+        tried.append(plan.space.suggest(trial))
+        study.tell(trial, tried[-1]["optimizer.lr"])
+    return tried

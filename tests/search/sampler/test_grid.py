@@ -22,7 +22,7 @@ def values_of(distribution: BaseDistribution) -> tuple[Any, ...] | None:
     return Parameter("name", "path", "text", distribution).values
 
 
-def test_every_combination_of_every_arm_once_and_the_defaults_first() -> None:
+def test_every_combination_of_every_arm_is_tried_once_after_the_defaults() -> None:
     plan = build_plan(compose("sweep", [*WORDS, "search.num_trials=50"]))
     assert plan.first[0] == {"strategy": "lora", "strategy.rank": 8, "trainer.epochs": 2}
     assert plan.first[1] == {"strategy": "full", "trainer.epochs": 2}
@@ -32,7 +32,7 @@ def test_every_combination_of_every_arm_once_and_the_defaults_first() -> None:
     assert len({tuple(values.items()) for values in plan.first}) == 7
 
 
-def test_budget_below_the_grid_holds() -> None:
+def test_a_budget_below_the_grid_size_is_kept() -> None:
     assert build_plan(compose("sweep", [*WORDS, "search.num_trials=3"])).num_trials == 3
 
 

@@ -18,31 +18,31 @@ def plan() -> Plan:
 
 
 def draw(plan: Plan, numbers: range) -> list[dict[str, Any]]:
-    """Return the values of the trials with these numbers, whatever became of the others."""
+    """Return the values of the trials with these numbers; the others fail."""
     sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
     study = optuna.create_study(sampler=sampler)
-    found = []
+    drawn = []
     for number in range(numbers.stop):
         trial = study.ask()
         if number in numbers:
-            found.append(plan.space.suggest(trial))
+            drawn.append(plan.space.suggest(trial))
         else:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return found
+    return drawn
 
 
 def test_sixteen_points_fall_into_sixteen_cells(plan: Plan) -> None:
-    # What a scrambled Sobol sequence keeps, and independent draws do not.
-    found = draw(plan, range(16))
+    # True of a scrambled Sobol sequence, but not of independent draws.
+    drawn = draw(plan, range(16))
     for path in ("optimizer.weight_decay", "strategy.dropout"):
-        assert {int(values[path] / 0.9 * 16) for values in found} == set(range(16))
+        assert {int(values[path] / 0.9 * 16) for values in drawn} == set(range(16))
 
 
-def test_place_in_the_sequence_is_the_trials_number(plan: Plan) -> None:
+def test_the_index_in_the_sequence_is_the_trials_number(plan: Plan) -> None:
     assert draw(plan, range(5, 9)) == draw(plan, range(9))[5:]
 
 
-def test_categories_are_drawn_anew_each_trial_and_it_is_said(plan: Plan) -> None:
+def test_categories_are_drawn_for_each_trial_and_the_note_says_so(plan: Plan) -> None:
     assert {values["data.batch_size"] for values in draw(plan, range(16))} == {8, 16}
     note = plan.search.sampler.note(plan.space)
     assert note is not None and note.startswith("data.batch_size: choices have no order")

@@ -7,7 +7,7 @@ from search.sampler.base import seeded_sampler
 from search.sampler.random import Random
 from search.space.space import Space
 
-NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
+NOWHERE = Space({}, {(): {}})  # this sampler ignores it
 
 
 def drawn(results: bool) -> list[float]:
@@ -21,7 +21,7 @@ def drawn(results: bool) -> list[float]:
     return values
 
 
-def test_draws_depend_on_no_result() -> None:
+def test_draws_do_not_depend_on_results() -> None:
     assert drawn(results=True) == drawn(results=False)
 
 

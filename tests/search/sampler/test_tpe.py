@@ -11,26 +11,26 @@ from search.sampler.base import seeded_sampler
 from search.sampler.tpe import Tpe
 from search.space.space import Space
 
-NOWHERE = Space({}, {(): {}})  # these samplers do not look at it
+NOWHERE = Space({}, {(): {}})  # this sampler ignores it
 
 NUM_STARTUP = 10
 
 
 def distances(num_trials: int) -> list[float]:
-    """Return how far each trial lies from the best place, 0.2 of [0, 1]."""
+    """Return the distance of each trial from the optimum, 0.2 in [0, 1]."""
     sampler = seeded_sampler(Tpe(num_startup_trials=NUM_STARTUP), NOWHERE, 0)
     study = optuna.create_study(sampler=sampler)
-    found = []
+    errors = []
     for _ in range(num_trials):
         trial = study.ask({"x": FloatDistribution(0, 1)})
-        found.append(abs(trial.params["x"] - 0.2))
-        study.tell(trial, found[-1])
-    return found
+        errors.append(abs(trial.params["x"] - 0.2))
+        study.tell(trial, errors[-1])
+    return errors
 
 
 def test_trials_after_the_startup_go_where_good_ones_were() -> None:
-    found = distances(30)
-    assert statistics.mean(found[NUM_STARTUP:]) < statistics.mean(found[:NUM_STARTUP]) / 2
+    errors = distances(30)
+    assert statistics.mean(errors[NUM_STARTUP:]) < statistics.mean(errors[:NUM_STARTUP]) / 2
 
 
 def test_startup_must_be_positive() -> None:
