@@ -1,0 +1,139 @@
+"""The speed of LoRA: as it is, in plain transformers, with two patches, and in 4 bits."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from gpu_parts.call import Call, report
+from gpu_parts.llama import random_ids, write_model
+from gpu_parts.training import GIB, NUM_SKIPPED, Trained, make_run, report_speed, train
+from torch import Tensor
+
+from lightning_modules.batch.type import Batch
+from lightning_modules.model.base import Pretrained
+from lightning_modules.task import generation
+from lightning_modules.task.generation import IGNORED, Generation
+
+
+def lora(call: Call) -> None:
+    """Measure finesweep's LoRA as it is."""
+    trained = _train_lora(call, "speed")
+    outcome = trained.outcome
+    report_speed(
+        call,
+        "finesweep lora, as it is",
+        trained.timer.seconds_per_step,
+        whole_seconds=round(trained.seconds, 1),
+        hardware=outcome.hardware,
+        warnings=trained.timer.warnings[:3],
+        outcome_memory_gib=round(outcome.memory_bytes / GIB, 2),
+        validation_loss=round(outcome.best.validation_loss, 4) if outcome.best else None,
+    )
+
+
+def plain_lora(call: Call) -> None:
+    """Measure transformers' Trainer with PEFT at the same shape: bf16 weights, fused AdamW."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+    size = call.size
+    dtype = torch.float32 if call.on_cpu else torch.bfloat16
+    base = AutoModelForCausalLM.from_pretrained(write_model(call), dtype=dtype)
+    adapters = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    rows = random_ids(size.batch_size * (size.num_steps + 1), size.num_tokens)
+    data = [
+        {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)} for ids in rows
+    ]
+    times: list[float] = []
+
+    class Timer(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step in (NUM_SKIPPED, size.num_steps):
+                if not call.on_cpu:
+                    torch.cuda.synchronize()
+                times.append(time.monotonic())
+
+    arguments = TrainingArguments(
+        output_dir=str(call.work / "trainer"),
+        per_device_train_batch_size=size.batch_size,
+        max_steps=size.num_steps,
+        learning_rate=1e-3,
+        optim="adamw_torch" if call.on_cpu else "adamw_torch_fused",
+        bf16=not call.on_cpu,
+        use_cpu=call.on_cpu,
+        logging_steps=10,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    model = get_peft_model(base, adapters)
+    Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Timer()]).train()
+    seconds = (times[1] - times[0]) / (size.num_steps - NUM_SKIPPED)
+    report_speed(call, "transformers Trainer + PEFT, bf16 base", seconds)
+
+
+def variants(call: Call) -> None:
+    """Measure what a base in the checkpoint's dtype, and logits of the answers only, would save."""
+    with patch.object(Pretrained, "_settings", _bf16_settings):
+        trained = _train_lora(call, "bf16")
+        report_speed(call, "finesweep lora, bf16 base (patched)", trained.timer.seconds_per_step)
+        if not call.on_cpu:
+            torch.cuda.reset_peak_memory_stats()
+        with (
+            patch.object(Generation, "forward", _forward_answers),
+            patch.object(generation, "_losses", _answer_losses),
+        ):
+            trained = _train_lora(call, "answers")
+        kind = "finesweep lora, bf16 base, logits of the answers only (patched)"
+        report_speed(call, kind, trained.timer.seconds_per_step)
+
+
+def qlora(call: Call) -> None:
+    """Measure finesweep's QLoRA."""
+    if call.on_cpu or find_spec("bitsandbytes") is None:
+        report(kind="qlora", skipped="needs a GPU and bitsandbytes")
+        return
+    words = (f"trainer.max_steps={call.size.num_steps}", "strategy.rank=8")
+    run = make_run(call, *words, strategy="qlora")
+    run.strategy.check(run.model, run.task)
+    trained = train(call, run, "qlora")
+    report_speed(
+        call,
+        "finesweep qlora",
+        trained.timer.seconds_per_step,
+        warnings=trained.timer.warnings[:3],
+    )
+
+
+def _train_lora(call: Call, name: str) -> Trained:
+    return train(call, make_run(call, f"trainer.max_steps={call.size.num_steps}"), name)
+
+
+_settings = Pretrained._settings
+_forward = Generation.forward
+_losses = generation._losses
+
+
+def _bf16_settings(model: Pretrained) -> dict[str, Any]:
+    return {**_settings(model), "dtype": torch.bfloat16}
+
+
+def _forward_answers(task: Generation, network: Any, batch: Batch) -> Any:
+    """Compute the logits only at positions that have a target in any row."""
+    if "labels" not in batch or not network.training:
+        return _forward(task, network, batch)
+    answers = (batch["labels"] != IGNORED).any(0).nonzero().flatten()
+    output = network(**task.inputs(batch), use_cache=False, logits_to_keep=answers)
+    output.answers = answers
+    return output
+
+
+def _answer_losses(output: Any, batch: Batch, reduction: str) -> Tensor:
+    answers = getattr(output, "answers", None)
+    if answers is not None:
+        batch = {**batch, "labels": batch["labels"][:, answers]}
+    return _losses(output, batch, reduction)
