@@ -36,7 +36,7 @@ def lora(call: Call) -> None:
 
 
 def plain_lora(call: Call) -> None:
-    """Measure transformers' Trainer with PEFT at the same shape: bf16 weights, fused AdamW."""
+    """Measure transformers' Trainer with PEFT at the same shape, with fused AdamW on a card."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
@@ -73,7 +73,8 @@ def plain_lora(call: Call) -> None:
     model = get_peft_model(base, adapters)
     Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Timer()]).train()
     seconds = (times[1] - times[0]) / (size.num_steps - NUM_SKIPPED)
-    report_speed(call, "transformers Trainer + PEFT, bf16 base", seconds)
+    name = "fp32" if call.on_cpu else "bf16"
+    report_speed(call, f"transformers Trainer + PEFT, {name} base", seconds)
 
 
 def variants(call: Call) -> None:
