@@ -300,7 +300,7 @@ def test_invalid_settings_are_refused_before_loading(words: tuple[str, ...], lin
         (("strategy.how=mask",), "model: strategy.how=mask needs a model trained to fill masks, "),
         (
             ("trainer.devices=2",),
-            "trainer.devices: must be 1, as strategy=prompting",
+            "trainer.devices: must be 1, because strategy=prompting",
         ),
         (
             ("model.kind=encoder_decoder",),
