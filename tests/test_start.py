@@ -35,6 +35,7 @@ def assert_light(body: str, here: Path) -> None:
     "words",
     [
         ["--help"],
+        ["sweep", "--help"],
         ["plan"],
         ["plan", "strategy=full", "model=tiny", "optimizer.lr=interval(0.001,0.1)"],
         ["sweep", "--cfg", "job"],
