@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ def two_workers(call: Call) -> None:
             seconds=round(seconds, 1),
             processes_on_gpu=num_on_gpu,
             states=states,
-            last_lines=lines_of(log)[-1:],
+            summary=summary_of(lines_of(log)),
         )
         check_complete(process.returncode, states, 4)
 
@@ -56,8 +57,9 @@ def kill_and_continue(call: Call) -> None:
     process = start(call, words, first)
     wait_for_outcomes(process, call.work / "studies" / name / "trials")
     was_running = process.poll() is None
-    kill_tree(process.pid)
-    process.wait()
+    if was_running:
+        kill_tree(process.pid)
+        process.wait()
     before = trial_states(call, name)
     code = start(call, words, second).wait()
     after = trial_states(call, name)
@@ -68,7 +70,7 @@ def kill_and_continue(call: Call) -> None:
         before=before,
         exit_code=code,
         after=after,
-        last_lines=printed[-3:],
+        summary=summary_of(printed),
         restarts=[line for line in printed if any(each in line for each in RESTARTS)][:3],
         processes_left_on_gpu=gpu_processes(call),
     )
@@ -92,7 +94,8 @@ def check_complete(exit_code: int, states: Any, num_trials: int) -> None:
 
 
 def sweep(call: Call, name: str, *more: str) -> list[str]:
-    """Return the command that runs a study."""
+    """Return the command that runs a study; remove the one of an earlier call."""
+    shutil.rmtree(call.work / "studies" / name, ignore_errors=True)
     return [
         sys.executable,
         str(ROOT / "scripts" / "sweep.py"),
@@ -121,6 +124,11 @@ def start(call: Call, words: list[str], log: Path) -> subprocess.Popen[bytes]:
 def lines_of(log: Path) -> list[str]:
     """Return what a command printed."""
     return log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+
+
+def summary_of(lines: list[str]) -> str:
+    """Return the line that counts trials, e.g. `4 complete; 7.7 s of training`, or the last."""
+    return next((line for line in lines if " complete" in line), "".join(lines[-1:]))
 
 
 def trial_states(call: Call, name: str) -> dict[str, int] | str:
