@@ -1,10 +1,10 @@
-"""What a training step costs beside a plain PyTorch loop of the same model: 1.05 times at most.
+"""The cost of a training step: at most 1.05 times that of a plain PyTorch loop of the same model.
 
-nanoGPT's setting for a CPU (4 layers, width 128, context 64, batch 12) on random text. Both sides
-train the same network with the same optimizer, clipping and schedule, on the same number of
-threads, and take turns step by step: whatever else the machine does meets both alike. Each side's
-time is the median of its steps, wall-clock and CPU, the first ones left out. Prints both ratios;
-the CPU time decides, as another program's turn counts for nothing in it.
+nanoGPT's CPU setting (4 layers, width 128, context 64, batch 12) on random text. Both sides train
+the same network with the same optimizer, clipping, schedule and number of threads. They alternate
+step by step, so that other load affects both equally. Each side's time is the median of its steps,
+wall-clock and CPU, without the first ones. Prints both ratios; the CPU time decides, because it
+excludes other programs.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Times = tuple[float, float]
 
 
 def now() -> Times:
-    """Return seconds of the wall and of the CPU."""
+    """Return wall-clock and CPU seconds."""
     return time.perf_counter(), time.process_time()
 
 
 class Turns(Hooks):
-    """After each step of ours lets the plain loop take one, and keeps what both took."""
+    """Lets the plain loop take one step after each step of ours, and records both times."""
 
     def __init__(self, plain: Iterator[None]) -> None:
         self.seconds: dict[str, list[Times]] = {"plain": [], "finesweep": []}
@@ -62,7 +62,7 @@ class Turns(Hooks):
 
 
 def plain_loop(run: Run, network: Any, tokens: Any) -> Iterator[None]:
-    """Train as a short script would, windows at random places, and pause after each step."""
+    """Train like a short script, on windows at random offsets; pause after each step."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -122,12 +122,12 @@ def main() -> int:
     ratios = []
     for number, kind in enumerate(("wall", "CPU")):
         medians = {
-            side: statistics.median(each[number] for each in found[NUM_SKIPPED:])
-            for side, found in turns.seconds.items()
+            side: statistics.median(each[number] for each in steps[NUM_SKIPPED:])
+            for side, steps in turns.seconds.items()
         }
         ratios.append(medians["finesweep"] / medians["plain"])
         shown = ", ".join(f"{side} {1e3 * value:.2f} ms" for side, value in medians.items())
-        print(f"{kind:4s} a step: {shown}; ratio {ratios[-1]:.3f}, {BOUND:g} allowed")
+        print(f"{kind:4s} per step: {shown}; ratio {ratios[-1]:.3f}, at most {BOUND:g} allowed")
     return int(ratios[-1] > BOUND)
 
 

@@ -1,14 +1,15 @@
-"""What a study loses to faults: finesweep beside stock Optuna, the same faults in the same run.
+"""What a study loses to faults: finesweep and stock Optuna, with the same faults in the same run.
 
     python benchmarks/reliability.py --scale full --write
 
 Workers are real processes, kills and stops are real signals, the databases are SQLite files and a
-PostgreSQL server of its own; only the training is a toy (`faults/worker.py`). Stock Optuna gets
-what its documentation offers: RDBStorage with a heartbeat and RetryHeartbeatStaleTrialCallback,
-`optimize` in every process, MaxTrialsCallback for the budget, a seeded TPESampler, and checkpoints
-that retried trials go on from. On both sides a process that dies is started again.
+temporary PostgreSQL server; only the training is a toy (`faults/worker.py`). Stock Optuna uses
+everything that its documentation offers: RDBStorage with a heartbeat and
+RetryHeartbeatStaleTrialCallback, `optimize` in every process, MaxTrialsCallback for the budget, a
+seeded TPESampler, and checkpoints from which retried trials resume. On both sides a process that
+dies is restarted.
 
-Prints a table, or with --json everything measured. Ends with 1 if finesweep lost anything.
+Prints a table, or with --json all measurements. Exits with 1 if finesweep lost anything.
 Takes about 3 minutes at the small scale.
 """
 
@@ -53,15 +54,15 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 @dataclass(frozen=True)
 class Row:
-    """A fault on a storage.
+    """The results for one fault on one storage.
 
     Attributes:
-        name: What `--only` knows it by.
-        fault: The fault in words.
+        name: Its name for `--only`.
+        fault: The fault as text.
         storage: `SQLite` or `PostgreSQL`.
-        injected: How often, in words.
-        finesweep: What it came to.
-        stock: The same for stock Optuna.
+        injected: How often, as text.
+        finesweep: finesweep's result.
+        stock: Stock Optuna's result.
 
     """
 
@@ -77,7 +78,7 @@ BOTH = (SQLITE, POSTGRES)
 Inject = Callable[[Bench, str, str], tuple[str, Found] | None]
 FAULTS: dict[str, tuple[str, Inject, tuple[str, ...]]] = {
     "kill": ("workers killed at random (SIGKILL)", kill_at_random, BOTH),
-    "dead": ("all workers killed at once, then the study looked at and continued", kill_all, BOTH),
+    "dead": ("all workers killed at once, then the study inspected and resumed", kill_all, BOTH),
     "claim": ("workers race for queued trials", race_for_trials, BOTH),
     "reap": ("workers race to revive dead trials", race_to_reap, BOTH),
     "stop": ("worker stopped until replaced, then continued", stop_and_continue, BOTH),
@@ -86,63 +87,68 @@ FAULTS: dict[str, tuple[str, Inject, tuple[str, ...]]] = {
     "budget": ("budget shared by workers", keep_budget, BOTH),
     "distinct": ("workers share a sampler seed", seek_distinct, BOTH),
     "exhaust": ("space smaller than the budget", exhaust, BOTH),
-    "nan": ("training comes to NaN or infinity", return_no_number, BOTH),
+    "nan": ("training diverges to NaN or infinity", return_no_number, BOTH),
 }
 
 
 def measure(
-    bench: Bench, names: Sequence[str], asked: Sequence[str], unmeasured: list[str]
+    bench: Bench, names: Sequence[str], storage_names: Sequence[str], unmeasured: list[str]
 ) -> Iterator[Row]:
-    """Inject each fault into both sides on each storage; note what could not be measured."""
+    """Inject each fault into both sides on each storage; add failures to `unmeasured`."""
     for name in names:
         fault, inject, storages = FAULTS[name]
-        for storage in [each for each in storages if each in asked]:
+        for storage in [each for each in storages if each in storage_names]:
             if storage == POSTGRES and bench.server is None:
                 print(f"{name}: PostgreSQL is not installed, skipped", file=sys.stderr)
                 continue
-            began = time.monotonic()
+            start = time.monotonic()
             try:
-                found = [inject(bench, side, storage) for side in SIDES]
+                results = [inject(bench, side, storage) for side in SIDES]
             except (AssertionError, OSError, EOFError) as error:
                 traceback.print_exc()
                 print(f"{name} on {storage} was not measured: {error}", file=sys.stderr)
                 unmeasured.append(name)
                 continue
-            seconds = time.monotonic() - began
-            if found[0] is None or found[1] is None:
+            seconds = time.monotonic() - start
+            if results[0] is None or results[1] is None:
                 print(f"{name}: mounting a disk is not permitted, skipped", file=sys.stderr)
                 continue
-            row = Row(name, fault, storage, found[0][0], found[0][1], found[1][1])
+            row = Row(name, fault, storage, results[0][0], results[0][1], results[1][1])
             print(f"{name}, {seconds:.0f} s: {table([row]).splitlines()[-1]}", file=sys.stderr)
             yield row
 
 
-def num_losses(found: Found) -> int:
-    """Return the sum of what should be 0."""
-    return sum(value for value in found.values() if isinstance(value, int))
+def num_losses(result: Found) -> int:
+    """Return the sum of all losses, which should be 0."""
+    return sum(value for value in result.values() if isinstance(value, int))
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as Markdown."""
     lines = ["| fault | injected | finesweep | stock Optuna |", "|---|---|---|---|"]
     for row in rows:
-        cells = (f"{row.fault}, {row.storage}", row.injected, told(row.finesweep), told(row.stock))
+        cells = (
+            f"{row.fault}, {row.storage}",
+            row.injected,
+            result_text(row.finesweep),
+            result_text(row.stock),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def told(found: Found) -> str:
-    """Return what a side came to in words, the losses first and bold where there are any."""
-    losses = {key: value for key, value in found.items() if isinstance(value, int)}
+def result_text(result: Found) -> str:
+    """Return the result of a side as text: first the losses, bold if not 0."""
+    losses = {key: value for key, value in result.items() if isinstance(value, int)}
     words = [f"**{value} {key}**" for key, value in losses.items() if value]
     if not words:
         words = [f"0 {key}" for key in losses]
-    words += [f"{key} {value}" for key, value in found.items() if isinstance(value, str)]
+    words += [f"{key} {value}" for key, value in result.items() if isinstance(value, str)]
     return "; ".join(words)
 
 
 def machine() -> str:
-    """Return where and with what it was measured."""
+    """Return the machine and the versions of the measurement."""
     versions = [f"Python {platform.python_version()}", f"Optuna {optuna.__version__}"]
     versions.append(f"SQLite {sqlite3.sqlite_version}")
     binaries = postgres_binaries()
@@ -152,36 +158,36 @@ def machine() -> str:
 
 
 def write_page(text: str) -> None:
-    """Put the table between its marks in the documentation."""
+    """Write the table between its markers in the documentation."""
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    assert after, f"{PAGE}: the marks are not there"
+    assert after, f"{PAGE}: the markers are missing"
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scale", choices=SCALES, default="small")
-    parser.add_argument("--only", default=",".join(FAULTS), help="names, with commas between")
+    parser.add_argument("--only", default=",".join(FAULTS), help="names, separated by commas")
     parser.add_argument("--storage", choices=[*BOTH, "both"], default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
-    asked = parser.parse_args()
-    names = asked.only.split(",")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",")
     if unknown := set(names) - set(FAULTS):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(FAULTS)}")
+        parser.error(f"--only: {', '.join(sorted(unknown))} must be among {', '.join(FAULTS)}")
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storages = BOTH if asked.storage == "both" else (asked.storage,)
+    storages = BOTH if arguments.storage == "both" else (arguments.storage,)
     binaries = postgres_binaries() if POSTGRES in storages else None
     server = Postgres(binaries) if binaries else None
     unmeasured: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="finesweep-reliability-") as folder:
             os.environ.setdefault("FINESWEEP_CACHE", f"{folder}/cache")
-            bench = Bench(Path(folder), SCALES[asked.scale], asked.seed, server)
+            bench = Bench(Path(folder), SCALES[arguments.scale], arguments.seed, server)
             try:
                 rows = list(measure(bench, names, storages, unmeasured))
             finally:
@@ -189,13 +195,15 @@ def main() -> int:
     finally:
         if server is not None:
             server.remove()
-    if asked.json:
+    if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        command = f"python benchmarks/reliability.py --scale {asked.scale} --seed {asked.seed}"
+        command = (
+            f"python benchmarks/reliability.py --scale {arguments.scale} --seed {arguments.seed}"
+        )
         text = f"```console\n$ {command}\n```\n\n{machine()}.\n\n{table(rows)}"
         print(text)
-        if asked.write:
+        if arguments.write:
             write_page(text)
     return int(bool(unmeasured) or any(num_losses(row.finesweep) for row in rows))
 

@@ -1,7 +1,7 @@
-"""How soon the command line answers: `--help` within 0.5 s, `plan` within 2 s.
+"""The start time of the command line: at most 0.5 s for `--help`, 2 s for `plan`.
 
-Both are whole processes, interleaved with an empty interpreter, whose time shows how loaded the
-machine is. Prints the median of each and the ratio to the bound.
+Each run is a new process. They alternate with an empty interpreter, whose time shows the machine's
+load. Prints the median of each and its ratio to the bound.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
         if bound is None:
             print(f"{name:18s} {median:.2f} s")
         else:
-            print(f"{name:18s} {median:.2f} s, {median / bound:.2f} of the {bound:g} s it may take")
+            print(f"{name:18s} {median:.2f} s, {median / bound:.2f} of the {bound:g} s allowed")
             missed += median > bound
     return int(missed > 0)
 

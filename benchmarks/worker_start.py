@@ -1,8 +1,8 @@
-"""How soon a worker that fell is followed: forked from the forkserver against a process of its own.
+"""The time to replace a worker: forked from the forkserver, or started as a new process.
 
-Both sides start the real worker of the same study, interleaved, and are stopped once it has joined
-the study, which is when it takes its first trial. Prints the median seconds of each and the memory
-that a worker then has to itself (Linux' private pages), with their ratios.
+Both sides start the real worker of the same study, in turns, and stop it once it has joined the
+study, just before its first trial. Prints the median seconds of each and the private memory of the
+worker at that moment (Linux' private pages), with their ratios.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENVIRONMENT = {**MALLOC, **os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def start(folder: Path, forkserver: Forkserver | None) -> tuple[float, int]:
-    """Start a worker; return the seconds until it has joined, and the bytes that it alone has."""
+    """Start a worker; return the seconds until it has joined, and its private bytes."""
     reading, events = os.pipe()
     lifeline, held = os.pipe()
     began = time.perf_counter()
@@ -73,18 +73,18 @@ def main() -> int:
         prepare_study(plan, folder, check_study(plan, folder))
         command = [sys.executable, "-P", "-m", "search.worker", str(folder)]
         forkserver = Forkserver(command, ENVIRONMENT, sys.stderr.buffer)
-        start(folder, forkserver)  # its imports, which it has once
-        forked, own = [], []
+        start(folder, forkserver)  # waits for its imports, done once
+        forked, spawned = [], []
         for _ in range(REPETITIONS):
-            own.append(start(folder, None))
+            spawned.append(start(folder, None))
             forked.append(start(folder, forkserver))
         forkserver.close()
     medians = {
-        name: [statistics.median(values) for values in zip(*found, strict=True)]
-        for name, found in (("a process of its own", own), ("forked", forked))
+        name: [statistics.median(values) for values in zip(*measured, strict=True)]
+        for name, measured in (("new process", spawned), ("forked", forked))
     }
     for name, (seconds, private) in medians.items():
-        print(f"{name:20s} {seconds:5.2f} s to join, {private / 1e6:4.0f} MB of its own")
+        print(f"{name:20s} {seconds:5.2f} s to join, {private / 1e6:4.0f} MB private")
     (slow, large), (fast, small) = medians.values()
     print(
         f"a fork takes {slow / fast:.0f} times less time and {large / small:.1f} times less memory"

@@ -1,4 +1,4 @@
-"""How much of each fault there is, and where the studies lie that have to stand it."""
+"""The amount of each fault, and the studies to inject it into."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of each fault."""
+    """The amount of each fault."""
 
     kills: int
     storm_trials: int
@@ -37,7 +37,7 @@ SCALES = {
 
 
 class Bench:
-    """Where the studies of one run lie, and how they are made."""
+    """Creates the studies and workers of one benchmark run."""
 
     def __init__(self, folder: Path, scale: Scale, seed: int, server: Postgres | None) -> None:
         self.folder = folder
@@ -49,7 +49,7 @@ class Bench:
         self._pools: dict[tuple[str, int], Pool] = {}
 
     def study(self, side: str, storage: str, budget: int, **more: Any) -> Trials:
-        """Make a new study in a database of its own."""
+        """Create a study in a new database."""
         self._num_studies += 1
         url = self.server.new_database() if storage == POSTGRES and self.server else None
         folder = more.pop("root", None) or self.folder / f"{self._num_studies}-{side}"
@@ -57,19 +57,19 @@ class Bench:
         return Trials(side, folder, url, budget, seed=self.seed, **more)
 
     def crew(self, trials: Trials, num_workers: int) -> Crew:
-        """Start workers on a study."""
+        """Start workers for a study."""
         self._crews.append(Crew(trials, num_workers))
         return self._crews[-1]
 
     def end(self) -> None:
-        """Leave no process behind."""
+        """End all processes."""
         for crew in self._crews:
             crew.kill_all()
         for pool in self._pools.values():
             pool.end()
 
     def pool(self, side: str, num_workers: int) -> Pool:
-        """Return waiting workers, the same ones each time."""
+        """Return a pool of waiting workers; calls with the same arguments share it."""
         key = (side, num_workers)
         if key not in self._pools:
             self._pools[key] = Pool(side, num_workers, self.folder / f"{side}.stderr")

@@ -1,4 +1,4 @@
-"""The faults: each function injects one into a side's study and returns what came of it."""
+"""The faults: each function injects one into a side's study and returns the result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     trials = bench.study(side, storage, scale.storm_trials, toy=SHORT)
     crew, killed = bench.crew(trials, 4), list[int]()
     deadline = time.monotonic() + 1200
-    # Spread over the study: the next kill is due when so many trials are done.
+    # Spread over the study: each kill is due after this many finished trials.
     dues = sorted(chance.uniform(0, 0.9 * scale.storm_trials) for _ in range(scale.kills))
     while dues and crew.tend() and time.monotonic() < deadline:
         time.sleep(chance.uniform(0, 0.2))
@@ -62,7 +62,7 @@ def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
 
 
 def kill_all(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """SIGKILL every worker and whoever started them; look after the study; go on with it."""
+    """SIGKILL every worker and its engine; inspect the study; resume it."""
     trials = bench.study(side, storage, bench.scale.dead_trials, toy=LONG, has_engine=False)
     crew = bench.crew(trials, 4)
     wait(lambda: len({event["pid"] for event in trials.of("saved")}) == 4)
@@ -74,13 +74,13 @@ def kill_all(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     trials.toy = Toy()
     is_over = bench.crew(trials, 4).finish(120)
     time.sleep(GRACE_SECONDS + 1)
-    found["still RUNNING after the study went on"] = num_running(trials)
+    found["still RUNNING after the study was resumed"] = num_running(trials)
     found |= interruptions(trials, pids) | ending(trials, is_over)
     return "4 of 4 workers", found
 
 
 def race_for_trials(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """Let many workers take what waits in the queue at once."""
+    """Let many workers claim queued trials at once."""
     scale, sums = bench.scale, Counter[str]()
     pool = bench.pool(side, scale.racers)
     for _ in range(scale.races):
@@ -90,11 +90,11 @@ def race_for_trials(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
         _, num_died = pool.do(trials.job())
         queued = Counter(e["number"] for e in trials.of("began") if e["number"] < count)
         sums["trials run twice"] += sum(times > 1 for times in queued.values())
-        sums["told results lost"] += num_lost(trials)
+        sums["stored results lost"] += num_lost(trials)
         sums["workers died"] += num_died
         sums["queued trials not run"] += count - len(queued)
-    told = f"{scale.races} x {scale.race_trials} queued trials, {scale.racers} workers"
-    return told, dict(sums)
+    injected = f"{scale.races} x {scale.race_trials} queued trials, {scale.racers} workers"
+    return injected, dict(sums)
 
 
 def race_to_reap(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
@@ -110,7 +110,7 @@ def race_to_reap(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
         time.sleep(GRACE_SECONDS + 1 if side == "stock" else 0)
         answers, num_died = pool.do(trials.job("reap"))
         waiting = sum(trial.state.name == "WAITING" for trial in trials.all)
-        # finesweep's trials wait under their own numbers, which are no more than there were.
+        # finesweep's trials wait under their own numbers, so there are no more of them.
         count = waiting if side == "stock" else sum(answers)
         counts.append(count)
         sums["requeues too many"] += max(0, count - num_stale)
@@ -122,7 +122,7 @@ def race_to_reap(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
 
 
 def stop_and_continue(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """SIGSTOP a worker until another one has its trial, then let it continue."""
+    """SIGSTOP a worker until another one has taken its trial, then let it continue."""
     sums: Counter[str] = Counter()
     for _ in range(bench.scale.stops):
         trials = bench.study(side, storage, 3, toy=LONG, has_engine=False)
@@ -147,30 +147,30 @@ def stop_and_continue(bench: Bench, side: str, storage: str) -> tuple[str, Found
         sums["not taken over"] += not taken
         if taken:
             sums.update(late(trials, sleeper.pid, trial, taken[0]))
-        sums["sleepers that died of it"] += first.num_died + first.num_hung
+        sums["stopped workers that died afterwards"] += first.num_died + first.num_hung
         sums["studies not finished"] += not is_over
     return f"{bench.scale.stops} workers", dict(sums)
 
 
 def late(trials: Trials, pid: int, trial: int, taken: dict[str, object]) -> dict[str, int]:
-    """Return what a worker did to a trial that was another one's by then."""
+    """Return what a worker changed in a trial after another worker had taken it."""
     after = float(str(taken["time"]))
     events = [e for e in trials.events if e["pid"] == pid and e["time"] > after]
-    mine = [e for e in events if e.get("trial") == trial and e["event"] != "began"]
+    own_events = [e for e in events if e.get("trial") == trial and e["event"] != "began"]
     again = [e["time"] for e in events if (e["event"], e.get("trial")) == ("began", trial)]
-    mine = [e for e in mine if not again or e["time"] < again[0]]
+    own_events = [e for e in own_events if not again or e["time"] < again[0]]
     final = [t for t in trials.all if t.number == taken["number"]]
     return {
-        "late results accepted": sum(e["event"] == "told" for e in mine),
+        "late results accepted": sum(e["event"] == "told" for e in own_events),
         "successors' checkpoints overwritten": int(
-            any(e["event"] == "wrote" and e["path"] == taken["path"] for e in mine)
+            any(e["event"] == "wrote" and e["path"] == taken["path"] for e in own_events)
         ),
         "successors' results missing": int(not final or final[0].state.name != "COMPLETE"),
     }
 
 
 def fill_disk(bench: Bench, side: str, storage: str) -> tuple[str, Found] | None:
-    """Fill the disk of database and checkpoints, and free it again."""
+    """Fill the disk of the database and checkpoints, then free it."""
     with small_disk(bench.folder / f"disk-{side}") as disk:
         if disk is None:
             return None
@@ -193,7 +193,7 @@ def fill_disk(bench: Bench, side: str, storage: str) -> tuple[str, Found] | None
 
 
 def restart_server(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """Restart PostgreSQL at once, without asking its clients."""
+    """Restart PostgreSQL at once, without waiting for its clients."""
     assert bench.server is not None
     trials = bench.study(
         side,
@@ -214,14 +214,14 @@ def restart_server(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
 
 
 def keep_budget(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """Count what several workers finish of a budget of 20, and once more when asked again."""
+    """Count the trials that several workers finish with a budget of 20, also after resuming."""
     over, words = 0, []
     for num_workers in bench.scale.budgets:
         trials = bench.study(side, storage, 20, toy=Toy(steps=4))
         pool = bench.pool(side, num_workers)
         pool.do(trials.job())
         first = num_finished(trials)
-        pool.do(trials.job())  # resumed, with nothing left to do
+        pool.do(trials.job())  # resumed with nothing left to do
         over += max(0, num_finished(trials) - 20)
         words.append(f"{first}, then {num_finished(trials)}")
     workers = ", ".join(map(str, bench.scale.budgets))
@@ -252,11 +252,11 @@ def exhaust(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
         "combinations not tried": num - distinct,
         "trials run": str(tried),
     }
-    return f"{num} combinations, 20 trials asked for", found
+    return f"{num} combinations, 20 trials requested", found
 
 
 def return_no_number(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
-    """Let training come to NaN: finesweep's is real; stock's objective returns NaN and inf."""
+    """Let training diverge: finesweep really trains; stock's objective returns NaN and inf."""
     num = 4
     if side == "finesweep":
         root = bench.folder / f"nan-{storage}"
@@ -291,12 +291,12 @@ def return_no_number(bench: Bench, side: str, storage: str) -> tuple[str, Found]
 
 
 def _is_finite(trial: optuna.trial.FrozenTrial) -> bool:
-    # finesweep's real training may also have come to a score before it diverged.
+    # finesweep's real training may have a finite score from before it diverged.
     return all(math.isfinite(value) for value in trial.values)
 
 
 def wait(holds: Callable[[], T], seconds: float = 180) -> T:
-    """Return what holds as soon as it does."""
+    """Wait until `holds` returns a true value, and return that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := holds():
@@ -307,7 +307,7 @@ def wait(holds: Callable[[], T], seconds: float = 180) -> T:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a disk of 16 MB; yield None where that is not permitted."""
+    """Mount a disk of 16 MB; yield None if that is not permitted."""
     folder.mkdir(parents=True)
     words = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(words, check=False).returncode:
@@ -320,7 +320,7 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 
 
 def fill(disk: Path) -> None:
-    """Leave no byte of a disk."""
+    """Fill a disk to the last byte."""
     descriptor = os.open(disk / "filling", os.O_WRONLY | os.O_CREAT)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""What a study lost, by what its workers wrote down and what its storage says in the end."""
+"""Count what a study lost, by comparing its workers' logs with its storage at the end."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from faults.side import Trials
 
-# What a side came to: numbers are losses, which should be 0; words are what else there is to say.
+# The result of one side: numbers are losses, which should be 0; texts are other information.
 Found = dict[str, int | str]
 
 
 def num_lost(trials: Trials) -> int:
-    """Return how many results are not in the storage though their worker was told they are."""
-    told = [(event["number"], event["value"]) for event in trials.of("told")]
+    """Return how many results are missing although the storage had confirmed them."""
+    confirmed = [(event["number"], event["value"]) for event in trials.of("told")]
     stored = {(t.number, t.value) for t in trials.all if t.state.name == "COMPLETE"}
-    return len(told) - len(stored.intersection(told))
+    return len(confirmed) - len(stored.intersection(confirmed))
 
 
 def num_running(trials: Trials) -> int:
@@ -28,41 +28,43 @@ def num_finished(trials: Trials) -> int:
 
 
 def num_distinct(trials: Trials) -> tuple[int, int]:
-    """Return how many trials there are, and how many that differ."""
+    """Return the number of trials and the number of distinct ones."""
     tried = [json.dumps(trial.params, sort_keys=True) for trial in trials.all]
     return len(tried), len(set(tried))
 
 
 def losses(trials: Trials) -> Found:
-    """Return what a study lost: results, trials that nobody has, work done twice."""
+    """Return the losses of a study: results, trials without a worker, work done twice."""
     finished = Counter(event["trial"] for event in trials.of("told"))
     return {
-        "told results lost": num_lost(trials),
+        "stored results lost": num_lost(trials),
         "trials left RUNNING": num_running(trials),
         "trials finished twice": sum(count > 1 for count in finished.values()),
     }
 
 
 def ending(trials: Trials, is_over: bool) -> Found:
-    """Return how the study ended, against its budget."""
+    """Return how the study ended, compared with its budget."""
     count = num_finished(trials)
-    found: Found = {"trials too many": max(0, count - trials.budget)}
+    result: Found = {"trials too many": max(0, count - trials.budget)}
     if not is_over or count < trials.budget:
-        found["trials missing at the end"] = max(0, trials.budget - count)
-        found["ended"] = "in order" if is_over else "not in time"
-    return found | {"finished": f"{count} of {trials.budget}"}
+        result["trials missing at the end"] = max(0, trials.budget - count)
+        result["ended"] = "in order" if is_over else "not in time"
+    return result | {"finished": f"{count} of {trials.budget}"}
 
 
 def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
-    """Return what became of the trials that killed workers were at."""
+    """Return what happened to the trials that killed workers were training."""
     events, states = trials.events, {trial.number: trial.state.name for trial in trials.all}
     sums: Counter[str] = Counter()
     for pid in pids:
-        mine = [event for event in events if event["pid"] == pid]
-        begins = [event for event in mine if event["event"] == "began"]
-        if not begins or any(e["event"] == "told" and e["time"] > begins[-1]["time"] for e in mine):
+        own_events = [event for event in events if event["pid"] == pid]
+        starts = [event for event in own_events if event["event"] == "began"]
+        if not starts or any(
+            e["event"] == "told" and e["time"] > starts[-1]["time"] for e in own_events
+        ):
             continue
-        last = begins[-1]
+        last = starts[-1]
         followers = [
             event
             for event in events
@@ -71,8 +73,10 @@ def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
             and event["time"] > last["time"]
         ]
         if not followers and states[last["number"]] == "COMPLETE":
-            continue  # told, and killed before it could write that down
-        saved = [e["step"] for e in mine if e["event"] == "saved" and e["trial"] == last["trial"]]
+            continue  # stored its result, but was killed before it could log that
+        saved = [
+            e["step"] for e in own_events if e["event"] == "saved" and e["trial"] == last["trial"]
+        ]
         sums["interrupted"] += 1
         sums["not continued"] += not followers
         if followers:
@@ -81,6 +85,6 @@ def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
             sums["under another number"] += followers[0]["number"] != last["number"]
     interrupted = sums.pop("interrupted", 0)
     keys = ("not continued", "with other values", "not from their checkpoint")
-    found: Found = {f"of {interrupted} interrupted {keys[0]}": sums[keys[0]]}
-    found |= {key: sums[key] for key in (*keys[1:], "under another number")}
-    return found
+    result: Found = {f"of {interrupted} interrupted {keys[0]}": sums[keys[0]]}
+    result |= {key: sums[key] for key in (*keys[1:], "under another number")}
+    return result

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests and benchmarks, where Debian's package is installed."""
+"""A real PostgreSQL server for tests and benchmarks, if Debian's package is installed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 
 
 def postgres_binaries() -> Path | None:
-    """Return the folder of the newest server's programs, None where none is installed."""
+    """Return the folder of the newest server's programs; None if none is installed."""
     return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 
 
 class Postgres:
-    """A server on a port of its own, whose data survive its crashes but not this machine's."""
+    """A server on its own port; its data survive a crash of the server, but not of the machine."""
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        # Not in pytest's folders: the server's user cannot enter them.
+        # Not in pytest's folders, which the server's user cannot enter.
         self.folder = Path(tempfile.mkdtemp(prefix="finesweep-postgres-"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._num_databases = 0
-        if os.geteuid() == 0:  # as whom it refuses to run
+        if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(self.folder, "postgres")
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "tests")
         self.start()
@@ -45,7 +45,7 @@ class Postgres:
         self.start()
 
     def new_database(self) -> str:
-        """Return the URL of an empty database, with a password that must be found nowhere."""
+        """Return the URL of an empty database, with a password that must not leak anywhere."""
         self._num_databases += 1
         name = f"studies{self._num_databases}"
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tests", name)

@@ -1,4 +1,4 @@
-"""The two sides of the reliability benchmark, finesweep and stock Optuna, under one interface."""
+"""The two sides of the reliability benchmark, finesweep and stock Optuna, with one interface."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ WORKER = Path(__file__).with_name("worker.py")
 
 @dataclass
 class Trials:
-    """A study of one side, and what its workers wrote down.
+    """A study of one side, and the logs of its workers.
 
     Attributes:
         side: `finesweep` or `stock`.
-        folder: Where its files go.
+        folder: Its files.
         url: Its database.
-        budget: How many trials it shall finish.
-        seed: The sampler's.
-        toy: What its workers train.
-        is_finite: Whether it searches 6 combinations instead of an interval.
-        num_queued: Trials that wait from the beginning, each with a learning rate of its own.
+        budget: The number of trials to finish.
+        seed: The sampler's seed.
+        toy: The training of its workers.
+        is_finite: Whether the space has 6 combinations instead of an interval.
+        num_queued: Trials that wait from the start, each with a different learning rate.
 
     """
 
@@ -127,17 +127,17 @@ class Trials:
             **more,
         }
 
-    def bury(self, pid: int, reason: str) -> None:
-        """Do what whoever started a worker does once it is dead: finesweep's engine tells."""
+    def report_death(self, pid: int, reason: str) -> None:
+        """Act as the engine of a dead worker: finesweep's engine reports how it ended."""
         if self.side == "finesweep":
             joined = [e["worker"] for e in self.events if (e["event"], e["pid"]) == ("joined", pid)]
-            # Where the storage does not answer, whoever meets the study next will heal it.
+            # If the storage does not answer, the next process that opens the study heals it.
             with suppress(StorageGone), self._opened() as study:
                 for worker in joined:
                     study.end_worker(worker, FailureKind.killed, reason)
 
     def look(self) -> None:
-        """Do what a user does who looks after a study: `finesweep status`, `optuna trials`."""
+        """Inspect the study as a user would: `finesweep status`, `optuna trials`."""
         if self.side == "finesweep":
             with self._opened() as study:
                 study.heal()
@@ -155,7 +155,7 @@ class Trials:
 
     @property
     def all(self) -> list[FrozenTrial]:
-        """All trials as stock Optuna reads them from the database."""
+        """All trials, read from the database by stock Optuna."""
         storage = optuna.storages.RDBStorage(self.url_of_database)
         try:
             return optuna.load_study(study_name=self.name, storage=storage).get_trials()
@@ -164,12 +164,12 @@ class Trials:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the workers wrote down, in the order of time."""
-        found = []
+        """The events in the workers' logs, sorted by time."""
+        events = []
         for path in self.log.glob("*.jsonl"):
-            lines = path.read_text().split("\n")[:-1]  # a killed worker leaves half a line
-            found += [json.loads(line) for line in lines]
-        return sorted(found, key=lambda event: float(event["time"]))
+            lines = path.read_text().split("\n")[:-1]  # a killed worker may leave half a line
+            events += [json.loads(line) for line in lines]
+        return sorted(events, key=lambda event: float(event["time"]))
 
     def of(self, name: str) -> list[dict[str, Any]]:
         """Return the events of one kind."""
@@ -198,7 +198,7 @@ class Worker:
         return self.process.pid
 
     def give(self, job: Mapping[str, Any], is_last: bool = False) -> None:
-        """Give it a job; after the last one it ends."""
+        """Send it a job; after the last one it ends."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -215,7 +215,7 @@ class Worker:
         """Wait for its answer.
 
         Raises:
-            EOFError: It has died instead.
+            EOFError: It has died.
 
         """
         self.wait_ready()
@@ -231,7 +231,7 @@ class Worker:
 
 
 class Pool:
-    """Worker processes that do one job after another: races begin at the same moment."""
+    """Worker processes that do one job after another; all start a race at the same moment."""
 
     def __init__(self, side: str, num_workers: int, log: Path) -> None:
         self.workers = [Worker(side, log) for _ in range(num_workers)]
@@ -240,7 +240,7 @@ class Pool:
         self._side, self._path = side, log
 
     def do(self, job: Mapping[str, Any], delay: float = 1.0) -> tuple[list[Any], int]:
-        """Let all do a job at once; return their answers, and how many died of it."""
+        """Let all do a job at once; return their answers, and how many died."""
         start, answers, num_died = time.time() + delay, [], 0
         for worker in self.workers:
             worker.give({**job, "start": start})
@@ -260,7 +260,7 @@ class Pool:
 
 
 class Crew:
-    """Workers of one study; whoever of them dies is replaced, whatever killed it."""
+    """Workers of one study; any that dies is replaced."""
 
     def __init__(self, trials: Trials, num_workers: int) -> None:
         self._trials = trials
@@ -274,13 +274,13 @@ class Crew:
         return worker
 
     def at_work(self) -> list[Worker]:
-        """Return those that live and have begun a trial."""
+        """Return the live workers that have started a trial."""
         pids = {event["pid"] for event in self._trials.of("began")}
         return [w for w in self.workers if w.process.poll() is None and w.pid in pids]
 
     def replace(self, worker: Worker, reason: str) -> None:
-        """Bury a dead worker and put another one in its place."""
-        self._trials.bury(worker.pid, reason)
+        """Report a dead worker and start another one in its place."""
+        self._trials.report_death(worker.pid, reason)
         self.workers[self.workers.index(worker)] = self.start()
 
     def kill(self, worker: Worker) -> None:
@@ -288,12 +288,12 @@ class Crew:
         self.replace(worker, "killed by signal 9")
 
     def tend(self) -> bool:
-        """Replace those that died of themselves; say whether any is still at work."""
+        """Replace workers that died by themselves; return whether any is still working."""
         now = time.time()
         ends = {e["pid"]: float(e["time"]) for e in self._trials.of("died")}
         for worker in list(self.workers):
             code = worker.process.poll()
-            # Optuna's heartbeat is a thread that can keep a process whose work has raised.
+            # The thread of Optuna's heartbeat can keep a process alive after its work has raised.
             is_hung = code is None and now - ends.get(worker.pid, now) > HUNG_SECONDS
             if is_hung:
                 self.num_hung += 1
@@ -305,11 +305,11 @@ class Crew:
 
     @property
     def failures(self) -> dict[str, int]:
-        """How many workers nothing killed, and they ended all the same."""
+        """How many workers died or hung although nothing killed them."""
         return {"workers died of themselves": self.num_died, "workers hung": self.num_hung}
 
     def finish(self, seconds: float) -> bool:
-        """Tend until all have ended; say whether they did in time. Nobody is left after it."""
+        """Tend until all have ended; return whether they did in time. Kill the rest."""
         deadline = time.monotonic() + seconds
         while self.tend() and time.monotonic() < deadline:
             time.sleep(0.1)

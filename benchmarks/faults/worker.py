@@ -1,13 +1,12 @@
 """A worker process of the reliability benchmark, of either side: `python -P worker.py SIDE`.
 
-It reads jobs as lines of JSON, does one after another, and answers each with a line. Training is a
-toy: some short sleeps, a score that is a function of the learning rate, a checkpoint every few
-steps. Everything around it is the real thing: finesweep's worker loop (`search.worker.loop`), or
-Optuna's `optimize` with the callbacks, the heartbeat and the checkpoint that its documentation
-shows.
+It reads jobs as lines of JSON, does them one by one, and answers each with a line. Training is a
+toy: short sleeps, a score that is a function of the learning rate, a checkpoint every few steps.
+Everything else is real: finesweep's worker loop (`search.worker.loop`), or Optuna's `optimize` with
+the callbacks, heartbeat and checkpoint from its documentation.
 
-What a worker is sure of it writes to a log of its own, on the disk before it goes on, so that what
-it was told can be compared with what the storage says later.
+Each worker logs every confirmed event to its own file, flushed to disk before it continues, so that
+the log can be compared with the storage later.
 """
 
 from __future__ import annotations
@@ -56,12 +55,12 @@ Reported = Callable[[int, float], None]
 
 
 def score(lr: float) -> float:
-    """Return the toy's score, 1 at best."""
+    """Return the toy's score, at most 1."""
     return 1 / (1 + (math.log10(lr) + 3) ** 2)
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the step up to which a trial was saved."""
+    """Return the step of a checkpoint."""
     try:
         return int(json.loads(checkpoint.read_text())["step"])
     except OSError:
@@ -69,7 +68,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 class Log:
-    """What the process knows for sure, a line an event; each is on the disk at once."""
+    """The events that the process knows happened, one per line, each flushed to disk at once."""
 
     def __init__(self, folder: str) -> None:
         folder_ = Path(folder)
@@ -88,13 +87,13 @@ class Log:
 
 
 class Finesweep:
-    """Does jobs with finesweep's own machinery."""
+    """Does jobs with finesweep's own code."""
 
     def __init__(self) -> None:
         pass
 
     def work(self, job: Mapping[str, Any], log: Log) -> None:
-        """Train trials until the study is over, as `search.worker` does."""
+        """Train trials until the study is over, like `search.worker`."""
         from search.machine.process import Process
         from search.storage.lease import LeaseLost
         from search.storage.retry import Retry
@@ -103,7 +102,7 @@ class Finesweep:
 
         while True:
             retry = Retry("the storage", max_seconds=None)
-            # One whose engine lives leaves it to that to say how it ended.
+            # While its engine lives, only the engine reports how a worker ended.
             engine_process = Process.of(os.getppid()) if job["has_engine"] else None
             session = join(load_study(Path(job["folder"]), retry), engine_process)
             log("joined", worker=session.name)
@@ -178,7 +177,7 @@ class Finesweep:
         return Outcome(Ending.finished, "to its end", best, (best,), 1.0, 1, 1, "toy", 1, "")
 
     def hold(self, job: Mapping[str, Any], log: Log) -> None:
-        """Begin trials as so many workers, and answer while they run."""
+        """Start trials as several workers, and answer while they run."""
         from search.study.open import load_study, open_study
         from search.study.session import join
 
@@ -191,7 +190,7 @@ class Finesweep:
             self._held.append(session)
 
     def reap(self, job: Mapping[str, Any], log: Log) -> int:
-        """Give stale trials back to the queue; return how many this process did."""
+        """Requeue stale trials; return how many this process requeued."""
         from search.study.open import load_study
 
         study = load_study(Path(job["folder"]))
@@ -212,7 +211,7 @@ class Stock:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def work(self, job: Mapping[str, Any], log: Log) -> None:
-        """Train trials until Optuna's callback counts enough of them."""
+        """Train trials until Optuna's callback has counted enough of them."""
         from optuna.storages import RetryHeartbeatStaleTrialCallback
         from optuna.study import MaxTrialsCallback
         from optuna.trial import FrozenTrial, Trial, TrialState
@@ -220,7 +219,7 @@ class Stock:
         toy, space = Toy(**job["toy"]), job["space"]
 
         def objective(trial: Trial) -> float:
-            # Optuna 5.0 took system_attrs from Trial, which its own example hands over here.
+            # Optuna 5.0 removed system_attrs from Trial, which its own example uses here.
             frozen = study._storage.get_trial(trial._trial_id)
             origin = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
             origin = trial.number if origin is None else origin
@@ -251,7 +250,7 @@ class Stock:
             toy.run(checkpoint, lr, save, lambda step, value: trial.report(value, step))
             return score(lr)
 
-        def tell(study: Any, trial: FrozenTrial) -> None:
+        def log_result(study: Any, trial: FrozenTrial) -> None:
             if trial.state is TrialState.COMPLETE:
                 origin = trial.system_attrs.get("failed_trial", trial.number)
                 log("told", trial=origin, number=trial.number, value=trial.value)
@@ -260,11 +259,11 @@ class Stock:
         log("joined", worker=None)
         wait_until(job)
         limit = MaxTrialsCallback(job["num_trials"], states=(TrialState.COMPLETE,))
-        study.optimize(objective, callbacks=[tell, limit])
+        study.optimize(objective, callbacks=[log_result, limit])
         study._storage._backend.engine.dispose()
 
     def hold(self, job: Mapping[str, Any], log: Log) -> None:
-        """Begin trials, and answer while they run."""
+        """Start trials, and answer while they run."""
         study = self._open(job)
         for _ in range(job["num_trials"]):
             trial = study.ask()
@@ -272,7 +271,7 @@ class Stock:
             study._storage.record_heartbeat(trial._trial_id)
 
     def reap(self, job: Mapping[str, Any], log: Log) -> None:
-        """Give stale trials back to the queue, as every worker does before each trial."""
+        """Requeue stale trials, as every worker does before each trial."""
         import optuna
 
         study = self._open(job)
@@ -290,10 +289,10 @@ class Stock:
 
 
 def stock_storage(url: str) -> Any:
-    """Return Optuna's storage with what its documentation offers against faults."""
+    """Return Optuna's storage with the protection against faults from its documentation."""
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
-    # Ten times the wait for a lock that the documentation's example has.
+    # Waits ten times as long for a lock as the documentation's example.
     more = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {}
     return RDBStorage(
         url,
@@ -305,7 +304,7 @@ def stock_storage(url: str) -> Any:
 
 
 def wait_until(job: Mapping[str, Any]) -> None:
-    """Sleep until the moment at which all processes of a race begin."""
+    """Sleep until the common start time of a race."""
     time.sleep(max(0.0, job.get("start", 0.0) - time.time()))
 
 
@@ -315,7 +314,7 @@ def jobs() -> Iterator[dict[str, Any]]:
 
 
 def main() -> int:
-    """Do the jobs of the standard input; end with 1 after one that raised an error."""
+    """Do the jobs from standard input; return 1 after one that raised an error."""
     import warnings
 
     warnings.simplefilter("ignore")

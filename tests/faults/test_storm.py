@@ -65,7 +65,7 @@ def test_killed_workers_lose_nothing(sweep: Start, storage: str | None) -> None:
     whole, output, killed = storm(sweep, storage, num_trials=4, num_kills=3, num_workers=2)
     broken = assert_whole(whole, storage, 4)
     assert killed >= 2 and 1 <= broken <= killed
-    assert "goes on from its last checkpoint" in output or "begins again" in output
+    assert "resumes from its checkpoint" in output or "starts again" in output
 
 
 @pytest.mark.slow
