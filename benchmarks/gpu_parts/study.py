@@ -17,7 +17,7 @@ from lightning_modules.folder import OUTCOME_FILE
 from search.machine.process import kill_tree
 
 POLL_SECONDS = 0.5
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = {"cuda": 60.0, "cpu": 240.0}
 NUM_BEFORE_KILL = 2
 # Messages of a study that starts an interrupted trial again.
 RESTARTS = ("resumes from its checkpoint", "starts again without a checkpoint", "starts over")
@@ -55,7 +55,7 @@ def kill_and_continue(call: Call) -> None:
     words = sweep(call.of_study(), name, *more)
     first, second = call.work / "killed-1.txt", call.work / "killed-2.txt"
     process = start(call, words, first)
-    wait_for_outcomes(process, call.work / "studies" / name / "trials")
+    wait_for_outcomes(process, call, call.work / "studies" / name / "trials")
     was_running = process.poll() is None
     if was_running:
         kill_tree(process.pid)
@@ -78,9 +78,9 @@ def kill_and_continue(call: Call) -> None:
     check_complete(code, after, 6)
 
 
-def wait_for_outcomes(process: subprocess.Popen[bytes], trials: Path) -> None:
-    """Wait until some trials have ended, or the process has, or a minute has passed."""
-    until = time.monotonic() + WAIT_SECONDS
+def wait_for_outcomes(process: subprocess.Popen[bytes], call: Call, trials: Path) -> None:
+    """Wait until some trials have ended, or the process has, or the wait has been too long."""
+    until = time.monotonic() + WAIT_SECONDS[call.device]
     while process.poll() is None and time.monotonic() < until:
         if len(list(trials.glob(f"*/*/{OUTCOME_FILE}"))) >= NUM_BEFORE_KILL:
             return
