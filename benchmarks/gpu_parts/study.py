@@ -18,7 +18,8 @@ from search.machine.process import kill_tree
 
 POLL_SECONDS = 0.5
 WAIT_SECONDS = {"cuda": 60.0, "cpu": 240.0}
-NUM_BEFORE_KILL = 2
+# The third of two workers: the one before it is in the database, and not only on disk.
+NUM_BEFORE_KILL = 3
 # Messages of a study that starts an interrupted trial again.
 RESTARTS = ("resumes from its checkpoint", "starts again without a checkpoint", "starts over")
 
