@@ -125,8 +125,8 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
 
     try:
         if not retry(lambda: inspect(engine).has_table(WORKERS.name)):
-            # Stock Optuna (its dashboard, a notebook) takes no lock. The second to create a table
-            # is told so when the first is done: all tables in one transaction, then their version.
+            # Stock Optuna (its dashboard, a notebook) takes no lock. It creates all tables in one
+            # transaction and then their version; a second process gets an error after each.
             for left in reversed(range(_ATTEMPTS)):
                 if retry(partial(make, left)):
                     break

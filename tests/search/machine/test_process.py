@@ -46,29 +46,29 @@ def test_this_process_is_running() -> None:
 
 TREE = """
 import os, subprocess, sys, time
-own = subprocess.Popen(["sleep", "1000"])
+near = subprocess.Popen(["sleep", "1000"])
 far = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-print(own.pid, far.pid, flush=True)
+print(near.pid, far.pid, flush=True)
 time.sleep(1000)
 """
 
 
 @pytest.mark.parametrize("leader_is_dead", [False, True])
 def test_killing_a_tree_kills_every_process_in_it(leader_is_dead: bool) -> None:
-    leader = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", TREE], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert leader.stdout is not None
-    own, far = (psutil.Process(int(pid)) for pid in leader.stdout.readline().split())
-    if leader_is_dead:
-        leader.kill()
-        leader.wait()
-    kill_tree(leader.pid)
-    leader.wait(timeout=60)
-    own.wait(timeout=60)
-    if leader_is_dead:
-        far.kill()  # it left the group, and its dead parent no longer leads to it
-    far.wait(timeout=60)
+    ) as leader:
+        assert leader.stdout is not None
+        near, far = (psutil.Process(int(pid)) for pid in leader.stdout.readline().split())
+        if leader_is_dead:
+            leader.kill()
+            leader.wait()
+        kill_tree(leader.pid)
+        leader.wait(timeout=60)
+        near.wait(timeout=60)
+        if leader_is_dead:
+            far.kill()  # it left the group, and its dead parent no longer leads to it
+        far.wait(timeout=60)
 
 
 def test_memory_kills_are_counted() -> None:
