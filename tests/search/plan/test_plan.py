@@ -150,7 +150,7 @@ def test_objectives_have_full_names_and_the_first_decides() -> None:
 @pytest.mark.parametrize(
     ("objectives", "line"),
     [
-        ("[accuracy,secnds]", "must be of .*, got 'secnds'. Did you mean seconds?"),
+        ("[accuracy,secnds]", "must be among .*, got 'secnds'. Did you mean seconds?"),
         ("[seconds,accuracy]", "the first must be a validation metric, got 'seconds'"),
         ("[accuracy,validation/accuracy]", "must differ"),
         ("[]", "must name at least one"),
