@@ -43,6 +43,10 @@ class UserError(Exception):
         assert self.problems, "a UserError needs at least one problem"
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: a traceback does not help to mend these."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(UserError):
     """A config value breaks a rule, or a key is unknown."""

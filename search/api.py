@@ -6,6 +6,7 @@ Each mirrors a command and takes the same overrides, in Hydra's grammar. A user'
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Best", "Model", "Run", "Study", "UserError", "open", "plan", "status", "sweep", "train"]
 
+_OVERRIDE = re.compile(r"[+~]*[\w./\[\]]+=")
+
 INTERRUPTED = (130, 143)
 """Exit codes of a study that was stopped by Ctrl-C, or by another signal."""
 
@@ -78,7 +81,7 @@ def sweep(
 
     """
     settings = {"num_trials": num_trials, "max_hours": max_hours, "workers": workers}
-    words = _words(f"study={literal(study)}", *overrides)
+    words = _words(_named("study", study), *overrides)
     words += [f"search.{key}={value}" for key, value in settings.items() if value is not None]
     composition = compose("sweep", words, _path(config_dir))
     if config_dir is not None:
@@ -166,7 +169,7 @@ def train(
 
     """
     if study is None and trial is None:
-        named = [] if run is None else [f"run={literal(run)}"]
+        named = [] if run is None else [_named("run", run)]
         words = _words(*named, *overrides)
         return _trained(job_of(compose("train", words, _path(config_dir))), show)
     if study is None or trial is None or overrides:
@@ -240,7 +243,7 @@ def plan(
         config_dir: A folder with more group options.
 
     """
-    words = _words(f"study={literal(study)}", *overrides)
+    words = _words(_named("study", study), *overrides)
     ahead = preview(compose("sweep", words, _path(config_dir)))
     return ahead.as_dict(ahead.estimate(measure(ahead.plan) if probe else ahead.past.measured))
 
@@ -253,6 +256,14 @@ def status() -> pd.DataFrame:
     studies = [load_study(folder) for folder in study_folders(Path())]
     columns = [each.name for each in fields(StudySummary)]
     return pd.DataFrame([vars(results.summarize(study)) for study in studies], columns=columns)
+
+
+def _named(key: str, name: str) -> str:
+    """Return the override that gives a name; refuse an override that stands in its place."""
+    if _OVERRIDE.match(name):
+        fix = "Put the name first, then the overrides."
+        raise ConfigError(Problem(key, "must be a name", name, fix))
+    return f"{key}={literal(name)}"
 
 
 def _words(*overrides: str) -> list[str]:

@@ -37,6 +37,12 @@ def quickened(script: str) -> str:
     return "\n".join(map(quick, script.splitlines()))
 
 
+def python_script(page: str) -> str:
+    """Return all Python blocks of a page as one script, on a small random network."""
+    script = "\n".join(blocks(page, "python"))
+    return script.replace('"data=files"', '"experiment=smoke", "logger=none", "data=files"')
+
+
 def run_in_bash(script: str) -> None:
     words = ["bash", "-c", "set -euo pipefail\n" + script]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -66,6 +66,8 @@ class Predictor:
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""
+        if not rows:
+            return []
         unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
         observed = self._observe(unlabelled, Precision.fp32, self.task.encode_unlabelled)
         return self.task.decode(observed, self._examples(unlabelled))

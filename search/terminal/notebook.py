@@ -39,17 +39,16 @@ class NotebookTable(LiveTable):
     def _open(self) -> None:
         from IPython.display import display
 
-        self._output = display(self._html(""), display_id=True)
+        self._output = display(_bundle(""), raw=True, display_id=True)
 
     def _close(self) -> None:
         pass
 
     def _show(self, table: Any) -> None:
-        self._output.update(self._html(table.plain))
+        self._output.update(_bundle(table.plain), raw=True)
 
-    @staticmethod
-    def _html(text: str) -> Any:
-        from IPython.display import HTML
 
-        style = "line-height: 1.2; white-space: pre; overflow-x: auto"
-        return HTML(f'<pre style="{style}">{escape(text)}</pre>')
+def _bundle(text: str) -> dict[str, str]:
+    """Return a text as HTML for a browser, and as it is for other viewers."""
+    style = "line-height: 1.2; white-space: pre; overflow-x: auto"
+    return {"text/html": f'<pre style="{style}">{escape(text)}</pre>', "text/plain": text}

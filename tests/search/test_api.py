@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import shlex
 import shutil
@@ -20,13 +19,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from faults.postgres import Postgres
 
 import finesweep
 from search.cli import main
 from tests.conftest import run_here, write_jsonl
 
-TINY = ("experiment=smoke", "logger=none", "trainer.precision=fp32", "trainer.epochs=2")
-TEXTS = ["The novel was great.", "The shoes were awful."]
+SMALL = ("experiment=smoke", "logger=none", "trainer.precision=fp32")
+TINY = (*SMALL, "trainer.epochs=3", "data.batch_size=8")  # enough to learn its one word
+TEXTS = ["The novel and the shoes were great.", "The novel and the shoes were awful."]
 
 
 def write_reviews(folder: Path) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ def write_reviews(folder: Path) -> tuple[str, ...]:
     words = ["hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "shoes"]
     lines = [
         f"The {words[n % 8]} and the {words[n // 8 % 8]} were {('awful', 'great')[n % 2]}.,{n % 2}"
-        for n in range(120)
+        for n in range(160)
     ]
     (folder / "my.csv").write_text("review,stars\n" + "\n".join(lines) + "\n")
     return "data=files", "data.train=my.csv", "data.text=review", "data.label=stars"
@@ -69,7 +70,7 @@ def test_the_leaderboard_is_trials_csv(study: finesweep.Study) -> None:
     stored = pd.read_csv(study.folder / "trials.csv")
     pd.testing.assert_frame_equal(frame, stored, check_dtype=False)
     assert list(frame["number"]) == [0, 1, 2]
-    assert {"optimizer.lr", "data.batch_size", "validation/accuracy", "value"} <= {*frame.columns}
+    assert {"optimizer.lr", "validation/accuracy", "value"} <= {*frame.columns}
     html = study._repr_html_()
     assert "<table" in html and "validation/accuracy" in html
 
@@ -117,14 +118,17 @@ def test_rows_to_predict_come_in_every_form(study: finesweep.Study) -> None:
     assert study.predict([]) == []
 
 
+NO_ROWS = "rows: must be a list of texts, pairs of texts or mappings"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("Fine.", "rows: must be a list of texts, pairs of texts or mappings, got 'Fine.'."),
-        ([7], "rows: must be a list of texts, pairs of texts or mappings, got 7."),
+        ("Fine.", f"{NO_ROWS}, got 'Fine.'. Write predict([\"Fine.\"])."),
+        ([7], f"{NO_ROWS}, got 7."),
         ([{"text": "Fine."}], "rows: must have the column 'review' that the model was trained on"),
         (["Fine.", ""], "rows:2:review: must not be empty, got ''."),
-        (pd.DataFrame({"review": ["a", None]}), "rows:2:review: must not be empty"),
+        (pd.DataFrame({"review": ["a", None]}), "rows:2:review: must be text, got nan."),
     ],
 )
 def test_rows_that_cannot_be_predicted_are_refused(
@@ -136,7 +140,7 @@ def test_rows_that_cannot_be_predicted_are_refused(
 
 
 def test_pairs_are_predicted_as_tuples_and_as_rows(here: Path) -> None:
-    pairs = [("Is it red?", f"It is {('red', 'blue')[n % 2]}.", n % 2) for n in range(40)]
+    pairs = [(f"Is {n} red?", f"It is {('red', 'blue')[n % 2]}.", n % 2) for n in range(40)]
     rows = [{"question": a, "sentence": b, "label": str(label)} for a, b, label in pairs]
     write_jsonl(here / "pairs.jsonl", rows)
     columns = ("data.text=question", "data.text_pair=sentence")
@@ -202,6 +206,9 @@ def test_mistakes_are_raised_with_the_commands_line(
 
 
 def test_what_must_be_named_is_asked_for(study: finesweep.Study) -> None:
+    for call in (finesweep.sweep, finesweep.train, finesweep.plan):
+        with pytest.raises(finesweep.UserError, match="must be a name, got 'strategy=full'"):
+            call("strategy=full", *TINY)
     with pytest.raises(finesweep.UserError, match="must be given one of study, run and model"):
         finesweep.open()  # type: ignore[call-overload]
     with pytest.raises(finesweep.UserError, match="a trial needs study and trial"):
@@ -219,7 +226,7 @@ def test_a_larger_budget_continues(study: finesweep.Study) -> None:
     pd.testing.assert_frame_equal(after.iloc[:3].drop(columns="best"), before.drop(columns="best"))
     assert len(after) == 4
     with pytest.raises(finesweep.UserError, match=r"trainer\.epochs"):
-        finesweep.sweep("mine", *data, *TINY, "trainer.epochs=3", num_trials=5, show=False)
+        finesweep.sweep("mine", *data, *TINY, "trainer.epochs=4", num_trials=5, show=False)
 
 
 @pytest.mark.thorough
@@ -233,7 +240,7 @@ def test_a_script_shows_what_the_command_prints_and_nothing_without_show(here: P
         "finesweep.train(sys.argv[1], *words, show=False)\n"
     )
     shown = run_script("script.py", "shown")
-    assert "study     shown: 1 trial" in shown and "best, trial 0" in shown
+    assert "shown: 1 trial" in shown and "best, trial 0" in shown
     assert run_script("script.py", "quiet") == ""
 
 
@@ -258,7 +265,7 @@ def test_two_workers_from_a_thread(here: Path) -> None:
     thread.join()
     (study,) = found
     assert list(study.leaderboard()["attempts"]) == [1, 1, 1]
-    assert sorted(path.name for path in (study.folder / "logs").glob("worker-*")) == [
+    assert sorted(path.name for path in (study.folder / "logs").glob("worker-[0-9].log")) == [
         "worker-0.log",
         "worker-1.log",
     ]
@@ -331,14 +338,20 @@ def test_parts_of_the_users_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     run_here("export", "run=r", plugin, "to=other")
 
 
-def test_a_storage_is_taken_for_the_process(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.thorough
+def test_a_study_may_be_on_a_server(
+    here: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FINESWEEP_STORAGE", "postgresql://me@127.0.0.1:1/none")
     monkeypatch.setattr("sys.argv", ["kernel"])
-    with pytest.raises(Exception, match=r"127\.0\.0\.1:1/none"):
-        finesweep.status()
-    assert os.environ["FINESWEEP_STORAGE"].startswith("postgresql+psycopg://")
+    monkeypatch.setenv("FINESWEEP_STORAGE", "")  # so that it is put back afterwards
+    url = f"postgresql://{postgres.new_database().partition('://')[2]}"
+    words = [*write_reviews(here), *TINY, f"storage={url}"]
+    study = finesweep.sweep("s", *words, num_trials=1, workers=0, show=False)
+    assert not (study.folder / "study.db").exists()
+    assert finesweep.open(study="s").best == study.best
+    # As a user sets it, without the driver.
+    monkeypatch.setenv("FINESWEEP_STORAGE", url)
+    assert list(finesweep.status()["study"]) == ["s"]
 
 
 STOPPED = """
@@ -356,29 +369,26 @@ def test_ctrl_c_leaves_a_study_that_the_same_script_continues(here: Path, worker
     process = subprocess.Popen(
         [sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    curve = here / "studies" / "s" / "trials" / "0000" / "attempt-1" / "curve.csv"
-    wait_until(lambda: trained_steps(here) > 0, process)
+    wait_until(lambda: num_validations(here) > 0, process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode in (1, -signal.SIGINT)  # 1 once Lightning has been imported
     last = error.rstrip().splitlines()[-1]
     assert last == "KeyboardInterrupt: study s was interrupted; repeat the call to continue"
     status = finesweep.open(study="s").status()
     assert status["states"]["waiting"] == 1
-    assert not curve.exists() or curve.stat().st_size
     assert run_script("script.py") == "[2, 1]\n"
-    (first, *_) = finesweep.open(study="s").leaderboard().to_dict("records")
-    assert first["state"] == "complete"
+    assert {*finesweep.open(study="s").leaderboard()["state"]} <= {"complete", "pruned"}
 
 
-def trained_steps(folder: Path) -> int:
+def num_validations(folder: Path) -> int:
     """Return how many validations the study's first trial has had."""
     if not (folder / "studies" / "s" / "study.db").is_file():
         return 0
-    frame = finesweep.status()
-    if frame.empty:
+    try:
+        trials = finesweep.open(study="s")._study.trials
+    except finesweep.UserError:  # the file is there a moment before the study
         return 0
-    trials = finesweep.open(study="s")._study.trials
     return len(trials[0].intermediate_values) if trials else 0
 
 
