@@ -10,8 +10,6 @@ study.predict(["Fine."])
 The functions mirror the commands of `finesweep` and take the same overrides.
 """
 
-import warnings
-
 from search.api import (
     Best,
     Model,
@@ -37,7 +35,3 @@ __all__ = [
     "sweep",
     "train",
 ]
-
-# In a notebook the progress bars of Optuna and transformers ask for ipywidgets when they are
-# imported; none of them is shown.
-warnings.filterwarnings("ignore", message="IProgress not found")

@@ -126,8 +126,9 @@ class _Prepared:
 def _check(
     run: Run, folder: Path, hooks: Hooks, cache: Cache, checked: CheckedRows | None
 ) -> _Start:
-    hooks.heartbeat("loading the data")
-    checked = checked or load_rows(run, cache)
+    if checked is None:
+        hooks.heartbeat("loading the data")
+        checked = load_rows(run, cache)
     check_fit(run, checked.corpus)
     run = replace(run, task=run.task.fit_to_rows(checked.corpus, checked.labels))
     num_devices = run.trainer.devices

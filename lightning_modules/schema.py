@@ -82,5 +82,5 @@ def import_member(target: str, kind: type[S], where: str, packages: Sequence[str
         rule = "must name a class that can be imported"
         raise ConfigError(Problem(where, rule, target, f"{error}.")) from None
     if not isinstance(member, type) or not issubclass(member, kind) or isabstract(member):
-        raise ConfigError(Problem(where, f"must be a subclass of {kind.__name__}", target))
+        raise ConfigError(Problem(where, f"must be a concrete subclass of {kind.__name__}", target))
     return member

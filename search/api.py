@@ -32,6 +32,7 @@ from search.study.prepare import check_study, prepare_study
 from search.study.study import Study as OpenStudy
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
+from search.terminal.notebook import quiet_widgets
 from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
@@ -268,6 +269,7 @@ def _named(key: str, name: str) -> str:
 
 def _words(*overrides: str) -> list[str]:
     """Return the overrides without `storage=URL`, which sets FINESWEEP_STORAGE."""
+    quiet_widgets()
     return take_storage("sweep", overrides)
 
 
@@ -297,10 +299,10 @@ def _train_here_or_apart(study: OpenStudy, num_left: int, on_event: Callable[[Ev
 
 
 def _trained(job: Job, show: bool) -> Run:
-    start(job)
+    rows = start(job)
     name = job.folder.name
     with Interrupt() as interrupt, RunProgress() if show else nullcontext() as progress:
-        outcome = train_job(job, RunHooks(job.run, interrupt, progress))
+        outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress))
     if outcome.ending is Ending.interrupted:
         raise KeyboardInterrupt(f"{outcome.reason}; repeat the call with run {name} to continue")
     if not has_result(outcome):

@@ -91,7 +91,7 @@ def test_three_strategies_and_the_best_trial_repeated(here: Path) -> None:
     ways = ("strategy=choice(feature_extraction,lora,full)", "strategy.rank=choice(4,8,16)")
     output = ask("sweep", "study=ways", *data, *ways)
     lines = output.splitlines()
-    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best trial again")]
     best = json.loads(ask("status", "study=ways", "--json"))["best"]
     assert best["value"] >= 0.78
     words = shlex.split(lines[at + 1].partition("finesweep ")[2])

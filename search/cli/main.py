@@ -91,7 +91,7 @@ def _run(words: Sequence[str]) -> int:
 def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
     from search.machine.quiet import quiet_process
-    from search.storage.location import take_storage
+    from search.storage.location import forget_storage, take_storage
     from search.storage.retry import StorageGone
 
     try:
@@ -101,6 +101,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
         quiet_process()
         command = importlib.import_module(f"search.cli.{name}")
+        forget_storage()
         return int(command.main(take_storage(name, words)))
     except UserError as error:
         for problem in error.problems:

@@ -42,13 +42,13 @@ def main(words: Sequence[str]) -> int:
     job = _again(parsed) or _composed(parsed)
     if job is None:
         return 0
-    start(job)
+    rows = start(job)
     interrupt = Interrupt()
     if parsed.json:
-        outcome = train(job, RunHooks(job.run, interrupt, None))
+        outcome = train(job, rows, RunHooks(job.run, interrupt, None))
     else:
         with RunProgress() as progress:
-            outcome = train(job, RunHooks(job.run, interrupt, progress))
+            outcome = train(job, rows, RunHooks(job.run, interrupt, progress))
     name = job.folder.name
     if outcome.ending is Ending.interrupted:
         print(f"{outcome.reason}; run the same command with run={name} to continue")

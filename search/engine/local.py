@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from search.machine.cpu import MALLOC, worker_threads
 from search.machine.gpu import has_gpus, share_of
 from search.machine.process import kill_tree, num_memory_kills
-from search.machine.signals import SIGNALS, exit_code
+from search.machine.signals import SIGNALS, exit_code, restore_handlers
 from search.storage.failure import FailureKind
 from search.storage.retry import StorageGone
 from search.study.study import Study
@@ -121,6 +121,9 @@ class LocalEngine:
                 self._watch()
             finally:
                 self._end_forkserver()
+                for slot in self._slots:
+                    if slot.code is None:  # an error ended the watch: let the worker stop in order
+                        os.close(slot.lifeline)
         if self._received:
             return exit_code(self._received[0])
         if self._is_wrong_input:
@@ -334,7 +337,7 @@ class LocalEngine:
                     if slot.code is None:
                         kill_tree(slot.process.pid)
 
-        before = {}
+        before: dict[int, Any] = {}
         if (
             threading.current_thread() is threading.main_thread()
         ):  # only the main thread receives signals
@@ -342,8 +345,7 @@ class LocalEngine:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            restore_handlers(before)
 
 
 def _name_of(number: int) -> str:

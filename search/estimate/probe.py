@@ -26,7 +26,7 @@ from search.space.space import Options
 SIZES = ("data.batch_size", "data.max_length", "trainer.micro_batch_size")
 
 
-class ProbeFailed(Exception):
+class ProbeFailed(RuntimeError):
     """The probe's process failed for a reason other than the configuration."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Self
 
@@ -15,6 +16,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 def exit_code(number: int) -> int:
     """Return 130 for Ctrl-C, 143 for any other signal."""
     return 130 if number == signal.SIGINT else 143
+
+
+def restore_handlers(handlers: Mapping[int, Any]) -> None:
+    """Restore what `signal.signal` returned, except handlers that were not set from Python."""
+    for number, handler in handlers.items():
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 class Interrupt:
@@ -38,8 +46,7 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        restore_handlers(self._before)
 
     def __call__(self) -> bool:
         """Return whether a signal was received."""

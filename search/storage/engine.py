@@ -39,7 +39,7 @@ def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
         ConfigError: It refuses this user name and password.
 
     """
-    from search.storage.tables import WORKERS, StudyStorage
+    from search.storage.tables import TABLES, StudyStorage
 
     url = f"sqlite:///{url}" if isinstance(url, Path) else url
     retry = retry or Retry(shown(url))
@@ -48,7 +48,7 @@ def open_storage(url: str | Path, retry: Retry | None = None) -> StudyStorage:
             retry(lambda: _make_file(file_of(url)))
         storage = StudyStorage(url, _engine_options(url), retry)
         _prepare(storage.engine)
-        retry(lambda: WORKERS.metadata.create_all(storage.engine))
+        retry(lambda: TABLES.create_all(storage.engine))
     else:
         storage = _on_server(url, retry)
     return storage
@@ -102,7 +102,7 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import DatabaseError, OperationalError
 
-    from search.storage.tables import WORKERS, StudyStorage
+    from search.storage.tables import TABLES, StudyStorage
 
     engine = create_engine(url, **_engine_options(url))
 
@@ -112,7 +112,7 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MAKING})
                 connection.commit()  # the lock belongs to the session
                 made = StudyStorage(url, _engine_options(url), Retry(shown(url), max_seconds=0))
-                WORKERS.metadata.create_all(made.engine)
+                TABLES.create_all(made.engine)
                 made.engine.dispose()
         except DatabaseError as error:
             state = getattr(error.orig, "sqlstate", None)
@@ -124,7 +124,7 @@ def _on_server(url: str, retry: Retry) -> StudyStorage:
         return True
 
     try:
-        if not retry(lambda: inspect(engine).has_table(WORKERS.name)):
+        if not retry(lambda: all(inspect(engine).has_table(name) for name in TABLES.tables)):
             # Stock Optuna (its dashboard, a notebook) takes no lock. It creates all tables in one
             # transaction and then their version; a second process gets an error after each.
             for left in reversed(range(_ATTEMPTS)):
@@ -149,13 +149,13 @@ def _make_file(path: Path) -> None:
     """
     from optuna.storages import RDBStorage
 
-    from search.storage.tables import WORKERS
+    from search.storage.tables import TABLES
 
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         storage = RDBStorage(f"sqlite:///{draft}")
-        WORKERS.metadata.create_all(storage.engine)
+        TABLES.create_all(storage.engine)
         storage.engine.dispose()
         with suppress(FileExistsError):
             os.link(draft, path)

@@ -88,16 +88,15 @@ def shown(url: str) -> str:
 def take_storage(command: str, words: Sequence[str]) -> list[str]:
     """Move `storage=URL` from the arguments into the environment; return the other arguments.
 
-    Without it, the variable in the environment is checked. The URL is also removed from `sys.argv`,
-    which W&B and provenance store. For a command that only reads a study or joins it, the storage
-    may be the path of its SQLite file: the working folder becomes the root of that study.
+    Without it, the variable in the environment is checked. For a command that only reads a study
+    or joins it, the storage may be the path of its SQLite file: the working folder becomes the
+    root of that study.
 
     Raises:
         ConfigError: It is neither a PostgreSQL URL nor such a file.
 
     """
     urls = [word.partition("=")[2] for word in words if word.startswith(WORDS)]
-    sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(WORDS)]
     where, url = VARIABLE, os.environ.get(VARIABLE, "")
     if urls:
         where, url = "storage", urls[-1].strip("'\"")
@@ -109,6 +108,11 @@ def take_storage(command: str, words: Sequence[str]) -> list[str]:
     else:
         os.environ.pop(VARIABLE, None)
     return [word for word in words if not word.startswith(WORDS)]
+
+
+def forget_storage() -> None:
+    """Remove `storage=URL` from `sys.argv`, which W&B and provenance store."""
+    sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(WORDS)]
 
 
 def _go_to(path: str) -> None:

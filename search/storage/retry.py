@@ -33,7 +33,7 @@ _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 5,
 _FULL_BYTES = 1_000_000
 
 
-class StorageGone(Exception):
+class StorageGone(RuntimeError):
     """The storage did not answer in time."""
 
 

@@ -24,9 +24,12 @@ from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table,
 from search.storage.retry import Retry
 
 # Workers' leases; times are seconds since 1970 by the storage's clock.
+TABLES = MetaData()
+"""Our own tables, beside Optuna's; `search.storage.engine` creates those that are missing."""
+
 WORKERS = Table(
     "finesweep_workers",
-    MetaData(),
+    TABLES,
     Column("name", String(255), primary_key=True),
     Column("study_id", Integer, nullable=False, index=True),
     Column("host", String(255), nullable=False),  # this boot of this machine or container

@@ -46,31 +46,31 @@ def check_study(plan: Plan, folder: Path) -> CheckedRows:
     url = storage_of(folder)
     if is_local(url):
         check_disk(folder)
-    material = _inspect_arms(plan)
+    rows = _check_arms(plan)
     before = stored(folder)
     if before is None:  # later its ranges cannot change
-        check_corners(plan, material)
+        check_corners(plan, rows)
     if before is None and not is_local(url) and (folder / DATABASE).exists():
         rule = f"{folder} must not belong to another study"
         got = Verbatim(f"one with its own {DATABASE}")
         raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
     if before is not None:
         problems = list(_differences(build_plan(before.composition), plan))
-        if before.fingerprint != material.corpus.fingerprint:
+        if before.fingerprint != rows.corpus.fingerprint:
             rule = f"study {plan.name} was started with other rows"
             problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
         if problems:
             raise ConfigError(problems)
-    return material
+    return rows
 
 
-def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
+def prepare_study(plan: Plan, folder: Path, rows: CheckedRows) -> Study:
     """Write the study's configuration and provenance; return it with its queue filled."""
     is_new = stored(folder) is None
-    study = create_or_update(plan, folder, material.corpus.fingerprint)
+    study = create_or_update(plan, folder, rows.corpus.fingerprint)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if is_new:
-        values = provenance(plan.default.seed, material.corpus.fingerprint)
+        values = provenance(plan.default.seed, rows.corpus.fingerprint)
         write_json(folder / PROVENANCE_FILE, values)
     url = storage_of(folder)
     if not is_local(url):
@@ -81,7 +81,7 @@ def prepare_study(plan: Plan, folder: Path, material: CheckedRows) -> Study:
     return study
 
 
-def _inspect_arms(plan: Plan) -> CheckedRows:
+def _check_arms(plan: Plan) -> CheckedRows:
     """Check every arm's data and model; all arms have the same rows."""
     problems: dict[str, Problem] = {}
     loaded: dict[str, CheckedRows | None] = {}
@@ -92,13 +92,13 @@ def _inspect_arms(plan: Plan) -> CheckedRows:
                 loaded[key] = None
                 loaded[key] = check_run(run)
             else:
-                material = loaded[key]
-                check_fit(run, material.corpus if material is not None else None)
+                rows = loaded[key]
+                check_fit(run, rows.corpus if rows is not None else None)
         except UserError as error:
             problems |= {str(problem): problem for problem in error.problems}
     if problems:
         raise ConfigError(problems.values())
-    return next(material for material in loaded.values() if material is not None)
+    return next(rows for rows in loaded.values() if rows is not None)
 
 
 def _whole(plan: Plan) -> Tree:

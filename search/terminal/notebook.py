@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config
+
+
+def quiet_widgets() -> None:
+    """Silence in a notebook what tqdm says without ipywidgets: none of its bars is shown."""
+    if in_notebook():
+        warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 class NotebookTable(LiveTable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from lightning_modules.hooks import Hooks
@@ -38,6 +39,12 @@ class RunHooks(Hooks):
                 losses = f"loss {point.train_loss:.4f}, validation {point.validation_loss:.4f}"
             self._progress.point(f"epoch {point.epoch:g}  {self._metric} {value:.4f}  {losses}")
         return None
+
+    def warn(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.point(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def interrupted(self) -> bool:
         return self._interrupted()

@@ -16,7 +16,7 @@ from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
 from lightning_modules.run import Run
 from search.report.results import status
-from search.storage.attribute import WORKER
+from search.storage.attribute import METRICS, WORKER
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def winner(study: Study) -> Trained:
         fix = f"Worker {best.user_attrs.get(WORKER)} trained it: copy the folder from its machine."
         raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
     origin = f"study {study.plan.name}, trial {best.number}"
-    scores = best.user_attrs["metrics"]
+    scores = best.user_attrs[METRICS]
     run = study.plan.run(study.params_of(best))
     return Trained(run, folder, origin, scores, study.data_fingerprint)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +49,17 @@ class Repeat:
         """Raise DataError unless the rows are the study's."""
         check_same_rows(fingerprint, self.fingerprint)
 
-    def prepare(self) -> None:
-        """Set the trial's number of threads: with another number, sums round differently."""
-        if self.num_threads is not None:
-            import torch
+    @contextmanager
+    def same_threads(self) -> Iterator[None]:
+        """Use the trial's number of threads inside: with another number, sums round differently."""
+        import torch
 
-            torch.set_num_threads(self.num_threads)
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def compared(self, outcome: Outcome) -> str:
         """Return a sentence on whether the run has the trial's score again."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_modules.check import check_run
+from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import CHECKPOINT_FILE
+from lightning_modules.folder import CHECKPOINT_FILES
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
@@ -68,15 +69,16 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
     return Job(repeat.run, to_yaml(repeat.tree), folder, plugins, repeat)
 
 
-def start(job: Job) -> None:
-    """Check everything, then write the configuration and provenance, or compare with old ones.
+def start(job: Job) -> CheckedRows:
+    """Check everything, write the configuration and provenance or compare them; return the rows.
 
     Raises:
         UserError: Data or model cannot be used, or differ from those that the run started with.
 
     """
     _check_same(job.folder / CONFIG_FILE, job.config)
-    fingerprint = check_run(job.run).corpus.fingerprint
+    rows = check_run(job.run)
+    fingerprint = rows.corpus.fingerprint
     if job.repeat is not None:
         job.repeat.check(fingerprint)
     if (job.folder / PROVENANCE_FILE).is_file():
@@ -84,20 +86,21 @@ def start(job: Job) -> None:
     else:
         write_text(job.folder / CONFIG_FILE, job.config)
         write_json(job.folder / PROVENANCE_FILE, provenance(job.run.seed, fingerprint))
+    return rows
 
 
-def train(job: Job, hooks: Hooks) -> Outcome:
-    """Train or continue a job that `start` has prepared; write its metrics if it finished."""
+def train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
+    """Train or continue a job on the rows that `start` returned; write its metrics at the end."""
     from lightning_modules.fit import fit
 
     quiet_training()
-    if job.repeat is not None:
-        job.repeat.prepare()
     identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
-    outcome = fit(job.run, job.folder, identity, hooks)
+    with nullcontext() if job.repeat is None else job.repeat.same_threads():
+        outcome = fit(job.run, job.folder, identity, hooks, checked=rows)
     if has_result(outcome):
         assert outcome.best is not None
-        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        for name in CHECKPOINT_FILES:
+            (job.folder / name).unlink(missing_ok=True)
         write_json(job.folder / METRICS_FILE, validation_metrics(outcome))
     return outcome
 

@@ -84,7 +84,11 @@ def _work(
         except (UserError, Replace) as reason:
             session.leave(str(reason))
             raise
-        # After any other error the engine returns the unfinished trial to the queue.
+        except BaseException as error:
+            # The engine returns the trial of a worker process that failed; here there is none.
+            if engine_process == Process.this():
+                session.leave(f"{type(error).__name__}: {error}")
+            raise
         else:
             session.leave()
             return

@@ -28,7 +28,7 @@ def test_training_stops_at_max_hours_and_continues_with_more(sweep: Start) -> No
     assert status()["states"]["waiting"] == 2
     again = sweep(*words, f"search.max_hours={2 * SECONDS / 3600}")
     output = again.end()
-    assert "trial 0 goes on from its last checkpoint" in output
+    assert "trial 0 resumes from its checkpoint" in output
     total = sum(trial.user_attrs["seconds"] for trial in again.trials)
     # Three times as much if the hours of the first call do not count.
     assert trained < total <= 2.5 * SECONDS

@@ -48,7 +48,7 @@ def test_pruning_stops_both_ranks_and_a_killed_rank_costs_one_attempt(
     reason = "RankFailed: rank 1 of 2 died: killed by SIGKILL"
     assert end["reason"] == reason
     assert f"trial 0 attempt 1 ended: {reason}; it will be retried" in output
-    assert "trial 0 goes on from its last checkpoint" in output
+    assert "trial 0 resumes from its checkpoint" in output
     assert (pruned.state.name, pruned.user_attrs["ending"]) == ("PRUNED", "pruned")
     assert last.state.is_finished() and last.user_attrs["attempt"] == 1
     assert not other_ranks(it) and not it.workers

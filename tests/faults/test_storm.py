@@ -93,7 +93,7 @@ def test_after_all_workers_are_killed_status_requeues_their_trial(
     again = sweep("search.num_trials=2", "trainer.epochs=6", storage=storage)
     output = again.end()
     assert again.process.returncode == 0, output
-    assert "trial 0 goes on from its last checkpoint, step" in output
+    assert "trial 0 resumes from its checkpoint at step" in output
     assert again.trials[0].user_attrs["attempt"] == 2
     assert status(storage)["states"]["complete"] == 2
     curve = again.trials[0].intermediate_values
@@ -125,7 +125,7 @@ def test_a_worker_suspended_past_its_lease_is_refused_and_rejoins(
     assert whole.process.returncode == 0, output
     assert "lost its lease" in output and "rejoining" in output
     (end,) = ends_of(trial)
-    assert end["fault"] == "lost" and "no sign of life" in end["reason"]
+    assert end["fault"] == "lost" and "no heartbeat" in end["reason"]
     kept = whole.trials[first.number]
     assert kept.values == trial.values and kept.user_attrs == trial.user_attrs
     for name, content in files.items():

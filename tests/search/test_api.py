@@ -211,7 +211,7 @@ def test_what_must_be_named_is_asked_for(study: finesweep.Study) -> None:
             call("strategy=full", *TINY)
     with pytest.raises(finesweep.UserError, match="must be given one of study, run and model"):
         finesweep.open()  # type: ignore[call-overload]
-    with pytest.raises(finesweep.UserError, match="a trial needs study and trial"):
+    with pytest.raises(finesweep.UserError, match="must be given study and trial"):
         finesweep.train(study="mine")
     with pytest.raises(finesweep.UserError, match="must be one of train, validation, test"):
         study.evaluate("dev")

@@ -85,7 +85,7 @@ def test_json_has_only_the_settings_of_each_arm(ways: Path) -> None:
 @pytest.mark.thorough
 def test_the_winners_command_repeats_its_scores(ways: Path, tmp_path: Path) -> None:
     lines = (ways / "stdout").read_text().splitlines()
-    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best one again")]
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("Train the best trial again")]
     prefix, _, rest = lines[at + 1].strip().partition("finesweep ")
     threads = dict(word.split("=") for word in prefix.split())
     best = json.loads(ask_here("status", "study=ways", "--json", cwd=ways))["best"]

@@ -184,7 +184,7 @@ def get(url: str) -> Any:
 @pytest.mark.thorough
 def test_repeating_the_command_adds_nothing_and_a_higher_budget_adds_trials(in_study: Path) -> None:
     before = json.loads(run_here("status", "study=s", "--json"))
-    assert "goes on: 3 of 3" in run_here("sweep", "study=s", *SMOKE)
+    assert "continuing: 3 of 3" in run_here("sweep", "study=s", *SMOKE)
     assert json.loads(run_here("status", "study=s", "--json")) == before
     run_here("sweep", "study=s", *SMOKE, "search.num_trials=4", "search.workers=0")
     after = json.loads(run_here("status", "study=s", "--json"))

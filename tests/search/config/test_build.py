@@ -210,7 +210,7 @@ def test_target_outside_the_allowed_packages_is_not_imported(traced: str) -> Non
 def test_a_target_in_a_plugin_is_imported_and_must_have_the_right_base(traced: str) -> None:
     tree = with_key("strategy._target_", f"{traced}.Strategy")
     tree["search"]["plugins"] = [traced]
-    with pytest.raises(ConfigError, match="must be a subclass of Strategy"):
+    with pytest.raises(ConfigError, match="must be a concrete subclass of Strategy"):
         build_run(tree)
     assert Path("trace").exists()
 

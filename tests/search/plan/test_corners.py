@@ -132,5 +132,5 @@ def test_a_range_that_changes_the_rows_is_refused(
     words = ["model=tiny", "logger=none", "search/space=none", "data=chosen"]
     words += ["search.plugins=[test_corners]", "data.num_rows=choice(80,90)"]
     plan = build_plan(compose("sweep", words, here / "conf"))
-    with pytest.raises(SpaceError, match=r"^data\.num_rows: must leave the rows as they are, .*80"):
+    with pytest.raises(SpaceError, match=r"^data\.num_rows: must not change the rows, .*80"):
         check_study(plan, study_folder(here, plan.name))

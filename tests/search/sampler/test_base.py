@@ -118,9 +118,9 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
 @pytest.mark.parametrize(
     ("name", "words", "rule", "able"),
     [
-        ("gp", (ARMS,), "must search conditions, as optimizer.lr[full] exists", "random, tpe"),
-        ("cmaes", (ARMS,), "must search conditions", "random, tpe"),
-        ("qmc", (ARMS,), "must search conditions", "random, tpe"),
+        ("gp", (ARMS,), "must support conditional parameters: optimizer.lr[full] exists", "random, tpe"),
+        ("cmaes", (ARMS,), "must support conditional parameters", "random, tpe"),
+        ("qmc", (ARMS,), "must support conditional parameters", "random, tpe"),
         (
             "grid",
             (),
@@ -129,7 +129,7 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
         ),
         ("grid", (ARMS,), "must support intervals such as that of optimizer.lr", "random, tpe"),
         ("cmaes", NO_NUMBERS, "must support the 0 numeric ranges", "gp, grid, random, tpe"),
-        ("qmc", NO_NUMBERS, "must search a space without any range", "gp, grid, random, tpe"),
+        ("qmc", NO_NUMBERS, "must support a space without numeric ranges", "gp, grid, random, tpe"),
         ("cmaes", (TWO,), "must support 2 objectives", "gp, qmc, random, tpe"),
     ],
 )

@@ -14,6 +14,7 @@ from search.storage.location import (
     VARIABLE,
     check_disk,
     folder_name,
+    forget_storage,
     shown,
     storage_of,
     study_folder,
@@ -73,6 +74,7 @@ def test_without_a_url_a_study_is_a_file_in_its_folder(here: Path) -> None:
 def test_a_url_moves_from_the_arguments_to_the_environment(here: Path, key: str) -> None:
     word = f"{key}=postgresql://me:secret@db:5433/trials?sslmode=require"
     sys.argv += ["sweep", word, "study=s"]
+    forget_storage()
     assert take_storage("sweep", ["study=s", word]) == ["study=s"]
     assert "secret" not in " ".join(sys.argv)
     url = storage_of(here)
