@@ -1,4 +1,4 @@
-"""The names of the files in a run's folder; each name is defined only here."""
+"""The names of the files that `fit` writes to a run's folder."""
 
 BEST_FILE = "best.safetensors"
 """The trained parameters at the best validation."""

@@ -140,7 +140,7 @@ class Space:
             if isinstance(parameter, Problem):
                 problems.append(parameter)
             elif not parameter.allows(value):
-                problems.append(Problem(path, f"must lie in {parameter.text}", value))
+                problems.append(Problem(path, f"must be in {parameter.text}", value))
             else:
                 params[parameter.name] = value
         if problems:

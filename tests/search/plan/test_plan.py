@@ -83,12 +83,12 @@ def test_enqueued_values_must_lie_in_the_space() -> None:
     enqueue = ",".join(f"{{{values}}}" for values in wrong)
     with pytest.raises(UserError) as error:
         plan_of("optimizer.lr=interval(0.1,1)", f"search.enqueue=[{enqueue}]")
-    searched, lie = "must be a searched path", "must lie in interval(0.1,1)"
+    searched, lie = "must be a searched path", "must be in interval(0.1,1)"
     known = "Known: data.batch_size, optimizer.lr, trainer.epochs."
     assert [str(problem) for problem in error.value.problems] == [
         f"search.enqueue.0.optimizer.lrr: {searched}, got 0.001. Did you mean optimizer.lr?",
         f"search.enqueue.1.seed: {searched}, got 1. {known}",
-        "search.enqueue.2.data.batch_size: must lie in choice(8, 16, 32), got 7.",
+        "search.enqueue.2.data.batch_size: must be in choice(8, 16, 32), got 7.",
         f"search.enqueue.3.optimizer.lr: {lie}, got 'fast'.",
         f"search.enqueue.4.optimizer.lr: {lie}, got None.",
     ]

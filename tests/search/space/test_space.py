@@ -88,7 +88,7 @@ def test_a_value_of_several_arms_needs_the_arm() -> None:
     assert ARMS.by_name({"strategy": "full", LR: 1e-4}) == {"strategy": "full", f"{LR}[full]": 1e-4}
     with pytest.raises(SpaceError, match=r"must belong to one arm.*Name the arm too"):
         ARMS.by_name({LR: 2e-4})
-    with pytest.raises(SpaceError, match=r"must lie in interval\(2e-5,5e-4\)"):
+    with pytest.raises(SpaceError, match=r"must be in interval\(2e-5,5e-4\)"):
         ARMS.by_name({"strategy": "full", LR: 1e-2})
 
 
