@@ -118,7 +118,7 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
 @pytest.mark.parametrize(
     ("name", "words", "rule", "able"),
     [
-        ("gp", (ARMS,), "must support conditional parameters: optimizer.lr[full] exists", "random, tpe"),
+        ("gp", (ARMS,), "must support conditional parameters: optimizer.lr[full]", "random, tpe"),
         ("cmaes", (ARMS,), "must support conditional parameters", "random, tpe"),
         ("qmc", (ARMS,), "must support conditional parameters", "random, tpe"),
         (
