@@ -190,7 +190,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "call"), MISTAKES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("words", "call"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES]
+)
 def test_mistakes_are_raised_with_the_commands_line(
     words: tuple[str, ...],
     call: Callable[[tuple[str, ...]], object],

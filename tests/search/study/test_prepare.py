@@ -179,7 +179,7 @@ def test_a_study_from_an_older_version_resumes(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("strategy=choice(lora,prompt_tuning)", "data.max_length=512"), "data.max_length: must"),
         (("strategy=choice(lora,prompting)", "trainer.devices=2"), "trainer.devices: must be 1"),
