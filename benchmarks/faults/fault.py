@@ -49,7 +49,7 @@ def kill_at_random(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     while dues and crew.tend() and time.monotonic() < deadline:
         time.sleep(chance.uniform(0, 0.2))
         victims = crew.at_work()
-        if victims and len(trials.of("told")) >= dues[0]:
+        if victims and len(trials.of("confirmed")) >= dues[0]:
             victim = chance.choice(victims)
             killed.append(victim.pid)
             crew.kill(victim)
@@ -161,7 +161,7 @@ def late(trials: Trials, pid: int, trial: int, taken: dict[str, object]) -> dict
     own_events = [e for e in own_events if not again or e["time"] < again[0]]
     final = [t for t in trials.all if t.number == taken["number"]]
     return {
-        "late results accepted": sum(e["event"] == "told" for e in own_events),
+        "late results accepted": sum(e["event"] == "confirmed" for e in own_events),
         "successors' checkpoints overwritten": int(
             any(e["event"] == "wrote" and e["path"] == taken["path"] for e in own_events)
         ),
@@ -178,7 +178,8 @@ def fill_disk(bench: Bench, side: str, storage: str) -> tuple[str, Found] | None
         trials.log = bench.folder / f"disk-{side}-log"
         crew = bench.crew(trials, 2)
         for number in range(bench.scale.fillings):
-            wait(lambda number=number: crew.tend() and len(trials.of("told")) >= 3 + 9 * number)
+            due = 3 + 9 * number
+            wait(lambda due=due: crew.tend() and len(trials.of("confirmed")) >= due)
             fill(disk)
             until = time.monotonic() + 4
             while time.monotonic() < until:
@@ -203,7 +204,7 @@ def restart_server(bench: Bench, side: str, storage: str) -> tuple[str, Found]:
     )
     crew = bench.crew(trials, 4)
     for number in range(bench.scale.restarts):
-        wait(lambda number=number: crew.tend() and len(trials.of("told")) >= 2 + 9 * number)
+        wait(lambda number=number: crew.tend() and len(trials.of("confirmed")) >= 2 + 9 * number)
         bench.server.restart("immediate")
     is_over = crew.finish(120)
     time.sleep(GRACE_SECONDS + 1)

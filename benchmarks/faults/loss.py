@@ -14,7 +14,7 @@ Found = dict[str, int | str]
 
 def num_lost(trials: Trials) -> int:
     """Return how many results are missing although the storage had confirmed them."""
-    confirmed = [(event["number"], event["value"]) for event in trials.of("told")]
+    confirmed = [(event["number"], event["value"]) for event in trials.of("confirmed")]
     stored = {(t.number, t.value) for t in trials.all if t.state.name == "COMPLETE"}
     return len(confirmed) - len(stored.intersection(confirmed))
 
@@ -35,7 +35,7 @@ def num_distinct(trials: Trials) -> tuple[int, int]:
 
 def losses(trials: Trials) -> Found:
     """Return the losses of a study: results, trials without a worker, work done twice."""
-    finished = Counter(event["trial"] for event in trials.of("told"))
+    finished = Counter(event["trial"] for event in trials.of("confirmed"))
     return {
         "stored results lost": num_lost(trials),
         "trials left RUNNING": num_running(trials),
@@ -61,7 +61,7 @@ def interruptions(trials: Trials, pids: Sequence[int]) -> Found:
         own_events = [event for event in events if event["pid"] == pid]
         starts = [event for event in own_events if event["event"] == "began"]
         if not starts or any(
-            e["event"] == "told" and e["time"] > starts[-1]["time"] for e in own_events
+            e["event"] == "confirmed" and e["time"] > starts[-1]["time"] for e in own_events
         ):
             continue
         last = starts[-1]

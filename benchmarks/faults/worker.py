@@ -79,7 +79,7 @@ class Log:
     def __call__(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "pid": os.getpid(), "time": time.time(), **values})
         os.write(self._descriptor, line.encode() + b"\n")
-        if event == "told":
+        if event == "confirmed":
             os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class Finesweep:
                 session.set_busy(False)
             session.ended(attempt, outcome)
             value = outcome.best.metrics["accuracy"]
-            log("told", trial=attempt.number, number=attempt.number, value=value)
+            log("confirmed", trial=attempt.number, number=attempt.number, value=value)
 
     def _train(self, session: Any, attempt: Any, toy: Toy, log: Log) -> Any:
         from lightning_modules.folder import CHECKPOINT_FILE
@@ -253,7 +253,7 @@ class Stock:
         def log_result(study: Any, trial: FrozenTrial) -> None:
             if trial.state is TrialState.COMPLETE:
                 origin = trial.system_attrs.get("failed_trial", trial.number)
-                log("told", trial=origin, number=trial.number, value=trial.value)
+                log("confirmed", trial=origin, number=trial.number, value=trial.value)
 
         study = self._open(job)
         log("joined", worker=None)

@@ -70,13 +70,13 @@ def test_headline_is_in_plain_words(option: Option) -> None:
         assert file_word not in option.headline
 
 
-def test_groups_are_told_alike_by_every_command() -> None:
-    told = {group.name: group.about for group in GROUPS}
+def test_every_command_describes_a_group_alike() -> None:
+    about = {group.name: group.about for group in GROUPS}
     for group in load_groups(CONF_DIR, "train"):
-        assert group.about == told[group.name]
+        assert group.about == about[group.name]
 
 
-def test_headlines_tell_members_apart() -> None:
+def test_headlines_distinguish_the_options() -> None:
     for group in GROUPS:
         headlines = [option.headline for option in group.options]
         assert len(set(headlines)) == len(headlines), group.name
@@ -92,16 +92,16 @@ def test_keys_are_those_of_the_file(option: Option) -> None:
 @pytest.mark.parametrize("option", [m for m in OPTIONS if m.target is not None], ids=place)
 def test_every_key_has_a_meaning(option: Option) -> None:
     schema: Any = load_class(str(option.target))
-    told = meanings(schema)
+    found = meanings(schema)
     for field in fields(schema):
-        assert told.get(field.name, "").endswith("."), f"{schema.__name__}.{field.name}"
+        assert found.get(field.name, "").endswith("."), f"{schema.__name__}.{field.name}"
 
 
 def test_every_search_setting_has_a_meaning() -> None:
     settings = [key.path for key in load_settings(CONF_DIR, "sweep")]
-    told = meanings(SearchSettings)
+    found = meanings(SearchSettings)
     assert [path for path in settings if path.startswith("search.")] == [
-        f"search.{name}" for name in told
+        f"search.{name}" for name in found
     ]
 
 
