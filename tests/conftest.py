@@ -131,10 +131,13 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
     may be busy. `seconds` only ends a broken test, and is far more than a busy machine needs.
     """
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
+    while True:
+        asked = time.monotonic()
+        if value := condition():
+            return value
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.02)
-    return value
+        # A costly condition must not take the processor from what it waits for.
+        time.sleep(max(0.02, 5 * (time.monotonic() - asked)))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
