@@ -175,7 +175,9 @@ def train(
         return _trained(job_of(compose("train", words, _path(config_dir))), show)
     if study is None or trial is None or overrides:
         got = Verbatim(f"study={study!r}, trial={trial!r} and {len(overrides)} overrides")
-        rule, fix = "must be given study and trial, and no overrides", "Leave overrides out."
+        rule = "must be given study and trial, and no overrides"
+        missing = [n for n, value in (("study", study), ("trial", trial)) if value is None]
+        fix = f"Add {missing[0]}=..." if missing else "Leave overrides out."
         raise ConfigError(Problem("train", rule, got, fix))
     _words()
     return _trained(job_again(study, str(trial), run), show)
@@ -261,14 +263,25 @@ def status() -> pd.DataFrame:
 
 def _named(key: str, name: str) -> str:
     """Return the override that gives a name; refuse an override that stands in its place."""
-    if _OVERRIDE.match(name):
+    if not isinstance(name, str) or _OVERRIDE.match(name):
         fix = "Put the name first, then the overrides."
         raise ConfigError(Problem(key, "must be a name", name, fix))
     return f"{key}={literal(name)}"
 
 
-def _words(*overrides: str) -> list[str]:
-    """Return the overrides without `storage=URL`, which sets FINESWEEP_STORAGE."""
+def _words(*overrides: Any) -> list[str]:
+    """Return the overrides without `storage=URL`, which sets FINESWEEP_STORAGE.
+
+    The first one may be the name that the caller gave; no other one may name a study or a run.
+    """
+    for place, word in enumerate(overrides):
+        if not isinstance(word, str):
+            fix = 'Write each as a text of its own: sweep("mine", "data=files", "seed=1").'
+            got = Verbatim(f"a {type(word).__name__}")
+            raise ConfigError(Problem("overrides", 'must be texts such as "data=files"', got, fix))
+        if place and word.startswith(("study=", "run=")):
+            key = word.partition("=")[0]
+            raise ConfigError(Problem(key, "the name is given as an argument", word, "Remove it."))
     quiet_widgets()
     return take_storage("sweep", overrides)
 

@@ -26,7 +26,7 @@ def table_of(rows: Rows, columns: Mapping[str, str | None]) -> Table:
         ConfigError: These are not rows.
 
     """
-    text, pair = columns.get("text") or "text", columns.get("text_pair") or "text_pair"
+    text, pair = columns.get("text") or "text", columns.get("text_pair")
     records = [_record(row, text, pair) for row in _each(rows)]
     names = list(dict.fromkeys(name for record in records for name in record)) or [text]
     return Table(Path("rows"), names, records, range(1, len(records) + 1))
@@ -62,21 +62,22 @@ def rows_to_predict(
 
 def _each(rows: Any) -> Iterator[Any]:
     to_dict = getattr(rows, "to_dict", None)
-    if to_dict is not None and hasattr(
-        rows, "columns"
-    ):  # iterating over it would give column names
-        return iter(to_dict("records"))
+    if to_dict is not None and hasattr(rows, "columns"):
+        return iter(to_dict("records"))  # iterating over a DataFrame gives its column names
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         raise ConfigError(_no_rows(rows))
     return iter(rows)
 
 
-def _record(row: Any, text: str, pair: str) -> dict[str, Any]:
+def _record(row: Any, text: str, pair: str | None) -> dict[str, Any]:
     if isinstance(row, str):
         return {text: row}
     if isinstance(row, Mapping):
         return dict(row)
     if isinstance(row, tuple) and len(row) == 2:
+        if pair is None:
+            rule = f"must be one text per row: the model was trained on the column {text!r} alone"
+            raise ConfigError(Problem("rows", rule, row, "Leave the second text out."))
         return dict(zip((text, pair), row, strict=True))
     raise ConfigError(_no_rows(row))
 

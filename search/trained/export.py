@@ -97,7 +97,7 @@ def check_new(to: Path) -> None:
     """Raise ConfigError unless `to` is new or an empty folder."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         rule = "must be a new or empty folder"
-        fix = "Nothing is overwritten: choose another folder, or remove this one."
+        fix = "Nothing is overwritten: choose another folder."
         raise ConfigError(Problem("to", rule, str(to), fix))
 
 

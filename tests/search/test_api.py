@@ -22,7 +22,9 @@ import yaml
 from faults.postgres import Postgres
 
 import finesweep
+from lightning_modules.error import UserError
 from search.cli import main
+from search.trained.ask import table_of
 from tests.conftest import run_here, write_jsonl
 
 SMALL = ("experiment=smoke", "logger=none", "trainer.precision=fp32")
@@ -407,3 +409,36 @@ def test_every_function_says_what_it_does() -> None:
         member = getattr(finesweep, name)
         assert inspect.getdoc(member), name
     assert Path(finesweep.__file__).with_name("py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda: finesweep.sweep("s", ["data=files"]),  # type: ignore[arg-type]
+            'overrides: must be texts such as "data=files", got a list. '
+            'Write each as a text of its own: sweep("mine", "data=files", "seed=1").',
+        ),
+        (
+            lambda: finesweep.sweep("s", "study=other"),
+            "study: the name is given as an argument, got 'study=other'. Remove it.",
+        ),
+        (lambda: finesweep.sweep(None), "study: must be a name, got None. "),  # type: ignore[arg-type]
+        (
+            lambda: finesweep.train(study="s"),
+            "train: must be given study and trial, and no overrides, got study='s', trial=None "
+            "and 0 overrides. Add trial=...",
+        ),
+    ],
+    ids=["list", "second name", "no name", "no trial"],
+)
+def test_slips_of_a_caller_are_one_line(here: Path, call: Callable[[], object], line: str) -> None:
+    with pytest.raises(finesweep.UserError) as error:
+        call()
+    assert str(error.value).startswith(line)
+    assert not list(here.iterdir())
+
+
+def test_a_pair_is_refused_by_a_model_of_single_texts() -> None:
+    with pytest.raises(UserError, match=r"must be one text per row.*Leave the second text out"):
+        table_of([("Fine.", "Never again.")], {"text": "review", "text_pair": None})
