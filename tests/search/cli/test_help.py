@@ -178,8 +178,8 @@ def test_the_main_help_needs_only_the_standard_library(here: Path) -> None:
     assert loaded & {"yaml", "hydra", "omegaconf", "optuna", "rich", "numpy", "torch"} == set()
 
 
-# 0.03 s and 0.5 s; a busy machine has taken 0.04 s and 1.3 s.
-@pytest.mark.parametrize(("words", "seconds"), [(["--help"], 0.5), (["sweep", "--help"], 4.0)])
+# 0.03 s and 0.6 s on an idle machine.
+@pytest.mark.parametrize(("words", "seconds"), [(["--help"], 0.5), (["sweep", "--help"], 1.0)])
 def test_help_is_fast(words: list[str], seconds: float) -> None:
     finesweep = str(Path(sys.executable).with_name("finesweep"))
     took = []
