@@ -39,7 +39,7 @@ from search.terminal.training import RunHooks
 from search.trained.find import find_study, plugins_of
 from search.trained.opened import Best, Model, Run, Study
 from search.trained.runs import find_run
-from search.trained.training import Job, has_result, job_again, job_of, start
+from search.trained.training import Job, has_result, job_again, job_of, named_trial, start
 from search.trained.training import train as train_job
 from search.worker.event import Event, Note
 
@@ -173,14 +173,8 @@ def train(
         named = [] if run is None else [_named("run", run)]
         words = _words(*named, *overrides)
         return _trained(job_of(compose("train", words, _path(config_dir))), show)
-    if study is None or trial is None or overrides:
-        got = Verbatim(f"study={study!r}, trial={trial!r} and {len(overrides)} overrides")
-        rule = "must be given study and trial, and no overrides"
-        missing = [n for n, value in (("study", study), ("trial", trial)) if value is None]
-        fix = f"Add {missing[0]}=..." if missing else "Leave overrides out."
-        raise ConfigError(Problem("train", rule, got, fix))
-    _words()
-    return _trained(job_again(study, str(trial), run), show)
+    number = None if trial is None else str(trial)
+    return _trained(job_again(*named_trial(study, number, _words(*overrides)), run), show)
 
 
 @overload

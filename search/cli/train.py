@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
@@ -20,6 +19,7 @@ from search.trained.training import (
     has_result,
     job_again,
     job_of,
+    named_trial,
     start,
     train,
     validation_metrics,
@@ -80,15 +80,8 @@ def _again(parsed: argparse.Namespace) -> Job | None:
     if not own.keys() & {"study", "trial"}:
         return None
     others = [word for word in parsed.overrides if word.split("=")[0] not in own]
-    if others:
-        rule = "a trial brings its own configuration"
-        fix = "Only run= may be given besides study= and trial=."
-        raise ConfigError(Problem(others[0].split("=")[0], rule, Verbatim(others[0]), fix))
-    missing = {"study", "trial"} - own.keys()
-    if missing:
-        (key,) = missing
-        raise ConfigError(Problem(key, "must be set", Verbatim("nothing"), f"Add {key}=..."))
-    return job_again(own["study"], own["trial"], own.get("run"))
+    study, trial = named_trial(own.get("study"), own.get("trial"), others)
+    return job_again(study, trial, own.get("run"))
 
 
 def _summary(job: Job, outcome: Outcome, metrics: dict[str, float]) -> list[str]:

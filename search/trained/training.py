@@ -53,6 +53,23 @@ def job_of(composition: Composition) -> Job:
     return Job(run, to_yaml(run_tree(composition.tree)), folder, plugins)
 
 
+def named_trial(study: str | None, trial: str | None, others: Sequence[str]) -> tuple[str, str]:
+    """Return the study and the number of a trial that is to be trained again.
+
+    Raises:
+        ConfigError: One of them is missing, or there are other overrides.
+
+    """
+    for word in others:
+        rule = "a trial brings its own configuration"
+        fix = "Only run= may be given besides study= and trial=."
+        raise ConfigError(Problem(word.partition("=")[0], rule, Verbatim(word), fix))
+    if study is not None and trial is not None:
+        return study, trial
+    key = "study" if study is None else "trial"
+    raise ConfigError(Problem(key, "must be set", Verbatim("nothing"), f"Add {key}=..."))
+
+
 def job_again(study: str, trial: str, run: str | None) -> Job:
     """Return the job that repeats a study's trial.
 

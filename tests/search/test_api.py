@@ -186,6 +186,12 @@ MISTAKES = [
     (("plan", "trainer.epochs=0"), lambda words: finesweep.plan("s", *words)),
     (("train", "trainer.epochs=range(1,3)"), lambda words: finesweep.train(None, *words)),
     (("train", "study=s", "trial=0"), lambda words: finesweep.train(study="s", trial=0)),
+    (("train", "study=s"), lambda words: finesweep.train(study="s")),
+    (("train", "trial=1"), lambda words: finesweep.train(trial=1)),
+    (
+        ("train", "study=s", "trial=1", "seed=1"),
+        lambda words: finesweep.train(None, "seed=1", study="s", trial=1),
+    ),
     (("status", "study=s"), lambda words: finesweep.open(study="s")),
     (("evaluate", "run=r"), lambda words: finesweep.open(run="r")),
     (("evaluate", "model=no/"), lambda words: finesweep.open(model="no")),
@@ -215,8 +221,6 @@ def test_what_must_be_named_is_asked_for(study: finesweep.Study) -> None:
             call("strategy=full", *TINY)
     with pytest.raises(finesweep.UserError, match="must be given one of study, run and model"):
         finesweep.open()  # type: ignore[call-overload]
-    with pytest.raises(finesweep.UserError, match="must be given study and trial"):
-        finesweep.train(study="mine")
     with pytest.raises(finesweep.UserError, match="must be one of train, validation, test"):
         study.evaluate("dev")
 
