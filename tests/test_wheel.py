@@ -72,17 +72,19 @@ def run(*words: str | Path, cwd: Path | None = None) -> str:
 
 def test_the_wheel_holds_code_configuration_types_and_rows(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    packages = ("finesweep", "search", "lightning_modules")
+    packages = ("search", "lightning_modules")
     assert {
         f"{package}/{name}" for package in packages for name in ("__init__.py", "py.typed")
-    } <= (names)
+    } <= names
+    assert {"finesweep.py", "finesweep-stubs/__init__.pyi"} <= names
     assert "lightning_modules/rows/reviews.jsonl" in names
     assert {
         f"search/_conf/{path.relative_to(ROOT / 'conf')}"
         for path in (ROOT / "conf").rglob("*.yaml")
     } <= names
     top = {name.split("/")[0] for name in names}
-    assert top == {*packages, "finesweep-0.1.0.dist-info"}
+    info = "finesweep-0.1.0.dist-info"
+    assert top == {*packages, "finesweep.py", "finesweep-stubs", info}
 
 
 def test_the_page_s_python_runs_from_the_wheel(python: Path, here: Path) -> None:
