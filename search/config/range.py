@@ -7,6 +7,7 @@ Python), `interval(0,1)` a real number, `tag(log,interval(1e-5,1e-2))` one on a 
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -77,7 +78,8 @@ def _stepped(path: str, text: str, sweep: RangeSweep) -> BaseDistribution:
         last = start + (stop - 1 - start) // step * step
         return IntDistribution(int(start), int(last), log=log, step=int(step))
     # The end is excluded, as in Python; 1e-9 tolerates rounding such as 0.1 + 0.2.
-    last = start + int((stop - start) / step - 1e-9) * step
+    # In decimals, because 0.1 + 0.1 + 0.1 is not 0.3 in binary, and Optuna warns of the difference.
+    last = Decimal(str(start)) + int((stop - start) / step - 1e-9) * Decimal(str(step))
     return FloatDistribution(float(start), float(last), step=None if log else step, log=log)
 
 

@@ -8,6 +8,7 @@ Paper: Bousquet et al. 2017, Critical hyper-parameters, arXiv:1706.03200.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Qmc(Sampler):
         return drawn_at_random(space)
 
     def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import QMCSampler, RandomSampler
 
         distributions = {name: space.parameters[name].distribution for name in numbers(space)}
@@ -55,10 +57,12 @@ class Qmc(Sampler):
             def _find_sample_id(self, study: Study, search_space: dict[str, Any]) -> int:
                 return number
 
-        return Sobol(
-            qmc_type="sobol",
-            scramble=True,
-            seed=seed % 2**32,
-            independent_sampler=RandomSampler(seed=trial_seed(seed, number)),
-            warn_independent_sampling=False,  # `note` already says it
-        )
+        with warnings.catch_warnings():  # the sampler is experimental in Optuna
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return Sobol(
+                qmc_type="sobol",
+                scramble=True,
+                seed=seed % 2**32,
+                independent_sampler=RandomSampler(seed=trial_seed(seed, number)),
+                warn_independent_sampling=False,  # `note` already says it
+            )

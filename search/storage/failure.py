@@ -73,7 +73,7 @@ def reason_to_fail(ends: Sequence[FailedAttempt], max_attempts: int) -> str | No
     >>> end = FailedAttempt(1, FailureKind.failed, "ValueError: no", 0, "w")
     >>> reason_to_fail([end, end], max_attempts=3)
     >>> reason_to_fail([end, end, end], max_attempts=3)
-    '3 attempts got no further, the last one: ValueError: no'
+    '3 attempts made no progress; the last: ValueError: no'
     """
     furthest, counts = 0, Counter[FailureKind]()
     for end in ends:
