@@ -151,7 +151,7 @@ def test_the_studys_note_describes_its_task(live: Live) -> None:
     live.page.get_by_text("goal    maximize validation/accuracy").wait_for()
     text = live.page.locator(".MuiCard-root").first.inner_text()
     assert "600 / 200 / 200 rows" in text and "s: 99 trials" in text
-    assert "trials.csv: a row a trial" in text
+    assert "trials.csv: one row per trial" in text
     storage = open_storage(live.folder / "studies" / "s" / "study.db")
     for trial in optuna.load_study(study_name="s", storage=storage).trials:
         for name in trial.user_attrs:
