@@ -79,8 +79,8 @@ def _stepped(path: str, text: str, sweep: RangeSweep) -> BaseDistribution:
         return IntDistribution(int(start), int(last), log=log, step=int(step))
     # The end is excluded, as in Python; 1e-9 tolerates rounding such as 0.1 + 0.2.
     # In decimals, because 0.1 + 0.1 + 0.1 is not 0.3 in binary, and Optuna warns of the difference.
-    last = Decimal(str(start)) + int((stop - start) / step - 1e-9) * Decimal(str(step))
-    return FloatDistribution(float(start), float(last), step=None if log else step, log=log)
+    end = Decimal(str(start)) + int((stop - start) / step - 1e-9) * Decimal(str(step))
+    return FloatDistribution(float(start), float(end), step=None if log else step, log=log)
 
 
 def _interval(path: str, text: str, sweep: IntervalSweep, *, whole: bool) -> BaseDistribution:
