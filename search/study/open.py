@@ -78,12 +78,12 @@ class Stored:
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     """Return the stored plan of the study in `folder`, or None."""
-    import optuna
-    from sqlalchemy.exc import DatabaseError
-
     url = storage_of(folder)
     if is_local(url) and not file_of(url).is_file():
         return None
+    import optuna
+    from sqlalchemy.exc import DatabaseError  # 0.3 s, which `plan` of a new study does not need
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         storage = open_storage(url, retry)
