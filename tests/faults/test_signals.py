@@ -20,8 +20,9 @@ from lightning_modules.callback.checkpoint import read_checkpoint
 from tests.conftest import run_here, wait_until
 from tests.faults.conftest import SMALL, Start, Sweep
 
-# Checkpoints are saved only on a signal.
-LONG = ("trainer.epochs=6", "trainer.checkpoint_seconds=1000", "search.num_trials=1")
+# Checkpoints are saved only on a signal. Seeing a validation and sending the signal can take
+# seconds, in which a fast machine does 200 steps; there are 760.
+LONG = ("trainer.epochs=20", "trainer.checkpoint_seconds=1000", "search.num_trials=1")
 
 
 def validated(sweep: Sweep, number: int = 0) -> Callable[[], optuna.trial.FrozenTrial | None]:
