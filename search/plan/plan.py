@@ -66,6 +66,11 @@ class Plan:
         return next(iter(self.defaults.values()))
 
     @property
+    def seed(self) -> int:
+        """The seed of the trials, which also seeds the sampler."""
+        return self.default.seed
+
+    @property
     def default_values(self) -> Mapping[str, Any]:
         """The default arm's unmodified values at the searched paths."""
         return self.first[0]

@@ -10,8 +10,7 @@ before the answer arrives.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,10 +32,10 @@ from search.storage.attribute import (
 )
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 from search.storage.lease import clock
+from search.storage.row import alone, locked, set_user, transaction, user_attribute
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.storages._rdb.models import TrialModel
     from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
@@ -77,7 +76,7 @@ def add_trials(
 
     def add() -> int:
         num_added = 0
-        with _alone(storage, study_id) as session:
+        with alone(storage, study_id) as session:
             count = session.query(TrialModel).filter_by(study_id=study_id).count()
             known = _start_keys(session, study_id)
             for template in templates:
@@ -105,17 +104,17 @@ def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
 
     def take() -> list[int]:
         taken: list[int] = []
-        with _transaction(storage) as session:
+        with transaction(storage) as session:
             for trial_id in trial_ids:
                 if len(taken) == num:
                     break
-                trial: Any = _locked(session, trial_id)
+                trial: Any = locked(session, trial_id)
                 if trial.state is TrialState.WAITING:
                     trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
-                    _set_user(storage, session, trial_id, {WORKER: worker})
+                    set_user(storage, session, trial_id, {WORKER: worker})
                 elif trial.state is not TrialState.RUNNING:
                     continue
-                elif _user_attribute(session, trial_id, WORKER) != worker:
+                elif user_attribute(session, trial_id, WORKER) != worker:
                     continue  # otherwise an earlier try claimed it, and its answer was lost
                 taken.append(trial_id)
         return taken
@@ -137,7 +136,7 @@ def reserve(
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
     def settle() -> bool:
-        with _alone(storage, study_id) as session:
+        with alone(storage, study_id) as session:
             others = (
                 session.query(System.value_json)
                 .join(TrialModel, TrialModel.trial_id == System.trial_id)
@@ -167,8 +166,8 @@ def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, An
     """Set several user attributes of a trial in one transaction."""
 
     def write() -> None:
-        with _transaction(storage) as session:
-            _set_user(storage, session, trial_id, values)
+        with transaction(storage) as session:
+            set_user(storage, session, trial_id, values)
 
     storage.retry(write)
 
@@ -184,7 +183,7 @@ def hand_back(
     """End the running attempt of `worker` (None: of no worker); None if it is no longer its own."""
 
     def end() -> AttemptEnd | None:
-        with _transaction(storage) as session:
+        with transaction(storage) as session:
             return _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
 
     return storage.retry(end)
@@ -216,7 +215,7 @@ def end_worker(
     from search.storage.tables import WORKERS
 
     def end() -> Sequence[AttemptEnd]:
-        with _transaction(storage) as session:
+        with transaction(storage) as session:
             connection = session.connection()
             its = WORKERS.c.name == worker
             # Waits for the worker's own transactions, which hold the row FOR KEY SHARE.
@@ -261,20 +260,20 @@ def _end_attempt(
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
     from optuna.trial import TrialState
 
-    trial: Any = _locked(session, trial_id)
+    trial: Any = locked(session, trial_id)
     if trial.state is not TrialState.RUNNING:
         return None
-    if _user_attribute(session, trial_id, WORKER) != worker:
+    if user_attribute(session, trial_id, WORKER) != worker:
         return None
     ends = [
-        FailedAttempt.from_dict(end) for end in _user_attribute(session, trial_id, ATTEMPTS) or ()
+        FailedAttempt.from_dict(end) for end in user_attribute(session, trial_id, ATTEMPTS) or ()
     ]
-    attempt = int(_user_attribute(session, trial_id, ATTEMPT) or 0)
+    attempt = int(user_attribute(session, trial_id, ATTEMPT) or 0)
     if attempt <= len(ends):
         attempt = 0  # killed before its attempt started: nothing to count
-    checkpoint = _user_attribute(session, trial_id, CHECKPOINT) or {}
+    checkpoint = user_attribute(session, trial_id, CHECKPOINT) or {}
     end = FailedAttempt(attempt, kind, reason, int(checkpoint.get("step", 0)), worker or "")
-    micro_batch = _user_attribute(session, trial_id, MICRO_BATCH)
+    micro_batch = user_attribute(session, trial_id, MICRO_BATCH)
     verdict = None
     if attempt:
         ends.append(end)
@@ -291,52 +290,11 @@ def _end_attempt(
         REASON: verdict or reason,
         ENDING: None if ending is None else ending.value,
     }
-    _set_user(storage, session, trial_id, values)
+    set_user(storage, session, trial_id, values)
     trial.state = state
     if state.is_finished():
         trial.datetime_complete = datetime.now()
     return AttemptEnd(int(trial.number or 0), attempt, reason, ending, verdict or "")
-
-
-@contextmanager
-def _transaction(storage: StudyStorage) -> Iterator[Session]:
-    from sqlalchemy.orm import Session
-
-    with Session(storage.engine) as session, session.begin():
-        yield session
-
-
-@contextmanager
-def _alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
-    """Start a transaction that excludes all others of this kind on the study."""
-    from optuna.storages._rdb.models import StudyModel
-
-    with _transaction(storage) as session:
-        # SQLite's transactions are exclusive anyway.
-        session.query(StudyModel).filter_by(study_id=study_id).with_for_update().one()
-        yield session
-
-
-def _locked(session: Session, trial_id: int) -> TrialModel:
-    from optuna.storages._rdb.models import TrialModel
-
-    return session.query(TrialModel).filter_by(trial_id=trial_id).with_for_update().one()
-
-
-def _user_attribute(session: Session, trial_id: int, key: str) -> Any:
-    from optuna.storages._rdb.models import TrialUserAttributeModel as User
-
-    row = session.query(User.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
-    return None if row is None else json.loads(str(row.value_json))
-
-
-def _set_user(
-    storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
-) -> None:
-    from optuna.storages._rdb.models import TrialUserAttributeModel as User
-
-    for name, value in values.items():
-        storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
 
 
 def _start_keys(session: Session, study_id: int) -> set[str]:

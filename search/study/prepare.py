@@ -70,7 +70,7 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows) -> Study:
     study = create_or_update(plan, folder, rows.corpus.fingerprint)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if is_new:
-        values = provenance(plan.default.seed, rows.corpus.fingerprint)
+        values = provenance(plan.seed, rows.corpus.fingerprint)
         write_json(folder / PROVENANCE_FILE, values)
     url = storage_of(folder)
     if not is_local(url):

@@ -90,7 +90,7 @@ def candidates(
 
     trial = optuna.trial.Trial(_Draft(study), trial_id)  # type: ignore[arg-type]
     yield plan.space.suggest(trial)
-    chance = random.Random(seed_of(plan.default.seed, "candidates", trial.number))
+    chance = random.Random(seed_of(plan.seed, "candidates", trial.number))
     params = study._storage.get_trial(trial_id).system_attrs.get(FIXED, {})
     fixed = plan.space.by_path(params)
     if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
@@ -120,7 +120,7 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.seed)
     directions = [objective.direction for objective in plan.objectives]
     study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
