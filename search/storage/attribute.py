@@ -25,6 +25,7 @@ VERDICT = "verdict"
 LENGTH = "examples"  # in total, and until a longer run would differ
 # System attributes of a trial, which dashboards hide.
 FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
+CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
 KEY = "finesweep.key"  # its values as text, unique in a study
 # System attributes of the study.
 PLAN = "finesweep.plan"

@@ -49,6 +49,14 @@ def user_attribute(session: Session, trial_id: int, key: str) -> Any:
     return None if row is None else json.loads(str(row.value_json))
 
 
+def system_attribute(session: Session, trial_id: int, key: str) -> Any:
+    """Return a system attribute of a trial; None if it has none."""
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+
+    row = session.query(System.value_json).filter_by(trial_id=trial_id, key=key).one_or_none()
+    return None if row is None else json.loads(str(row.value_json))
+
+
 def set_user(
     storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
 ) -> None:

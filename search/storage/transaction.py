@@ -21,6 +21,7 @@ from search.storage.attribute import (
     ATTEMPT,
     ATTEMPTS,
     CHECKPOINT,
+    CURVE,
     ENDING,
     FIXED,
     KEY,
@@ -30,9 +31,17 @@ from search.storage.attribute import (
     WORKER,
     constraint,
 )
+from search.storage.curve import StoredPoint, extended
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 from search.storage.lease import clock
-from search.storage.row import alone, locked, set_user, transaction, user_attribute
+from search.storage.row import (
+    alone,
+    locked,
+    set_user,
+    system_attribute,
+    transaction,
+    user_attribute,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -167,6 +176,41 @@ def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, An
 
     def write() -> None:
         with transaction(storage) as session:
+            set_user(storage, session, trial_id, values)
+
+    storage.retry(write)
+
+
+def add_validation(
+    storage: StudyStorage,
+    trial_id: int,
+    step: int,
+    value: float,
+    point: StoredPoint,
+    values: Mapping[str, Any],
+) -> None:
+    """Store a validation of a trial, unless it has one at `step`.
+
+    Args:
+        storage: The storage.
+        trial_id: The trial.
+        step: Optuna's step, which here counts examples.
+        value: Optuna's value: the objective.
+        point: All that was measured.
+        values: User attributes to set.
+
+    """
+    from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+
+    def write() -> None:
+        with transaction(storage) as session:
+            locked(session, trial_id)
+            if session.query(Value).filter_by(trial_id=trial_id, step=step).count():
+                return
+            curve = extended(system_attribute(session, trial_id, CURVE) or (), point)
+            storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
+            storage._set_trial_attr_without_commit(session, System, trial_id, CURVE, curve)
             set_user(storage, session, trial_id, values)
 
     storage.retry(write)

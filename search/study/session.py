@@ -35,6 +35,7 @@ from search.storage.attribute import (
     VERDICT,
     constraint,
 )
+from search.storage.curve import stored_point
 from search.storage.failure import FailureKind
 from search.storage.lease import Lease
 from search.storage.retry import StorageGone
@@ -134,9 +135,10 @@ class Session:
         trial = study.trial(attempt.number)
         if point.examples not in trial.intermediate_values:
             value = point.metrics[plan.default.task.metric]
-            storage = study.optuna._storage
-            storage.set_trial_intermediate_value(trial._trial_id, point.examples, value)
-            self._set(attempt, {PROGRESS: [round(point.seconds, 3), time.time()]})
+            progress = {PROGRESS: [round(point.seconds, 3), time.time()]}
+            transaction.add_validation(
+                self._tables, trial._trial_id, point.examples, value, stored_point(point), progress
+            )
             trial = study.trial(attempt.number)
         if len(plan.objectives) > 1:
             return None  # worse in one objective, it may still be on the Pareto front

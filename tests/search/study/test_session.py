@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.storage import transaction
-from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, WORKER
+from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, WORKER
+from search.storage.curve import points_of
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.storage.tables import StudyStorage
@@ -163,3 +164,33 @@ def test_only_a_study_with_one_objective_prunes(here: Path, objectives: str) -> 
     finish(session, 0.9, 10.0)
     reason = session.progress(begin(session), point(1, 0.1))
     assert (reason is not None) == (objectives == "accuracy")
+
+
+def test_a_validation_is_stored_whole_and_once(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=1"))
+    attempt = begin(session)
+    for again in range(2):  # a later attempt may repeat it
+        session.progress(attempt, point(1, 0.5 + again / 10))
+    session.progress(attempt, point(2, 0.7))
+    trial = session.study.trial(0)
+    assert trial.intermediate_values == {300: 0.5, 600: 0.7}  # what stock tools show
+    first, second = points_of(trial.system_attrs[CURVE])
+    assert (first.step, first.examples, first.epoch) == (1, 300, 0.5)
+    assert (second.validation_loss, second.metrics["log_loss"]) == (0.5, 0.3)
+    assert CURVE not in trial.user_attrs
+
+
+def test_a_validation_is_stored_completely_or_not_at_all(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = join(study_of(here, "search.num_trials=1"))
+    attempt = begin(session)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("killed here")
+
+    monkeypatch.setattr(transaction, "set_user", broken)  # the last of the three writes
+    with pytest.raises(RuntimeError):
+        session.progress(attempt, point(1, 0.5))
+    trial = session.study.trial(0)
+    assert not trial.intermediate_values and CURVE not in trial.system_attrs
