@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.cache import Cache
+from lightning_modules.callback.best import load_observed
 from lightning_modules.callback.checkpoint import Checkpoint, Checkpointing, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
@@ -38,12 +39,14 @@ from lightning_modules.outcome import (
     Ending,
     Outcome,
     Record,
+    RowScores,
     Stopped,
     fit_verdict,
 )
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded
 from lightning_modules.task.base import GENERATED, MISTAKES, Tables
+from lightning_modules.task.jackknife import row_scores
 from lightning_modules.trainer import lightning_trainer
 
 NUM_LOGGED_ROWS = 20
@@ -282,6 +285,10 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
     """Close the log; write and return the outcome."""
     start = prepared.start
     outcome = _outcome(start, ending, reason, prepared.num_parameters)
+    if outcome.best is not None and ending is not Ending.interrupted:
+        outcome = replace(outcome, verdict=_verdict(prepared))
+        if ending is Ending.finished:
+            outcome = replace(outcome, row_scores=_row_scores(prepared))
     start.hooks.heartbeat("closing the log")
     best: Mapping[str, Any] = outcome.best.metrics if outcome.best else {}
     log.finish(
@@ -295,6 +302,23 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
         }
     )
     return _write(start, outcome)
+
+
+def _row_scores(prepared: _Prepared) -> RowScores | None:
+    """Return what the validation rows contribute to the metric at the best validation."""
+    start = prepared.start
+    start.hooks.heartbeat("computing the noise of the best validation")
+    return row_scores(prepared.run.task, load_observed(start.folder), prepared.data.validation)
+
+
+def _verdict(prepared: _Prepared) -> str:
+    """Return in words how well the run fits, by its curve and its best scores."""
+    record, run = prepared.start.record, prepared.run
+    if not run.strategy.trains:
+        return UNTRAINED
+    assert record.best is not None
+    unlearnt = run.task.unlearnt(record.best.metrics, prepared.data.validation)
+    return fit_verdict(record.points, unlearnt)
 
 
 def _outcome(

@@ -61,6 +61,29 @@ class Record:
         return cls(**{**values, "points": points, "best": best})
 
 
+@dataclass(frozen=True)
+class RowScores:
+    """What each group of validation rows contributes to a score, see `task.jackknife`.
+
+    Attributes:
+        rows: A text that runs on the same validation rows share.
+        values: One contribution per group; their mean is about the score.
+
+    """
+
+    rows: str
+    values: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores as plain values, for the storage."""
+        return {"rows": self.rows, "values": list(self.values)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RowScores:
+        """Return the scores from the values of `as_dict`."""
+        return cls(str(values["rows"]), tuple(map(float, values["values"])))
+
+
 class Ending(Enum):
     """How an attempt ended; `fit` returns any of these except `failed`."""
 
@@ -90,6 +113,8 @@ class Outcome:
         verdict: Whether it overfits or underfits, in words.
         memory_bytes: The attempt's peak memory: its tensors on CUDA, elsewhere the whole process
             (see `callback.memory`); 0 if it was not measured.
+        row_scores: What the validation rows contribute to the task's metric at the best
+            validation; None if it was not computed.
 
     """
 
@@ -105,6 +130,7 @@ class Outcome:
     verdict: str
     memory_bytes: int = 0
     devices: str = ""
+    row_scores: RowScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""
@@ -118,7 +144,13 @@ def read_outcome(path: Path) -> Outcome:
     values.setdefault("devices", values["hardware"].partition(",")[0])
     best = None if values["best"] is None else Point(**values["best"])
     points = tuple(Point(**point) for point in values["points"])
-    changes = {"ending": Ending(values["ending"]), "best": best, "points": points}
+    scores = values.get("row_scores")
+    changes = {
+        "ending": Ending(values["ending"]),
+        "best": best,
+        "points": points,
+        "row_scores": None if scores is None else RowScores.from_dict(scores),
+    }
     return Outcome(**{**values, **changes})
 
 
@@ -135,36 +167,63 @@ UNTRAINED = "was not trained, so it can neither overfit nor underfit"
 """The verdict on a run without any step."""
 
 
-def fit_verdict(points: Sequence[Point]) -> str:
+MIN_LEVELLED = 3
+"""Fewest validations, over more than one epoch, that show that the losses levelled off."""
+NOT_LEARNT = "has not learnt"
+"""The start of the verdict on a run that is no better than a guess which reads no row."""
+
+
+def fit_verdict(points: Sequence[Point], unlearnt: str | None = None) -> str:
     """Return in words whether the curve shows overfitting or underfitting.
 
     Compares losses, not metrics: losses move before accuracy does, and are less noisy.
+
+    Args:
+        points: The validations.
+        unlearnt: The verdict on the best validation's scores if they are those of a guess, see
+            `Task.unlearnt`: then the losses say nothing about the fit.
+
     """
+    if unlearnt is not None:
+        return unlearnt
     if len(points) < 2:
         return "had too few validations to show whether it overfits or underfits"
     last, lowest = points[-1], min(points, key=lambda point: point.validation_loss)
-    if last.validation_loss > 1.05 * lowest.validation_loss and last.train_loss < lowest.train_loss:
+    if last.validation_loss > 1.05 * lowest.validation_loss:
+        return _risen(last, lowest)
+    if last.validation_loss < 0.97 * points[-2].validation_loss:
+        return _improving(last, points[-2])
+    return _level(points, lowest)
+
+
+def _risen(last: Point, lowest: Point) -> str:
+    if last.train_loss < lowest.train_loss:
         return (
             f"overfits: the validation loss rose from {lowest.validation_loss:.3f} at epoch "
             f"{lowest.epoch:g} to {last.validation_loss:.3f} while the training loss fell to "
             f"{last.train_loss:.3f}; try fewer epochs or a lower learning rate"
         )
-    if last.validation_loss > 1.05 * lowest.validation_loss:
-        return (
-            f"was unstable: the validation loss was {lowest.validation_loss:.3f} at epoch "
-            f"{lowest.epoch:g} but {last.validation_loss:.3f} at the end, and the training loss "
-            f"did not improve ({last.train_loss:.3f}); try a lower learning rate"
-        )
-    if last.validation_loss < 0.97 * points[-2].validation_loss:
-        improved = f"validation loss {points[-2].validation_loss:.3f} to {last.validation_loss:.3f}"
-        ended, advice = "it ended", ", so it underfits; try more epochs or a higher learning rate"
-        if last.epoch < 1:  # every training improves within its first epoch
-            ended = f"it ended within its first epoch, at {last.epoch:g}"
-            advice = "; more steps or a higher learning rate may help"
-        elif last.epoch == 1:
-            ended = "its only epoch ended"
-            advice = "; more epochs or a higher learning rate may help"
-        return f"was still improving when {ended} ({improved}){advice}"
+    return (
+        f"was unstable: the validation loss was {lowest.validation_loss:.3f} at epoch "
+        f"{lowest.epoch:g} but {last.validation_loss:.3f} at the end, and the training loss "
+        f"did not improve ({last.train_loss:.3f}); try a lower learning rate"
+    )
+
+
+def _improving(last: Point, before: Point) -> str:
+    improved = f"validation loss {before.validation_loss:.3f} to {last.validation_loss:.3f}"
+    ended, advice = "it ended", ", so it underfits; try more epochs or a higher learning rate"
+    if last.epoch < 1:  # every training improves within its first epoch
+        ended = f"it ended within its first epoch, at {last.epoch:g}"
+        advice = "; more steps or a higher learning rate may help"
+    elif last.epoch == 1:
+        ended = "its only epoch ended"
+        advice = "; more epochs or a higher learning rate may help"
+    return f"was still improving when {ended} ({improved}){advice}"
+
+
+def _level(points: Sequence[Point], lowest: Point) -> str:
+    last = points[-1]
     if last.validation_loss > 1.5 * last.train_loss:
         trend = "but the validation loss did not rise"
         if last.validation_loss > lowest.validation_loss:
@@ -175,6 +234,12 @@ def fit_verdict(points: Sequence[Point]) -> str:
         return (
             f"fits its training rows better than new ones (loss {last.train_loss:.3f} against "
             f"{last.validation_loss:.3f}), {trend}; more data would help"
+        )
+    if len(points) < MIN_LEVELLED or last.epoch <= 1:
+        return (
+            f"changed little over its {len(points)} validations (validation loss "
+            f"{points[0].validation_loss:.3f} to {last.validation_loss:.3f}), but was too short to "
+            "show that it levelled off; try more epochs or a higher learning rate"
         )
     return (
         f"neither overfits nor underfits: training and validation loss levelled off at "

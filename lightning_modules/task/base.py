@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lightning_modules.batch.type import Batch
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
+from lightning_modules.outcome import NOT_LEARNT
 from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.schema import Schema
@@ -262,6 +263,28 @@ class Task(Schema):
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         """Return every metric of `directions` over the joined observations."""
 
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        """Return each row's value if `metric` is the mean of the rows' values, else None."""
+        return None
+
+    def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
+        """Return how many of the first observations count for `metric`; 0 if this is unknown.
+
+        By default all do if there is one per row.
+        """
+        num_observed = min(map(len, observed.values()), default=0)
+        return num_observed if num_observed == len(examples.rows) else 0
+
+    def score_of_rows(
+        self, observed: Mapping[str, Tensor], examples: Examples, kept: Sequence[int]
+    ) -> float:
+        """Return `metric` over some of the observations, by number."""
+        part = {name: tensor[list(kept)] for name, tensor in observed.items()}
+        rows = [examples.rows[number] for number in kept]
+        return self.score(part, replace(examples, rows=rows))[self.metric]
+
     @abstractmethod
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}` for each row, with `scores` by label if it has any."""
@@ -279,6 +302,34 @@ class Task(Schema):
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
         """Return the baseline on these labelled rows; None if the metric has none."""
         return None
+
+    def constant_guess(self, examples: Examples) -> Baseline | None:
+        """Return the score of a guess that is the same for every row; None if it has none."""
+        return self.baseline(examples.rows)
+
+    def unlearnt(self, metrics: Mapping[str, float], examples: Examples) -> str | None:
+        """Return the verdict on scores that are no better than the constant guess, else None.
+
+        A metric that counts right answers may stay there although the probabilities improve.
+        """
+        guess = self.constant_guess(examples)
+        value = metrics[self.metric]
+        if guess is None or self.beats(value, guess):
+            return None
+        own, other = f"{value:.4g}", f"{guess.score:.4g}"
+        found = f"its {self.metric} of {own} is no better than the {other} of {guess.guess}"
+        if own == other:
+            found = f"its {self.metric} of {own} is that of {guess.guess}"
+        if "log_loss" in metrics and self.metric != "log_loss":
+            by_loss = replace(self, metric="log_loss")
+            shares = by_loss.constant_guess(examples)
+            if shares is not None and by_loss.beats(metrics["log_loss"], shares):
+                return (
+                    f"has learnt too little to change its answers: {found}, although its log_loss "
+                    f"of {metrics['log_loss']:.4g} is below the {shares.score:.4g} of "
+                    f"{shares.guess}; try more epochs or a higher learning rate"
+                )
+        return f"{NOT_LEARNT}: {found}"
 
     def constant_prediction(self, tables: Tables) -> str | None:
         """Return a sentence if `tables` shows that all predictions are the same, else None."""

@@ -189,6 +189,21 @@ class Classification(SequenceTask):
         # torchmetrics returns float32, in which 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
 
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        from torch.nn.functional import cross_entropy
+
+        logits_BC, labels_B = observed["logits_BC"], observed["labels_B"]
+        values_B: Tensor
+        if self.metric == "accuracy":
+            values_B = (logits_BC.argmax(dim=1) == labels_B).double()
+        elif self.metric == "log_loss":
+            values_B = cross_entropy(logits_BC.double(), labels_B, reduction="none")
+        else:
+            return None
+        return list(map(float, values_B.tolist()))
+
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         decoded, labels = [], examples.labels
         for probabilities in observed["logits_BC"].softmax(dim=1).tolist():

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
 PLACEHOLDER = "{text}"
+NUM_GUESSED = 2000  # validation rows whose tokens are counted for the guess by their shares
 NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
 
@@ -291,20 +292,35 @@ class Generation(Task):
         return continuations(network, prompts, self.max_new_tokens, self.temperature)
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        nats = float(observed["nats_B"].sum())
-        nats_per_token = nats / int(observed["num_targets_B"].sum())
-        scores = {
-            "perplexity": math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
-            "nats_per_token": nats_per_token,
-            "nats_per_character": nats / int(observed["num_characters_B"].sum()),
-            "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
-        }
+        scores = _token_scores(observed)
         if self.num_generated and _has_answers(examples.rows[0]):
             answers = [exchange.content for exchange in self._references(examples)]
             written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
             scores |= rouge(written, answers)
             scores["exact_match"] = exact_match(written, answers)
         return {name: round(value, 6) for name, value in scores.items()}
+
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        if self.metric not in ANSWER_METRICS:
+            return None
+        answers = [exchange.content for exchange in self._references(examples)]
+        written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
+        pairs = [([text], [right]) for text, right in zip(written, answers, strict=True)]
+        if self.metric == "exact_match":
+            return [exact_match(*pair) for pair in pairs]
+        return [rouge(*pair)[self.metric] for pair in pairs]
+
+    def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
+        """Return the number of examples: blocks of text, or answers."""
+        return len(observed["nats_B"])
+
+    def score_of_rows(
+        self, observed: Mapping[str, Tensor], examples: Examples, kept: Sequence[int]
+    ) -> float:
+        names = ("nats_B", "num_targets_B", "num_characters_B", "num_bytes_B")
+        return _token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
 
     def _references(self, examples: Examples) -> list[Exchange]:
         """Return the questions, with their answers, that the network generated answers for."""
@@ -343,6 +359,21 @@ class Generation(Task):
             return Baseline("guessing by the bytes' shares", entropy)
         return None
 
+    def constant_guess(self, examples: Examples) -> Baseline | None:
+        """Return the score of guessing by the shares of tokens, characters or bytes.
+
+        The shares are those in the validation rows themselves, at most the first `NUM_GUESSED`.
+        For metrics of answers it is that of writing nothing.
+        """
+        if self.metric in ANSWER_METRICS:
+            return Baseline("writing nothing", 0.0)
+        if self.metric not in ("perplexity", "nats_per_token"):
+            return self.baseline(examples.rows)
+        texts = [self._target_text(row) for row in examples.rows[:NUM_GUESSED]]
+        entropy = shares_entropy(examples.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        score = math.exp(entropy) if self.metric == "perplexity" else entropy
+        return Baseline("guessing by the tokens' shares", score)
+
     def _target_text(self, row: Row) -> str:
         if "label" in row or isinstance(row["text"], str):
             return str(row.get("label", row["text"]))
@@ -364,6 +395,18 @@ print(tokenizer.decode(written[0], skip_special_tokens=True))
 
 def _has_answers(row: Row) -> bool:
     return "label" in row or not isinstance(row["text"], str)
+
+
+def _token_scores(observed: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the metrics over tokens, characters and bytes."""
+    nats = float(observed["nats_B"].sum())
+    nats_per_token = nats / int(observed["num_targets_B"].sum())
+    return {
+        "perplexity": math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
+        "nats_per_token": nats_per_token,
+        "nats_per_character": nats / int(observed["num_characters_B"].sum()),
+        "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
+    }
 
 
 def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:

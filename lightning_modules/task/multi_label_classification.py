@@ -133,6 +133,24 @@ class MultiLabelClassification(SequenceTask):
         }
         return {name: round(float(value), 6) for name, value in scores.items()}
 
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        logits_BC, labels_BC = observed["logits_BC"].double(), observed["labels_BC"]
+        values_B: Tensor
+        if self.metric == "accuracy":
+            values_B = (self._predicted(observed) == labels_BC).all(dim=1).double()
+        elif self.metric == "log_loss":
+            losses_BC = binary_cross_entropy_with_logits(
+                logits_BC, labels_BC.double(), reduction="none"
+            )
+            values_B = losses_BC.mean(dim=1)
+        else:
+            return None
+        return list(map(float, values_B.tolist()))
+
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         probabilities_BC = observed["logits_BC"].double().sigmoid().tolist()
         names = [_names(predicted, examples.labels) for predicted in self._predicted(observed)]

@@ -186,6 +186,15 @@ class QuestionAnswering(Task):
         """Return the best answer to each row's question, over all its windows."""
         return best_answers(observed, num_rows, self.num_best, self.null_threshold)
 
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        measure = {"f1": f1, "exact_match": exact_match}[self.metric]
+        return [
+            measure(answer.text(row["text"]), row["label"]["text"])
+            for answer, row in self._answered(observed, examples)
+        ]
+
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         pairs = [
             (answer.text(row["text"]), row["label"]["text"])
@@ -239,6 +248,11 @@ class QuestionAnswering(Task):
         if none > whole:
             return Baseline("never an answer", none)
         return Baseline("always the whole context", whole)
+
+    def constant_guess(self, examples: Examples) -> Baseline:
+        """Return the score of never an answer."""
+        num_without = sum(not row["label"]["text"] for row in examples.rows)
+        return Baseline("never an answer", num_without / len(examples.rows))
 
     def usage_lines(self) -> str:
         return """\

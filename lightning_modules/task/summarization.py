@@ -14,11 +14,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.rows.corpus import Row
-from lightning_modules.task.base import Baseline, Direction
-from lightning_modules.task.text_to_text import TextToText
+from lightning_modules.task.base import Baseline, Direction, Examples
+from lightning_modules.task.text_to_text import TextToText, texts_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROUGE = ("rouge1", "rouge2", "rougeL")
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -36,6 +39,14 @@ class Summarization(TextToText):
             for name, found in _scorer().score_multi(of_row, text).items():
                 sums[name] += found.fmeasure
         return {name: total / len(texts) for name, total in sums.items()}
+
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        return [
+            self.measure_row(text, examples.rows[row]["label"])
+            for row, text in texts_of(observed, examples).items()
+        ]
 
     def measure_row(self, text: str, references: list[str]) -> float:
         return float(_scorer().score_multi(references, text)[self.metric].fmeasure)

@@ -24,7 +24,7 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import positive, within
-from lightning_modules.task.base import GENERATED, Examples, Tables, Task
+from lightning_modules.task.base import GENERATED, Baseline, Examples, Tables, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -189,17 +189,21 @@ class TextToText(Task):
         return {"written_BT": written_BT}
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        written = _texts(observed, examples)
+        written = texts_of(observed, examples)
         texts = list(written.values())
         references = [examples.rows[row]["label"] for row in written]
         return {name: round(value, 6) for name, value in self.measure(texts, references).items()}
 
+    def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
+        """Return the number of generated texts: those of the first rows."""
+        return int((observed["written_BT"] != IGNORED).any(dim=1).sum())
+
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        return [{"prediction": text} for text in _texts(observed, examples).values()]
+        return [{"prediction": text} for text in texts_of(observed, examples).values()]
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the texts generated for the first and the worst rows, and the scoring settings."""
-        written = _texts(observed, examples)
+        written = texts_of(observed, examples)
         records = []
         for number, text in written.items():
             row = examples.rows[number]
@@ -219,6 +223,10 @@ class TextToText(Task):
             **self.scoring([examples.rows[row]["label"] for row in written]),
         }
         return {GENERATED: records[:first] + rest[:worst], SCORING: [scoring]}
+
+    def constant_guess(self, examples: Examples) -> Baseline:
+        """Return the score of empty texts; the baselines of these tasks read the rows."""
+        return Baseline("writing nothing", 0.0)
 
     def constant_prediction(self, tables: Tables) -> str | None:
         for scoring in tables.get(SCORING, ()):
@@ -246,7 +254,7 @@ def _generated(network: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     return found
 
 
-def _texts(observed: Mapping[str, Tensor], examples: Examples) -> dict[int, str]:
+def texts_of(observed: Mapping[str, Tensor], examples: Examples) -> dict[int, str]:
     """Return the generated texts by row number."""
     texts = {}
     for row, tokens in enumerate(observed["written_BT"].tolist()):

@@ -225,6 +225,11 @@ class TokenClassification(Task):
         tags = list(chain.from_iterable(row["label"] for row in rows))
         return Baseline(f"always {OUTSIDE!r}", tags.count(OUTSIDE) / len(tags))
 
+    def constant_guess(self, examples: Examples) -> Baseline:
+        """Return the score of always predicting O: of entities, 0."""
+        found = self.baseline(examples.rows)
+        return Baseline(f"always {OUTSIDE!r}", 0.0) if found is None else found
+
     def constant_prediction(self, tables: Tables) -> str | None:
         records = tables.get(PER_TYPE, ())
         is_silent = records and not any(record["predicted"] for record in records)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.machine.file import write_text
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
+from search.study.gain import Gain, gain_over
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -30,20 +31,20 @@ class Comparison:
     Attributes:
         best: The winner.
         default: The unmodified configuration's trial; None while it has not finished.
-        gain: How much better the winner's metric is; None without a default.
+        gain: How much better the winner's metric is, < 0 if it is worse; None without a default.
 
     """
 
     best: FrozenTrial
     default: FrozenTrial | None
-    gain: float | None
+    gain: Gain | None
 
 
 def status(study: Study) -> dict[str, Any]:
     """Return the study's state as plain values: what `finesweep status --json` prints."""
     trials = study.trials
     counts = Counter(trial.state.name.lower() for trial in trials)
-    best = study.best
+    comparison = compare_with_default(study)
     objectives = study.plan.objectives
     return {
         "study": study.plan.name,
@@ -51,15 +52,7 @@ def status(study: Study) -> dict[str, Any]:
         "direction": objectives[0].direction,
         "objectives": {objective.name: objective.direction for objective in objectives},
         "states": {name: counts.get(name, 0) for name in STATES},
-        "best": None
-        if best is None
-        else {
-            "number": best.number,
-            "value": best.values[0],
-            "params": study.params_of(best),
-            "metrics": best.user_attrs[keys.METRICS],
-            "verdict": best.user_attrs[keys.VERDICT],
-        },
+        "best": None if comparison is None else _best(study, comparison),
         "front": _front(study),
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
@@ -78,8 +71,19 @@ def compare_with_default(study: Study) -> Comparison | None:
     default = next((trial for trial in finished if study.params_of(trial) == values), None)
     if default is None:
         return Comparison(best, None, None)
-    sign = study.plan.objectives[0].sign
-    return Comparison(best, default, sign * (best.values[0] - default.values[0]))
+    return Comparison(best, default, gain_over(best, default, study.plan.objectives[0].sign))
+
+
+def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
+    best, gain = comparison.best, comparison.gain
+    return {
+        "number": best.number,
+        "value": best.values[0],
+        "params": study.params_of(best),
+        "metrics": best.user_attrs[keys.METRICS],
+        "verdict": best.user_attrs[keys.VERDICT],
+        "gain": None if gain is None else gain.as_dict(),
+    }
 
 
 def rows(study: Study) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.report.snapshot import StudySummary
+from search.study.gain import Gain
 
 
 def aligned(scores: Mapping[str, float]) -> list[str]:
@@ -42,6 +43,38 @@ def score(value: float | None) -> str:
     if value == 0 or 0.001 <= abs(value) < 10:
         return f"{value:.4f}"
     return f"{value:,.0f}" if float(value).is_integer() else number(value)
+
+
+def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> list[str]:
+    """Return what the gain of a study's winner over the default is worth, as sentences.
+
+    Args:
+        gain: The gain; None if the default has not finished.
+        metric: The metric's name.
+        num_rows: Number of validation rows, if known.
+
+    >>> gain_lines(Gain(0.0245, -0.01, 0.059), "accuracy")[0][:67]
+    'It is not distinguishable from the default configuration in accuracy'
+    """
+    default = "the default configuration"
+    if gain is None:
+        return ["The default configuration has not finished, so there is nothing to compare with."]
+    better = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'}"
+    if gain.low is None or gain.high is None:
+        return [
+            f"It is {better} in {metric} than {default}, on validation rows. The noise of this "
+            "is unknown: what each row contributed was not kept.",
+        ]
+    interval = f"95 % interval {gain.low:.4f} to {gain.high:.4f}"
+    found = f"It is {better} in {metric} than {default} ({interval})."
+    if not gain.is_clear:
+        found = f"It is not distinguishable from {default} in {metric} ({better}, {interval})."
+    rows = "validation rows" if num_rows is None else f"{num_rows:,} validation rows"
+    return [
+        found,
+        f"The interval covers the choice of the {rows}, not the seed. The best trial was chosen "
+        "on these rows, so its gain looks larger than it is.",
+    ]
 
 
 def settings(values: Mapping[str, Any]) -> str:

@@ -43,6 +43,7 @@ def log_study(study: Study) -> None:
             **{f"best/{name}": value for name, value in best.get("metrics", {}).items()},
             **{f"best/{path}": value for path, value in best.get("params", {}).items()},
             **{f"trials/{name}": count for name, count in state["states"].items()},
+            **{f"best/gain/{name}": value for name, value in (best.get("gain") or {}).items()},
             "best/trial": best.get("number"),
             "seconds": state["seconds"],
         }

@@ -26,6 +26,7 @@ LENGTH = "examples"  # in total, and until a longer run would differ
 # System attributes of a trial, which dashboards hide.
 FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
 CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
+ROW_SCORES = "finesweep.row_scores"  # see lightning_modules.task.jackknife
 KEY = "finesweep.key"  # its values as text, unique in a study
 # System attributes of the study.
 PLAN = "finesweep.plan"

@@ -28,6 +28,7 @@ from search.storage.attribute import (
     METRICS,
     PROGRESS,
     REASON,
+    ROW_SCORES,
     SECONDS,
     THREADS,
     TRAINABLE,
@@ -171,6 +172,9 @@ class Session:
                 MEMORY: outcome.memory_bytes,
             },
         )
+        if outcome.row_scores is not None:
+            scores = outcome.row_scores.as_dict()
+            study._storage.set_trial_system_attr(attempt.trial_id, ROW_SCORES, scores)
         if outcome.ending is Ending.finished:
             values = [objective.value(outcome) for objective in self.study.plan.objectives]
             assert all(map(math.isfinite, values)), "a score that is NaN is no result"

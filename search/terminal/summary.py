@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
 from search.report.dashboard.page import read_records
-from search.report.results import TABLE_FILE, compare_with_default, status
-from search.report.text import columns, duration, number, score
-from search.storage.attribute import METRICS
+from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
+from search.report.text import columns, duration, gain_lines, number, score
+from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.study import Study
 from search.terminal.cost import cost_lines
@@ -62,7 +62,7 @@ def summary(
     lines.append(f"Validation scores of the best trial: {scores}.")
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
-    lines.append(_gain(comparison.gain, comparison.default is not None, metric))
+    lines += _gain(comparison, metric, num_rows[1])
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
@@ -92,7 +92,12 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
     """Return reasons to distrust the winner, however it compares with other trials."""
     task = study.plan.default.task
     lines = []
-    if baseline is not None and not task.beats(best.user_attrs[METRICS][task.metric], baseline):
+    attributes = best.user_attrs
+    if (
+        baseline is not None
+        and not task.beats(attributes[METRICS][task.metric], baseline)
+        and baseline.guess not in attributes[VERDICT]
+    ):
         scored = f"{task.metric} {score(baseline.score)}"
         lines.append(f"It is no better than {baseline.guess}, which has {scored}.")
     paths = study.folder_of(best).glob("*.jsonl")
@@ -196,14 +201,10 @@ def _remaining(study: Study) -> list[str]:
     return ["", f"{left} left; run the same command to continue."]
 
 
-def _gain(gain: float | None, has_default: bool, metric: str) -> str:
-    if not has_default or gain is None:
-        return "The default configuration has not finished, so there is nothing to compare with."
-    if gain == 0:
-        return "No trial was better than the default configuration."
-    return (
-        f"It is {gain:.4f} better in {metric} than the default configuration, on validation rows."
-    )
+def _gain(comparison: Comparison, metric: str, num_rows: int) -> list[str]:
+    if comparison.best is comparison.default:
+        return ["No trial was better than the default configuration."]
+    return gain_lines(comparison.gain, metric, num_rows)
 
 
 def _longer(study: Study, words: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
+from search.study.gain import Gain
 from search.study.study import Study as OpenStudy
 from search.trained.ask import Rows, rows_to_predict, table_of
 from search.trained.export import Trained, check_new, export, winner
@@ -34,6 +35,8 @@ class Best:
         number: The trial's number.
         params: Its settings, by config path.
         scores: Its best validation metrics by name.
+        gain: How much better it is than the default configuration, with a 95 % interval; None if
+            the default has not finished.
         command: The shell command that repeats it, to the same scores.
         config: Its whole configuration, nested by group.
 
@@ -42,6 +45,7 @@ class Best:
     number: int
     params: Mapping[str, Any]
     scores: Mapping[str, float]
+    gain: Gain | None
     command: str
     config: Mapping[str, Any] = field(repr=False)
 
@@ -177,7 +181,9 @@ class Study(_Trained):
         row = results.rows(study)[trial.number]
         prefix = "validation/"
         scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
-        return Best(trial.number, params, scores, repeat_command(study, trial), tree)
+        comparison = results.compare_with_default(study)
+        gain = None if comparison is None else comparison.gain
+        return Best(trial.number, params, scores, gain, repeat_command(study, trial), tree)
 
 
 class Run(_Trained):

@@ -138,6 +138,21 @@ def test_a_flat_end_neither_overfits_nor_underfits() -> None:
     )
 
 
+@pytest.mark.parametrize("losses", [[7.41, 7.28], [0.51, 0.5], [7.41, 7.3, 7.28]])
+def test_one_epoch_that_changes_little_is_not_called_level(losses: list[float]) -> None:
+    points = [replace(each, epoch=each.epoch / 2) for each in curve(losses, losses)]
+    assert fit_verdict(points) == (
+        f"changed little over its {len(losses)} validations (validation loss {losses[0]:.3f} to "
+        f"{losses[-1]:.3f}), but was too short to show that it levelled off; try more epochs or a "
+        "higher learning rate"
+    )
+
+
+@pytest.mark.parametrize("losses", [[0.9, 0.5, 0.5], [0.9, 0.5], [0.5, 0.5, 0.9]])
+def test_a_run_that_learnt_nothing_has_no_other_verdict(losses: list[float]) -> None:
+    assert fit_verdict(curve(losses, losses), "has not learnt: why") == "has not learnt: why"
+
+
 def test_a_wide_gap_that_does_not_grow_needs_more_data() -> None:
     verdict = fit_verdict(curve([0.6, 0.3, 0.1], [0.5, 0.4, 0.4]))
     assert verdict == (

@@ -26,8 +26,8 @@ def exact_match(written: Sequence[str], references: Sequence[str]) -> float:
     return sum(text.strip() == right.strip() for text, right in pairs) / len(pairs)
 
 
-def shares_entropy(texts: Sequence[str | bytes]) -> float:
-    """Return the entropy of the texts' characters or bytes, in nats per character or byte.
+def shares_entropy(texts: Sequence[str] | Sequence[bytes] | Sequence[Sequence[int]]) -> float:
+    """Return the entropy of the texts' characters, bytes or tokens, in nats for each of them.
 
     >>> round(shares_entropy(["ab", "ba"]), 4)
     0.6931

@@ -397,3 +397,49 @@ def test_pairs_are_duplicates_if_both_texts_are() -> None:
     one, same = {"text": "A b", "text_pair": "c"}, {"text": "a B", "text_pair": "C"}
     assert TASK.identity(one) == TASK.identity(same)
     assert TASK.identity(one) != TASK.identity({**one, "text_pair": "d"})
+
+
+EXAMPLES = Examples(
+    [{"text": "t", "label": "no"}] * 6 + [{"text": "t", "label": "yes"}] * 4, (), None
+)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "verdict"),
+    [
+        (
+            "accuracy",
+            {"accuracy": 0.6, "log_loss": 0.68},
+            "has not learnt: its accuracy of 0.6 is that of always 'no'",
+        ),
+        (
+            "accuracy",
+            {"accuracy": 0.4, "log_loss": 0.9},
+            "has not learnt: its accuracy of 0.4 is no better than the 0.6 of always 'no'",
+        ),
+        (
+            "mcc",
+            {"mcc": 0.0, "log_loss": 0.7},
+            "has not learnt: its mcc of 0 is that of always 'no'",
+        ),
+        (
+            "log_loss",
+            {"log_loss": 0.7},
+            "has not learnt: its log_loss of 0.7 is no better than the 0.673 of guessing by the "
+            "labels' shares",
+        ),
+        (
+            "accuracy",
+            {"accuracy": 0.6, "log_loss": 0.5},
+            "has learnt too little to change its answers: its accuracy of 0.6 is that of always "
+            "'no', although its log_loss of 0.5 is below the 0.673 of guessing by the labels' "
+            "shares; try more epochs or a higher learning rate",
+        ),
+        ("accuracy", {"accuracy": 0.7, "log_loss": 0.9}, None),
+        ("log_loss", {"log_loss": 0.6}, None),
+    ],
+)
+def test_scores_of_a_constant_guess_are_named(
+    metric: str, scores: dict[str, float], verdict: str | None
+) -> None:
+    assert classification(metric).unlearnt(scores, EXAMPLES) == verdict

@@ -497,3 +497,12 @@ def test_targets_decode_to_the_answers_in_real_data() -> None:
             best[number] = max(best[number], f1(found, row["label"]["text"]))
     # A few start or end within a token, or are cut by every window.
     assert sum(best) / len(best) > 0.99
+
+
+def test_only_never_an_answer_is_a_constant_guess() -> None:
+    examples = Examples(PAIR, (), None)  # type: ignore[arg-type]
+    share = sum(not row["label"]["text"] for row in PAIR) / len(PAIR)
+    task = qa(null_threshold=0.0)
+    verdict = task.unlearnt({task.metric: share}, examples)
+    assert verdict is not None and verdict.endswith("is that of never an answer")
+    assert task.unlearnt({task.metric: share + 0.1}, examples) is None

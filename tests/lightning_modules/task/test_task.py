@@ -15,8 +15,9 @@ from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
+from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.logger.base import Identity
-from lightning_modules.outcome import Ending
+from lightning_modules.outcome import Ending, read_outcome
 from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
@@ -121,6 +122,10 @@ def test_training_scores_every_metric_and_the_export_predicts_the_same(
     named = set(run.task.directions) - ANSWERED if task == "generation" else run.task.directions
     assert set(outcome.best.metrics) == set(named)
     assert all(map(math.isfinite, outcome.best.metrics.values()))
+    assert outcome.row_scores is not None
+    mean = sum(outcome.row_scores.values) / len(outcome.row_scores.values)
+    assert mean == pytest.approx(outcome.best.metrics[run.task.metric], rel=0.2, abs=0.1)
+    assert read_outcome(here / "run" / OUTCOME_FILE) == outcome
     trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
     predictor, rows = trained.load(), check_run(run).corpus.splits["validation"]
     again = predictor.score(rows)

@@ -508,3 +508,11 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
         task.encode([{"text": ["New", "York"]}], CanineTokenizer(), 16, ("O",))
     line = "model: token classification must know which characters belong to each token, got Canine"
     assert str(raised.value).startswith(line)
+
+
+def test_no_entity_found_is_the_score_of_a_constant_guess() -> None:
+    examples = examples_of([["O", "B-place"]], BIO)
+    assert TASK.unlearnt({"entity_f1": 0.0}, examples) == (
+        "has not learnt: its entity_f1 of 0 is that of always 'O'"
+    )
+    assert TASK.unlearnt({"entity_f1": 0.1}, examples) is None

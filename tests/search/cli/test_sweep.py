@@ -87,6 +87,8 @@ def test_status_as_json(in_study: Path) -> None:
     assert status["states"]["complete"] + status["states"]["pruned"] == 3
     assert status["remaining"] == 0
     assert set(status["best"]) >= {"number", "value", "params"}
+    gain = status["best"]["gain"]
+    assert gain["low"] <= gain["value"] <= gain["high"] and gain["level"] == 0.95
     assert set(status["best"]["params"]) == {"optimizer.lr", "data.batch_size"}
 
 

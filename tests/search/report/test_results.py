@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightning_modules.outcome import Ending, Outcome, Point
+from lightning_modules.outcome import Ending, Outcome, Point, RowScores
 from search.config import compose
 from search.plan.plan import build_plan
-from search.report.results import rows, snapshot, status, summarize, write_table
+from search.report.results import (
+    compare_with_default,
+    rows,
+    snapshot,
+    status,
+    summarize,
+    write_table,
+)
+from search.report.text import gain_lines
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.attempt import Attempt
+from search.study.gain import Gain
 from search.study.prepare import check_study, prepare_study
 from search.study.session import Session, join
 
@@ -38,11 +48,13 @@ def point(number: int, accuracy: float, seconds: float) -> Point:
     return Point(number, number, 300 * number, number / 2, 0.5, 0.5, metrics, seconds)
 
 
-def finish(session: Session, accuracy: float, seconds: float) -> Attempt:
+def finish(
+    session: Session, accuracy: float, seconds: float, scores: RowScores | None = None
+) -> Attempt:
     attempt, best = begin(session), point(1, accuracy, seconds)
     session.progress(attempt, best)
     outcome = Outcome(Ending.finished, "to its end", best, (best,), seconds, 66, 99, "cpu", 2, "ok")
-    session.ended(attempt, outcome)
+    session.ended(attempt, replace(outcome, row_scores=scores))
     return attempt
 
 
@@ -79,6 +91,46 @@ def test_pareto_front_in_table_status_and_csv(here: Path) -> None:
         table = list(csv.DictReader(file))
     assert [row["best"] for row in table] == ["True", "True", "False", "True"]
     assert [row["seconds"] for row in table] == ["10.0", "30.0", "40.0", "5.0"]
+
+
+def test_the_gain_has_an_interval_paired_on_the_validation_rows(here: Path) -> None:
+    session = session_of(here, "search.num_trials=3", "search/pruner=none")
+    finish(session, 0.5, 1.0, RowScores("r", (1.0, 0.0, 1.0, 0.0)))
+    assert status(session.study)["best"]["gain"]["value"] == 0.0
+    finish(session, 0.75, 1.0, RowScores("r", (1.0, 0.0, 1.0, 1.0)))
+    gain = status(session.study)["best"]["gain"]
+    assert gain == pytest.approx(
+        {"value": 0.25, "low": -0.5456, "high": 1.0456, "level": 0.95}, abs=1e-4
+    )
+    metric = status(session.study)["metric"].removeprefix("validation/")
+    comparison = compare_with_default(session.study)
+    assert comparison is not None
+    assert gain_lines(comparison.gain, metric, 4) == [
+        "It is not distinguishable from the default configuration in accuracy (0.2500 better, "
+        "95 % interval -0.5456 to 1.0456).",
+        "The interval covers the choice of the 4 validation rows, not the seed. The best trial "
+        "was chosen on these rows, so its gain looks larger than it is.",
+    ]
+    finish(session, 1.0, 1.0)  # as an earlier version stored it
+    assert status(session.study)["best"]["gain"] == {
+        "value": 0.5,
+        "low": None,
+        "high": None,
+        "level": 0.95,
+    }
+
+
+def test_a_clear_gain_and_an_unknown_one_are_named() -> None:
+    clear = gain_lines(Gain(0.02, 0.01, 0.03), "accuracy")
+    assert clear[0] == (
+        "It is 0.0200 better in accuracy than the default configuration "
+        "(95 % interval 0.0100 to 0.0300)."
+    )
+    (unknown,) = gain_lines(Gain(-0.02), "accuracy")
+    assert "0.0200 worse" in unknown and "not kept" in unknown
+    assert gain_lines(None, "accuracy") == [
+        "The default configuration has not finished, so there is nothing to compare with."
+    ]
 
 
 def test_rows_have_all_paths_and_leave_those_of_other_arms_empty(here: Path) -> None:
