@@ -29,6 +29,7 @@ from search.report.wandb import log_study
 from search.storage.location import study_folder, take_storage
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_study, prepare_study
+from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
@@ -84,7 +85,7 @@ def sweep(
     settings = {"num_trials": num_trials, "max_hours": max_hours, "workers": workers}
     words = _words(_named("study", study), *overrides)
     words += [f"search.{key}={value}" for key, value in settings.items() if value is not None]
-    composition = compose("sweep", words, _path(config_dir))
+    composition = compose_study(words, _path(config_dir))
     if config_dir is not None:
         words.append(f"--config-dir={config_dir}")
     done = run_study(composition, words, show=show)
@@ -241,7 +242,7 @@ def plan(
 
     """
     words = _words(_named("study", study), *overrides)
-    ahead = preview(compose("sweep", words, _path(config_dir)))
+    ahead = preview(compose_study(words, _path(config_dir)))
     return ahead.as_dict(ahead.estimate(measure(ahead.plan) if probe else ahead.past.measured))
 
 

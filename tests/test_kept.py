@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from search.config import CONF_DIR, completed, compose, leaves
 from tests.conftest import run_here
 
 KEPT = Path(__file__).parent / "kept"
@@ -61,3 +65,72 @@ def test_an_export_predicts_as_before(kept: Path, source: str) -> None:
         row, expected = json.loads(now), json.loads(before)
         assert row.pop("scores") == pytest.approx(expected.pop("scores"), abs=1e-5)
         assert row == expected
+
+
+WORDS = (
+    *("model=tiny", "strategy=lora", "logger=none", "search.workers=0", "trainer.epochs=1"),
+    *("data.max_length=32", "search.keep=1"),
+)
+KEPT_SETTINGS = (
+    "search/sampler=tpe (a new study: random)",
+    "search/pruner=asha (a new study: median)",
+    "search.max_attempts=3 (a new study: 5)",
+    "strategy.lr=0.001 (a new study: 0.0003)",
+    "optimizer.lr=0.001 (a new study: 0.0003)",
+    "data.batch_size=choice(8, 16, 32) (a new study: choice(4, 64))",
+    "optimizer.weight_decay not searched (a new study: interval(0, 0.1))",
+)
+
+
+@pytest.fixture
+def other_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose from a copy of conf/ whose defaults are others than those the study began with."""
+    conf = tmp_path / "other"
+    shutil.copytree(CONF_DIR, conf)
+    for name, old, new in (
+        ("sweep", r"search/sampler: \w+", "search/sampler: random"),
+        ("sweep", r"search/pruner: \w+", "search/pruner: median"),
+        ("sweep", r"max_attempts: 3", "max_attempts: 5"),
+        ("strategy/lora", r"(?m)^lr: \S+", "lr: 3e-4"),
+        ("search/space/default", r"data.batch_size: .*", "data.batch_size: choice(4, 64)"),
+        ("search/space/default", r"\Z", "optimizer.weight_decay: interval(0, 0.1)\n"),
+    ):
+        path = conf / f"{name}.yaml"
+        text, count = re.subn(old, new, path.read_text(encoding="utf-8"))
+        assert count == 1
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys.modules["search.config.compose"], "CONF_DIR", conf)
+
+
+def test_a_study_keeps_what_it_began_with_under_other_defaults(
+    kept: Path, other_defaults: None
+) -> None:
+    printed = run_here("sweep", "study=small", *WORDS, "search.num_trials=3")
+    assert "3 complete" in printed
+    for line in KEPT_SETTINGS:
+        assert f"kept    {line}\n" in printed
+    assert "kept" not in run_here("plan", "study=new", *WORDS)
+
+
+def test_a_study_needs_no_word_again_but_its_name(kept: Path) -> None:
+    printed = run_here("sweep", "study=small", "search.num_trials=3")
+    assert "3 complete" in printed
+    assert "kept    model=tiny (a new study: minilm)\n" in printed
+    assert "kept    trainer.epochs not searched (a new study: range(1, 4))\n" in printed
+
+
+def test_what_the_command_names_is_compared(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here("sweep", "study=small", "search/sampler=random", "strategy.rank=4", code=2)
+    lines = capsys.readouterr().err.splitlines()
+    named = {line.partition(":")[0] for line in lines}
+    assert named >= {"search.sampler._target_", "strategy.rank"}
+    assert all(name.startswith(("search.sampler.", "strategy.rank")) for name in named)
+
+
+def test_every_key_that_the_study_lacks_has_its_earlier_behaviour() -> None:
+    """A new key changes nothing for a study of before: search/config/legacy.py has its value."""
+    tree = yaml.safe_load((KEPT / "studies/small/config.yaml").read_text(encoding="utf-8"))
+    words = ("model=tiny", "strategy=lora", "search/sampler=tpe", "search/pruner=asha")
+    now = compose("sweep", [*words, "logger=none"]).tree
+    missing = leaves(now).keys() - leaves(completed(tree)).keys()
+    assert [path for path in sorted(missing) if not path.startswith("search.space.")] == []

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 
 from search.config import Composition, compose, resolved, to_yaml
+from search.study.resume import compose_study
 
 
 def composed(name: str, words: argparse.Namespace) -> Composition | None:
     """Return the configuration; with `--cfg job`, print it and return None."""
-    composition = compose(name, words.overrides, words.config_dir)
+    if name == "sweep":
+        composition = compose_study(words.overrides, words.config_dir)
+    else:
+        composition = compose(name, words.overrides, words.config_dir)
     if words.cfg:
         print(to_yaml(resolved(composition.tree)), end="")
         return None

@@ -15,8 +15,10 @@ from search.config.build import (
     to_yaml,
 )
 from search.config.compose import CONF_DIR, Arm, Composition, compose
-from search.config.override import literal
+from search.config.legacy import completed
+from search.config.override import literal, parse_override
 from search.config.range import parse_range
+from search.config.resume import compose_again
 
 __all__ = [
     "CONF_DIR",
@@ -25,9 +27,12 @@ __all__ = [
     "Tree",
     "build_run",
     "build_search",
+    "completed",
     "compose",
+    "compose_again",
     "leaves",
     "literal",
+    "parse_override",
     "parse_range",
     "resolved",
     "run_tree",

@@ -54,7 +54,7 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
 
     """
     config = _with_values(tree, values or {})
-    plugins = _plugins(config)
+    plugins = packages_of(config)
     built: dict[str, Any] = {}
     problems: list[Problem] = []
     for key, base in GROUPS.items():
@@ -73,12 +73,14 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
 def build_search(tree: Tree) -> Search:
     """Return the typed search settings of a sweep's tree; raises like `build_run`."""
     config = OmegaConf.create(tree)
-    plugins = _plugins(config)
+    plugins = packages_of(config)
     problems: list[Problem] = []
     built: dict[str, Any] = {}
     node = {key: value for key, value in tree["search"].items() if key not in _SEARCH_GROUPS}
     makers: Mapping[str, Callable[[], Schema]] = {
-        "settings": lambda: _typed(SearchSettings, OmegaConf.create(node), "search"),
+        "settings": lambda: _typed(
+            SearchSettings, DictConfig(node, parent=config.search), "search"
+        ),
         "sampler": lambda: _build(config.search.sampler, Sampler, "search.sampler", plugins),
         "pruner": lambda: _build(config.search.pruner, Pruner, "search.pruner", plugins),
     }
@@ -110,9 +112,16 @@ def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     """Return the class of a configuration's strategy; raise ConfigError if it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)
     target = OmegaConf.select(config, "strategy._target_")
-    strategy = import_member(str(target), Strategy, "strategy._target_", _plugins(config))
+    strategy = import_member(str(target), Strategy, "strategy._target_", packages_of(config))
     assert issubclass(strategy, Strategy)
     return strategy
+
+
+def packages_of(config: DictConfig) -> tuple[str, ...]:
+    """Return the packages of `search.plugins`."""
+    names = OmegaConf.select(config, "search.plugins", default=[])
+    # Anything but a list of names is reported when the settings are built.
+    return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
 def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
@@ -146,12 +155,6 @@ def _with_values(tree: Tree, values: Mapping[str, Any]) -> DictConfig:
     for path, value in values.items():
         OmegaConf.update(config, path, value)
     return config
-
-
-def _plugins(config: DictConfig) -> tuple[str, ...]:
-    names = OmegaConf.select(config, "search.plugins", default=[])
-    # Anything but a list of names is reported when the settings are built.
-    return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
 def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> Schema:

@@ -79,12 +79,17 @@ class Composition:
         groups: The groups that vary, with their options.
         arms: Every combination of their options, the default one first; one arm if no group varies.
         fixed: Overrides of the command line that removed their paths from the default space.
+        options: The option of every group, by group, e.g. `search/sampler`; those of the groups
+            that vary do not count.
+        kept: Settings of a continued study that differ from those of a new one, as text.
 
     """
 
     groups: Mapping[str, tuple[str, ...]]
     arms: tuple[Arm, ...]
     fixed: tuple[str, ...] = field(default=(), compare=False)
+    options: Mapping[str, str] = field(default_factory=dict, compare=False)
+    kept: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def tree(self) -> Tree:
@@ -98,14 +103,15 @@ class Composition:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for the storage."""
-        return {"groups": dict(self.groups), "arms": [asdict(arm) for arm in self.arms]}
+        arms = [asdict(arm) for arm in self.arms]
+        return {"groups": dict(self.groups), "arms": arms, "options": dict(self.options)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Return the composition from the values of `as_dict`."""
         groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = (Arm(arm["choice"], arm["tree"], tuple(arm["words"])) for arm in values["arms"])
-        return cls(groups, tuple(arms))
+        return cls(groups, tuple(arms), options=values.get("options", {}))
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -133,7 +139,8 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         refused = {problem.where for problem in problems}
         chosen = [override for override in chosen if override.key not in refused]
         fixed = [override for override in chosen if not override.is_range]
-        base, options = _compose(name, _texts(fixed))
+        base, all_options = _compose(name, _texts(fixed))
+        options = {group: all_options[group] for group in SEARCHED_GROUPS if group in all_options}
         groups = _searched_groups(base, chosen)
         impossible = list(option_problems(base, groups, {override.key for override in chosen}))
         problems += impossible
@@ -170,7 +177,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     ]
     if problems:
         raise SpaceError(problems)
-    return Composition(groups, tuple(arms), tuple(removed_texts))
+    return Composition(groups, tuple(arms), tuple(removed_texts), all_options)
 
 
 @contextmanager
@@ -344,7 +351,7 @@ def _is_of_a_run(text: str) -> bool:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the configuration, and its option of each group that can be searched."""
+    """Return the configuration, and its option of each group."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -353,7 +360,11 @@ def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str,
             reason = Verbatim(str(error).splitlines()[0])
             raise ConfigError(Problem("config", "must compose", reason)) from None
     choices = config.hydra.runtime.choices
-    options = {group: str(choices[group]) for group in SEARCHED_GROUPS if group in choices}
+    options = {
+        str(group): str(option)
+        for group, option in choices.items()
+        if option is not None and not str(group).startswith("hydra/")
+    }
     with open_dict(config):
         del config["hydra"]
     return config, options

@@ -59,6 +59,7 @@ class Preview:
             "labels": list(self.rows.labels),
             "baseline": None if baseline is None else asdict(baseline),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
+            "kept": list(plan.composition.kept),
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
             "ended": sorted(self.ended),

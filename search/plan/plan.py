@@ -173,7 +173,7 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
         Arm(arm.choice, {**arm.tree, "task": {**arm.tree["task"], "metric": name}}, arm.words)
         for arm in composition.arms
     )
-    return Composition(composition.groups, arms, composition.fixed)
+    return replace(composition, arms=arms)
 
 
 def _defaults(composition: Composition) -> dict[Options, Run]:

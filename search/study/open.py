@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from search.config import Composition
+from search.config import Composition, completed
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
 from search.storage.attribute import DATA, ID, PLAN, ROOT
@@ -96,6 +96,8 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     if PLAN not in attributes:
         return None
     composition = Composition.from_dict(attributes[PLAN])
+    arms = tuple(replace(arm, tree=completed(arm.tree)) for arm in composition.arms)
+    composition = replace(composition, arms=arms)
     fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
     return Stored(str(attributes.get(ID)), composition, fingerprint, root)
 

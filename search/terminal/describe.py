@@ -43,6 +43,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         value = _default(plan, name, defaults)
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
+    lines += [["kept", word] for word in plan.composition.kept]
     notes = (*_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
     notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])))
     lines += [["note", note] for note in notes]

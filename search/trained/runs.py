@@ -11,7 +11,7 @@ import yaml
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, did_you_mean
 from lightning_modules.folder import OUTCOME_FILE
-from search.config import build_run
+from search.config import build_run, completed
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import plain_name
 from search.study.attempt import CONFIG_FILE
@@ -59,7 +59,7 @@ def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
     origin, scores = f"run {name}", outcome["best"]["metrics"]
     tree["search"] = {"plugins": list(plugins)}
-    return Trained(build_run(tree), folder, origin, scores, _stored_fingerprint(folder))
+    return Trained(build_run(completed(tree)), folder, origin, scores, _stored_fingerprint(folder))
 
 
 def check_rows(folder: Path, fingerprint: str) -> None:

@@ -1,0 +1,73 @@
+"""Settings that studies and runs of earlier versions lack, with the behaviour of that time.
+
+Whoever adds a key to a schema, with another behaviour by default than before, adds the key here.
+Without an entry, a stored study could not be opened, because every key of a schema must be set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lightning_modules.error import ConfigError
+from lightning_modules.schema import Schema, import_member
+from search.config.build import GROUPS, Tree, packages_of
+from search.config.settings import SearchSettings
+from search.pruner.base import Pruner
+from search.sampler.base import Sampler
+
+LEGACY: Mapping[str, Any] = {}
+"""Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
+
+_BASES: Mapping[str, type[Schema]] = {
+    **GROUPS,
+    "search.sampler": Sampler,
+    "search.pruner": Pruner,
+}
+
+
+def completed(tree: Tree, legacy: Mapping[str, Any] = LEGACY) -> Tree:
+    """Return a stored tree with the keys that it lacks, each with the behaviour of before.
+
+    A key is added only if the schema that the tree names has it.
+    """
+    whole = dict(tree)
+    for path, value in legacy.items():
+        group, _, key = path.rpartition(".")
+        node = _node(whole, group)
+        if node is not None and key not in node and _has(whole, group, key):
+            _set(whole, group, {**node, key: value})
+    return whole
+
+
+def _node(tree: Tree, group: str) -> Mapping[str, Any] | None:
+    node: Any = tree
+    for name in group.split(".") if group else ():
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else None
+
+
+def _set(tree: Tree, group: str, node: Tree) -> None:
+    """Replace a node without changing the mappings that the tree shares with another."""
+    first, _, rest = group.partition(".")
+    if not group:
+        tree.update(node)
+    elif not rest:
+        tree[first] = node
+    else:
+        tree[first] = {**tree[first], rest: node}
+
+
+def _has(tree: Tree, group: str, key: str) -> bool:
+    if group not in _BASES:
+        return group != "search" or key in {field.name for field in fields(SearchSettings)}
+    node, packages = _node(tree, group), packages_of(OmegaConf.create(tree))
+    assert node is not None
+    try:
+        kind = import_member(str(node.get("_target_")), _BASES[group], group, packages)
+    except ConfigError:
+        return False  # reported when it is built
+    return key in {field.name for field in fields(kind)}

@@ -1,0 +1,35 @@
+"""Compose a sweep's configuration: of a new study, or of one that the command continues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_modules.error import ConfigError
+from search.config import Composition, compose, compose_again, parse_override
+from search.plan.plan import plain_name
+from search.storage.location import study_folder
+from search.study.open import stored
+
+
+def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
+    """Compose a sweep; what the command does not name stays as the stored study has it.
+
+    Args:
+        overrides: The overrides of the command.
+        config_dir: A folder with more group options.
+
+    Raises:
+        ConfigError, SpaceError: Like `search.config.compose`.
+
+    """
+    named = [parse_override(word) for word in overrides if word.startswith("study=")]
+    composition = None if named else compose("sweep", overrides, config_dir)
+    name = composition.tree["study"] if composition else named[-1].parsed.value()
+    try:
+        before = stored(study_folder(Path(), plain_name("study", name)))
+    except ConfigError:
+        before = None  # reported with everything else that is wrong
+    if before is not None:
+        return compose_again(overrides, before.composition, config_dir)
+    return composition or compose("sweep", overrides, config_dir)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from search.config import build_run, build_search, compose
+from search.config.legacy import completed
+
+WORDS = ("model=tiny", "logger=none")
+
+
+def test_a_missing_key_gets_the_value_of_before() -> None:
+    tree = compose("sweep", [*WORDS, "seed=7"]).tree
+    old = {**tree, "search": {k: v for k, v in tree["search"].items() if k != "keep"}}
+    assert build_search(completed(old, {"search.keep": "${seed}"})).settings.keep == 7
+    assert "keep" not in old["search"]
+
+
+def test_a_key_that_is_there_stays() -> None:
+    tree = compose("sweep", WORDS).tree
+    assert completed(tree, {"search.keep": 9}) == tree
+
+
+def test_only_the_option_that_has_the_key_gets_it() -> None:
+    trees = {name: compose("train", [*WORDS, f"strategy={name}"]).tree for name in ("lora", "full")}
+    for name, tree in trees.items():
+        own = {key: value for key, value in tree["strategy"].items() if key != "rank"}
+        again = completed({**tree, "strategy": own}, {"strategy.rank": 3})
+        assert ("rank" in again["strategy"]) is (name == "lora")
+        build_run(again)
