@@ -87,9 +87,12 @@ def _first_trials(
     header = ["trial", *plan.space.paths, ""]
     rows = [header]
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
+    openings = [values for each in plan.openings.values() for values in each if plan.takes_turns]
     for at, suggested in enumerate(suggestions):
         values = ended.get(at, suggested)  # trials enqueued later come after those that have ended
         words = ["default"] if at < num_defaults else []
+        if at >= num_defaults and suggested in openings:
+            words.append("learning rate x3 or /3")
         if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
             words.append("enqueued")
         if at in ended:

@@ -19,7 +19,9 @@ from search.config.settings import SearchSettings
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
-LEGACY: Mapping[str, Any] = {}
+LEGACY: Mapping[str, Any] = {
+    "search.arms": "joint",
+}
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 
 _BASES: Mapping[str, type[Schema]] = {

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
+
+
+class Arms(Enum):
+    """How a study of several arms chooses each trial's arm."""
+
+    turns = "turns"
+    joint = "joint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +32,9 @@ class SearchSettings(Schema):
         objectives: Several objectives to optimize at once, the first a validation metric; see
             `search.plan.objective`. None optimizes `metric` only.
         enqueue: Configurations to try after the default, each a mapping of config paths to values.
+        arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
+            trial's arm: `turns` shares the trials out and drops the worse half again and again
+            (`search.study.turn`), `joint` leaves the choice to the sampler.
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
             fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
@@ -40,6 +51,7 @@ class SearchSettings(Schema):
     metric: str | None
     objectives: list[str] | None
     enqueue: list[Any]
+    arms: Arms
     max_attempts: int
     hang_seconds: float
     lease_seconds: float

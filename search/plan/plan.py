@@ -14,7 +14,7 @@ from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
-from search.config.settings import Search, SearchSettings
+from search.config.settings import Arms, Search, SearchSettings
 from search.plan.objective import (
     COSTS,
     METRIC_PREFIX,
@@ -22,6 +22,7 @@ from search.plan.objective import (
     build_objectives,
     objective_problems,
 )
+from search.plan.opening import opening
 from search.plan.ranges import build_space, default_values
 from search.sampler.base import Sampler
 from search.space.key import canonical_key
@@ -80,6 +81,20 @@ class Plan:
         """The total budget, at most the number of distinct trials."""
         budget = self.search.settings.num_trials
         return budget if self.limit is None else min(budget, self.limit)
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether trials are shared out among several arms, rather than left to the sampler."""
+        if self.search.sampler.is_finite or len(self.space.arms) == 1:
+            return False
+        return self.search.settings.arms is Arms.turns
+
+    @cached_property
+    def openings(self) -> Mapping[Options, tuple[Mapping[str, Any], ...]]:
+        """What each arm tries after its default, by config path."""
+        arms = self.space.arms
+        defaults = dict(zip(arms, self.first, strict=False))
+        return {options: opening(defaults[options], arm) for options, arm in arms.items()}
 
     @cached_property
     def limit(self) -> int | None:

@@ -28,6 +28,7 @@ FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial 
 CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
 ROW_SCORES = "finesweep.row_scores"  # see lightning_modules.task.jackknife
 KEY = "finesweep.key"  # its values as text, unique in a study
+TURN = "finesweep.turn"  # its arm was chosen by turns, see search.study.turn
 # System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"

@@ -18,6 +18,7 @@ from search.space.key import canonical_key
 from search.space.space import Space
 from search.storage.attribute import FIXED, KEY, VALUES
 from search.storage.transaction import reserve
+from search.study.arm import decide_arm, depends_on_results
 
 if TYPE_CHECKING:
     import optuna
@@ -46,6 +47,7 @@ def settle(
     space = plan.space
     if KEY in trial.system_attrs:
         return space.by_path(trial.system_attrs[FIXED])
+    decide_arm(study, trial.number, plan)
 
     def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
         params = {
@@ -126,10 +128,17 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for number in range(min(plan.num_trials, max(startup, len(plan.defaults)))):
+    for number in range(plan.num_trials):
         values = plan.first[number] if number < len(plan.first) else {}
+        if not values and plan.takes_turns and depends_on_results(plan, study.trials):
+            break
         study.add_trial(waiting_trial(plan.space, values))
         trial = study.ask()
+        decide_arm(study, number, plan)
+        fixed = study._storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+        is_given = number < len(plan.defaults) or plan.space.is_complete(fixed)
+        if number >= startup and not is_given:
+            break
         suggestion = trial.user_attrs.get(VALUES)
         if suggestion is None:
             drafts = candidates(study, trial._trial_id, plan, taken.__contains__)

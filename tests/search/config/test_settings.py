@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lightning_modules.error import ConfigError
-from search.config.settings import SearchSettings
+from search.config.settings import Arms, SearchSettings
 
 VALID: dict[str, Any] = {
     "num_trials": 12,
@@ -14,6 +14,7 @@ VALID: dict[str, Any] = {
     "metric": None,
     "objectives": None,
     "enqueue": [],
+    "arms": Arms.turns,
     "max_attempts": 3,
     "hang_seconds": 1800.0,
     "lease_seconds": 60.0,
