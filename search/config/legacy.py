@@ -21,6 +21,9 @@ from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
     "search.arms": "joint",
+    "search.ask_tell": False,
+    "search.direction": None,
+    "search.ask_hours": 24,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

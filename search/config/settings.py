@@ -40,6 +40,12 @@ class SearchSettings(Schema):
         hang_seconds: Time without progress after which a worker is killed, > 0.
         lease_seconds: Time without a heartbeat after which a worker that is stopped, or on another
             machine, loses its trials to the other workers, > 0.
+        ask_tell: Whether a loop of the caller's own trains: it asks for trials and tells their
+            results. Nothing is trained here.
+        direction: `maximize` or `minimize`, for a free study, whose names and metric are the
+            caller's own; None searches the configuration of a run by a metric of its task.
+        ask_hours: Time after which a trial that was asked for returns to the queue, unless it is
+            reported or told, in hours, > 0.
         keep: Number of best trials whose weights stay on disk, > 0.
         plugins: Additional packages whose classes a `_target_` may name.
 
@@ -55,6 +61,9 @@ class SearchSettings(Schema):
     max_attempts: int
     hang_seconds: float
     lease_seconds: float
+    ask_tell: bool
+    direction: str | None
+    ask_hours: float
     keep: int
     plugins: list[str]
 
@@ -66,8 +75,11 @@ class SearchSettings(Schema):
             "max_attempts",
             "hang_seconds",
             "lease_seconds",
+            "ask_hours",
             "keep",
         )
+        if self.direction not in (None, "maximize", "minimize"):
+            yield Problem("direction", "must be maximize or minimize", self.direction)
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
         if self.objectives == []:
@@ -79,6 +91,9 @@ class SearchSettings(Schema):
                 "The first objective takes its place.",
             )
             yield Problem("metric", rule, self.metric, fix)
+        if self.objectives and self.ask_tell:
+            rule = "must be null if search.ask_tell is true, because a trial is told one value"
+            yield Problem("objectives", rule, self.objectives, "Set search.metric.")
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 3e-4}]."

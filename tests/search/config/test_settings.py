@@ -18,6 +18,9 @@ VALID: dict[str, Any] = {
     "max_attempts": 3,
     "hang_seconds": 1800.0,
     "lease_seconds": 60.0,
+    "ask_tell": False,
+    "direction": None,
+    "ask_hours": 24.0,
     "keep": 3,
     "plugins": [],
 }
@@ -39,6 +42,8 @@ def test_zero_workers_is_allowed() -> None:
         ("max_attempts", 0, "max_attempts"),
         ("hang_seconds", 0.0, "hang_seconds"),
         ("lease_seconds", -1.0, "lease_seconds"),
+        ("ask_hours", 0.0, "ask_hours"),
+        ("direction", "up", "direction"),
         ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
     ],
 )
