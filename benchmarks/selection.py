@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from record import load_records
 from recorded.replay import Candidates, Replay, candidates, cells, random_trials
 
-NUM_TRIALS, NUM_VALIDATION, NUM_CONFIRMED = 12, (50, 100, 200, 500), 3
+NUM_TRIALS, NUM_VALIDATION, NUM_CONFIRMED = 12, (50, 100, 200), 3
 RANGES = {"feature_extraction": (1e-3, 1e-1), "lora": (5e-4, 5e-3), "full": (5e-5, 5e-4)}
 DEFAULT_EPOCHS = 3
 
@@ -33,6 +34,7 @@ class Rule:
         by: The cost that is least at the best.
         errors: Standard errors of the paired difference by which a trial must be better than the
             default to be chosen in its place.
+        agrees: Whether its accuracy must not be lower than the default's either.
         smooths: Whether each trial's cost is the mean of a Gaussian process through all of them, so
             that neighbours in the space speak for one another.
         confirms: Whether the first few and the default are compared once more on fresh rows.
@@ -41,6 +43,7 @@ class Rule:
 
     by: str
     errors: float = 0
+    agrees: bool = False
     smooths: bool = False
     confirms: bool = False
 
@@ -48,6 +51,8 @@ class Rule:
         words = [self.by.replace("_", " ")]
         if self.errors:
             words.append(f"{self.errors:g} errors")
+        if self.agrees:
+            words.append("accuracy agrees")
         if self.smooths:
             words.append("smoothed")
         if self.confirms:
@@ -55,13 +60,15 @@ class Rule:
         return ", ".join(words)
 
 
+COSTS = ("accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss")
 RULES = (
-    *(Rule(by) for by in ("accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss")),
-    *(Rule(by, errors=1) for by in ("accuracy", "log_loss", "shrunk_loss")),
-    *(Rule("shrunk_loss", errors=errors) for errors in (0.5, 2)),
-    *(Rule(by, smooths=True) for by in ("accuracy", "shrunk_loss")),
+    *(Rule(by) for by in COSTS),
+    *(Rule(by, errors=1) for by in ("accuracy", "shrunk_loss")),
+    *(Rule("log_loss", errors=errors) for errors in (0.5, 1, 1.5)),
+    Rule("log_loss", errors=1, agrees=True),
+    Rule("log_loss", smooths=True),
     *(Rule(by, confirms=True) for by in ("accuracy", "log_loss", "shrunk_loss")),
-    Rule("shrunk_loss", errors=1, confirms=True),
+    *(Rule("log_loss", errors=errors, confirms=True) for errors in (0.5, 1)),
 )
 
 
@@ -102,14 +109,23 @@ def chosen(rule: Rule, replay: Replay, study: int) -> tuple[int, int]:
         few = [*dict.fromkeys([*few, default])]
         few.sort(key=lambda each: replay.row_costs(rule.by, study, each)[rows].mean())
     best = few[0]
-    if rule.errors and best != default:
-        cost_of_default, cost_of_best = (
-            replay.row_costs(rule.by, study, each)[rows] for each in (default, best)
-        )
-        gains = cost_of_default - cost_of_best
-        if gains.mean() <= rule.errors * gains.std() / len(gains) ** 0.5:
-            best = default
-    return default, best
+    if is_better(rule, replay, study, best, default, rows):
+        return default, best
+    return default, default
+
+
+def is_better(
+    rule: Rule, replay: Replay, study: int, best: int, default: int, rows: np.ndarray
+) -> bool:
+    """Return whether a rule takes a trial in place of the default, by these rows."""
+    right = replay.candidates.right
+    if rule.agrees and right[best][rows].mean() < right[default][rows].mean():
+        return False
+    cost_of_default, cost_of_best = (
+        replay.row_costs(rule.by, study, each)[rows] for each in (default, best)
+    )
+    gains = cost_of_default - cost_of_best
+    return bool(gains.mean() >= rule.errors * gains.std() / len(gains) ** 0.5)
 
 
 def smoothed(by: str, replay: Replay, study: int, trials: list[int]) -> np.ndarray:
@@ -141,18 +157,27 @@ def epoch_gain(by: str, replay: Replay) -> float:
     return float(np.mean(gains))
 
 
-def print_cell(found: Candidates, num_rows: int, num_studies: int, name: str) -> None:
-    """Print a table of a strategy and text."""
-    sizes = num_studies, NUM_TRIALS, DEFAULT_EPOCHS
-    drawn = [random_trials(found, *sizes, last=each) for each in (False, True)]
-    both, last = (Replay(found, trials, num_rows) for trials in drawn)
-    trials = len(drawn[0][0])
-    print(f"\n{name}, {num_rows} validation rows, {trials} trials, {num_studies} studies")
-    print(f"{'rule':32s} announced, true gain, worse   at the last epoch      epoch")
+def print_rules(found: Mapping[str, Candidates], num_rows: int, num_studies: int) -> None:
+    """Print what each rule comes to on each text: announced gain, true gain, worse."""
+    replays = [
+        Replay(each, random_trials(each, num_studies, NUM_TRIALS, DEFAULT_EPOCHS), num_rows)
+        for each in found.values()
+    ]
     for rule in RULES:
-        plain = not rule.errors and not rule.confirms
-        epoch = f"{epoch_gain(rule.by, both):+5.2f}" if plain else ""
-        print(f"{rule!s:32s} {scored(rule, both)!s:30s} {scored(rule, last)}   {epoch}", flush=True)
+        scores = "  ".join(f"{scored(rule, each)!s:18s}" for each in replays)
+        print(f"{rule!s:36s}{scores}", flush=True)
+
+
+def print_parts(found: Mapping[str, Candidates], num_rows: int, num_studies: int) -> None:
+    """Print the choice of the trial at its last epoch, and that of the epoch."""
+    sizes = num_studies, NUM_TRIALS, DEFAULT_EPOCHS
+    for by in COSTS:
+        words = []
+        for each in found.values():
+            last = Replay(each, random_trials(each, *sizes, last=True), num_rows)
+            every = Replay(each, random_trials(each, *sizes), num_rows)
+            words.append(f"{scored(Rule(by), last)}, {epoch_gain(by, every):+5.2f}")
+        print(f"{by.replace('_', ' '):24s}{'  '.join(words)}", flush=True)
 
 
 def main() -> int:
@@ -160,11 +185,20 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer studies, 100 rows alone")
     asked = parser.parse_args()
     records = load_records()
-    num_studies, sizes = (50, (100,)) if asked.quick else (200, NUM_VALIDATION)
-    for strategy, text in cells(records, num_families=6):
-        found = candidates(records, strategy, text, RANGES[strategy])
+    num_studies, sizes = (40, (100,)) if asked.quick else (150, NUM_VALIDATION)
+    for strategy, lr in RANGES.items():
+        texts = cells(records, strategy, num_families=6)
+        found = {text: candidates(records, strategy, text, lr) for text in texts}
+        if not found:
+            print(f"\n{strategy}: fewer than 6 points are recorded")
+            continue
+        names = "  ".join(f"{each:18s}" for each in found)
         for num_rows in sizes:
-            print_cell(found, num_rows, num_studies, f"{strategy} on {text}")
+            print(f"\n{strategy}, {num_rows} validation rows: announced, true gain, worse")
+            print(f"{'rule':36s}{names}")
+            print_rules(found, num_rows, num_studies)
+        print(f"\n{strategy}, 100 rows: trials at their last epoch; then the epoch's own gain")
+        print_parts(found, 100, num_studies)
     return 0
 
 

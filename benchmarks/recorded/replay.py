@@ -6,7 +6,7 @@ rows and the others tell what was right: many draws in place of one split, and a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -200,9 +200,9 @@ def random_trials(
     return studies
 
 
-def cells(records: Records, num_families: int) -> Iterator[tuple[str, str]]:
-    """Yield each strategy and text of which at least so many families are recorded."""
-    runs = records.runs[(records.runs["num_rows"] == 400) & (records.runs["seed"] == 0)]
-    for (strategy, text), group in runs.groupby(["strategy", "text"]):
-        if group["point"].nunique() >= num_families:
-            yield strategy, text
+def cells(records: Records, strategy: str, num_families: int) -> list[str]:
+    """Return the texts of which at least so many of a strategy's families are recorded."""
+    runs = records.runs
+    runs = runs[(runs["strategy"] == strategy) & (runs["num_rows"] == 400) & (runs["seed"] == 0)]
+    numbers = runs.groupby("text")["point"].nunique()
+    return sorted(numbers.index[numbers >= num_families])
