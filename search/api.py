@@ -21,16 +21,17 @@ from search.engine.local import LocalEngine
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
-from search.plan.plan import build_plan
+from search.plan.plan import Plan, build_plan
 from search.report import results
 from search.report.dashboard.page import show_study
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
 from search.storage.location import study_folder, take_storage
 from search.study.open import load_study, study_folders
-from search.study.prepare import check_study, prepare_study
+from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
+from search.terminal.asked import describe_asked, next_commands
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
 from search.terminal.notebook import quiet_widgets
@@ -38,6 +39,7 @@ from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
 from search.trained.find import find_study, plugins_of
+from search.trained.loop import Trial
 from search.trained.opened import Best, Model, Run, Study
 from search.trained.runs import find_run
 from search.trained.training import Job, has_result, job_again, job_of, named_trial, start
@@ -47,7 +49,19 @@ from search.worker.event import Event, Note
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Best", "Model", "Run", "Study", "UserError", "open", "plan", "status", "sweep", "train"]
+__all__ = [
+    "Best",
+    "Model",
+    "Run",
+    "Study",
+    "Trial",
+    "UserError",
+    "open",
+    "plan",
+    "status",
+    "sweep",
+    "train",
+]
 
 _OVERRIDE = re.compile(r"[+~]*[\w./\[\]]+=")
 
@@ -63,8 +77,11 @@ def sweep(
     workers: int | None = None,
     config_dir: str | Path | None = None,
     show: bool = True,
+    ask_tell: bool = False,
 ) -> Study:
     """Run a study up to its total budget, or continue it, like `finesweep sweep`.
+
+    With `ask_tell` it returns at once: a loop of yours trains, with `study.ask` and `study.tell`.
 
     Args:
         study: The study's name; its files go to `studies/NAME`.
@@ -74,6 +91,8 @@ def sweep(
         workers: Training processes, `search.workers`; 0 trains in this process.
         config_dir: A folder with more group options.
         show: Whether to print what the command prints, with a live table if possible.
+        ask_tell: Whether a loop of yours trains the trials, `search.ask_tell`. Data and model are
+            yours too then, and so are the names that are searched, if `search.direction` is set.
 
     Raises:
         UserError: The configuration or the data cannot be used; nothing was trained.
@@ -85,6 +104,7 @@ def sweep(
     settings = {"num_trials": num_trials, "max_hours": max_hours, "workers": workers}
     words = _words(_named("study", study), *overrides)
     words += [f"search.{key}={value}" for key, value in settings.items() if value is not None]
+    words += ["search.ask_tell=true"] if ask_tell else []
     composition = compose_study(words, _path(config_dir))
     if config_dir is not None:
         words.append(f"--config-dir={config_dir}")
@@ -125,6 +145,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     """
     say = print if show else _nothing
     planned = build_plan(composition)
+    if planned.is_asked:
+        return Done(start_asked(planned, composition.fixed, say), 0, "")
     folder = study_folder(Path(), planned.name)
     rows = check_study(planned, folder)
     study = prepare_study(planned, folder, rows)
@@ -144,6 +166,18 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     say("\n".join(summary(study, words, baseline(planned, rows), num_rows)), flush=True)
     log_study(study)
     return Done(study, code, reason)
+
+
+def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> OpenStudy:
+    """Start or continue a study whose trials a loop of the caller's own trains."""
+    folder = study_folder(Path(), plan.name)
+    check_asked_study(plan, folder)
+    study = prepare_study(plan, folder, None)
+    task = describe_asked(plan, fixed)
+    show_study(study.optuna, folder, task)
+    results.write_table(study)
+    say("\n".join([*task, *next_commands(study)]), flush=True)
+    return study
 
 
 def train(

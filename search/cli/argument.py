@@ -84,6 +84,11 @@ def keys(words: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return the `key=value` words of a command that takes any key."""
+    return keys(words, {word.partition("=")[0]: "" for word in words})
+
+
 def one_of(command: str, found: Mapping[str, str], names: Sequence[str]) -> str:
     """Return the one key that is given; raise ConfigError unless exactly one is."""
     given = [name for name in names if name in found]
@@ -103,3 +108,24 @@ def needed(found: Mapping[str, str], key: str, meaning: str) -> str:
     if not found.get(key):
         raise ConfigError(Problem(key, "must be set", Verbatim("nothing"), f"Set {key}={meaning}."))
     return found[key]
+
+
+def attempt_of(text: str) -> tuple[int, int]:
+    """Return the trial and the attempt that `finesweep ask` names.
+
+    >>> attempt_of("3"), attempt_of("3.2")
+    ((3, 1), (3, 2))
+    """
+    number, dot, attempt = text.partition(".")
+    if not number.isdecimal() or (dot and not attempt.isdecimal()):
+        rule = "must be named as by finesweep ask, e.g. 3 or, for its second attempt, 3.2"
+        raise ConfigError(Problem("trial", rule, text))
+    return int(number), int(attempt or 1)
+
+
+def number_of(key: str, text: str) -> float:
+    """Return a number of the command line; it may be NaN or infinite."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(Problem(key, "must be a number", text)) from None

@@ -37,6 +37,9 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
 KEYS = {
     "status": ("study=", "--json", "--watch"),
     "stop": ("study=",),
+    "ask": ("study=", "--json"),
+    "report": ("study=", "trial=", "step=", "loss=", "--json"),
+    "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
     "export": ("study=", "run=", "to="),

@@ -19,6 +19,9 @@ finesweep finds the best way to fine-tune a language model on your data.
   plan        show what a sweep would do; writes nothing
   status      list the studies, or show one: its trials and its best so far
   stop        end a study after its running trials
+  ask         get the next trial, for a loop of your own that trains it
+  report      report on such a trial; says whether to stop it
+  tell        tell how such a trial ended
   worker      join a study, from this or another machine
   dashboard   show a study in the browser
   evaluate    score a study's winner, a run or an exported model on a split
@@ -34,7 +37,8 @@ Examples:
   finesweep evaluate study=mine split=test
 
 finesweep COMMAND --help shows more. Options:
-  --json              print JSON (status, evaluate, plan, train)
+  --json              print JSON (status, evaluate, plan, train,
+                      ask, report, tell)
   --cfg job           print the composed configuration (sweep, plan, train)
   --config-dir DIR    a folder with more group options (sweep, plan, train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
@@ -49,6 +53,9 @@ COMMANDS = (
     "plan",
     "status",
     "stop",
+    "ask",
+    "report",
+    "tell",
     "worker",
     "dashboard",
     "evaluate",
@@ -59,7 +66,11 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 for success, 1 failure, 2 wrong input, 130 or 143 interrupted."""
+    """Run a command.
+
+    Returns: 0 for success, 1 failure, 2 wrong input, 3 if there is no trial to ask for, 130 or 143
+        interrupted.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(words)

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.estimate.preview import preview
+from search.estimate.preview import Preview, preview
 from search.estimate.probe import ProbeFailed, probe
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import Plan
@@ -20,6 +20,7 @@ from search.report.text import columns, number, trained
 from search.space.space import Options
 from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
+from search.terminal.asked import describe_asked
 from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
@@ -45,7 +46,10 @@ def main(words: Sequence[str]) -> int:
         return 0
     ahead = preview(composition)
     if not parsed.json:
-        print("\n".join(describe(ahead.plan, ahead.rows, composition.fixed)), flush=True)
+        print("\n".join(_described(ahead, composition.fixed)), flush=True)
+    if wants_probe and ahead.plan.is_asked:
+        fix = "Its trials are trained by a loop of yours."
+        raise ConfigError(Problem("probe", "must be false if search.ask_tell is true", True, fix))
     try:
         measured = probe(ahead.plan, _say_arm, _say_built) if wants_probe else ahead.past.measured
     except ProbeFailed as error:
@@ -55,10 +59,17 @@ def main(words: Sequence[str]) -> int:
     if parsed.json:
         print(json.dumps(ahead.as_dict(estimate), indent=2))
     else:
-        print("\n".join(estimate_lines(ahead.plan, estimate)))
+        if not ahead.plan.is_asked:
+            print("\n".join(estimate_lines(ahead.plan, estimate)))
         print("\n".join(_first_trials(ahead.plan, ahead.suggestions, ahead.ended)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
+
+
+def _described(ahead: Preview, fixed: Sequence[str]) -> list[str]:
+    if ahead.rows is None:
+        return describe_asked(ahead.plan, fixed)
+    return describe(ahead.plan, ahead.rows, fixed)
 
 
 def take_probe(overrides: list[str]) -> bool:
@@ -87,9 +98,12 @@ def _first_trials(
     header = ["trial", *plan.space.paths, ""]
     rows = [header]
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
+    openings = [values for each in plan.openings.values() for values in each if plan.takes_turns]
     for at, suggested in enumerate(suggestions):
         values = ended.get(at, suggested)  # trials enqueued later come after those that have ended
         words = ["default"] if at < num_defaults else []
+        if at >= num_defaults and suggested in openings:
+            words.append("learning rate x3 or /3")
         if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
             words.append("enqueued")
         if at in ended:

@@ -12,6 +12,7 @@ from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
 from search.plan.plan import plain_name
 from search.storage.location import study_folder
+from search.study.ask import check_trained
 from search.study.attempt import where_is
 from search.study.open import stored
 from search.terminal.progress import shown
@@ -42,6 +43,7 @@ def main(words: Sequence[str]) -> int:
     num_workers = _number(found)
     _change_to_study_root(name)
     study = find_study(name)
+    check_trained(study)
     if study.is_over:
         print(f"study {name} has ended or was stopped: nothing is left to do")
         return 0

@@ -15,6 +15,7 @@ from search.config.build import (
     to_yaml,
 )
 from search.config.compose import CONF_DIR, Arm, Composition, compose
+from search.config.free import compose_free, is_free, is_free_command
 from search.config.legacy import completed
 from search.config.override import literal, parse_override
 from search.config.range import parse_range
@@ -30,6 +31,9 @@ __all__ = [
     "completed",
     "compose",
     "compose_again",
+    "compose_free",
+    "is_free",
+    "is_free_command",
     "leaves",
     "literal",
     "parse_override",

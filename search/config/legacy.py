@@ -20,7 +20,10 @@ from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
-    "search.seed": "${seed}",  # one seed was for all
+    "search.arms": "joint",
+    "search.ask_tell": False,
+    "search.direction": None,
+    "search.ask_hours": 24,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

@@ -17,6 +17,7 @@ from lightning_modules.error import UserError
 from search.config.build import Tree, leaves, resolved
 from search.config.check import group_options
 from search.config.compose import Arm, Composition, compose, hydra_ready
+from search.config.free import compose_free, is_free
 from search.config.override import Override, literal, parse_override
 
 
@@ -59,6 +60,8 @@ def compose_again(
         ConfigError, SpaceError: Like `compose`.
 
     """
+    if is_free(before.tree):
+        return _free_again(overrides, before, config_dir)
     try:
         fresh = compose("sweep", overrides, config_dir)
     except UserError:
@@ -81,6 +84,18 @@ def compose_again(
     )
     merged = _merged(before, now, named)
     return replace(merged, kept=tuple(_kept(merged, fresh or now, words, named)))
+
+
+def _free_again(
+    overrides: Sequence[str], before: Composition, config_dir: Path | None
+) -> Composition:
+    """Compose a free study again; its words are stored, because no default gives its names."""
+    now = compose_free([*before.arms[0].words, *overrides], config_dir)
+    parsed = [parse_override(text) for text in overrides]
+    groups = frozenset(each.key.replace("/", ".") for each in parsed if "/" in each.key)
+    named = _Named(parsed, groups)
+    merged = _merged(before, now, named)
+    return replace(merged, kept=tuple(_kept(merged, now, {}, named)))
 
 
 def _options(before: Composition) -> dict[str, str]:
@@ -221,7 +236,7 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
     """Yield path, value and value of a new study, for each setting and range that differs."""
     flat, new = _flat(arm), _flat(fresh)
     if any(flat.get(f"search.{key}") is not None for key in ("metric", "objectives")):
-        flat.pop("task.metric")  # follows from them
+        flat.pop("task.metric", None)  # follows from them
     for path in flat:
         if path.rpartition(".")[2] != "_target_" and flat[path] != new.get(path, flat[path]):
             yield path, f"={literal(flat[path])}", literal(new[path])

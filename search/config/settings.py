@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
+
+
+class Arms(Enum):
+    """How a study of several arms chooses each trial's arm."""
+
+    turns = "turns"
+    joint = "joint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +27,25 @@ class SearchSettings(Schema):
     Attributes:
         num_trials: Total trials over all calls and workers, > 0.
         max_hours: Total training hours, > 0; no trial starts after them. None sets no limit.
-        seed: Seeds the sampler, >= 0; None derives it from the study's name.
         workers: Processes that train; 0 trains in the calling process.
         metric: Validation metric to optimize; None uses the task's metric.
         objectives: Several objectives to optimize at once, the first a validation metric; see
             `search.plan.objective`. None optimizes `metric` only.
         enqueue: Configurations to try after the default, each a mapping of config paths to values.
+        arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
+            trial's arm: `turns` shares the trials out and drops the worse half again and again
+            (`search.study.turn`), `joint` leaves the choice to the sampler.
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
             fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
         lease_seconds: Time without a heartbeat after which a worker that is stopped, or on another
             machine, loses its trials to the other workers, > 0.
+        ask_tell: Whether a loop of the caller's own trains: it asks for trials and tells their
+            results. Nothing is trained here.
+        direction: `maximize` or `minimize`, for a free study, whose names and metric are the
+            caller's own; None searches the configuration of a run by a metric of its task.
+        ask_hours: Time after which a trial that was asked for returns to the queue, unless it is
+            reported or told, in hours, > 0.
         keep: Number of best trials whose weights stay on disk, > 0.
         plugins: Additional packages whose classes a `_target_` may name.
 
@@ -37,14 +53,17 @@ class SearchSettings(Schema):
 
     num_trials: int
     max_hours: float | None
-    seed: int | None
     workers: int
     metric: str | None
     objectives: list[str] | None
     enqueue: list[Any]
+    arms: Arms
     max_attempts: int
     hang_seconds: float
     lease_seconds: float
+    ask_tell: bool
+    direction: str | None
+    ask_hours: float
     keep: int
     plugins: list[str]
 
@@ -56,10 +75,11 @@ class SearchSettings(Schema):
             "max_attempts",
             "hang_seconds",
             "lease_seconds",
+            "ask_hours",
             "keep",
         )
-        if self.seed is not None and self.seed < 0:
-            yield Problem("seed", "must be >= 0 or null", self.seed)
+        if self.direction not in (None, "maximize", "minimize"):
+            yield Problem("direction", "must be maximize or minimize", self.direction)
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
         if self.objectives == []:
@@ -71,6 +91,9 @@ class SearchSettings(Schema):
                 "The first objective takes its place.",
             )
             yield Problem("metric", rule, self.metric, fix)
+        if self.objectives and self.ask_tell:
+            rule = "must be null if search.ask_tell is true, because a trial is told one value"
+            yield Problem("objectives", rule, self.objectives, "Set search.metric.")
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 3e-4}]."

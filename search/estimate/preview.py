@@ -13,7 +13,7 @@ from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
 from search.study.open import load_study, open_study, stored
-from search.study.prepare import check_study
+from search.study.prepare import check_asked_study, check_study
 from search.study.suggest import first_suggestions
 
 
@@ -24,7 +24,7 @@ class Preview:
     Attributes:
         plan: What it will do.
         folder: Where its files go.
-        rows: Its checked rows.
+        rows: Its checked rows; None if a loop of the caller's own trains its trials.
         suggestions: The configurations that it tries first, by config path.
         past: Time and memory of its earlier trials, if any.
         ended: Number and values of the trials that have already ended.
@@ -33,14 +33,14 @@ class Preview:
 
     plan: Plan
     folder: Path
-    rows: CheckedRows
+    rows: CheckedRows | None
     suggestions: Sequence[dict[str, Any]]
     past: Past
     ended: Mapping[int, Mapping[str, Any]]
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
         """Return the study's time and memory; None if nothing was measured."""
-        if measured is None:
+        if measured is None or self.rows is None:
             return None
         splits = self.rows.corpus.splits
         num_rows = len(splits["train"]), len(splits["validation"])
@@ -48,15 +48,16 @@ class Preview:
 
     def as_dict(self, estimate: Estimate | None) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        plan, splits = self.plan, self.rows.corpus.splits
-        baseline = plan.default.task.baseline(splits["validation"])
+        plan, rows = self.plan, self.rows
+        splits = {} if rows is None else rows.corpus.splits
+        baseline = plan.default.task.baseline(splits["validation"]) if splits else None
         return {
             "study": plan.name,
             "num_trials": plan.num_trials,
             "metric": plan.objectives[0].name,
             "objectives": {objective.name: objective.direction for objective in plan.objectives},
-            "rows": {split: len(rows) for split, rows in splits.items()},
-            "labels": list(self.rows.labels),
+            "rows": {split: len(each) for split, each in splits.items()},
+            "labels": [] if rows is None else list(rows.labels),
             "baseline": None if baseline is None else asdict(baseline),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
             "kept": list(plan.composition.kept),
@@ -76,15 +77,21 @@ def preview(composition: Composition) -> Preview:
     """
     plan = build_plan(composition)
     folder = study_folder(Path(), plan.name)
-    rows = check_study(plan, folder)
+    rows = None
+    if plan.is_asked:
+        check_asked_study(plan, folder)
+    else:
+        rows = check_study(plan, folder)
     suggestions = first_suggestions(plan)
     if stored(folder) is None:
         return Preview(plan, folder, rows, suggestions, Past(), {})
-    import psutil
+    past = Past()
+    if rows is not None:
+        import psutil
 
-    free_bytes = psutil.virtual_memory().available
-    num_validation = len(rows.corpus.splits["validation"])
-    past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
+        free_bytes = psutil.virtual_memory().available
+        num_validation = len(rows.corpus.splits["validation"])
+        past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
     study = load_study(folder)
     ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
     return Preview(plan, folder, rows, suggestions, past, ended)

@@ -13,9 +13,9 @@ import yaml
 from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
-from lightning_modules.seed import seed_of
-from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search
-from search.config.settings import Search, SearchSettings
+from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search, is_free
+from search.config.settings import Arms, Search, SearchSettings
+from search.plan.free import direction_problems, free_objective, free_seed, free_space
 from search.plan.objective import (
     COSTS,
     METRIC_PREFIX,
@@ -23,6 +23,7 @@ from search.plan.objective import (
     build_objectives,
     objective_problems,
 )
+from search.plan.opening import opening
 from search.plan.ranges import build_space, default_values
 from search.sampler.base import Sampler
 from search.space.key import canonical_key
@@ -42,7 +43,8 @@ class Plan:
         space: What varies.
         search: Sampler, pruner and budget.
         objectives: The objectives; the first decides the ranking.
-        defaults: The unmodified configuration of every arm as a run, the default arm first.
+        defaults: The unmodified configuration of every arm as a run, the default arm first; empty
+            for a free study, whose names and metric are the caller's own.
         first: Values by config path that are tried first, each once: the defaults of the searched
             paths, `search.enqueue`, and the sampler's fixed points.
 
@@ -64,29 +66,48 @@ class Plan:
     @property
     def default(self) -> Run:
         """The default arm's run."""
+        assert self.defaults, "a free study has no run"
         return next(iter(self.defaults.values()))
 
     @property
+    def is_free(self) -> bool:
+        """Whether names and metric are the caller's own, which no run has."""
+        return not self.defaults
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a loop of the caller's own trains the trials."""
+        return self.search.settings.ask_tell
+
+    @property
     def seed(self) -> int:
-        """The seed of the trials."""
-        return self.default.seed
+        """The seed of the trials, which also seeds the sampler."""
+        return free_seed(self.tree) if self.is_free else self.default.seed
 
     @property
     def default_values(self) -> Mapping[str, Any]:
-        """The default arm's unmodified values at the searched paths."""
-        return self.first[0]
-
-    @property
-    def sampler_seed(self) -> int:
-        """The seed of everything that chooses values; training has its own, `seed`."""
-        seed = self.search.settings.seed
-        return seed_of(0, "study", self.name) if seed is None else seed
+        """The default arm's unmodified values at the searched paths; none in a free study."""
+        return {} if self.is_free else self.first[0]
 
     @property
     def num_trials(self) -> int:
         """The total budget, at most the number of distinct trials."""
         budget = self.search.settings.num_trials
         return budget if self.limit is None else min(budget, self.limit)
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether trials are shared out among several arms, rather than left to the sampler."""
+        if self.search.sampler.is_finite or len(self.space.arms) == 1:
+            return False
+        return self.search.settings.arms is Arms.turns
+
+    @cached_property
+    def openings(self) -> Mapping[Options, tuple[Mapping[str, Any], ...]]:
+        """What each arm tries after its default, by config path."""
+        arms = self.space.arms
+        defaults = dict(zip(arms, self.first, strict=False))
+        return {options: opening(defaults[options], arm) for options, arm in arms.items()}
 
     @cached_property
     def limit(self) -> int | None:
@@ -121,30 +142,47 @@ def build_plan(composition: Composition) -> Plan:
 
     """
     problems: list[Problem] = []
+    free = is_free(composition.tree)
     name = _collect(problems, lambda: plain_name("study", composition.tree["study"]))
     search = _collect(problems, lambda: build_search(composition.tree))
     if search is not None:
-        composition = _with_metric(composition, search.settings)
-    defaults = _collect(problems, lambda: _defaults(composition))
-    space = _collect(problems, lambda: build_space(composition))
-    first: list[Mapping[str, Any]] = [default_values(arm) for arm in composition.arms if space]
+        problems.extend(direction_problems(search.settings, free=free))
+        composition = composition if free else _with_metric(composition, search.settings)
+    defaults = _collect(problems, lambda: {} if free else _defaults(composition))
+    space = _collect(problems, lambda: _space(composition))
+    arms = () if free or space is None else composition.arms
+    first: list[Mapping[str, Any]] = [default_values(arm) for arm in arms]
     if search is not None and space is not None:
         for number, values in enumerate(search.settings.enqueue):
-            problems.extend(_enqueue_problems(composition, space, number, values))
+            problems.extend(_enqueue_problems(arms, space, number, values))
             first.append(values)
     objectives: tuple[Objective, ...] = ()
-    if search is not None and defaults is not None:
-        task = next(iter(defaults.values())).task
-        names = search.settings.objectives or [METRIC_PREFIX + task.metric]
-        problems.extend(objective_problems(names, type(task)))
-        if not problems:
-            objectives = build_objectives(names, task)
+    if search is not None and defaults is not None and not problems:
+        objectives = _collect(problems, lambda: _objectives(search.settings, defaults)) or ()
     if not problems and search is not None and space is not None:
         problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
     if problems or name is None or search is None or defaults is None or space is None:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += search.sampler.points(space)
     return Plan(name, composition, space, search, objectives, defaults, tuple(_once(first)))
+
+
+def _space(composition: Composition) -> Space:
+    if is_free(composition.tree):
+        free_seed(composition.tree)
+        return free_space(composition.space)
+    return build_space(composition)
+
+
+def _objectives(settings: SearchSettings, defaults: Mapping[Options, Run]) -> tuple[Objective, ...]:
+    if not defaults:
+        return (free_objective(settings),)
+    task = next(iter(defaults.values())).task
+    names = settings.objectives or [METRIC_PREFIX + task.metric]
+    problems = list(objective_problems(names, type(task)))
+    if problems:
+        raise ConfigError(problems)
+    return build_objectives(names, task)
 
 
 def plain_name(key: str, name: object) -> str:
@@ -246,7 +284,7 @@ def _metric_named(problems: list[Problem], search: Search | None) -> list[Proble
 
 
 def _enqueue_problems(
-    composition: Composition, space: Space, number: int, values: Mapping[str, Any]
+    arms: Sequence[Arm], space: Space, number: int, values: Mapping[str, Any]
 ) -> Iterator[Problem]:
     where = f"search.enqueue.{number}"
     problems: list[Problem] = []
@@ -256,7 +294,7 @@ def _enqueue_problems(
         problems += error.problems
         yield from (problem.under(where) for problem in error.problems)
     reported = {problem.where for problem in problems}
-    for arm in composition.arms:
+    for arm in arms:
         if all(values.get(group, option) == option for group, option in arm.choice.items()):
             for path in values.keys() & arm.space.keys() - reported:
                 refused = list(_refused(arm.tree, where, path, values[path]))

@@ -88,7 +88,7 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
 
 def rows(study: Study) -> list[dict[str, Any]]:
     """Return one row per trial: number, state, settings, scores, how it ended."""
-    metrics = list(study.plan.default.task.directions)
+    metrics = _metrics(study)
     front = study.front
     table = []
     for trial in study.trials:
@@ -111,6 +111,18 @@ def rows(study: Study) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _metrics(study: Study) -> list[str]:
+    """Return the names of all metrics; a loop of the caller's own may tell any."""
+    plan = study.plan
+    known = dict.fromkeys(
+        [plan.objectives[0].short] if plan.is_free else plan.default.task.directions
+    )
+    if plan.is_asked:
+        for trial in study.trials:
+            known |= dict.fromkeys(trial.user_attrs.get(keys.METRICS, {}))
+    return list(known)
 
 
 def write_table(study: Study) -> None:

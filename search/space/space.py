@@ -110,6 +110,13 @@ class Space:
         """Return the parameters of the arm that a trial's values choose."""
         return self.arms[self.options_of(values)]
 
+    def is_complete(self, params: Mapping[str, Any]) -> bool:
+        """Return whether Optuna's parameters by name leave nothing to choose."""
+        values = self.by_path(params)
+        if not self.groups.keys() <= values.keys():
+            return False
+        return self.arm_of(values).keys() <= values.keys()
+
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Return the trial's values by config path; Optuna suggests those that are not fixed."""
         values = {

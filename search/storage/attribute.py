@@ -22,12 +22,14 @@ MEMORY = "memory_bytes"
 MICRO_BATCH = "micro_batch_size"  # of the last attempt, unless the configured one
 TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
+REPORTED = "reported"  # by a loop of the caller's own: attempt, step, and whether to stop there
 LENGTH = "examples"  # in total, and until a longer run would differ
 # System attributes of a trial, which dashboards hide.
 FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
 CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
 ROW_SCORES = "finesweep.row_scores"  # see lightning_modules.task.jackknife
 KEY = "finesweep.key"  # its values as text, unique in a study
+TURN = "finesweep.turn"  # its arm was chosen by turns, see search.study.turn
 # System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"

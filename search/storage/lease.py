@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RENEWALS = 6  # per lease_seconds
+ASKED = "asked"
+"""The host of a lease that no process renews: of a trial that a loop of the caller's own trains."""
 
 
 class LeaseLost(Exception):
@@ -115,6 +117,26 @@ class Lease:
         self._left.set()
         self._thread.join(timeout=10)
         self._write(ended=reason)
+        self._engine.dispose()
+
+    def outlive(self, seconds: float) -> None:
+        """Stop to renew the lease, and let it last `seconds` whatever becomes of this process.
+
+        Raises:
+            LeaseLost: Another process has ended it.
+
+        """
+        from search.storage.tables import WORKERS
+
+        self._left.set()
+        self._thread.join(timeout=10)
+        is_own = WORKERS.c.name == self.name
+        with self._engine.begin() as connection:
+            now = clock(connection)
+            values = {"host": ASKED, "lease_seconds": seconds, "started": now, "renewed": now}
+            update = WORKERS.update().where(is_own, WORKERS.c.ended.is_(None)).values(**values)
+            if connection.execute(update).rowcount == 0:
+                raise LeaseLost("another process ended it")
         self._engine.dispose()
 
     def set_busy(self, is_busy: bool) -> None:
@@ -238,9 +260,11 @@ def _why_gone(row: Row[Any], silent: float) -> str | None:
             return None
         if state == "running":
             return None
-    if silent > row.lease_seconds:
-        return f"no heartbeat for {silent:.0f} s"
-    return None
+    if silent <= row.lease_seconds:
+        return None
+    if row.host == ASKED:
+        return f"not told or reported for {silent / 3600:.3g} h"
+    return f"no heartbeat for {silent:.0f} s"
 
 
 def _up_since(connection: Connection) -> float:

@@ -15,7 +15,7 @@ from search.plan.corners import check_corners
 from search.plan.plan import Plan, build_plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
-from search.study.open import create_or_update, stored
+from search.study.open import Stored, create_or_update, stored
 from search.study.study import Study
 
 # Settings that may change when a study is resumed; any other change would mix two experiments.
@@ -28,12 +28,16 @@ MAY_CHANGE = (
     "search.max_attempts",
     "search.hang_seconds",
     "search.lease_seconds",
+    "search.ask_hours",
     "search.metric",  # compared as task.metric
     "logger",
     "trainer.device",
     "trainer.num_data_workers",
     "trainer.checkpoint_seconds",
 )
+
+NO_ROWS = ""
+"""The fingerprint of the rows of a study whose trials are trained elsewhere."""
 
 
 def check_study(plan: Plan, folder: Path) -> CheckedRows:
@@ -43,34 +47,46 @@ def check_study(plan: Plan, folder: Path) -> CheckedRows:
         UserError: Lists what cannot be used, or what differs.
 
     """
-    url = storage_of(folder)
-    if is_local(url):
-        check_disk(folder)
+    _check_place(folder)
     rows = _check_arms(plan)
     before = stored(folder)
     if before is None:  # later its ranges cannot change
         check_corners(plan, rows)
-    if before is None and not is_local(url) and (folder / DATABASE).exists():
-        rule = f"{folder} must not belong to another study"
-        got = Verbatim(f"one with its own {DATABASE}")
-        raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
-    if before is not None:
-        problems = list(_differences(build_plan(before.composition), plan))
-        if before.fingerprint != rows.corpus.fingerprint:
-            rule = f"study {plan.name} was started with other rows"
-            problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
-        if problems:
-            raise ConfigError(problems)
+    else:
+        _check_same(plan, before, rows.corpus.fingerprint)
     return rows
 
 
-def prepare_study(plan: Plan, folder: Path, rows: CheckedRows) -> Study:
-    """Write the study's configuration and provenance; return it with its queue filled."""
+def check_asked_study(plan: Plan, folder: Path) -> None:
+    """Check that an existing study in `folder` is the same one.
+
+    The loop that asks for trials brings its own data and models, which nobody here can check.
+
+    Raises:
+        UserError: Lists what differs.
+
+    """
+    _check_place(folder)
+    before = stored(folder)
+    if before is not None:
+        _check_same(plan, before, NO_ROWS)
+
+
+def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
+    """Write the study's configuration and provenance; return it with its queue filled.
+
+    Args:
+        plan: The plan.
+        folder: The study's files.
+        rows: Its checked rows; None if a loop of the caller's own trains its trials.
+
+    """
     is_new = stored(folder) is None
-    study = create_or_update(plan, folder, rows.corpus.fingerprint)
+    fingerprint = NO_ROWS if rows is None else rows.corpus.fingerprint
+    study = create_or_update(plan, folder, fingerprint)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if is_new:
-        values = provenance(plan.seed, rows.corpus.fingerprint)
+        values = provenance(plan.seed, fingerprint)
         write_json(folder / PROVENANCE_FILE, values)
     url = storage_of(folder)
     if not is_local(url):
@@ -79,6 +95,26 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows) -> Study:
     study.heal()
     study.queue_first()
     return study
+
+
+def _check_place(folder: Path) -> None:
+    url = storage_of(folder)
+    if is_local(url):
+        check_disk(folder)
+    elif (folder / DATABASE).exists() and stored(folder) is None:
+        rule = f"{folder} must not belong to another study"
+        got = Verbatim(f"one with its own {DATABASE}")
+        raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
+
+
+def _check_same(plan: Plan, before: Stored, fingerprint: str) -> None:
+    old = build_plan(before.composition)
+    problems = list(_differences(old, plan))
+    if before.fingerprint != fingerprint and old.is_asked == plan.is_asked:
+        rule = f"study {plan.name} was started with other rows"
+        problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_arms(plan: Plan) -> CheckedRows:
@@ -113,6 +149,12 @@ _OTHER_NAME = "Choose another study=NAME, or restore the old value."
 
 
 def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
+    if (old.is_asked, old.is_free) != (new.is_asked, new.is_free):
+        yield _other_kind(old, new)
+        return
+    if old.is_free and old.objectives[0].name != new.objectives[0].name:
+        rule = f"study {new.name} has {old.objectives[0].name!r}"
+        yield Problem("search.metric", rule, new.objectives[0].name, _OTHER_NAME)
     for group in sorted(old.space.groups.keys() | new.space.groups.keys()):
         before, now = old.space.groups.get(group), new.space.groups.get(group)
         if set(before or ()) != set(now or ()):
@@ -127,6 +169,16 @@ def _differences(old: Plan, new: Plan) -> Iterator[Problem]:
             problems |= {str(problem): problem for problem in differences}
     yield from problems.values()
     yield from _range_differences(old, new)
+
+
+def _other_kind(old: Plan, new: Plan) -> Problem:
+    """Return the problem of results that were not measured in the same way."""
+    if old.is_asked != new.is_asked:
+        rule = f"study {new.name} has {str(old.is_asked).lower()}"
+        return Problem("search.ask_tell", rule, Verbatim(str(new.is_asked).lower()), _OTHER_NAME)
+    direction = Verbatim(old.search.settings.direction or "none")
+    rule = f"study {new.name} has {direction}"
+    return Problem("search.direction", rule, new.search.settings.direction, _OTHER_NAME)
 
 
 def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:

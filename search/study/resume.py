@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lightning_modules.error import ConfigError
-from search.config import Composition, compose, compose_again, parse_override
+from search.config import (
+    Composition,
+    compose,
+    compose_again,
+    compose_free,
+    is_free,
+    is_free_command,
+    parse_override,
+)
 from search.plan.plan import plain_name
 from search.storage.location import study_folder
 from search.study.open import stored
@@ -23,13 +32,15 @@ def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> C
         ConfigError, SpaceError: Like `search.config.compose`.
 
     """
+    free = is_free_command(overrides)
+    make = compose_free if free else partial(compose, "sweep")
     named = [parse_override(word) for word in overrides if word.startswith("study=")]
-    composition = None if named else compose("sweep", overrides, config_dir)
+    composition = None if named else make(overrides, config_dir)
     name = composition.tree["study"] if composition else named[-1].parsed.value()
     try:
         before = stored(study_folder(Path(), plain_name("study", name)))
     except ConfigError:
         before = None  # reported with everything else that is wrong
-    if before is not None:
+    if before is not None and (is_free(before.composition.tree) or not free):
         return compose_again(overrides, before.composition, config_dir)
-    return composition or compose("sweep", overrides, config_dir)
+    return composition or make(overrides, config_dir)

@@ -98,6 +98,14 @@ class Session:
             self._tables.retry(lambda: self._lease.leave(reason))
         self._tables.engine.dispose()
 
+    def entrust(self, seconds: float) -> None:
+        """Leave the claimed attempt to a loop of the caller's own.
+
+        Its lease ends `seconds` after its last renewal, whatever becomes of this process.
+        """
+        self._tables.retry(lambda: self._lease.outlive(seconds))
+        self._tables.engine.dispose()
+
     def next_attempt(self) -> Attempt | None:
         """Claim the next trial; None if none is available now."""
         return next(iter(self.next_attempts(1)), None)

@@ -18,6 +18,7 @@ from search.space.key import canonical_key
 from search.space.space import Space
 from search.storage.attribute import FIXED, KEY, VALUES
 from search.storage.transaction import reserve
+from search.study.arm import decide_arm, depends_on_results
 
 if TYPE_CHECKING:
     import optuna
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from search.storage.tables import StudyStorage
 
-NUM_SHOWN = 10
+NUM_STARTUP = 10
 NUM_DRAWS = 20  # in an infinite space, where a repetition comes from the sampler, not from chance
 MAX_LISTED = 100_000
 
@@ -46,6 +47,7 @@ def settle(
     space = plan.space
     if KEY in trial.system_attrs:
         return space.by_path(trial.system_attrs[FIXED])
+    decide_arm(study, trial.number, plan)
 
     def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
         params = {
@@ -90,7 +92,7 @@ def candidates(
 
     trial = optuna.trial.Trial(_Draft(study), trial_id)  # type: ignore[arg-type]
     yield plan.space.suggest(trial)
-    chance = random.Random(seed_of(plan.sampler_seed, "candidates", trial.number))
+    chance = random.Random(seed_of(plan.seed, "candidates", trial.number))
     params = study._storage.get_trial(trial_id).system_attrs.get(FIXED, {})
     fixed = plan.space.by_path(params)
     if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
@@ -120,18 +122,23 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.seed)
     directions = [objective.direction for objective in plan.objectives]
     study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
-    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
+    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for number in range(min(plan.num_trials, max(startup, NUM_SHOWN, len(plan.defaults)))):
+    for number in range(plan.num_trials):
         values = plan.first[number] if number < len(plan.first) else {}
-        if number >= startup and not _is_complete(plan.space, values):
-            break  # what is open depends on results
+        if not values and plan.takes_turns and depends_on_results(plan, study.trials):
+            break
         study.add_trial(waiting_trial(plan.space, values))
         trial = study.ask()
+        decide_arm(study, number, plan)
+        fixed = study._storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+        is_given = number < len(plan.defaults) or plan.space.is_complete(fixed)
+        if number >= startup and not is_given:
+            break
         suggestion = trial.user_attrs.get(VALUES)
         if suggestion is None:
             drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
@@ -145,11 +152,6 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
                 study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
         suggestions.append(suggestion)
     return suggestions
-
-
-def _is_complete(space: Space, values: Mapping[str, Any]) -> bool:
-    """Return whether the values leave nothing of their arm to the sampler."""
-    return values.keys() >= space.groups.keys() and values.keys() >= space.arm_of(values).keys()
 
 
 class _Draft:

@@ -9,6 +9,7 @@ from lightning_modules.check import CheckedRows
 from search.plan.plan import Plan
 from search.report.text import columns, number, score
 from search.space.space import Options
+from search.terminal.arms import arms_line
 from search.terminal.curve import size_notes
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
+    arms = arms_line(plan)
+    lines += [["arms", arms]] if arms is not None else []
     defaults = dict(zip(plan.space.arms, plan.first, strict=False))
     for name, parameter in plan.space.parameters.items():
         value = _default(plan, name, defaults)

@@ -16,6 +16,7 @@ from search.study.study import Study as OpenStudy
 from search.trained.ask import Rows, rows_to_predict, table_of
 from search.trained.export import Trained, check_new, export, winner
 from search.trained.exported import exported_base, exported_task
+from search.trained.loop import Loop
 from search.trained.repeat import repeat_command
 from search.trained.score import score_exported, score_trained
 
@@ -37,7 +38,8 @@ class Best:
         scores: Its best validation metrics by name.
         gain: How much better it is than the default configuration, with a 95 % interval; None if
             the default has not finished.
-        command: The shell command that repeats it, to the same scores.
+        command: The shell command that repeats it, to the same scores; None if a loop of yours
+            trained it.
         config: Its whole configuration, nested by group.
 
     """
@@ -46,7 +48,7 @@ class Best:
     params: Mapping[str, Any]
     scores: Mapping[str, float]
     gain: Gain | None
-    command: str
+    command: str | None
     config: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -104,12 +106,13 @@ class _Trained:
         return self._source.load()
 
 
-class Study(_Trained):
+class Study(_Trained, Loop):
     """A study: its trials, and its winner as a model."""
 
     def __init__(self, study: OpenStudy) -> None:
         self._study = study
         self._loaded: tuple[int, Predictor] | None = None
+        Loop.__init__(self, study)
 
     @property
     def name(self) -> str:
@@ -181,9 +184,11 @@ class Study(_Trained):
         row = results.rows(study)[trial.number]
         prefix = "validation/"
         scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
+        scores = {name: value for name, value in scores.items() if value is not None}
         comparison = results.compare_with_default(study)
         gain = None if comparison is None else comparison.gain
-        return Best(trial.number, params, scores, gain, repeat_command(study, trial), tree)
+        command = None if study.plan.is_asked else repeat_command(study, trial)
+        return Best(trial.number, params, scores, gain, command, tree)
 
 
 class Run(_Trained):

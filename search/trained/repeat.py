@@ -16,6 +16,7 @@ from search.config import Tree, compose, literal, run_tree
 from search.machine.cpu import num_cores
 from search.machine.provenance import PROVENANCE_FILE
 from search.storage.attribute import METRICS, THREADS
+from search.study.ask import check_trained
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Repeat:
 
 def find_repeat(study: Study, number: str) -> Repeat:
     """Return the trial of that number; raise ConfigError if there is none."""
+    check_trained(study)
     trials = {str(trial.number): trial for trial in study.trials}
     if number not in trials or not study.params_of(trials[number]):
         rule = f"must be a trial of study {study.plan.name}, 0 to {len(trials) - 1}"

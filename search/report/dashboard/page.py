@@ -76,6 +76,7 @@ COLUMNS = {
     keys.ATTEMPTS: "how each earlier attempt ended",
     keys.CHECKPOINT: "the last checkpoint and its path",
     keys.VALUES: "values of the default configuration that lie outside the space",
+    keys.REPORTED: "the last report of a loop of yours, and whether it was advised to stop",
     keys.PROGRESS: "training time at the last validation, and the time of that validation",
 }
 

@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 
 from lightning_modules.error import ConfigError
-from search.config.settings import SearchSettings
+from search.config.settings import Arms, SearchSettings
 
 VALID: dict[str, Any] = {
     "num_trials": 12,
     "max_hours": None,
-    "seed": None,
     "workers": 1,
     "metric": None,
     "objectives": None,
     "enqueue": [],
+    "arms": Arms.turns,
     "max_attempts": 3,
     "hang_seconds": 1800.0,
     "lease_seconds": 60.0,
+    "ask_tell": False,
+    "direction": None,
+    "ask_hours": 24.0,
     "keep": 3,
     "plugins": [],
 }
@@ -34,12 +37,13 @@ def test_zero_workers_is_allowed() -> None:
         ("num_trials", -1, "num_trials"),
         ("max_hours", 0, "max_hours"),
         ("max_hours", float("nan"), "max_hours"),
-        ("seed", -1, "seed"),
         ("workers", -1, "workers"),
         ("keep", 0, "keep"),
         ("max_attempts", 0, "max_attempts"),
         ("hang_seconds", 0.0, "hang_seconds"),
         ("lease_seconds", -1.0, "lease_seconds"),
+        ("ask_hours", 0.0, "ask_hours"),
+        ("direction", "up", "direction"),
         ("enqueue", [{"optimizer.lr": 1e-3}, 3], "enqueue.1"),
     ],
 )

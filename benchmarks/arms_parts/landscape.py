@@ -1,0 +1,157 @@
+"""What an arm scores: an interpolation of recorded runs, or a formula of the same shape.
+
+A landscape is the accuracy, in points, over the learning rate, the batch size and the length. Its
+learning rate is counted from its best one, so that a study can be given any default.
+
+The interpolation is a Gaussian process over log10 of learning rate, batch size and epochs; its
+scale for the learning rate and its noise are those with the smallest error when each family of
+runs, which share learning rate and batch size, is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
+
+RECORDS = Path(__file__).resolve().parents[1] / "records"
+NUM_LENGTHS = 3
+BATCH_SIZES = (8, 16, 32)
+RANGE = math.log10(5)
+"""An arm's range around its default, in decades."""
+MIN_FAMILIES = 8
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """An arm's scores.
+
+    Attributes:
+        name: What it is of.
+        points: Accuracy in points by (decades above the best learning rate, batch size, length).
+        noise: Standard deviation from run to run, in points.
+        error: Root mean square error of the interpolation, in points; 0 of a formula.
+
+    """
+
+    name: str
+    points: Callable[[float, int, int], float]
+    noise: float
+    error: float = 0.0
+
+    def top(self, default: float) -> float:
+        """Return the best score in the range around a default, in decades above the best rate."""
+        rates = default + np.linspace(-RANGE, RANGE, 41)
+        every = product(rates.tolist(), BATCH_SIZES, range(NUM_LENGTHS))
+        return max(self.points(*each) for each in every)
+
+
+def landscapes(folder: Path = RECORDS) -> list[Landscape]:
+    """Return those of the recorded strategies and texts; formulas if nothing is recorded."""
+    if not (folder / "runs.parquet").is_file():
+        return [_formula(number) for number in range(9)]
+    found = list(_recorded(folder))
+    return found if len(found) >= NUM_LENGTHS else [_formula(number) for number in range(9)]
+
+
+def _formula(number: int) -> Landscape:
+    """Return a parabola over the logarithm of the learning rate, steeper above its best."""
+    chance = np.random.default_rng(number)
+    curvature, length = chance.uniform(4, 12), chance.uniform(0, 1)
+
+    def points(rate: float, batch_size: int, epochs: int) -> float:
+        away = rate - 0.15 * math.log2(batch_size / 16)  # larger batches want larger rates
+        steep = 1.5 if away > 0 else 1.0
+        return float(-curvature * away * away * steep - length * (NUM_LENGTHS - 1 - epochs))
+
+    return Landscape(f"formula {number}", points, noise=0.3)
+
+
+def _recorded(folder: Path) -> Iterator[Landscape]:
+    import pandas
+
+    runs = pandas.read_parquet(folder / "runs.parquet")
+    validations = pandas.read_parquet(
+        folder / "validations.parquet", columns=["run", "number", "truth_accuracy"]
+    )
+    last = validations.dropna().sort_values("number").groupby("run")["truth_accuracy"].last()
+    runs = runs[runs["num_rows"] == 400].merge(last, on="run")
+    for (strategy, text), chosen in runs.groupby(["strategy", "text"]):
+        if chosen["point"].nunique() >= MIN_FAMILIES:
+            yield _interpolated(f"{strategy} {text}", chosen)
+
+
+def _interpolated(name: str, runs: pandas.DataFrame) -> Landscape:
+    lengths = sorted(runs["epochs"].unique())[:NUM_LENGTHS]
+    runs = runs[runs["epochs"].isin(lengths)]
+    scores = 100 * runs["truth_accuracy"].to_numpy()
+    place = np.log10(runs[["lr", "batch_size", "epochs"]].to_numpy())
+    family = runs["point"].to_numpy()
+    fits = [_Fit(place, scores, scale, noise) for scale in (0.3, 0.5, 0.8) for noise in (0.3, 1, 2)]
+    fit = min(fits, key=lambda each: each.error(family))
+    low, high = place[:, 0].min(), place[:, 0].max()
+    every = product(np.linspace(low, high, 61).tolist(), BATCH_SIZES, lengths)
+    best = max(every, key=lambda each: fit(*each))[0]
+
+    def points(rate: float, batch_size: int, epochs: int) -> float:
+        # Beyond the recorded rates the score is that of the last one.
+        return fit(min(max(best + rate, low), high), batch_size, lengths[epochs])
+
+    return Landscape(name, points, _run_noise(runs), fit.error(family))
+
+
+class _Fit:
+    """A Gaussian process with a squared exponential kernel around the mean score."""
+
+    def __init__(self, place: np.ndarray, scores: np.ndarray, scale: float, noise: float) -> None:
+        self._place, self._scores, self._noise = place, scores, noise
+        self._scales = np.array([scale, 0.6, 0.8])
+        self._weights = self._solve(np.ones(len(scores), dtype=bool))
+        self._known: dict[tuple[float, int, int], float] = {}
+
+    def __call__(self, rate: float, batch_size: int, epochs: int) -> float:
+        """Return the score at log10 of a learning rate, a batch size and a number of epochs."""
+        key = (round(rate, 2), batch_size, epochs)
+        if key not in self._known:
+            at = np.array([[key[0], math.log10(batch_size), math.log10(epochs)]])
+            mean = self._scores.mean()
+            self._known[key] = float(mean + (self._kernel(at, self._place) @ self._weights)[0])
+        return self._known[key]
+
+    def error(self, family: np.ndarray) -> float:
+        """Return the root mean square error at the runs of a family that is left out."""
+        errors = []
+        for each in np.unique(family):
+            kept = family != each
+            kernel = self._kernel(self._place[~kept], self._place[kept])
+            guess = self._scores[kept].mean() + kernel @ self._solve(kept)
+            errors += list(guess - self._scores[~kept])
+        return float(np.sqrt(np.mean(np.square(errors))))
+
+    def _solve(self, kept: np.ndarray) -> np.ndarray:
+        place, scores = self._place[kept], self._scores[kept]
+        covariance = self._kernel(place, place) + self._noise**2 * np.eye(len(scores))
+        solved: np.ndarray = np.linalg.solve(covariance, scores - scores.mean())
+        return solved
+
+    def _kernel(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        distance = (one[:, None, :] - other[None, :, :]) / self._scales
+        kernel: np.ndarray = self._scores.var() * np.exp(-0.5 * np.square(distance).sum(axis=2))
+        return kernel
+
+
+def _run_noise(runs: pandas.DataFrame) -> float:
+    """Return the standard deviation between runs that differ in their seed alone, in points."""
+    by_seed = runs.pivot_table("truth_accuracy", ["point", "epochs"], "seed").dropna()
+    if by_seed.shape[1] < 2 or len(by_seed) < 3:
+        return 0.3
+    differences = 100 * (by_seed[0] - by_seed[1]).to_numpy()
+    return float(np.sqrt(np.mean(np.square(differences)) / 2))

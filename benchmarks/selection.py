@@ -1,0 +1,206 @@
+"""Which rule chooses trial and epoch best, replayed on recorded runs.
+
+    python benchmarks/selection.py           # the tables of docs/search.md
+    python benchmarks/selection.py --quick
+
+A study is the default and up to 11 other trials by chance, of different learning rates and batch
+sizes. Its validation rows are drawn from the rows that no run saw; the others are the truth. A rule
+chooses an epoch of each trial, and a trial. "Gain" is the accuracy of the chosen trial less that of
+the default, in points: announced on the validation rows, true on the others. "Worse" is the share
+of studies whose chosen trial is more than a point worse than the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from record import load_records
+from recorded.replay import Candidates, Replay, candidates, cells, random_trials
+
+NUM_TRIALS, NUM_VALIDATION, NUM_CONFIRMED = 12, (50, 100, 200), 3
+RANGES = {"feature_extraction": (1e-3, 1e-1), "lora": (5e-4, 5e-3), "full": (5e-5, 5e-4)}
+DEFAULT_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How trials and epochs are compared.
+
+    Attributes:
+        by: The cost that is least at the best.
+        errors: Standard errors of the paired difference by which a trial must be better than the
+            default to be chosen in its place.
+        agrees: Whether its accuracy must not be lower than the default's either.
+        smooths: Whether each trial's cost is the mean of a Gaussian process through all of them, so
+            that neighbours in the space speak for one another.
+        confirms: Whether the first few and the default are compared once more on fresh rows.
+
+    """
+
+    by: str
+    errors: float = 0
+    agrees: bool = False
+    smooths: bool = False
+    confirms: bool = False
+
+    def __str__(self) -> str:
+        words = [self.by.replace("_", " ")]
+        if self.errors:
+            words.append(f"{self.errors:g} errors")
+        if self.agrees:
+            words.append("accuracy agrees")
+        if self.smooths:
+            words.append("smoothed")
+        if self.confirms:
+            words.append("confirmed")
+        return ", ".join(words)
+
+
+COSTS = ("accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss")
+RULES = (
+    *(Rule(by) for by in COSTS),
+    *(Rule(by, errors=1) for by in ("accuracy", "shrunk_loss")),
+    *(Rule("log_loss", errors=errors) for errors in (0.5, 1, 1.5)),
+    Rule("log_loss", errors=1, agrees=True),
+    Rule("log_loss", smooths=True),
+    *(Rule(by, confirms=True) for by in ("accuracy", "log_loss", "shrunk_loss")),
+    *(Rule("log_loss", errors=errors, confirms=True) for errors in (0.5, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over studies, in points and per cent."""
+
+    announced: float
+    true: float
+    worse: float
+
+    def __str__(self) -> str:
+        return f"{self.announced:+5.2f} {self.true:+5.2f} {self.worse:3.0f}%"
+
+
+def scored(rule: Rule, replay: Replay) -> Score:
+    """Return what a rule came to in all studies of a replay."""
+    right, announced, true = replay.candidates.right, [], []
+    for study in range(len(replay.trials)):
+        default, best = chosen(rule, replay, study)
+        gain = 100 * (right[best] - right[default])
+        announced.append(gain[replay.is_validation[study]].mean())
+        true.append(gain[replay.is_truth[study]].mean())
+    worse = 100 * np.less(true, -1).mean()
+    return Score(float(np.mean(announced)), float(np.mean(true)), float(worse))
+
+
+def chosen(rule: Rule, replay: Replay, study: int) -> tuple[int, int]:
+    """Return the candidate of the default, and that of the chosen trial."""
+    cost = replay.costs(rule.by)[:, study]
+    firsts = [int(trial[cost[trial].argmin()]) for trial in replay.trials[study]]
+    default = firsts[0]
+    costs = smoothed(rule.by, replay, study, firsts) if rule.smooths else cost[firsts]
+    few = [firsts[trial] for trial in np.argsort(costs, kind="stable")[:NUM_CONFIRMED]]
+    rows = replay.is_validation[study]
+    if rule.confirms:
+        rows = replay.is_fresh[study]
+        few = [*dict.fromkeys([*few, default])]
+        few.sort(key=lambda each: replay.row_costs(rule.by, study, each)[rows].mean())
+    best = few[0]
+    if is_better(rule, replay, study, best, default, rows):
+        return default, best
+    return default, default
+
+
+def is_better(
+    rule: Rule, replay: Replay, study: int, best: int, default: int, rows: np.ndarray
+) -> bool:
+    """Return whether a rule takes a trial in place of the default, by these rows."""
+    right = replay.candidates.right
+    if rule.agrees and right[best][rows].mean() < right[default][rows].mean():
+        return False
+    cost_of_default, cost_of_best = (
+        replay.row_costs(rule.by, study, each)[rows] for each in (default, best)
+    )
+    gains = cost_of_default - cost_of_best
+    return bool(gains.mean() >= rule.errors * gains.std() / len(gains) ** 0.5)
+
+
+def smoothed(by: str, replay: Replay, study: int, trials: list[int]) -> np.ndarray:
+    """Return a Gaussian process's mean cost of each trial, given all of them.
+
+    The noise is that of the validation rows, beyond what all trials share.
+    """
+    rows = replay.is_validation[study]
+    costs_TR = np.stack([replay.row_costs(by, study, trial)[rows] for trial in trials])
+    noise = (costs_TR - costs_TR.mean(axis=0)).var(axis=1).mean() / costs_TR.shape[1]
+    mean_T = costs_TR.mean(axis=1)
+    signal = max(mean_T.var() - noise, noise / 4)
+    place_T3 = replay.candidates.place[trials] / np.log([5.0, 4.0, 4.0])
+    squared_TT = np.square(place_T3[:, None] - place_T3).sum(axis=2)
+    kernel_TT = signal * np.exp(-squared_TT / 2)
+    weights_T = np.linalg.solve(kernel_TT + noise * np.eye(len(trials)), mean_T - mean_T.mean())
+    found: np.ndarray = mean_T.mean() + kernel_TT @ weights_T
+    return found
+
+
+def epoch_gain(by: str, replay: Replay) -> float:
+    """Return what the chosen epoch of a trial is truly better than its last one, in points."""
+    right, gains = replay.candidates.right, []
+    for study, trials in enumerate(replay.trials):
+        cost, rows = replay.costs(by)[:, study], replay.is_truth[study]
+        for trial in trials:
+            best, last = trial[cost[trial].argmin()], trial[-1]
+            gains.append(100 * (right[best][rows] - right[last][rows]).mean())
+    return float(np.mean(gains))
+
+
+def print_rules(found: Mapping[str, Candidates], num_rows: int, num_studies: int) -> None:
+    """Print what each rule comes to on each text: announced gain, true gain, worse."""
+    replays = [
+        Replay(each, random_trials(each, num_studies, NUM_TRIALS, DEFAULT_EPOCHS), num_rows)
+        for each in found.values()
+    ]
+    for rule in RULES:
+        scores = "  ".join(f"{scored(rule, each)!s:18s}" for each in replays)
+        print(f"{rule!s:36s}{scores}", flush=True)
+
+
+def print_parts(found: Mapping[str, Candidates], num_rows: int, num_studies: int) -> None:
+    """Print the choice of the trial at its last epoch, and that of the epoch."""
+    sizes = num_studies, NUM_TRIALS, DEFAULT_EPOCHS
+    for by in COSTS:
+        words = []
+        for each in found.values():
+            last = Replay(each, random_trials(each, *sizes, last=True), num_rows)
+            every = Replay(each, random_trials(each, *sizes), num_rows)
+            words.append(f"{scored(Rule(by), last)}, {epoch_gain(by, every):+5.2f}")
+        print(f"{by.replace('_', ' '):24s}{'  '.join(words)}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer studies, 100 rows alone")
+    asked = parser.parse_args()
+    records = load_records()
+    num_studies, sizes = (40, (100,)) if asked.quick else (150, NUM_VALIDATION)
+    for strategy, lr in RANGES.items():
+        texts = cells(records, strategy, num_families=6)
+        found = {text: candidates(records, strategy, text, lr) for text in texts}
+        if not found:
+            print(f"\n{strategy}: fewer than 6 points are recorded")
+            continue
+        names = "  ".join(f"{each:18s}" for each in found)
+        for num_rows in sizes:
+            print(f"\n{strategy}, {num_rows} validation rows: announced, true gain, worse")
+            print(f"{'rule':36s}{names}")
+            print_rules(found, num_rows, num_studies)
+        print(f"\n{strategy}, 100 rows: trials at their last epoch; then the epoch's own gain")
+        print_parts(found, 100, num_studies)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

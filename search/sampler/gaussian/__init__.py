@@ -1,1 +1,0 @@
-"""The parts of the sampler `bayes`: encoding, kernel, posterior, acquisition."""
