@@ -24,6 +24,9 @@ LEGACY: Mapping[str, Any] = {
     "search.ask_tell": False,
     "search.direction": None,
     "search.ask_hours": 24,
+    "search.pruner.compare": ["metric"],
+    "search.pruner.at_equal": "examples",
+    "search.pruner.min_fraction": 0.0,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

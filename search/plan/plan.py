@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
+from lightning_modules.error import ConfigError, Problem, SpaceError, UserError, did_you_mean
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
+from lightning_modules.task.base import Task
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search, is_free
 from search.config.settings import Arms, Search, SearchSettings
 from search.plan.free import direction_problems, free_objective, free_seed, free_space
@@ -25,6 +26,8 @@ from search.plan.objective import (
 )
 from search.plan.opening import opening
 from search.plan.ranges import build_space, default_values
+from search.pruner.base import ComparingPruner, Pruner
+from search.pruner.progress import LOSS, METRIC
 from search.sampler.base import Sampler
 from search.space.key import canonical_key
 from search.space.space import Options, Space
@@ -119,6 +122,14 @@ class Plan:
         num_outside = sum(not self.space.holds(values) for values in self.first)
         return self.space.num_combinations + num_outside
 
+    @cached_property
+    def losses_differ(self) -> bool:
+        """Whether trials compute their loss differently, so that it cannot be compared."""
+        if self.is_free:
+            return False
+        loss_paths = {f"task.{name}" for name in self.default.task.loss_settings}
+        return not loss_paths.isdisjoint(self.space.paths)
+
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """Return the composed arm that a trial's values choose."""
         options = self.space.options_of(values)
@@ -159,6 +170,9 @@ def build_plan(composition: Composition) -> Plan:
     objectives: tuple[Objective, ...] = ()
     if search is not None and defaults is not None and not problems:
         objectives = _collect(problems, lambda: _objectives(search.settings, defaults)) or ()
+    if search is not None and defaults:
+        task = next(iter(defaults.values())).task
+        problems.extend(_pruner_problems(search.pruner, task))
     if not problems and search is not None and space is not None:
         problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
     if problems or name is None or search is None or defaults is None or space is None:
@@ -258,6 +272,15 @@ def _sampler_problems(sampler: Sampler, space: Space, num_objectives: int) -> It
         name for name, kind in _samplers().items() if kind.refusal(space, num_objectives) is None
     ]
     yield Problem("search/sampler", rule, sampler.name, f"Samplers that can: {', '.join(able)}.")
+
+
+def _pruner_problems(pruner: Pruner, task: Task) -> Iterator[Problem]:
+    """Yield a problem if no trial measures what the pruner compares."""
+    known = [LOSS, METRIC, *task.directions]
+    for name in pruner.compare if isinstance(pruner, ComparingPruner) else ():
+        if name not in known:
+            fix = did_you_mean(name, known)
+            yield Problem("search.pruner.compare", f"must be among {', '.join(known)}", name, fix)
 
 
 def _samplers() -> dict[str, type[Sampler]]:

@@ -35,19 +35,20 @@ class Asha(ComparingPruner):
         if self.reduction_factor < 2:
             yield Problem("reduction_factor", "must be >= 2", self.reduction_factor)
 
-    def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
-        if not self._is_rung(number):
-            return None
-        num_here = len(rivals) + 1
-        num_promoted = max(1, num_here // self.reduction_factor)
-        rank = 1 + sum(rival > value for rival in rivals)
-        if rank <= num_promoted:
-            return None
-        promoted = "1 continues" if num_promoted == 1 else f"{num_promoted} continue"
-        return f"ranked {rank} of {num_here} after validation {number}; only the top {promoted}"
-
-    def _is_rung(self, number: int) -> bool:
+    def judges(self, number: int) -> bool:
         rung = self.first_rung
         while rung < number:
             rung *= self.reduction_factor
         return rung == number
+
+    def verdict(self, value: float, rivals: Sequence[float]) -> str | None:
+        num_here = len(rivals) + 1
+        rank = 1 + sum(rival > value for rival in rivals)
+        return f"ranked {rank} of {num_here}" if rank > self._num_promoted(num_here) else None
+
+    def consequence(self, num_here: int) -> str:
+        num = self._num_promoted(num_here)
+        return f"; only the top {'1 continues' if num == 1 else f'{num} continue'}"
+
+    def _num_promoted(self, num_here: int) -> int:
+        return max(1, num_here // self.reduction_factor)

@@ -1,8 +1,9 @@
 """When to stop a trial early, comparing only comparable values.
 
-Values are comparable after the same number of examples while the schedule is stable, i.e. while a
-longer run would have been the same so far; once a trial decays its learning rate, it is compared
-only with trials of the same length.
+What is compared (`compare`) and after how much training (`at_equal`) are settings that all
+comparing pruners share; `search.pruner.progress` reads the values, and a pruner says by them alone
+which trials end. `docs/search.md` has the
+measurements.
 """
 
 from __future__ import annotations
@@ -12,28 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_modules.error import Problem
-from lightning_modules.schema import Schema, positive
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of one trial, for a pruner; larger values are better.
-
-    Attributes:
-        values: Objective by number of examples seen.
-        stable_examples: Examples until a longer run would differ.
-        num_examples: Examples in the whole run.
-
-    """
-
-    values: Mapping[int, float]
-    stable_examples: int
-    num_examples: int
-
-    def comparable(self, other: Progress, examples: int) -> bool:
-        """Return whether both trials' values after `examples` are comparable."""
-        both_stable = examples <= min(self.stable_examples, other.stable_examples)
-        return both_stable or self.num_examples == other.num_examples
+from lightning_modules.schema import Schema, positive, within
+from search.pruner.guessing import has_left_guessing
+from search.pruner.progress import LOSS, METRIC, Axis, Progress, rival_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +28,9 @@ class Pruner(Schema):
         """Return why the trial should end now, or None.
 
         Args:
-            trial: The trial; its last value is new.
+            trial: The trial; its last validation is new.
             number: The number of that validation, from 1.
-            others: All other trials that have values.
+            others: All other trials that were validated.
             num_finished: Finished trials.
 
         """
@@ -57,33 +39,78 @@ class Pruner(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparingPruner(Pruner):
-    """A pruner that compares a trial's last value with other trials' after the same examples.
+    """A pruner that ends a trial that is behind others after as much training.
+
+    The best value so far is compared, as the best validation of a run is what it is worth.
 
     Attributes:
+        compare: What is compared: `validation_loss`, `metric` (the study's first objective), or
+            validation metrics of the task by name. A trial must be behind in all of them.
+        at_equal: After as many steps, examples or epochs, or at the same fraction of the run.
+        min_fraction: No trial ends before it has done this share of its run, in [0, 1).
         min_finished: Trials that must finish before any is pruned, > 0.
 
     """
 
+    compare: list[str]
+    at_equal: Axis
+    min_fraction: float
     min_finished: int
 
     def problems(self) -> Iterator[Problem]:
+        if not self.compare:
+            yield Problem("compare", "must name at least one", self.compare, f"Set [{LOSS}].")
+        yield from within(self, 0, 1, "min_fraction")
         yield from positive(self, "min_finished")
 
     def reason_to_stop(
         self, trial: Progress, number: int, others: Iterable[Progress], num_finished: int
     ) -> str | None:
-        if num_finished < self.min_finished:
+        if num_finished < self.min_finished or not self.judges(number) or not trial.number:
             return None
-        examples = max(trial.values)
-        if examples >= trial.num_examples:
-            return None  # already complete
-        rivals = [
-            other.values[examples]
-            for other in others
-            if examples in other.values and trial.comparable(other, examples)
-        ]
-        return self.verdict(trial.values[examples], rivals, number)
+        if trial.fraction is not None and not self.min_fraction <= trial.fraction < 1:
+            return None
+        axis = self.at_equal if self.at_equal.position(trial) is not None else Axis.steps
+        names = [name for name in self.compare if name in trial.curve[-1].values] or [METRIC]
+        others, verdicts, num_here = list(others), dict[str, str](), 0
+        for name in names:
+            found = (rival_value(trial, other, name, axis) for other in others)
+            rivals = [value for value in found if value is not None]
+            value, num_here = trial.best(name)[-1], len(rivals) + 1
+            verdict = self.verdict(value, rivals)
+            if verdict is None or not has_left_guessing((value, *rivals), others, name):
+                return None
+            verdicts[f"by {name.replace('_', ' ')}"] = verdict
+        return f"{_joined(verdicts)} {axis.words(trial)}{self.consequence(num_here)}"
+
+    def judges(self, number: int) -> bool:
+        """Return whether a trial can end after its validation `number`, from 1."""
+        return True
 
     @abstractmethod
-    def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
-        """Return why a trial with `value` after validation `number` should end, or None."""
+    def verdict(self, value: float, rivals: Sequence[float]) -> str | None:
+        """Return in words how far a trial is behind if it should end, or None.
+
+        Args:
+            value: The trial's best value so far; larger is better.
+            rivals: Those of the other trials after as much training.
+
+        """
+
+    def consequence(self, num_here: int) -> str:
+        """Return what follows for the trials compared, to be put after the verdict."""
+        return ""
+
+
+def _joined(verdicts: Mapping[str, str]) -> str:
+    """Return verdicts by what was compared in one phrase.
+
+    >>> _joined({"by loss": "ranked 3 of 4", "by metric": "ranked 2 of 4"})
+    'ranked 3 of 4 by loss and ranked 2 of 4 by metric'
+    >>> _joined({"by loss": "ranked 3 of 4", "by metric": "ranked 3 of 4"})
+    'ranked 3 of 4 by loss and by metric'
+    """
+    texts = set(verdicts.values())
+    if len(texts) == 1:
+        return f"{texts.pop()} {' and '.join(verdicts)}"
+    return " and ".join(f"{verdict} {name}" for name, verdict in verdicts.items())

@@ -16,7 +16,7 @@ from search.pruner.base import ComparingPruner
 class Median(ComparingPruner):
     """The median rule."""
 
-    def verdict(self, value: float, rivals: Sequence[float], number: int) -> str | None:
+    def verdict(self, value: float, rivals: Sequence[float]) -> str | None:
         if not rivals or value >= median(rivals):
             return None
-        return f"below the median of {len(rivals)} trials after validation {number}"
+        return f"below the median of {len(rivals)} trials"

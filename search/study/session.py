@@ -10,11 +10,10 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
-from search.pruner.base import Progress
 from search.space.key import renewed_key
 from search.storage import transaction
 from search.storage.attribute import (
@@ -42,12 +41,10 @@ from search.storage.lease import Lease
 from search.storage.retry import StorageGone
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import Attempt, tidy, where_is
+from search.study.progress import reason_to_stop
 from search.study.start import start_attempt
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 
 def join(study: Study, engine_process: Process | None = None) -> Session:
@@ -138,27 +135,15 @@ class Session:
 
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
-        from optuna.trial import TrialState
-
-        study, plan = self.study, self.study.plan
+        study = self.study
         trial = study.trial(attempt.number)
         if point.examples not in trial.intermediate_values:
-            value = point.metrics[plan.default.task.metric]
+            value = point.metrics[study.plan.default.task.metric]
             progress = {PROGRESS: [round(point.seconds, 3), time.time()]}
             transaction.add_validation(
                 self._tables, trial._trial_id, point.examples, value, stored_point(point), progress
             )
-            trial = study.trial(attempt.number)
-        if len(plan.objectives) > 1:
-            return None  # worse in one objective, it may still be on the Pareto front
-        others = [other for other in study.trials if other.number != attempt.number]
-        num_finished = sum(other.state is TrialState.COMPLETE for other in others)
-        return plan.search.pruner.reason_to_stop(
-            self._progress(trial),
-            point.number,
-            [self._progress(other) for other in others if LENGTH in other.user_attrs],
-            num_finished,
-        )
+        return reason_to_stop(study, attempt.number, point.examples, point.number)
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
         """Store the outcome of an attempt that ended by itself; its trial is over."""
@@ -231,12 +216,6 @@ class Session:
 
     def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
         transaction.set_attributes(self._tables, attempt.trial_id, values)
-
-    def _progress(self, trial: FrozenTrial) -> Progress:
-        sign = self.study.plan.objectives[0].sign
-        values = {step: sign * value for step, value in trial.intermediate_values.items()}
-        num_examples, stable_examples = trial.user_attrs[LENGTH]
-        return Progress(values, stable_examples, num_examples)
 
     def _tidy(self) -> None:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
 from search.plan.plan import Plan
+from search.pruner.base import ComparingPruner
+from search.pruner.progress import LOSS
 from search.report.text import columns, number, score
 from search.space.space import Options
 from search.terminal.arms import arms_line
@@ -81,6 +83,9 @@ def _notes(plan: Plan) -> Iterator[str]:
     note = plan.search.sampler.note(plan.space)
     if note is not None:
         yield note
+    pruner = plan.search.pruner
+    if plan.losses_differ and isinstance(pruner, ComparingPruner) and LOSS in pruner.compare:
+        yield "the pruner compares no validation loss, because the space changes how it is computed"
     budget = plan.search.settings.num_trials
     if plan.limit is not None and plan.limit < budget:
         yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"

@@ -4,10 +4,14 @@ from functools import cache
 
 import pytest
 
+from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, UserError
 from search.config import compose
 from search.plan.plan import Plan, build_plan, plain_name
+from search.pruner.base import ComparingPruner
+from search.pruner.progress import Axis
 from search.storage.location import folder_name
+from search.terminal.describe import describe
 
 
 @cache
@@ -164,3 +168,37 @@ def test_wrong_objectives_are_reported(objectives: str, line: str) -> None:
 
 def test_metric_and_objectives_together_are_refused() -> None:
     assert places("search.objectives=[mcc]", "search.metric=mcc") == ["search.metric"]
+
+
+def test_a_pruner_compares_what_every_trial_measures() -> None:
+    plan_of("search.pruner.compare=[validation_loss,metric,log_loss]")
+    with pytest.raises(ConfigError) as error:
+        plan_of("search.pruner.compare=[metric,log_los]")
+    (problem,) = error.value.problems
+    assert str(problem).startswith("search.pruner.compare: must be among validation_loss, metric, ")
+    assert "Did you mean log_loss?" in problem.fix
+
+
+@pytest.mark.parametrize("axis", ["steps", "examples", "epochs", "fraction"])
+def test_a_pruner_compares_after_equal_training(axis: str) -> None:
+    pruner = plan_of(f"search.pruner.at_equal={axis}").search.pruner
+    assert isinstance(pruner, ComparingPruner) and pruner.at_equal is Axis(axis)
+
+
+def test_the_unit_of_equal_training_is_checked() -> None:
+    assert places("search.pruner.at_equal=hours") == ["search.pruner.at_equal"]
+
+
+def test_losses_differ_if_the_space_changes_the_loss() -> None:
+    assert not plan_of().losses_differ
+    searched = "task.label_smoothing=interval(0,0.2)"
+    assert plan_of(searched).losses_differ
+    note = "the pruner compares no validation loss, because the space changes how it is computed"
+    assert note in _notes(searched)
+    assert note not in _notes(searched, "search.pruner.compare=[mcc]")
+    assert note not in _notes()
+
+
+def _notes(*overrides: str) -> str:
+    plan = plan_of(*overrides)
+    return "\n".join(describe(plan, check_run(plan.default)))

@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 
 from search.pruner.median import Median
+from search.pruner.progress import LOSS, Axis
+
+MEDIAN = Median(compare=[LOSS], at_equal=Axis.steps, min_fraction=0.0, min_finished=1)
 
 
 @pytest.mark.parametrize(
@@ -18,9 +21,9 @@ from search.pruner.median import Median
     ],
 )
 def test_a_trial_below_the_median_ends(value: float, rivals: list[float], ends: bool) -> None:
-    assert (Median(min_finished=1).verdict(value, rivals, 1) is not None) is ends
+    assert (MEDIAN.verdict(value, rivals) is not None) is ends
 
 
-def test_the_reason_names_the_number_of_trials_and_the_validation() -> None:
-    reason = Median(min_finished=1).verdict(0.1, [0.2, 0.3], 4)
-    assert reason == "below the median of 2 trials after validation 4"
+def test_the_reason_names_the_number_of_trials() -> None:
+    reason = MEDIAN.verdict(0.1, [0.2, 0.3])
+    assert reason == "below the median of 2 trials"

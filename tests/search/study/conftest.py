@@ -31,7 +31,9 @@ def study_of(root: Path, *words: str) -> Study:
 
 def point(number: int, accuracy: float) -> Point:
     metrics = {"accuracy": accuracy, "macro_f1": accuracy, "mcc": 0.0, "log_loss": 1 - accuracy}
-    return Point(number, number, 300 * number, number / 2, 0.5, 0.5, metrics, 3.0 * number)
+    return Point(
+        number, 10 * number, 300 * number, number / 2, 0.5, 1 - accuracy, metrics, 3.0 * number
+    )
 
 
 def outcome(accuracy: float, seconds: float = 1.0, ending: Ending = Ending.finished) -> Outcome:

@@ -15,7 +15,7 @@ from search.storage.lease import LeaseLost
 from search.storage.tables import StudyStorage
 from search.study.open import load_study
 from search.study.session import Session, join
-from tests.search.study.conftest import begin, finish, outcome, point, study_of
+from tests.search.study.conftest import begin, outcome, point, study_of
 
 
 def two_sessions(root: Path, *words: str) -> tuple[Session, Session]:
@@ -156,14 +156,83 @@ def test_ended_trials_keep_only_the_best_weights(here: Path) -> None:
     assert not list(here.rglob("checkpoint.pt"))
 
 
+MEDIAN = ("search/pruner=median", "search.pruner.min_finished=1")
+
+
+def finish_two(session: Session) -> None:
+    """Finish two trials that begin at the level of guessing."""
+    for _ in range(2):
+        attempt = begin(session)
+        session.progress(attempt, point(1, 0.5))
+        session.progress(attempt, point(2, 0.9))
+        session.ended(attempt, outcome(0.9, 10.0))
+
+
 @pytest.mark.parametrize("objectives", ["accuracy", "accuracy,seconds"])
 def test_only_a_study_with_one_objective_prunes(here: Path, objectives: str) -> None:
-    words = (f"search.objectives=[{objectives}]", "search.pruner.min_finished=1")
-    session = join(study_of(here, "search.num_trials=6", *words))
-    finish(session, 0.9, 10.0)
-    finish(session, 0.9, 10.0)
-    reason = session.progress(begin(session), point(1, 0.1))
-    assert (reason is not None) == (objectives == "accuracy")
+    words = (f"search.objectives=[{objectives}]", "search.num_trials=6", *MEDIAN)
+    session = join(study_of(here, *words))
+    finish_two(session)
+    attempt = begin(session)
+    assert session.progress(attempt, point(1, 0.4)) is None  # all are at the level of guessing
+    reason = session.progress(attempt, point(2, 0.6))
+    expected = "below the median of 2 trials by validation loss and by metric after 50% of the run"
+    assert reason == (expected if objectives == "accuracy" else None)
+
+
+def test_a_repeated_validation_is_judged_where_it_was(here: Path) -> None:
+    """A later attempt that starts over repeats validations, while its trial has later ones."""
+    session = join(study_of(here, "search.num_trials=6", *MEDIAN))
+    finish_two(session)
+    attempt = begin(session)
+    for number, accuracy in ((1, 0.4), (2, 0.95), (3, 0.2)):
+        session.progress(attempt, point(number, accuracy))
+    assert session.progress(attempt, point(2, 0.95)) is None
+
+
+def test_trials_of_other_arms_are_no_rivals(here: Path) -> None:
+    words = (*MEDIAN, "optimizer.lr=1e-3")
+    arms = ("strategy=choice(lora,full)", "search.num_trials=6", "data.batch_size=choice(8,16,32)")
+    session = join(study_of(here, *words, *arms))
+    attempts = session.next_attempts(6)
+    for each in attempts:
+        session.began(each, num_examples=1200, stable_examples=960)
+    for each in attempts[:-1]:
+        session.progress(each, point(1, 0.5))
+        session.progress(each, point(2, 0.9))
+        session.ended(each, outcome(0.9))
+    last = attempts[-1]
+    session.progress(last, point(1, 0.5))
+    reason = session.progress(last, point(2, 0.6))
+    num = sum(each.values["strategy"] == last.values["strategy"] for each in attempts) - 1
+    assert (
+        reason
+        == f"below the median of {num} trials by validation loss and by metric after 50% of the run"
+    )
+
+
+def test_where_the_loss_is_searched_the_metric_is_compared(here: Path) -> None:
+    searched = "task.label_smoothing=interval(0,0.2)"
+    session = join(study_of(here, "search.num_trials=6", *MEDIAN, searched))
+    finish_two(session)
+    attempt = begin(session)
+    reason = session.progress(attempt, point(2, 0.6))
+    assert reason == "below the median of 2 trials by metric after 50% of the run"
+
+
+@pytest.mark.parametrize("compare", ["metric", "validation_loss"])
+def test_trials_of_an_earlier_version_have_the_metric_alone(here: Path, compare: str) -> None:
+    rule = (f"search.pruner.compare=[{compare}]", "search.pruner.at_equal=examples")
+    session = join(study_of(here, "search.num_trials=6", *MEDIAN, *rule))
+    storage = session.study.optuna._storage
+    for _ in range(2):
+        attempt = begin(session)
+        for number, accuracy in ((1, 0.5), (2, 0.9)):
+            storage.set_trial_intermediate_value(attempt.trial_id, 300 * number, accuracy)
+        session.ended(attempt, outcome(0.9))
+    reason = session.progress(begin(session), point(2, 0.6))
+    expected = "below the median of 2 trials by metric after 600 examples"
+    assert reason == (expected if compare == "metric" else None)
 
 
 def test_a_validation_is_stored_whole_and_once(here: Path) -> None:
@@ -175,8 +244,8 @@ def test_a_validation_is_stored_whole_and_once(here: Path) -> None:
     trial = session.study.trial(0)
     assert trial.intermediate_values == {300: 0.5, 600: 0.7}  # what stock tools show
     first, second = points_of(trial.system_attrs[CURVE])
-    assert (first.step, first.examples, first.epoch) == (1, 300, 0.5)
-    assert (second.validation_loss, second.metrics["log_loss"]) == (0.5, 0.3)
+    assert (first.step, first.examples, first.epoch) == (10, 300, 0.5)
+    assert (second.validation_loss, second.metrics["log_loss"]) == (0.3, 0.3)
     assert CURVE not in trial.user_attrs
 
 

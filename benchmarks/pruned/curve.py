@@ -1,0 +1,83 @@
+"""Recorded runs as the curves that a replay of a study reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recorded.table import Records
+
+from search.pruner.progress import LOSS, METRIC, Mark, Progress
+
+if TYPE_CHECKING:
+    import pandas
+
+METRIC_COLUMN = "accuracy"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A whole run.
+
+    Attributes:
+        marks: Its validations.
+        num_examples: Examples in the whole run.
+        stable_examples: Examples until a longer run would differ.
+        choice: What the product ranks finished trials by, larger is better: the metric at the best
+            validation, and on a tie the loss there.
+        truth: The metric on held-out rows at the end of the run.
+
+    """
+
+    marks: tuple[Mark, ...]
+    num_examples: int
+    stable_examples: int
+    choice: tuple[float, float]
+    truth: float
+
+    def progress(self, number: int, num_validations: int) -> Progress:
+        """Return what a pruner knows of it as trial `number` after its first validations."""
+        marks = self.marks[:num_validations]
+        return Progress(number, marks, self.num_examples, self.stable_examples)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All recorded runs of one strategy on one text."""
+
+    strategy: str
+    text: str
+    num_rows: int
+    curves: Sequence[Curve]
+
+
+def groups(records: Records, least: int) -> Iterator[Group]:
+    """Yield the groups of at least so many finished runs with the first seed."""
+    runs = records.runs
+    runs = runs[(runs["seed"] == 0) & (runs["ending"] == "finished")]
+    by_run = dict(iter(records.validations.groupby("run")))
+    for (strategy, text, num_rows), chosen in runs.groupby(["strategy", "text", "num_rows"]):
+        curves = [curve(run, by_run[run["run"]]) for _, run in chosen.iterrows()]
+        if len(curves) >= least:
+            yield Group(strategy, text, num_rows, curves)
+
+
+def curve(run: Any, validations: pandas.DataFrame) -> Curve:
+    """Return a run's curve."""
+    points = validations.sort_values("number").to_dict("records")
+    marks = tuple(
+        Mark(
+            int(point["step"]),
+            int(point["examples"]),
+            float(point["epoch"]),
+            {LOSS: -point["validation_loss"], METRIC: point[METRIC_COLUMN]},
+        )
+        for point in points
+    )
+    settings = json.loads(run["settings"])
+    decay_steps = round(settings["schedule.decay_fraction"] * run["num_steps"])
+    stable = marks[-1].examples * (run["num_steps"] - decay_steps) // run["num_steps"]
+    choice = max((mark.values[METRIC], mark.values[LOSS]) for mark in marks)
+    return Curve(marks, marks[-1].examples, int(stable), choice, points[-1]["truth_accuracy"])

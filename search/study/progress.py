@@ -1,0 +1,85 @@
+"""What the storage holds of the trials' validations, for the study's pruner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from search.plan.plan import Plan
+from search.pruner.progress import LOSS, METRIC, Mark, Progress
+from search.storage.attribute import CURVE, LENGTH
+from search.storage.curve import StoredPoint, points_of
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def reason_to_stop(study: Study, number: int, examples: int, validation: int) -> str | None:
+    """Return why the study's pruner would end a trial now, or None.
+
+    Args:
+        study: The study.
+        number: The trial's number.
+        examples: Where its new validation lies, which is stored; the trial may have later ones
+            from an earlier attempt.
+        validation: The number of that validation, from 1.
+
+    """
+    from optuna.trial import TrialState
+
+    plan = study.plan
+    if len(plan.objectives) > 1:
+        return None  # worse in one objective, it may still be on the Pareto front
+    trial = study.trial(number)
+    arm = plan.space.options_of(study.params_of(trial))
+    others = [other for other in study.trials if other.number != number]
+    rivals = (
+        progress_of(other, plan)
+        for other in others
+        if other.intermediate_values and plan.space.options_of(study.params_of(other)) == arm
+    )
+    return plan.search.pruner.reason_to_stop(
+        progress_of(trial, plan).until(examples),
+        validation,
+        rivals,
+        num_finished=sum(other.state is TrialState.COMPLETE for other in others),
+    )
+
+
+def progress_of(trial: FrozenTrial, plan: Plan) -> Progress:
+    """Return a trial's progress.
+
+    The validations of trials that were begun before the whole curve was stored have the metric
+    alone.
+    """
+    num_examples, stable_examples = trial.user_attrs.get(LENGTH, (None, None))
+    curve = tuple(_marks(trial, plan))
+    return Progress(trial.number, curve, num_examples, stable_examples)
+
+
+def _marks(trial: FrozenTrial, plan: Plan) -> Iterator[Mark]:
+    points = points_of(trial.system_attrs.get(CURVE, ()))
+    first = points[0].examples if points else math.inf
+    for examples, value in sorted(trial.intermediate_values.items()):
+        if examples < first:
+            yield Mark(None, examples, None, {METRIC: plan.objectives[0].sign * value})
+    for point in points:
+        yield Mark(point.step, point.examples, point.epoch, _values(point, plan))
+
+
+def _values(point: StoredPoint, plan: Plan) -> dict[str, float]:
+    """Return what a validation measured by name; larger is better."""
+    objective = plan.objectives[0]
+    directions = {} if plan.is_free else plan.default.task.directions
+    values = {
+        name: value if directions[name] == "maximize" else -value
+        for name, value in point.metrics.items()
+        if name in directions
+    }
+    if objective.short in point.metrics:
+        values[METRIC] = objective.sign * point.metrics[objective.short]
+    if not plan.losses_differ and not math.isnan(point.validation_loss):
+        values[LOSS] = -point.validation_loss  # a loop of the caller's own may report none
+    return values
