@@ -98,7 +98,7 @@ def _first_trials(
     header = ["trial", *plan.space.paths, ""]
     rows = [header]
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
-    openings = [values for each in plan.openings.values() for values in each if plan.takes_turns]
+    openings = [values for each in plan.openings.values() for values in each]
     for at, suggested in enumerate(suggestions):
         values = ended.get(at, suggested)  # trials enqueued later come after those that have ended
         words = ["default"] if at < num_defaults else []

@@ -107,7 +107,9 @@ class Plan:
 
     @cached_property
     def openings(self) -> Mapping[Options, tuple[Mapping[str, Any], ...]]:
-        """What each arm tries after its default, by config path."""
+        """What each arm tries after its default, by config path; empty without turns."""
+        if not self.takes_turns:
+            return {}
         arms = self.space.arms
         defaults = dict(zip(arms, self.first, strict=False))
         return {options: opening(defaults[options], arm) for options, arm in arms.items()}

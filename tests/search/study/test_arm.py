@@ -231,5 +231,6 @@ def test_a_joint_study_leaves_the_arm_to_the_sampler() -> None:
 
 def test_no_turns_where_there_is_one_arm_or_a_grid() -> None:
     assert not plan_of().takes_turns
+    assert not plan_of().openings
     grid = ("search/sampler=grid", "search/space=none", "data.batch_size=choice(8,16)", THREE)
     assert not plan_of(*grid).takes_turns
