@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
@@ -12,6 +13,19 @@ from lightning_modules.schema import Schema, positive
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+
+
+class Select(Enum):
+    """By what a run's best validation, and a study's best trial, are chosen."""
+
+    auto = "auto"
+    """What chose best on recorded runs, see `lightning_modules.task.select`."""
+    metric = "metric"
+    """The task's metric."""
+    log_loss = "log_loss"
+    """The log loss, if the task has one."""
+    calibrated_log_loss = "calibrated_log_loss"
+    """The log loss after a temperature fitted to the validation rows, if the task has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +38,11 @@ class Trainer(Schema):
             trains all epochs.
         validations_per_epoch: Validations per epoch, evenly spaced, the last at its end, > 0.
             Training always ends with a validation.
+        select: By what the best validation is chosen, whose weights and scores are the run's:
+            `auto`, `metric`, `log_loss` or `calibrated_log_loss`. Equal ones are told apart by the
+            metric, then by the validation loss.
         patience: Training ends after this many validations without a better metric, > 0; None
-            never ends early. The same metric with a lower validation loss is a new best, but
-            does not reset the count.
+            never ends early. It counts the metric, whatever chooses the best validation.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them unchanged.
         micro_batch_size: Maximum number of examples in one pass through the network, > 0;
             gradients are accumulated over the batch. None passes the whole batch, or a device's
@@ -44,6 +60,7 @@ class Trainer(Schema):
     epochs: int
     max_steps: int | None
     validations_per_epoch: int
+    select: Select
     patience: int | None
     max_grad_norm: float | None
     micro_batch_size: int | None

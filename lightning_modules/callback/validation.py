@@ -16,6 +16,8 @@ from lightning_modules.machine.disk import write_when_free
 from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
 from lightning_modules.schedule.base import Length
+from lightning_modules.task.select import chosen_by
+from lightning_modules.trainer import Select
 
 if TYPE_CHECKING:
     from lightning_modules.callback.checkpoint import Checkpointing
@@ -43,16 +45,18 @@ def validation_steps(length: Length, per_epoch: int) -> dict[int, float]:
     return steps
 
 
-def is_better(point: Point, best: Point, task: Task) -> bool:
-    """Return whether `point` is better than `best`: by the metric, on a tie by the loss.
+def is_better(point: Point, best: Point, task: Task, select: Select = Select.metric) -> bool:
+    """Return whether `point` is better than `best`: by the rule's metrics, on a tie by the loss.
 
     A metric with few possible values, e.g. accuracy on 40 rows, ties often; the loss still shows
     how confident the right answers are.
     """
-    value, best_value = point.metrics[task.metric], best.metrics[task.metric]
-    if value == best_value:
-        return point.validation_loss < best.validation_loss
-    return task.better(value, best_value)
+    for name in chosen_by(select, task):
+        value, best_value = point.metrics[name], best.metrics[name]
+        if value != best_value:
+            is_maximized = task.directions[name] == "maximize"
+            return value > best_value if is_maximized else value < best_value
+    return point.validation_loss < best.validation_loss
 
 
 class ValidationTimes(pl.Callback):
@@ -130,7 +134,8 @@ class Validation(ValidationTimes):
 
     def _keep_best(self, tuner: FineTuner, point: Point) -> None:
         best = tuner.record.best
-        if best is None or is_better(point, best, tuner.run.task):
+        run = tuner.run
+        if best is None or is_better(point, best, run.task, run.trainer.select):
             kept = Best(trained_state(tuner.network), tuner.observed)
             check_finite(kept.weights, point.step)
             write_when_free(self._hooks, partial(save_best, self._folder, kept))

@@ -74,8 +74,8 @@ class Task(Schema):
     """A task.
 
     Attributes:
-        metric: The validation metric that selects the best checkpoint (the validation loss breaks
-            ties) and the winner, and is the study's objective.
+        metric: The validation metric that is reported, and the study's objective. Whether it also
+            chooses the best checkpoint and the winner is `trainer.select`.
         text: Column with the input; default of `data.text`.
         text_pair: Column with a second text, or None; default of `data.text_pair`.
         label: Column with the target, or None; default of `data.label`.

@@ -3,7 +3,8 @@
 The loss of a batch is the weighted mean sum_i w(y_i) CE_i / sum_i w(y_i), as in
 torch.nn.functional.cross_entropy, with the weights from `class_weights`.
 Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
-(0 is chance, 1 is perfect); log_loss, the mean negative log-probability of the label, in nats.
+(0 is chance, 1 is perfect); log_loss, the mean negative log-probability of the label, in nats;
+calibrated_log_loss, the same after the best temperature for these rows (`metric.calibration`).
 Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -32,6 +33,7 @@ from lightning_modules.task.base import (
     Tables,
 )
 from lightning_modules.task.class_weight import weight_of_each, weight_problems
+from lightning_modules.task.metric.calibration import class_temperature
 from lightning_modules.task.metric.confusion import (
     CONFUSION,
     confusion_counts,
@@ -71,6 +73,7 @@ class Classification(SequenceTask):
         "macro_f1": "maximize",
         "mcc": "maximize",
         "log_loss": "minimize",
+        "calibrated_log_loss": "minimize",
     }
     loss_settings: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
 
@@ -185,6 +188,7 @@ class Classification(SequenceTask):
             "macro_f1": multiclass_f1_score(predicted_B, labels_B, num_classes, average="macro"),
             "mcc": _mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
             "log_loss": cross_entropy(logits_BC.double(), labels_B),
+            "calibrated_log_loss": cross_entropy(_calibrated(logits_BC, labels_B), labels_B),
         }
         # torchmetrics returns float32, in which 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
@@ -200,6 +204,8 @@ class Classification(SequenceTask):
             values_B = (logits_BC.argmax(dim=1) == labels_B).double()
         elif self.metric == "log_loss":
             values_B = cross_entropy(logits_BC.double(), labels_B, reduction="none")
+        elif self.metric == "calibrated_log_loss":
+            values_B = cross_entropy(_calibrated(logits_BC, labels_B), labels_B, reduction="none")
         else:
             return None
         return list(map(float, values_B.tolist()))
@@ -220,11 +226,11 @@ class Classification(SequenceTask):
         return tables
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
-        """Return the score of the most frequent label; for log_loss, of the label shares."""
+        """Return the score of the most frequent label; for losses, of the label shares."""
         counts = Counter(row["label"] for row in rows)
         largest = min(counts, key=lambda label: (-counts[label], label))
         share = counts[largest] / len(rows)
-        if self.metric == "log_loss":
+        if self.metric in ("log_loss", "calibrated_log_loss"):
             shares = [count / len(rows) for count in counts.values()]
             entropy = -sum(each * math.log(each) for each in shares)
             return Baseline("guessing by the labels' shares", entropy)
@@ -246,6 +252,11 @@ class Classification(SequenceTask):
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax().item()])
 """
+
+
+def _calibrated(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """Return the logits at their best temperature, in float64."""
+    return logits_BC.double() / class_temperature(logits_BC, labels_B)
 
 
 def _mistakes(

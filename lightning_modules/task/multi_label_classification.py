@@ -5,7 +5,8 @@ and a label; a label is predicted if p >= `threshold`.
 Metrics: micro_f1 = 2 TP / (2 TP + FP + FN), counted over all rows and labels; macro_f1, the mean
 of the per-label F1, which is 0 for a label that is never true nor predicted; accuracy, the share
 of rows whose set of labels is exactly right; mcc, Matthews' correlation over all B * C decisions;
-log_loss, their mean binary cross-entropy, in nats.
+log_loss, their mean binary cross-entropy, in nats; calibrated_log_loss, the same after the best
+temperature for these rows (`metric.calibration`).
 Example row: `{"text": "The striker was sold.", "label": ["money", "sport"]}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -33,6 +34,7 @@ from lightning_modules.task.base import (
     Examples,
     Tables,
 )
+from lightning_modules.task.metric.calibration import label_temperature
 from lightning_modules.task.sequence import SequenceTask
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class MultiLabelClassification(SequenceTask):
         "accuracy": "maximize",
         "mcc": "maximize",
         "log_loss": "minimize",
+        "calibrated_log_loss": "minimize",
     }
     cells: ClassVar[Mapping[str, cell.Cell]] = {**SequenceTask.cells, "label": cell.labels}
 
@@ -130,6 +133,9 @@ class MultiLabelClassification(SequenceTask):
             "accuracy": (predicted_BC == labels_BC).all(dim=1).double().mean(),
             "mcc": _mcc(counts_3C.sum(dim=1), labels_BC.numel()),
             "log_loss": binary_cross_entropy_with_logits(logits_BC, labels_BC.double()),
+            "calibrated_log_loss": binary_cross_entropy_with_logits(
+                logits_BC / label_temperature(logits_BC, labels_BC), labels_BC.double()
+            ),
         }
         return {name: round(float(value), 6) for name, value in scores.items()}
 
@@ -142,7 +148,9 @@ class MultiLabelClassification(SequenceTask):
         values_B: Tensor
         if self.metric == "accuracy":
             values_B = (self._predicted(observed) == labels_BC).all(dim=1).double()
-        elif self.metric == "log_loss":
+        elif self.metric in ("log_loss", "calibrated_log_loss"):
+            if self.metric == "calibrated_log_loss":
+                logits_BC = logits_BC / label_temperature(logits_BC, labels_BC)
             losses_BC = binary_cross_entropy_with_logits(
                 logits_BC, labels_BC.double(), reduction="none"
             )
@@ -174,12 +182,12 @@ class MultiLabelClassification(SequenceTask):
     def baseline(self, rows: Sequence[Row]) -> Baseline:
         """Return the best score of predicting the same set of labels for every row.
 
-        For log_loss each label is predicted with its share. For accuracy the set is the most
+        For losses each label is predicted with its share. For accuracy the set is the most
         frequent one. For the others it is the k most frequent labels, which have the most true
         positives of all sets of k.
         """
         counts = Counter(_all_labels(rows))
-        if self.metric == "log_loss":
+        if self.metric in ("log_loss", "calibrated_log_loss"):
             entropy = sum(_entropy(count / len(rows)) for count in counts.values())
             return Baseline("guessing by the labels' shares", entropy / max(1, len(counts)))
         if self.metric == "accuracy":

@@ -27,6 +27,8 @@ LEGACY: Mapping[str, Any] = {
     "search.pruner.compare": ["metric"],
     "search.pruner.at_equal": "examples",
     "search.pruner.min_fraction": 0.0,
+    "search.select": None,
+    "trainer.select": "metric",
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

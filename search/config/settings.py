@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
+from lightning_modules.trainer import Select
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
@@ -29,6 +30,9 @@ class SearchSettings(Schema):
         max_hours: Total training hours, > 0; no trial starts after them. None sets no limit.
         workers: Processes that train; 0 trains in the calling process.
         metric: Validation metric to optimize; None uses the task's metric.
+        select: By what each trial's best validation and the study's best trial are chosen; see
+            `lightning_modules.trainer.Select`. None uses `trainer.select`, and with several
+            objectives the metric.
         objectives: Several objectives to optimize at once, the first a validation metric; see
             `search.plan.objective`. None optimizes `metric` only.
         enqueue: Configurations to try after the default, each a mapping of config paths to values.
@@ -55,6 +59,7 @@ class SearchSettings(Schema):
     max_hours: float | None
     workers: int
     metric: str | None
+    select: Select | None
     objectives: list[str] | None
     enqueue: list[Any]
     arms: Arms
@@ -94,6 +99,10 @@ class SearchSettings(Schema):
         if self.objectives and self.ask_tell:
             rule = "must be null if search.ask_tell is true, because a trial is told one value"
             yield Problem("objectives", rule, self.objectives, "Set search.metric.")
+        if self.objectives and len(self.objectives) > 1 and self.select is not None:
+            rule = "must be null with several search.objectives"
+            fix = "They rank the trials, and the first one chooses each trial's epoch."
+            yield Problem("select", rule, self.select.value, fix)
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 3e-4}]."

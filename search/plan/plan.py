@@ -10,10 +10,19 @@ from typing import Any, TypeVar
 
 import yaml
 
-from lightning_modules.error import ConfigError, Problem, SpaceError, UserError, did_you_mean
+from lightning_modules.error import (
+    ConfigError,
+    Problem,
+    SpaceError,
+    UserError,
+    Verbatim,
+    did_you_mean,
+)
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
 from lightning_modules.task.base import Task
+from lightning_modules.task.select import chosen_by, settled
+from lightning_modules.trainer import Select
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search, is_free
 from search.config.settings import Arms, Search, SearchSettings
 from search.plan.free import direction_problems, free_objective, free_seed, free_space
@@ -34,6 +43,8 @@ from search.space.space import Options, Space
 from search.storage.location import folder_name
 
 T = TypeVar("T")
+
+SELECT = "trainer.select"
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,14 @@ class Plan:
         loss_paths = {f"task.{name}" for name in self.default.task.loss_settings}
         return not loss_paths.isdisjoint(self.space.paths)
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The validation metrics by which trials are compared, each on a tie of those before.
+
+        None in a free study, whose trials have their told value alone.
+        """
+        return () if self.is_free else chosen_by(self.default.trainer.select, self.default.task)
+
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """Return the composed arm that a trial's values choose."""
         options = self.space.options_of(values)
@@ -169,6 +188,9 @@ def build_plan(composition: Composition) -> Plan:
         for number, values in enumerate(search.settings.enqueue):
             problems.extend(_enqueue_problems(arms, space, number, values))
             first.append(values)
+    if space is not None and SELECT in space.paths:
+        rule, fix = "must be the same in all trials", "Set search.select to one rule."
+        problems.append(Problem(SELECT, rule, Verbatim("a range"), fix))
     objectives: tuple[Objective, ...] = ()
     if search is not None and defaults is not None and not problems:
         objectives = _collect(problems, lambda: _objectives(search.settings, defaults)) or ()
@@ -180,7 +202,8 @@ def build_plan(composition: Composition) -> Plan:
     if problems or name is None or search is None or defaults is None or space is None:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += search.sampler.points(space)
-    return Plan(name, composition, space, search, objectives, defaults, tuple(_once(first)))
+    composition, runs = _with_select(composition, search.settings, defaults)
+    return Plan(name, composition, space, search, objectives, runs, tuple(_once(first)))
 
 
 def _space(composition: Composition) -> Space:
@@ -235,6 +258,30 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
         for arm in composition.arms
     )
     return replace(composition, arms=arms)
+
+
+def _with_select(
+    composition: Composition, settings: SearchSettings, defaults: Mapping[Options, Run]
+) -> tuple[Composition, dict[Options, Run]]:
+    """Settle the rule that chooses the best trial and each trial's best weights.
+
+    The study keeps it if `auto` comes to mean another one.
+    """
+    if not defaults:
+        return composition, {}
+    default = next(iter(defaults.values()))
+    select = settled(settings.select or default.trainer.select, default.task)
+    if settings.objectives is not None and len(settings.objectives) > 1:
+        select = Select.metric  # a front has no single best trial
+    arms = tuple(
+        replace(arm, tree={**arm.tree, "trainer": {**arm.tree["trainer"], "select": select.value}})
+        for arm in composition.arms
+    )
+    runs = {
+        options: replace(run, trainer=replace(run.trainer, select=select))
+        for options, run in defaults.items()
+    }
+    return replace(composition, arms=arms), runs
 
 
 def _defaults(composition: Composition) -> dict[Options, Run]:

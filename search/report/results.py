@@ -50,6 +50,7 @@ def status(study: Study) -> dict[str, Any]:
         "study": study.plan.name,
         "metric": objectives[0].name,
         "direction": objectives[0].direction,
+        "chosen_by": list(study.chosen_by),
         "objectives": {objective.name: objective.direction for objective in objectives},
         "states": {name: counts.get(name, 0) for name in STATES},
         "best": None if comparison is None else _best(study, comparison),

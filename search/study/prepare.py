@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "search.lease_seconds",
     "search.ask_hours",
     "search.metric",  # compared as task.metric
+    "search.select",  # compared as trainer.select
     "logger",
     "trainer.device",
     "trainer.num_data_workers",

@@ -8,13 +8,13 @@ worker that has claimed a trial changes it (`search.study.session`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.plan.plan import Plan
 from search.storage import transaction
-from search.storage.attribute import DATA, FIXED, FOLDER, ID, STOP, VALUES, WORKER
+from search.storage.attribute import DATA, FIXED, FOLDER, ID, METRICS, STOP, VALUES, WORKER
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
 from search.storage.transaction import AttemptEnd
@@ -80,19 +80,41 @@ class Study:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The finished trial with the best first objective; the earliest if tied."""
+        """The best finished trial of `ranking`; the earliest if tied."""
         return next(iter(self.ranking), None)
 
     @property
     def ranking(self) -> list[FrozenTrial]:
-        """The finished trials, sorted by the first objective, then by the others; best first."""
+        """The finished trials, best first: by `chosen_by`, then by the objectives.
+
+        Several objectives are compared in their order.
+        """
+        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
+        names = self._compared(finished)
+        directions = self.plan.default.task.directions if names else {}
         signs = [objective.sign for objective in self.plan.objectives]
 
         def loss(trial: FrozenTrial) -> list[float]:
-            return [-sign * value for sign, value in zip(signs, trial.values, strict=True)]
+            metrics = trial.user_attrs[METRICS] if names else {}
+            chosen = [(1 if directions[n] == "minimize" else -1) * metrics[n] for n in names]
+            objectives = zip(signs, trial.values, strict=True)
+            return [*chosen, *(-sign * value for sign, value in objectives)]
 
-        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
         return sorted(finished, key=loss)  # stable: ties keep the earlier trial first
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The validation metrics that choose the best trial, each on a tie of those before.
+
+        Those of `search.select` that every finished trial has; none with several objectives.
+        """
+        return self._compared([t for t in self.trials if t.state.name == "COMPLETE"])
+
+    def _compared(self, finished: Sequence[FrozenTrial]) -> tuple[str, ...]:
+        if len(self.plan.objectives) > 1:
+            return ()
+        names, kept = self.plan.chosen_by, [trial.user_attrs.get(METRICS, {}) for trial in finished]
+        return tuple(name for name in names if all(name in metrics for metrics in kept))
 
     @property
     def front(self) -> frozenset[int]:

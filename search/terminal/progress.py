@@ -86,7 +86,6 @@ class LineEvents:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._values: dict[int, str] = {}
-        self._best: float | None = study.best.values[0] if study.best is not None else None
         self._start_lines = StartLines()
         self._last_line = time.monotonic()
 
@@ -114,15 +113,20 @@ class LineEvents:
     def _ended(self, event: Ended) -> None:
         leading = self._study.plan.objectives[0]
         if event.value is not None:
-            best = self._best is None or leading.sign * (event.value - self._best) > 0
-            self._best = event.value if best else self._best
-            result = f"{leading.short} {score(event.value)}{'  best' if best else ''}"
+            best = "  best" if self._is_best(event.number) else ""
+            result = f"{leading.short} {score(event.value)}{best}"
         else:
             result = f"{event.ending.value}: {event.reason}"
         took = duration(event.seconds)
         values = self._values.get(event.number, "")
         self._print(f"trial {event.number:3d}  {values}  {took}  {result}")
         _keep_table(self._study, event)
+
+    def _is_best(self, number: int) -> bool:
+        with suppress(StorageGone):
+            best = self._study.best
+            return best is not None and best.number == number
+        return False
 
     def _print(self, line: str) -> None:
         print(line, flush=True)

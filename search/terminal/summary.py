@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
+from lightning_modules.trainer import Select
 from search.report.dashboard.page import read_records
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
 from search.report.text import columns, duration, gain_lines, number, score
@@ -55,7 +56,12 @@ def summary(
         return [*lines, "No trial has finished.", *_remaining(study)]
     best = comparison.best
     metric = study.plan.objectives[0].short
-    lines += ["", *(_comparison(study) if state["front"] is None else _front(study)), ""]
+    lines += [
+        *_chosen(study),
+        "",
+        *(_comparison(study) if state["front"] is None else _front(study)),
+        "",
+    ]
     costs = cost_lines(study)
     lines += [*costs, ""] if costs else []
     scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
@@ -125,6 +131,25 @@ def _in_a_line(value: object) -> str:
     # A text may contain terminal control characters.
     plain = "".join(letter if letter.isprintable() else " " for letter in value)
     return shorten(plain, MAX_WRITTEN, placeholder=" …")
+
+
+def _chosen(study: Study) -> list[str]:
+    """Return by what the best trial and its epoch were chosen; nothing for a front."""
+    names = [name.replace("_", " ") for name in study.chosen_by]
+    if not names:
+        return []
+    on_ties = f", on ties by {names[1]}" if len(names) > 1 else ""
+    return [f"Trial and epoch are chosen by {names[0]}{on_ties} (search.select={_asked(study)})."]
+
+
+def _asked(study: Study) -> str:
+    """Return the rule that the study asked for, and why another one was followed."""
+    asked, settings = study.plan.default.trainer.select, study.plan.search.settings
+    if asked is not Select.metric and study.chosen_by[0] != asked.value:
+        return f"{asked.value}, but not every trial has it"
+    if settings.select is None or settings.select in (Select.auto, asked):
+        return asked.value
+    return f"{settings.select.value}, but the task has no such loss"
 
 
 def _comparison(study: Study) -> list[str]:

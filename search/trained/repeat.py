@@ -123,6 +123,9 @@ def _words(study: Study, trial: FrozenTrial) -> list[str]:
     named = study.plan.search.settings
     if named.metric is not None or named.objectives is not None:
         words.append(f"task.metric={metric}")
+    words = [word for word in words if not word.startswith("trainer.select=")]
+    # A study settles what `auto` means; to later versions it may mean another rule.
+    words.append(f"trainer.select={study.plan.default.trainer.select.value}")
     return [*words, *(f"{path}={literal(value)}" for path, value in settings.items())]
 
 

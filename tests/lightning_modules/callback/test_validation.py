@@ -13,6 +13,7 @@ from lightning_modules.callback.validation import is_better
 from lightning_modules.outcome import Ending, Point
 from lightning_modules.run import Run
 from lightning_modules.task.classification import Classification
+from lightning_modules.trainer import Select
 from tests.conftest import classification
 from tests.training import tiny_run, train
 
@@ -48,6 +49,41 @@ def test_the_metric_decides_and_the_lower_loss_breaks_a_tie(
 ) -> None:
     task = classification(metric)
     assert is_better(point(*now), point(*best), task) is better
+
+
+@pytest.mark.parametrize(
+    ("select", "now", "better"),
+    [
+        # Of accuracy, log loss and validation loss; the best has 0.8, 0.5 and 0.5.
+        ("metric", (0.9, 0.9, 0.9), True),
+        ("metric", (0.8, 0.4, 0.6), False),
+        ("log_loss", (0.7, 0.4, 0.6), True),
+        ("log_loss", (0.9, 0.6, 0.4), False),
+        ("log_loss", (0.9, 0.5, 0.6), True),
+        ("log_loss", (0.8, 0.5, 0.4), True),
+        ("log_loss", (0.8, 0.5, 0.6), False),
+    ],
+)
+def test_the_rule_decides_then_the_metric_then_the_loss(
+    select: str, now: tuple[float, float, float], better: bool
+) -> None:
+    def scored(accuracy: float, log_loss: float, loss: float) -> Point:
+        return replace(point(0, loss), metrics={"accuracy": accuracy, "log_loss": log_loss})
+
+    task, best = classification("accuracy"), scored(0.8, 0.5, 0.5)
+    assert is_better(scored(*now), best, task, Select(select)) is better
+
+
+@pytest.mark.parametrize("select", ["metric", "log_loss", "calibrated_log_loss"])
+def test_a_run_keeps_the_epoch_of_its_rule(
+    make_run: Callable[..., Run], here: Path, select: str
+) -> None:
+    run = make_run(f"trainer.select={select}", "trainer.epochs=6", "optimizer.lr=2e-2")
+    outcome = train(run, here)
+    assert outcome.best is not None
+    name = "accuracy" if select == "metric" else select
+    values = [point.metrics[name] for point in outcome.points]
+    assert outcome.best.metrics[name] == (max if select == "metric" else min)(values)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -22,6 +23,7 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
+from lightning_modules.task.metric.calibration import TEMPERATURES
 from tests.conftest import classification
 
 TASK = classification()
@@ -47,11 +49,18 @@ def refused(train: Sequence[str], **others: Sequence[str]) -> list[str]:
 def reference(logits_BC: torch.Tensor, labels_B: torch.Tensor) -> dict[str, float]:
     labels, predicted = labels_B.tolist(), logits_BC.argmax(1).tolist()
     probabilities_BC = logits_BC.double().softmax(1).numpy()
+
+    def loss(temperature: float) -> float:
+        scaled_BC = (logits_BC.double() / temperature).softmax(1).numpy()
+        return float(log_loss(labels, scaled_BC, labels=range(logits_BC.shape[1])))
+
+    calibrated = minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").fun
     return {
         "accuracy": accuracy_score(labels, predicted),
         "macro_f1": f1_score(labels, predicted, average="macro"),
         "mcc": matthews_corrcoef(labels, predicted),
         "log_loss": log_loss(labels, probabilities_BC, labels=range(logits_BC.shape[1])),
+        "calibrated_log_loss": calibrated,
     }
 
 
@@ -62,7 +71,7 @@ def test_the_metrics_equal_those_of_scikit_learn(num_classes: int, seed: int) ->
     logits_BC = 2 * torch.randn(300, num_classes, generator=rng)
     labels_B = torch.randint(num_classes, (300,), generator=rng)
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
-    assert scores == pytest.approx(reference(logits_BC, labels_B), abs=1e-6)
+    assert scores == pytest.approx(reference(logits_BC, labels_B), abs=2e-6)
 
 
 def test_a_class_that_is_never_true_nor_predicted_does_not_count() -> None:
@@ -82,7 +91,13 @@ def test_a_constant_guess_scores_at_chance_level() -> None:
 def test_perfect_predictions_get_perfect_scores() -> None:
     logits_BC, labels_B = 20 * torch.eye(4), torch.arange(4)
     scores = TASK.score({"logits_BC": logits_BC, "labels_B": labels_B}, NONE)
-    assert scores == {"accuracy": 1, "macro_f1": 1, "mcc": 1, "log_loss": 0}
+    assert scores == {
+        "accuracy": 1,
+        "macro_f1": 1,
+        "mcc": 1,
+        "log_loss": 0,
+        "calibrated_log_loss": 0,
+    }
 
 
 def test_every_declared_metric_is_scored() -> None:

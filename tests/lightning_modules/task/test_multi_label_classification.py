@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import (
     accuracy_score,
     f1_score,
@@ -26,6 +27,7 @@ from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from lightning_modules.task.base import Examples
+from lightning_modules.task.metric.calibration import TEMPERATURES
 from lightning_modules.task.multi_label_classification import MultiLabelClassification
 from search.config import build_run, compose
 from search.trained.export import Trained, export
@@ -58,12 +60,19 @@ def random_observations(seed: int, num_rows: int, num_labels: int) -> dict[str, 
 def reference(observed: dict[str, torch.Tensor], threshold: float = 0.5) -> dict[str, float]:
     probabilities = observed["logits_BC"].double().sigmoid().numpy()
     truth, predicted = observed["labels_BC"].numpy(), probabilities >= threshold
+
+    def loss(temperature: float) -> float:
+        scaled = (observed["logits_BC"].double() / temperature).sigmoid().numpy()
+        return float(log_loss(truth.ravel(), scaled.ravel(), labels=[False, True]))
+
+    calibrated = minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").fun
     return {
         "micro_f1": f1_score(truth, predicted, average="micro", zero_division=0),
         "macro_f1": f1_score(truth, predicted, average="macro", zero_division=0),
         "accuracy": accuracy_score(truth, predicted),
         "mcc": matthews_corrcoef(truth.ravel(), predicted.ravel()),
         "log_loss": log_loss(truth.ravel(), probabilities.ravel(), labels=[False, True]),
+        "calibrated_log_loss": calibrated,
     }
 
 

@@ -12,6 +12,7 @@ VALID: dict[str, Any] = {
     "max_hours": None,
     "workers": 1,
     "metric": None,
+    "select": None,
     "objectives": None,
     "enqueue": [],
     "arms": Arms.turns,

@@ -6,6 +6,8 @@ import pytest
 
 from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, UserError
+from lightning_modules.task.select import AUTO, chosen_by
+from lightning_modules.trainer import Select
 from search.config import compose
 from search.plan.plan import Plan, build_plan, plain_name
 from search.pruner.base import ComparingPruner
@@ -202,3 +204,34 @@ def test_losses_differ_if_the_space_changes_the_loss() -> None:
 def _notes(*overrides: str) -> str:
     plan = plan_of(*overrides)
     return "\n".join(describe(plan, check_run(plan.default)))
+
+
+def test_the_rule_of_the_search_also_chooses_each_trials_epoch() -> None:
+    plan = plan_of("search.select=log_loss")
+    assert plan.default.trainer.select is plan.run({}).trainer.select is Select.log_loss
+    assert plan.chosen_by == ("log_loss", "accuracy")
+    plan = plan_of("search.select=log_loss", "task=token_classification")
+    assert plan.default.trainer.select is Select.metric
+    plan = plan_of("trainer.select=metric")
+    assert plan.default.trainer.select is Select.metric and plan.chosen_by == ("accuracy",)
+
+
+def test_a_study_keeps_what_auto_stood_for_when_it_began() -> None:
+    plan = plan_of("trainer.select=auto")
+    assert plan.default.trainer.select is AUTO
+    assert plan.tree["trainer"]["select"] == AUTO.value
+    assert plan_of("search.select=auto", "trainer.select=log_loss").chosen_by == chosen_by(
+        AUTO, plan.default.task
+    )
+
+
+def test_several_objectives_are_compared_by_themselves() -> None:
+    assert plan_of("search.objectives=[accuracy,seconds]").default.trainer.select is Select.metric
+    assert places("search.select=log_loss", "search.objectives=[accuracy,seconds]") == [
+        "search.select"
+    ]
+
+
+def test_the_rule_cannot_be_searched() -> None:
+    with pytest.raises(ConfigError, match=r"trainer.select: must be the same in all trials"):
+        plan_of("trainer.select=choice(metric,log_loss)")

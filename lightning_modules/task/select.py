@@ -1,0 +1,32 @@
+"""By which metrics a run's best validation and a study's best trial are chosen.
+
+The score that people ask for, e.g. accuracy, moves in steps of one row, so that the best of many
+trials on a few hundred rows is mostly the luckiest one. A loss uses every row's probability and is
+less noisy. A network that grows too sure of itself has a higher loss with the same answers, which
+a temperature takes away (`metric.calibration`).
+"""
+
+from __future__ import annotations
+
+from lightning_modules.task.base import Task
+from lightning_modules.trainer import Select
+
+AUTO = Select.metric
+"""What `Select.auto` stands for."""
+
+
+def settled(select: Select, task: Task) -> Select:
+    """Return the rule that is followed: never `auto`, and none that the task has no loss for."""
+    if select is Select.auto:
+        select = AUTO
+    return select if select.value in task.directions else Select.metric
+
+
+def chosen_by(select: Select, task: Task) -> tuple[str, ...]:
+    """Return the metrics that are compared, each on a tie of those before."""
+    rule = settled(select, task)
+    return (task.metric,) if rule is Select.metric else _once(rule.value, task.metric)
+
+
+def _once(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
