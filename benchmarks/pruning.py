@@ -4,7 +4,8 @@
 
 A study takes 12 recorded runs of one strategy on one text, drawn at random, as its trials. For
 each rule: in how many studies the trial that would have been chosen without pruning is pruned, what
-that costs on held-out rows, and how much of the training is done; one and four parallel workers.
+that costs on held-out rows, and how much of the training is done. A trial is chosen by its best
+accuracy, or by its best loss; one or four trials train at once.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from statistics import mean
 
 import optuna
 from pruned.curve import Curve, Group, groups
-from pruned.rule import Rule, ours, stock
-from pruned.study import Result, replay
+from pruned.rule import BeforeJudge, Rule, ours, stock
+from pruned.study import CHOICES, Result, replay
 from record import load_records
 
 from search.config import build_search, compose
@@ -36,17 +37,20 @@ def product(*words: str) -> Pruner:
 
 def rules() -> list[Rule]:
     """Return the rules, those of Optuna as it ships them."""
-    before = ("search.pruner.compare=metric", "search.pruner.at_equal=examples")
+    asha, median = "search/pruner=asha", "search/pruner=median"
     return [
         ours("none", NoPruner()),
-        ours("asha", product("search/pruner=asha")),
-        ours("median", product("search/pruner=median")),
-        ours("asha by metric at equal examples", product("search/pruner=asha", *before)),
-        ours("median by metric at equal examples", product("search/pruner=median", *before)),
+        ours("asha", product(asha)),
+        ours("median", product(median)),
+        ours("median, from the start", product(median, "search.pruner.min_fraction=0")),
+        ours("median, after equal steps", product(median, "search.pruner.at_equal=steps")),
+        ours("median, loss alone", product(median, "search.pruner.compare=[validation_loss]")),
+        ours("median, metric alone", product(median, "search.pruner.compare=[metric]")),
+        Rule("asha as it was", BeforeJudge),
         stock("Optuna median", optuna.pruners.MedianPruner),
         stock("Optuna successive halving", optuna.pruners.SuccessiveHalvingPruner),
         stock("Optuna Hyperband", optuna.pruners.HyperbandPruner),
-        stock("Optuna Wilcoxon", optuna.pruners.WilcoxonPruner),
+        stock("Optuna Wilcoxon", lambda: optuna.pruners.WilcoxonPruner(p_threshold=0.1)),
     ]
 
 
@@ -62,7 +66,24 @@ def line(name: str, results: Sequence[Result]) -> str:
     lost = mean(result.lost_best for result in results)
     points = mean(result.lost_points for result in results)
     budget = mean(result.budget for result in results)
-    return f"{name:36s} {lost:7.1%} {points:8.2f} {budget:8.1%}"
+    return f"{name:28s} {lost:8.1%} {points:8.2f} {budget:8.1%}"
+
+
+def table(chosen: Sequence[Group], choice: str, num_workers: int, num_studies: int) -> None:
+    """Print a table."""
+    texts = ", ".join(f"{each.text} ({len(each.curves)} runs)" for each in chosen)
+    strategy, num_rows = chosen[0].strategy, chosen[0].num_rows
+    print(f"\n{strategy}, {num_rows} rows: {texts}")
+    print(f"{NUM_TRIALS} trials, {num_workers} at once; chosen by the {choice}")
+    print(f"{'':28s} {'the best':>8s} {'points':>8s} {'budget':>8s}")
+    print(f"{'rule':28s} {'is lost':>8s} {'lost':>8s} {'used':>8s}")
+    for rule in rules():
+        results = [
+            replay(study, rule, num_workers, choice)
+            for group in chosen
+            for study in studies(group, num_studies, NUM_TRIALS)
+        ]
+        print(line(rule.name, results), flush=True)
 
 
 def main() -> None:
@@ -70,25 +91,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer studies")
     parser.add_argument("--each", action="store_true", help="a table for each text")
     asked = parser.parse_args()
-    num = 10 if asked.quick else 100
-    found = list(groups(load_records(), least=2 * NUM_TRIALS))
-    tables = [(f"{each.strategy}, {each.text}, {each.num_rows} rows", [each]) for each in found]
-    if not asked.each:
-        by_strategy = groupby(found, lambda each: each.strategy)
-        tables = [(strategy, list(each)) for strategy, each in by_strategy]
-    for title, chosen in tables:
-        for workers in WORKERS:
-            texts = ", ".join(f"{each.text} {each.num_rows}" for each in chosen)
-            print(f"\n{title}: {texts}; {NUM_TRIALS} trials, {workers} at once")
-            print(f"{'':36s} {'best':>7s} {'points':>8s} {'budget':>8s}")
-            print(f"{'rule':36s} {'lost':>7s} {'lost':>8s} {'used':>8s}")
-            for rule in rules():
-                results = [
-                    replay(study, rule, workers)
-                    for group in chosen
-                    for study in studies(group, num, NUM_TRIALS)
-                ]
-                print(line(rule.name, results), flush=True)
+    found = list(groups(load_records(), least=NUM_TRIALS + 3))
+    if not found:
+        print("too few runs are recorded")
+    key = (lambda each: each) if asked.each else lambda each: (each.strategy, each.num_rows)
+    for _, chosen in groupby(sorted(found, key=lambda each: (each.strategy, each.num_rows)), key):
+        members = list(chosen)
+        for choice in CHOICES:
+            for num_workers in WORKERS:
+                table(members, choice, num_workers, 8 if asked.quick else 25)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ class Curve:
         marks: Its validations.
         num_examples: Examples in the whole run.
         stable_examples: Examples until a longer run would differ.
-        choice: What the product ranks finished trials by, larger is better: the metric at the best
-            validation, and on a tie the loss there.
         truth: The metric on held-out rows at the end of the run.
 
     """
@@ -34,7 +32,6 @@ class Curve:
     marks: tuple[Mark, ...]
     num_examples: int
     stable_examples: int
-    choice: tuple[float, float]
     truth: float
 
     def progress(self, number: int, num_validations: int) -> Progress:
@@ -79,5 +76,4 @@ def curve(run: Any, validations: pandas.DataFrame) -> Curve:
     settings = json.loads(run["settings"])
     decay_steps = round(settings["schedule.decay_fraction"] * run["num_steps"])
     stable = marks[-1].examples * (run["num_steps"] - decay_steps) // run["num_steps"]
-    choice = max((mark.values[METRIC], mark.values[LOSS]) for mark in marks)
-    return Curve(marks, marks[-1].examples, int(stable), choice, points[-1]["truth_accuracy"])
+    return Curve(marks, marks[-1].examples, int(stable), points[-1]["truth_accuracy"])

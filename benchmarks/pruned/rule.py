@@ -11,7 +11,7 @@ import optuna
 from pruned.curve import Curve
 
 from search.pruner.base import Pruner
-from search.pruner.progress import METRIC
+from search.pruner.progress import METRIC, Mark
 
 
 class Judge(Protocol):
@@ -62,16 +62,49 @@ class OurJudge:
         pass
 
 
+class BeforeJudge:
+    """ASHA as it was: the best third by the metric after as many examples continues."""
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._curves = curves
+
+    def begin(self, number: int) -> None:
+        pass
+
+    def stops(self, number: int, seen: Sequence[int], num_finished: int) -> bool:
+        trial, is_rung = self._curves[number], seen[number] in (1, 3, 9, 27, 81)
+        if num_finished < 4 or not is_rung or seen[number] == len(trial.marks):
+            return False
+        now = trial.marks[seen[number] - 1]
+        rivals = [
+            mark.values[METRIC]
+            for each, other in enumerate(self._curves)
+            for mark in other.marks[: seen[each]]
+            if each != number and mark.examples == now.examples and _alike(trial, other, mark)
+        ]
+        rank = 1 + sum(rival > now.values[METRIC] for rival in rivals)
+        return rank > max(1, (len(rivals) + 1) // 3)
+
+    def end(self, number: int, *, is_pruned: bool) -> None:
+        pass
+
+
+def _alike(one: Curve, other: Curve, mark: Mark) -> bool:
+    """Return whether neither run has decayed its learning rate, or both are equally long."""
+    both_stable = mark.examples <= min(one.stable_examples, other.stable_examples)
+    return both_stable or one.num_examples == other.num_examples
+
+
 class OptunaJudge:
     """A pruner of Optuna, which hears the metric at the number of examples."""
 
-    def __init__(self, pruner: Any, curves: Sequence[Curve]) -> None:
+    def __init__(self, make: Callable[[], Any], curves: Sequence[Curve]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._curves = curves
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study = optuna.create_study(
-                direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
+                direction="maximize", pruner=make(), sampler=optuna.samplers.RandomSampler(seed=0)
             )
         self._trials: dict[int, optuna.Trial] = {}
 
@@ -81,14 +114,18 @@ class OptunaJudge:
     def stops(self, number: int, seen: Sequence[int], num_finished: int) -> bool:
         trial, mark = self._trials[number], self._curves[number].marks[seen[number] - 1]
         trial.report(mark.values[METRIC], mark.examples)
-        return seen[number] < len(self._curves[number].marks) and trial.should_prune()
+        if seen[number] == len(self._curves[number].marks):
+            return False
+        with warnings.catch_warnings():  # runs of unlike lengths: Wilcoxon ignores what is longer
+            warnings.simplefilter("ignore", UserWarning)
+            return trial.should_prune()
 
     def end(self, number: int, *, is_pruned: bool) -> None:
         trial = self._trials[number]
         if is_pruned:
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            self._study.tell(trial, self._curves[number].choice[0])
+            self._study.tell(trial, max(m.values[METRIC] for m in self._curves[number].marks))
 
 
 def ours(name: str, pruner: Pruner) -> Rule:
@@ -98,4 +135,4 @@ def ours(name: str, pruner: Pruner) -> Rule:
 
 def stock(name: str, make: Callable[[], Any]) -> Rule:
     """Return a rule by a pruner of Optuna, which keeps a state and so is made for each study."""
-    return Rule(name, lambda curves: OptunaJudge(make(), curves))
+    return Rule(name, lambda curves: OptunaJudge(make, curves))

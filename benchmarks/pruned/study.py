@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from pruned.curve import Curve
 from pruned.rule import Rule
+
+from search.pruner.progress import LOSS, METRIC
+
+CHOICES: Mapping[str, Callable[[Curve], tuple[float, float]]] = {
+    "accuracy": lambda curve: max((mark.values[METRIC], mark.values[LOSS]) for mark in curve.marks),
+    "validation loss": lambda curve: max(
+        (mark.values[LOSS], mark.values[METRIC]) for mark in curve.marks
+    ),
+}
+"""How finished trials are ranked, by the best validation of each; larger is better."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Result:
     budget: float
 
 
-def replay(curves: Sequence[Curve], rule: Rule, num_workers: int) -> Result:
+def replay(curves: Sequence[Curve], rule: Rule, num_workers: int, choice: str) -> Result:
     """Train the curves as trials 0, 1, ...; a worker takes the next one when it is free."""
     judge, seen = rule.judge(curves), [0] * len(curves)
     finished: list[int] = []
@@ -53,12 +63,14 @@ def replay(curves: Sequence[Curve], rule: Rule, num_workers: int) -> Result:
             continue
         judge.end(number, is_pruned=seen[number] < len(marks))
         take(now)
-    return _result(curves, finished, seen)
+    return _result(curves, finished, seen, choice)
 
 
-def _result(curves: Sequence[Curve], finished: Sequence[int], seen: Sequence[int]) -> Result:
+def _result(
+    curves: Sequence[Curve], finished: Sequence[int], seen: Sequence[int], choice: str
+) -> Result:
     def rank(number: int) -> tuple[tuple[float, float], int]:
-        return curves[number].choice, -number
+        return CHOICES[choice](curves[number]), -number
 
     best, chosen = max(range(len(curves)), key=rank), max(finished, key=rank)
     trained = sum(curve.marks[num - 1].examples for curve, num in zip(curves, seen, strict=True))
