@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from search.cli.argument import parse
 from search.cli.completion import KEYS
 from search.cli.main import COMMANDS
 from search.cli.plan import take_probe
-from search.config import CONF_DIR, build_run, compose
+from search.config import CONF_DIR, build_run, compose, compose_free, is_free_command
 from search.config.catalogue import load_groups, load_settings
 from search.plan.plan import build_plan
 from tests.options import files_of
@@ -224,7 +225,8 @@ def test_command_composes(line: str, own_files: Path) -> None:
     if command == "plan":
         take_probe(parsed.overrides)
     name = "train" if command == "train" else "sweep"
-    composition = compose(name, parsed.overrides, parsed.config_dir)
+    make = compose_free if is_free_command(parsed.overrides) else partial(compose, name)
+    composition = make(parsed.overrides, parsed.config_dir)
     if name == "train":
         build_run(composition.tree)
     else:
@@ -285,6 +287,22 @@ def test_the_python_page_runs_in_order(here: Path) -> None:
     assert (here / "studies" / "mine" / "trials.csv").is_file()
     assert (here / "best" / "README.md").is_file()
     assert (here / "runs" / "one" / "metrics.json").is_file()
+
+
+@pytest.mark.thorough
+def test_the_page_about_a_loop_of_ones_own_runs(here: Path) -> None:
+    page = (DOCS / "howto" / "own_loop.md").read_text(encoding="utf-8")
+    (python,) = blocks(page, "python")
+    (here / "page.py").write_text(python.replace("num_trials=20", "num_trials=6"))
+    done = subprocess.run([sys.executable, "page.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = (here / "studies/regression/trials.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 7 and all(row.split(",")[1] in ("complete", "pruned") for row in rows[1:])
+    (script,) = blocks(page, "bash")
+    path = f"export PATH={Path(sys.executable).parent}:$PATH\n"
+    run_in_bash(path + script.replace("search.num_trials=6", "search.num_trials=2"))
+    rows = (here / "studies/shell/trials.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["complete", "complete"]
 
 
 @pytest.mark.slow
