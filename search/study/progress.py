@@ -38,7 +38,7 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
     rivals = (
         progress_of(other, plan)
         for other in others
-        if other.intermediate_values and plan.space.options_of(study.params_of(other)) == arm
+        if _was_validated(other) and plan.space.options_of(study.params_of(other)) == arm
     )
     return plan.search.pruner.reason_to_stop(
         progress_of(trial, plan).until(examples),
@@ -46,6 +46,10 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
         rivals,
         num_finished=sum(other.state is TrialState.COMPLETE for other in others),
     )
+
+
+def _was_validated(trial: FrozenTrial) -> bool:
+    return bool(trial.intermediate_values or trial.system_attrs.get(CURVE))
 
 
 def progress_of(trial: FrozenTrial, plan: Plan) -> Progress:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
@@ -20,6 +20,7 @@ from search.storage.attribute import ATTEMPT, CURVE, PROGRESS, REPORTED
 from search.storage.curve import StoredPoint, points_of
 from search.storage.lease import LeaseLost
 from search.study.ask import held, lease_of, lost
+from search.study.progress import reason_to_stop
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ def report(
     curve = [] if advice else [point_of(step, metrics)]
     try:
         _store(study, trial, curve, reported)
+        if advice is None:
+            reason = reason_to_stop(study, trial.number, step, num_reports)
+            advice = None if reason is None else Advice(Ending.pruned, reason)
+            if advice is not None:
+                _store(study, trial, [], replace(reported, advice=advice))
     except LeaseLost:
         raise lost(study, number, attempt) from None
     return advice

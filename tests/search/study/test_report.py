@@ -16,8 +16,46 @@ from search.storage.curve import points_of
 from search.storage.tables import WORKERS
 from search.study.ask import ask
 from search.study.report import report
+from search.study.study import Study
 from search.study.tell import result_of, tell
 from tests.search.study.test_ask import SHORT, asked_study
+
+
+def trained(study: Study, loss: float, steps: int = 6) -> str | None:
+    """Ask for a trial, report a falling loss, and tell its end; return why it was stopped."""
+    attempt = ask(study)
+    assert attempt is not None
+    for step in range(1, steps + 1):
+        advice = report(study, attempt.number, 10 * step, {"loss": loss + 1 / step})
+        if advice is not None:
+            tell(study, attempt.number, result_of("score", 1 - loss))
+            return advice.reason
+    tell(study, attempt.number, result_of("score", 1 - loss))
+    return None
+
+
+def test_a_bad_trial_is_stopped_once_enough_have_finished(here: Path) -> None:
+    study = asked_study(here, "search.num_trials=12")
+    assert [trained(study, loss) for loss in (0.1, 0.2, 0.3, 0.4)] == [None] * 4
+    reason = trained(study, 0.9)
+    assert reason is not None and "ranked 5 of 5" in reason
+    trial = study.trial(4)
+    assert trial.state.name == "PRUNED" and trial.user_attrs["reason"] == reason
+    assert trained(study, 0.05) is None
+    assert study.best is not None and study.best.number == 5
+
+
+def test_without_a_loss_the_objective_is_compared(here: Path) -> None:
+    study = asked_study(here, "search.num_trials=12")
+    for score in (0.9, 0.8, 0.7, 0.6, 0.1):
+        attempt = ask(study)
+        assert attempt is not None
+        advice = None
+        for step in range(1, 5):
+            advice = advice or report(study, attempt.number, step, {"score": score - 1 / step})
+        tell(study, attempt.number, result_of("score", score))
+    assert study.trial(4).state.name == "PRUNED"
+    assert study.trial(4).intermediate_values[1] == pytest.approx(-0.9)
 
 
 def test_each_report_renews_the_lease(here: Path) -> None:
