@@ -1,16 +1,16 @@
 """How often a study of three or six arms finds the best one: jointly, apart, or in turn.
 
-An arm scores what recorded runs of a strategy on a text scored, as far as they are recorded
-(`arms_parts/landscape.py`). Its default learning rate is off its best one by a factor drawn from
-1/3 to 3. Its height is drawn from a normal distribution with a standard deviation of 1.5 points.
-A study found the best arm if the arm of its best trial is at most 0.2 points behind, at its best
-setting. What a study loses is the score of the best setting of all arms, minus that of the trial
-that it chooses, both without noise.
+An arm scores what recorded runs of a strategy on a text scored, interpolated, or a formula where
+too few are recorded (`arms_parts/landscape.py`). Its default learning rate is off its best one by a
+factor drawn from 1/3 to 3. Its height is drawn from a normal distribution with a standard deviation
+of 1.5 points. A study found the best arm if the arm of its best trial is at most 0.2 points behind,
+at its best setting. What a study loses is the score of the best setting of all arms, minus that of
+the trial that it chooses, both without noise.
 
 The scores of the first table are exact; those of the second have the noise from run to run. That of
 few validation rows, which is larger, is the matter of `selection.py`.
 
-    python benchmarks/arms.py [--quick] [--studies N]
+    python benchmarks/arms.py [--quick] [--formulas] [--studies N]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import optuna
-from arms_parts.landscape import Landscape, landscapes
+from arms_parts.landscape import Landscape, formulas, landscapes
 from arms_parts.study import Arm, Chosen, Way, run_study
 
 from search.config.settings import Arms
@@ -93,16 +93,16 @@ def rows(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few studies")
+    parser.add_argument("--formulas", action="store_true", help="use no recorded runs")
     parser.add_argument("--studies", type=int, help="studies of each cell")
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    began, found = time.monotonic(), landscapes()
+    began = time.monotonic()
+    found = formulas() if asked.formulas else landscapes()
     for each in found:
-        print(
-            f"{each.name:32s} interpolated within {each.error:.2f} points, noise {each.noise:.2f}"
-        )
-    studies = asked.studies or (10 if asked.quick else 300)
+        print(f"{each.name:32s} error {each.error:.2f} points, noise {each.noise:.2f}")
+    studies = asked.studies or (10 if asked.quick else 100)
     print(f"{studies} studies of each kind")
     for line in rows(found, QUICK if asked.quick else SETUPS, studies):
         print(line, flush=True)

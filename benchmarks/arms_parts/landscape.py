@@ -28,6 +28,8 @@ BATCH_SIZES = (8, 16, 32)
 RANGE = math.log10(5)
 """An arm's range around its default, in decades."""
 MIN_FAMILIES = 8
+MAX_ERROR = 2.0
+NUM_LANDSCAPES = 9
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,18 @@ class Landscape:
 
 
 def landscapes(folder: Path = RECORDS) -> list[Landscape]:
-    """Return those of the recorded strategies and texts; formulas if nothing is recorded."""
-    if not (folder / "runs.parquet").is_file():
-        return [_formula(number) for number in range(9)]
-    found = list(_recorded(folder))
-    return found if len(found) >= NUM_LENGTHS else [_formula(number) for number in range(9)]
+    """Return those of the recorded strategies and texts; formulas take the place of missing ones.
+
+    An interpolation counts if its error is at most `MAX_ERROR`.
+    """
+    recorded = _recorded(folder) if (folder / "runs.parquet").is_file() else iter(())
+    found = [each for each in recorded if each.error <= MAX_ERROR]
+    return [*found, *formulas(NUM_LANDSCAPES - len(found))]
+
+
+def formulas(number: int = NUM_LANDSCAPES) -> list[Landscape]:
+    """Return landscapes by a formula, none of them recorded."""
+    return [_formula(each) for each in range(number)]
 
 
 def _formula(number: int) -> Landscape:
