@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.space.space import Options, Space, Values
-from search.storage.attribute import FIXED, TURN, VALUES
+from search.storage.attribute import FIXED, METRICS, TURN, VALUES
 from search.study.turn import Asked, is_opening, next_arm, next_opening
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def num_turns(plan: Plan) -> int:
 
 def _asked(plan: Plan, trials: Sequence[FrozenTrial]) -> Iterator[Asked]:
     """Yield the trials that have an arm."""
+    name = _chosen_by(plan, trials)
     defaults = {canonical_key(values) for values in plan.first[: len(plan.space.arms)]}
     for trial in trials:
         values = _values(plan.space, trial)
@@ -82,14 +83,26 @@ def _asked(plan: Plan, trials: Sequence[FrozenTrial]) -> Iterator[Asked]:
             values=values,
             is_turn=TURN in trial.system_attrs or canonical_key(values) in defaults,
             is_running=not trial.state.is_finished(),
-            score=_score(plan, trial),
+            score=_score(plan, trial, name),
         )
 
 
-def _score(plan: Plan, trial: FrozenTrial) -> float | None:
+def _chosen_by(plan: Plan, trials: Sequence[FrozenTrial]) -> str | None:
+    """Return the metric that ranks the study's trials; None if it is the objective."""
+    if len(plan.objectives) > 1 or not plan.chosen_by:
+        return None
+    name = plan.chosen_by[0]
+    finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    return name if all(name in trial.user_attrs.get(METRICS, {}) for trial in finished) else None
+
+
+def _score(plan: Plan, trial: FrozenTrial, name: str | None) -> float | None:
     if trial.state.name != "COMPLETE":
         return None
-    return plan.objectives[0].sign * float(trial.values[0])
+    if name is None:
+        return plan.objectives[0].sign * float(trial.values[0])
+    sign = -1 if plan.default.task.directions[name] == "minimize" else 1
+    return sign * float(trial.user_attrs[METRICS][name])
 
 
 def _values(space: Space, trial: FrozenTrial) -> dict[str, Any]:

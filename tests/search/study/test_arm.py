@@ -9,17 +9,17 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from lightning_modules.check import CheckedRows, check_run
 from search.config import compose
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
-from search.storage.attribute import TURN
+from search.storage.attribute import METRICS, TURN
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
-from search.study.arm import decide_arm
+from search.study.arm import decide_arm, start_of
 from search.study.attempt import Attempt
 from search.study.open import load_study
 from search.study.prepare import prepare_study
@@ -163,6 +163,29 @@ def test_an_arm_whose_trials_are_pruned_or_diverge_drops_out() -> None:
     scores = {"lora": None, "full": 0.1, "feature_extraction": 0.2}
     made = strategies(draft(plan_of(THREE), 15, scores))
     assert made == ARMS * 3 + ["feature_extraction", "full"] * 3
+
+
+def test_arms_are_ranked_as_the_trials_of_the_study() -> None:
+    by_metric, by_loss = plan_of(THREE), plan_of(THREE, "search.select=log_loss")
+    losses = {"lora": 0.7, "full": 0.4, "feature_extraction": 0.5}
+    trials = []
+    for values in draft(by_metric, 9):
+        params = by_metric.space.by_name(values)
+        trials.append(
+            create_trial(
+                params=params,
+                distributions={n: by_metric.space.parameters[n].distribution for n in params},
+                value=SCORES[values["strategy"]],
+                user_attrs={METRICS: {"log_loss": losses[values["strategy"]], "accuracy": 0.5}},
+                system_attrs={TURN: True},
+            )
+        )
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([*trials, create_trial(state=TrialState.WAITING)])
+    start = start_of(by_loss, study.trials, 9)
+    assert start == {"strategy": "full"}
+    study.add_trial(create_trial(value=0.9))  # without the loss, e.g. of an earlier version
+    assert start_of(by_loss, study.trials, 9) == {"strategy": "lora"}
 
 
 def test_a_budget_below_all_openings_opens_the_better_half() -> None:
