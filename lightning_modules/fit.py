@@ -47,6 +47,7 @@ from lightning_modules.run import Run
 from lightning_modules.seed import seeded
 from lightning_modules.task.base import GENERATED, MISTAKES, Tables
 from lightning_modules.task.jackknife import row_scores
+from lightning_modules.task.select import chosen_by
 from lightning_modules.trainer import lightning_trainer
 
 NUM_LOGGED_ROWS = 20
@@ -288,7 +289,8 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
     if outcome.best is not None and ending is not Ending.interrupted:
         outcome = replace(outcome, verdict=_verdict(prepared))
         if ending is Ending.finished:
-            outcome = replace(outcome, row_scores=_row_scores(prepared))
+            scores, chosen_scores = _row_scores(prepared)
+            outcome = replace(outcome, row_scores=scores, chosen_scores=chosen_scores)
     start.hooks.heartbeat("closing the log")
     best: Mapping[str, Any] = outcome.best.metrics if outcome.best else {}
     log.finish(
@@ -304,11 +306,16 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
     return _write(start, outcome)
 
 
-def _row_scores(prepared: _Prepared) -> RowScores | None:
-    """Return what the validation rows contribute to the metric at the best validation."""
-    start = prepared.start
+def _row_scores(prepared: _Prepared) -> tuple[RowScores | None, RowScores | None]:
+    """Return what the validation rows contribute to the metric, and to what chose the epoch."""
+    start, task = prepared.start, prepared.run.task
     start.hooks.heartbeat("computing the noise of the best validation")
-    return row_scores(prepared.run.task, load_observed(start.folder), prepared.data.validation)
+    observed, validation = load_observed(start.folder), prepared.data.validation
+    scores = row_scores(task, observed, validation)
+    name = chosen_by(prepared.run.trainer.select, task)[0]
+    if name == task.metric:
+        return scores, None
+    return scores, row_scores(replace(task, metric=name), observed, validation)
 
 
 def _verdict(prepared: _Prepared) -> str:

@@ -115,6 +115,7 @@ class Outcome:
             (see `callback.memory`); 0 if it was not measured.
         row_scores: What the validation rows contribute to the task's metric at the best
             validation; None if it was not computed.
+        chosen_scores: The same for the metric that chose the best validation, if it is another.
 
     """
 
@@ -131,6 +132,7 @@ class Outcome:
     memory_bytes: int = 0
     devices: str = ""
     row_scores: RowScores | None = None
+    chosen_scores: RowScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""
@@ -144,12 +146,15 @@ def read_outcome(path: Path) -> Outcome:
     values.setdefault("devices", values["hardware"].partition(",")[0])
     best = None if values["best"] is None else Point(**values["best"])
     points = tuple(Point(**point) for point in values["points"])
-    scores = values.get("row_scores")
+    scores = {
+        name: None if values.get(name) is None else RowScores.from_dict(values[name])
+        for name in ("row_scores", "chosen_scores")
+    }
     changes = {
         "ending": Ending(values["ending"]),
         "best": best,
         "points": points,
-        "row_scores": None if scores is None else RowScores.from_dict(scores),
+        **scores,
     }
     return Outcome(**{**values, **changes})
 

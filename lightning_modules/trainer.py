@@ -24,6 +24,9 @@ class Select(Enum):
     """The task's metric."""
     log_loss = "log_loss"
     """The log loss, if the task has one."""
+    cautious_log_loss = "cautious_log_loss"
+    """The log loss; and a study keeps its default configuration unless the best trial's log loss is
+    lower by more than a standard error of the paired difference."""
     calibrated_log_loss = "calibrated_log_loss"
     """The log loss after a temperature fitted to the validation rows, if the task has one."""
 
@@ -39,8 +42,8 @@ class Trainer(Schema):
         validations_per_epoch: Validations per epoch, evenly spaced, the last at its end, > 0.
             Training always ends with a validation.
         select: By what the best validation is chosen, whose weights and scores are the run's:
-            `auto`, `metric`, `log_loss` or `calibrated_log_loss`. Equal ones are told apart by the
-            metric, then by the validation loss.
+            `auto`, `metric`, `log_loss`, `cautious_log_loss` or `calibrated_log_loss`. Equal ones
+            are told apart by the metric, then by the validation loss.
         patience: Training ends after this many validations without a better metric, > 0; None
             never ends early. It counts the metric, whatever chooses the best validation.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them unchanged.

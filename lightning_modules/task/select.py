@@ -19,13 +19,17 @@ def settled(select: Select, task: Task) -> Select:
     """Return the rule that is followed: never `auto`, and none that the task has no loss for."""
     if select is Select.auto:
         select = AUTO
-    return select if select.value in task.directions else Select.metric
+    return select if _loss(select) in task.directions else Select.metric
 
 
 def chosen_by(select: Select, task: Task) -> tuple[str, ...]:
     """Return the metrics that are compared, each on a tie of those before."""
     rule = settled(select, task)
-    return (task.metric,) if rule is Select.metric else _once(rule.value, task.metric)
+    return (task.metric,) if rule is Select.metric else _once(_loss(rule), task.metric)
+
+
+def _loss(select: Select) -> str:
+    return "log_loss" if select is Select.cautious_log_loss else select.value
 
 
 def _once(*names: str) -> tuple[str, ...]:

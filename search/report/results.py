@@ -67,9 +67,7 @@ def compare_with_default(study: Study) -> Comparison | None:
     best = study.best
     if best is None:
         return None
-    values = dict(study.plan.default_values)
-    finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    default = next((trial for trial in finished if study.params_of(trial) == values), None)
+    default = study.default
     if default is None:
         return Comparison(best, None, None)
     return Comparison(best, default, gain_over(best, default, study.plan.objectives[0].sign))

@@ -28,6 +28,7 @@ LENGTH = "examples"  # in total, and until a longer run would differ
 FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
 CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
 ROW_SCORES = "finesweep.row_scores"  # see lightning_modules.task.jackknife
+CHOSEN_SCORES = "finesweep.chosen_scores"  # the same for what chooses trials, if it is another
 KEY = "finesweep.key"  # its values as text, unique in a study
 TURN = "finesweep.turn"  # its arm was chosen by turns, see search.study.turn
 # System attributes of the study.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, stdev
+from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import RowScores
@@ -62,12 +62,29 @@ def gain_over(trial: FrozenTrial, default: FrozenTrial, sign: int) -> Gain:
 
     """
     value = sign * (trial.values[0] - default.values[0])
-    one, other = _row_scores(trial), _row_scores(default)
+    one, other = _scores(trial, ROW_SCORES), _scores(default, ROW_SCORES)
     if one is None or other is None or one.rows != other.rows:
         return Gain(value)
     pairs = zip(one.values, other.values, strict=True)
     half = half_width([after - before for after, before in pairs])
     return Gain(value, value - half, value + half)
+
+
+def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool:
+    """Return whether a trial's loss is at most a standard error lower than that of `default`.
+
+    Args:
+        trial: The trial.
+        default: The trial to compare it with.
+        name: The attribute with what each row contributes to the loss; without it in both trials
+            the answer is False.
+
+    """
+    one, other = _scores(trial, name), _scores(default, name)
+    if one is None or other is None or one.rows != other.rows:
+        return False
+    gains = [before - after for after, before in zip(one.values, other.values, strict=True)]
+    return fmean(gains) <= stdev(gains) / math.sqrt(len(gains))
 
 
 def half_width(differences: Sequence[float]) -> float:
@@ -106,6 +123,6 @@ def t_quantile(freedom: int) -> float:
     return z + sum(term / each for term, each in zip(terms, powers, strict=True))
 
 
-def _row_scores(trial: FrozenTrial) -> RowScores | None:
-    kept = trial.system_attrs.get(ROW_SCORES)
+def _scores(trial: FrozenTrial, name: str) -> RowScores | None:
+    kept = trial.system_attrs.get(name)
     return None if kept is None else RowScores.from_dict(kept)

@@ -19,6 +19,7 @@ from search.storage import transaction
 from search.storage.attribute import (
     BEST_EPOCH,
     CHECKPOINT,
+    CHOSEN_SCORES,
     ENDING,
     FOLDER,
     KEY,
@@ -165,9 +166,10 @@ class Session:
                 MEMORY: outcome.memory_bytes,
             },
         )
-        if outcome.row_scores is not None:
-            scores = outcome.row_scores.as_dict()
-            study._storage.set_trial_system_attr(attempt.trial_id, ROW_SCORES, scores)
+        kept = {ROW_SCORES: outcome.row_scores, CHOSEN_SCORES: outcome.chosen_scores}
+        for name, scores in kept.items():
+            if scores is not None:
+                study._storage.set_trial_system_attr(attempt.trial_id, name, scores.as_dict())
         if outcome.ending is Ending.finished:
             values = [objective.value(outcome) for objective in self.study.plan.objectives]
             assert all(map(math.isfinite, values)), "a score that is NaN is no result"

@@ -12,13 +12,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.trainer import Select
 from search.plan.plan import Plan
 from search.storage import transaction
-from search.storage.attribute import DATA, FIXED, FOLDER, ID, METRICS, STOP, VALUES, WORKER
+from search.storage.attribute import (
+    CHOSEN_SCORES,
+    DATA,
+    FIXED,
+    FOLDER,
+    ID,
+    METRICS,
+    ROW_SCORES,
+    STOP,
+    VALUES,
+    WORKER,
+)
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
+from search.study.gain import is_within_error
 from search.study.suggest import waiting_trial
 
 if TYPE_CHECKING:
@@ -100,7 +113,27 @@ class Study:
             objectives = zip(signs, trial.values, strict=True)
             return [*chosen, *(-sign * value for sign, value in objectives)]
 
-        return sorted(finished, key=loss)  # stable: ties keep the earlier trial first
+        ranked = sorted(finished, key=loss)  # stable: ties keep the earlier trial first
+        default = self.default if self.is_cautious and names == self.plan.chosen_by else None
+        scores = ROW_SCORES if names == (self.plan.objectives[0].short,) else CHOSEN_SCORES
+        if default is not None and is_within_error(ranked[0], default, scores):
+            ranked.remove(default)
+            ranked.insert(0, default)
+        return ranked
+
+    @property
+    def default(self) -> FrozenTrial | None:
+        """The finished trial of the unmodified configuration; None if there is none."""
+        values = dict(self.plan.default_values)
+        finished = (trial for trial in self.trials if trial.state.name == "COMPLETE")
+        return next((trial for trial in finished if self.params_of(trial) == values), None)
+
+    @property
+    def is_cautious(self) -> bool:
+        """Whether another trial must be better than the default by more than its noise."""
+        if self.plan.is_free or len(self.plan.objectives) > 1:
+            return False
+        return self.plan.default.trainer.select is Select.cautious_log_loss
 
     @property
     def chosen_by(self) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def summary(
     lines.append(f"Validation scores of the best trial: {scores}.")
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
-    lines += _gain(comparison, metric, num_rows[1])
+    lines += _gain(study, comparison, metric, num_rows[1])
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
@@ -145,7 +145,7 @@ def _chosen(study: Study) -> list[str]:
 def _asked(study: Study) -> str:
     """Return the rule that the study asked for, and why another one was followed."""
     asked, settings = study.plan.default.trainer.select, study.plan.search.settings
-    if asked is not Select.metric and study.chosen_by[0] != asked.value:
+    if asked is not Select.metric and study.chosen_by != study.plan.chosen_by:
         return f"{asked.value}, but not every trial has it"
     if settings.select is None or settings.select in (Select.auto, asked):
         return asked.value
@@ -226,9 +226,10 @@ def _remaining(study: Study) -> list[str]:
     return ["", f"{left} left; run the same command to continue."]
 
 
-def _gain(comparison: Comparison, metric: str, num_rows: int) -> list[str]:
+def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
     if comparison.best is comparison.default:
-        return ["No trial was better than the default configuration."]
+        by = "" if not study.is_cautious else " by more than a standard error of its log loss"
+        return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)
 
 

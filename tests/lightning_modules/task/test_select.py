@@ -16,6 +16,8 @@ from search.config import build_run, compose
         ("classification", "accuracy", "log_loss", ("log_loss", "accuracy")),
         ("classification", "mcc", "calibrated_log_loss", ("calibrated_log_loss", "mcc")),
         ("classification", "log_loss", "log_loss", ("log_loss",)),
+        ("classification", "accuracy", "cautious_log_loss", ("log_loss", "accuracy")),
+        ("token_classification", "entity_f1", "cautious_log_loss", ("entity_f1",)),
         ("multi_label_classification", "micro_f1", "log_loss", ("log_loss", "micro_f1")),
         ("token_classification", "entity_f1", "log_loss", ("entity_f1",)),
         ("summarization", "rougeL", "calibrated_log_loss", ("rougeL",)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.outcome import Ending
+from lightning_modules.outcome import Ending, RowScores
 from search.storage.failure import FailureKind
 from search.study.open import load_study
 from search.study.session import join
@@ -55,6 +55,29 @@ def test_the_rule_ranks_trials_and_leaves_their_values(
     assert study.chosen_by == chosen_by
     assert [trial.value for trial in study.trials] == [0.8, 0.7, 0.8]
     assert study.front == {numbers[0]}
+
+
+@pytest.mark.parametrize(
+    ("select", "losses", "best"),
+    [
+        ("cautious_log_loss", (0.4, 0.7, 0.4, 0.9), 0),  # 0.025 lower, with an error of 0.075
+        ("cautious_log_loss", (0.4, 0.5, 0.4, 0.5), 1),  # 0.175 lower, with an error of 0.048
+        ("log_loss", (0.4, 0.7, 0.4, 0.9), 1),
+    ],
+)
+def test_a_cautious_rule_keeps_the_default_within_its_noise(
+    here: Path, select: str, losses: tuple[float, ...], best: int
+) -> None:
+    words = ("search.num_trials=2", "search/pruner=none")
+    session = join(study_of(here, f"search.select={select}", *words))
+    for accuracy, rows in ((0.7, (0.6, 0.6, 0.5, 0.8)), (0.8, losses)):
+        metrics = {"accuracy": accuracy, "log_loss": sum(rows) / 4}
+        found = replace(outcome(accuracy), best=replace(point(1, accuracy), metrics=metrics))
+        session.ended(begin(session), replace(found, chosen_scores=RowScores("r", rows)))
+    study = session.study
+    assert study.best is not None and study.best.number == best
+    assert study.default is not None and study.default.number == 0
+    assert len(study.ranking) == 2
 
 
 def test_a_trial_without_log_loss_leaves_the_metric_to_choose(here: Path) -> None:
