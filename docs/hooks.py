@@ -29,6 +29,7 @@ from search.config.catalogue import (
     meanings,
     module_text,
 )
+from search.config.prior_table import PRIOR_FILE
 from search.config.settings import SearchSettings
 
 FOLDER = "reference"
@@ -60,6 +61,7 @@ def pages() -> dict[str, str]:
     return {
         "commands.md": _text(_commands()),
         "settings.md": _text(_settings()),
+        "priors.md": _text(_priors()),
         **{f"{group.name.replace('/', '-')}.md": _text(_group(group)) for group in groups},
     }
 
@@ -107,6 +109,12 @@ def _settings() -> Iterator[str]:
     for command in ("sweep", "train"):
         yield from ("", f"## finesweep {command}", "")
         yield from _table(load_settings(CONF_DIR, command), meanings_by_key, prefix="")
+
+
+def _priors() -> Iterator[str]:
+    yield "# Priors"
+    yield from ("", f"`conf/{PRIOR_FILE}`: what `auto` stands for in a strategy, and the portfolio.")
+    yield from ("", "```yaml", (CONF_DIR / PRIOR_FILE).read_text(encoding="utf-8").rstrip(), "```")
 
 
 def _group(group: Group) -> Iterator[str]:

@@ -344,7 +344,7 @@ def _trained(job: Job, show: bool) -> Run:
     rows = start(job)
     name = job.folder.name
     with Interrupt() as interrupt, RunProgress() if show else nullcontext() as progress:
-        outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress))
+        outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress, job.notes))
     if outcome.ending is Ending.interrupted:
         raise KeyboardInterrupt(f"{outcome.reason}; repeat the call with run {name} to continue")
     if not has_result(outcome):

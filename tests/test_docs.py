@@ -87,7 +87,8 @@ def test_the_site_is_the_written_pages_and_the_reference(
     built = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
     written = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
     reference = {f"reference/{group.name.replace('/', '-')}" for group in GROUPS}
-    extra = {"reference/commands", "reference/settings", "contributing", "changelog", "404"}
+    extra = {f"reference/{name}" for name in ("commands", "settings", "priors")}
+    extra |= {"contributing", "changelog", "404"}
     assert built == written | reference | extra
     assert list(site.rglob("*.py")) == []
 
@@ -111,7 +112,7 @@ def test_reference_has_every_option_and_key(
 def test_every_yaml_is_in_the_reference() -> None:
     named = {CONF_DIR / group.name / f"{m.name}.yaml" for group in GROUPS for m in group.options}
     rest = {path.name for path in set(CONF_DIR.rglob("*.yaml")) - named}
-    assert rest == {"sweep.yaml", "train.yaml"}
+    assert rest == {"sweep.yaml", "train.yaml", "prior.yaml"}
 
 
 def test_reference_has_every_setting_and_command(site: Path, pages: dict[Path, Page]) -> None:
@@ -124,6 +125,12 @@ def test_reference_has_every_setting_and_command(site: Path, pages: dict[Path, P
     for command in COMMANDS:
         assert command in commands.ids
         assert f"usage: finesweep {command} " in commands.text
+
+
+def test_the_table_of_priors_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
+    text = pages[site / "reference" / "priors.html"].text
+    for line in (CONF_DIR / "prior.yaml").read_text(encoding="utf-8").splitlines():
+        assert line.strip() in text
 
 
 def test_relative_links_are_not_dead(site: Path, pages: dict[Path, Page]) -> None:

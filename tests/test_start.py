@@ -90,7 +90,9 @@ def test_plan_prints_suggestions_and_writes_nothing(
     assert main(["plan", "study=p", "search.num_trials=30"]) == 0
     output = capsys.readouterr().out
     assert "p: 30 trials" in output
-    assert "tag(log, interval(0.0002, 0.005))" in output
+    assert "prior   lora, small encoder: lr 0.001 (0.0005 to 0.005), rank 8, alpha 16" in output
+    assert "tag(log, interval(0.0005, 0.005))" in output
+    assert output.count("known to be good") == 2
     assert "and 20 more" in output
     assert "studies/p/" in output
     assert list(here.iterdir()) == []

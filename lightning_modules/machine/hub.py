@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 
@@ -30,6 +30,16 @@ def check_reachable(key: str, name: str) -> None:
             return
         HfApi().model_info(name, timeout=HUB_SECONDS)
         hf_hub_download(name, "config.json")
+
+
+def fetch_config(name: str) -> None:
+    """Download a model's config.json to the cache if it is not there; do nothing if that fails."""
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    with suppress(ConfigError), asking_hub("model.path", "model", name, ""):
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name, timeout=HUB_SECONDS)  # the download would retry for long
+            hf_hub_download(name, "config.json")
 
 
 @contextmanager

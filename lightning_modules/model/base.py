@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
+from lightning_modules.model.size import Size, size_of
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class Model(Schema):
     def known_kind(self) -> Kind | None:
         """Return the model's kind; None if unknown before it is loaded."""
         return None
+
+    def known_size(self) -> Size | None:
+        """Return the model's size; None if unknown before it is loaded."""
+        return None
+
+    def look_up(self) -> None:
+        """Make kind and size known if that takes a short request only; `check` reports errors."""
 
     @property
     def fills_masks(self) -> bool:
@@ -120,6 +128,10 @@ class Pretrained(Model):
     def known_kind(self) -> Kind | None:
         config = self._config()
         return None if config is None else kind_of(config)
+
+    def known_size(self) -> Size | None:
+        config = self._config()
+        return None if config is None else size_of(config)
 
     @property
     def fills_masks(self) -> bool:

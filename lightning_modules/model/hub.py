@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.machine.hub import check_reachable
+from lightning_modules.machine.hub import check_reachable, fetch_config
 from lightning_modules.model.base import Pretrained
 
 
@@ -42,6 +42,11 @@ class Hub(Pretrained):
         assert self.path is not None
         folder = Path(self.path).expanduser()
         return str(folder) if folder.is_dir() else self.path
+
+    def look_up(self) -> None:
+        assert self.path is not None
+        if not Path(self.path).expanduser().is_dir() and not self.path.startswith((".", "/", "~")):
+            fetch_config(self.path)
 
     def check(self) -> None:
         assert self.path is not None

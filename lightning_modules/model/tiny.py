@@ -15,6 +15,7 @@ from lightning_modules.error import Problem
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
+from lightning_modules.model.size import Size
 from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.schema import positive
 
@@ -58,6 +59,9 @@ class Tiny(Model):
 
     def known_kind(self) -> Kind:
         return self.kind
+
+    def known_size(self) -> Size:
+        return Size(8 * self.num_layers * self.width**2)  # without the embeddings of its few words
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

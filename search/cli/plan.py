@@ -15,8 +15,10 @@ from search.estimate.preview import Preview, preview
 from search.estimate.probe import ProbeFailed, probe
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import Plan
+from search.plan.portfolio import portfolio
 from search.report.results import TABLE_FILE
 from search.report.text import columns, number, trained
+from search.space.key import canonical_key
 from search.space.space import Options
 from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
@@ -97,6 +99,7 @@ def _first_trials(
 ) -> list[str]:
     header = ["trial", *plan.space.paths, ""]
     rows = [header]
+    known = {canonical_key(v) for v in portfolio(plan.composition, plan.space, plan.search)}
     num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
     openings = [values for each in plan.openings.values() for values in each]
     for at, suggested in enumerate(suggestions):
@@ -106,6 +109,8 @@ def _first_trials(
             words.append("learning rate x3 or /3")
         if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
             words.append("enqueued")
+        if canonical_key(values) in known:
+            words.append("known to be good")
         if at in ended:
             words.append("done")
         cells = [number(values.get(path)) for path in plan.space.paths]

@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
         outcome = train(job, rows, RunHooks(job.run, interrupt, None))
     else:
         with RunProgress() as progress:
-            outcome = train(job, rows, RunHooks(job.run, interrupt, progress))
+            outcome = train(job, rows, RunHooks(job.run, interrupt, progress, job.notes))
     name = job.folder.name
     if outcome.ending is Ending.interrupted:
         print(f"{outcome.reason}; run the same command with run={name} to continue")

@@ -108,6 +108,13 @@ def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
     return {str(key): value for key, value in container.items()}
 
 
+def build_model(config: DictConfig) -> Model:
+    """Return a configuration's typed model; raises like `build_run`."""
+    model = _build(config.get("model"), Model, "model", packages_of(config))
+    assert isinstance(model, Model)
+    return model
+
+
 def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     """Return the class of a configuration's strategy; raise ConfigError if it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)

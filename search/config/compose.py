@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -35,6 +35,8 @@ from search.config.check import (
     paths,
 )
 from search.config.override import Override, options_of, parse_override, range_problem
+from search.config.prior import Prior, Table, take_prior
+from search.config.prior_table import load_table
 from search.space.name import untagged
 
 
@@ -57,12 +59,14 @@ class Arm:
             paths to ranges.
         words: The overrides that compose the same configuration as one run, without suggested
             values.
+        prior: What it took from the table of priors, if anything.
 
     """
 
     choice: Mapping[str, str]
     tree: Tree
     words: tuple[str, ...] = ()
+    prior: Prior | None = None
 
     @property
     def space(self) -> Mapping[str, str]:
@@ -110,8 +114,14 @@ class Composition:
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Return the composition from the values of `as_dict`."""
         groups = {group: tuple(options) for group, options in values["groups"].items()}
-        arms = (Arm(arm["choice"], arm["tree"], tuple(arm["words"])) for arm in values["arms"])
-        return cls(groups, tuple(arms), options=values.get("options", {}))
+        arms = tuple(_stored_arm(arm) for arm in values["arms"])
+        return cls(groups, arms, options=values.get("options", {}))
+
+
+def _stored_arm(values: Mapping[str, Any]) -> Arm:
+    prior = values.get("prior")  # studies of earlier versions have none
+    known = None if prior is None else Prior(**prior)
+    return Arm(values["choice"], values["tree"], tuple(values["words"]), known)
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -165,10 +175,13 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             for override in values:
                 if override.is_range:
                     raise SpaceError(range_problem(override.key, override.value))
+        table = load_table([*([] if config_dir is None else [config_dir]), CONF_DIR])
         arms, removed_texts, useless = [], dict[str, None](), dict[str, Problem]()
         for choice, arm_base in zip(choices, bases, strict=True):
             options = {**default, **choice} if written_for_arms else choice
-            arm, removed, ignored = _arm(name, arm_base, choice, options, fixed, list(values))
+            arm, removed, ignored = _arm(
+                name, arm_base, choice, options, fixed, list(values), table
+            )
             arms.append(arm)
             removed_texts.update(dict.fromkeys(removed))
             useless |= ignored
@@ -203,6 +216,7 @@ def _arm(
     options: Mapping[str, str],
     fixed_groups: Sequence[Override],
     values: Sequence[Override],
+    table: Table,
 ) -> tuple[Arm, list[str], dict[str, Problem]]:
     """Compose one arm.
 
@@ -220,6 +234,7 @@ def _arm(
     inline = {override.key: override.value for override in by_key.values() if override.is_range}
     groups = [*_texts(fixed_groups), *_choice_words(choice)]
     config = _with_values(name, base, groups, fixed)
+    prior = take_prior(config, table)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
@@ -228,6 +243,7 @@ def _arm(
             plain[key] = str(plain[key])
     removed_texts: list[str] = []
     useless: dict[str, Problem] = {}
+    rest: dict[str, str] = {}
     if name == "sweep":
         default = _default_space(config, options)
         removed = {
@@ -243,7 +259,15 @@ def _arm(
         plain["search"]["space"] = used
         useless = {path: useless[path] for path in useless.keys() & inline.keys()}
     kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
-    return Arm(choice, plain, tuple(kept)), removed_texts, useless
+    if prior is not None:
+        prior = prior.without(_unread(plain, rest.keys() - inline.keys()))
+    return Arm(choice, plain, tuple(kept), prior), removed_texts, useless
+
+
+def _unread(tree: Tree, default_space: Set[str]) -> set[str]:
+    """Return the strategy's learning rates that nothing reads, as the user set others."""
+    unread = set() if tree["optimizer"].get("lr") == "${strategy.lr}" else {"lr"}
+    return unread if "optimizer.lr" in default_space else {*unread, "lr_min", "lr_max"}
 
 
 def _useless(config: DictConfig, ranges: Mapping[str, str]) -> dict[str, Problem]:

@@ -39,6 +39,7 @@ class SearchSettings(Schema):
         arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
             trial's arm: `turns` shares the trials out and drops the worse half again and again
             (`search.study.turn`), `joint` leaves the choice to the sampler.
+        portfolio: Whether to try configurations known to be good next (`search.plan.portfolio`).
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
             fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
@@ -63,6 +64,7 @@ class SearchSettings(Schema):
     objectives: list[str] | None
     enqueue: list[Any]
     arms: Arms
+    portfolio: bool
     max_attempts: int
     hang_seconds: float
     lease_seconds: float

@@ -51,6 +51,7 @@ class Preview:
         plan, rows = self.plan, self.rows
         splits = {} if rows is None else rows.corpus.splits
         baseline = plan.default.task.baseline(splits["validation"]) if splits else None
+        priors = [arm.prior for arm in plan.composition.arms if arm.prior is not None]
         return {
             "study": plan.name,
             "num_trials": plan.num_trials,
@@ -59,6 +60,7 @@ class Preview:
             "rows": {split: len(each) for split, each in splits.items()},
             "labels": [] if rows is None else list(rows.labels),
             "baseline": None if baseline is None else asdict(baseline),
+            "priors": list(dict.fromkeys(prior.text for prior in priors if prior.text)),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
             "kept": list(plan.composition.kept),
             "suggestions": list(self.suggestions),

@@ -34,6 +34,7 @@ from search.plan.objective import (
     objective_problems,
 )
 from search.plan.opening import opening
+from search.plan.portfolio import portfolio
 from search.plan.ranges import build_space, default_values
 from search.pruner.base import ComparingPruner, Pruner
 from search.pruner.progress import LOSS, METRIC
@@ -60,7 +61,7 @@ class Plan:
         defaults: The unmodified configuration of every arm as a run, the default arm first; empty
             for a free study, whose names and metric are the caller's own.
         first: Values by config path that are tried first, each once: the defaults of the searched
-            paths, `search.enqueue`, and the sampler's fixed points.
+            paths, `search.enqueue`, the portfolio, and the sampler's fixed points.
 
     """
 
@@ -201,7 +202,7 @@ def build_plan(composition: Composition) -> Plan:
         problems.extend(_sampler_problems(search.sampler, space, len(objectives)))
     if problems or name is None or search is None or defaults is None or space is None:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
-    first += search.sampler.points(space)
+    first += (*portfolio(composition, space, search), *search.sampler.points(space))
     composition, runs = _with_select(composition, search.settings, defaults)
     return Plan(name, composition, space, search, objectives, runs, tuple(_once(first)))
 

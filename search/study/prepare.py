@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "search.max_hours",
     "search.workers",
     "search.enqueue",
+    "search.portfolio",
     "search.keep",
     "search.max_attempts",
     "search.hang_seconds",

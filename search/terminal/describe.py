@@ -37,6 +37,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         ["model", f"{model}, strategy {strategy}"],
+        *(["prior", text] for text in _priors(plan)),
         ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
@@ -49,7 +50,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     lines += [["kept", word] for word in plan.composition.kept]
-    notes = (*_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
+    notes = (*_prior_notes(plan), *_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
     notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])))
     lines += [["note", note] for note in notes]
     return columns(lines)
@@ -71,6 +72,17 @@ def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]
     arms = plan.space.arms.items()
     options, path = next((m, p) for m, arm in arms for p, q in arm.items() if q.name == name)
     return defaults[options][path]
+
+
+def _priors(plan: Plan) -> list[str]:
+    """Return what each arm took from the table of priors, each once."""
+    priors = [arm.prior for arm in plan.composition.arms if arm.prior is not None]
+    return list(dict.fromkeys(prior.text for prior in priors if prior.text))
+
+
+def _prior_notes(plan: Plan) -> list[str]:
+    priors = [arm.prior for arm in plan.composition.arms if arm.prior is not None]
+    return list(dict.fromkeys(prior.note for prior in priors if prior.text and prior.note))
 
 
 def _baseline_notes(plan: Plan, rows: CheckedRows) -> Iterator[str]:

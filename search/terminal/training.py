@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lightning_modules.hooks import Hooks
 from lightning_modules.outcome import Point
@@ -16,15 +16,22 @@ class RunHooks(Hooks):
     """Shows a run's progress and checks whether to interrupt it."""
 
     def __init__(
-        self, run: Run, interrupted: Callable[[], bool], progress: RunProgress | None
+        self,
+        run: Run,
+        interrupted: Callable[[], bool],
+        progress: RunProgress | None,
+        notes: Sequence[str] = (),
     ) -> None:
         self._metric = run.task.metric
         self._strategy = run.flat()["strategy"]
         self._interrupted = interrupted
         self._progress = progress
+        self._notes = notes
 
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         if self._progress is not None:
+            for note in self._notes:
+                self._progress.point(note)
             self._progress.point(trained(self._strategy, num_trainable, num_parameters))
 
     def on_step(self, step: int, num_steps: int) -> None:

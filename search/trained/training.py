@@ -35,6 +35,7 @@ class Job:
         folder: The folder for its files.
         plugins: Packages besides ours that it may import.
         repeat: The trial that it repeats, if any.
+        notes: Where its default values come from, to show when it starts.
 
     """
 
@@ -43,6 +44,7 @@ class Job:
     folder: Path
     plugins: Sequence[str] = ()
     repeat: Repeat | None = None
+    notes: Sequence[str] = ()
 
 
 def job_of(composition: Composition) -> Job:
@@ -50,7 +52,9 @@ def job_of(composition: Composition) -> Job:
     run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
     plugins = composition.tree["search"]["plugins"]
-    return Job(run, to_yaml(run_tree(composition.tree)), folder, plugins)
+    config, prior = to_yaml(run_tree(composition.tree)), composition.arms[0].prior
+    texts = [] if prior is None or not prior.text else [f"prior {prior.text}", prior.note]
+    return Job(run, config, folder, plugins, notes=[text for text in texts if text])
 
 
 def named_trial(study: str | None, trial: str | None, others: Sequence[str]) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def schema_of(path: Path) -> Any:
 
 def test_every_file_is_an_option_a_space_or_an_experiment() -> None:
     rest = {*CONF_DIR.rglob("*.yaml")} - {*OPTIONS, *SPACES, *EXPERIMENTS}
-    assert {option_name(path) for path in rest} == {"sweep", "train"}
+    assert {option_name(path) for path in rest} == {"sweep", "train", "prior"}
 
 
 @each_option

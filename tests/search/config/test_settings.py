@@ -15,6 +15,7 @@ VALID: dict[str, Any] = {
     "select": None,
     "objectives": None,
     "enqueue": [],
+    "portfolio": True,
     "arms": Arms.turns,
     "max_attempts": 3,
     "hang_seconds": 1800.0,

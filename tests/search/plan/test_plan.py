@@ -42,7 +42,7 @@ def test_a_plan_has_the_default_and_its_searched_values() -> None:
     plan = plan_of("study=mine", "strategy=full", "data.batch_size=8")
     assert plan.name == "mine"
     assert plan.default.data.batch_size == 8
-    assert plan.default_values == {"optimizer.lr": 1e-4, "trainer.epochs": 2}
+    assert plan.default_values == {"optimizer.lr": 2e-4, "trainer.epochs": 2}
 
 
 def test_run_of_a_trial_has_its_values() -> None:
@@ -74,8 +74,8 @@ def test_a_bad_name_is_reported_with_the_other_problems() -> None:
 
 
 def test_enqueued_values_are_kept_in_order() -> None:
-    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}, {trainer.epochs: 3}]")
-    assert plan.first[1:] == ({"optimizer.lr": 3e-4}, {"trainer.epochs": 3})
+    plan = plan_of("search.enqueue=[{optimizer.lr: 2e-3}, {trainer.epochs: 3}]")
+    assert plan.first[1:3] == ({"optimizer.lr": 2e-3}, {"trainer.epochs": 3})
 
 
 def test_enqueued_values_must_lie_in_the_space() -> None:
@@ -121,7 +121,7 @@ ARMS = "strategy=choice(feature_extraction,lora,full)"
 def test_the_default_of_every_arm_comes_first_starting_with_the_default_arm() -> None:
     plan = plan_of(ARMS)
     assert [values["strategy"] for values in plan.first] == ["lora", "feature_extraction", "full"]
-    assert [values["optimizer.lr"] for values in plan.first] == [1e-3, 1e-2, 1e-4]
+    assert [values["optimizer.lr"] for values in plan.first] == [1e-3, 1e-2, 2e-4]
     runs = [plan.run(values) for values in plan.first]
     assert [run.flat()["strategy"] for run in runs] == ["lora", "feature_extraction", "full"]
     assert plan.default == runs[0]
@@ -129,8 +129,8 @@ def test_the_default_of_every_arm_comes_first_starting_with_the_default_arm() ->
 
 def test_a_trials_configuration_has_only_keys_of_its_strategy() -> None:
     plan = plan_of(ARMS, "strategy.rank=choice(4,16)")
-    full = plan.run({**plan.first[2], "optimizer.lr": 2e-4})
-    assert full.optimizer.lr == 2e-4 and not hasattr(full.strategy, "rank")
+    full = plan.run({**plan.first[2], "optimizer.lr": 1e-4})
+    assert full.optimizer.lr == 1e-4 and not hasattr(full.strategy, "rank")
     assert plan.run({**plan.first[0], "strategy.rank": 16}).flat()["strategy.rank"] == 16
 
 

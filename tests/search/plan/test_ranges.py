@@ -99,7 +99,7 @@ def test_each_arm_has_its_own_learning_rate_range() -> None:
         "data.batch_size",
         "trainer.epochs",
     }
-    assert space.parameters[f"{LR}[full]"].distribution == FloatDistribution(2e-5, 5e-4, log=True)
+    assert space.parameters[f"{LR}[full]"].distribution == FloatDistribution(5e-5, 5e-4, log=True)
     assert space.is_conditional
 
 
@@ -159,7 +159,7 @@ def test_a_file_may_define_a_whole_conditional_space(here: Path) -> None:
     words = ["model=tiny", "search/space=ways"]
     space = build_space(compose("sweep", words, here / "conf"))
     assert space.arms[("full",)][LR].text == "interval(1e-5, 1e-4)"
-    assert space.arms[("lora",)][LR].text == "tag(log, interval(0.0002, 0.005))"
+    assert space.arms[("lora",)][LR].text == "tag(log, interval(0.0005, 0.005))"
     assert space.arms[("lora",)]["strategy.rank"].text == "choice(4, 8)"
     assert "strategy.rank" not in space.arms[("full",)]
     one = compose("sweep", [*words, "strategy=full"], here / "conf")

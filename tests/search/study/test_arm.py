@@ -212,11 +212,11 @@ def test_several_objectives_drop_no_arm() -> None:
 
 
 def test_enqueued_values_keep_their_arm_and_those_without_one_get_one() -> None:
-    enqueued = "search.enqueue=[{strategy: full, optimizer.lr: 4e-5},{data.batch_size: 8}]"
+    enqueued = "search.enqueue=[{strategy: full, optimizer.lr: 8e-5},{data.batch_size: 8}]"
     plan = plan_of(THREE, enqueued)
     made = draft(plan, 8)
     assert strategies(made) == [*ARMS, "full", "lora", "full", "feature_extraction", "lora"]
-    assert made[3]["optimizer.lr"] == 4e-5
+    assert made[3]["optimizer.lr"] == 8e-5
     assert made[4]["data.batch_size"] == 8
     assert made[5:7] == [plan.openings["full",][0], plan.openings["feature_extraction",][0]]
 

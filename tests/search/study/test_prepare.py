@@ -50,9 +50,9 @@ def test_folder_holds_configuration_and_provenance(prepared: Study) -> None:
     assert provenance["data_sha256"] == stored(prepared.folder).fingerprint  # type: ignore[union-attr]
 
 
-def test_only_the_default_waits_at_first(prepared: Study) -> None:
-    (trial,) = prepared.trials
-    assert trial.state.name == "WAITING"
+def test_the_default_and_the_portfolio_wait_at_first(prepared: Study) -> None:
+    assert [prepared.params_of(trial) for trial in prepared.trials] == list(prepared.plan.first)
+    assert [trial.state.name for trial in prepared.trials] == ["WAITING"] * 3
 
 
 def test_the_same_plan_resumes(prepared: Study) -> None:
@@ -130,11 +130,11 @@ def test_unusable_data_is_reported_before_any_file_is_written(here: Path) -> Non
 
 
 def test_preparing_again_raises_the_budget_and_queues_nothing_twice(here: Path) -> None:
-    enqueue = "search.enqueue=[{optimizer.lr: 3e-4}]"
+    enqueue = "search.enqueue=[{optimizer.lr: 2e-3}]"
     first = prepare(here, enqueue)
     provenance = (first.folder / "provenance.json").read_bytes()
     second = prepare(here, enqueue, "search.num_trials=30")
-    assert [trial.number for trial in second.trials] == [0, 1]
+    assert [trial.number for trial in second.trials] == [0, 1, 2, 3]
     before = stored(second.folder)
     assert before is not None
     composition = before.composition

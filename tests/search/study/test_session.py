@@ -47,7 +47,7 @@ def test_several_attempts_are_claimed_at_once_and_within_the_budget(
 
 
 def test_no_more_trials_are_added_than_requested(here: Path) -> None:
-    session = join(study_of(here, "search.num_trials=9"))
+    session = join(study_of(here, "search.num_trials=9", "search.portfolio=false"))
     session.next_attempts(2)
     assert len(session.study.trials) == 2
 

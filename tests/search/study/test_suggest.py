@@ -29,7 +29,7 @@ def plan_of(*overrides: str) -> Plan:
     "overrides",
     [
         (),
-        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 4e-4}]"),
+        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 2e-3},{optimizer.lr: 4e-3}]"),
         ("optimizer.lr=interval(1e-2,1e-1)", "search.enqueue=[{trainer.epochs: 3}]"),
     ],
     ids=["default", "random-enqueued", "default-outside-enqueued"],
@@ -40,7 +40,7 @@ def test_a_study_runs_the_suggested_trials(here: Path, overrides: tuple[str, ...
 
 
 def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
-    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 3e-4}]")
+    plan = plan_of("search.enqueue=[{optimizer.lr: 2e-3},{optimizer.lr: 2e-3}]")
     assert first_suggestions(plan) == run_by_a_study(plan, here)
 
 
@@ -57,10 +57,10 @@ def run_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
 
 
 def test_the_default_comes_first_then_enqueued_values() -> None:
-    plan = plan_of("search.enqueue=[{optimizer.lr: 3e-4}]")
+    plan = plan_of("search.enqueue=[{optimizer.lr: 2e-3}]")
     first, second, *_ = first_suggestions(plan)
     assert first == plan.default_values
-    assert second["optimizer.lr"] == 3e-4
+    assert second["optimizer.lr"] == 2e-3
     assert plan.space.holds(second)
 
 
