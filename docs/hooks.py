@@ -113,7 +113,10 @@ def _settings() -> Iterator[str]:
 
 def _priors() -> Iterator[str]:
     yield "# Priors"
-    yield from ("", f"`conf/{PRIOR_FILE}`: what `auto` stands for in a strategy, and the portfolio.")
+    yield from (
+        "",
+        f"`conf/{PRIOR_FILE}`: what `auto` stands for in a strategy, and the portfolio.",
+    )
     yield from ("", "```yaml", (CONF_DIR / PRIOR_FILE).read_text(encoding="utf-8").rstrip(), "```")
 
 

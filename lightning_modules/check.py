@@ -24,8 +24,10 @@ class CheckedRows:
     labels: tuple[str, ...]
 
 
-def check_run(run: Run) -> CheckedRows:
+def check_run(run: Run, corpus: Corpus | None = None) -> CheckedRows:
     """Check everything that can be checked before the first expensive second.
+
+    `corpus` has the run's rows if they have been read.
 
     Raises:
         ConfigError: The data or the model cannot be used; lists all problems at once.
@@ -33,7 +35,7 @@ def check_run(run: Run) -> CheckedRows:
     checked: list[CheckedRows] = []
 
     def check_data() -> None:
-        checked.append(checked_rows(run, run.data.load(run.task)))
+        checked.append(checked_rows(run, run.data.load(run.task) if corpus is None else corpus))
 
     def check_parts() -> None:
         check_fit(run, checked[0].corpus if checked else None)

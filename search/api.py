@@ -21,6 +21,7 @@ from search.engine.local import LocalEngine
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
+from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan, build_plan
 from search.report import results
 from search.report.dashboard.page import show_study
@@ -42,7 +43,7 @@ from search.trained.find import find_study, plugins_of
 from search.trained.loop import Trial
 from search.trained.opened import Best, Model, Run, Study
 from search.trained.runs import find_run
-from search.trained.training import Job, has_result, job_again, job_of, named_trial, start
+from search.trained.training import Job, has_result, job_again, job_of, named_trial, notes_of, start
 from search.trained.training import train as train_job
 from search.worker.event import Event, Note
 
@@ -144,11 +145,12 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
 
     """
     say = print if show else _nothing
-    planned = build_plan(composition)
+    corpus = read_rows(composition)
+    planned = build_plan(with_length(composition, corpus))
     if planned.is_asked:
         return Done(start_asked(planned, composition.fixed, say), 0, "")
     folder = study_folder(Path(), planned.name)
-    rows = check_study(planned, folder)
+    rows = check_study(planned, folder, corpus)
     study = prepare_study(planned, folder, rows)
     task = describe(planned, rows, composition.fixed)
     say("\n".join(task))
@@ -344,7 +346,7 @@ def _trained(job: Job, show: bool) -> Run:
     rows = start(job)
     name = job.folder.name
     with Interrupt() as interrupt, RunProgress() if show else nullcontext() as progress:
-        outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress, job.notes))
+        outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress, notes_of(job, rows)))
     if outcome.ending is Ending.interrupted:
         raise KeyboardInterrupt(f"{outcome.reason}; repeat the call with run {name} to continue")
     if not has_result(outcome):

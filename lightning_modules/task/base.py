@@ -194,6 +194,11 @@ class Task(Schema):
         yield from (str(row[field]) for field in ("text", "text_pair") if field in row)
 
     @property
+    def packs_rows(self) -> bool:
+        """Whether rows are joined into examples of equal length, so that they do not count."""
+        return False
+
+    @property
     def is_stream(self) -> bool:
         """Whether examples are blocks of one stream, where a training window starts anywhere."""
         return False

@@ -159,6 +159,10 @@ class Generation(Task):
         return ()
 
     @property
+    def packs_rows(self) -> bool:
+        return self.packing is not Packing.none
+
+    @property
     def is_stream(self) -> bool:
         return self.packing is Packing.stream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from search.config import Composition, compose, resolved, to_yaml
+from search.config import Composition, as_written, compose, resolved, to_yaml
 from search.study.resume import compose_study
 
 
@@ -15,6 +15,7 @@ def composed(name: str, words: argparse.Namespace) -> Composition | None:
     else:
         composition = compose(name, words.overrides, words.config_dir)
     if words.cfg:
-        print(to_yaml(resolved(composition.tree)), end="")
+        tree = as_written(resolved(composition.tree), composition.arms[0].open)
+        print(to_yaml(tree), end="")
         return None
     return composition

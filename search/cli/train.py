@@ -20,6 +20,7 @@ from search.trained.training import (
     job_again,
     job_of,
     named_trial,
+    notes_of,
     start,
     train,
     validation_metrics,
@@ -48,7 +49,7 @@ def main(words: Sequence[str]) -> int:
         outcome = train(job, rows, RunHooks(job.run, interrupt, None))
     else:
         with RunProgress() as progress:
-            outcome = train(job, rows, RunHooks(job.run, interrupt, progress, job.notes))
+            outcome = train(job, rows, RunHooks(job.run, interrupt, progress, notes_of(job, rows)))
     name = job.folder.name
     if outcome.ending is Ending.interrupted:
         print(f"{outcome.reason}; run the same command with run={name} to continue")

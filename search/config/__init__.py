@@ -17,6 +17,7 @@ from search.config.build import (
 from search.config.compose import CONF_DIR, Arm, Composition, compose
 from search.config.free import compose_free, is_free, is_free_command
 from search.config.legacy import completed
+from search.config.length import as_written
 from search.config.override import literal, parse_override
 from search.config.range import parse_range
 from search.config.resume import compose_again
@@ -26,6 +27,7 @@ __all__ = [
     "Arm",
     "Composition",
     "Tree",
+    "as_written",
     "build_run",
     "build_search",
     "completed",

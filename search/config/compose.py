@@ -34,6 +34,7 @@ from search.config.check import (
     option_problems,
     paths,
 )
+from search.config.length import steps_needed, take_epochs, take_range
 from search.config.override import Override, options_of, parse_override, range_problem
 from search.config.prior import Prior, Table, take_prior
 from search.config.prior_table import load_table
@@ -60,6 +61,9 @@ class Arm:
         words: The overrides that compose the same configuration as one run, without suggested
             values.
         prior: What it took from the table of priors, if anything.
+        steps: Optimizer steps that its runs need at least; 0 if unknown.
+        open: What of its length the rows still have to decide, see `search.config.length`.
+        decided: What of its length the rows have decided.
 
     """
 
@@ -67,6 +71,9 @@ class Arm:
     tree: Tree
     words: tuple[str, ...] = ()
     prior: Prior | None = None
+    steps: int = 0
+    open: tuple[str, ...] = ()
+    decided: tuple[str, ...] = ()
 
     @property
     def space(self) -> Mapping[str, str]:
@@ -121,7 +128,15 @@ class Composition:
 def _stored_arm(values: Mapping[str, Any]) -> Arm:
     prior = values.get("prior")  # studies of earlier versions have none
     known = None if prior is None else Prior(**prior)
-    return Arm(values["choice"], values["tree"], tuple(values["words"]), known)
+    return Arm(
+        values["choice"],
+        values["tree"],
+        tuple(values["words"]),
+        known,
+        values.get("steps", 0),
+        tuple(values.get("open", ())),
+        tuple(values.get("decided", ())),
+    )
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -234,7 +249,7 @@ def _arm(
     inline = {override.key: override.value for override in by_key.values() if override.is_range}
     groups = [*_texts(fixed_groups), *_choice_words(choice)]
     config = _with_values(name, base, groups, fixed)
-    prior = take_prior(config, table)
+    prior, open_length = take_prior(config, table), take_epochs(config)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
@@ -255,13 +270,15 @@ def _arm(
         rest = {path: text for path, text in default.items() if path not in removed}
         space = {**rest, **inline}
         useless = _useless(config, space)
-        used = {path: text for path, text in space.items() if path not in useless}
+        used, open_range = take_range({p: text for p, text in space.items() if p not in useless})
         plain["search"]["space"] = used
+        open_length += open_range
         useless = {path: useless[path] for path in useless.keys() & inline.keys()}
     kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
     if prior is not None:
         prior = prior.without(_unread(plain, rest.keys() - inline.keys()))
-    return Arm(choice, plain, tuple(kept), prior), removed_texts, useless
+    steps = steps_needed(config, table)
+    return Arm(choice, plain, tuple(kept), prior, steps, open_length), removed_texts, useless
 
 
 def _unread(tree: Tree, default_space: Set[str]) -> set[str]:

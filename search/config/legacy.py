@@ -29,6 +29,7 @@ LEGACY: Mapping[str, Any] = {
     "search.pruner.min_fraction": 0.0,
     "search.select": None,
     "trainer.select": "metric",
+    "search.portfolio": False,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

@@ -57,11 +57,13 @@ class Table:
     Attributes:
         rows: The rows of each strategy.
         models: Kind and size of models by name.
+        steps: Optimizer steps that a run needs at least, by strategy; `others` has the rest.
 
     """
 
     rows: Mapping[str, Sequence[Row]]
     models: Mapping[str, tuple[Kind, Size]]
+    steps: Mapping[str, int]
 
 
 @dataclass(frozen=True)

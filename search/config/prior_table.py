@@ -34,11 +34,12 @@ def _load_table(folders: tuple[Path, ...]) -> Table:
     rows: dict[str, list[Row]] = {}
     same: dict[str, str] = {}
     models: dict[str, tuple[Kind, Size]] = {}
+    steps: dict[str, int] = {}
     for path in (folder / PRIOR_FILE for folder in folders):
         if path.is_file():
-            _add_file(path, rows, same, models)
+            _add_file(path, rows, same, models, steps)
     rows |= {name: [*rows.get(name, ()), *rows.get(other, ())] for name, other in same.items()}
-    return Table(rows, models)
+    return Table(rows, models, steps)
 
 
 def _add_file(
@@ -46,6 +47,7 @@ def _add_file(
     rows: dict[str, list[Row]],
     same: dict[str, str],
     models: dict[str, tuple[Kind, Size]],
+    steps: dict[str, int],
 ) -> None:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
@@ -59,6 +61,8 @@ def _add_file(
     for key, value in tree.items():
         if key == "same":
             same |= value
+        elif key == "steps":
+            steps |= {name: value for name, value in value.items() if name not in steps}
         elif key == "models":
             for name, known in value.items():
                 size = Size(float(known["parameters"]), bool(known.get("experts", False)))
@@ -87,6 +91,10 @@ def _problems(tree: Any) -> Iterator[Problem]:
         if strategy == "models":
             for name, known in rows.items():
                 yield from _fits_problems(f"models.{name}", known, ("kind", "parameters"))
+        elif strategy == "steps":
+            for name, steps in rows.items():
+                if not isinstance(steps, int) or not _is_number(steps):
+                    yield Problem(f"steps.{name}", "must be a whole number > 0", steps)
         elif strategy != "same":
             for name, row in rows.items():
                 yield from _row_problems(f"{strategy}.{name}", row)

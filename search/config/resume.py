@@ -18,7 +18,9 @@ from search.config.build import Tree, leaves, resolved
 from search.config.check import group_options
 from search.config.compose import Arm, Composition, compose, hydra_ready
 from search.config.free import compose_free, is_free
+from search.config.length import EPOCHS, RANGE, VALUE
 from search.config.override import Override, literal, parse_override
+from search.config.prior import AUTO
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def _merged_arm(before: Arm, now: Arm, named: _Named) -> Arm:
     tree = _merged_node(before.tree, now.tree, named, now.choice, "")
     search = {**tree["search"], "space": _merged_space(before, now, named)}
     words = {word.partition("=")[0]: word for word in (*before.words, *now.words)}
-    return replace(now, tree={**tree, "search": search}, words=tuple(words.values()))
+    # What was taken from the table of priors, and the length that the rows decided, stay too.
+    return replace(before, tree={**tree, "search": search}, words=tuple(words.values()))
 
 
 def _merged_node(before: Any, now: Any, named: _Named, choice: Mapping[str, str], path: str) -> Any:
@@ -235,13 +238,17 @@ def _kept(
 def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
     """Yield path, value and value of a new study, for each setting and range that differs."""
     flat, new = _flat(arm), _flat(fresh)
+    spaces: tuple[dict[str, Any], dict[str, Any]] = dict(arm.space), dict(fresh.space)
+    for what, values in ((VALUE, (flat, new)), (RANGE, spaces)):
+        if what in fresh.open:  # the rows will decide, and would decide the same again
+            values[1][EPOCHS] = values[0].get(EPOCHS) if what in arm.decided else AUTO
     if any(flat.get(f"search.{key}") is not None for key in ("metric", "objectives")):
         flat.pop("task.metric", None)  # follows from them
     for path in flat:
         if path.rpartition(".")[2] != "_target_" and flat[path] != new.get(path, flat[path]):
             yield path, f"={literal(flat[path])}", literal(new[path])
     for path in dict.fromkeys([*arm.space, *fresh.space]):
-        text, other = arm.space.get(path), fresh.space.get(path)
+        text, other = (space.get(path) for space in spaces)
         if text != other:
             yield path, f"={text}" if text else " not searched", other or "not searched"
 

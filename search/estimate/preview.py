@@ -10,6 +10,7 @@ from typing import Any
 from lightning_modules.check import CheckedRows
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
 from search.study.open import load_study, open_study, stored
@@ -77,13 +78,14 @@ def preview(composition: Composition) -> Preview:
         UserError: It cannot run, or differs from the existing study of that name.
 
     """
-    plan = build_plan(composition)
+    corpus = read_rows(composition)
+    plan = build_plan(with_length(composition, corpus))
     folder = study_folder(Path(), plan.name)
     rows = None
     if plan.is_asked:
         check_asked_study(plan, folder)
     else:
-        rows = check_study(plan, folder)
+        rows = check_study(plan, folder, corpus)
     suggestions = first_suggestions(plan)
     if stored(folder) is None:
         return Preview(plan, folder, rows, suggestions, Past(), {})

@@ -255,7 +255,7 @@ def _with_metric(composition: Composition, settings: SearchSettings) -> Composit
         return composition
     name = metric.removeprefix(METRIC_PREFIX)
     arms = tuple(
-        Arm(arm.choice, {**arm.tree, "task": {**arm.tree["task"], "metric": name}}, arm.words)
+        replace(arm, tree={**arm.tree, "task": {**arm.tree["task"], "metric": name}})
         for arm in composition.arms
     )
     return replace(composition, arms=arms)

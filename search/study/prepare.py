@@ -9,6 +9,7 @@ from typing import Any
 from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
+from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, to_yaml
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.corners import check_corners
@@ -42,15 +43,17 @@ NO_ROWS = ""
 """The fingerprint of the rows of a study whose trials are trained elsewhere."""
 
 
-def check_study(plan: Plan, folder: Path) -> CheckedRows:
+def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> CheckedRows:
     """Check the data and the models, and that an existing study in `folder` is the same one.
+
+    `corpus` has the rows of the default arm if they have been read.
 
     Raises:
         UserError: Lists what cannot be used, or what differs.
 
     """
     _check_place(folder)
-    rows = _check_arms(plan)
+    rows = _check_arms(plan, corpus)
     before = stored(folder)
     if before is None:  # later its ranges cannot change
         check_corners(plan, rows)
@@ -119,7 +122,7 @@ def _check_same(plan: Plan, before: Stored, fingerprint: str) -> None:
         raise ConfigError(problems)
 
 
-def _check_arms(plan: Plan) -> CheckedRows:
+def _check_arms(plan: Plan, corpus: Corpus | None) -> CheckedRows:
     """Check every arm's data and model; all arms have the same rows."""
     problems: dict[str, Problem] = {}
     loaded: dict[str, CheckedRows | None] = {}
@@ -128,7 +131,8 @@ def _check_arms(plan: Plan) -> CheckedRows:
         try:
             if key not in loaded:
                 loaded[key] = None
-                loaded[key] = check_run(run)
+                is_read = run.data == plan.default.data and run.task == plan.default.task
+                loaded[key] = check_run(run, corpus if is_read else None)
             else:
                 rows = loaded[key]
                 check_fit(run, rows.corpus if rows is not None else None)

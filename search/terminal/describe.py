@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
+from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
 from search.pruner.base import ComparingPruner
 from search.pruner.progress import LOSS
@@ -31,6 +32,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         _member(plan.search.pruner) if len(goals) == 1 else "none, because there are several goals"
     )
     groups = plan.space.groups
+    lengths, short = _lengths(plan, len(rows.corpus.splits["train"]))
     model, strategy = (
         _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
     )
@@ -39,6 +41,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         ["model", f"{model}, strategy {strategy}"],
         *(["prior", text] for text in _priors(plan)),
         ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
+        *(["length", text] for text in lengths),
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
@@ -51,7 +54,7 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     lines += [["kept", word] for word in plan.composition.kept]
     notes = (*_prior_notes(plan), *_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
-    notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])))
+    notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])), *short)
     lines += [["note", note] for note in notes]
     return columns(lines)
 
@@ -78,6 +81,19 @@ def _priors(plan: Plan) -> list[str]:
     """Return what each arm took from the table of priors, each once."""
     priors = [arm.prior for arm in plan.composition.arms if arm.prior is not None]
     return list(dict.fromkeys(prior.text for prior in priors if prior.text))
+
+
+def _lengths(plan: Plan, num_rows: int) -> tuple[list[str], list[str]]:
+    """Return how long the runs are, arm by arm if they differ, and notes on those too short."""
+    arms = zip(plan.composition.arms, plan.defaults.items(), strict=True)
+    lines: dict[str, str] = {}
+    notes: list[str] = []
+    for arm, (options, run) in arms:
+        lines |= {" ".join(options): line for line in length_lines(arm, run, num_rows)}
+        notes += short_notes(arm, run, num_rows)
+    if len(set(lines.values())) > 1:
+        lines = {name: f"{name}: {line}" for name, line in lines.items()}
+    return list(dict.fromkeys(lines.values())), list(dict.fromkeys(notes))
 
 
 def _prior_notes(plan: Plan) -> list[str]:

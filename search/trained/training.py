@@ -14,10 +14,12 @@ from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.outcome import Ending, Outcome
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
-from search.config import Composition, build_run, run_tree, to_yaml
+from search.config import Arm, Composition, build_run, run_tree, to_yaml
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.quiet import quiet_training
+from search.plan.length import length_lines, read_rows, short_notes, with_length
 from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
@@ -35,7 +37,8 @@ class Job:
         folder: The folder for its files.
         plugins: Packages besides ours that it may import.
         repeat: The trial that it repeats, if any.
-        notes: Where its default values come from, to show when it starts.
+        arm: Its composed configuration; None if it repeats a trial.
+        corpus: Its rows, if they have been read.
 
     """
 
@@ -44,17 +47,30 @@ class Job:
     folder: Path
     plugins: Sequence[str] = ()
     repeat: Repeat | None = None
-    notes: Sequence[str] = ()
+    arm: Arm | None = None
+    corpus: Corpus | None = None
 
 
 def job_of(composition: Composition) -> Job:
     """Return the job of a configuration; its folder must not contain a finished run."""
+    corpus = read_rows(composition)
+    composition = with_length(composition, corpus)
     run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
     plugins = composition.tree["search"]["plugins"]
-    config, prior = to_yaml(run_tree(composition.tree)), composition.arms[0].prior
+    config = to_yaml(run_tree(composition.tree))
+    return Job(run, config, folder, plugins, arm=composition.arms[0], corpus=corpus)
+
+
+def notes_of(job: Job, rows: CheckedRows) -> list[str]:
+    """Return where a job's defaults come from, and how long it is, to show when it starts."""
+    if job.arm is None:
+        return []
+    prior, num_rows = job.arm.prior, len(rows.corpus.splits["train"])
+    arm, run = job.arm, job.run
     texts = [] if prior is None or not prior.text else [f"prior {prior.text}", prior.note]
-    return Job(run, config, folder, plugins, notes=[text for text in texts if text])
+    texts += [f"length {line}" for line in length_lines(arm, run, num_rows)]
+    return [text for text in (*texts, *short_notes(arm, run, num_rows)) if text]
 
 
 def named_trial(study: str | None, trial: str | None, others: Sequence[str]) -> tuple[str, str]:
@@ -98,7 +114,7 @@ def start(job: Job) -> CheckedRows:
 
     """
     _check_same(job.folder / CONFIG_FILE, job.config)
-    rows = check_run(job.run)
+    rows = check_run(job.run, job.corpus)
     fingerprint = rows.corpus.fingerprint
     if job.repeat is not None:
         job.repeat.check(fingerprint)

@@ -139,7 +139,7 @@ def test_every_option_is_listed_and_the_default_marked(
 def test_keys_are_shown_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
     output = help_of("sweep", capsys)
     assert re.search(r"^  search\.num_trials=12 +total budget", output, re.M)
-    assert re.search(r"^  trainer\.epochs=2 +passes over the training rows, > 0$", output, re.M)
+    assert re.search(r"^  trainer\.epochs=auto +enough for the steps", output, re.M)
     assert re.search(r"^  optimizer\.lr=\$\{strategy\.lr\} +peak learning rate", output, re.M)
     assert "(data=files)" in output
     assert "run=null" in help_of("train", capsys)

@@ -131,7 +131,7 @@ def test_groups_are_those_of_the_defaults_list(command: str) -> None:
         ("data/files", Key("train", "null", "path of the training file: .csv .tsv .json .jsonl")),
         ("strategy/adalora", Key("lr", "1e-3", "The paper uses 5e-4 to 2.2e-3 for GLUE")),
         ("experiment/smoke", Key("search.num_trials", "4", "")),
-        ("search/space/default", Key("trainer.epochs", "range(1, 4)", "")),
+        ("search/space/default", Key("trainer.epochs", "auto", "")),
     ],
 )
 def test_values_and_comments_are_as_written(place: str, key: Key) -> None:

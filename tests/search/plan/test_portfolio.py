@@ -38,7 +38,7 @@ def test_configurations_of_the_user_come_first() -> None:
         (("search.num_trials=1",), [2e-4]),
         ((f"{LR}=interval(1e-5,2e-4)",), [2e-4, 1e-4]),  # within the user's range
         ((f"{LR}=1e-4",), [None]),  # not searched
-        (("strategy=choice(full,lora)",), [2e-4, 1e-3]),  # arms have openings of their own
+        (("strategy=choice(full,lora)",), [1e-3, 2e-4]),  # arms have openings of their own
         (("strategy=bitfit",), [1e-3]),  # the table has no row
     ],
 )

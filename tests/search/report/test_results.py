@@ -139,7 +139,7 @@ def test_rows_have_all_paths_and_leave_those_of_other_arms_empty(here: Path) -> 
     finish(session, 0.5, 1.0)
     finish(session, 0.6, 2.0)
     lora, full = rows(session.study)
-    assert lora["optimizer.lr"] == 1e-3 and full["optimizer.lr"] == 1e-4
+    assert lora["optimizer.lr"] == 1e-3 and full["optimizer.lr"] == 2e-4
     assert lora["strategy.rank"] == 8 and full["strategy.rank"] is None
     best = status(session.study)["best"]
     assert best["params"].keys() == {

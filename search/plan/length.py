@@ -1,0 +1,177 @@
+"""How long runs are: as many epochs as the rows need for enough optimizer steps.
+
+With few rows an epoch has few steps, and below a number of steps that depends on the strategy
+(`steps` in `conf/prior.yaml`, here S) a network does not leave the level of guessing. With s(b)
+steps an epoch in batches of b, b the default and B the largest batch size,
+
+    shortest = S / s(B)    default = 3 S / s(b), at least 2    longest = 2 shortest, at least 3
+
+rounded up, so that no trial of the default space ends below S steps. With many rows this is 1, 2
+and 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lightning_modules.error import UserError
+from lightning_modules.rows.corpus import Corpus
+from lightning_modules.run import Run
+from search.config import Arm, Composition, build_run, parse_range
+from search.config.length import EPOCHS, RANGE, VALUE
+from search.space.space import Parameter
+
+BATCH_SIZE = "data.batch_size"
+
+
+@dataclass(frozen=True)
+class Length:
+    """What a number of rows means for the length of runs.
+
+    Attributes:
+        num_rows: Number of training rows.
+        batch_size: The default batch size.
+        largest: The largest batch size.
+        steps: Optimizer steps that a run needs at least.
+
+    """
+
+    num_rows: int
+    batch_size: int
+    largest: int
+    steps: int
+
+    def steps_per_epoch(self, batch_size: int | None = None) -> int:
+        """Return the steps of an epoch, in batches of the default size unless one is given."""
+        return max(math.ceil(self.num_rows / (batch_size or self.batch_size)), 1)
+
+    @property
+    def shortest(self) -> int:
+        """Epochs of the shortest run: enough steps in the largest batches."""
+        return max(math.ceil(self.steps / self.steps_per_epoch(self.largest)), 1)
+
+    @property
+    def default(self) -> int:
+        """Epochs of the default run.
+
+        >>> [Length(rows, 16, 32, 50).default for rows in (280, 600, 2000)]
+        [9, 4, 2]
+        """
+        return max(math.ceil(3 * self.steps / self.steps_per_epoch()), self.shortest, 2)
+
+    @property
+    def longest(self) -> int:
+        """Epochs of the longest run.
+
+        >>> few, many = Length(280, 16, 32, 50), Length(2000, 16, 32, 50)
+        >>> few.shortest, few.longest, many.shortest, many.longest
+        (6, 12, 1, 3)
+        """
+        return max(2 * self.shortest, self.default, 3)
+
+
+def read_rows(composition: Composition) -> Corpus | None:
+    """Return the rows if they decide a length; None if not, or if they cannot be read.
+
+    `check_study` and `check_run` report what is wrong with them. A loop of the caller's own has
+    rows of its own.
+    """
+    is_asked = composition.tree.get("search", {}).get("ask_tell", False)
+    if is_asked or not any(arm.open for arm in composition.arms):
+        return None
+    try:
+        run = build_run(composition.tree)
+        return run.data.load(run.task)
+    except UserError:
+        return None
+
+
+def with_length(composition: Composition, corpus: Corpus | None) -> Composition:
+    """Return the composition with the lengths that its rows decide; None leaves it as it is."""
+    if corpus is None:
+        return composition
+    num_rows = len(corpus.splits["train"])
+    return replace(composition, arms=tuple(_settled(arm, num_rows) for arm in composition.arms))
+
+
+def length_of(arm: Arm, run: Run, num_rows: int) -> Length | None:
+    """Return the length of an arm's runs; None if it does not train or its rows are packed."""
+    if not run.strategy.trains or run.task.packs_rows or not arm.steps:
+        return None
+    size = run.data.batch_size
+    largest = max(_ends(arm, run, BATCH_SIZE) or [size])
+    return Length(num_rows, size, int(largest), arm.steps)
+
+
+def length_lines(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
+    """Yield how long the runs of an arm are, e.g. `280 rows in batches of 16: 18 steps ...`."""
+    length = length_of(arm, run, num_rows)
+    if length is None:
+        return
+    ends = dict.fromkeys(_ends(arm, run, EPOCHS) or [run.trainer.epochs])
+    span, steps, size = (
+        " to ".join(f"{end:g}" for end in ends),
+        length.steps_per_epoch(),
+        length.batch_size,
+    )
+    yield (
+        f"{num_rows:,} rows in batches of {size}: {steps} step{'s' * (steps != 1)} an epoch; "
+        f"{span} epoch{'s' * (span != '1')}"
+    )
+
+
+def short_notes(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
+    """Yield a note if the shortest run of an arm has fewer steps than its strategy needs."""
+    length = length_of(arm, run, num_rows)
+    if length is None:
+        return
+    epochs = int(min(_ends(arm, run, EPOCHS) or [run.trainer.epochs]))
+    steps, limit = epochs * length.steps_per_epoch(length.largest), run.trainer.max_steps
+    needs = f"{run.flat()['strategy']} needs about {length.steps}"
+    if limit is not None and limit < length.steps:
+        yield f"trainer.max_steps={limit}, but {needs}"
+    elif steps < length.steps:
+        yield (
+            f"{EPOCHS}={epochs} in batches of {length.largest} are {steps} steps; {needs}, "
+            f"i.e. {EPOCHS}={length.shortest}"
+        )
+
+
+def _settled(arm: Arm, num_rows: int) -> Arm:
+    if not arm.open:
+        return arm
+    try:
+        run = build_run(arm.tree)
+    except UserError:
+        return arm  # reported by `build_plan`
+    length = length_of(arm, run, num_rows)
+    if length is None:
+        return replace(arm, open=())
+    tree, words = arm.tree, arm.words
+    if RANGE in arm.open:
+        text = f"range({length.shortest}, {length.longest + 1})"
+        search = {**tree["search"], "space": {**arm.space, EPOCHS: text}}
+        tree = {**tree, "search": search}
+    if VALUE in arm.open:
+        ends = [] if RANGE in arm.open else _ends(arm, run, EPOCHS)
+        epochs = min(max(length.default, *ends[:1]), *ends[1:]) if ends else length.default
+        tree = {**tree, "trainer": {**tree["trainer"], "epochs": int(epochs)}}
+        # Composed again as one run, the batch size may be another, and so the length.
+        words = words if EPOCHS in arm.space else (*words, f"{EPOCHS}={int(epochs)}")
+    return replace(arm, tree=tree, words=words, open=(), decided=arm.open)
+
+
+def _ends(arm: Arm, run: Run, path: str) -> list[float]:
+    """Return the smallest and the largest number that the arm searches at a path; else nothing."""
+    text = arm.space.get(path)
+    if text is None:
+        return []
+    try:
+        distribution = parse_range(path, text, run.flat().get(path))
+    except UserError:
+        return []  # reported by `build_plan`
+    corners = Parameter(path, path, text, distribution).corners
+    numbers = [each for each in corners if isinstance(each, int | float)]
+    return [min(numbers), max(numbers)] if numbers else []

@@ -1,0 +1,181 @@
+"""How long runs are: enough epochs for the optimizer steps that the strategy needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_modules.rows.corpus import Corpus
+from search.config import Arm, Composition, build_run, compose
+from search.plan.length import (
+    EPOCHS,
+    Length,
+    length_lines,
+    length_of,
+    read_rows,
+    short_notes,
+    with_length,
+)
+from search.plan.plan import build_plan
+
+REVIEWS = 600  # training rows
+
+
+def corpus_of(num_rows: int) -> Corpus:
+    return Corpus({"train": [{"text": "a", "label": "b"}] * num_rows})
+
+
+def arm_of(num_rows: int, *words: str) -> Arm:
+    """Return the default arm with the length that a number of training rows decides."""
+    return with_length(compose("sweep", ["study=s", *words]), corpus_of(num_rows)).arms[0]
+
+
+def epochs_of(arm: Arm) -> tuple[int, str | None]:
+    return arm.tree["trainer"]["epochs"], arm.space.get(EPOCHS)
+
+
+@pytest.mark.parametrize("num_rows", [1, 31, 32, 33, 280, 600, 799, 800, 801, 1600, 1601, 10**6])
+@pytest.mark.parametrize(("batch_size", "largest"), [(16, 32), (16, 16), (8, 128)])
+@pytest.mark.parametrize("steps", [1, 50, 100])
+def test_no_run_is_too_short(num_rows: int, batch_size: int, largest: int, steps: int) -> None:
+    length = Length(num_rows, batch_size, largest, steps)
+    assert length.shortest * length.steps_per_epoch(largest) >= steps
+    assert length.shortest == 1 or (length.shortest - 1) * length.steps_per_epoch(largest) < steps
+    assert length.shortest <= length.default <= length.longest
+    assert length.default >= 2 and length.longest >= 3
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "words", "expected"),
+    [
+        (280, (), (9, "range(6, 13)")),
+        (REVIEWS, (), (4, "range(3, 7)")),
+        (1000, (), (3, "range(2, 5)")),
+        (1600, (), (2, "range(1, 4)")),
+        (100_000, (), (2, "range(1, 4)")),
+        (REVIEWS, ("data.batch_size=8",), (2, "range(1, 4)")),  # more steps an epoch
+        (REVIEWS, ("data.batch_size=choice(16,64)",), (5, "range(5, 11)")),
+        (REVIEWS, ("strategy=full",), (4, "range(3, 7)")),
+        (REVIEWS, ("strategy=bitfit",), (4, "range(3, 7)")),
+        # What the user sets stays.
+        (280, ("trainer.epochs=2",), (2, None)),
+        (280, ("trainer.epochs=range(1,4)",), (3, "range(1,4)")),  # the nearest that is searched
+        (280, ("trainer.epochs=range(20,30)",), (20, "range(20,30)")),
+        (280, ("search/space=none", "strategy.rank=choice(4,8)"), (9, None)),
+        # No steps to count.
+        (280, ("strategy=prompting", "search/space=prompting"), (2, None)),
+    ],
+)
+def test_rows_decide_the_length(
+    num_rows: int, words: tuple[str, ...], expected: tuple[int, str | None]
+) -> None:
+    assert epochs_of(arm_of(num_rows, *words)) == expected
+
+
+def test_heads_on_frozen_features_need_fewer_steps() -> None:
+    assert epochs_of(arm_of(280, "strategy=feature_extraction")) == (4, "range(3, 7)")
+
+
+def test_packed_rows_do_not_count() -> None:
+    words = ("task=generation", "model=tiny", "model.kind=decoder")
+    assert epochs_of(arm_of(280, *words)) == (2, "range(1, 4)")
+    assert epochs_of(arm_of(280, *words, "task.packing=none")) == (9, "range(6, 13)")
+
+
+def test_every_arm_has_its_own_length() -> None:
+    words = ["study=s", "strategy=choice(lora,feature_extraction,prompting)"]
+    arms = with_length(compose("sweep", words), corpus_of(280)).arms
+    assert len({epochs_of(arm) for arm in arms}) == 3
+    lines = [list(length_lines(arm, build_run(arm.tree), 280)) for arm in arms]
+    assert [line for (line,) in filter(None, lines)] == [
+        "280 rows in batches of 16: 18 steps an epoch; 6 to 12 epochs",
+        "280 rows in batches of 16: 18 steps an epoch; 3 to 6 epochs",
+    ]
+
+
+def test_a_decided_length_is_not_decided_again() -> None:
+    composition = with_length(compose("sweep", ["study=s"]), corpus_of(280))
+    assert [(arm.open, arm.decided) for arm in composition.arms] == [((), ("value", "range"))]
+    stored = Composition.from_dict(json.loads(json.dumps(composition.as_dict())))
+    assert with_length(stored, corpus_of(10_000)) == composition
+    assert read_rows(stored) is None
+
+
+def test_rows_are_read_only_if_they_decide_something(here: Path) -> None:
+    composition = compose("sweep", ["study=s"])
+    corpus = read_rows(composition)
+    assert corpus is not None and len(corpus.splits["train"]) == REVIEWS
+    assert read_rows(compose("sweep", ["study=s", "trainer.epochs=2"])) is None
+    missing = compose("sweep", ["study=s", "data=files", "data.train=missing.csv"])
+    assert read_rows(missing) is None  # reported by the checks of the study
+    assert with_length(missing, None) == missing
+
+
+def test_a_composition_without_rows_can_be_built() -> None:
+    plan = build_plan(compose("sweep", ["study=s"]))
+    assert plan.default.trainer.epochs == 2
+    assert plan.space.parameters[EPOCHS].text == "range(1, 4)"
+
+
+def test_the_command_for_one_run_names_a_length_that_is_not_searched() -> None:
+    arm = arm_of(280, "search/space=none", "data.batch_size=choice(8,16)")
+    assert arm.words[-1] == f"{EPOCHS}=9"
+    again = compose("train", [*arm.words, "data.batch_size=8"])
+    assert again.arms[0].open == () and build_run(again.tree).trainer.epochs == 9
+    assert not any(word.startswith(EPOCHS) for word in arm_of(280).words)
+
+
+def test_a_run_and_a_study_have_the_same_default() -> None:
+    (run,) = with_length(compose("train", ["run=r"]), corpus_of(280)).arms
+    assert epochs_of(run)[0] == epochs_of(arm_of(280))[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "280 rows in batches of 16: 18 steps an epoch; 6 to 12 epochs"),
+        (("trainer.epochs=1",), "280 rows in batches of 16: 18 steps an epoch; 1 epoch"),
+        (
+            ("data.batch_size=300",),
+            "280 rows in batches of 300: 1 step an epoch; 50 to 150 epochs",
+        ),
+    ],
+)
+def test_the_length_is_said(words: tuple[str, ...], expected: str) -> None:
+    arm = arm_of(280, *words)
+    assert list(length_lines(arm, build_run(arm.tree), 280)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), []),
+        (("trainer.epochs=range(6,9)",), []),
+        (
+            ("trainer.epochs=range(5,9)",),
+            ["trainer.epochs=5 in batches of 32 are 45 steps; lora needs about 50, i.e. "],
+        ),
+        (
+            ("trainer.epochs=1", "data.batch_size=16", "strategy=full"),
+            ["trainer.epochs=1 in batches of 16 are 18 steps; full needs about 50, i.e. "],
+        ),
+        (("trainer.max_steps=20",), ["trainer.max_steps=20, but lora needs about 50"]),
+        (("strategy=prompting", "search/space=prompting"), []),
+    ],
+)
+def test_a_length_below_the_steps_is_noted(words: tuple[str, ...], expected: list[str]) -> None:
+    arm = arm_of(280, *words)
+    notes = list(short_notes(arm, build_run(arm.tree), 280))
+    assert len(notes) == len(expected)
+    for note, start in zip(notes, expected, strict=True):
+        assert note.startswith(start)
+
+
+def test_an_arm_of_an_earlier_version_needs_nothing() -> None:
+    (arm,) = compose("sweep", ["study=s"]).arms
+    values: dict[str, Any] = {"groups": {}, "arms": [{"choice": {}, "tree": arm.tree, "words": []}]}
+    (stored,) = Composition.from_dict(values).arms
+    assert length_of(stored, build_run(stored.tree), 280) is None and stored.open == ()
