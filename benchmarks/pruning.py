@@ -28,6 +28,7 @@ from search.pruner.none import NoPruner
 
 NUM_TRIALS = 12
 WORKERS = (1, 4)
+LOSS_FROM_START = ("search.pruner.compare=[validation_loss]", "search.pruner.min_fraction=0")
 
 
 def product(*words: str) -> Pruner:
@@ -46,6 +47,7 @@ def rules() -> list[Rule]:
         ours("median, after equal steps", product(median, "search.pruner.at_equal=steps")),
         ours("median, loss alone", product(median, "search.pruner.compare=[validation_loss]")),
         ours("median, metric alone", product(median, "search.pruner.compare=[metric]")),
+        ours("asha, loss, from the start", product(asha, *LOSS_FROM_START)),
         Rule("asha as it was", BeforeJudge),
         stock("Optuna median", optuna.pruners.MedianPruner),
         stock("Optuna successive halving", optuna.pruners.SuccessiveHalvingPruner),
