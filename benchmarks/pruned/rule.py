@@ -104,7 +104,10 @@ class OptunaJudge:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study = optuna.create_study(
-                direction="maximize", pruner=make(), sampler=optuna.samplers.RandomSampler(seed=0)
+                direction="maximize",
+                pruner=make(),
+                sampler=optuna.samplers.RandomSampler(seed=0),
+                study_name="replayed",  # Hyperband draws a trial's bracket from it
             )
         self._trials: dict[int, optuna.Trial] = {}
 
