@@ -36,10 +36,10 @@ class SearchSettings(Schema):
         objectives: Several objectives to optimize at once, the first a validation metric; see
             `search.plan.objective`. None optimizes `metric` only.
         enqueue: Configurations to try after the default, each a mapping of config paths to values.
+        portfolio: Whether to try configurations known to be good next (`search.plan.portfolio`).
         arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
             trial's arm: `turns` shares the trials out and drops the worse half again and again
             (`search.study.turn`), `joint` leaves the choice to the sampler.
-        portfolio: Whether to try configurations known to be good next (`search.plan.portfolio`).
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
             fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
@@ -63,8 +63,8 @@ class SearchSettings(Schema):
     select: Select | None
     objectives: list[str] | None
     enqueue: list[Any]
-    arms: Arms
     portfolio: bool
+    arms: Arms
     max_attempts: int
     hang_seconds: float
     lease_seconds: float
