@@ -11,7 +11,7 @@ from __future__ import annotations
 from lightning_modules.task.base import Task
 from lightning_modules.trainer import Select
 
-AUTO = Select.metric
+AUTO = Select.cautious_log_loss
 """What `Select.auto` stands for."""
 
 

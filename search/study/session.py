@@ -223,6 +223,8 @@ class Session:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
         study = self.study
         kept = study.front | {t.number for t in study.ranking[: study.plan.search.settings.keep]}
+        if study.is_cautious and study.default is not None:
+            kept |= {study.default.number}  # a later best trial may be within its noise
         for trial in study.trials:
             if trial.state.is_finished() and FOLDER in trial.user_attrs:
                 tidy(study.folder_of(trial), keep_best=trial.number in kept)

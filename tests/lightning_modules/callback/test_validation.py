@@ -110,7 +110,9 @@ def test_a_nan_metric_ends_the_run_as_diverged(make_run: Callable[..., Run], her
 
 
 def test_patience_ends_the_run_early(make_run: Callable[..., Run], here: Path) -> None:
-    outcome = train(make_run("trainer.epochs=30", "trainer.patience=2"), here / "run")
+    outcome = train(
+        make_run("trainer.epochs=30", "trainer.patience=2", "trainer.select=metric"), here / "run"
+    )
     assert outcome.ending is Ending.finished
     assert "no better accuracy in 2 validations" in outcome.reason
     accuracies = [point.metrics["accuracy"] for point in outcome.points]

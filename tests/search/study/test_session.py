@@ -144,15 +144,20 @@ def test_a_trial_fails_after_repeated_failed_attempts(here: Path) -> None:
     assert session.study.is_over and session.next_attempt() is None
 
 
-def test_ended_trials_keep_only_the_best_weights(here: Path) -> None:
-    session = join(study_of(here, "search.num_trials=3", "search.keep=1"))
+@pytest.mark.parametrize(
+    ("select", "kept"), [("log_loss", ["0001"]), ("cautious_log_loss", ["0000", "0001"])]
+)
+def test_ended_trials_keep_only_the_best_weights(here: Path, select: str, kept: list[str]) -> None:
+    """A cautious rule may come back to the default, trial 0."""
+    words = ("search.num_trials=3", "search.keep=1", f"search.select={select}")
+    session = join(study_of(here, *words))
     for accuracy in (0.5, 0.9, 0.7):
         attempt = begin(session)
         for name in ("checkpoint.pt", "best.safetensors"):
             (attempt.folder / name).write_bytes(b"weights")
         session.ended(attempt, outcome(accuracy))
     left = sorted(f"{path.parent.parent.name}/{path.name}" for path in here.rglob("*.safetensors"))
-    assert left == ["0001/best.safetensors"]
+    assert left == [f"{number}/best.safetensors" for number in kept]
     assert not list(here.rglob("checkpoint.pt"))
 
 
