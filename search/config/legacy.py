@@ -30,6 +30,7 @@ LEGACY: Mapping[str, Any] = {
     "search.select": None,
     "trainer.select": "metric",
     "search.portfolio": False,
+    "search.seed": "${seed}",  # one seed was for all
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

@@ -28,6 +28,7 @@ class SearchSettings(Schema):
     Attributes:
         num_trials: Total trials over all calls and workers, > 0.
         max_hours: Total training hours, > 0; no trial starts after them. None sets no limit.
+        seed: Seeds the sampler, >= 0; None derives it from the study's name.
         workers: Processes that train; 0 trains in the calling process.
         metric: Validation metric to optimize; None uses the task's metric.
         select: By what each trial's best validation and the study's best trial are chosen; see
@@ -58,6 +59,7 @@ class SearchSettings(Schema):
 
     num_trials: int
     max_hours: float | None
+    seed: int | None
     workers: int
     metric: str | None
     select: Select | None
@@ -87,6 +89,8 @@ class SearchSettings(Schema):
         )
         if self.direction not in (None, "maximize", "minimize"):
             yield Problem("direction", "must be maximize or minimize", self.direction)
+        if self.seed is not None and self.seed < 0:
+            yield Problem("seed", "must be >= 0 or null", self.seed)
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
         if self.objectives == []:

@@ -20,6 +20,7 @@ from lightning_modules.error import (
 )
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
+from lightning_modules.seed import seed_of
 from lightning_modules.task.base import Task
 from lightning_modules.task.select import chosen_by, settled
 from lightning_modules.trainer import Select
@@ -96,13 +97,19 @@ class Plan:
 
     @property
     def seed(self) -> int:
-        """The seed of the trials, which also seeds the sampler."""
+        """The seed of the trials."""
         return free_seed(self.tree) if self.is_free else self.default.seed
 
     @property
     def default_values(self) -> Mapping[str, Any]:
         """The default arm's unmodified values at the searched paths; none in a free study."""
         return {} if self.is_free else self.first[0]
+
+    @property
+    def sampler_seed(self) -> int:
+        """The seed of everything that chooses values; training has its own, `seed`."""
+        seed = self.search.settings.seed
+        return seed_of(0, "study", self.name) if seed is None else seed
 
     @property
     def num_trials(self) -> int:

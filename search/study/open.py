@@ -33,7 +33,7 @@ def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     storage = open_storage(storage_of(folder), retry)
     study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
     return Study(plan, folder, study, storage)

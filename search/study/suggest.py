@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from search.storage.tables import StudyStorage
 
-NUM_STARTUP = 10
+NUM_SHOWN = 10
 NUM_DRAWS = 20  # in an infinite space, where a repetition comes from the sampler, not from chance
 MAX_LISTED = 100_000
 
@@ -92,7 +92,7 @@ def candidates(
 
     trial = optuna.trial.Trial(_Draft(study), trial_id)  # type: ignore[arg-type]
     yield plan.space.suggest(trial)
-    chance = random.Random(seed_of(plan.seed, "candidates", trial.number))
+    chance = random.Random(seed_of(plan.sampler_seed, "candidates", trial.number))
     params = study._storage.get_trial(trial_id).system_attrs.get(FIXED, {})
     fixed = plan.space.by_path(params)
     if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
@@ -122,10 +122,10 @@ def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     directions = [objective.direction for objective in plan.objectives]
     study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
-    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_STARTUP)
+    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number in range(plan.num_trials):

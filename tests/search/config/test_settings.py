@@ -10,6 +10,7 @@ from search.config.settings import Arms, SearchSettings
 VALID: dict[str, Any] = {
     "num_trials": 12,
     "max_hours": None,
+    "seed": None,
     "workers": 1,
     "metric": None,
     "select": None,
@@ -39,6 +40,7 @@ def test_zero_workers_is_allowed() -> None:
         ("num_trials", -1, "num_trials"),
         ("max_hours", 0, "max_hours"),
         ("max_hours", float("nan"), "max_hours"),
+        ("seed", -1, "seed"),
         ("workers", -1, "workers"),
         ("keep", 0, "keep"),
         ("max_attempts", 0, "max_attempts"),

@@ -34,7 +34,8 @@ def test_it_has_a_space_an_objective_and_no_run() -> None:
 
 
 def test_enqueued_values_come_first_and_must_lie_in_the_space() -> None:
-    plan = plan_of("x=range(1,9)", "y=range(1,9)", "search.enqueue=[{x: 3}]", "search.num_trials=5")
+    words = ("x=range(1,9)", "y=range(1,9)", "search.enqueue=[{x: 3}]", "search.num_trials=5")
+    plan = plan_of(*words, "search/sampler=random")
     suggestions = first_suggestions(plan)
     assert len(suggestions) == 5 and suggestions[0]["x"] == 3
     with pytest.raises(UserError, match=r"search.enqueue.0.x: must be in range\(1,9\), got 9"):

@@ -9,11 +9,13 @@ import pytest
 from search.config import compose
 from search.plan.plan import Plan, build_plan
 from search.space.key import canonical_key
-from search.storage.attribute import KEY
+from search.storage.attribute import KEY, PLAN
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.storage.transaction import reserve
+from search.study.open import load_study, open_study
 from search.study.prepare import check_study, prepare_study
+from search.study.resume import compose_study
 from search.study.session import join
 from search.study.suggest import first_suggestions
 
@@ -26,22 +28,30 @@ def plan_of(*overrides: str) -> Plan:
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "num"),
     [
-        (),
-        ("search/sampler=random", "search.enqueue=[{optimizer.lr: 2e-3},{optimizer.lr: 4e-3}]"),
-        ("optimizer.lr=interval(1e-2,1e-1)", "search.enqueue=[{trainer.epochs: 3}]"),
+        ((), 4),
+        (
+            ("search/sampler=random", "search.enqueue=[{optimizer.lr: 2e-3},{optimizer.lr: 4e-3}]"),
+            5,
+        ),
+        (("optimizer.lr=interval(1e-2,1e-1)", "search.enqueue=[{trainer.epochs: 3}]"), 4),
     ],
     ids=["default", "random-enqueued", "default-outside-enqueued"],
 )
-def test_a_study_runs_the_suggested_trials(here: Path, overrides: tuple[str, ...]) -> None:
+def test_a_study_runs_the_suggested_trials(
+    here: Path, overrides: tuple[str, ...], num: int
+) -> None:
     plan = plan_of(*overrides)
-    assert first_suggestions(plan) == run_by_a_study(plan, here)
+    suggested = first_suggestions(plan)
+    assert suggested == run_by_a_study(plan, here)[: len(suggested)]
+    assert len(suggested) >= num
 
 
 def test_values_enqueued_twice_are_suggested_once(here: Path) -> None:
     plan = plan_of("search.enqueue=[{optimizer.lr: 2e-3},{optimizer.lr: 2e-3}]")
-    assert first_suggestions(plan) == run_by_a_study(plan, here)
+    suggested = first_suggestions(plan)
+    assert suggested == run_by_a_study(plan, here)[: len(suggested)]
 
 
 def run_by_a_study(plan: Plan, root: Path) -> list[dict[str, Any]]:
@@ -70,7 +80,7 @@ def test_only_trials_that_do_not_depend_on_results_are_suggested() -> None:
 
 
 def test_another_seed_suggests_different_values() -> None:
-    assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("seed=1"))[1:]
+    assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("search.seed=1"))[1:]
 
 
 HALF = ("search/space=none", "strategy.dropout=choice(0,0.1)")  # the default is 0.0
@@ -103,3 +113,25 @@ def test_a_study_with_old_keys_for_zero_resumes(here: Path) -> None:
     assert second.values == {"strategy.dropout": 0.1}
     values = {"strategy.dropout": 0}
     assert not reserve(study.tables, study.id, second.trial_id, canonical_key(values), {})
+
+
+def test_the_seed_of_training_does_not_change_the_suggestions() -> None:
+    assert first_suggestions(plan_of()) == first_suggestions(plan_of("seed=1"))
+
+
+def test_studies_of_different_names_get_different_suggestions() -> None:
+    assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("study=other"))[1:]
+
+
+def test_a_study_without_a_seed_for_the_sampler_goes_on_with_its_seed(here: Path) -> None:
+    plan = plan_of("seed=7")
+    folder = study_folder(here, plan.name)
+    prepare_study(plan, folder, check_study(plan, folder))
+    storage = open_study(plan, folder).optuna._storage
+    composition = plan.composition.as_dict()
+    for arm in composition["arms"]:
+        arm["tree"]["search"] = {k: v for k, v in arm["tree"]["search"].items() if k != "seed"}
+    storage.set_study_system_attr(1, PLAN, composition)
+    assert load_study(folder).plan.sampler_seed == 7
+    again = build_plan(compose_study(["model=tiny", "logger=none", f"study={plan.name}"]))
+    assert again.sampler_seed == 7
