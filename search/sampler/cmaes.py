@@ -1,25 +1,36 @@
 """CMA-ES: move and stretch a normal distribution towards the good trials, generation by generation.
 
 For hundreds of trials over two or more numbers. Categories have no order, so they are drawn at
-random.
+random. Trials that diverged or were pruned count as bad ones, see `search.sampler.observation`.
+
+Optuna's sampler keeps its state between trials as a pickle in the database, which runs code of
+whoever can write there. Here a trial keeps the number of its generation only, and the state is
+computed again from the results: generation g is updated with its first `population_size` ended
+trials, by number.
 
 Paper: Hansen and Ostermeier 2001, Completely derandomized self-adaptation in evolution strategies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
 from search.sampler.base import Sampler, condition, several, trial_seed
+from search.sampler.observation import AllFinished, signs_of
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
     from search.space.space import Space
+
+GENERATION = "cma:generation"  # a trial's system attribute, also Optuna's name for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +58,67 @@ class Cmaes(Sampler):
         return drawn_at_random(space)
 
     def build(self, space: Space, seed: int, number: int) -> BaseSampler:
-        from optuna.samplers import CmaEsSampler
+        from optuna.samplers import BaseSampler, RandomSampler
 
-        return CmaEsSampler(
-            seed=trial_seed(seed, number),
-            n_startup_trials=self.num_startup_trials,
-            warn_independent_sampling=False,  # `note` already says it
-        )
+        distributions = {
+            name: space.parameters[name].distribution
+            for name in numbers(space)
+            if not space.parameters[name].distribution.single()
+        }
+        num_startup = self.num_startup_trials
+
+        class Replayed(BaseSampler):
+            def infer_relative_search_space(
+                self, study: Study, trial: FrozenTrial
+            ) -> dict[str, BaseDistribution]:
+                return distributions
+
+            def sample_relative(
+                self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+            ) -> dict[str, Any]:
+                ended = [
+                    other
+                    for other in AllFinished(study).get_trials(deepcopy=False)
+                    if other.state.name == "COMPLETE"
+                    and distributions.keys() <= other.params.keys()
+                ]
+                if len(ended) < num_startup:
+                    return {}
+                return _next_point(study, trial, ended, distributions, trial_seed(seed, number))
+
+            def sample_independent(self, *arguments: Any) -> Any:
+                return RandomSampler(seed=trial_seed(seed, number)).sample_independent(*arguments)
+
+        return Replayed()
+
+
+def _next_point(
+    study: Study,
+    trial: FrozenTrial,
+    ended: Sequence[FrozenTrial],
+    distributions: dict[str, BaseDistribution],
+    seed: int,
+) -> dict[str, Any]:
+    """Draw from the distribution of the current generation; store the generation's number."""
+    import numpy as np
+    from cmaes import CMA
+    from optuna._transform import _SearchSpaceTransform
+
+    unit_cube = _SearchSpaceTransform(distributions, transform_0_1=True)
+    num = len(unit_cube.bounds)
+    # Optuna's start: the centre, and a sixth of the range.
+    state = CMA(np.full(num, 0.5), 1 / 6, unit_cube.bounds, n_max_resampling=10 * num, seed=seed)
+    sign = signs_of(study)[0]
+    while True:
+        told = [t for t in ended if t.system_attrs.get(GENERATION) == state.generation]
+        told = told[: state.population_size]
+        if len(told) < state.population_size:
+            break
+        params = ({name: t.params[name] for name in distributions} for t in told)
+        losses = (sign * (t.value or 0.0) for t in told)
+        state.tell([(unit_cube.transform(p), loss) for p, loss in zip(params, losses, strict=True)])
+    study._storage.set_trial_system_attr(trial._trial_id, GENERATION, state.generation)
+    return dict(unit_cube.untransform(state.ask()))
 
 
 def numbers(space: Space) -> list[str]:

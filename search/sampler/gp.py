@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
 from search.sampler.base import Sampler, condition, trial_seed
+from search.sampler.observation import AllFinished
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
     from search.space.space import Space
 
@@ -43,4 +47,11 @@ class Gp(Sampler):
     def build(self, space: Space, seed: int, number: int) -> BaseSampler:
         from optuna.samplers import GPSampler
 
-        return GPSampler(seed=trial_seed(seed, number), n_startup_trials=self.num_startup_trials)
+        class Told(GPSampler):
+            def sample_relative(
+                self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+            ) -> dict[str, Any]:
+                shown: Any = AllFinished(study)
+                return super().sample_relative(shown, trial, search_space)
+
+        return Told(seed=trial_seed(seed, number), n_startup_trials=self.num_startup_trials)

@@ -19,7 +19,7 @@ def plan() -> Plan:
 
 def draw(plan: Plan, numbers: range) -> list[dict[str, Any]]:
     """Return the values of the trials with these numbers; the others fail."""
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     study = optuna.create_study(sampler=sampler)
     drawn = []
     for number in range(numbers.stop):

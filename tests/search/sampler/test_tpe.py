@@ -36,3 +36,14 @@ def test_trials_after_the_startup_go_where_good_ones_were() -> None:
 def test_startup_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="num_startup_trials: must be > 0, got 0"):
         Tpe(num_startup_trials=0)
+
+
+def test_the_first_trials_are_points_of_a_sobol_sequence() -> None:
+    sampler = seeded_sampler(Tpe(num_startup_trials=16), NOWHERE, 0)
+    study = optuna.create_study(sampler=sampler)
+    drawn = []
+    for _ in range(16):
+        trial = study.ask({"x": FloatDistribution(0, 1)})
+        drawn.append(trial.params["x"])
+        study.tell(trial, 0.0)
+    assert {int(value * 16) for value in drawn} == set(range(16))
