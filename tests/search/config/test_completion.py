@@ -29,7 +29,7 @@ def test_keys_come_from_the_chosen_option() -> None:
 
 def test_a_nested_group_completes() -> None:
     completions = complete_line("sweep", "search/sampler=")
-    names = ("cmaes", "gp", "grid", "qmc", "random", "tpe")
+    names = ("bayes", "cmaes", "gp", "grid", "qmc", "random", "tpe")
     assert completions == [f"search/sampler={name}" for name in names]
 
 

@@ -35,7 +35,7 @@ GRID = (
 @cache
 def plan_of(name: str, *overrides: str) -> Plan:
     startup = {"tpe": 3, "gp": 3, "cmaes": 2}.get(name)
-    words = ["model=tiny", "logger=none", f"search/sampler={name}", *overrides]
+    words = ["model=tiny", "logger=none", "search.seed=0", f"search/sampler={name}", *overrides]
     words += [f"search.sampler.num_startup_trials={startup}"] if startup else []
     words += GRID if name == "grid" else ()
     return build_plan(compose("sweep", words))
@@ -51,7 +51,7 @@ def values_of(plan: Plan, num_workers: int = 1) -> list[dict[str, Any]]:
         optuna.load_study(
             study_name="x",
             storage=storage,
-            sampler=seeded_sampler(plan.search.sampler, plan.space, plan.default.seed),
+            sampler=seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed),
         )
         for _ in range(num_workers)
     ]
@@ -71,7 +71,7 @@ def test_fresh_samplers_of_one_seed_agree_trial_by_trial(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({*SAMPLERS} - {"grid"}))
 def test_another_seed_gives_other_values(name: str) -> None:
-    assert values_of(plan_of(name)) != values_of(plan_of(name, "seed=1"))
+    assert values_of(plan_of(name)) != values_of(plan_of(name, "search.seed=1"))
 
 
 @each_sampler
@@ -118,19 +118,34 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
 @pytest.mark.parametrize(
     ("name", "words", "rule", "able"),
     [
-        ("gp", (ARMS,), "must support conditional parameters: optimizer.lr[full]", "random, tpe"),
-        ("cmaes", (ARMS,), "must support conditional parameters", "random, tpe"),
-        ("qmc", (ARMS,), "must support conditional parameters", "random, tpe"),
+        (
+            "gp",
+            (ARMS,),
+            "must support conditional parameters: optimizer.lr[full]",
+            "bayes, random, tpe",
+        ),
+        ("cmaes", (ARMS,), "must support conditional parameters", "bayes, random, tpe"),
+        ("qmc", (ARMS,), "must support conditional parameters", "bayes, random, tpe"),
         (
             "grid",
             (),
             "must support intervals such as that of optimizer.lr",
-            "cmaes, gp, qmc, random",
+            "bayes, cmaes, gp, qmc, random",
         ),
-        ("grid", (ARMS,), "must support intervals such as that of optimizer.lr", "random, tpe"),
-        ("cmaes", NO_NUMBERS, "must support the 0 numeric ranges", "gp, grid, random, tpe"),
-        ("qmc", NO_NUMBERS, "must support a space without numeric ranges", "gp, grid, random, tpe"),
-        ("cmaes", (TWO,), "must support 2 objectives", "gp, qmc, random, tpe"),
+        (
+            "grid",
+            (ARMS,),
+            "must support intervals such as that of optimizer.lr",
+            "bayes, random, tpe",
+        ),
+        ("cmaes", NO_NUMBERS, "must support the 0 numeric ranges", "bayes, gp, grid, random, tpe"),
+        (
+            "qmc",
+            NO_NUMBERS,
+            "must support a space without numeric ranges",
+            "bayes, gp, grid, random, tpe",
+        ),
+        ("cmaes", (TWO,), "must support 2 objectives", "bayes, gp, qmc, random, tpe"),
     ],
 )
 def test_an_unsuitable_sampler_is_refused_with_suitable_ones_named(
@@ -143,7 +158,7 @@ def test_an_unsuitable_sampler_is_refused_with_suitable_ones_named(
     assert f"got '{name}'. Samplers that can: {able}" in str(problem)
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["bayes", "tpe", "random"])
 def test_conditional_parameters_are_searched(name: str) -> None:
     plan = plan_of(name, "strategy=choice(feature_extraction,lora,full)")
     tried = values_of(plan)
@@ -151,20 +166,20 @@ def test_conditional_parameters_are_searched(name: str) -> None:
     assert len({values["strategy"] for values in tried}) == 3
 
 
-@pytest.mark.parametrize("name", ["gp", "cmaes", "qmc", "tpe"])
+@pytest.mark.parametrize("name", ["bayes", "gp", "cmaes", "qmc", "tpe"])
 def test_a_default_outside_the_space_does_not_stop_the_sampler_from_learning(name: str) -> None:
     plan = plan_of(name, "optimizer.lr=tag(log,interval(1e-2,1e-1))")
     assert not plan.space.holds(plan.default_values)
     tried = draws(plan)
     assert all(plan.space.holds(values) for values in tried)
-    if name in ("gp", "tpe", "cmaes"):  # they learn that a higher rate scores more
+    if name in ("bayes", "gp", "tpe", "cmaes"):  # they learn that a higher rate scores more
         rates = [values["optimizer.lr"] for values in tried]
         assert sum(rates[-8:]) > sum(rates[:8])
 
 
 def draws(plan: Plan, num_trials: int = 24) -> list[dict[str, Any]]:
     """Return the values tried after a default outside the space."""
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.default.seed)
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trial(waiting_trial(plan.space, plan.default_values))
     study.tell(study.ask(), 0.0)

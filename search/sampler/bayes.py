@@ -1,0 +1,193 @@
+"""Bayesian optimization: model the score, and try next what promises most improvement.
+
+From the second trial on, a Gaussian process over learning rates, counts, ordered choices,
+categories and arms says what each configuration may score and how sure that is; the next trial is
+the one with the largest expected improvement, with a weak preference for the neighbourhood of the
+default that fades. See `search.sampler.gaussian` for the formulas and papers.
+
+- Losses beyond the median are compressed logarithmically, so that trials that fail do not hide the
+  differences between good ones.
+- Trials that diverged, do not fit into memory or were pruned are modelled as bad ones, see
+  `search.sampler.observation`.
+- Running trials count as if their loss were the one expected (kriging believer; Ginsbourger et al.
+  2010), so parallel workers try different places.
+- With several objectives, each trial minimizes a random weighting of them (ParEGO; Knowles 2006).
+
+Cost: grows with the cube of the number of trials, so beyond `max_modelled` the best half and the
+latest half of that number are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightning_modules.error import Problem
+from lightning_modules.schema import positive
+from search.sampler.base import Sampler, trial_seed
+from search.sampler.observation import losses, signs_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from search.sampler.gaussian.encoding import Encoding, Rows
+    from search.sampler.gaussian.kernel import Matrix
+    from search.space.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bayes(Sampler):
+    """Bayesian optimization with a Gaussian process.
+
+    Attributes:
+        max_modelled: Ended trials in the model at most, > 0.
+        prior_strength: How strongly the neighbourhood of the default is preferred, >= 0; beta of
+            `search.sampler.gaussian.acquisition`.
+
+    """
+
+    num_startup_trials: ClassVar[int] = 1  # the default
+
+    max_modelled: int
+    prior_strength: float
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "max_modelled")
+        if not self.prior_strength >= 0:
+            yield Problem("prior_strength", "must be >= 0", self.prior_strength)
+
+    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+        from optuna.samplers import BaseSampler, RandomSampler
+
+        names = {name: parameter.distribution for name, parameter in space.parameters.items()}
+
+        class Modelled(BaseSampler):
+            def infer_relative_search_space(
+                self, study: Study, trial: FrozenTrial
+            ) -> dict[str, BaseDistribution]:
+                return names
+
+            def sample_relative(
+                self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+            ) -> dict[str, Any]:
+                return suggestion(bayes, space, study, trial, trial_seed(seed, number))
+
+            def sample_independent(self, *arguments: Any) -> Any:
+                # Only if every combination has been tried.
+                return RandomSampler(seed=trial_seed(seed, number)).sample_independent(*arguments)
+
+        bayes = self
+        return Modelled()
+
+
+def suggestion(
+    bayes: Bayes, space: Space, study: Study, trial: FrozenTrial, seed: int
+) -> dict[str, Any]:
+    """Return the parameters by name that promise most; empty if all that were drawn are taken."""
+    import numpy as np
+
+    from search.sampler.gaussian.acquisition import Acquisition, Prior, maximized
+    from search.sampler.gaussian.encoding import Encoding
+    from search.sampler.gaussian.kernel import Kernel
+    from search.sampler.gaussian.posterior import fitted
+
+    encoding = Encoding(space)
+    chance = np.random.default_rng(seed)
+    trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+    rows = {t.number: encoding.row(t.params) for t in trials if encoding.holds(t.params)}
+    running = [n for n, t in _by_number(trials).items() if n in rows and t.state.name == "RUNNING"]
+    signs = signs_of(study)
+    shown = losses(trials, signs)
+    numbers = _modelled({n: shown[n] for n in shown if n in rows}, bayes.max_modelled)
+    num_results = max(len(numbers), 1)
+    if numbers:
+        scores = standardized(scalarized(np.array([shown[n] for n in numbers]), chance))
+    else:  # what runs may do as well as anything, what ended has failed
+        numbers, running = sorted(rows), []
+        scores = np.array([float(_by_number(trials)[n].state.is_finished()) for n in numbers])
+    fixed = np.array(encoding.row(trial.system_attrs.get("fixed_params", {})))
+    known, pending = (_array([rows[n] for n in ns], encoding) for ns in (numbers, running))
+    if not len(known):
+        row = encoding.drawn(chance.random((1, len(encoding.axes))))
+        return encoding.params(encoding.snapped(np.where(np.isnan(fixed), row, fixed))[0])
+    kernel = Kernel(encoding.axes)
+    draws = chance.standard_normal((24 if len(known) <= 100 else 12, kernel.num_lengths + 3))
+    posterior = fitted(kernel, known, scores, draws).believing(pending)
+    strength = bayes.prior_strength if len(signs) == 1 else 0.0  # a front is not at one place
+    prior = Prior(_defaults(rows, encoding), strength / num_results)
+    tried = np.concatenate([known, pending])
+    around = tried[np.argsort(posterior.mean(tried), kind="stable")[:3]]
+    acquisition = Acquisition(posterior, kernel, prior, tried)
+    taken = _array([*rows.values()], encoding)
+    best = maximized(acquisition, encoding, around, taken, fixed, chance)
+    return {} if best is None else encoding.params(best)
+
+
+def scalarized(values: Matrix, chance: np.random.Generator) -> Matrix:
+    """Return one loss per trial: of several, a random augmented Chebyshev norm.
+
+    Args:
+        values: Losses, (trials, objectives).
+        chance: The random numbers.
+
+    """
+    import numpy as np
+
+    if values.shape[1] == 1:
+        return values[:, 0]
+    low, high = values.min(axis=0), values.max(axis=0)
+    weighted = (
+        chance.dirichlet(np.ones(values.shape[1])) * (values - low) / np.maximum(high - low, 1e-12)
+    )
+    loss: Matrix = weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
+    return loss
+
+
+def standardized(values: Matrix) -> Matrix:
+    """Return losses with mean 0 and deviation 1, logarithmic beyond the median.
+
+    With median m and best loss b, a loss y > m becomes m + s log(1 + (y - m) / s), s = m - b.
+    """
+    import numpy as np
+
+    middle = np.median(values)
+    scale = middle - values.min()
+    if scale > 0:
+        beyond = np.maximum(values - middle, 0.0)
+        values = np.where(values > middle, middle + scale * np.log1p(beyond / scale), values)
+    deviation = values.std()
+    loss: Matrix = (values - values.mean()) / (deviation if deviation > 0 else 1.0)
+    return loss
+
+
+def _modelled(results: dict[int, list[float]], num: int) -> list[int]:
+    """Return the numbers of the trials in the model: all, or the best and the latest."""
+    if len(results) <= num:
+        return sorted(results)
+    best = sorted(results, key=lambda number: results[number])[: num // 2]
+    latest = [number for number in sorted(results, reverse=True) if number not in set(best)]
+    return sorted([*best, *latest[: num - len(best)]])
+
+
+def _defaults(rows: dict[int, list[float]], encoding: Encoding) -> Rows:
+    """Return the first trial of each arm, which is its default."""
+    groups = [at for at, axis in enumerate(encoding.axes) if axis.is_group]
+    first: dict[tuple[float, ...], list[float]] = {}
+    for number in sorted(rows):
+        first.setdefault(tuple(rows[number][at] for at in groups), rows[number])
+    return _array([*first.values()], encoding)
+
+
+def _by_number(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
+    return {trial.number: trial for trial in trials}
+
+
+def _array(rows: Sequence[Sequence[float]], encoding: Encoding) -> Rows:
+    import numpy as np
+
+    return np.array(rows, dtype=float).reshape(-1, len(encoding.axes))

@@ -1,0 +1,1 @@
+"""The parts of the sampler `bayes`: encoding, kernel, posterior, acquisition."""

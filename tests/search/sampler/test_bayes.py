@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from lightning_modules.error import ConfigError
+from lightning_modules.outcome import Ending
+from search.sampler.base import seeded_sampler
+from search.sampler.bayes import Bayes, scalarized, standardized
+from search.space.space import Space
+from search.storage.attribute import FIXED, constraint
+from tests.search.sampler.gaussian.test_encoding import space_of
+
+SPACE = space_of(
+    lr=FloatDistribution(1e-5, 1e-2, log=True),
+    batch=CategoricalDistribution((8, 16, 32)),
+    epochs=IntDistribution(1, 3),
+)
+DEFAULT = {"lr": 1e-4, "batch": 16, "epochs": 2}
+BAYES = Bayes(max_modelled=200, prior_strength=0.5)
+
+
+def loss(values: dict[str, float]) -> float:
+    shift = math.log10(values["lr"]) + 3.3 - 0.5 * math.log10(values["batch"] / 16)
+    return shift**2 + 0.1 * (3 - values["epochs"])
+
+
+def study_of(space: Space = SPACE, seed: int = 0, directions: int = 1) -> optuna.Study:
+    sampler = seeded_sampler(BAYES, space, seed)
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * directions)
+    if space is SPACE:
+        study.enqueue_trial(DEFAULT)
+    return study
+
+
+def run(study: optuna.Study, num_trials: int) -> list[dict[str, float]]:
+    tried = []
+    for _ in range(num_trials):
+        trial = study.ask()
+        tried.append(SPACE.suggest(trial))
+        study.tell(trial, loss(tried[-1]))
+    return tried
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twelve_trials_find_the_optimum(seed: int) -> None:
+    assert min(map(loss, run(study_of(seed=seed), 12))) < 0.05
+
+
+def test_no_configuration_is_suggested_twice_in_a_finite_space() -> None:
+    space = space_of(a=CategoricalDistribution(("x", "y", "z")), b=IntDistribution(1, 3))
+    study = study_of(space)
+    tried = []
+    for _ in range(9):
+        trial = study.ask()
+        tried.append(tuple(space.suggest(trial).values()))
+        study.tell(trial, 0.0)
+    assert len(set(tried)) == 9
+
+
+def test_workers_try_different_places_before_any_result() -> None:
+    study = study_of()
+    tried = [SPACE.suggest(study.ask()) for _ in range(8)]
+    rates = sorted(math.log10(values["lr"]) for values in tried)
+    assert len({tuple(values.values()) for values in tried}) == 8
+    assert rates[-1] - rates[0] > 1.0  # of 3 decades
+
+
+def test_the_second_trial_does_not_depend_on_the_first_result() -> None:
+    after, meanwhile = study_of(), study_of()
+    run(after, 1)
+    SPACE.suggest(meanwhile.ask())
+    assert SPACE.suggest(after.ask()) == SPACE.suggest(meanwhile.ask())
+
+
+def test_trials_stay_away_from_where_they_diverge() -> None:
+    study = study_of()
+    rates = []
+    for _ in range(24):
+        trial = study.ask()
+        values = SPACE.suggest(trial)
+        rates.append(values["lr"])
+        if values["lr"] > 1e-3:
+            name = constraint(Ending.diverged)
+            study._storage.set_trial_system_attr(trial._trial_id, name, 1.0)
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, loss(values))
+    assert sum(rate > 1e-3 for rate in rates[12:]) <= 4  # random draws: 4 of 12, and no result
+
+
+def test_given_values_stay() -> None:
+    study = study_of()
+    run(study, 3)
+    trial = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: {"batch": 8}})
+    study.add_trial(trial)
+    assert SPACE.suggest(study.ask())["batch"] == 8
+
+
+def test_several_objectives_spread_over_the_front() -> None:
+    space = space_of(x=FloatDistribution(0, 1), y=FloatDistribution(0, 1))
+    study = study_of(space, directions=2)
+    for _ in range(24):
+        trial = study.ask()
+        values = space.suggest(trial)
+        penalty = (values["y"] - 0.3) ** 2
+        study.tell(trial, [values["x"] ** 2 + penalty, (1 - values["x"]) ** 2 + penalty])
+    front = [trial.params["x"] for trial in study.best_trials]
+    assert len(front) >= 6
+    assert min(front) < 0.25 and max(front) > 0.75
+
+
+def test_losses_are_standardized_and_bad_ones_compressed() -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0, 1e6])
+    losses = standardized(values)
+    assert losses.mean() == pytest.approx(0.0)
+    assert losses.std() == pytest.approx(1.0)
+    assert (np.diff(losses) > 0).all()
+    # Below the median 3 distances stay; beyond it y becomes 3 + 2 log(1 + (y - 3) / 2).
+    ratio = (losses[4] - losses[2]) / (losses[1] - losses[0])
+    assert ratio == pytest.approx(2 * math.log1p((1e6 - 3) / 2))
+    assert standardized(np.array([5.0])).tolist() == [0.0]
+
+
+def test_a_single_objective_is_left_alone() -> None:
+    values = np.array([[3.0], [1.0]])
+    assert scalarized(values, np.random.default_rng(0)).tolist() == [3.0, 1.0]
+
+
+def test_a_suggestion_is_quick_and_does_not_grow_without_end() -> None:
+    trials = [
+        optuna.trial.create_trial(value=loss(values), params=values, distributions=distributions())
+        for values in drawn(1000)
+    ]
+    for num, seconds in ((100, 0.2), (1000, 0.5)):
+        study = study_of()
+        study.add_trials(trials[:num])
+        SPACE.suggest(study.ask())  # imports
+        SPACE.suggest(study.ask())
+        start = time.process_time()
+        SPACE.suggest(study.ask())
+        assert time.process_time() - start < seconds
+
+
+def distributions() -> dict[str, optuna.distributions.BaseDistribution]:
+    return {name: parameter.distribution for name, parameter in SPACE.parameters.items()}
+
+
+def drawn(num: int) -> list[dict[str, float]]:
+    chance = np.random.default_rng(0)
+    return [
+        {
+            "lr": float(10 ** chance.uniform(-5, -2)),
+            "batch": int(chance.choice([8, 16, 32])),
+            "epochs": int(chance.integers(1, 4)),
+        }
+        for _ in range(num)
+    ]
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="max_modelled: must be > 0, got 0"):
+        Bayes(max_modelled=0, prior_strength=1.0)
+    with pytest.raises(ConfigError, match="prior_strength: must be >= 0, got -1"):
+        Bayes(max_modelled=10, prior_strength=-1.0)
