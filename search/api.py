@@ -176,7 +176,7 @@ def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> Op
     check_asked_study(plan, folder)
     study = prepare_study(plan, folder, None)
     task = describe_asked(plan, fixed)
-    show_study(study.optuna, folder, task)
+    show_study(study.optuna, folder, task, is_asked=True)
     results.write_table(study)
     say("\n".join([*task, *next_commands(study)]), flush=True)
     return study

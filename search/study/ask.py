@@ -140,6 +140,7 @@ def _late(trial: FrozenTrial, attempt: int) -> Problem:
     fix = "Ask for a trial again."
     if trial.state.name == "RUNNING":
         now = trial.user_attrs.get(ATTEMPT, 1)
-        fix = f"If you asked for attempt {now}, write trial={handle(trial.number, now)}."
+        name = f"trial={handle(trial.number, now)}, or attempt={now} in Python"
+        fix = f"If you asked for attempt {now}, write {name}."
     got = Verbatim(f"{trial.number}: {reason}")
     return Problem("trial", rule, got, fix)

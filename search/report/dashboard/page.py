@@ -92,21 +92,29 @@ FILES = {
 log = logging.getLogger(__name__)
 
 
-def show_study(study: optuna.Study, folder: Path, task: Sequence[str]) -> None:
+def show_study(
+    study: optuna.Study, folder: Path, task: Sequence[str], *, is_asked: bool = False
+) -> None:
     """Write the study's note.
 
     Args:
         study: The study.
         folder: Its folder.
         task: Its description, as `finesweep plan` prints it.
+        is_asked: Whether a loop of the caller's own trains its trials.
 
     """
+    about = (
+        "Trial 0 is the unmodified configuration. Scores are on the validation rows; the test rows "
+        "are for `finesweep evaluate`."
+    )
+    if is_asked:
+        about = "A loop of its owner's trains the trials, by `finesweep ask` and `finesweep tell`."
     columns = [f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()]
     files = [f"- `{name}`: {what}" for name, what in FILES.items()]
     parts = [
         _block("\n".join(task)),
-        "Trial 0 is the unmodified configuration. Scores are on the validation rows; the test "
-        f"rows are for `finesweep evaluate`. Trials from {MAX_NOTES} on have no note.",
+        f"{about} Trials from {MAX_NOTES} on have no note.",
         "**Columns**",
         "\n".join(columns),
         "**Files**, in " + _code(f"{folder}/"),

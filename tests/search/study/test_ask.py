@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from search.study.prepare import check_asked_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
 from search.study.tell import result_of, tell
+from tests.conftest import wait_until
 from tests.search.study.conftest import study_of
 
 FREE = ["study=s", "search.ask_tell=true", "search.metric=score", "search.direction=maximize"]
@@ -96,6 +98,7 @@ def test_a_trial_that_waits_again_is_nobodys(here: Path) -> None:
         tell(study, 0, result_of("score", 0.5))
 
 
+@pytest.mark.thorough
 def test_several_processes_get_distinct_trials_and_an_exact_budget(
     here: Path, storage: str
 ) -> None:
@@ -120,7 +123,21 @@ def test_several_processes_get_distinct_trials_and_an_exact_budget(
     assert len(study.optuna.get_trials()) == 9
 
 
-def test_a_process_killed_while_it_asks_leaves_no_trial_behind(
+def test_the_trial_of_a_killed_loop_comes_back_after_its_lease(here: Path) -> None:
+    study = asked_study(here, "search.num_trials=1", "search.ask_hours=5e-4")  # 1.8 s
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from search.study.ask import ask\nfrom search.study.open import load_study\n"
+        "ask(load_study(Path(sys.argv[1])))\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    words = [sys.executable, "-c", code, str(study.folder)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    assert study.trial(0).state.name == "RUNNING"
+    again = wait_until(lambda: ask(study), "the trial of the killed loop")
+    assert again is not None and (again.number, again.attempt) == (0, 2)
+
+
+def test_an_interrupted_ask_leaves_no_trial_behind(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = asked_study(here, "search.num_trials=1")
