@@ -155,9 +155,9 @@ class Plan:
     def chosen_by(self) -> tuple[str, ...]:
         """The validation metrics by which trials are compared, each on a tie of those before.
 
-        None in a free study, whose trials have their told value alone.
+        None if a loop of the caller's own trains: the value that it tells counts alone.
         """
-        return () if self.is_free else chosen_by(self.default.trainer.select, self.default.task)
+        return () if self.is_asked else chosen_by(self.default.trainer.select, self.default.task)
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """Return the composed arm that a trial's values choose."""

@@ -131,7 +131,7 @@ class Study:
     @property
     def is_cautious(self) -> bool:
         """Whether another trial must be better than the default by more than its noise."""
-        if self.plan.is_free or len(self.plan.objectives) > 1:
+        if self.plan.is_asked or len(self.plan.objectives) > 1:
             return False
         return self.plan.default.trainer.select is Select.cautious_log_loss
 

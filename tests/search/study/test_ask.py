@@ -190,6 +190,11 @@ def test_names_of_a_run_can_be_asked_for_too(here: Path) -> None:
     assert attempt is not None and dict(attempt.values) == dict(plan.default_values)
     config = (attempt.folder / "config.yaml").read_text(encoding="utf-8")
     assert "train: missing.csv" in config
+    study = load_study(study_folder(here, "s"))
+    tell(study, 0, result_of("accuracy", 0.5, metrics={"log_loss": 0.1}))
+    assert ask(study) is not None
+    tell(study, 1, result_of("accuracy", 0.9, metrics={"log_loss": 0.2}))
+    assert study.best is not None and study.best.number == 1  # by what was told as the value
 
 
 def test_a_trained_study_is_not_asked_and_an_asked_one_not_trained(here: Path) -> None:
