@@ -95,15 +95,15 @@ def _trials(
 ) -> Iterator[tuple[float, Chosen]]:
     """Yield the score that the study sees, and what is behind it."""
     plan = _plan(way, arms, num_trials, seed)
-    chance = np.random.default_rng(seed)
+    chance, number = np.random.default_rng(seed), 1000 * seed[0] + seed[1]
     study = optuna.create_study(
-        sampler=seeded_sampler(plan.search.sampler, plan.space, plan.seed), direction="maximize"
+        sampler=seeded_sampler(plan.search.sampler, plan.space, number), direction="maximize"
     )
-    for number in range(num_trials):
-        first = plan.first[number] if number < len(plan.first) else {}
+    for at_trial in range(num_trials):
+        first = plan.first[at_trial] if at_trial < len(plan.first) else {}
         study.add_trial(waiting_trial(plan.space, first))
         trial = study.ask()
-        decide_arm(study, number, plan)
+        decide_arm(study, at_trial, plan)
         values = next(candidates(study, trial._trial_id, plan, lambda key: False))
         for name, value in plan.space.by_name(values).items():
             distribution = plan.space.parameters[name].distribution
