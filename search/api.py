@@ -152,7 +152,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     folder = study_folder(Path(), planned.name)
     rows = check_study(planned, folder, corpus)
     study = prepare_study(planned, folder, rows)
-    task = describe(planned, rows, composition.fixed)
+    task = describe(planned, rows, composition.fixed, study.prior)
     say("\n".join(task))
     show_study(study.optuna, folder, task)
     if study.num_ended:

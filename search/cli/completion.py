@@ -36,6 +36,8 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
 # The only keys of commands that compose no configuration.
 KEYS = {
     "status": ("study=", "--json", "--watch"),
+    "try": ("study=", "--json"),
+    "drop": ("study=", "trial=", "undo=", "--json"),
     "stop": ("study=",),
     "ask": ("study=", "--json"),
     "report": ("study=", "trial=", "step=", "loss=", "--json"),

@@ -18,6 +18,8 @@ finesweep finds the best way to fine-tune a language model on your data.
   sweep       run a study up to its total budget, or continue it
   plan        show what a sweep would do; writes nothing
   status      list the studies, or show one: its trials and its best so far
+  try         queue a configuration of yours in a study
+  drop        take a trial out of consideration, or back into it
   stop        end a study after its running trials
   ask         get the next trial, for a loop of your own that trains it
   report      report on such a trial; says whether to stop it
@@ -38,7 +40,7 @@ Examples:
 
 finesweep COMMAND --help shows more. Options:
   --json              print JSON (status, evaluate, plan, train,
-                      ask, report, tell)
+                      try, drop, ask, report, tell)
   --cfg job           print the composed configuration (sweep, plan, train)
   --config-dir DIR    a folder with more group options (sweep, plan, train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
@@ -52,6 +54,8 @@ COMMANDS = (
     "sweep",
     "plan",
     "status",
+    "try",
+    "drop",
     "stop",
     "ask",
     "report",
@@ -63,6 +67,9 @@ COMMANDS = (
     "predict",
     "train",
 )
+
+FILES = {"try": "pick"}
+"""The files of commands whose name cannot be that of a module."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +118,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             got = Verbatim(repr(name))
             raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
         quiet_process()
-        command = importlib.import_module(f"search.cli.{name}")
+        command = importlib.import_module(f"search.cli.{FILES.get(name, name)}")
         forget_storage()
         return int(command.main(take_storage(name, words)))
     except UserError as error:

@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
 def _described(ahead: Preview, fixed: Sequence[str]) -> list[str]:
     if ahead.rows is None:
         return describe_asked(ahead.plan, fixed)
-    return describe(ahead.plan, ahead.rows, fixed)
+    return describe(ahead.plan, ahead.rows, fixed, ahead.prior)
 
 
 def take_probe(overrides: list[str]) -> bool:

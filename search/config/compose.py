@@ -93,6 +93,7 @@ class Composition:
         options: The option of every group, by group, e.g. `search/sampler`; those of the groups
             that vary do not count.
         kept: Settings of a continued study that differ from those of a new one, as text.
+        changed: Ranges of a continued study that the command changes, as text.
 
     """
 
@@ -101,6 +102,7 @@ class Composition:
     fixed: tuple[str, ...] = field(default=(), compare=False)
     options: Mapping[str, str] = field(default_factory=dict, compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False)
+    changed: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def tree(self) -> Tree:

@@ -31,6 +31,7 @@ LEGACY: Mapping[str, Any] = {
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all
+    "search.warm_start": None,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

@@ -85,7 +85,8 @@ def compose_again(
         frozenset(_changed(groups, options, now, overrides, config_dir)),
     )
     merged = _merged(before, now, named)
-    return replace(merged, kept=tuple(_kept(merged, fresh or now, words, named)))
+    kept = tuple(_kept(merged, fresh or now, words, named))
+    return replace(merged, kept=kept, changed=tuple(_changed_ranges(before, merged)))
 
 
 def _free_again(
@@ -233,6 +234,18 @@ def _kept(
             if not in_group and not named.covers(path, arm.choice) and line not in seen:
                 seen.add(line)
                 yield line
+
+
+def _changed_ranges(before: Composition, now: Composition) -> Iterator[str]:
+    arms = {tuple(arm.choice.items()): arm for arm in before.arms}
+    lines: dict[str, None] = {}
+    for arm in now.arms:
+        was = arms.get(tuple(arm.choice.items()))
+        for path, text in was.space.items() if was is not None else ():
+            new = arm.space.get(path, text)
+            if new.replace(" ", "") != text.replace(" ", ""):
+                lines[f"{path}={new}, was {text}"] = None
+    yield from lines
 
 
 def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:

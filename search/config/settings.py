@@ -41,6 +41,8 @@ class SearchSettings(Schema):
         arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
             trial's arm: `turns` shares the trials out and drops the worse half again and again
             (`search.study.turn`), `joint` leaves the choice to the sampler.
+        warm_start: Another study whose results the sampler learns from, with the same strategy and
+            objectives and a space that holds its trials; see `search.study.warm`. None: no study.
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
             fails, > 0.
         hang_seconds: Time without progress after which a worker is killed, > 0.
@@ -67,6 +69,7 @@ class SearchSettings(Schema):
     enqueue: list[Any]
     portfolio: bool
     arms: Arms
+    warm_start: str | None
     max_attempts: int
     hang_seconds: float
     lease_seconds: float

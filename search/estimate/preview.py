@@ -13,8 +13,9 @@ from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
+from search.study.knowledge import Prior
 from search.study.open import load_study, open_study, stored
-from search.study.prepare import check_asked_study, check_study
+from search.study.prepare import NO_ROWS, check_asked_study, check_study, warm_to
 from search.study.suggest import first_suggestions
 
 
@@ -29,6 +30,7 @@ class Preview:
         suggestions: The configurations that it tries first, by config path.
         past: Time and memory of its earlier trials, if any.
         ended: Number and values of the trials that have already ended.
+        prior: What it takes over from another study; None if nothing.
 
     """
 
@@ -38,6 +40,7 @@ class Preview:
     suggestions: Sequence[dict[str, Any]]
     past: Past
     ended: Mapping[int, Mapping[str, Any]]
+    prior: Prior | None = None
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
         """Return the study's time and memory; None if nothing was measured."""
@@ -81,14 +84,19 @@ def preview(composition: Composition) -> Preview:
     corpus = read_rows(composition)
     plan = build_plan(with_length(composition, corpus))
     folder = study_folder(Path(), plan.name)
-    rows = None
+    rows, fingerprint = None, NO_ROWS
     if plan.is_asked:
         check_asked_study(plan, folder)
     else:
         rows = check_study(plan, folder, corpus)
-    suggestions = first_suggestions(plan)
-    if stored(folder) is None:
-        return Preview(plan, folder, rows, suggestions, Past(), {})
+        fingerprint = rows.corpus.fingerprint
+    before = stored(folder)
+    warm = warm_to(plan, before, folder, fingerprint)
+    prior: Prior | None = None if before is None else before.prior
+    prior = prior if warm is None else warm.as_dict()
+    suggestions = first_suggestions(plan, prior)
+    if before is None:
+        return Preview(plan, folder, rows, suggestions, Past(), {}, prior)
     past = Past()
     if rows is not None:
         import psutil
@@ -98,4 +106,4 @@ def preview(composition: Composition) -> Preview:
         past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
     study = load_study(folder)
     ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
-    return Preview(plan, folder, rows, suggestions, past, ended)
+    return Preview(plan, folder, rows, suggestions, past, ended, prior)

@@ -1,9 +1,9 @@
 """Check every range's corners before the first trial, so that every trial can be trained.
 
-A value that cannot be trained would end the sweep, and a study's ranges cannot change later. So
-each range is tried at its corners (both ends of an interval, or every choice), first alone and then
-in pairs, because some rules relate two settings. The other searched paths keep their defaults, or
-their first corner if the default lies outside the range: so every combination could be suggested.
+A value that cannot be trained would end the sweep. So each range is tried at its corners (both ends
+of an interval, or every choice), first alone and then in pairs, because some rules relate two
+settings. The other searched paths keep their defaults, or their first corner if the default lies
+outside the range: so every combination could be suggested.
 
 Cost: about 10 ms per corner. If a range decides the rows, they are read again: for the smallest
 number of a numeric range, or for every choice of names.

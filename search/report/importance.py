@@ -27,7 +27,9 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     from its own trials, because learning rates of different strategies cannot be compared. Arms
     with too few trials are left out.
     """
-    trials = [trial for trial in study.trials if trial.state.name == "COMPLETE" and trial.params]
+    trials = [
+        trial for trial in study.considered if trial.state.name == "COMPLETE" and trial.params
+    ]
     space = study.plan.space
     by_arm: dict[str, dict[str, float]] = {}
     if space.groups:

@@ -88,7 +88,7 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
 def rows(study: Study) -> list[dict[str, Any]]:
     """Return one row per trial: number, state, settings, scores, how it ended."""
     metrics = _metrics(study)
-    front = study.front
+    front, dropped = study.front, study.dropped
     table = []
     for trial in study.trials:
         attributes = trial.user_attrs
@@ -105,7 +105,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
                 "seconds": attributes.get(keys.SECONDS),
                 "attempts": attributes.get(keys.ATTEMPT, 0),
                 "best": trial.number in front,
-                "reason": attributes.get(keys.REASON),
+                "reason": _reason(trial, dropped),
                 "verdict": attributes.get(keys.VERDICT),
             }
         )
@@ -138,8 +138,8 @@ def write_table(study: Study) -> None:
 
 def snapshot(study: Study) -> Snapshot:
     """Return the study's current state."""
-    front, plan = study.front, study.plan
-    rows = tuple(_row(study, trial, trial.number in front) for trial in study.trials)
+    front, dropped, plan = study.front, study.dropped, study.plan
+    rows = tuple(_row(study, trial, front, dropped) for trial in study.trials)
     counts = Counter(row.state for row in rows)
     objectives = plan.objectives
     per_hour, left = _pace(study, rows)
@@ -180,7 +180,16 @@ def summarize(study: Study) -> StudySummary:
     )
 
 
-def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
+def _reason(trial: FrozenTrial, dropped: frozenset[int]) -> str | None:
+    reason: str | None = trial.user_attrs.get(keys.REASON)
+    if trial.number not in dropped:
+        return reason
+    return f"dropped ({reason})" if reason else "dropped"
+
+
+def _row(
+    study: Study, trial: FrozenTrial, front: frozenset[int], dropped: frozenset[int]
+) -> TrialRow:
     attributes, state = trial.user_attrs, trial.state.name.lower()
     curve = [value for _, value in sorted(trial.intermediate_values.items())]
     progress = attributes.get(keys.PROGRESS)
@@ -201,8 +210,8 @@ def _row(study: Study, trial: FrozenTrial, is_best: bool) -> TrialRow:
         seconds=attributes.get(keys.SECONDS) if trial.state.is_finished() else seconds,
         seconds_left=left,
         attempts=int(attributes.get(keys.ATTEMPT, 0)),
-        is_best=is_best,
-        reason=attributes.get(keys.REASON),
+        is_best=trial.number in front,
+        reason=_reason(trial, dropped),
     )
 
 

@@ -11,12 +11,14 @@ from lightning_modules.schema import Schema
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
     from search.space.space import Space
+
+    View = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +76,21 @@ def several(num_objectives: int) -> str | None:
     return None if num_objectives == 1 else f"must support {num_objectives} objectives"
 
 
-def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampler:
+def seeded_sampler(
+    sampler: Sampler, space: Space, study_seed: int, view: View | None = None
+) -> BaseSampler:
     """Return a sampler whose draws are a function of (study seed, trial number, results so far).
 
     Optuna's samplers draw from the state of the process: four workers with one seed suggested
     only 12 different configurations in 20 trials. A fresh sampler per trial gives 20, and the same
     ones in every repetition.
+
+    Args:
+        sampler: The sampler.
+        space: The search space.
+        study_seed: The seed of all draws.
+        view: From the trials of the study to those that the sampler learns from; None: all.
+
     """
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
@@ -100,12 +111,12 @@ def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampl
         def infer_relative_search_space(
             self, study: Study, trial: FrozenTrial
         ) -> dict[str, BaseDistribution]:
-            return self._of(trial).infer_relative_search_space(_inside(study), trial)
+            return self._of(trial).infer_relative_search_space(inside(study, view), trial)
 
         def sample_relative(
             self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
         ) -> dict[str, Any]:
-            return self._of(trial).sample_relative(_inside(study), trial, search_space)
+            return self._of(trial).sample_relative(inside(study, view), trial, search_space)
 
         def sample_independent(
             self,
@@ -115,7 +126,7 @@ def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampl
             param_distribution: BaseDistribution,
         ) -> Any:
             return self._of(trial).sample_independent(
-                _inside(study), trial, param_name, param_distribution
+                inside(study, view), trial, param_name, param_distribution
             )
 
         def after_trial(
@@ -130,27 +141,42 @@ def seeded_sampler(sampler: Sampler, space: Space, study_seed: int) -> BaseSampl
     return Seeded()
 
 
+def inside(study: Any, view: View | None) -> Any:
+    """Return the study as its sampler sees it."""
+    return _Inside(study, view)
+
+
 class _Inside:
-    """A study without trials outside its space, e.g. a default.
+    """A study as its sampler sees it, without trials outside its space, e.g. a default.
 
     They have no parameters, and a sampler that models the parameters that all trials share would
     have nothing to model.
     """
 
-    def __init__(self, study: Any) -> None:
+    def __init__(self, study: Any, view: View | None) -> None:
         self._study = study
+        self._view = view
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
-    def _get_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = self._study._get_trials(*arguments, **named)
-        return [trial for trial in trials if trial.params or not trial.state.is_finished()]
+    def _get_trials(
+        self, deepcopy: bool = True, states: Any = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self._seen(self._study._get_trials(deepcopy, None, use_cache), states)
 
-    def get_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = self._study.get_trials(*arguments, **named)
-        return [trial for trial in trials if trial.params or not trial.state.is_finished()]
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        return self._seen(self._study.get_trials(deepcopy), states)
 
+    def _seen(self, trials: list[FrozenTrial], states: Any) -> list[FrozenTrial]:
+        seen = trials if self._view is None else self._view(trials)
+        return [
+            trial
+            for trial in seen
+            if (states is None or trial.state in states)
+            and (trial.params or not trial.state.is_finished())
+        ]
 
-def _inside(study: Any) -> Any:
-    return _Inside(study)
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.get_trials()

@@ -56,6 +56,15 @@ class Parameter:
         """Return whether the value lies in the range."""
         return _contains(self.distribution, value)
 
+    def includes(self, other: Parameter) -> bool:
+        """Return whether the range has every value of another; False if that has infinitely many.
+
+        With the same range it is True in any case.
+        """
+        if self.distribution == other.distribution:
+            return True
+        return other.values is not None and all(map(self.allows, other.values))
+
 
 @dataclass(frozen=True)
 class Space:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lightning_modules.outcome import Ending
 
 # Optuna user attributes of a trial; stock dashboards show them.
@@ -29,16 +32,38 @@ FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial 
 CURVE = "finesweep.curve"  # all that each validation measured, see search.storage.curve
 ROW_SCORES = "finesweep.row_scores"  # see lightning_modules.task.jackknife
 CHOSEN_SCORES = "finesweep.chosen_scores"  # the same for what chooses trials, if it is another
+START = "finesweep.start"  # the values that it was queued with, as text; the sampler chose the rest
 KEY = "finesweep.key"  # its values as text, unique in a study
 TURN = "finesweep.turn"  # its arm was chosen by turns, see search.study.turn
+CONSTRAINT = "constraints:"  # Optuna's prefix for a constraint; a value > 0 violates it
 # System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"
 STOP = "finesweep.stop"
+RANGES = "finesweep.ranges"  # the changes of its ranges: when, name, old, new
+PRIOR = "finesweep.prior"  # what it took over from another study, see search.study.warm
+DROPPED = "finesweep.dropped."  # with a trial's number: whether it is out of consideration
 ID = "finesweep.id"  # distinguishes a study from an earlier one of the same name
 ROOT = "finesweep.root"  # the host and folder where it was started
 
 
 def constraint(ending: Ending) -> str:
     """Return the system attribute in which Optuna's samplers look for a violated constraint."""
-    return f"constraints:{ending.value}"
+    return f"{CONSTRAINT}{ending.value}"
+
+
+def drop_attribute(number: int) -> str:
+    """Return the study's attribute for whether a trial is dropped.
+
+    It is the study's because Optuna lets no attribute of an ended trial change.
+    """
+    return f"{DROPPED}{number}"
+
+
+def dropped_numbers(attributes: Mapping[str, Any]) -> frozenset[int]:
+    """Return the numbers of the dropped trials from the study's system attributes."""
+    return frozenset(
+        int(name.removeprefix(DROPPED))
+        for name, is_dropped in attributes.items()
+        if name.startswith(DROPPED) and is_dropped
+    )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending
 from search.space.key import canonical_key, renewed_key
+from search.space.name import untagged
 from search.storage.attribute import (
     ATTEMPT,
     ATTEMPTS,
@@ -27,6 +28,7 @@ from search.storage.attribute import (
     KEY,
     MICRO_BATCH,
     REASON,
+    START,
     VALUES,
     WORKER,
     constraint,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
     from search.storage.tables import StudyStorage
 
+ANYTHING = canonical_key({})
 MEMORY_REASON = "one example at a time does not fit into memory"
 
 
@@ -89,8 +92,9 @@ def add_trials(
             count = session.query(TrialModel).filter_by(study_id=study_id).count()
             known = _start_keys(session, study_id)
             for template in templates:
-                start = _start_key(template.user_attrs, template.system_attrs)
-                if count + num_added < num_trials and (start is None or start not in known):
+                start = template.system_attrs.get(START, ANYTHING)
+                is_new = start == ANYTHING or start not in known
+                if count + num_added < num_trials and is_new:
                     storage._get_prepared_new_trial(study_id, template, session)
                     session.flush()
                     num_added += 1
@@ -141,11 +145,14 @@ def reserve(
     even_if_taken: bool = False,
 ) -> bool:
     """Store a running trial's values; False if another trial of the study has the same."""
+    from optuna.distributions import distribution_to_json
     from optuna.storages._rdb.models import TrialModel, TrialParamModel
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
     def settle() -> bool:
         with alone(storage, study_id) as session:
+            trial: Any = locked(session, trial_id)
+            storage.check_trial_is_updatable(trial_id, trial.state)
             others = (
                 session.query(System.value_json)
                 .join(TrialModel, TrialModel.trial_id == System.trial_id)
@@ -162,10 +169,15 @@ def reserve(
             settled = {row.param_name for row in rows}
             for name, (value, distribution) in params.items():
                 if name not in settled:
-                    internal = distribution.to_internal_repr(value)
-                    storage._set_trial_param_without_commit(
-                        session, trial_id, name, internal, distribution
+                    # Optuna's own call refuses choices that differ from those of earlier trials,
+                    # and a range may change in a running study.
+                    row = TrialParamModel(
+                        trial_id=trial_id,
+                        param_name=name,
+                        param_value=distribution.to_internal_repr(value),
+                        distribution_json=distribution_to_json(distribution),
                     )
+                    session.add(row)
             return True
 
     return storage.retry(settle)
@@ -341,23 +353,65 @@ def _end_attempt(
     return AttemptEnd(int(trial.number or 0), attempt, reason, ending, verdict or "")
 
 
+def mark_started(storage: StudyStorage, study_id: int, first: Sequence[Mapping[str, Any]]) -> None:
+    """Note which trials of a study of an earlier version are those that its plan tried first.
+
+    That version did not store what a trial was queued with, if the sampler added the other values.
+
+    Args:
+        storage: The storage.
+        study_id: The study.
+        first: The values by config path that the plan tried first, in the order of the queue.
+
+    """
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+
+    def mark() -> None:
+        with alone(storage, study_id) as session:
+            if _attributes(session, study_id, System, START):
+                return
+            left = {
+                trial_id: _by_path(values)
+                for trial_id, values in _attributes(session, study_id, System, FIXED).items()
+            }
+            for start in first:
+                hits = (t for t, values in left.items() if start.items() <= values.items())
+                trial_id = next(hits, None)
+                if trial_id is not None:
+                    del left[trial_id]
+                    text = json.dumps(canonical_key(start))
+                    # Optuna's own call refuses a trial that has ended.
+                    session.add(System(trial_id=trial_id, key=START, value_json=text))
+
+    storage.retry(mark)
+
+
 def _start_keys(session: Session, study_id: int) -> set[str]:
-    """Return the keys of the values that trials of the study start with."""
-    from optuna.storages._rdb.models import TrialModel
+    """Return the keys of the values that trials of the study start with, or have."""
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
     from optuna.storages._rdb.models import TrialUserAttributeModel as User
 
-    start_keys: set[str] = set()
-    for model, key in ((System, FIXED), (User, VALUES)):
-        rows = (
-            session.query(model.value_json)
-            .join(TrialModel, TrialModel.trial_id == model.trial_id)
-            .filter(TrialModel.study_id == study_id, model.key == key)
-        )
-        start_keys |= {canonical_key(json.loads(str(row.value_json))) for row in rows}
-    return start_keys
+    fixed = _attributes(session, study_id, System, FIXED).values()
+    outside = _attributes(session, study_id, User, VALUES).values()
+    return {
+        *_attributes(session, study_id, System, START).values(),
+        *(canonical_key(_by_path(values)) for values in fixed),
+        *(canonical_key(values) for values in outside),
+    }
 
 
-def _start_key(user: Mapping[str, Any], system: Mapping[str, Any]) -> str | None:
-    values = user.get(VALUES) or system.get(FIXED)
-    return canonical_key(values) if values else None
+def _attributes(session: Session, study_id: int, model: Any, key: str) -> dict[int, Any]:
+    """Return the values of an attribute by the ID of the trial, in the order of the trials."""
+    from optuna.storages._rdb.models import TrialModel
+
+    rows = (
+        session.query(model.trial_id, model.value_json)
+        .join(TrialModel, TrialModel.trial_id == model.trial_id)
+        .filter(TrialModel.study_id == study_id, model.key == key)
+        .order_by(TrialModel.number)
+    )
+    return {row.trial_id: json.loads(str(row.value_json)) for row in rows}
+
+
+def _by_path(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {untagged(name)[0]: value for name, value in params.items()}

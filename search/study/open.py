@@ -12,7 +12,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.config import Composition, completed
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
-from search.storage.attribute import DATA, ID, PLAN, ROOT
+from search.storage.attribute import DATA, ID, PLAN, PRIOR, ROOT
 from search.storage.engine import open_storage
 from search.storage.location import (
     DATABASE,
@@ -25,6 +25,7 @@ from search.storage.location import (
 )
 from search.storage.retry import Retry
 from search.study.attempt import where_is
+from search.study.knowledge import Prior, view_of
 from search.study.study import Study
 
 
@@ -33,9 +34,10 @@ def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     storage = open_storage(storage_of(folder), retry)
-    study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
+    study = optuna.load_study(study_name=plan.name, storage=storage)
+    view = view_of(study, plan.space)
+    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
     return Study(plan, folder, study, storage)
 
 
@@ -67,6 +69,7 @@ class Stored:
         composition: Its last configuration.
         fingerprint: The fingerprint of its rows.
         root: The host and folder where it was started, e.g. `host:/folder`.
+        prior: What it has taken over from another study; None if nothing.
 
     """
 
@@ -74,6 +77,7 @@ class Stored:
     composition: Composition
     fingerprint: str
     root: str
+    prior: Prior | None = None
 
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
@@ -99,7 +103,8 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     arms = tuple(replace(arm, tree=completed(arm.tree)) for arm in composition.arms)
     composition = replace(composition, arms=arms)
     fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
-    return Stored(str(attributes.get(ID)), composition, fingerprint, root)
+    prior = attributes.get(PRIOR)
+    return Stored(str(attributes.get(ID)), composition, fingerprint, root, prior)
 
 
 def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:

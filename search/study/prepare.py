@@ -17,7 +17,9 @@ from search.plan.plan import Plan, build_plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
 from search.study.open import Stored, create_or_update, stored
+from search.study.range import changes, ranges, record_changes
 from search.study.study import Study
+from search.study.warm import Warm, warm_of
 
 # Settings that may change when a study is resumed; any other change would mix two experiments.
 MAY_CHANGE = (
@@ -26,6 +28,7 @@ MAY_CHANGE = (
     "search.workers",
     "search.enqueue",
     "search.portfolio",
+    "search.warm_start",
     "search.keep",
     "search.max_attempts",
     "search.hang_seconds",
@@ -55,10 +58,12 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     _check_place(folder)
     rows = _check_arms(plan, corpus)
     before = stored(folder)
-    if before is None:  # later its ranges cannot change
+    old = None if before is None else build_plan(before.composition)
+    if old is None or changes(old.space, plan.space):
         check_corners(plan, rows)
-    else:
-        _check_same(plan, before, rows.corpus.fingerprint)
+    if before is not None and old is not None:
+        _check_same(plan, before, old, rows.corpus.fingerprint)
+    warm_to(plan, before, folder, rows.corpus.fingerprint)
     return rows
 
 
@@ -74,7 +79,8 @@ def check_asked_study(plan: Plan, folder: Path) -> None:
     _check_place(folder)
     before = stored(folder)
     if before is not None:
-        _check_same(plan, before, NO_ROWS)
+        _check_same(plan, before, build_plan(before.composition), NO_ROWS)
+    warm_to(plan, before, folder, NO_ROWS)
 
 
 def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
@@ -86,11 +92,11 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
         rows: Its checked rows; None if a loop of the caller's own trains its trials.
 
     """
-    is_new = stored(folder) is None
+    before = stored(folder)
     fingerprint = NO_ROWS if rows is None else rows.corpus.fingerprint
     study = create_or_update(plan, folder, fingerprint)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
-    if is_new:
+    if before is None:
         values = provenance(plan.seed, fingerprint)
         write_json(folder / PROVENANCE_FILE, values)
     url = storage_of(folder)
@@ -98,8 +104,23 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
         write_json(folder / STUDY_FILE, {"storage": shown(url)})
     study.ask_to_stop(False)
     study.heal()
+    if before is not None:
+        old = build_plan(before.composition)
+        record_changes(study, old.space)
+        study.mark_first(old.first)
+    warm = warm_to(plan, before, folder, fingerprint)
+    if warm is not None:
+        study.take_over(warm.as_dict())
     study.queue_first()
     return study
+
+
+def warm_to(plan: Plan, before: Stored | None, folder: Path, fingerprint: str) -> Warm | None:
+    """Return what the study has to take over; None if it names no other study or has done it."""
+    prior = None if before is None else before.prior
+    if prior is not None and prior["study"] == plan.search.settings.warm_start:
+        return None
+    return warm_of(plan, folder.parents[1], fingerprint)
 
 
 def _check_place(folder: Path) -> None:
@@ -112,8 +133,7 @@ def _check_place(folder: Path) -> None:
         raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
 
 
-def _check_same(plan: Plan, before: Stored, fingerprint: str) -> None:
-    old = build_plan(before.composition)
+def _check_same(plan: Plan, before: Stored, old: Plan, fingerprint: str) -> None:
     problems = list(_differences(old, plan))
     if before.fingerprint != fingerprint and old.is_asked == plan.is_asked:
         rule = f"study {plan.name} was started with other rows"
@@ -196,14 +216,18 @@ def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:
 
 
 def _range_differences(old: Plan, new: Plan) -> Iterator[Problem]:
-    before = {p.name: p for p in old.space.parameters.values() if p.name not in old.space.groups}
-    now = {p.name: p for p in new.space.parameters.values() if p.name not in new.space.groups}
+    """Yield a problem for each range that is new, gone or may not change as it does."""
+    before, now = ranges(old.space), ranges(new.space)
     for name in sorted(before.keys() | now.keys()):
         was, is_now = before.get(name), now.get(name)
-        if str(was and was.distribution) != str(is_now and is_now.distribution):
+        if was is None or is_now is None:
             rule = _searched(new.name, was.text if was else None)
             got = Verbatim(is_now.text if is_now else "no range")
             yield Problem(name, rule, got, _OTHER_NAME)
+        elif new.limit is not None and not is_now.includes(was):
+            # The combinations are counted, and trials outside the space would not be among them.
+            rule = f"a space of choices alone can only be widened, from {was.text}"
+            yield Problem(name, rule, Verbatim(is_now.text), _OTHER_NAME)
 
 
 def _searched(name: str, what: str | None) -> str:

@@ -34,7 +34,7 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
         return None  # worse in one objective, it may still be on the Pareto front
     trial = study.trial(number)
     arm = plan.space.options_of(study.params_of(trial))
-    others = [other for other in study.trials if other.number != number]
+    others = [other for other in study.considered if other.number != number]
     rivals = (
         progress_of(other, plan)
         for other in others

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
@@ -21,6 +21,7 @@ from search.storage.attribute import (
     CHECKPOINT,
     CHOSEN_SCORES,
     ENDING,
+    FIXED,
     FOLDER,
     KEY,
     LENGTH,
@@ -42,10 +43,14 @@ from search.storage.lease import Lease
 from search.storage.retry import StorageGone
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import Attempt, tidy, where_is
+from search.study.pick import whole_values
 from search.study.progress import reason_to_stop
 from search.study.start import start_attempt
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 def join(study: Study, engine_process: Process | None = None) -> Session:
@@ -207,7 +212,7 @@ class Session:
     def _start(self, number: int) -> Attempt:
         study = self.study
         trial = study.trial(number)  # other workers may have changed it before the claim
-        values = trial.user_attrs.get(VALUES)
+        values = trial.user_attrs.get(VALUES) or self._outside(trial)
         if values is None:
             keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
             taken = {renewed_key(key) for key in keys}
@@ -216,13 +221,24 @@ class Session:
             self._tables, study.plan, study.folder, study.token, trial, dict(values)
         )
 
+    def _outside(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Return and store the values of a queued trial that a changed range no longer holds."""
+        plan = self.study.plan
+        start = plan.space.by_path(trial.system_attrs.get(FIXED, {}))
+        if KEY in trial.system_attrs or plan.space.holds(start):
+            return None
+        values = whole_values(plan, start)
+        transaction.set_attributes(self._tables, trial._trial_id, {VALUES: values})
+        return values
+
     def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
         transaction.set_attributes(self._tables, attempt.trial_id, values)
 
     def _tidy(self) -> None:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
         study = self.study
-        kept = study.front | {t.number for t in study.ranking[: study.plan.search.settings.keep]}
+        kept = {t.number for t in study.ranking[: study.plan.search.settings.keep]}
+        kept |= study.front | study.dropped
         if study.is_cautious and study.default is not None:
             kept |= {study.default.number}  # a later best trial may be within its noise
         for trial in study.trials:

@@ -22,17 +22,22 @@ from search.storage.attribute import (
     FOLDER,
     ID,
     METRICS,
+    PRIOR,
     ROW_SCORES,
+    START,
     STOP,
     VALUES,
     WORKER,
+    drop_attribute,
+    dropped_numbers,
 )
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.gain import is_within_error
-from search.study.suggest import waiting_trial
+from search.study.knowledge import Prior
+from search.study.suggest import first_values, waiting_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -87,6 +92,27 @@ class Study:
         return str(self._attributes.get(ID))
 
     @property
+    def prior(self) -> Prior | None:
+        """What it has taken over from another study; None if nothing."""
+        prior: Prior | None = self._attributes.get(PRIOR)
+        return prior
+
+    def take_over(self, prior: Prior) -> None:
+        """Store what it takes over from another study."""
+        self._study._storage.set_study_system_attr(self.id, PRIOR, dict(prior))
+
+    @property
+    def dropped(self) -> frozenset[int]:
+        """The numbers of the trials that `finesweep drop` took out of consideration."""
+        return dropped_numbers(self._attributes)
+
+    @property
+    def considered(self) -> list[FrozenTrial]:
+        """The trials of the budget that are not dropped."""
+        dropped = self.dropped
+        return [trial for trial in self.trials if trial.number not in dropped]
+
+    @property
     def num_ended(self) -> int:
         """Trials of the budget that will not run again."""
         return sum(trial.state.is_finished() for trial in self.trials)
@@ -102,7 +128,7 @@ class Study:
 
         Several objectives are compared in their order.
         """
-        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
+        finished = [trial for trial in self.considered if trial.state.name == "COMPLETE"]
         names = self._compared(finished)
         directions = self.plan.default.task.directions if names else {}
         signs = [objective.sign for objective in self.plan.objectives]
@@ -125,7 +151,7 @@ class Study:
     def default(self) -> FrozenTrial | None:
         """The finished trial of the unmodified configuration; None if there is none."""
         values = dict(self.plan.default_values)
-        finished = (trial for trial in self.trials if trial.state.name == "COMPLETE")
+        finished = (trial for trial in self.considered if trial.state.name == "COMPLETE")
         return next((trial for trial in finished if self.params_of(trial) == values), None)
 
     @property
@@ -141,7 +167,7 @@ class Study:
 
         Those of `search.select` that every finished trial has; none with several objectives.
         """
-        return self._compared([t for t in self.trials if t.state.name == "COMPLETE"])
+        return self._compared([t for t in self.considered if t.state.name == "COMPLETE"])
 
     def _compared(self, finished: Sequence[FrozenTrial]) -> tuple[str, ...]:
         if len(self.plan.objectives) > 1:
@@ -154,8 +180,16 @@ class Study:
         """The numbers of the trials on the Pareto front; with one objective, of the best trial."""
         if len(self.plan.objectives) == 1:
             return frozenset() if self.best is None else frozenset({self.best.number})
-        front = {trial.number for trial in self._study.best_trials}
-        return frozenset(trial.number for trial in self.trials if trial.number in front)
+        signs = [objective.sign for objective in self.plan.objectives]
+        scores = {
+            trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+            for trial in self.ranking
+        }
+        return frozenset(
+            number
+            for number, own in scores.items()
+            if not any(_dominates(other, own) for other in scores.values())
+        )
 
     @property
     def is_stopping(self) -> bool:
@@ -166,6 +200,10 @@ class Study:
         """Ask the study to start no more trials, or with False allow trials again."""
         if stop != self.is_stopping:
             self._study._storage.set_study_system_attr(self.id, STOP, stop)
+
+    def drop(self, number: int, *, undo: bool = False) -> None:
+        """Take a trial out of consideration, or back into it."""
+        self._study._storage.set_study_system_attr(self.id, drop_attribute(number), not undo)
 
     def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return a trial's values by config path."""
@@ -180,8 +218,17 @@ class Study:
 
     def queue_first(self) -> None:
         """Queue the configurations that the plan tries first, each once, within the budget."""
-        templates = [waiting_trial(self.plan.space, values) for values in self.plan.first]
+        first = first_values(self.plan, self.prior)
+        templates = [waiting_trial(self.plan.space, values) for values in first]
         transaction.add_trials(self.tables, self.id, self.plan.num_trials, templates)
+
+    def mark_first(self, first: Sequence[Mapping[str, Any]]) -> None:
+        """Note which trials are those that the study's last plan tried `first`.
+
+        Only needed by a study of an earlier version, which did not store it.
+        """
+        if not any(START in trial.system_attrs for trial in self._study.get_trials(deepcopy=False)):
+            transaction.mark_started(self.tables, self.id, first)
 
     def heal(self) -> list[AttemptEnd]:
         """Return the trials of lost workers to the queue; return how their attempts ended."""
@@ -258,3 +305,8 @@ class Study:
     def _attributes(self) -> Mapping[str, Any]:
         attributes: Mapping[str, Any] = self._study._storage.get_study_system_attrs(self.id)
         return attributes
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return whether `one` is better in some objective and worse in none."""
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))

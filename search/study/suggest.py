@@ -16,9 +16,10 @@ from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
 from search.space.space import Space
-from search.storage.attribute import FIXED, KEY, VALUES
+from search.storage.attribute import FIXED, KEY, START, VALUES
 from search.storage.transaction import reserve
 from search.study.arm import decide_arm, depends_on_results
+from search.study.knowledge import Prior, view_of
 
 if TYPE_CHECKING:
     import optuna
@@ -73,10 +74,13 @@ def waiting_trial(space: Space, values: Mapping[str, Any]) -> FrozenTrial:
     """Return a trial for the queue with these values; the rest will be sampled."""
     from optuna.trial import TrialState, create_trial
 
+    attributes: dict[str, Any] = {START: canonical_key(values)}
     if not space.holds(values):
         # Optuna refuses parameters outside their range, and a default may be outside.
-        return create_trial(state=TrialState.WAITING, user_attrs={VALUES: dict(values)})
-    attributes = {FIXED: space.by_name(values)} if values else {}
+        user = {VALUES: dict(values)}
+        return create_trial(state=TrialState.WAITING, user_attrs=user, system_attrs=attributes)
+    if values:
+        attributes[FIXED] = space.by_name(values)
     return create_trial(state=TrialState.WAITING, system_attrs=attributes)
 
 
@@ -117,19 +121,34 @@ def combinations(space: Space) -> Iterator[dict[str, Any]]:
             yield {**choice, **dict(zip(arm, values, strict=True))}
 
 
-def first_suggestions(plan: Plan) -> list[dict[str, Any]]:
-    """Return the values of the trials that do not depend on results, as the study will run them."""
+def first_values(plan: Plan, prior: Prior | None) -> list[Mapping[str, Any]]:
+    """Return the values by config path to try first: after the defaults the best one taken over."""
+    num_defaults = len(plan.defaults)
+    best = [prior["best"]] if prior is not None and prior["best"] is not None else []
+    first = [*plan.first[:num_defaults], *best, *plan.first[num_defaults:]]
+    return list({canonical_key(values): values for values in first}.values())
+
+
+def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, Any]]:
+    """Return the values of the trials that do not depend on results, as the study will run them.
+
+    Args:
+        plan: The plan.
+        prior: What the study takes over from another one.
+
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
-    directions = [objective.direction for objective in plan.objectives]
-    study = optuna.create_study(sampler=sampler, directions=directions)  # in memory
+    directions, first = [o.direction for o in plan.objectives], first_values(plan, prior)
+    study = optuna.create_study(directions=directions)  # in memory
+    view = view_of(study, plan.space, prior)
+    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number in range(plan.num_trials):
-        values = plan.first[number] if number < len(plan.first) else {}
+        values = first[number] if number < len(first) else {}
         if not values and plan.takes_turns and depends_on_results(plan, study.trials):
             break
         study.add_trial(waiting_trial(plan.space, values))

@@ -12,6 +12,8 @@ from search.pruner.base import ComparingPruner
 from search.pruner.progress import LOSS
 from search.report.text import columns, number, score
 from search.space.space import Options
+from search.study.knowledge import Prior
+from search.study.warm import Warm
 from search.terminal.arms import arms_line
 from search.terminal.curve import size_notes
 
@@ -19,8 +21,18 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Baseline
 
 
-def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[str]:
-    """Return a study's plan in a few lines: model, data, goal and search."""
+def describe(
+    plan: Plan, rows: CheckedRows, fixed: Sequence[str] = (), prior: Prior | None = None
+) -> list[str]:
+    """Return a study's plan in a few lines: model, data, goal and search.
+
+    Args:
+        plan: The plan.
+        rows: Its rows.
+        fixed: Overrides that removed their paths from the default space.
+        prior: What it takes over from another study.
+
+    """
     run, settings = plan.default, plan.search.settings
     flat = run.flat()
     sizes = " / ".join(str(len(split)) for split in rows.corpus.splits.values())
@@ -53,6 +65,8 @@ def describe(plan: Plan, rows: CheckedRows, fixed: Sequence[str] = ()) -> list[s
         lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     lines += [["kept", word] for word in plan.composition.kept]
+    lines += [["changed", word] for word in plan.composition.changed]
+    lines += [["warm", Warm(**prior).note]] if prior is not None else []
     notes = (*_prior_notes(plan), *_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
     notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])), *short)
     lines += [["note", note] for note in notes]

@@ -12,6 +12,7 @@ from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
 from search.study.gain import Gain
+from search.study.pick import drop_trial, queue_pick
 from search.study.study import Study as OpenStudy
 from search.trained.ask import Rows, rows_to_predict, table_of
 from search.trained.export import Trained, check_new, export, winner
@@ -143,6 +144,27 @@ class Study(_Trained, Loop):
         """Return what `finesweep status --json` prints; requeues trials of dead workers."""
         self._study.heal()
         return results.status(self._study)
+
+    def enqueue(self, params: Mapping[str, Any]) -> int:
+        """Queue a configuration of yours, like `finesweep try`; return its trial's number.
+
+        Args:
+            params: Values by config path; the others are the default's.
+
+        Raises:
+            UserError: The study does not search a path, or has tried the configuration.
+
+        """
+        return queue_pick(self._study, params).number
+
+    def drop(self, trial: int, *, undo: bool = False) -> None:
+        """Take a trial out of consideration, like `finesweep drop`; with `undo` back into it.
+
+        Raises:
+            UserError: There is no such trial, or it has not ended.
+
+        """
+        drop_trial(self._study, trial, undo=undo)
 
     def stop(self) -> None:
         """Let the study start no more trials; running trials finish."""

@@ -45,6 +45,8 @@ def test_ranges_that_are_not_named_stay() -> None:
     assert (now.space, now.tree["data"]) == (before.space, before.tree["data"])
     again = compose_again(["trainer.epochs=range(1,3)"], before)
     assert again.space == {**before.space, "trainer.epochs": "range(1,3)"}
+    assert again.changed == ("trainer.epochs=range(1,3), was range(2,9)",)
+    assert now.changed == ()
 
 
 def test_arms_stay_with_their_order_and_their_own_values() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.outcome import Ending, RowScores
+from search.storage.attribute import START
 from search.storage.failure import FailureKind
 from search.study.open import load_study
 from search.study.session import join
@@ -100,7 +101,7 @@ def test_the_front_has_every_trial_that_is_not_dominated(here: Path) -> None:
 def test_a_default_outside_the_space_has_values_but_no_parameters(here: Path) -> None:
     study = study_of(here, "optimizer.lr=interval(0.5,1)", "trainer.epochs=range(1,5)")
     (trial,) = study.trials
-    assert trial.params == {} and trial.system_attrs == {}
+    assert trial.params == {} and [*trial.system_attrs] == [START]
     default = study.plan.default
     lr, epochs = default.flat()["optimizer.lr"], default.trainer.epochs
     assert study.params_of(trial) == {"optimizer.lr": lr, "trainer.epochs": epochs}

@@ -1,0 +1,47 @@
+"""finesweep drop: take a trial out of consideration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lightning_modules.error import ConfigError, Problem
+from search.cli.argument import keys, needed, parse
+from search.study.pick import drop_trial
+from search.trained.find import find_study
+
+ABOUT = """\
+Take a trial that has ended out of consideration: it is neither the best nor
+ranked, and the sampler and the pruner ignore it. It still counts in the budget.
+
+  study=NAME   the study
+  trial=3      the trial's number
+  undo=true    take the trial back into consideration
+
+  finesweep drop study=mine trial=3
+  finesweep drop study=mine trial=3 undo=true
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command."""
+    parsed = parse("drop", ABOUT, words, flags=("json",))
+    known = {"study": "its name", "trial": "its number", "undo": "true to take it back"}
+    found = keys(parsed.overrides, known)
+    name, text = needed(found, "study", "NAME"), needed(found, "trial", "NUMBER")
+    if not text.isdecimal():
+        raise ConfigError(Problem("trial", "must be a whole number >= 0", text))
+    undo = found.get("undo", "false")
+    if undo not in ("true", "false"):
+        raise ConfigError(Problem("undo", "must be true or false", undo))
+    study = find_study(name)
+    drop_trial(study, int(text), undo=undo == "true")
+    best = study.best
+    if parsed.json:
+        result = {"study": name, "trial": int(text), "dropped": undo == "false"}
+        print(json.dumps({**result, "best": None if best is None else best.number}, indent=2))
+        return 0
+    state = "counts again" if undo == "true" else "is dropped"
+    now = "no trial has finished" if best is None else f"the best is trial {best.number}"
+    print(f"trial {text} of study {name} {state}; {now}")
+    return 0

@@ -1,0 +1,106 @@
+"""What a study's sampler learns from: its own trials, as far as they count, and prior ones.
+
+A dropped trial does not count. A trial from before its range was changed does, also outside the new
+range: its parameters are shown with today's ranges, because samplers leave out a parameter whose
+range differs between trials. A choice that is no longer in the range cannot be shown. The prior
+trials come from another study, see `search.study.warm`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from search.space.space import Parameter, Space
+from search.storage.attribute import PRIOR, dropped_numbers
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.sampler.base import View
+
+Prior = Mapping[str, Any]
+"""What a study has taken over, as its storage holds it: `search.study.warm.Warm.as_dict()`."""
+
+
+def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> View:
+    """Return the function from the trials of a study to those that its sampler sees.
+
+    Args:
+        study: The study.
+        space: Its space.
+        prior: What it has taken over; None reads it from the study's storage.
+
+    """
+
+    def view(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        attributes = study._storage.get_study_system_attrs(study._study_id)
+        dropped = dropped_numbers(attributes)
+        own = [in_space(trial, space) for trial in trials if trial.number not in dropped]
+        taken_over = prior or attributes.get(PRIOR)
+        return own if taken_over is None else [*prior_trials(taken_over, space, own), *own]
+
+    return view
+
+
+def in_space(trial: FrozenTrial, space: Space) -> FrozenTrial:
+    """Return the trial with the ranges of the space, without the choices that it lacks."""
+    parameters = {n: space.parameters[n] for n in trial.params if n in space.parameters}
+    if {name: p.distribution for name, p in parameters.items()} == trial.distributions:
+        return trial
+    return _with_params(copy.copy(trial), parameters, trial.params)
+
+
+def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the prior observations as trials, with negative numbers.
+
+    The scores of other rows are shifted, so that their median is that of the study's own.
+
+    Args:
+        prior: The observations.
+        space: The study's space.
+        own: Its own trials.
+
+    """
+    from optuna.trial import TrialState, create_trial
+
+    scores = [each["scores"] for each in prior["trials"] if each["scores"] is not None]
+    finished = [trial.values for trial in own if trial.state is TrialState.COMPLETE]
+    shifts = [0.0] * len(scores[0]) if scores else []
+    if not prior["same_rows"] and finished and scores:
+        columns = zip(zip(*finished, strict=True), zip(*scores, strict=True), strict=True)
+        shifts = [median(mine) - median(its) for mine, its in columns]
+    trials = []
+    for number, each in enumerate(prior["trials"], start=1):
+        values = each["scores"]
+        if values is not None:
+            values = [value + shift for value, shift in zip(values, shifts, strict=True)]
+        trial = create_trial(
+            state=TrialState.PRUNED if values is None else TrialState.COMPLETE,
+            values=values,
+            system_attrs=dict(each["constraints"]),
+        )
+        trial.number = -number
+        in_arm = space.arm_of(each["values"]).values()
+        parameters = [*(space.parameters[group] for group in space.groups), *in_arm]
+        params = {p.name: each["values"][p.path] for p in parameters}
+        trials.append(_with_params(trial, {p.name: p for p in parameters}, params))
+    return trials
+
+
+def _with_params(
+    trial: FrozenTrial, parameters: Mapping[str, Parameter], params: Mapping[str, Any]
+) -> FrozenTrial:
+    shown = {n: v for n, v in params.items() if n in parameters and _is_shown(parameters[n], v)}
+    trial.params = shown
+    trial.distributions = {name: parameters[name].distribution for name in shown}
+    return trial
+
+
+def _is_shown(parameter: Parameter, value: Any) -> bool:
+    if hasattr(parameter.distribution, "choices"):
+        return parameter.allows(value)
+    return isinstance(value, int | float)

@@ -1,0 +1,124 @@
+"""What a person adds to a search: a configuration of theirs, or a trial that must not count."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from search.config import Arm
+from search.plan.plan import Plan
+from search.plan.ranges import default_values
+from search.space.key import canonical_key
+from search.storage import transaction
+from search.storage.attribute import START
+from search.study.study import Study
+from search.study.suggest import waiting_trial
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A queued configuration.
+
+    Attributes:
+        number: The number of its trial.
+        values: Its values by config path, those of the default where it names none.
+        budget: The `search.num_trials` that it needs to be trained; None if the study's is enough.
+
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    budget: int | None
+
+
+def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
+    """Queue a configuration as the study's next trial; it counts in the budget.
+
+    Args:
+        study: The study.
+        values: Values by config path, or options by group. Each must be a path that the study
+            searches, but its value may be outside the range.
+
+    Raises:
+        ConfigError: The study does not search a path, a value is refused, the configuration was
+            tried before, or the study can have no more trials.
+
+    """
+    plan = study.plan
+    whole = whole_values(plan, values)
+    key = canonical_key(whole)
+    trials = study.optuna.get_trials(deepcopy=False)
+    for trial in trials:
+        if canonical_key(study.params_of(trial)) == key:
+            rule = f"study {plan.name} must not have this configuration yet"
+            got = Verbatim(f"trial {trial.number}, {trial.state.name.lower()}")
+            raise ConfigError(Problem("try", rule, got, "Change a value."))
+    if plan.limit is not None and len(trials) >= plan.limit:
+        rule = f"study {plan.name} must have fewer than its {plan.limit} possible trials"
+        raise ConfigError(Problem("try", rule, len(trials), "Choose values inside the space."))
+    template = waiting_trial(plan.space, whole)
+    transaction.add_trials(study.tables, study.id, sys.maxsize, [template])
+    start = template.system_attrs[START]
+    trials = study.optuna.get_trials(deepcopy=False)
+    number = next(t.number for t in trials if t.system_attrs.get(START) == start)
+    return Pick(number, whole, number + 1 if number >= plan.num_trials else None)
+
+
+def drop_trial(study: Study, number: int, *, undo: bool = False) -> None:
+    """Take an ended trial out of consideration, or with `undo` back into it.
+
+    The ranking, the sampler and the pruner leave it out; it still counts in the budget.
+
+    Raises:
+        ConfigError: There is no such trial, or it has not ended.
+
+    """
+    name, states = study.plan.name, {t.number: t.state for t in study.trials}
+    if number not in states:
+        rule = f"must be a trial of study {name}, 0 to {len(states) - 1}"
+        raise ConfigError(Problem("trial", rule, number))
+    if not states[number].is_finished():
+        got = Verbatim(f"{number}, {states[number].name.lower()}")
+        raise ConfigError(Problem("trial", "must have ended", got, "Drop it afterwards."))
+    study.drop(number, undo=undo)
+
+
+def whole_values(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the default's values where none are given.
+
+    Raises:
+        ConfigError: The study does not search a path, or a value is refused.
+
+    """
+    paths = plan.space.paths
+    problems = [
+        Problem(path, f"study {plan.name} must search it", value, did_you_mean(path, paths))
+        for path, value in values.items()
+        if path not in paths
+    ]
+    arm = _arm(plan, values)
+    if not problems and arm is None:
+        groups = [group for group in plan.space.groups if group in values]
+        for group in groups:
+            if values[group] not in plan.space.groups[group]:
+                rule = f"must be one of {', '.join(plan.space.groups[group])}"
+                problems.append(Problem(group, rule, values[group]))
+    if not problems and arm is not None:
+        whole = default_values(arm)
+        for path in values.keys() - whole.keys():
+            options = ", ".join(arm.choice.values())
+            problems.append(Problem(path, f"{options} must search it", values[path]))
+        if not problems:
+            whole |= values
+            plan.run(whole)
+            return whole
+    raise ConfigError(problems)
+
+
+def _arm(plan: Plan, values: Mapping[str, Any]) -> Arm | None:
+    default = plan.default_values
+    choice = {group: values.get(group, default[group]) for group in plan.space.groups}
+    return next((arm for arm in plan.composition.arms if arm.choice == choice), None)

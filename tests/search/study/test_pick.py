@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.report.results import compare_with_default, rows, status
+from search.study.open import load_study
+from search.study.pick import drop_trial, queue_pick
+from search.study.session import join
+from search.study.study import Study
+from tests.search.study.conftest import finish, study_of
+
+EPOCHS = "trainer.epochs=range(1,4)"
+
+
+@pytest.fixture
+def study(here: Path) -> Study:
+    """Return a study with three finished trials of four; trial 1 is the best."""
+    study = study_of(here, EPOCHS, "search.num_trials=4")
+    session = join(study)
+    for accuracy in (0.6, 0.8, 0.7):
+        finish(session, accuracy)
+    session.leave()
+    return load_study(study.folder)
+
+
+def test_a_pick_is_the_next_trial_with_the_defaults_other_values(study: Study) -> None:
+    pick = queue_pick(study, {"optimizer.lr": 3e-4})
+    assert (pick.number, pick.budget) == (3, None)
+    assert pick.values == {**study.plan.default_values, "optimizer.lr": 3e-4}
+    session = join(study)
+    attempt = finish(session, 0.9)
+    assert (attempt.number, attempt.values) == (3, pick.values)
+    assert study.trial(3).params == pick.values
+    assert session.next_attempt() is None
+
+
+def test_a_pick_beyond_the_budget_says_what_to_raise(study: Study) -> None:
+    queue_pick(study, {"optimizer.lr": 3e-4})
+    pick = queue_pick(study, {"optimizer.lr": 4e-4})
+    assert (pick.number, pick.budget) == (4, 5)
+    assert [trial.number for trial in study.trials] == [0, 1, 2, 3]
+    raised = study_of(study.folder.parents[1], EPOCHS, "search.num_trials=5")
+    assert raised.params_of(raised.trials[4]) == pick.values
+
+
+def test_a_pick_outside_the_space_runs(study: Study) -> None:
+    pick = queue_pick(study, {"optimizer.lr": 0.5, "trainer.epochs": 7})
+    attempt = finish(join(study), 0.9)
+    assert attempt.values == pick.values == {"optimizer.lr": 0.5, "trainer.epochs": 7}
+    assert study.best is not None and study.params_of(study.best) == pick.values
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer.rl": 1}, r"optimizer\.rl: study s must search it, got 1\. Did you mean"),
+        ({"strategy.rank": 4}, r"strategy\.rank: study s must search it"),
+        ({"trainer.epochs": -1}, r"trainer\.epochs: must be > 0"),
+        ({"trainer.epochs": "many"}, r"trainer\.epochs: must be a whole number"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(
+    study: Study, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        queue_pick(study, values)
+    assert len(study.trials) == 3
+
+
+def test_a_configuration_is_not_tried_twice(study: Study) -> None:
+    with pytest.raises(ConfigError, match="not have this configuration yet, got trial 0, complete"):
+        queue_pick(study, study.plan.default_values)
+    queue_pick(study, {"optimizer.lr": 3e-4})
+    with pytest.raises(ConfigError, match="got trial 3, waiting"):
+        queue_pick(study, {"optimizer.lr": 3e-4})
+
+
+def test_a_space_without_trials_left_takes_no_pick(here: Path) -> None:
+    study = study_of(here, "optimizer.lr=choice(1e-4,1e-3)", "strategy.lr=1e-3")
+    session = join(study)
+    for _ in range(2):
+        finish(session, 0.5)
+    with pytest.raises(ConfigError, match="must have fewer than its 2 possible trials"):
+        queue_pick(study, {"optimizer.lr": 1e-2})
+
+
+def test_an_arm_is_picked_with_its_own_defaults(here: Path) -> None:
+    words = ("strategy=choice(lora,full)", "strategy.rank=choice(4,8)")
+    study = study_of(here, *words)
+    pick = queue_pick(study, {"strategy": "full", "optimizer.lr": 5e-4})
+    assert pick.values == {"strategy": "full", "optimizer.lr": 5e-4}
+    with pytest.raises(ConfigError, match=r"strategy\.rank: full must search it"):
+        queue_pick(study, {"strategy": "full", "strategy.rank": 4})
+    with pytest.raises(ConfigError, match="strategy: must be one of lora, full, got 'freeze'"):
+        queue_pick(study, {"strategy": "freeze"})
+
+
+def test_a_dropped_trial_is_not_ranked_and_comes_back(study: Study) -> None:
+    assert study.best is not None and study.best.number == 1
+    drop_trial(study, 1)
+    assert [trial.number for trial in study.ranking] == [2, 0]
+    assert study.front == frozenset({2})
+    assert rows(study)[1]["reason"] == "dropped (to its end)"
+    assert not rows(study)[1]["best"]
+    assert status(study)["remaining"] == 1
+    drop_trial(study, 1, undo=True)
+    assert study.best.number == 1
+
+
+def test_a_dropped_default_is_compared_with_nothing(study: Study) -> None:
+    drop_trial(study, 0)
+    comparison = compare_with_default(study)
+    assert comparison is not None and comparison.default is None
+
+
+def test_only_a_trial_that_has_ended_is_dropped(study: Study) -> None:
+    queue_pick(study, {"optimizer.lr": 3e-4})
+    with pytest.raises(ConfigError, match=r"trial: must have ended, got 3, waiting"):
+        drop_trial(study, 3)
+    with pytest.raises(ConfigError, match=r"trial: must be a trial of study s, 0 to 3, got 4"):
+        drop_trial(study, 4)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from lightning_modules.outcome import Ending
+from search.sampler.base import inside
+from search.study.knowledge import prior_trials, view_of
+from search.study.prepare import check_study
+from search.study.session import join
+from search.study.study import Study
+from search.study.suggest import first_suggestions
+from search.study.warm import Warm
+from tests.search.study.conftest import begin, finish, outcome, plan_of, study_of
+
+EPOCHS = "trainer.epochs=range(1,4)"
+WARM = ("study=new", "search.warm_start=s")
+
+
+@pytest.fixture
+def other(here: Path) -> Study:
+    """Return the study s: trial 2 is the best, trial 3 diverged."""
+    study = study_of(here, EPOCHS, "search.num_trials=4")
+    session = join(study)
+    for accuracy in (0.6, 0.7, 0.9):
+        finish(session, accuracy)
+    session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
+    return study
+
+
+def warm_note(study: Study) -> str:
+    assert study.prior is not None
+    return Warm(**study.prior).note
+
+
+def test_trials_of_the_same_space_are_prior_observations(other: Study, here: Path) -> None:
+    study = study_of(here, *WARM, EPOCHS)
+    assert warm_note(study) == (
+        "4 of 4 trials of study s are prior observations; its best configuration is tried early"
+    )
+    view = inside(study.optuna, view_of(study.optuna, study.plan.space))
+    seen = [trial for trial in view.get_trials() if trial.state.is_finished()]
+    assert [trial.params for trial in seen] == [trial.params for trial in other.trials]
+    assert [trial.state for trial in seen] == [trial.state for trial in other.trials]
+    assert [trial.values for trial in seen[:3]] == [[0.6], [0.7], [0.9]]
+    assert any(name.startswith("constraints:") for name in seen[3].system_attrs)
+    assert not study.ranking and study.num_ended == 0
+
+
+def test_the_best_configuration_follows_the_default(other: Study, here: Path) -> None:
+    study = study_of(here, *WARM, EPOCHS, "search.num_trials=3")
+    best = other.params_of(other.trials[2])
+    suggested = first_suggestions(study.plan, study.prior)
+    session = join(study)
+    ran = [finish(session, 0.5).values for _ in range(3)]
+    assert ran[:2] == [study.plan.default_values, best]
+    assert suggested[: len(ran)] == ran[: len(suggested)]
+
+
+def test_a_part_of_the_space_fits_as_far_as_it_can(other: Study, here: Path) -> None:
+    num_epochs = [other.params_of(trial)["trainer.epochs"] for trial in other.trials]
+    study = study_of(here, *WARM, "trainer.epochs=2", "data.batch_size=choice(8,16)")
+    assert study.prior is not None
+    assert len(study.prior["trials"]) == num_epochs.count(2)
+    assert all(each["values"]["data.batch_size"] == 16 for each in study.prior["trials"])
+    num_left = 4 - num_epochs.count(2)
+    assert f"{num_left} do not fit the space" in warm_note(study)
+
+
+def test_another_strategy_does_not_fit(other: Study, here: Path) -> None:
+    study = study_of(here, *WARM, EPOCHS, "strategy=full")
+    assert study.prior is not None and not study.prior["trials"]
+
+
+def test_what_was_taken_over_stays(other: Study, here: Path) -> None:
+    before = study_of(here, *WARM, EPOCHS).prior
+    other.drop(2)
+    assert study_of(here, *WARM, EPOCHS, "search.num_trials=30").prior == before
+
+
+def test_scores_of_other_rows_are_shifted(other: Study, here: Path) -> None:
+    study = study_of(here, *WARM, EPOCHS)
+    session = join(study)
+    for accuracy in (0.3, 0.2):
+        finish(session, accuracy)
+    prior = {**(study.prior or {}), "same_rows": False}
+    seen = prior_trials(prior, study.plan.space, study.trials)
+    assert [trial.values[0] for trial in seen[:3]] == pytest.approx([0.15, 0.25, 0.45])
+    assert "their scores count relative to each other" in Warm(**prior).note
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("search.warm_start=t",),
+            "must be a study in .*, got 't'. Did you mean",
+        ),
+        (("search.warm_start=new",), "must be another study, got 'new'"),
+        (
+            ("search.warm_start=s", "search.metric=mcc"),
+            r"must have the objective maximize validation/mcc, got maximize validation/accuracy",
+        ),
+    ],
+)
+def test_a_study_that_cannot_help_is_refused(
+    other: Study, words: tuple[str, ...], message: str
+) -> None:
+    plan = plan_of("study=new", EPOCHS, *words)
+    with pytest.raises(ConfigError, match=message):
+        check_study(plan, other.folder.parent / "new")
