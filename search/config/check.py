@@ -14,7 +14,7 @@ from search.config.build import GROUPS
 from search.config.override import Override, options_of
 from search.config.range import parse_range
 
-NOT_SEARCHED = ("logger", "seed", "study", "run", "search")
+NOT_SEARCHED = ("logger", "study", "run", "search")
 # They decide the rows, and a study compares its trials on the same rows.
 DECIDE_ROWS = (
     *("data.path", "data.subset", "data.train", "data.validation", "data.test"),

@@ -82,6 +82,7 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
         "metrics": best.user_attrs[keys.METRICS],
         "verdict": best.user_attrs[keys.VERDICT],
         "gain": None if gain is None else gain.as_dict(),
+        "value_by_seed": {seed: t.values[0] for seed, t in study.by_seed(best).items()} or None,
     }
 
 

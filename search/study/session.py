@@ -45,6 +45,7 @@ from search.storage.transaction import AttemptEnd
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.pick import whole_values
 from search.study.progress import reason_to_stop
+from search.study.seeds import SEED, seeds_left
 from search.study.start import start_attempt
 from search.study.study import Study
 from search.study.suggest import settle, waiting_trial
@@ -216,10 +217,23 @@ class Session:
         if values is None:
             keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
             taken = {renewed_key(key) for key in keys}
-            values = settle(study.optuna, self._tables, trial, study.plan, taken)
+            wanted = self._seeds_left(trial)
+            values = settle(study.optuna, self._tables, trial, study.plan, taken, wanted)
         return start_attempt(
             self._tables, study.plan, study.folder, study.token, trial, dict(values)
         )
+
+    def _seeds_left(self, trial: FrozenTrial) -> list[dict[str, Any]]:
+        """Return configurations that have begun, with the seeds that they lack."""
+        study, space = self.study, self.study.plan.space
+        if SEED not in space.paths or FIXED in trial.system_attrs:
+            return []
+        begun = [
+            (other, study.params_of(other))
+            for other in study.considered
+            if KEY in other.system_attrs or VALUES in other.user_attrs
+        ]
+        return list(seeds_left(space, begun))
 
     def _outside(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """Return and store the values of a queued trial that a changed range no longer holds."""

@@ -37,6 +37,7 @@ from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.gain import is_within_error
 from search.study.knowledge import Prior
+from search.study.seeds import SEED, configuration, means
 from search.study.suggest import first_values, waiting_trial
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ class Study:
             objectives = zip(signs, trial.values, strict=True)
             return [*chosen, *(-sign * value for sign, value in objectives)]
 
-        ranked = sorted(finished, key=loss)  # stable: ties keep the earlier trial first
+        losses = {trial.number: loss(trial) for trial in finished}
+        mean = self._means(finished, losses)
+        # Stable: ties keep the earlier trial first.
+        ranked = sorted(finished, key=lambda trial: (mean[trial.number], losses[trial.number]))
         default = self.default if self.is_cautious and names == self.plan.chosen_by else None
         scores = ROW_SCORES if names == (self.plan.objectives[0].short,) else CHOSEN_SCORES
         if default is not None and is_within_error(ranked[0], default, scores):
@@ -159,6 +163,8 @@ class Study:
         """Whether another trial must be better than the default by more than its noise."""
         if self.plan.is_asked or len(self.plan.objectives) > 1:
             return False
+        if SEED in self.plan.space.paths:
+            return False  # the noise of one seed says little about a mean
         return self.plan.default.trainer.select is Select.cautious_log_loss
 
     @property
@@ -181,15 +187,38 @@ class Study:
         if len(self.plan.objectives) == 1:
             return frozenset() if self.best is None else frozenset({self.best.number})
         signs = [objective.sign for objective in self.plan.objectives]
-        scores = {
-            trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
-            for trial in self.ranking
-        }
+        ranking = self.ranking
+        scores = self._means(
+            ranking,
+            {
+                t.number: [sign * value for sign, value in zip(signs, t.values, strict=True)]
+                for t in ranking
+            },
+        )
         return frozenset(
             number
             for number, own in scores.items()
             if not any(_dominates(other, own) for other in scores.values())
         )
+
+    def by_seed(self, trial: FrozenTrial) -> dict[int, FrozenTrial]:
+        """Return the finished trials with the same configuration by seed, if the seed is searched.
+
+        Their mean is what counts, see `search.study.seeds`.
+        """
+        if SEED not in self.plan.space.paths:
+            return {}
+        own = configuration(self.params_of(trial))
+        same = (t for t in self.ranking if configuration(self.params_of(t)) == own)
+        return {self.params_of(t)[SEED]: t for t in sorted(same, key=lambda t: t.number)}
+
+    def _means(
+        self, trials: Sequence[FrozenTrial], scores: Mapping[int, list[float]]
+    ) -> Mapping[int, list[float]]:
+        """Return the trials' scores, by number; means over the seeds if those are searched."""
+        if SEED not in self.plan.space.paths:
+            return scores
+        return means(scores, {t.number: configuration(self.params_of(t)) for t in trials})
 
     @property
     def is_stopping(self) -> bool:

@@ -7,7 +7,7 @@ has, further candidates are drawn at random; in a finite space, from the remaini
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from search.storage.attribute import FIXED, KEY, START, VALUES
 from search.storage.transaction import reserve
 from search.study.arm import decide_arm, depends_on_results
 from search.study.knowledge import Prior, view_of
+from search.study.seeds import SEED, first_seed
 
 if TYPE_CHECKING:
     import optuna
@@ -33,7 +34,12 @@ MAX_LISTED = 100_000
 
 
 def settle(
-    study: optuna.Study, tables: StudyStorage, trial: FrozenTrial, plan: Plan, taken: Set[str]
+    study: optuna.Study,
+    tables: StudyStorage,
+    trial: FrozenTrial,
+    plan: Plan,
+    taken: Set[str],
+    wanted: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return a claimed trial's values and reserve them, so that no other trial gets the same.
 
@@ -43,12 +49,12 @@ def settle(
         trial: The trial; values from an earlier attempt are kept.
         plan: The study's plan.
         taken: The keys of trials that have values; other workers may reserve more meanwhile.
+        wanted: Values by config path to take before the sampler is asked.
 
     """
     space = plan.space
     if KEY in trial.system_attrs:
         return space.by_path(trial.system_attrs[FIXED])
-    decide_arm(study, trial.number, plan)
 
     def is_reserved(values: Mapping[str, Any], *, even_if_taken: bool = False) -> bool:
         params = {
@@ -60,8 +66,15 @@ def settle(
             tables, study._study_id, trial._trial_id, key, params, even_if_taken=even_if_taken
         )
 
+    for values in wanted:
+        if is_reserved(values):
+            return values
+    decide_arm(study, trial.number, plan)
     drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
     suggested = next(drafts)
+    fixed = study._storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+    if SEED in suggested and SEED not in space.by_path(fixed):
+        suggested[SEED] = first_seed(space, suggested)
     for values in chain([suggested], drafts):
         if canonical_key(values) not in taken and is_reserved(values):
             return values

@@ -66,6 +66,7 @@ def summary(
     lines += [*costs, ""] if costs else []
     scores = ", ".join(f"{n} {number(v)}" for n, v in state["best"]["metrics"].items())
     lines.append(f"Validation scores of the best trial: {scores}.")
+    lines += _seeds(study, best)
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
     lines += _gain(study, comparison, metric, num_rows[1])
@@ -111,6 +112,18 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
     if collapse is not None:
         lines.append(f"It {collapse} of validation.")
     return lines
+
+
+def _seeds(study: Study, best: FrozenTrial) -> list[str]:
+    """Return a line about the seeds that the winner is the mean of, if they are searched."""
+    values = {seed: trial.values[0] for seed, trial in study.by_seed(best).items()}
+    if not values:
+        return []
+    mean = f"{study.plan.objectives[0].short} {score(sum(values.values()) / len(values))}"
+    each = ", ".join(f"{score(value)} with seed {seed}" for seed, value in values.items())
+    return [
+        f"Its configuration counts by its mean {study.plan.objectives[0].short} {mean}: {each}."
+    ]
 
 
 def _written(study: Study, best: FrozenTrial) -> list[str]:

@@ -102,7 +102,6 @@ def test_space_none_searches_only_given_ranges() -> None:
         ("data=reviews,files", "must be one option, got reviews,files. Only model, strategy, opt"),
         ("logger=none,wandb", "must be one option, got none,wandb."),
         ("study=choice(a,b)", "only model, data, task, strategy, optimizer, schedule, trainer can"),
-        ("seed=choice(1,2)", "only model, data, task, strategy, optimizer, schedule, trainer can"),
         ("search.num_trials=range(1,3)", "only model, data, task, strategy, optimizer, schedule"),
         ("logger.project=a,b", "only model, data, task, strategy, optimizer, schedule, trainer"),
         ("trainer.epochs=range(5,1)", "must have low < high, got range(5,1). Write range(1,5)."),

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.outcome import Ending
+from search.report.results import status
+from search.study.session import join
+from search.study.study import Study
+from tests.search.study.conftest import begin, finish, outcome, study_of
+
+SEEDS = "seed=choice(0,1,2)"
+
+
+@pytest.fixture
+def study(here: Path) -> Study:
+    return study_of(here, SEEDS, "search.num_trials=9")
+
+
+def test_each_configuration_is_trained_with_every_seed(study: Study) -> None:
+    session = join(study)
+    ran = [dict(finish(session, 0.5).values) for _ in range(9)]
+    assert [values["seed"] for values in ran] == [0, 1, 2] * 3
+    rates = [values["optimizer.lr"] for values in ran]
+    assert rates[0::3] == rates[1::3] == rates[2::3]
+    assert len({*rates}) == 3
+    assert study.plan.run(ran[1]).seed == 1
+
+
+def test_the_mean_counts(study: Study) -> None:
+    session = join(study)
+    for accuracy in (0.5, 0.6, 0.7, 0.9, 0.4, 0.5, 0.1, 0.2, 0.95):
+        finish(session, accuracy)
+    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3, 5, 4, 8, 7, 6]
+    assert study.best is not None
+    assert [trial.number for trial in study.by_seed(study.best).values()] == [0, 1, 2]
+    assert status(study)["best"]["value_by_seed"] == {0: 0.5, 1: 0.6, 2: 0.7}
+
+
+def test_a_configuration_that_diverged_is_left(study: Study) -> None:
+    session = join(study)
+    for _ in range(3):
+        finish(session, 0.5)
+    session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
+    values = begin(session).values
+    assert values["seed"] == 0
+    assert values["optimizer.lr"] != study.params_of(study.trials[3])["optimizer.lr"]
+
+
+def test_workers_share_the_seeds_of_a_configuration(study: Study) -> None:
+    session = join(study)
+    values = [begin(session).values for _ in range(6)]
+    assert [each["seed"] for each in values] == [0, 1, 2, 0, 1, 2]
