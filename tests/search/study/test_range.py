@@ -51,7 +51,7 @@ def test_a_queued_configuration_outside_the_new_ranges_still_runs(here: Path) ->
 
 def test_a_key_is_neither_added_nor_removed(here: Path) -> None:
     study = study_of(here, *OLD)
-    plan = plan_of(OLD[0], "trainer.epochs=1", "strategy.rank=choice(4,8)")
+    plan = plan_of(OLD[0], "trainer.epochs=2", "strategy.rank=choice(4,8)")
     with pytest.raises(ConfigError) as error:
         check_study(plan, study.folder)
     assert [str(problem).partition(",")[0] for problem in error.value.problems] == [

@@ -96,7 +96,7 @@ def test_scores_of_other_rows_are_shifted(other: Study, here: Path) -> None:
     [
         (
             ("search.warm_start=t",),
-            "must be a study in .*, got 't'. Did you mean",
+            "must be a study in .*, got 't'",
         ),
         (("search.warm_start=new",), "must be another study, got 'new'"),
         (
