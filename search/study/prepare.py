@@ -218,16 +218,17 @@ def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:
 def _range_differences(old: Plan, new: Plan) -> Iterator[Problem]:
     """Yield a problem for each range that is new, gone or may not change as it does."""
     before, now = ranges(old.space), ranges(new.space)
+    fix = f"Choose another study=NAME with search.warm_start={new.name}, or restore the old range."
     for name in sorted(before.keys() | now.keys()):
         was, is_now = before.get(name), now.get(name)
         if was is None or is_now is None:
             rule = _searched(new.name, was.text if was else None)
             got = Verbatim(is_now.text if is_now else "no range")
-            yield Problem(name, rule, got, _OTHER_NAME)
+            yield Problem(name, rule, got, fix)
         elif new.limit is not None and not is_now.includes(was):
             # The combinations are counted, and trials outside the space would not be among them.
             rule = f"a space of choices alone can only be widened, from {was.text}"
-            yield Problem(name, rule, Verbatim(is_now.text), _OTHER_NAME)
+            yield Problem(name, rule, Verbatim(is_now.text), fix)
 
 
 def _searched(name: str, what: str | None) -> str:

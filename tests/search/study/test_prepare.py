@@ -83,11 +83,12 @@ def test_all_differences_are_reported_at_once(prepared: Study) -> None:
         "data.batch_size=16",
     )
     fix = "Choose another study=NAME, or restore the old value."
+    other = "Choose another study=NAME with search.warm_start=default, or restore the old range."
     assert sorted(problems) == [
-        f"data.batch_size: study default searches choice(8, 16, 32), got no range. {fix}",
+        f"data.batch_size: study default searches choice(8, 16, 32), got no range. {other}",
         f"search.pruner.min_finished: study default has 4, got 2. {fix}",
         f"seed: study default has 0, got 1. {fix}",
-        f"strategy.rank: study default does not search this key, got choice(4,8). {fix}",
+        f"strategy.rank: study default does not search this key, got choice(4,8). {other}",
         f"task.metric: study default has 'accuracy', got 'mcc'. {fix}",
         f"trainer.max_grad_norm: study default has 1.0, got 2. {fix}",
     ]
