@@ -18,7 +18,7 @@ EPOCHS = "trainer.epochs=range(1,4)"
 @pytest.fixture
 def study(here: Path) -> Study:
     """Return a study with three finished trials of four; trial 1 is the best."""
-    study = study_of(here, EPOCHS, "search.num_trials=4")
+    study = study_of(here, EPOCHS, "search.num_trials=4", "search.portfolio=false")
     session = join(study)
     for accuracy in (0.6, 0.8, 0.7):
         finish(session, accuracy)
@@ -42,7 +42,8 @@ def test_a_pick_beyond_the_budget_says_what_to_raise(study: Study) -> None:
     pick = queue_pick(study, {"optimizer.lr": 4e-4})
     assert (pick.number, pick.budget) == (4, 5)
     assert [trial.number for trial in study.trials] == [0, 1, 2, 3]
-    raised = study_of(study.folder.parents[1], EPOCHS, "search.num_trials=5")
+    words = (EPOCHS, "search.num_trials=5", "search.portfolio=false")
+    raised = study_of(study.folder.parents[1], *words)
     assert raised.params_of(raised.trials[4]) == pick.values
 
 

@@ -191,7 +191,12 @@ def test_later_arms_are_checked_like_the_first(
         check_study(plan_of(*words), here / "study")
 
 
-QUEUE = ("search/space=none", "optimizer.lr=interval(1e-4,1e-2)", "trainer.epochs=range(1,4)")
+QUEUE = (
+    "search/space=none",
+    "search.portfolio=false",
+    "optimizer.lr=interval(1e-4,1e-2)",
+    "trainer.epochs=range(1,4)",
+)
 
 
 @pytest.mark.parametrize("is_older", [False, True])

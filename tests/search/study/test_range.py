@@ -11,8 +11,8 @@ from search.study.prepare import check_study
 from search.study.session import join
 from tests.search.study.conftest import finish, plan_of, study_of
 
-OLD = ("data.batch_size=choice(8,16)", "trainer.epochs=range(1,4)")
-NEW = ("data.batch_size=choice(16,32)", "trainer.epochs=interval(2,6)")
+OLD = ("data.batch_size=choice(8,16)", "trainer.epochs=range(1,4)", "search.portfolio=false")
+NEW = ("data.batch_size=choice(16,32)", "trainer.epochs=interval(2,6)", "search.portfolio=false")
 LR = "optimizer.lr=tag(log,interval(2e-3,5e-3))"
 
 
@@ -51,7 +51,7 @@ def test_a_queued_configuration_outside_the_new_ranges_still_runs(here: Path) ->
 
 def test_a_key_is_neither_added_nor_removed(here: Path) -> None:
     study = study_of(here, *OLD)
-    plan = plan_of(OLD[0], "trainer.epochs=2", "strategy.rank=choice(4,8)")
+    plan = plan_of(OLD[0], OLD[2], "trainer.epochs=2", "strategy.rank=choice(4,8)")
     with pytest.raises(ConfigError) as error:
         check_study(plan, study.folder)
     assert [str(problem).partition(",")[0] for problem in error.value.problems] == [

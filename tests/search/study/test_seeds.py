@@ -15,7 +15,7 @@ SEEDS = "seed=choice(0,1,2)"
 
 @pytest.fixture
 def study(here: Path) -> Study:
-    return study_of(here, SEEDS, "search.num_trials=9")
+    return study_of(here, SEEDS, "search.num_trials=9", "search.portfolio=false")
 
 
 def test_each_configuration_is_trained_with_every_seed(study: Study) -> None:

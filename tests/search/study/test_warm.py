@@ -16,13 +16,13 @@ from search.study.warm import Warm
 from tests.search.study.conftest import begin, finish, outcome, plan_of, study_of
 
 EPOCHS = "trainer.epochs=range(1,4)"
-WARM = ("study=new", "search.warm_start=s")
+WARM = ("study=new", "search.warm_start=s", "search.portfolio=false")
 
 
 @pytest.fixture
 def other(here: Path) -> Study:
     """Return the study s: trial 2 is the best, trial 3 diverged."""
-    study = study_of(here, EPOCHS, "search.num_trials=4")
+    study = study_of(here, EPOCHS, "search.num_trials=4", "search.portfolio=false")
     session = join(study)
     for accuracy in (0.6, 0.7, 0.9):
         finish(session, accuracy)
