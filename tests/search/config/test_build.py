@@ -99,7 +99,7 @@ def test_a_wrong_type_names_the_right_one(path: str, value: object, words: str) 
         ("search.max_hours", "long", "a number or null"),
         ("search.workers", 1.5, "a whole number"),
         ("search.plugins", "os", "a list"),
-        ("search.sampler.num_startup_trials", "x", "a whole number"),
+        ("search.sampler.max_modelled", "x", "a whole number"),
     ],
 )
 def test_a_wrong_type_in_search_names_the_right_one(path: str, value: object, words: str) -> None:
@@ -130,14 +130,14 @@ def test_all_problems_of_a_run_are_reported_at_once() -> None:
 
 
 def test_all_problems_of_a_search_are_reported_at_once() -> None:
-    wrong = ("num_trials=0", "keep=0", "sampler.num_startup_trials=0", "pruner.first_rung=0")
+    wrong = ("num_trials=0", "keep=0", "sampler.max_modelled=0", "pruner.first_rung=0")
     with pytest.raises(ConfigError) as error:
         build_search(tree_of(*(f"search.{word}" for word in wrong)))
     assert sorted(places(error)) == [
         "search.keep",
         "search.num_trials",
         "search.pruner.first_rung",
-        "search.sampler.num_startup_trials",
+        "search.sampler.max_modelled",
     ]
 
 

@@ -286,9 +286,9 @@ def test_a_mistake_in_an_arm_is_reported(words: tuple[str, ...], line: str) -> N
             "key, got strategy.rank. Add strategy=lora.",
         ),
         (
-            ["search.sampler.num_startup=3"],
-            "search.sampler.num_startup: must be a known key, got search.sampler.num_startup. "
-            "Did you mean search.sampler.num_startup_trials?",
+            ["search.sampler.max_modeled=3"],
+            "search.sampler.max_modeled: must be a known key, got search.sampler.max_modeled. "
+            "Did you mean search.sampler.max_modelled?",
         ),
         (
             ["search/sampler=grid", "search.sampler.num_startup_trials=3"],

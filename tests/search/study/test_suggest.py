@@ -23,6 +23,7 @@ from search.study.suggest import first_suggestions
 @cache
 def plan_of(*overrides: str) -> Plan:
     words = ["model=tiny", "logger=none", "search.num_trials=5", "search.max_attempts=1"]
+    words += ["search/sampler=tpe"]  # whose first draws do not depend on results
     words += overrides
     return build_plan(compose("sweep", words))
 
@@ -75,7 +76,10 @@ def test_the_default_comes_first_then_enqueued_values() -> None:
 
 
 def test_only_trials_that_do_not_depend_on_results_are_suggested() -> None:
-    assert len(first_suggestions(plan_of("search.sampler.num_startup_trials=2"))) == 2
+    assert (
+        len(first_suggestions(plan_of("search/sampler=tpe", "search.sampler.num_startup_trials=2")))
+        == 2
+    )
     assert len(first_suggestions(plan_of("search.num_trials=3"))) == 3
 
 
