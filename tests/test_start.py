@@ -94,7 +94,7 @@ def test_plan_prints_suggestions_and_writes_nothing(
     assert "length  600 rows in batches of 16: 38 steps an epoch; 3 to 6 epochs" in output
     assert "tag(log, interval(0.0005, 0.005))" in output
     assert output.count("known to be good") == 2
-    assert "and 20 more" in output
+    assert "and 27 more" in output
     assert "studies/p/" in output
     assert list(here.iterdir()) == []
 

@@ -53,7 +53,7 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
         metric: The metric's name.
         num_rows: Number of validation rows, if known.
 
-    >>> gain_lines(Gain(0.0245, -0.01, 0.059), "accuracy")[0][:67]
+    >>> gain_lines(Gain(0.0245, -0.01, 0.059), "accuracy")[0][:68]
     'It is not distinguishable from the default configuration in accuracy'
     """
     default = "the default configuration"

@@ -301,6 +301,7 @@ def test_every_phase_is_reported_before_it_starts(make_run: Callable[..., Run], 
         *(f"saving a checkpoint after step {step}" for step in range(last)),
         f"validating after step {last}",
         "reviewing the best validation",
+        "computing the noise of the best validation",
         "closing the log",
     ]
     assert hooks.warnings == []

@@ -49,6 +49,10 @@ def label_temperature(logits_BC: Tensor, labels_BC: Tensor) -> float:
 def _temperature(slope: Callable[[float], float]) -> float:
     """Return 1 / scale where the loss is least; `slope` is its derivative, which only rises."""
     low, high = (-math.log(each) for each in reversed(TEMPERATURES))
+    if slope(math.exp(low)) >= 0:
+        return math.exp(-low)
+    if slope(math.exp(high)) <= 0:
+        return math.exp(-high)
     while high - low > PRECISION:
         middle = (low + high) / 2
         if slope(math.exp(middle)) > 0:

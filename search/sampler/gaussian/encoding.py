@@ -156,8 +156,11 @@ class Encoding:
         }
 
     def holds(self, params: Mapping[str, Any]) -> bool:
-        """Return whether these are all parameters of an arm, and in their ranges."""
-        arm = self._arms.get(tuple(str(params.get(group)) for group in self._groups), set())
+        """Return whether these are all parameters of an arm, and in their ranges.
+
+        A trial that a worker has just claimed has none yet.
+        """
+        arm = self._arms.get(tuple(str(params.get(group)) for group in self._groups))
         return arm == set(params) and all(
             axis.distribution._contains(axis.distribution.to_internal_repr(params[axis.name]))
             for axis in self.axes

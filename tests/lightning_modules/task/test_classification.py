@@ -125,8 +125,8 @@ def test_an_unknown_metric_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError) as raised:
         classification("acuracy")
     assert str(raised.value) == (
-        "metric: must be one of accuracy, macro_f1, mcc, log_loss, got 'acuracy'. "
-        "Did you mean accuracy?"
+        "metric: must be one of accuracy, macro_f1, mcc, log_loss, calibrated_log_loss, "
+        "got 'acuracy'. Did you mean accuracy?"
     )
 
 

@@ -65,7 +65,8 @@ def reference(observed: dict[str, torch.Tensor], threshold: float = 0.5) -> dict
         scaled = (observed["logits_BC"].double() / temperature).sigmoid().numpy()
         return float(log_loss(truth.ravel(), scaled.ravel(), labels=[False, True]))
 
-    calibrated = minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").fun
+    inside = minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").fun
+    calibrated = min(inside, *map(loss, TEMPERATURES))
     return {
         "micro_f1": f1_score(truth, predicted, average="micro", zero_division=0),
         "macro_f1": f1_score(truth, predicted, average="macro", zero_division=0),

@@ -78,7 +78,7 @@ def test_a_study_of_an_earlier_version_has_the_options_of_its_classes() -> None:
     del values["options"]
     now = compose_again(["strategy=full", "search.num_trials=9"], Composition.from_dict(values))
     assert now.options["search/sampler"] == "random"
-    assert "search/sampler=random (a new study: tpe)" in now.kept
+    assert "search/sampler=random (a new study: bayes)" in now.kept
 
 
 def test_a_mistake_is_still_reported() -> None:

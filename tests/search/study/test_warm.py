@@ -22,7 +22,8 @@ WARM = ("study=new", "search.warm_start=s", "search.portfolio=false")
 @pytest.fixture
 def other(here: Path) -> Study:
     """Return the study s: trial 2 is the best, trial 3 diverged."""
-    study = study_of(here, EPOCHS, "search.num_trials=4", "search.portfolio=false")
+    words = (EPOCHS, "search.num_trials=4", "search.portfolio=false", "search/sampler=random")
+    study = study_of(here, *words)
     session = join(study)
     for accuracy in (0.6, 0.7, 0.9):
         finish(session, accuracy)
