@@ -65,6 +65,7 @@ class Bayes(Sampler):
         from optuna.samplers import BaseSampler, RandomSampler
 
         names = {name: parameter.distribution for name, parameter in space.parameters.items()}
+        at_random = RandomSampler(seed=trial_seed(seed, number))
 
         class Modelled(BaseSampler):
             def infer_relative_search_space(
@@ -79,7 +80,7 @@ class Bayes(Sampler):
 
             def sample_independent(self, *arguments: Any) -> Any:
                 # Only if every combination has been tried.
-                return RandomSampler(seed=trial_seed(seed, number)).sample_independent(*arguments)
+                return at_random.sample_independent(*arguments)
 
         bayes = self
         return Modelled()

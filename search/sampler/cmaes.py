@@ -66,6 +66,7 @@ class Cmaes(Sampler):
             if not space.parameters[name].distribution.single()
         }
         num_startup = self.num_startup_trials
+        at_random = RandomSampler(seed=trial_seed(seed, number))
 
         class Replayed(BaseSampler):
             def infer_relative_search_space(
@@ -87,7 +88,7 @@ class Cmaes(Sampler):
                 return _next_point(study, trial, ended, distributions, trial_seed(seed, number))
 
             def sample_independent(self, *arguments: Any) -> Any:
-                return RandomSampler(seed=trial_seed(seed, number)).sample_independent(*arguments)
+                return at_random.sample_independent(*arguments)
 
         return Replayed()
 

@@ -88,8 +88,11 @@ class Axis:
             low, high = math.log(low), math.log(high)
         value = low + number * (high - low)
         value = math.exp(value) if log else value
-        low, high = (getattr(self.distribution, name) for name in ("low", "high"))
-        return min(max(round(value) if isinstance(low, int) else value, low), high)
+        low, high, step = (getattr(self.distribution, name) for name in ("low", "high", "step"))
+        if step is not None:
+            value = low + round((value - low) / step) * step
+            value = value if isinstance(low, int) else round(value, 12)
+        return min(max(value, low), high)
 
     def at(self, fractions: Rows) -> Rows:
         """Return the numbers at fractions in [0, 1) of the range; all choices get equal parts."""

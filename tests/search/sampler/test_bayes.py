@@ -64,6 +64,16 @@ def test_no_configuration_is_suggested_twice_in_a_finite_space() -> None:
     assert len(set(tried)) == 9
 
 
+def test_what_is_left_to_chance_is_drawn_parameter_by_parameter() -> None:
+    space = space_of(a=FloatDistribution(0, 1), b=FloatDistribution(0, 1))
+    study = study_of(space)
+    trial = study.ask()
+    sampler = BAYES.build(space, seed=0, number=0)
+    frozen, distribution = study.trials[0], space.parameters["a"].distribution
+    drawn = [sampler.sample_independent(study, frozen, name, distribution) for name in "ab"]
+    assert trial.number == 0 and drawn[0] != drawn[1]
+
+
 def test_workers_try_different_places_before_any_result() -> None:
     study = study_of()
     tried = [SPACE.suggest(study.ask()) for _ in range(8)]

@@ -126,3 +126,11 @@ def test_workers_share_the_generations(num_workers: int) -> None:
             best.append(loss(values["x"], values["y"]))
             worker.tell(trial, best[-1])
     assert min(best) < 1e-2
+
+
+def test_startup_trials_draw_each_parameter_on_its_own() -> None:
+    sampler = seeded_sampler(Cmaes(num_startup_trials=4), SPACE, 0)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(3):
+        values = SPACE.suggest(study.ask())
+        assert values["x"] != values["y"]

@@ -74,6 +74,23 @@ def test_every_row_that_is_drawn_is_read_back_the_same(seed: int) -> None:
             assert np.allclose(encoding.row(params), row, equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        FloatDistribution(0.1, 500.2, step=0.1),
+        FloatDistribution(0, 1, step=0.0005),
+        IntDistribution(3, 9003, step=4),
+        IntDistribution(1, 5000, log=True),
+    ],
+)
+def test_many_steps_are_read_back_as_steps(steps: BaseDistribution) -> None:
+    encoding = Encoding(space_of(x=steps))
+    values = {encoding.params([number])["x"] for number in np.linspace(0, 1, 301)}
+    assert values <= set(encoding.axes[0].values or ())
+    assert all(encoding.holds({"x": value}) for value in values)
+    assert len(values) > 200 or getattr(steps, "log", False)
+
+
 def test_a_row_lacks_what_its_arm_lacks() -> None:
     encoding = Encoding(arms())
     names = [axis.name for axis in encoding.axes]
