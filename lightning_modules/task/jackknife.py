@@ -55,7 +55,9 @@ def row_scores(task: Task, observed: Mapping[str, Tensor], examples: Examples) -
         score = task.score(observed, examples)[task.metric]
         try:
             found = pseudo_values(number, NUM_GROUPS, score_without, score)
-        except ZeroDivisionError:  # e.g. all tokens are in one row
+        except (ArithmeticError, ValueError, IndexError):
+            # The metric is not defined for some rows, e.g. all tokens are in one, or one class is
+            # missing. A run must not fail for its interval.
             return None
     if not found or not all(map(math.isfinite, found)):
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.error import UserError
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.size import Size
@@ -120,7 +120,12 @@ def take_prior(config: DictConfig, table: Table) -> Prior | None:
         return None
     model = _model(config)
     kind, size = (None, None) if model is None else _kind_and_size(model, table)
-    row = next(row for row in rows if row.suits(kind, size))
+    row = next((row for row in rows if row.suits(kind, size)), None)
+    if row is None:
+        of = "a model of unknown kind" if kind is None else f"this {kind.value}"
+        rule = f"must have a row of {strategy} for {of}, because its settings are auto"
+        fix = "Add a row with fits: {}, or set the settings."
+        raise ConfigError(Problem("prior.yaml", rule, Verbatim("none"), fix))
     taken = {key: row.values[key] for key in open_keys if key in row.values}
     for key, value in taken.items():
         OmegaConf.update(config, f"strategy.{key}", value)

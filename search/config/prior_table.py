@@ -110,7 +110,11 @@ def _row_problems(where: str, row: Any) -> Iterator[Problem]:
         yield Problem(f"{where}.{key}", "must be a known key", Verbatim(str(key)), fix)
     if row["fits"]:
         yield from _fits_problems(f"{where}.fits", row["fits"], ("kind",))
-    values = row.get("values", {})
+    values, also = row.get("values", {}), row.get("also", [])
+    if not isinstance(values, dict) or not isinstance(also, list):
+        rule, got = "must have a mapping of values and a list of also", Verbatim(f"{row}")
+        yield Problem(where, rule, got, "Write it like conf/prior.yaml.")
+        return
     for key, value in values.items():
         if not _is_number(value):
             yield Problem(f"{where}.values.{key}", "must be a number > 0", value)
@@ -119,7 +123,7 @@ def _row_problems(where: str, row: Any) -> Iterator[Problem]:
     if numbers and not low <= middle <= high:
         rule = f"must be from lr_min={low} to lr_max={high}"
         yield Problem(f"{where}.values.lr", rule, middle)
-    for number, values in enumerate(row.get("also", [])):
+    for number, values in enumerate(also):
         if not isinstance(values, dict):
             rule, fix = "must map config paths to values", "Write {optimizer.lr: 3e-4}."
             yield Problem(f"{where}.also.{number}", rule, values, fix)

@@ -114,7 +114,7 @@ class SearchSettings(Schema):
             yield Problem("select", rule, self.select.value, fix)
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
-                fix = "Write search.enqueue=[{optimizer.lr: 3e-4}]."
+                fix = "Write search.enqueue=[{optimizer.lr: 7e-4}]."
                 yield Problem(f"enqueue.{number}", "must map config paths to values", values, fix)
 
 

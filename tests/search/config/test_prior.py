@@ -187,6 +187,26 @@ def test_a_row_suits(
     assert Row("row", fits).suits(kind, size) is suits
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "line"),
+    [
+        (
+            "bitfit: {m: {fits: {kind: decoder}, values: {lr: 1e-3}}}",
+            ("strategy=bitfit", "strategy.lr=auto"),
+            "prior.yaml: must have a row of bitfit for this encoder",
+        ),
+        ("lora: {m: {fits: {}, values: null}}", (), "lora.m: must have a mapping of values"),
+        ("lora: {m: {fits: {}, also: 3}}", (), "lora.m: must have a mapping of values"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(
+    here: Path, text: str, words: tuple[str, ...], line: str
+) -> None:
+    (here / "prior.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=line):
+        compose("sweep", ["study=s", *words], here)
+
+
 def test_rows_of_the_user_are_asked_first(here: Path) -> None:
     text = "lora:\n  mine:\n    fits: {kind: encoder}\n    values: {lr: 7e-4, rank: 3}\n"
     (here / "prior.yaml").write_text(text, encoding="utf-8")
