@@ -10,6 +10,7 @@ from search.plan.plan import Plan
 from search.pruner.progress import LOSS, METRIC, Mark, Progress
 from search.storage.attribute import CURVE, LENGTH
 from search.storage.curve import StoredPoint, points_of
+from search.study.seeds import SEED, configuration
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -33,8 +34,15 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
     if len(plan.objectives) > 1:
         return None  # worse in one objective, it may still be on the Pareto front
     trial = study.trial(number)
-    arm = plan.space.options_of(study.params_of(trial))
+    values = study.params_of(trial)
+    arm = plan.space.options_of(values)
     others = [other for other in study.considered if other.number != number]
+    if SEED in plan.space.paths and any(
+        other.state is TrialState.COMPLETE
+        and configuration(study.params_of(other)) == configuration(values)
+        for other in others
+    ):
+        return None  # a mean without its worst seed would be luck
     rivals = (
         progress_of(other, plan)
         for other in others

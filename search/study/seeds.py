@@ -3,13 +3,14 @@
 Trials that are equal but for the seed are one configuration. What counts is its mean, so a
 configuration that had luck with one seed does not win. Without a plan, no two trials of a space
 with a real number would ever be equal: so before the sampler suggests the next configuration, the
-last one is trained with its other seeds, unless it was pruned, diverged or failed. Of a
-configuration outside the space, only the seed that it was queued with is trained.
+last one is trained with its other seeds, unless it was pruned, diverged or failed. A mean of which
+a seed is missing for such a reason may be luck: it ranks behind those without. Of a configuration
+outside the space, only the seed that it was queued with is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.space.key import canonical_key
@@ -26,6 +27,20 @@ def configuration(values: Mapping[str, Any]) -> str:
     return canonical_key({path: value for path, value in values.items() if path != SEED})
 
 
+def broken_off(trials: Iterable[tuple[FrozenTrial, Mapping[str, Any]]]) -> frozenset[str]:
+    """Return the configurations of which a seed has ended without a result.
+
+    Args:
+        trials: Trials with their values by config path.
+
+    """
+    return frozenset(
+        configuration(values)
+        for trial, values in trials
+        if trial.state.is_finished() and trial.state.name != "COMPLETE"
+    )
+
+
 def seeds_left(
     space: Space, trials: Sequence[tuple[FrozenTrial, Mapping[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
@@ -38,13 +53,11 @@ def seeds_left(
     """
     known: dict[str, dict[str, Any]] = {}
     given: dict[str, set[Any]] = {}
-    ended: set[str] = set()
-    for trial, values in trials:
+    ended = broken_off(trials)
+    for _, values in trials:
         key = configuration(values)
         known.setdefault(key, dict(values))
         given.setdefault(key, set()).add(values.get(SEED))
-        if trial.state.is_finished() and trial.state.name != "COMPLETE":
-            ended.add(key)
     for key, values in known.items():
         seeds = space.arm_of(values)[SEED].values or ()
         for seed in () if key in ended else seeds:

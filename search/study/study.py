@@ -37,7 +37,7 @@ from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.gain import is_within_error
 from search.study.knowledge import Prior
-from search.study.seeds import SEED, configuration, means
+from search.study.seeds import SEED, broken_off, configuration, means
 from search.study.suggest import first_values, waiting_trial
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ class Study:
     def ranking(self) -> list[FrozenTrial]:
         """The finished trials, best first: by `chosen_by`, then by the objectives.
 
-        Several objectives are compared in their order.
+        Several objectives are compared in their order. If the seed is searched, configurations of
+        which a seed ended without a result come last.
         """
         finished = [trial for trial in self.considered if trial.state.name == "COMPLETE"]
         names = self._compared(finished)
@@ -141,9 +142,12 @@ class Study:
             return [*chosen, *(-sign * value for sign, value in objectives)]
 
         losses = {trial.number: loss(trial) for trial in finished}
-        mean = self._means(finished, losses)
-        # Stable: ties keep the earlier trial first.
-        ranked = sorted(finished, key=lambda trial: (mean[trial.number], losses[trial.number]))
+        mean, partial = self._means(finished, losses), self._partial(finished)
+
+        def key(trial: FrozenTrial) -> tuple[bool, list[float], list[float]]:
+            return trial.number in partial, mean[trial.number], losses[trial.number]
+
+        ranked = sorted(finished, key=key)  # stable: ties keep the earlier trial first
         default = self.default if self.is_cautious and names == self.plan.chosen_by else None
         scores = ROW_SCORES if names == (self.plan.objectives[0].short,) else CHOSEN_SCORES
         if default is not None and is_within_error(ranked[0], default, scores):
@@ -188,6 +192,8 @@ class Study:
             return frozenset() if self.best is None else frozenset({self.best.number})
         signs = [objective.sign for objective in self.plan.objectives]
         ranking = self.ranking
+        partial = self._partial(ranking)
+        ranking = [trial for trial in ranking if trial.number not in partial] or ranking
         scores = self._means(
             ranking,
             {
@@ -219,6 +225,13 @@ class Study:
         if SEED not in self.plan.space.paths:
             return scores
         return means(scores, {t.number: configuration(self.params_of(t)) for t in trials})
+
+    def _partial(self, trials: Sequence[FrozenTrial]) -> frozenset[int]:
+        """Return the numbers of those of which another seed ended without a result."""
+        if SEED not in self.plan.space.paths:
+            return frozenset()
+        off = broken_off((trial, self.params_of(trial)) for trial in self.considered)
+        return frozenset(t.number for t in trials if configuration(self.params_of(t)) in off)
 
     @property
     def is_stopping(self) -> bool:

@@ -8,7 +8,7 @@ from lightning_modules.outcome import Ending
 from search.report.results import status
 from search.study.session import join
 from search.study.study import Study
-from tests.search.study.conftest import begin, finish, outcome, study_of
+from tests.search.study.conftest import begin, finish, outcome, point, study_of
 
 SEEDS = "seed=choice(0,1,2)"
 
@@ -52,3 +52,41 @@ def test_workers_share_the_seeds_of_a_configuration(study: Study) -> None:
     session = join(study)
     values = [begin(session).values for _ in range(6)]
     assert [each["seed"] for each in values] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_configuration_with_a_finished_seed_is_not_pruned(here: Path) -> None:
+    words = ("search/pruner=median", "search.pruner.min_finished=1")
+    session = join(study_of(here, SEEDS, "search.num_trials=9", "search.portfolio=false", *words))
+    for _ in range(3):
+        attempt = begin(session)
+        session.progress(attempt, point(1, 0.5))
+        session.progress(attempt, point(2, 0.9))
+        session.ended(attempt, outcome(0.9))
+    first, second = begin(session), begin(session)
+    session.progress(first, point(1, 0.5))
+    assert session.progress(first, point(2, 0.6)) is not None
+    session.ended(first, outcome(0.6))
+    session.progress(second, point(1, 0.5))
+    assert session.progress(second, point(2, 0.6)) is None
+
+
+@pytest.mark.parametrize("ending", [Ending.pruned, Ending.diverged, Ending.infeasible])
+def test_a_lucky_seed_does_not_win_if_another_one_ended_without_a_result(
+    study: Study, ending: Ending
+) -> None:
+    session = join(study)
+    for accuracy in (0.5, 0.6, 0.7, 0.9):
+        finish(session, accuracy)
+    session.ended(begin(session), outcome(0.1, ending=ending))
+    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]
+    study.drop(4)
+    assert study.best is not None and study.best.number == 3
+
+
+def test_a_lucky_seed_is_not_on_the_front_if_another_one_ended_without_a_result(here: Path) -> None:
+    words = (SEEDS, "search.num_trials=9", "search.objectives=[accuracy,seconds]")
+    session = join(study_of(here, *words, "search.portfolio=false"))
+    for accuracy in (0.5, 0.6, 0.7, 0.9):
+        finish(session, accuracy)
+    session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
+    assert session.study.front == {0, 1, 2}
