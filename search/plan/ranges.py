@@ -43,6 +43,8 @@ def build_space(composition: Composition) -> Space:
                 problems.setdefault(str(parameter), parameter)
             else:
                 by_path[parameter.path] = parameter
+    if problem := _uneven_seed(arms):
+        problems.setdefault("seed", problem)
     if not any(arm.space for arm in composition.arms) and not composition.groups:
         problems["nothing"] = _nothing_varies(composition)
     if problems:
@@ -75,6 +77,16 @@ def _nothing_varies(composition: Composition) -> Problem:
         example = "strategy.num_shots=choice(0,4,16)"
     fix = f"Search one, e.g. '{example}', or use finesweep train."
     return Problem("search.space", "must search at least one setting", Verbatim("nothing"), fix)
+
+
+def _uneven_seed(arms: Mapping[Options, Mapping[str, Parameter]]) -> Problem | None:
+    """Return a problem if the seed is searched in some arms only: their means are no rivals."""
+    having = [" ".join(options) for options, by_path in arms.items() if "seed" in by_path]
+    if len(having) in (0, len(arms)):
+        return None
+    got = Verbatim(f"a range in {', '.join(having)} only")
+    fix = "Give it one range for all arms, e.g. 'seed=choice(0,1,2)', or none."
+    return Problem("seed", "must be searched in every arm or in none", got, fix)
 
 
 def _parameters(arm: Arm) -> Iterator[Parameter | Problem]:

@@ -164,3 +164,11 @@ def test_a_file_may_define_a_whole_conditional_space(here: Path) -> None:
     assert "strategy.rank" not in space.arms[("full",)]
     one = compose("sweep", [*words, "strategy=full"], here / "conf")
     assert one.groups == {} and one.space == {LR: "interval(1e-5, 1e-4)"}
+
+
+def test_a_seed_is_searched_in_every_arm_or_in_none() -> None:
+    rule = r"^seed: must be searched in every arm or in none, got a range in lora only\. Give"
+    with pytest.raises(SpaceError, match=rule):
+        space_of("strategy=choice(lora,full)", "seed[lora]=choice(0,1,2)")
+    space = space_of("strategy=choice(lora,full)", "seed=choice(0,1,2)")
+    assert all("seed" in arm for arm in space.arms.values())
