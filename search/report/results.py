@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.machine.file import write_text
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
-from search.study.gain import Gain, gain_over
+from search.study.gain import Gain, gain_of_means, gain_over
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Comparison:
 
     Attributes:
         best: The winner.
-        default: The unmodified configuration's trial; None while it has not finished.
+        default: The unmodified configuration's trial, the winner if they differ in the seed alone;
+            None while it has not finished.
         gain: How much better the winner's metric is, < 0 if it is worse; None without a default.
 
     """
@@ -70,7 +71,13 @@ def compare_with_default(study: Study) -> Comparison | None:
     default = study.default
     if default is None:
         return Comparison(best, None, None)
-    return Comparison(best, default, gain_over(best, default, study.plan.objectives[0].sign))
+    by_seed, sign = study.by_seed(best), study.plan.objectives[0].sign
+    if default.number in {trial.number for trial in by_seed.values()}:
+        default = best  # another seed of the same configuration is no gain
+    elif by_seed:
+        defaults = study.by_seed(default)
+        return Comparison(best, default, gain_of_means(by_seed.values(), defaults.values(), sign))
+    return Comparison(best, default, gain_over(best, default, sign))
 
 
 def _best(study: Study, comparison: Comparison) -> dict[str, Any]:

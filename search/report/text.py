@@ -60,6 +60,12 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
     if gain is None:
         return ["The default configuration has not finished, so there is nothing to compare with."]
     better = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'}"
+    if gain.is_of_means:
+        return [
+            f"Its mean over the seeds is {better} in {metric} than that of {default}, on "
+            "validation rows. The noise of this is unknown: no interval is computed for means over "
+            "seeds.",
+        ]
     if gain.low is None or gain.high is None:
         return [
             f"It is {better} in {metric} than {default}, on validation rows. The noise of this "

@@ -12,7 +12,7 @@ was chosen on these rows, which makes its gain look larger than it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -33,14 +33,17 @@ class Gain:
     Attributes:
         value: The difference of the metrics on the validation rows; > 0 is better, also for a
             metric that is minimized.
-        low: Lower end of the 95 % interval; None if what each row contributed was not kept.
+        low: Lower end of the 95 % interval; None if what each row contributed was not kept, or if
+            the seed is searched.
         high: Its upper end.
+        is_of_means: Whether the metrics are means over the seeds.
 
     """
 
     value: float
     low: float | None = None
     high: float | None = None
+    is_of_means: bool = False
 
     @property
     def is_clear(self) -> bool:
@@ -68,6 +71,21 @@ def gain_over(trial: FrozenTrial, default: FrozenTrial, sign: int) -> Gain:
     pairs = zip(one.values, other.values, strict=True)
     half = half_width([after - before for after, before in pairs])
     return Gain(value, value - half, value + half)
+
+
+def gain_of_means(
+    trials: Collection[FrozenTrial], defaults: Collection[FrozenTrial], sign: int
+) -> Gain:
+    """Return the gain of a configuration's mean over that of the default one.
+
+    Args:
+        trials: The configuration's finished trials, one per seed.
+        defaults: Those of the default configuration.
+        sign: 1 if more is better, else -1.
+
+    """
+    one, other = (fmean(trial.values[0] for trial in group) for group in (trials, defaults))
+    return Gain(sign * (one - other), is_of_means=True)
 
 
 def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool:

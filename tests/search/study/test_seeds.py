@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.outcome import Ending
-from search.report.results import status
+from search.report.results import compare_with_default, status
+from search.report.text import gain_lines
 from search.study.session import join
 from search.study.study import Study
 from tests.search.study.conftest import begin, finish, outcome, point, study_of
@@ -90,3 +91,22 @@ def test_a_lucky_seed_is_not_on_the_front_if_another_one_ended_without_a_result(
         finish(session, accuracy)
     session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
     assert session.study.front == {0, 1, 2}
+
+
+def test_the_gain_is_that_of_the_mean(study: Study) -> None:
+    session = join(study)
+    for accuracy in (0.5, 0.6, 0.7):
+        finish(session, accuracy)
+    same = compare_with_default(study)
+    assert same is not None and same.gain is not None
+    assert same.best.number == 2 and same.default is same.best and same.gain.value == 0.0
+    for accuracy in (0.6, 0.7, 0.8):
+        finish(session, accuracy)
+    better = compare_with_default(study)
+    assert better is not None and better.default is not None
+    assert (better.best.number, better.default.number) == (5, 0)
+    assert gain_lines(better.gain, "accuracy") == [
+        "Its mean over the seeds is 0.1000 better in accuracy than that of the default "
+        "configuration, on validation rows. The noise of this is unknown: no interval is computed "
+        "for means over seeds."
+    ]
