@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.space.space import Options, Space, Values
-from search.storage.attribute import FIXED, METRICS, TURN, VALUES
+from search.storage.attribute import FIXED, METRICS, TURN, VALUES, dropped_numbers
 from search.study.turn import Asked, is_opening, next_arm, next_opening
 
 if TYPE_CHECKING:
@@ -25,23 +25,27 @@ def decide_arm(study: optuna.Study, number: int, plan: Plan) -> None:
     if not plan.takes_turns:
         return
     trials = study.get_trials(deepcopy=False)
-    start = start_of(plan, trials, number)
+    storage, trial_id = study._storage, trials[number]._trial_id
+    dropped = dropped_numbers(storage.get_study_system_attrs(study._study_id))
+    start = start_of(plan, trials, number, dropped)
     if start is None:
         return
-    storage, trial_id = study._storage, trials[number]._trial_id
     # In this order, because a killed worker may leave the first one alone.
     storage.set_trial_system_attr(trial_id, TURN, True)
     storage.set_trial_system_attr(trial_id, FIXED, plan.space.by_name(start))
 
 
-def start_of(plan: Plan, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any] | None:
+def start_of(
+    plan: Plan, trials: Sequence[FrozenTrial], number: int, dropped: Collection[int] = ()
+) -> dict[str, Any] | None:
     """Return the values that a trial starts with by config path; None if they are decided already.
 
     Earlier trials whose arm is undecided, e.g. because another worker has claimed one at this
-    moment, are decided along the way, as that worker will.
+    moment, are decided along the way, as that worker will. Trials that are `dropped` have had their
+    turn, but their scores do not count.
     """
     space = plan.space
-    asked = list(_asked(plan, [trial for trial in trials if trial.number != number]))
+    asked = list(_asked(plan, [trial for trial in trials if trial.number != number], dropped))
     start: dict[str, Any] | None = None
     for trial in trials[: number + 1]:
         given = _values(space, trial)
@@ -70,9 +74,11 @@ def num_turns(plan: Plan) -> int:
     return plan.num_trials - (len(plan.first) - len(plan.space.arms))
 
 
-def _asked(plan: Plan, trials: Sequence[FrozenTrial]) -> Iterator[Asked]:
-    """Yield the trials that have an arm."""
-    name = _chosen_by(plan, trials)
+def _asked(
+    plan: Plan, trials: Sequence[FrozenTrial], dropped: Collection[int] = ()
+) -> Iterator[Asked]:
+    """Yield the trials that have an arm; those that are dropped have no score."""
+    name = _chosen_by(plan, [trial for trial in trials if trial.number not in dropped])
     defaults = {canonical_key(values) for values in plan.first[: len(plan.space.arms)]}
     for trial in trials:
         values = _values(plan.space, trial)
@@ -83,7 +89,7 @@ def _asked(plan: Plan, trials: Sequence[FrozenTrial]) -> Iterator[Asked]:
             values=values,
             is_turn=TURN in trial.system_attrs or canonical_key(values) in defaults,
             is_running=not trial.state.is_finished(),
-            score=_score(plan, trial, name),
+            score=None if trial.number in dropped else _score(plan, trial, name),
         )
 
 

@@ -16,7 +16,7 @@ from search.config import compose
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
-from search.storage.attribute import METRICS, TURN
+from search.storage.attribute import FIXED, METRICS, TURN, drop_attribute
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.arm import decide_arm, start_of
@@ -168,6 +168,28 @@ def test_an_arm_whose_trials_are_pruned_or_diverge_drops_out() -> None:
     scores = {"lora": None, "full": 0.1, "feature_extraction": 0.2}
     made = strategies(draft(plan_of(THREE), 15, scores))
     assert made == ARMS * 3 + ["feature_extraction", "full"] * 3
+
+
+def test_a_dropped_trial_has_had_its_turn_but_its_score_does_not_count() -> None:
+    plan = plan_of(THREE)
+    trials = []
+    for values in draft(plan, 9):
+        params = plan.space.by_name(values)
+        trials.append(
+            create_trial(
+                params=params,
+                distributions={n: plan.space.parameters[n].distribution for n in params},
+                value=SCORES[values["strategy"]],
+                system_attrs={TURN: True},
+            )
+        )
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([*trials, create_trial(state=TrialState.WAITING)])
+    assert (start_of(plan, study.trials, 9) or {})["strategy"] == "lora"
+    for number in (0, 3, 6):  # all of lora
+        study._storage.set_study_system_attr(study._study_id, drop_attribute(number), True)
+    decide_arm(study, 9, plan)
+    assert study.trials[9].system_attrs[FIXED]["strategy"] == "feature_extraction"
 
 
 def test_arms_are_ranked_as_the_trials_of_the_study() -> None:
