@@ -118,7 +118,8 @@ def _row_problems(where: str, row: Any) -> Iterator[Problem]:
     for key, value in values.items():
         if not _is_number(value):
             yield Problem(f"{where}.values.{key}", "must be a number > 0", value)
-    low, middle, high = (values.get(key) for key in ("lr_min", "lr", "lr_max"))
+    rates: list[Any] = [values.get(key) for key in ("lr_min", "lr", "lr_max")]
+    low, middle, high = rates
     numbers = all(_is_number(value) for value in (low, middle, high))
     if numbers and not low <= middle <= high:
         rule = f"must be from lr_min={low} to lr_max={high}"
