@@ -43,9 +43,7 @@ Make = Callable[[Problem, int], BaseSampler]
 
 
 def ours(sampler: Sampler) -> Make:
-    return lambda problem, seed: seeded_sampler(
-        sampler, problem.space, seed, defaults=problem.defaults
-    )
+    return lambda problem, seed: seeded_sampler(sampler, problem.space, seed)
 
 
 BAYES = Bayes(max_modelled=200, prior_strength=0.5)

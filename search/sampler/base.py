@@ -77,11 +77,7 @@ def several(num_objectives: int) -> str | None:
 
 
 def seeded_sampler(
-    sampler: Sampler,
-    space: Space,
-    study_seed: int,
-    view: View | None = None,
-    defaults: Sequence[Mapping[str, Any]] = (),
+    sampler: Sampler, space: Space, study_seed: int, view: View | None = None
 ) -> BaseSampler:
     """Return a sampler whose draws are a function of (study seed, trial number, results so far).
 
@@ -94,7 +90,6 @@ def seeded_sampler(
         space: The search space.
         study_seed: The seed of all draws.
         view: From the trials of the study to those that the sampler learns from; None: all.
-        defaults: The default of each arm by config path; none in a free study.
 
     """
     from optuna.distributions import BaseDistribution
@@ -116,14 +111,12 @@ def seeded_sampler(
         def infer_relative_search_space(
             self, study: Study, trial: FrozenTrial
         ) -> dict[str, BaseDistribution]:
-            return self._of(trial).infer_relative_search_space(inside(study, view, defaults), trial)
+            return self._of(trial).infer_relative_search_space(inside(study, view), trial)
 
         def sample_relative(
             self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
         ) -> dict[str, Any]:
-            return self._of(trial).sample_relative(
-                inside(study, view, defaults), trial, search_space
-            )
+            return self._of(trial).sample_relative(inside(study, view), trial, search_space)
 
         def sample_independent(
             self,
@@ -133,7 +126,7 @@ def seeded_sampler(
             param_distribution: BaseDistribution,
         ) -> Any:
             return self._of(trial).sample_independent(
-                inside(study, view, defaults), trial, param_name, param_distribution
+                inside(study, view), trial, param_name, param_distribution
             )
 
         def after_trial(
@@ -148,9 +141,9 @@ def seeded_sampler(
     return Seeded()
 
 
-def inside(study: Any, view: View | None, defaults: Sequence[Mapping[str, Any]] = ()) -> Any:
-    """Return the study as its sampler sees it, with `defaults` as an attribute."""
-    return _Inside(study, view, defaults)
+def inside(study: Any, view: View | None) -> Any:
+    """Return the study as its sampler sees it."""
+    return _Inside(study, view)
 
 
 class _Inside:
@@ -160,12 +153,9 @@ class _Inside:
     have nothing to model.
     """
 
-    def __init__(
-        self, study: Any, view: View | None, defaults: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, study: Any, view: View | None) -> None:
         self._study = study
         self._view = view
-        self.defaults = defaults
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)

@@ -19,7 +19,7 @@ latest half of that number are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -114,14 +114,13 @@ def suggestion(
     fixed = np.array(encoding.row(trial.system_attrs.get("fixed_params", {})))
     known, pending = (_array([rows[n] for n in ns], encoding) for ns in (numbers, running))
     if not len(known):
-        row = encoding.drawn(chance.random((1, len(encoding.axes))), fixed)
-        return encoding.params(encoding.snapped(row)[0])
+        row = encoding.drawn(chance.random((1, len(encoding.axes))))
+        return encoding.params(encoding.snapped(np.where(np.isnan(fixed), row, fixed))[0])
     kernel = Kernel(encoding.axes)
     draws = chance.standard_normal((24 if len(known) <= 100 else 12, kernel.num_lengths + 3))
     posterior = fitted(kernel, known, scores, draws).believing(pending)
     strength = bayes.prior_strength if len(signs) == 1 else 0.0  # a front is not at one place
-    own = [t.params for t in trials if t.number >= 0 and t.number in rows]
-    prior = Prior(_defaults(study, own, space, encoding), strength / num_results)
+    prior = Prior(_defaults(rows, encoding), strength / num_results)
     tried = np.concatenate([known, pending])
     around = tried[np.argsort(posterior.mean(tried), kind="stable")[:3]]
     acquisition = Acquisition(posterior, kernel, prior, tried)
@@ -176,13 +175,13 @@ def _modelled(results: dict[int, list[float]], num: int) -> list[int]:
     return sorted([*best, *latest[: num - len(best)]])
 
 
-def _defaults(
-    study: Study, tried: Sequence[Mapping[str, Any]], space: Space, encoding: Encoding
-) -> Rows:
-    """Return the defaults of the arms that were tried; not those outside their range."""
-    defaults = [v for v in getattr(study, "defaults", ()) if space.holds(v)]
-    starts = [params for params in map(space.by_name, defaults) if params in tried]
-    return _array([encoding.row(params) for params in starts], encoding)
+def _defaults(rows: dict[int, list[float]], encoding: Encoding) -> Rows:
+    """Return the first trial of each arm, which is its default."""
+    groups = [at for at, axis in enumerate(encoding.axes) if axis.is_group]
+    first: dict[tuple[float, ...], list[float]] = {}
+    for number in sorted(rows):
+        first.setdefault(tuple(rows[number][at] for at in groups), rows[number])
+    return _array([*first.values()], encoding)
 
 
 def _by_number(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:

@@ -37,9 +37,7 @@ def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     storage = open_storage(storage_of(folder), retry)
     study = optuna.load_study(study_name=plan.name, storage=storage)
     view = view_of(study, plan.space)
-    study.sampler = seeded_sampler(
-        plan.search.sampler, plan.space, plan.sampler_seed, view, plan.first[: len(plan.defaults)]
-    )
+    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
     return Study(plan, folder, study, storage)
 
 

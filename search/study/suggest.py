@@ -156,10 +156,7 @@ def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, 
     directions, first = [o.direction for o in plan.objectives], first_values(plan, prior)
     study = optuna.create_study(directions=directions)  # in memory
     view = view_of(study, plan.space, prior)
-    defaults = plan.first[: len(plan.defaults)]
-    study.sampler = seeded_sampler(
-        plan.search.sampler, plan.space, plan.sampler_seed, view, defaults
-    )
+    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()

@@ -116,10 +116,10 @@ def maximized(
 
     """
     num = len(encoding.axes)
-    rows = encoding.drawn(chance.random((NUM_DRAWN, num)), fixed)
+    rows = encoding.drawn(chance.random((NUM_DRAWN, num)))
     centres, best, top = around, None, -np.inf
     for spread in SPREADS:
-        rows = np.concatenate([rows, _near(centres, encoding, spread, fixed, chance)])
+        rows = np.concatenate([rows, _near(centres, encoding, spread, chance)])
         rows = encoding.snapped(np.where(np.isnan(fixed), rows, fixed))
         rows = rows[~_is_among(rows, taken)]
         if not len(rows):
@@ -132,18 +132,14 @@ def maximized(
     return best
 
 
-def _near(
-    centres: Rows, encoding: Encoding, spread: float, fixed: Rows, chance: np.random.Generator
-) -> Rows:
+def _near(centres: Rows, encoding: Encoding, spread: float, chance: np.random.Generator) -> Rows:
     rows = np.resize(centres, (NUM_NEAR, len(encoding.axes)))
     moved = rows + spread * chance.standard_normal(rows.shape)
-    redrawn = encoding.drawn(chance.random(rows.shape), fixed)
+    redrawn = encoding.drawn(chance.random(rows.shape))
     is_unordered = np.array([axis.is_group or axis.is_category for axis in encoding.axes])
     jump = chance.random(rows.shape) < REDRAWN
-    found = np.where(is_unordered, np.where(jump, redrawn, rows), moved)
-    # What the arm of the centre lacks has no place to be near.
-    filled: Rows = np.where(np.isnan(found), redrawn, found)
-    return filled
+    found: Rows = np.where(is_unordered, np.where(jump, redrawn, rows), moved)
+    return found
 
 
 def _is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:

@@ -170,19 +170,10 @@ class Encoding:
             if axis.name in params
         )
 
-    def drawn(self, fractions: Rows, fixed: Rows | None = None) -> Rows:
-        """Return the rows at fractions in [0, 1) of every range, (rows, columns).
-
-        Args:
-            fractions: The fractions.
-            fixed: A row of the values that are given, e.g. the arm; NaN where none is.
-
-        """
+    def drawn(self, fractions: Rows) -> Rows:
+        """Return the rows at fractions in [0, 1) of every range, (rows, columns)."""
         columns = [axis.at(column) for axis, column in zip(self.axes, fractions.T, strict=True)]
-        rows = np.stack(columns, axis=1)
-        if fixed is not None:
-            rows = np.where(np.isnan(fixed), rows, fixed)
-        return self._without_missing(rows)
+        return self._without_missing(np.stack(columns, axis=1))
 
     def snapped(self, rows: Rows) -> Rows:
         """Return the nearest rows that stand for values; each of NaN is drawn as the middle."""

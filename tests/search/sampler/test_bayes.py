@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from lightning_modules.error import ConfigError
 from lightning_modules.outcome import Ending
-from search.sampler.base import inside, seeded_sampler
-from search.sampler.bayes import Bayes, _defaults, scalarized, standardized
-from search.sampler.gaussian.encoding import Encoding
+from search.sampler.base import seeded_sampler
+from search.sampler.bayes import Bayes, scalarized, standardized
 from search.space.space import Space
 from search.storage.attribute import FIXED, constraint
 from tests.search.sampler.gaussian.test_encoding import space_of
@@ -34,7 +32,7 @@ def loss(values: dict[str, float]) -> float:
 
 
 def study_of(space: Space = SPACE, seed: int = 0, directions: int = 1) -> optuna.Study:
-    sampler = seeded_sampler(BAYES, space, seed, defaults=[DEFAULT] if space is SPACE else [])
+    sampler = seeded_sampler(BAYES, space, seed)
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * directions)
     if space is SPACE:
         study.enqueue_trial(DEFAULT)
@@ -74,35 +72,6 @@ def test_what_is_left_to_chance_is_drawn_parameter_by_parameter() -> None:
     frozen, distribution = study.trials[0], space.parameters["a"].distribution
     drawn = [sampler.sample_independent(study, frozen, name, distribution) for name in "ab"]
     assert trial.number == 0 and drawn[0] != drawn[1]
-
-
-def test_the_prior_is_around_defaults_alone() -> None:
-    study = study_of()
-    run(study, 2)
-    encoding, tried = Encoding(SPACE), [trial.params for trial in study.trials]
-    outside = {**DEFAULT, "lr": 1.0}
-
-    def centres(*defaults: dict[str, float]) -> list[list[float]]:
-        return _defaults(inside(study, None, defaults), tried, SPACE, encoding).tolist()
-
-    assert centres(DEFAULT, outside) == [encoding.row(DEFAULT)]
-    assert centres(outside) == centres() == centres({**DEFAULT, "epochs": 1}) == []
-
-
-def test_trials_taken_over_are_no_default() -> None:
-    def with_default_taken_over(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        other = optuna.trial.create_trial(
-            params=DEFAULT, distributions=distributions(), value=loss(DEFAULT)
-        )
-        other.number = -1
-        return [other, *trials]
-
-    suggested = []
-    for defaults in ([DEFAULT], []):
-        sampler = seeded_sampler(BAYES, SPACE, 0, with_default_taken_over, defaults)
-        study = optuna.create_study(sampler=sampler)
-        suggested.append([SPACE.suggest(study.ask()) for _ in range(2)])
-    assert suggested[0] == suggested[1]
 
 
 def test_workers_try_different_places_before_any_result() -> None:

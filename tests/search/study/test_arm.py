@@ -76,12 +76,7 @@ def draft(
 
     A trial whose arm scores None is pruned.
     """
-    sampler = seeded_sampler(
-        plan.search.sampler,
-        plan.space,
-        plan.sampler_seed,
-        defaults=plan.first[: len(plan.defaults)],
-    )
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
     study = optuna.create_study(directions=["maximize"] * len(plan.objectives), sampler=sampler)
     made: list[dict[str, Any]] = []
     for at in range(number):

@@ -7,7 +7,6 @@ from optuna.distributions import FloatDistribution
 from search.sampler.gaussian.acquisition import (
     Acquisition,
     Prior,
-    _near,
     log_expected_improvement,
     maximized,
 )
@@ -66,19 +65,6 @@ def test_given_values_stay() -> None:
     fixed = np.array([np.nan, 0.77])
     row = maximized(acquisition, ENCODING, ROWS[:3], ROWS, fixed, np.random.default_rng(0))
     assert row is not None and row[1] == 0.77
-
-
-def test_a_given_arm_is_drawn_all_over() -> None:
-    encoding, chance = Encoding(arms()), np.random.default_rng(0)
-    rate = [axis.name for axis in encoding.axes].index("optimizer.lr[full]")
-    fixed = np.array(encoding.row({"strategy": "full"}))
-    rows = encoding.drawn(chance.random((200, len(encoding.axes))), fixed)
-    other = np.array(encoding.row({"strategy": "lora"}))
-    centres = encoding.drawn(chance.random((3, len(encoding.axes))), other)
-    for made in (rows, _near(centres, encoding, 0.01, fixed, chance)):
-        found = encoding.snapped(np.where(np.isnan(fixed), made, fixed))
-        assert len(set(found[:, rate])) == len(found)
-        assert found[:, rate].min() < 0.1 and found[:, rate].max() > 0.9
 
 
 def test_nothing_is_left_if_all_rows_are_taken() -> None:
