@@ -65,11 +65,11 @@ def test_the_default_of_every_arm_is_tried_and_shown(ways: Path) -> None:
     with (ways / "studies/ways/trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["strategy"] for row in rows[:3]] == STRATEGIES
-    assert [row["optimizer.lr"] for row in rows[:3]] == ["0.001", "0.01", "0.0001"]
+    assert [row["optimizer.lr"] for row in rows[:3]] == ["0.001", "0.01", "0.0002"]
     assert all(bool(row["strategy.rank"]) == (row["strategy"] == "lora") for row in rows)
     text = (ways / "stdout").read_text()
     assert "strategy feature_extraction, lora or full" in text
-    assert "optimizer.lr[full]  tag(log, interval(2e-05, 0.0005))  (default 0.0001)" in text
+    assert "optimizer.lr[full]  tag(log, interval(5e-05, 0.0005))  (default 0.0002)" in text
     for strategy in STRATEGIES:
         assert f"best {strategy}, trial" in text or f"strategy={strategy}" in text
 

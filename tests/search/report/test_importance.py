@@ -37,7 +37,7 @@ def test_the_setting_that_decides_the_score_has_the_largest_share(here: Path) ->
 
 @pytest.mark.thorough
 def test_each_arm_has_its_own_shares_and_the_choice_of_arm_too(here: Path) -> None:
-    found = importances(study_of(here, 60, "strategy=choice(lora,full)"))
+    found = importances(study_of(here, 60, "strategy=choice(lora,full)", "search.arms=joint"))
     assert set(found) == {"", "lora", "full"}
     assert found[""] == {"strategy": 1.0}
     for arm in ("lora", "full"):
