@@ -93,7 +93,7 @@ class Composition:
         options: The option of every group, by group, e.g. `search/sampler`; those of the groups
             that vary do not count.
         kept: Settings of a continued study that differ from those of a new one, as text.
-        changed: Ranges of a continued study that the command changes, as text.
+        changed: Ranges and a warm start of a continued study that the command changes, as text.
 
     """
 

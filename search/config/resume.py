@@ -86,7 +86,7 @@ def compose_again(
     )
     merged = _merged(before, now, named)
     kept = tuple(_kept(merged, fresh or now, words, named))
-    return replace(merged, kept=kept, changed=tuple(_changed_ranges(before, merged)))
+    return replace(merged, kept=kept, changed=tuple(_changed_lines(before, merged)))
 
 
 def _free_again(
@@ -98,7 +98,8 @@ def _free_again(
     groups = frozenset(each.key.replace("/", ".") for each in parsed if "/" in each.key)
     named = _Named(parsed, groups)
     merged = _merged(before, now, named)
-    return replace(merged, kept=tuple(_kept(merged, now, {}, named)))
+    kept = tuple(_kept(merged, now, {}, named))
+    return replace(merged, kept=kept, changed=tuple(_changed_lines(before, merged)))
 
 
 def _options(before: Composition) -> dict[str, str]:
@@ -236,7 +237,7 @@ def _kept(
                 yield line
 
 
-def _changed_ranges(before: Composition, now: Composition) -> Iterator[str]:
+def _changed_lines(before: Composition, now: Composition) -> Iterator[str]:
     arms = {tuple(arm.choice.items()): arm for arm in before.arms}
     lines: dict[str, None] = {}
     for arm in now.arms:
@@ -245,6 +246,9 @@ def _changed_ranges(before: Composition, now: Composition) -> Iterator[str]:
             new = arm.space.get(path, text)
             if new.replace(" ", "") != text.replace(" ", ""):
                 lines[f"{path}={new}, was {text}"] = None
+    was_warm, is_warm = (each.tree["search"].get("warm_start") for each in (before, now))
+    if was_warm is not None and is_warm is None:
+        lines[f"search.warm_start=null: the trials of study {was_warm} no longer count here"] = None
     yield from lines
 
 

@@ -14,7 +14,7 @@ from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
 from search.study.knowledge import Prior
-from search.study.open import load_study, open_study, stored
+from search.study.open import gives_up_prior, load_study, open_study, stored
 from search.study.prepare import NO_ROWS, check_asked_study, check_study, warm_to
 from search.study.suggest import first_suggestions
 
@@ -93,6 +93,8 @@ def preview(composition: Composition) -> Preview:
     before = stored(folder)
     warm = warm_to(plan, before, folder, fingerprint)
     prior: Prior | None = None if before is None else before.prior
+    if before is not None and gives_up_prior(before.composition.tree, plan):
+        prior = None
     prior = prior if warm is None else warm.as_dict()
     suggestions = first_suggestions(plan, prior)
     if before is None:

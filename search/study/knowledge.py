@@ -41,7 +41,7 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
         dropped = dropped_numbers(attributes)
         own = [in_space(trial, space) for trial in trials if trial.number not in dropped]
         taken_over = prior or attributes.get(PRIOR)
-        return own if taken_over is None else [*prior_trials(taken_over, space, own), *own]
+        return own if not taken_over else [*prior_trials(taken_over, space, own), *own]
 
     return view
 
@@ -57,7 +57,8 @@ def in_space(trial: FrozenTrial, space: Space) -> FrozenTrial:
 def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the prior observations as trials, with negative numbers.
 
-    The scores of other rows are shifted, so that their median is that of the study's own.
+    The scores of other rows or of another model are shifted, so that their median is that of the
+    study's own.
 
     Args:
         prior: The observations.
@@ -70,7 +71,8 @@ def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list
     scores = [each["scores"] for each in prior["trials"] if each["scores"] is not None]
     finished = [trial.values for trial in own if trial.state is TrialState.COMPLETE]
     shifts = [0.0] * len(scores[0]) if scores else []
-    if not prior["same_rows"] and finished and scores:
+    is_comparable = prior["same_rows"] and prior.get("same_model", True)
+    if not is_comparable and finished and scores:
         columns = zip(zip(*finished, strict=True), zip(*scores, strict=True), strict=True)
         shifts = [median(mine) - median(its) for mine, its in columns]
     trials = []

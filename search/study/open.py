@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from search.config import Composition, completed
+from search.config import Composition, Tree, completed
 from search.plan.plan import Plan, build_plan
 from search.sampler.base import seeded_sampler
 from search.storage.attribute import DATA, ID, PLAN, PRIOR, ROOT
@@ -103,8 +103,14 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     arms = tuple(replace(arm, tree=completed(arm.tree)) for arm in composition.arms)
     composition = replace(composition, arms=arms)
     fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
-    prior = attributes.get(PRIOR)
+    prior = attributes.get(PRIOR) or None  # empty: it was given up
     return Stored(str(attributes.get(ID)), composition, fingerprint, root, prior)
+
+
+def gives_up_prior(before: Tree, plan: Plan) -> bool:
+    """Return whether a plan takes back the `search.warm_start` of the study's tree before."""
+    had = before["search"].get("warm_start") is not None
+    return had and plan.search.settings.warm_start is None
 
 
 def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
@@ -126,6 +132,8 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
     values: dict[str, Any] = {DATA: fingerprint}
     if ID not in known:
         values |= {ID: secrets.token_hex(8), ROOT: where_is(folder.parent.parent)}
+    if PLAN in known and gives_up_prior(known[PLAN]["arms"][0]["tree"], plan):
+        values[PRIOR] = {}
     values[PLAN] = plan.composition.as_dict()  # last: a study exists once it has a plan
     for name, value in values.items():
         storage.set_study_system_attr(study._study_id, name, value)

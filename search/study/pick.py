@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
 from search.config import Arm
 from search.plan.plan import Plan
 from search.plan.ranges import default_values
@@ -24,7 +24,8 @@ class Pick:
 
     Attributes:
         number: The number of its trial.
-        values: Its values by config path, those of the default where it names none.
+        values: Its values by config path, those of the default where it names none. In a free
+            study, the sampler chooses those.
         budget: The `search.num_trials` that it needs to be trained; None if the study's is enough.
 
     """
@@ -40,25 +41,28 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
     Args:
         study: The study.
         values: Values by config path, or options by group. Each must be a path that the study
-            searches, but its value may be outside the range.
+            searches. Its value may be outside the range if the space is infinite and not free.
 
     Raises:
         ConfigError: The study does not search a path, a value is refused, the configuration was
             tried before, or the study can have no more trials.
+        SpaceError: A free study does not search a name, or not this value.
 
     """
     plan = study.plan
-    whole = whole_values(plan, values)
+    whole = _free_values(plan, values) if plan.is_free else whole_values(plan, values)
     key = canonical_key(whole)
     trials = study.optuna.get_trials(deepcopy=False)
     for trial in trials:
-        if canonical_key(study.params_of(trial)) == key:
+        if key in (canonical_key(study.params_of(trial)), trial.system_attrs.get(START)):
             rule = f"study {plan.name} must not have this configuration yet"
             got = Verbatim(f"trial {trial.number}, {trial.state.name.lower()}")
             raise ConfigError(Problem("try", rule, got, "Change a value."))
     if plan.limit is not None and len(trials) >= plan.limit:
         rule = f"study {plan.name} must have fewer than its {plan.limit} possible trials"
         raise ConfigError(Problem("try", rule, len(trials), "Choose values inside the space."))
+    if plan.limit is not None:
+        _check_counted(plan, whole)
     template = waiting_trial(plan.space, whole)
     transaction.add_trials(study.tables, study.id, sys.maxsize, [template])
     start = template.system_attrs[START]
@@ -116,6 +120,28 @@ def whole_values(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
             plan.run(whole)
             return whole
     raise ConfigError(problems)
+
+
+def _free_values(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
+    if not values:
+        raise ConfigError(Problem("try", "must name a setting", Verbatim("nothing")))
+    plan.space.by_name(values)  # nothing but its range says what a name may be
+    return dict(values)
+
+
+def _check_counted(plan: Plan, whole: Mapping[str, Any]) -> None:
+    """Refuse a value outside its range where the study's combinations are counted.
+
+    It would take the number of one of them, which would never be tried.
+    """
+    if canonical_key(whole) in map(canonical_key, plan.first):
+        return  # such a default is counted
+    try:
+        plan.space.by_name(whole)
+    except SpaceError as error:
+        fix = f"Study {plan.name} tries its {plan.limit} combinations only: give a value of these."
+        problems = [Problem(p.where, p.rule, p.got, fix) for p in error.problems]
+        raise ConfigError(problems) from None
 
 
 def _arm(plan: Plan, values: Mapping[str, Any]) -> Arm | None:

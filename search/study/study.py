@@ -96,7 +96,7 @@ class Study:
     def prior(self) -> Prior | None:
         """What it has taken over from another study; None if nothing."""
         prior: Prior | None = self._attributes.get(PRIOR)
-        return prior
+        return prior or None  # empty: it was given up
 
     def take_over(self, prior: Prior) -> None:
         """Store what it takes over from another study."""

@@ -7,8 +7,9 @@ study first names the other one, so the other study may continue or be removed.
 
 A trial fits if this study could have suggested it: the same strategy, optimizer and schedule, a
 value inside the range for every searched path, and the fixed value for every path that only the
-other study searches. Model and data may differ. On other rows scores have another level, so they
-are shifted: their median becomes that of this study's finished trials.
+other study searches. Model and data may differ. On other or unknown rows and with another model,
+scores have another level, so they are shifted: their median becomes that of this study's finished
+trials.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class Warm:
 
     Attributes:
         study: The other study's name.
-        same_rows: Whether it scores the same rows, so that its scores are comparable.
+        same_rows: Whether it is known to score the same rows; a loop's own rows are not known.
         num_trials: Its trials that ended with a result.
         trials: Those that fit the space: values by config path, objectives (None without a
             score), and the system attributes that mark a violated constraint.
         best: Its best configuration that fits; None if none finished.
+        same_model: Whether its model is the same; not stored by earlier versions.
 
     """
 
@@ -52,6 +54,7 @@ class Warm:
     num_trials: int
     trials: Sequence[Mapping[str, Any]]
     best: Mapping[str, Any] | None
+    same_model: bool = True
 
     @property
     def note(self) -> str:
@@ -60,8 +63,10 @@ class Warm:
         line += f" of study {self.study} are prior observations"
         if num_fit < self.num_trials:
             line += f"; {self.num_trials - num_fit} do not fit the space"
-        if not self.same_rows:
-            line += "; it has other rows, so their scores count relative to each other"
+        rows = [] if self.same_rows else ["other or unknown rows"]
+        differs = " and ".join([*rows, *([] if self.same_model else ["another model"])])
+        if differs:
+            line += f"; it has {differs}, so their scores count relative to each other"
         return line if self.best is None else f"{line}; its best configuration is tried early"
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,8 +109,9 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         for trial in ended
         if (values := fits[trial.number]) is not None
     ]
-    same_rows = other.data_fingerprint == fingerprint
-    return Warm(name, same_rows, len(ended), trials, best)
+    same_rows = bool(fingerprint) and other.data_fingerprint == fingerprint
+    same_model = _models(plan) == _models(other.plan)
+    return Warm(name, same_rows, len(ended), trials, best, same_model)
 
 
 def fitted(plan: Plan, other: Study, trial: FrozenTrial) -> dict[str, Any] | None:
@@ -114,7 +120,7 @@ def fitted(plan: Plan, other: Study, trial: FrozenTrial) -> dict[str, Any] | Non
     other_arm = other.plan.arm(params)
     its = _settings(other_arm, other.plan.settings_of(params))
     for arm in plan.composition.arms:
-        if any(arm.tree[g]["_target_"] != other_arm.tree[g]["_target_"] for g in SAME_GROUPS):
+        if any(_option(arm, group) != _option(other_arm, group) for group in SAME_GROUPS):
             continue
         parameters = plan.space.arms[tuple(arm.choice.values())]
         own = _settings(arm, {})
@@ -124,6 +130,24 @@ def fitted(plan: Plan, other: Study, trial: FrozenTrial) -> dict[str, Any] | Non
         ):
             return {**arm.choice, **{path: its[path] for path in parameters}}
     return None
+
+
+def _option(arm: Arm, group: str) -> Any:
+    """Return the class of a group's option; None in a free study, which has no groups."""
+    return arm.tree.get(group, {}).get("_target_")
+
+
+def _models(plan: Plan) -> set[str]:
+    """Return the settings of the arms' models that the study does not search."""
+    settings = (_settings(arm, {}) for arm in plan.composition.arms)
+    return {
+        repr(sorted((k, v) for k, v in each.items() if _is_model(k) and k not in plan.space.paths))
+        for each in settings
+    }
+
+
+def _is_model(path: str) -> bool:
+    return path.startswith("model.")
 
 
 def _has_result(trial: FrozenTrial) -> bool:

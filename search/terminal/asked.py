@@ -28,6 +28,7 @@ def describe_asked(plan: Plan, fixed: Sequence[str] = ()) -> list[str]:
     for name, parameter in plan.space.parameters.items():
         lines.append(["space", f"{name}  {parameter.text}"])
     lines += [["kept", word] for word in plan.composition.kept]
+    lines += [["changed", word] for word in plan.composition.changed]
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     note = plan.search.sampler.note(plan.space)
     lines += [["note", note]] if note else []

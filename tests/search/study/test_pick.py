@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.error import ConfigError
+from lightning_modules.error import ConfigError, SpaceError
+from search.config import compose_free
+from search.plan.plan import build_plan
 from search.report.results import compare_with_default, rows, status
+from search.storage.location import study_folder
+from search.study.ask import ask
 from search.study.open import load_study
 from search.study.pick import drop_trial, queue_pick
+from search.study.prepare import prepare_study
 from search.study.session import join
 from search.study.study import Study
 from tests.search.study.conftest import finish, study_of
@@ -86,6 +91,32 @@ def test_a_space_without_trials_left_takes_no_pick(here: Path) -> None:
         finish(session, 0.5)
     with pytest.raises(ConfigError, match="must have fewer than its 2 possible trials"):
         queue_pick(study, {"optimizer.lr": 1e-2})
+
+
+def test_a_space_of_choices_takes_no_pick_outside(here: Path) -> None:
+    words = ("optimizer.lr=choice(1e-4,1e-3,3e-3)", "strategy.lr=1e-3", "search.num_trials=1")
+    study = study_of(here, *words)
+    message = r"optimizer\.lr: must be in .*, got 0\.01\. Study s tries its 3 combinations only"
+    with pytest.raises(ConfigError, match=message):
+        queue_pick(study, {"optimizer.lr": 1e-2})
+    assert queue_pick(study, {"optimizer.lr": 3e-3}).number == 1
+
+
+def test_a_free_study_takes_a_pick_of_some_names(here: Path) -> None:
+    words = ["study=f", "search.ask_tell=true", "search.metric=score", "search.direction=maximize"]
+    plan = build_plan(compose_free([*words, "x=interval(0,1)", "y=choice(a,b)"]))
+    study = prepare_study(plan, study_folder(here, "f"), None)
+    pick = queue_pick(study, {"x": 0.25})
+    assert (pick.number, pick.values) == (0, {"x": 0.25})
+    attempt = ask(study)
+    assert attempt is not None
+    assert attempt.values["x"] == 0.25 and attempt.values["y"] in ("a", "b")
+    with pytest.raises(ConfigError, match="not have this configuration yet, got trial 0, running"):
+        queue_pick(study, {"x": 0.25})
+    with pytest.raises(SpaceError, match="x: must be in interval"):
+        queue_pick(study, {"x": 2.0})
+    with pytest.raises(SpaceError, match="z: must be a searched path"):
+        queue_pick(study, {"z": 0.5})
 
 
 def test_an_arm_is_picked_with_its_own_defaults(here: Path) -> None:

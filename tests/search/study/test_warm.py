@@ -6,14 +6,20 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from lightning_modules.outcome import Ending
+from search.config import compose_again, compose_free
+from search.plan.plan import build_plan
 from search.sampler.base import inside
+from search.storage.location import study_folder
+from search.study.ask import ask
 from search.study.knowledge import prior_trials, view_of
-from search.study.prepare import check_study
+from search.study.open import stored
+from search.study.prepare import check_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
 from search.study.suggest import first_suggestions
+from search.study.tell import result_of, tell
 from search.study.warm import Warm
-from tests.search.study.conftest import begin, finish, outcome, plan_of, study_of
+from tests.search.study.conftest import SPACE, begin, finish, outcome, plan_of, study_of
 
 EPOCHS = "trainer.epochs=range(1,4)"
 WARM = ("study=new", "search.warm_start=s", "search.portfolio=false")
@@ -89,7 +95,50 @@ def test_scores_of_other_rows_are_shifted(other: Study, here: Path) -> None:
     prior = {**(study.prior or {}), "same_rows": False}
     seen = prior_trials(prior, study.plan.space, study.trials)
     assert [trial.values[0] for trial in seen[:3]] == pytest.approx([0.15, 0.25, 0.45])
-    assert "their scores count relative to each other" in Warm(**prior).note
+    assert "it has other or unknown rows, so their scores count" in Warm(**prior).note
+
+
+def test_scores_of_another_model_are_shifted(other: Study, here: Path) -> None:
+    study = study_of(here, *WARM, EPOCHS, "model.width=16")
+    finish(join(study), 0.2)
+    assert study.prior is not None
+    seen = prior_trials(study.prior, study.plan.space, study.trials)
+    assert [trial.values[0] for trial in seen[:3]] == pytest.approx([0.1, 0.2, 0.4])
+    assert "it has another model, so their scores count" in warm_note(study)
+
+
+def test_a_free_study_learns_from_another_one_whose_rows_nobody_knows(here: Path) -> None:
+    def free(*words: str) -> Study:
+        fixed = ["search.ask_tell=true", "search.metric=score", "search.direction=maximize"]
+        plan = build_plan(compose_free([*fixed, "x=interval(0,1)", *words]))
+        return prepare_study(plan, study_folder(here, plan.name), None)
+
+    first = free("study=s", "search.num_trials=2")
+    for value in (0.2, 0.6):
+        attempt = ask(first)
+        assert attempt is not None
+        tell(first, attempt.number, result_of("score", value))
+    study = free("study=new", "search.warm_start=s")
+    assert study.prior is not None and len(study.prior["trials"]) == 2
+    assert not study.prior["same_rows"]
+    wider = free("study=other", "y=interval(0,1)", "search.warm_start=s").prior
+    assert wider is not None and not wider["trials"]  # they have no y
+
+
+def test_a_warm_start_is_taken_back(other: Study, here: Path) -> None:
+    assert study_of(here, *WARM, EPOCHS).prior is not None
+    words = [*WARM[::2], "search.warm_start=null", "model=tiny", "logger=none", *SPACE, EPOCHS]
+    folder, before = study_folder(here, "new"), stored(study_folder(here, "new"))
+    assert before is not None
+    composition = compose_again(words, before.composition)
+    assert composition.changed == (
+        "search.warm_start=null: the trials of study s no longer count here",
+    )
+    plan = build_plan(composition)
+    study = prepare_study(plan, folder, check_study(plan, folder))
+    assert study.prior is None
+    assert view_of(study.optuna, plan.space)(study.trials) == study.trials
+    assert study_of(here, *WARM, EPOCHS).prior is not None  # named again
 
 
 @pytest.mark.parametrize(
