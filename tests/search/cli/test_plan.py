@@ -81,7 +81,7 @@ def test_plan_marks_the_trials_that_have_ended(study: Path) -> None:
 
 @pytest.mark.thorough
 def test_trials_enqueued_later_are_not_marked_as_ended(study: Path) -> None:
-    enqueued = "search.enqueue=[{data.batch_size:1}]"
+    enqueued = "search.enqueue=[{data.batch_size:32}]"
     before = ask(study, "plan", *WORDS, "search.num_trials=2").partition("\n\n")[2]
     after = ask(study, "plan", *WORDS, "search.num_trials=2", enqueued).partition("\n\n")[2]
     assert before == after
