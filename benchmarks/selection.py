@@ -3,7 +3,7 @@
     python benchmarks/selection.py           # the tables of docs/search.md
     python benchmarks/selection.py --quick
 
-A study is the default and up to 11 other trials by chance, of different learning rates and batch
+A study is the default and up to 11 other trials at random, of different learning rates and batch
 sizes. Its validation rows are drawn from the rows that no run saw; the others are the truth. A rule
 chooses an epoch of each trial, and a trial. "Gain" is the accuracy of the chosen trial less that of
 the default, in points: announced on the validation rows, true on the others. "Worse" is the share

@@ -129,7 +129,7 @@ class Family:
 
 
 def families() -> Iterator[Family]:
-    """Yield all families, so that whatever is done when time is up is a balanced set."""
+    """Yield all families, in an order of which every prefix is a balanced set."""
     for strategies in (FROZEN, TRAINED):
         yield from _small(
             strategies, seed=0, numbers=[PLANS[each].num_families for each in strategies]

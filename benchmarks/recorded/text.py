@@ -56,7 +56,7 @@ def true_lines(text: str, data: Path) -> Sequence[Line]:
 
 @cache
 def pool(text: str, data: Path) -> tuple[Line, ...]:
-    """Return the different texts, in an order by chance that is always the same."""
+    """Return the different texts, in a random order that is always the same."""
     readers: Mapping[str, tuple[Callable[[Path], Iterator[tuple[str, str]]], Path]] = {
         "sst2": (_jsonl, data / "sst2" / "train.jsonl"),
         "cola": (_jsonl, data / "cola" / "train.jsonl"),

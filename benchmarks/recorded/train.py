@@ -88,7 +88,7 @@ def trained_runs(family: Family, place: Place) -> Iterator[Trained]:
     """Train a family, and yield its runs, the shortest first.
 
     All begin as one, the trunk. Where the learning rate of a run begins to fall, a copy of the
-    trunk goes to that run's end, and the trunk goes on towards the next longer one.
+    trunk goes to that run's end, and the trunk continues to the next longer one.
     """
     recorder, outcome = _recorder(family, place), None
     with tempfile.TemporaryDirectory(dir=place.work) as name:
