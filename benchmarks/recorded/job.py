@@ -23,7 +23,8 @@ class Plan:
         lr: Ends of the range of learning rates, which are drawn on a log scale.
         defaults: Learning rates of the first families, at batch size 16.
         lengths: Epochs of a family's runs.
-        longest: Epochs of one run more in every fourth family, from the first on.
+        longest: Epochs of one run more in some families.
+        longest_every: One family in so many has it, from the first one on.
         num_families: How many there are of each text.
         num_larger: How many there are with the larger file.
         texts: Which texts.
@@ -40,6 +41,7 @@ class Plan:
     defaults: tuple[float, ...]
     lengths: tuple[int, ...]
     longest: int
+    longest_every: int
     num_families: int
     num_larger: int
     texts: tuple[str, ...]
@@ -68,6 +70,7 @@ PLANS = {
         defaults=(1e-2,),
         lengths=(3, 10),
         longest=30,
+        longest_every=4,
         num_families=40,
         num_larger=12,
         texts=ALL_TEXTS,
@@ -82,6 +85,7 @@ PLANS = {
         defaults=(1e-3,),
         lengths=(3, 6),
         longest=10,
+        longest_every=1,
         num_families=20,
         num_larger=8,
         texts=ALL_TEXTS[:3],
@@ -95,6 +99,7 @@ PLANS = {
         defaults=(2e-4, 1e-4),
         lengths=(3, 6),
         longest=10,
+        longest_every=1,
         num_families=20,
         num_larger=8,
         texts=ALL_TEXTS[:3],
@@ -157,5 +162,5 @@ def _larger(strategies: Sequence[str]) -> Iterator[Family]:
 def _family(strategy: str, text: str, num_rows: int, point: int, seed: int) -> Family:
     plan = PLANS[strategy]
     lr, batch_size = plan.points()[point]
-    lengths = plan.lengths if point % 4 else (*plan.lengths, plan.longest)
+    lengths = plan.lengths if point % plan.longest_every else (*plan.lengths, plan.longest)
     return Family(strategy, text, num_rows, point, seed, lr, batch_size, lengths)

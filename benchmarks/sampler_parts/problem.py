@@ -18,7 +18,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,18 @@ def interpolation_error() -> float:
                 guess = PchipInterpolator(np.log(rates[kept]), row[kept])(np.log(rates[at]))
                 errors.append(abs(float(guess) - row[at]) / spread)
     return float(np.mean(errors))
+
+
+def published_losses() -> Iterator[tuple[str, list[float], Callable[[float], float | None]]]:
+    """Yield a model, its published losses, and its loss by learning rate, for each rank."""
+    for model, (rates, ranks) in _tables().items():
+        loss = _table_loss(rates, ranks)
+        for rank, losses in ranks.items():
+            yield model, losses, partial(_loss_at, loss, rank)
+
+
+def _loss_at(loss: Callable[[Values], float | None], rank: int, lr: float) -> float | None:
+    return loss({"lr": lr, "rank": rank})
 
 
 def space_of(**ranges: BaseDistribution) -> Space:
