@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
+from lightning_modules.model.end import keep_ends
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
 from lightning_modules.model.size import Size, size_of
@@ -192,6 +193,8 @@ class Pretrained(Model):
             )
         network.drawn = frozenset(report["missing_keys"])
         freeze_pooler(network)
+        if network.can_generate():
+            keep_ends(network, self.load_tokenizer())
         return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:

@@ -138,7 +138,7 @@ class TextToText(Task):
             forced_bos_token_id=before.forced_bos_token_id,
             decoder_start_token_id=config.decoder_start_token_id,
             bos_token_id=getattr(config, "bos_token_id", None),  # T5 has none
-            eos_token_id=config.eos_token_id,
+            eos_token_id=before.eos_token_id,
             pad_token_id=config.pad_token_id,
             **({"length_penalty": self.length_penalty} if self.num_beams > 1 else {}),
         )

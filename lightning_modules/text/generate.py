@@ -16,6 +16,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from lightning_modules.batch.type import IGNORED
+from lightning_modules.model.end import end_tokens
 from lightning_modules.seed import seeded
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def continuations(
         max_prompt = max(positions - max_new_tokens, positions // 2)
         prompts = [prompt[-max_prompt:] for prompt in prompts]
         max_new_tokens = min(max_new_tokens, positions - max(map(len, prompts)))
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    ends = [end for end in ends if end is not None]
+    ends = end_tokens(network)
     padding = config.pad_token_id if config.pad_token_id is not None else (ends or [0])[0]
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens,

@@ -167,6 +167,43 @@ def test_classification_does_not_depend_on_padding(
             torch.testing.assert_close(alone, logits, atol=1e-5, rtol=1e-5)
 
 
+def chat_model(folder: Path, target: Path) -> Path:
+    """Return a copy whose files name different end tokens, as those of chat models do."""
+    shutil.copytree(folder, target)
+    for name, ends in (("config.json", 5), ("generation_config.json", [5, 6])):
+        settings = json.loads((target / name).read_text())
+        (target / name).write_text(json.dumps(settings | {"eos_token_id": ends}))
+    return target
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+def test_a_text_ends_where_any_of_the_models_files_says_so(
+    folder_of: Callable[[str], Path], here: Path, strategy: str
+) -> None:
+    folder = chat_model(folder_of("qwen3"), here / "chat")
+    run = run_of("qwen3", folder, f"strategy={strategy}")
+    network: Any = build_network(run, (), Cache())
+    own = run.model.load_tokenizer().eos_token_id
+    assert own not in (5, 6)
+    assert network.generation_config.eos_token_id == sorted([own, 5, 6])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+def test_the_export_ends_texts_where_the_run_does(
+    folder_of: Callable[[str], Path], here: Path, strategy: str
+) -> None:
+    folder = chat_model(folder_of("qwen3"), here / "chat")
+    run, trained = run_of("qwen3", folder, f"strategy={strategy}"), here / "run"
+    trained.mkdir()
+    outcome = fit(run, trained, Identity("x", None, trained))
+    assert outcome.best is not None, outcome.reason
+    export(Trained(run, trained, "run x", outcome.best.metrics, ""), here / "best")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(here / "best")
+    own = run.model.load_tokenizer().eos_token_id
+    assert plain.generation_config.eos_token_id == sorted([own, 5, 6])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lora_adapts_every_linear_layer_but_not_the_embeddings(
     name: str, folder_of: Callable[[str], Path]

@@ -65,6 +65,17 @@ def test_tokens_from_the_end_token_on_are_dropped() -> None:
     assert [token for token in found if token != IGNORED] == plain(gpt2(), PROMPTS[1], 1)
 
 
+def test_a_text_ends_at_any_of_the_end_tokens() -> None:
+    network = gpt2()
+    (free,) = continuations(network, PROMPTS[1:2], 10, 0.0).tolist()
+    network.generation_config.eos_token_id = [2, free[3]]
+    (found,) = continuations(network, PROMPTS[1:2], 10, 0.0).tolist()
+    end = free.index(free[3])
+    assert found[:end] == free[:end]
+    assert set(found[end:]) <= {IGNORED}
+    assert len(found) < len(free)
+
+
 def test_sampling_is_repeatable_and_leaves_the_random_state_alone() -> None:
     network = gpt2()
     torch.manual_seed(1)

@@ -1,0 +1,32 @@
+"""The tokens that end a generated text.
+
+Checkpoints name them in three places, which often differ: a chat model's tokenizer ends an answer
+with <|im_end|>, while its config.json still says <|endoftext|>. A network that learnt to write one
+of them and is stopped only by another writes on to the limit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def end_tokens(network: Any, tokenizer: Any | None = None) -> list[int]:
+    """Return the end tokens of a network that writes, in ascending order.
+
+    They are those of its configuration, of its generation settings and, if it is given, of the
+    tokenizer: the union, as a text ends at whichever comes first.
+    """
+    named = [getattr(part, "eos_token_id", None) for part in _parts(network, tokenizer)]
+    lists = [each if isinstance(each, list | tuple) else [each] for each in named]
+    return sorted({int(end) for ends in lists for end in ends if end is not None})
+
+
+def keep_ends(network: Any, tokenizer: Any) -> None:
+    """Store the end tokens in the generation settings, which are exported with the network."""
+    ends = end_tokens(network, tokenizer)
+    if ends:
+        network.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
+
+
+def _parts(network: Any, tokenizer: Any | None) -> list[Any]:
+    return [network.config, getattr(network, "generation_config", None), tokenizer]
