@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Self
 
-# Ctrl-C, a plain kill, and the warning of schedulers such as Slurm before the time limit.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Ctrl-C, a plain kill, and the warnings of schedulers such as Slurm before the time limit, which
+# users set to SIGUSR1 or, for every process of a step, to SIGUSR2.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def exit_code(number: int) -> int:

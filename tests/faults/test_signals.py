@@ -146,6 +146,7 @@ def test_a_study_stopped_in_every_way_ends_like_an_uninterrupted_one(
     [
         (signal.SIGTERM, 143),
         pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGUSR2, 143, marks=pytest.mark.thorough),
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
     ],
 )
@@ -169,7 +170,7 @@ def test_a_sweep_without_workers_stops_on_every_signal(here: Path, number: int, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 @pytest.mark.parametrize("data_workers", [0, 2])
 def test_workers_stop_on_every_signal(sweep: Start, number: int, data_workers: int) -> None:
     words = (f"trainer.num_data_workers={data_workers}", "search.workers=2", "logger=wandb")
