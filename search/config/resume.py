@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import UserError
-from search.config.build import Tree, leaves, resolved
+from lightning_modules.task.select import settled
+from lightning_modules.trainer import Select
+from search.config.build import Tree, build_run, leaves, resolved
 from search.config.check import group_options
 from search.config.compose import Arm, Composition, compose, hydra_ready
 from search.config.free import compose_free, is_free
 from search.config.length import EPOCHS, RANGE, VALUE
 from search.config.override import Override, literal, parse_override
 from search.config.prior import AUTO
+
+SELECT = "trainer.select"
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,8 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
             values[1][EPOCHS] = values[0].get(EPOCHS) if what in arm.decided else AUTO
     if any(flat.get(f"search.{key}") is not None for key in ("metric", "objectives")):
         flat.pop("task.metric", None)  # follows from them
+    if new.get(SELECT) == Select.auto.value and flat.get(SELECT) == _automatic(arm):
+        new[SELECT] = flat[SELECT]  # a study stores what `auto` stood for when it began
     for path in flat:
         if path.rpartition(".")[2] != "_target_" and flat[path] != new.get(path, flat[path]):
             yield path, f"={literal(flat[path])}", literal(new[path])
@@ -268,6 +274,10 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
         text, other = (space.get(path) for space in spaces)
         if text != other:
             yield path, f"={text}" if text else " not searched", other or "not searched"
+
+
+def _automatic(arm: Arm) -> str:
+    return settled(Select.auto, build_run(arm.tree).task).value
 
 
 def _flat(arm: Arm) -> dict[str, Any]:

@@ -23,6 +23,18 @@ def test_a_named_setting_has_the_value_of_the_command() -> None:
     assert not any("patience" in line for line in now.kept)
 
 
+@pytest.mark.parametrize(
+    ("rule", "lines"),
+    [
+        ("cautious_log_loss", []),  # what `auto` stood for when the study began
+        ("metric", ["trainer.select=metric (a new study: auto)"]),
+    ],
+)
+def test_what_auto_stood_for_is_no_difference(rule: str, lines: list[str]) -> None:
+    before = stored(f"trainer.select={rule}")
+    assert [line for line in compose_again([], before).kept if "select" in line] == lines
+
+
 def test_a_named_option_that_the_study_has_changes_nothing() -> None:
     before = stored("strategy=full", "strategy.lr=7e-5")
     assert compose_again(["strategy=full"], before).tree["strategy"] == before.tree["strategy"]
