@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import parse
@@ -22,6 +21,7 @@ from search.space.key import canonical_key
 from search.space.space import Options
 from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
+from search.study.suggest import first_values
 from search.terminal.asked import describe_asked
 from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     else:
         if not ahead.plan.is_asked:
             print("\n".join(estimate_lines(ahead.plan, estimate)))
-        print("\n".join(_first_trials(ahead.plan, ahead.suggestions, ahead.ended)))
+        print("\n".join(_first_trials(ahead)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
 
@@ -94,28 +94,31 @@ def _say_built(strategy: str, num_trainable: int, num_parameters: int) -> None:
     print(trained(strategy, num_trainable, num_parameters), file=sys.stderr, flush=True)
 
 
-def _first_trials(
-    plan: Plan, suggestions: Sequence[Mapping[str, Any]], ended: Mapping[int, Mapping[str, Any]]
-) -> list[str]:
-    header = ["trial", *plan.space.paths, ""]
-    rows = [header]
+def _first_trials(ahead: Preview) -> list[str]:
+    plan = ahead.plan
+    rows = [["trial", *plan.space.paths, ""]]
     known = {canonical_key(v) for v in portfolio(plan.composition, plan.space, plan.search)}
-    num_defaults, num_enqueued = len(plan.defaults), len(plan.search.settings.enqueue)
+    enqueued = {canonical_key(values) for values in plan.search.settings.enqueue}
+    queue = [canonical_key(values) for values in first_values(plan, ahead.prior)]
     openings = [values for each in plan.openings.values() for values in each]
-    for at, suggested in enumerate(suggestions):
-        values = ended.get(at, suggested)  # trials enqueued later come after those that have ended
-        words = ["default"] if at < num_defaults else []
-        if at >= num_defaults and suggested in openings:
+    for at, suggested in enumerate(ahead.suggestions):
+        # Trials that are enqueued later come after those that have ended.
+        values = ahead.ended.get(at, suggested)
+        start = queue[at] if at < len(queue) and values == suggested else None
+        words = ["default"] if at < len(plan.defaults) else []
+        if at >= len(plan.defaults) and suggested in openings:
             words.append("learning rate x3 or /3")
-        if num_defaults <= at < num_defaults + num_enqueued and values == suggested:
+        if at >= len(plan.defaults) and start in enqueued:
             words.append("enqueued")
         if canonical_key(values) in known:
             words.append("known to be good")
-        if at in ended:
+        if not plan.space.is_complete(values):
+            words.append("the sampler chooses the rest")
+        if at in ahead.ended:
             words.append("done")
         cells = [number(values.get(path)) for path in plan.space.paths]
         rows.append([str(at), *cells, ", ".join(words)])
-    more = plan.num_trials - len(suggestions)
+    more = plan.num_trials - len(ahead.suggestions)
     tail = [f"and {more} more, chosen from the results of these"] if more > 0 else []
     return ["", *columns(rows), *tail]
 

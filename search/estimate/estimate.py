@@ -180,14 +180,16 @@ def estimate(
         plan: The study's plan.
         rows: Numbers of training and validation rows.
         measured: Paces of all arms.
-        suggestions: Values of the first trials from trial 0 on, as far as known.
+        suggestions: Values of the first trials from trial 0 on, as far as known. Those that leave
+            something to the sampler count as unknown.
         past: The study's past.
 
     """
     past = past or Past()
     settings = plan.search.settings
     num_left = max(0, plan.num_trials - past.num_ended)
-    known = suggestions[past.num_ended : plan.num_trials]
+    ahead = suggestions[past.num_ended : plan.num_trials]
+    known = [values for values in ahead if plan.space.is_complete(values)]
     training = [training_seconds(plan, values, measured, rows) for values in known]
     whole = [
         seconds + _pace(plan, v, measured).start for v, seconds in zip(known, training, strict=True)

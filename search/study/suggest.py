@@ -145,6 +145,9 @@ def first_values(plan: Plan, prior: Prior | None) -> list[Mapping[str, Any]]:
 def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, Any]]:
     """Return the values of the trials that do not depend on results, as the study will run them.
 
+    A queued configuration has only the values that it was queued with, and its arm and opening, if
+    the sampler will choose the others from results.
+
     Args:
         plan: The plan.
         prior: What the study takes over from another one.
@@ -161,29 +164,42 @@ def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, 
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number in range(plan.num_trials):
-        values = first[number] if number < len(first) else {}
-        if not values and plan.takes_turns and depends_on_results(plan, study.trials):
+        values, is_queued = first[number] if number < len(first) else {}, number < len(first)
+        waits = plan.takes_turns and depends_on_results(plan, study.trials)
+        if waits and not is_queued:
             break
         study.add_trial(waiting_trial(plan.space, values))
         trial = study.ask()
-        decide_arm(study, number, plan)
+        if not waits:
+            decide_arm(study, number, plan)
         fixed = study._storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
-        is_given = number < len(plan.defaults) or plan.space.is_complete(fixed)
-        if number >= startup and not is_given:
-            break
         suggestion = trial.user_attrs.get(VALUES)
-        if suggestion is None:
-            drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
-            suggestion = next((v for v in drafts if canonical_key(v) not in taken), None)
-            if suggestion is None:
+        if (
+            suggestion is None
+            and not plan.space.is_complete(fixed)
+            and (waits or number >= startup)
+        ):
+            if not is_queued:
                 break
-            taken.add(canonical_key(suggestion))
-            for name, value in plan.space.by_name(suggestion).items():
-                distribution = plan.space.parameters[name].distribution
-                internal = distribution.to_internal_repr(value)
-                study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
+            suggestion = plan.space.by_path(fixed)
+        elif suggestion is None:
+            suggestion = _settled(study, trial._trial_id, plan, taken)
         suggestions.append(suggestion)
     return suggestions
+
+
+def _settled(study: optuna.Study, trial_id: int, plan: Plan, taken: set[str]) -> dict[str, Any]:
+    """Return the values that `settle` would reserve, and store them in a study in memory."""
+    drafts = candidates(study, trial_id, plan, taken.__contains__)
+    suggested = next(drafts)
+    free = (values for values in chain([suggested], drafts) if canonical_key(values) not in taken)
+    values = next(free, suggested)
+    taken.add(canonical_key(values))
+    for name, value in plan.space.by_name(values).items():
+        distribution = plan.space.parameters[name].distribution
+        internal = distribution.to_internal_repr(value)
+        study._storage.set_trial_param(trial_id, name, internal, distribution)
+    return values
 
 
 class _Draft:

@@ -103,3 +103,12 @@ def test_fixed_values_are_shown_as_given(here: Path) -> None:
     assert "fixed   strategy.num_shots=8, removed from the search space\n" in output
     output = run_here("plan", "model=tiny", "strategy=choice(lora,full)", "optimizer.lr[full]=1e-5")
     assert "fixed   optimizer.lr[full]=1e-5, removed from the search space\n" in output
+
+
+def test_open_settings_of_queued_configurations_are_left_to_the_sampler(here: Path) -> None:
+    enqueued = "search.enqueue=[{data.batch_size: 8},{trainer.epochs: 4}]"
+    output = run_here("plan", "study=queue", "model=tiny", enqueued)
+    trials = [line for line in output.splitlines() if "enqueued" in line]
+    assert [line.split()[0] for line in trials] == ["1", "2"]
+    assert all(line.endswith("enqueued, the sampler chooses the rest") for line in trials)
+    assert "and 7 more, chosen from the results of these" in output

@@ -83,6 +83,34 @@ def test_only_trials_that_do_not_depend_on_results_are_suggested() -> None:
     assert len(first_suggestions(plan_of("search.num_trials=3"))) == 3
 
 
+OPEN = "{optimizer.lr: 2e-3}"
+WHOLE = "{optimizer.lr: 3e-3, data.batch_size: 8, trainer.epochs: 2}"
+
+
+def test_what_a_model_will_choose_for_a_queued_configuration_is_left_open(here: Path) -> None:
+    plan = plan_of("search/sampler=bayes", f"search.enqueue=[{OPEN},{WHOLE}]")
+    first, second, third, *_ = first_suggestions(plan)
+    assert first == plan.default_values
+    assert second == {"optimizer.lr": 2e-3}
+    assert third == {"optimizer.lr": 3e-3, "data.batch_size": 8, "trainer.epochs": 2}
+    made = run_by_a_study(plan, here)
+    assert second.items() < made[1].items()
+    assert third == made[2]
+
+
+def test_the_arm_of_a_queued_configuration_may_depend_on_results() -> None:
+    entries = ",".join(f"{{trainer.validations_per_epoch: {num}}}" for num in (1, 2, 3))
+    plan = plan_of(
+        "strategy=choice(lora,full)",
+        "trainer.validations_per_epoch=choice(1,2,3)",
+        "search/sampler=bayes",
+        f"search.enqueue=[{entries}]",
+    )
+    suggested = first_suggestions(plan)
+    assert [values.get("strategy") for values in suggested] == ["lora", "full", None, None, None]
+    assert [values["trainer.validations_per_epoch"] for values in suggested[2:]] == [1, 2, 3]
+
+
 def test_another_seed_suggests_different_values() -> None:
     assert first_suggestions(plan_of())[1:] != first_suggestions(plan_of("search.seed=1"))[1:]
 
