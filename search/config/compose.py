@@ -64,6 +64,8 @@ class Arm:
         steps: Optimizer steps that its runs need at least; 0 if unknown.
         open: What of its length the rows still have to decide, see `search.config.length`.
         decided: What of its length the rows have decided.
+        lengths: If the number of rows is searched, the epochs that suit each number, see
+            `search.config.length.epochs_at`; empty if all trials train for `trainer.epochs`.
 
     """
 
@@ -74,6 +76,7 @@ class Arm:
     steps: int = 0
     open: tuple[str, ...] = ()
     decided: tuple[str, ...] = ()
+    lengths: tuple[tuple[int, int], ...] = ()
 
     @property
     def space(self) -> Mapping[str, str]:
@@ -138,6 +141,7 @@ def _stored_arm(values: Mapping[str, Any]) -> Arm:
         values.get("steps", 0),
         tuple(values.get("open", ())),
         tuple(values.get("decided", ())),
+        tuple((rows, epochs) for rows, epochs in values.get("lengths", ())),
     )
 
 

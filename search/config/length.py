@@ -6,7 +6,7 @@ epochs, and in the space for one to three; `search.plan.length` puts in what the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from search.config.prior import AUTO, Table
 
 EPOCHS = "trainer.epochs"
+ROWS = "data.max_train_rows"
 VALUE, RANGE = "value", "range"
 """What the rows decide: the default length, and its range in the space."""
 _UNTIL_THEN = {VALUE: 2, RANGE: "range(1, 4)"}
@@ -32,6 +33,19 @@ def take_range(space: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...
     if space.get(EPOCHS) != AUTO:
         return dict(space), ()
     return {**space, EPOCHS: str(_UNTIL_THEN[RANGE])}, (RANGE,)
+
+
+def epochs_at(lengths: Sequence[tuple[int, int]], num_rows: int) -> int:
+    """Return the epochs of runs on a number of rows.
+
+    Args:
+        lengths: Pairs of rows and epochs: so many epochs from so many rows on, fewest rows first.
+        num_rows: The number of rows.
+
+    >>> epochs_at([(1, 150), (33, 50), (700, 2)], 40)
+    50
+    """
+    return max((rows, epochs) for rows, epochs in lengths if rows <= num_rows)[1]
 
 
 def as_written(tree: Mapping[str, Any], open_length: Collection[str]) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def training_seconds(
     """Return the seconds of training and validation of a whole trial with these values."""
     trainer = plan.defaults[plan.space.options_of(values)].trainer
     data = plan.defaults[plan.space.options_of(values)].data
-    epochs = int(values.get("trainer.epochs", trainer.epochs))
+    epochs = int(plan.settings_of(values).get("trainer.epochs", trainer.epochs))
     per_epoch = values.get("trainer.validations_per_epoch", trainer.validations_per_epoch)
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
@@ -343,7 +343,7 @@ def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:
     """Return a trial's training examples per epoch; fewer if `max_steps` ended it early."""
     epochs = plan.defaults[plan.space.options_of(values)].trainer.epochs
     num_examples, _ = trial.user_attrs.get(LENGTH, (0, 0))
-    return float(num_examples / values.get("trainer.epochs", epochs))
+    return float(num_examples / plan.settings_of(values).get("trainer.epochs", epochs))
 
 
 def _start(trials: Sequence[FrozenTrial]) -> float:

@@ -8,11 +8,15 @@ steps an epoch in batches of b, b the default and B the largest batch size,
 
 rounded up, so that no trial of the default space ends below S steps. With many rows this is 1, 2
 and 3.
+
+If the number of rows is searched too, `trainer.epochs: auto` follows from the rows of each trial. A
+searched `trainer.epochs` has one range for all, which suits the fewest rows.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -20,7 +24,7 @@ from lightning_modules.error import UserError
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from search.config import Arm, Composition, build_run, parse_range
-from search.config.length import EPOCHS, RANGE, VALUE
+from search.config.length import EPOCHS, RANGE, ROWS, VALUE, epochs_at
 from search.space.space import Parameter
 
 BATCH_SIZE = "data.batch_size"
@@ -116,15 +120,23 @@ def length_lines(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
         length.steps_per_epoch(),
         length.batch_size,
     )
-    yield (
+    line = (
         f"{num_rows:,} rows in batches of {size}: {steps} step{'s' * (steps != 1)} an epoch; "
         f"{span} epoch{'s' * (span != '1')}"
     )
+    fewest = _fewest(arm, run, num_rows)
+    if RANGE in arm.decided and fewest < num_rows:
+        line += f", which suits {ROWS}={fewest}"
+    yield line
+    if arm.lengths and fewest < num_rows:
+        epochs = epochs_at(arm.lengths, fewest)
+        yield f"{ROWS}={fewest}: {epochs} epochs; other numbers of rows the epochs that suit them"
 
 
 def short_notes(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
     """Yield a note if the shortest run of an arm has fewer steps than its strategy needs."""
-    length = length_of(arm, run, num_rows)
+    fewest = num_rows if arm.lengths else _fewest(arm, run, num_rows)
+    length = length_of(arm, run, fewest)
     if length is None:
         return
     epochs = int(min(_ends(arm, run, EPOCHS) or [run.trainer.epochs]))
@@ -133,8 +145,9 @@ def short_notes(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
     if limit is not None and limit < length.steps:
         yield f"trainer.max_steps={limit}, but {needs}"
     elif steps < length.steps:
+        rows = f"{ROWS}={fewest} and " if fewest < num_rows else ""
         yield (
-            f"{EPOCHS}={epochs} in batches of {length.largest} are {steps} steps; {needs}, "
+            f"{rows}{EPOCHS}={epochs} in batches of {length.largest} are {steps} steps; {needs}, "
             f"i.e. {EPOCHS}={length.shortest}"
         )
 
@@ -146,21 +159,46 @@ def _settled(arm: Arm, num_rows: int) -> Arm:
         run = build_run(arm.tree)
     except UserError:
         return arm  # reported by `build_plan`
-    length = length_of(arm, run, num_rows)
-    if length is None:
+    length, few = (length_of(arm, run, n) for n in (num_rows, _fewest(arm, run, num_rows)))
+    if length is None or few is None:
         return replace(arm, open=())
-    tree, words = arm.tree, arm.words
+    tree, words, lengths = arm.tree, arm.words, arm.lengths
+    ends = _ends(arm, run, EPOCHS)
     if RANGE in arm.open:
-        text = f"range({length.shortest}, {length.longest + 1})"
+        text = f"range({few.shortest}, {few.longest + 1})"
+        ends = [few.shortest, few.longest]
         search = {**tree["search"], "space": {**arm.space, EPOCHS: text}}
         tree = {**tree, "search": search}
     if VALUE in arm.open:
-        ends = [] if RANGE in arm.open else _ends(arm, run, EPOCHS)
         epochs = min(max(length.default, *ends[:1]), *ends[1:]) if ends else length.default
         tree = {**tree, "trainer": {**tree["trainer"], "epochs": int(epochs)}}
-        # Composed again as one run, the batch size may be another, and so the length.
-        words = words if EPOCHS in arm.space else (*words, f"{EPOCHS}={int(epochs)}")
-    return replace(arm, tree=tree, words=words, open=(), decided=arm.open)
+        if EPOCHS not in arm.space:
+            # Composed again as one run, the batch size may be another, and so the length.
+            words = (*words, f"{EPOCHS}={int(epochs)}")
+            lengths = _lengths(arm, run, length) if ROWS in arm.space else ()
+    return replace(arm, tree=tree, words=words, open=(), decided=arm.open, lengths=lengths)
+
+
+def _lengths(arm: Arm, run: Run, length: Length) -> tuple[tuple[int, int], ...]:
+    """Return from how many rows on a run has how many epochs, for all that a trial may have."""
+
+    def epochs(rows: int) -> int:
+        return replace(length, num_rows=rows).default
+
+    # More rows than there are mean all of them, unless the default is a part of them.
+    is_part = run.flat().get(ROWS) is not None
+    most = int(max([length.num_rows, *(_ends(arm, run, ROWS) if is_part else ())]))
+    pairs, rows = [], 1
+    while rows <= most:
+        now = epochs(rows)
+        pairs.append((rows, now))
+        rows += bisect_left(range(rows, most + 1), x=True, key=lambda n: epochs(n) < now)
+    return tuple(pairs)
+
+
+def _fewest(arm: Arm, run: Run, num_rows: int) -> int:
+    """Return the number of training rows of the trial with the fewest."""
+    return int(min([num_rows, *_ends(arm, run, ROWS)]))
 
 
 def _ends(arm: Arm, run: Run, path: str) -> list[float]:

@@ -25,6 +25,7 @@ from lightning_modules.task.base import Task
 from lightning_modules.task.select import chosen_by, settled
 from lightning_modules.trainer import Select
 from search.config import CONF_DIR, Arm, Composition, Tree, build_run, build_search, is_free
+from search.config.length import EPOCHS, ROWS, epochs_at
 from search.config.settings import Arms, Search, SearchSettings
 from search.plan.free import direction_problems, free_objective, free_seed, free_space
 from search.plan.objective import (
@@ -170,8 +171,15 @@ class Plan:
         return build_run(self.arm(values).tree, self.settings_of(values))
 
     def settings_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a trial's values without its choices of group options."""
-        return {path: value for path, value in values.items() if path not in self.space.groups}
+        """Return a trial's values without its choices of group options.
+
+        They include `trainer.epochs` if it follows from the number of rows, which is searched.
+        """
+        settings = {path: value for path, value in values.items() if path not in self.space.groups}
+        num_rows, lengths = values.get(ROWS), self.arm(values).lengths
+        if lengths and num_rows is not None and EPOCHS not in settings:
+            settings[EPOCHS] = epochs_at(lengths, num_rows)
+        return settings
 
 
 def build_plan(composition: Composition) -> Plan:

@@ -79,6 +79,47 @@ def test_heads_on_frozen_features_need_fewer_steps() -> None:
     assert epochs_of(arm_of(280, "strategy=feature_extraction")) == (4, "range(3, 7)")
 
 
+SIZES = "data.max_train_rows=choice(100,300,900)"
+FILE = ("data=files", "data.train=my.csv", SIZES)
+
+
+def test_the_epochs_of_a_trial_suit_the_number_of_its_rows() -> None:
+    words = ["study=s", "model=minilm", "experiment=learning_curve", *FILE]
+    plan = build_plan(with_length(compose("sweep", words), corpus_of(REVIEWS)))
+    sizes: list[int | None] = [1, 100, 300, 600, 900, None]
+    epochs = [plan.run({"data.max_train_rows": size}).trainer.epochs for size in sizes]
+    # A part of 900 rows is all 600, and so is the default.
+    few = [Length(num, 16, 16, 50).default for num in (1, 100, 300)]
+    assert epochs == [*few, 4, 4, 4]
+    assert plan.default.trainer.epochs == 4
+    stored = Composition.from_dict(json.loads(json.dumps(plan.composition.as_dict())))
+    assert stored.arms == plan.composition.arms
+    (arm,) = plan.composition.arms
+    assert list(length_lines(arm, plan.default, REVIEWS)) == [
+        "600 rows in batches of 16: 38 steps an epoch; 4 epochs",
+        "data.max_train_rows=100: 22 epochs; other numbers of rows the epochs that suit them",
+    ]
+    assert list(short_notes(arm, plan.default, REVIEWS)) == []
+
+
+def test_a_searched_length_suits_the_fewest_rows() -> None:
+    arm = arm_of(REVIEWS, *FILE)
+    few = Length(100, 16, 32, 50)
+    assert epochs_of(arm) == (few.shortest, f"range({few.shortest}, {few.longest + 1})")
+    run = build_run(arm.tree)
+    (line,) = length_lines(arm, run, REVIEWS)
+    assert line.endswith("13 to 26 epochs, which suits data.max_train_rows=100")
+    assert list(short_notes(arm, run, REVIEWS)) == []
+
+
+def test_a_length_too_short_for_the_fewest_rows_is_noted() -> None:
+    arm = arm_of(REVIEWS, *FILE, "trainer.epochs=4")
+    assert list(short_notes(arm, build_run(arm.tree), REVIEWS)) == [
+        "data.max_train_rows=100 and trainer.epochs=4 in batches of 32 are 16 steps; "
+        "lora needs about 50, i.e. trainer.epochs=13"
+    ]
+
+
 def test_packed_rows_do_not_count() -> None:
     words = ("task=generation", "model=tiny", "model.kind=decoder")
     assert epochs_of(arm_of(280, *words)) == (2, "range(1, 4)")
