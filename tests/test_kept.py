@@ -75,6 +75,42 @@ def test_an_export_predicts_as_before(kept: Path, source: str) -> None:
         assert row == expected
 
 
+RUN = ("model=tiny", "strategy=full", "logger=none", "trainer.epochs=1", "data.max_length=32")
+
+
+def interrupted(folder: Path) -> Path:
+    """Leave of the kept run what there is before its first checkpoint."""
+    run = folder / "runs/small"
+    for path in run.iterdir():
+        if path.name not in ("config.yaml", "provenance.json"):
+            path.unlink()
+    return run
+
+
+def test_an_interrupted_run_continues_as_it_began(kept: Path) -> None:
+    run = interrupted(kept)
+    lines = run_here("train", "run=small", *RUN).splitlines()
+    assert "kept strategy.lr=0.0001 (a new run: 0.0002)" in " ".join(" ".join(lines).split())
+    scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    before = json.loads((KEPT / "runs/small/metrics.json").read_text(encoding="utf-8"))
+    assert {name: scores[name] for name in before} == before
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    assert text == (KEPT / "runs/small/config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_run_refuses_named_settings_that_it_did_not_begin_with(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(kept)
+    words = ("model=tiny", "strategy=lora", "logger=none", "trainer.epochs=2", "data.batch_size=8")
+    run_here("train", "run=small", *words, code=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert "trainer.epochs: must be as the run began to continue it, got 2. " in lines[-1]
+    names = [line.partition(":")[0] for line in lines]
+    assert names[-1] == "trainer.epochs" and "data.batch_size" in names
+    assert "strategy._target_" in names
+
+
 WORDS = (
     *("model=tiny", "strategy=lora", "logger=none", "search.workers=0", "trainer.epochs=1"),
     *("data.max_length=32", "search.keep=1"),

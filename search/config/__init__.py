@@ -21,6 +21,7 @@ from search.config.length import as_written
 from search.config.override import literal, parse_override
 from search.config.range import parse_range
 from search.config.resume import compose_again
+from search.config.stored_run import check_same, continued
 
 __all__ = [
     "CONF_DIR",
@@ -30,10 +31,12 @@ __all__ = [
     "as_written",
     "build_run",
     "build_search",
+    "check_same",
     "completed",
     "compose",
     "compose_again",
     "compose_free",
+    "continued",
     "is_free",
     "is_free_command",
     "leaves",

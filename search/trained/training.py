@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.folder import CHECKPOINT_FILES
@@ -16,7 +18,16 @@ from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
-from search.config import Arm, Composition, build_run, run_tree, to_yaml
+from search.config import (
+    Arm,
+    Composition,
+    Tree,
+    build_run,
+    check_same,
+    continued,
+    run_tree,
+    to_yaml,
+)
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.quiet import quiet_training
 from search.plan.length import length_lines, read_rows, short_notes, with_length
@@ -37,8 +48,9 @@ class Job:
         folder: The folder for its files.
         plugins: Packages besides ours that it may import.
         repeat: The trial that it repeats, if any.
-        arm: Its composed configuration; None if it repeats a trial.
+        arm: Its composed configuration; None if it repeats a trial or is continued.
         corpus: Its rows, if they have been read.
+        kept: Settings of a continued run that a new one would not have, as text.
 
     """
 
@@ -49,23 +61,35 @@ class Job:
     repeat: Repeat | None = None
     arm: Arm | None = None
     corpus: Corpus | None = None
+    kept: Sequence[str] = ()
 
 
 def job_of(composition: Composition) -> Job:
-    """Return the job of a configuration; its folder must not contain a finished run."""
+    """Return the job of a configuration; its folder must not contain a finished run.
+
+    Raises:
+        ConfigError: The configuration names a setting that differs from the interrupted run's.
+
+    """
     corpus = read_rows(composition)
     composition = with_length(composition, corpus)
-    run = build_run(composition.tree)
     folder = new_run_folder(composition.tree["run"])
     plugins = composition.tree["search"]["plugins"]
-    config = to_yaml(run_tree(composition.tree))
-    return Job(run, config, folder, plugins, arm=composition.arms[0], corpus=corpus)
+    (arm,), tree = composition.arms, run_tree(composition.tree)
+    before = _stored(folder)
+    if before is None:
+        return Job(
+            build_run(composition.tree), to_yaml(tree), folder, plugins, arm=arm, corpus=corpus
+        )
+    tree, kept = continued(tree, arm.words, before)
+    run = build_run({**tree, "search": {"plugins": plugins}})
+    return Job(run, to_yaml(tree), folder, plugins, kept=kept)
 
 
 def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     """Return where a job's defaults come from, and how long it is, to show when it starts."""
     if job.arm is None:
-        return []
+        return [f"kept {line}" for line in job.kept]
     prior, num_rows = job.arm.prior, len(rows.corpus.splits["train"])
     arm, run = job.arm, job.run
     texts = [] if prior is None or not prior.text else [f"prior {prior.text}", prior.note]
@@ -102,6 +126,8 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
     found = find_study(study)
     repeat = find_repeat(found, trial)
     folder = new_run_folder(run or f"{study}-trial-{trial}")
+    if (before := _stored(folder)) is not None:
+        check_same(repeat.tree, before)
     plugins = found.plan.search.settings.plugins
     return Job(repeat.run, to_yaml(repeat.tree), folder, plugins, repeat)
 
@@ -113,7 +139,6 @@ def start(job: Job) -> CheckedRows:
         UserError: Data or model cannot be used, or differ from those that the run started with.
 
     """
-    _check_same(job.folder / CONFIG_FILE, job.config)
     rows = check_run(job.run, job.corpus)
     fingerprint = rows.corpus.fingerprint
     if job.repeat is not None:
@@ -153,8 +178,8 @@ def validation_metrics(outcome: Outcome) -> dict[str, float]:
     return {f"validation/{name}": value for name, value in outcome.best.metrics.items()}
 
 
-def _check_same(path: Path, config: str) -> None:
-    if path.is_file() and path.read_text(encoding="utf-8") != config:
-        rule = f"{path} must hold the same configuration to continue it"
-        fix = "Choose another run=NAME, or use the original arguments."
-        raise ConfigError(Problem("run", rule, Verbatim("a different one"), fix))
+def _stored(folder: Path) -> Tree | None:
+    """Return the configuration that a run in the folder began with; None if there is none."""
+    path = folder / CONFIG_FILE
+    tree: Tree | None = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
+    return tree
