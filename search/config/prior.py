@@ -108,7 +108,11 @@ class Prior:
 def take_prior(config: DictConfig, table: Table) -> Prior | None:
     """Replace `auto` among the strategy's values, in place; return what was taken, if anything.
 
-    An `auto` that the table has no value for stays, and is reported when the run is built.
+    An `auto` that no row of the strategy has a value for stays; it may mean something else.
+
+    Raises:
+        ConfigError: No row fits the model, or the first one that does lacks a value.
+
     """
     node = OmegaConf.to_container(config, resolve=False)
     assert isinstance(node, dict)
@@ -126,6 +130,8 @@ def take_prior(config: DictConfig, table: Table) -> Prior | None:
         rule = f"must have a row of {strategy} for {of}, because its settings are auto"
         fix = "Add a row with fits: {}, or set the settings."
         raise ConfigError(Problem("prior.yaml", rule, Verbatim("none"), fix))
+    if problem := _lacking(strategy, row, open_keys, [r for r in rows if r.suits(kind, size)]):
+        raise ConfigError(problem)
     taken = {key: row.values[key] for key in open_keys if key in row.values}
     for key, value in taken.items():
         OmegaConf.update(config, f"strategy.{key}", value)
@@ -133,6 +139,23 @@ def take_prior(config: DictConfig, table: Table) -> Prior | None:
     if model is not None and (kind is None or size is None):
         note = f"kind and size of {model.name} are unknown before it is loaded"
     return Prior(f"{strategy}, {row.name}", taken, row.also, note)
+
+
+def _lacking(
+    strategy: str, row: Row, open_keys: Sequence[str], others: Sequence[Row]
+) -> Problem | None:
+    """Return a problem if a row lacks values that other rows of the strategy have."""
+    known = {key: value for other in reversed(others) for key, value in other.values.items()}
+    missing = [key for key in open_keys if key in known and key not in row.values]
+    if not missing:
+        return None
+    name = next(r.name for r in others if missing[0] in r.values)
+    rule = f"must have {', '.join(open_keys)}, which {strategy} takes from it"
+    got = Verbatim(", ".join(row.values) or "none")
+    example = ", ".join(f"{key}: {known[key]:g}" for key in missing)
+    keys = ", ".join(f"strategy.{key}" for key in missing)
+    fix = f"Add {example} (as row {name!r} has), or set {keys}."
+    return Problem(f"prior.yaml.{strategy}.{row.name}.values", rule, got, fix)
 
 
 def _model(config: DictConfig) -> Model | None:

@@ -207,14 +207,38 @@ def test_a_table_that_cannot_be_used_is_refused(
         compose("sweep", ["study=s", *words], here)
 
 
+MINE = "lora:\n  mine:\n    fits: {kind: encoder}\n    values: {lr: 7e-4, rank: 3VALUES}\n"
+
+
 def test_rows_of_the_user_are_asked_first(here: Path) -> None:
-    text = "lora:\n  mine:\n    fits: {kind: encoder}\n    values: {lr: 7e-4, rank: 3}\n"
+    text = MINE.replace("VALUES", ", lr_min: 5e-4, lr_max: 1e-3, alpha: 6")
     (here / "prior.yaml").write_text(text, encoding="utf-8")
     (arm,) = compose("sweep", [], here).arms
     assert arm.prior is not None and arm.prior.name == "lora, mine"
     assert arm.tree["strategy"]["rank"] == 3 and arm.tree["strategy"]["lr"] == 7e-4
-    with pytest.raises(ConfigError, match=r"strategy\.alpha: must be a number"):
-        build_run(arm.tree)  # its row has none
+    assert build_run(arm.tree)
+
+
+def test_an_incomplete_row_says_what_to_add(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()  # tables are kept by their folders
+    (tmp_path / "before/prior.yaml").write_text(MINE.replace("VALUES", ""), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        compose("sweep", [], tmp_path / "before")
+    rule, _, fix = str(caught.value).partition(". Add ")
+    assert rule == (
+        "prior.yaml.lora.mine.values: must have lr, lr_min, lr_max, rank, alpha, which lora takes "
+        "from it, got lr, rank"
+    )
+    missing, _, other = fix.partition(" (as row 'small encoder' has), or set ")
+    assert other == "strategy.lr_min, strategy.lr_max, strategy.alpha."
+    (tmp_path / "after").mkdir()
+    text = MINE.replace("VALUES", f", {missing}")
+    (tmp_path / "after/prior.yaml").write_text(text, encoding="utf-8")
+    (arm,) = compose("sweep", [], tmp_path / "after").arms
+    assert build_run(arm.tree)
+    words = [f"{key.strip(' .')}=1" for key in other.split(",")]
+    (arm,) = compose("sweep", ["strategy.lr=1", *words], tmp_path / "before").arms
+    assert arm.tree["strategy"]["rank"] == 3
 
 
 @pytest.mark.parametrize(
@@ -243,6 +267,20 @@ def test_rows_of_the_user_are_asked_first(here: Path) -> None:
         ),
         ("models: {mine: {kind: encoder}}", "models.mine: must have kind and parameters, got"),
         ("- 1", "rows: must be a mapping for each strategy, got [1]."),
+        (
+            "lorra: {m: {fits: {}}}",
+            "lorra: must be a strategy that has a file in strategy/, got 'lorra'.",
+        ),
+        ("same: {qlorra: lora}", "in strategy/, got 'qlorra'. Did you mean qlora?"),
+        ("same: {qlora: lorra}", "in strategy/, got 'lorra'. Did you mean lora?"),
+        (
+            "steps: {mine: 3}",
+            "steps.mine: must be a strategy that has a file in strategy/, got 'mine'.",
+        ),
+        (
+            "lora: {mine: {fits: {}, values: {alhpa: 3}}}",
+            "mine.values.alhpa: must be a setting of the strategy, got 'alhpa'. Did you mean alpha",
+        ),
         ("lora: {", "prior.yaml: must be YAML, got while parsing"),
     ],
 )
