@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 
+CAUTIOUS = "cautious_"
+
+
 class Select(Enum):
     """By what a run's best validation, and a study's best trial, are chosen."""
 
@@ -29,6 +32,20 @@ class Select(Enum):
     lower by more than a standard error of the paired difference."""
     calibrated_log_loss = "calibrated_log_loss"
     """The log loss after a temperature fitted to the validation rows, if the task has one."""
+    brier = "brier"
+    """The Brier score, if the task has one."""
+    cautious_brier = "cautious_brier"
+    """The Brier score; and a study keeps its default configuration as with `cautious_log_loss`."""
+
+    @property
+    def is_cautious(self) -> bool:
+        """Whether another trial must be better than the default by more than its noise."""
+        return self.value.startswith(CAUTIOUS)
+
+    @property
+    def score(self) -> str:
+        """The name of the score that is compared, e.g. `log_loss`."""
+        return self.value.removeprefix(CAUTIOUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +59,8 @@ class Trainer(Schema):
         validations_per_epoch: Validations per epoch, evenly spaced, the last at its end, > 0.
             Training always ends with a validation.
         select: By what the best validation is chosen, whose weights and scores are the run's:
-            `auto`, `metric`, `log_loss`, `cautious_log_loss` or `calibrated_log_loss`. Equal ones
-            are told apart by the metric, then by the validation loss.
+            `auto`, `metric`, `log_loss`, `cautious_log_loss`, `calibrated_log_loss`, `brier` or
+            `cautious_brier`. Equal ones are told apart by the metric, then by the validation loss.
         patience: Training ends after this many validations without a better metric, > 0; None
             never ends early. It counts the metric, whatever chooses the best validation.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them unchanged.

@@ -56,6 +56,7 @@ def test_a_trial_repeats_to_the_same_score(kept: Path) -> None:
 def test_trained_weights_keep_their_scores(kept: Path, source: str, log_loss: float) -> None:
     scores = json.loads(run_here("evaluate", f"{source}=small", "--json"))
     assert scores.pop("calibrated_log_loss") <= log_loss
+    assert scores.pop("brier") == pytest.approx(0.5, abs=1e-3)  # no more than a guess of two labels
     assert scores == pytest.approx(SCORES | {"log_loss": log_loss}, abs=1e-5)
 
 

@@ -4,7 +4,9 @@ The loss of a batch is the weighted mean sum_i w(y_i) CE_i / sum_i w(y_i), as in
 torch.nn.functional.cross_entropy, with the weights from `class_weights`.
 Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correlation
 (0 is chance, 1 is perfect); log_loss, the mean negative log-probability of the label, in nats;
-calibrated_log_loss, the same after the best temperature for these rows (`metric.calibration`).
+calibrated_log_loss, the same after the best temperature for these rows (`metric.calibration`);
+brier, the mean over rows of the squared distance sum_c (p_c - [c is the label])^2, in [0, 2]
+(Brier 1950).
 Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -33,7 +35,7 @@ from lightning_modules.task.base import (
     Tables,
 )
 from lightning_modules.task.class_weight import weight_of_each, weight_problems
-from lightning_modules.task.metric.calibration import class_temperature
+from lightning_modules.task.metric.calibration import LOG_LOSSES, class_temperature
 from lightning_modules.task.metric.confusion import (
     CONFUSION,
     confusion_counts,
@@ -74,6 +76,7 @@ class Classification(SequenceTask):
         "mcc": "maximize",
         "log_loss": "minimize",
         "calibrated_log_loss": "minimize",
+        "brier": "minimize",
     }
     loss_settings: ClassVar[frozenset[str]] = frozenset(("class_weights", "label_smoothing"))
 
@@ -189,6 +192,7 @@ class Classification(SequenceTask):
             "mcc": _mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
             "log_loss": cross_entropy(logits_BC.double(), labels_B),
             "calibrated_log_loss": cross_entropy(_calibrated(logits_BC, labels_B), labels_B),
+            "brier": _brier(logits_BC, labels_B).mean(),
         }
         # torchmetrics returns float32, in which 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
@@ -206,6 +210,8 @@ class Classification(SequenceTask):
             values_B = cross_entropy(logits_BC.double(), labels_B, reduction="none")
         elif self.metric == "calibrated_log_loss":
             values_B = cross_entropy(_calibrated(logits_BC, labels_B), labels_B, reduction="none")
+        elif self.metric == "brier":
+            values_B = _brier(logits_BC, labels_B)
         else:
             return None
         return list(map(float, values_B.tolist()))
@@ -230,10 +236,14 @@ class Classification(SequenceTask):
         counts = Counter(row["label"] for row in rows)
         largest = min(counts, key=lambda label: (-counts[label], label))
         share = counts[largest] / len(rows)
-        if self.metric in ("log_loss", "calibrated_log_loss"):
-            shares = [count / len(rows) for count in counts.values()]
-            entropy = -sum(each * math.log(each) for each in shares)
-            return Baseline("guessing by the labels' shares", entropy)
+        shares = [count / len(rows) for count in counts.values()]
+        # The least of each: the mean of -log p, and of the squared distance, of these shares.
+        by_shares = {
+            **dict.fromkeys(LOG_LOSSES, -sum(each * math.log(each) for each in shares)),
+            "brier": 1 - sum(each**2 for each in shares),
+        }
+        if self.metric in by_shares:
+            return Baseline("guessing by the labels' shares", by_shares[self.metric])
         # The most frequent label has precision `share` and recall 1; every other has an F1 of 0.
         macro_f1 = 2 * share / (1 + share) / len(counts)
         scores = {"accuracy": share, "macro_f1": macro_f1, "mcc": 0.0}
@@ -252,6 +262,15 @@ class Classification(SequenceTask):
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax().item()])
 """
+
+
+def _brier(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """Return each row's squared distance, (B,)."""
+    from torch.nn.functional import one_hot
+
+    probabilities_BC = logits_BC.double().softmax(dim=1)
+    distance_BC = probabilities_BC - one_hot(labels_B, logits_BC.shape[1])
+    return distance_BC.square().sum(dim=1)
 
 
 def _calibrated(logits_BC: Tensor, labels_B: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Metrics: micro_f1 = 2 TP / (2 TP + FP + FN), counted over all rows and labels; m
 of the per-label F1, which is 0 for a label that is never true nor predicted; accuracy, the share
 of rows whose set of labels is exactly right; mcc, Matthews' correlation over all B * C decisions;
 log_loss, their mean binary cross-entropy, in nats; calibrated_log_loss, the same after the best
-temperature for these rows (`metric.calibration`).
+temperature for these rows (`metric.calibration`); brier, their mean squared distance (p - y)^2.
 Example row: `{"text": "The striker was sold.", "label": ["money", "sport"]}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -34,7 +34,7 @@ from lightning_modules.task.base import (
     Examples,
     Tables,
 )
-from lightning_modules.task.metric.calibration import label_temperature
+from lightning_modules.task.metric.calibration import LOG_LOSSES, label_temperature
 from lightning_modules.task.sequence import SequenceTask
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class MultiLabelClassification(SequenceTask):
         "mcc": "maximize",
         "log_loss": "minimize",
         "calibrated_log_loss": "minimize",
+        "brier": "minimize",
     }
     cells: ClassVar[Mapping[str, cell.Cell]] = {**SequenceTask.cells, "label": cell.labels}
 
@@ -136,6 +137,7 @@ class MultiLabelClassification(SequenceTask):
             "calibrated_log_loss": binary_cross_entropy_with_logits(
                 logits_BC / label_temperature(logits_BC, labels_BC), labels_BC.double()
             ),
+            "brier": (logits_BC.sigmoid() - labels_BC.double()).square().mean(),
         }
         return {name: round(float(value), 6) for name, value in scores.items()}
 
@@ -155,6 +157,8 @@ class MultiLabelClassification(SequenceTask):
                 logits_BC, labels_BC.double(), reduction="none"
             )
             values_B = losses_BC.mean(dim=1)
+        elif self.metric == "brier":
+            values_B = (logits_BC.sigmoid() - labels_BC.double()).square().mean(dim=1)
         else:
             return None
         return list(map(float, values_B.tolist()))
@@ -187,9 +191,10 @@ class MultiLabelClassification(SequenceTask):
         positives of all sets of k.
         """
         counts = Counter(_all_labels(rows))
-        if self.metric in ("log_loss", "calibrated_log_loss"):
-            entropy = sum(_entropy(count / len(rows)) for count in counts.values())
-            return Baseline("guessing by the labels' shares", entropy / max(1, len(counts)))
+        by_share = {"brier": _variance, **dict.fromkeys(LOG_LOSSES, _entropy)}.get(self.metric)
+        if by_share is not None:
+            least = sum(by_share(count / len(rows)) for count in counts.values())
+            return Baseline("guessing by the labels' shares", least / max(1, len(counts)))
         if self.metric == "accuracy":
             sets = Counter(tuple(row["label"]) for row in rows)
             commonest = min(sets, key=lambda names: (-sets[names], names))
@@ -271,6 +276,11 @@ def _mcc(counts_3: Tensor, num_decisions: int) -> float:
     rest = num_decisions - right - wrong - missed
     spread = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
     return (right * rest - wrong * missed) / math.sqrt(spread) if spread else 0.0
+
+
+def _variance(share: float) -> float:
+    """Return the mean squared distance of a label from its share."""
+    return share * (1 - share)
 
 
 def _entropy(share: float) -> float:

@@ -16,20 +16,16 @@ AUTO = Select.cautious_log_loss
 
 
 def settled(select: Select, task: Task) -> Select:
-    """Return the rule that is followed: never `auto`, and none that the task has no loss for."""
+    """Return the rule that is followed: never `auto`, and none whose score the task lacks."""
     if select is Select.auto:
         select = AUTO
-    return select if _loss(select) in task.directions else Select.metric
+    return select if select.score in task.directions else Select.metric
 
 
 def chosen_by(select: Select, task: Task) -> tuple[str, ...]:
     """Return the metrics that are compared, each on a tie of those before."""
     rule = settled(select, task)
-    return (task.metric,) if rule is Select.metric else _once(_loss(rule), task.metric)
-
-
-def _loss(select: Select) -> str:
-    return "log_loss" if select is Select.cautious_log_loss else select.value
+    return (task.metric,) if rule is Select.metric else _once(rule.score, task.metric)
 
 
 def _once(*names: str) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.trainer import Select
 from search.plan.plan import Plan
 from search.storage import transaction
 from search.storage.attribute import (
@@ -169,7 +168,7 @@ class Study:
             return False
         if SEED in self.plan.space.paths:
             return False  # the noise of one seed says little about a mean
-        return self.plan.default.trainer.select is Select.cautious_log_loss
+        return self.plan.default.trainer.select.is_cautious
 
     @property
     def chosen_by(self) -> tuple[str, ...]:

@@ -241,7 +241,8 @@ def _remaining(study: Study) -> list[str]:
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
     if comparison.best is comparison.default:
-        by = "" if not study.is_cautious else " by more than a standard error of its log loss"
+        score = next(iter(study.chosen_by), metric).replace("_", " ")
+        by = f" by more than a standard error of its {score}" if study.is_cautious else ""
         return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+LOG_LOSSES = ("log_loss", "calibrated_log_loss")
+"""The metrics, as tasks name them."""
 TEMPERATURES = (0.25, 8.0)
 """The range of T. Without an end, rows that are all right would be fitted to a loss of 0."""
 PRECISION = 1e-4

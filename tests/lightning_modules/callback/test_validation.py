@@ -74,7 +74,7 @@ def test_the_rule_decides_then_the_metric_then_the_loss(
     assert is_better(scored(*now), best, task, Select(select)) is better
 
 
-@pytest.mark.parametrize("select", ["metric", "log_loss", "calibrated_log_loss"])
+@pytest.mark.parametrize("select", ["metric", "log_loss", "calibrated_log_loss", "brier"])
 def test_a_run_keeps_the_epoch_of_its_rule(
     make_run: Callable[..., Run], here: Path, select: str
 ) -> None:

@@ -61,6 +61,9 @@ def reference(logits_BC: torch.Tensor, labels_B: torch.Tensor) -> dict[str, floa
         "mcc": matthews_corrcoef(labels, predicted),
         "log_loss": log_loss(labels, probabilities_BC, labels=range(logits_BC.shape[1])),
         "calibrated_log_loss": calibrated,
+        "brier": float(
+            ((probabilities_BC - np.eye(logits_BC.shape[1])[labels]) ** 2).sum(1).mean()
+        ),
     }
 
 
@@ -97,6 +100,7 @@ def test_perfect_predictions_get_perfect_scores() -> None:
         "mcc": 1,
         "log_loss": 0,
         "calibrated_log_loss": 0,
+        "brier": 0,
     }
 
 
@@ -125,7 +129,7 @@ def test_an_unknown_metric_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError) as raised:
         classification("acuracy")
     assert str(raised.value) == (
-        "metric: must be one of accuracy, macro_f1, mcc, log_loss, calibrated_log_loss, "
+        "metric: must be one of accuracy, macro_f1, mcc, log_loss, calibrated_log_loss, brier, "
         "got 'acuracy'. Did you mean accuracy?"
     )
 
@@ -308,6 +312,22 @@ def test_the_baseline_of_log_loss_predicts_the_label_shares() -> None:
     assert found.score == pytest.approx(log_loss([0, 0, 1], shares_BC))
     assert task.beats(found.score - 0.01, found)
     assert not task.beats(found.score + 0.01, found)
+
+
+def test_the_baseline_of_the_brier_score_predicts_the_label_shares() -> None:
+    found = classification("brier").baseline(corpus("aab").splits["train"])
+    distance_BC = np.array([[2 / 3, 1 / 3]] * 3) - np.array([[1, 0], [1, 0], [0, 1]])
+    assert found.score == pytest.approx((distance_BC**2).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "calibrated_log_loss", "brier"])
+def test_the_values_of_the_rows_have_the_score_as_their_mean(metric: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels_B = torch.randint(3, (50,), generator=rng)
+    observed = {"logits_BC": torch.randn(50, 3, generator=rng), "labels_B": labels_B}
+    values = classification(metric).row_values(observed, NONE)
+    assert values is not None
+    assert TASK.score(observed, NONE)[metric] == pytest.approx(np.mean(values), abs=1e-6)
 
 
 @pytest.mark.parametrize(("predicted", "is_constant"), [([0, 0, 0], True), ([0, 1, 0], False)])

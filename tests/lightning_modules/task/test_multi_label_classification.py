@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import (
     accuracy_score,
+    brier_score_loss,
     f1_score,
     log_loss,
     matthews_corrcoef,
@@ -74,6 +75,7 @@ def reference(observed: dict[str, torch.Tensor], threshold: float = 0.5) -> dict
         "mcc": matthews_corrcoef(truth.ravel(), predicted.ravel()),
         "log_loss": log_loss(truth.ravel(), probabilities.ravel(), labels=[False, True]),
         "calibrated_log_loss": calibrated,
+        "brier": brier_score_loss(truth.ravel(), probabilities.ravel()),
     }
 
 
@@ -182,12 +184,14 @@ def test_the_baseline_is_the_best_constant_set_of_labels(metric: str) -> None:
     assert task.beats(baseline.score + 0.01, baseline)
 
 
-def test_the_baseline_of_log_loss_predicts_the_label_shares() -> None:
+def test_the_baseline_of_proper_scores_predicts_the_label_shares() -> None:
     truth = np.array([[name in row["label"] for name in NAMES] for row in LABELLED])
     shares = np.broadcast_to(truth.mean(axis=0), truth.shape)
     baseline = make_task(metric="log_loss").baseline(LABELLED)
     assert baseline.score == pytest.approx(log_loss(truth.ravel(), shares.ravel()))
     assert make_task(metric="log_loss").baseline(rows_of([], [])).score == 0
+    baseline = make_task(metric="brier").baseline(LABELLED)
+    assert baseline.score == pytest.approx(brier_score_loss(truth.ravel(), shares.ravel()))
 
 
 def test_labels_come_from_the_training_rows_in_order() -> None:
