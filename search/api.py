@@ -32,7 +32,7 @@ from search.study.open import load_study, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
-from search.terminal.asked import describe_asked, next_commands
+from search.terminal.asked import next_commands
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
 from search.terminal.notebook import quiet_widgets
@@ -175,7 +175,7 @@ def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> Op
     folder = study_folder(Path(), plan.name)
     check_asked_study(plan, folder)
     study = prepare_study(plan, folder, None)
-    task = describe_asked(plan, fixed)
+    task = describe(plan, None, fixed, study.prior)
     show_study(study.optuna, folder, task, is_asked=True)
     results.write_table(study)
     say("\n".join([*task, *next_commands(study)]), flush=True)

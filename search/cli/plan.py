@@ -22,7 +22,6 @@ from search.space.space import Options
 from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
 from search.study.suggest import first_values
-from search.terminal.asked import describe_asked
 from search.terminal.describe import describe
 from search.terminal.estimate import estimate_lines
 
@@ -48,7 +47,9 @@ def main(words: Sequence[str]) -> int:
         return 0
     ahead = preview(composition)
     if not parsed.json:
-        print("\n".join(_described(ahead, composition.fixed)), flush=True)
+        print(
+            "\n".join(describe(ahead.plan, ahead.rows, composition.fixed, ahead.prior)), flush=True
+        )
     if wants_probe and ahead.plan.is_asked:
         fix = "Its trials are trained by a loop of yours."
         raise ConfigError(Problem("probe", "must be false if search.ask_tell is true", True, fix))
@@ -66,12 +67,6 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(_first_trials(ahead)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
-
-
-def _described(ahead: Preview, fixed: Sequence[str]) -> list[str]:
-    if ahead.rows is None:
-        return describe_asked(ahead.plan, fixed)
-    return describe(ahead.plan, ahead.rows, fixed, ahead.prior)
 
 
 def take_probe(overrides: list[str]) -> bool:

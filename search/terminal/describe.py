@@ -22,53 +22,43 @@ if TYPE_CHECKING:
 
 
 def describe(
-    plan: Plan, rows: CheckedRows, fixed: Sequence[str] = (), prior: Prior | None = None
+    plan: Plan, rows: CheckedRows | None, fixed: Sequence[str] = (), prior: Prior | None = None
 ) -> list[str]:
     """Return a study's plan in a few lines: model, data, goal and search.
 
     Args:
         plan: The plan.
-        rows: Its rows.
+        rows: Its rows; None if a loop of the caller's own trains its trials, with its own model.
         fixed: Overrides that removed their paths from the default space.
         prior: What it takes over from another study.
 
     """
-    run, settings = plan.default, plan.search.settings
-    flat = run.flat()
-    sizes = " / ".join(str(len(split)) for split in rows.corpus.splits.values())
-    names = " / ".join(rows.corpus.splits)
-    labels = f", {len(rows.labels)} labels" if rows.labels else ""
+    settings = plan.search.settings
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
     pruner = (
         _member(plan.search.pruner) if len(goals) == 1 else "none, because there are several goals"
     )
-    groups = plan.space.groups
-    lengths, short = _lengths(plan, len(rows.corpus.splits["train"]))
-    model, strategy = (
-        _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
-    )
+    lengths, short = ([], []) if rows is None else _lengths(plan, len(rows.corpus.splits["train"]))
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
-        ["model", f"{model}, strategy {strategy}"],
+        *([] if rows is None else [["model", _model(plan)]]),
         *(["prior", text] for text in _priors(plan)),
-        ["data", f"{flat['data']}: {sizes} rows ({names}){labels}"],
+        *([] if rows is None else [["data", _data(plan, rows)]]),
         *(["length", text] for text in lengths),
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
     arms = arms_line(plan)
     lines += [["arms", arms]] if arms is not None else []
-    defaults = dict(zip(plan.space.arms, plan.first, strict=False))
-    for name, parameter in plan.space.parameters.items():
-        value = _default(plan, name, defaults)
-        lines.append(["space", f"{name}  {parameter.text}  (default {number(value)})"])
+    lines += [["space", text] for text in _space(plan)]
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
     lines += [["kept", word] for word in plan.composition.kept]
     lines += [["changed", word] for word in plan.composition.changed]
     lines += [["warm", Warm(**prior).note]] if prior is not None else []
-    notes = (*_prior_notes(plan), *_baseline_notes(plan, rows), *rows.corpus.notes, *_notes(plan))
-    notes = (*notes, *size_notes(plan, len(rows.corpus.splits["train"])), *short)
+    of_rows = () if rows is None else (*_baseline_notes(plan, rows), *rows.corpus.notes)
+    sizes = () if rows is None else size_notes(plan, len(rows.corpus.splits["train"]))
+    notes = (*_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
     lines += [["note", note] for note in notes]
     return columns(lines)
 
@@ -80,6 +70,31 @@ def baseline(plan: Plan, rows: CheckedRows) -> Baseline | None:
 
 def _either(options: Sequence[str]) -> str:
     return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else options[0]
+
+
+def _model(plan: Plan) -> str:
+    groups, flat = plan.space.groups, plan.default.flat()
+    model, strategy = (
+        _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
+    )
+    return f"{model}, strategy {strategy}"
+
+
+def _data(plan: Plan, rows: CheckedRows) -> str:
+    sizes = " / ".join(str(len(split)) for split in rows.corpus.splits.values())
+    names = " / ".join(rows.corpus.splits)
+    labels = f", {len(rows.labels)} labels" if rows.labels else ""
+    return f"{plan.default.flat()['data']}: {sizes} rows ({names}){labels}"
+
+
+def _space(plan: Plan) -> Iterator[str]:
+    """Yield each parameter with its range, and its default if the study has one."""
+    defaults = dict(zip(plan.space.arms, plan.first, strict=False))
+    for name, parameter in plan.space.parameters.items():
+        text = f"{name}  {parameter.text}"
+        yield (
+            text if plan.is_free else f"{text}  (default {number(_default(plan, name, defaults))})"
+        )
 
 
 def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]]) -> Any:
