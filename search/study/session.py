@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.error import SpaceError
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
 from search.space.key import renewed_key
+from search.space.space import Space
 from search.storage import transaction
 from search.storage.attribute import (
     BEST_EPOCH,
@@ -48,7 +51,7 @@ from search.study.progress import reason_to_stop
 from search.study.seeds import SEED, seeds_left
 from search.study.start import start_attempt
 from search.study.study import Study
-from search.study.suggest import settle, waiting_trial
+from search.study.suggest import filled, settle, waiting_trial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -214,14 +217,16 @@ class Session:
         study = self.study
         trial = study.trial(number)  # other workers may have changed it before the claim
         values = trial.user_attrs.get(VALUES) or self._outside(trial)
+        notes = list(_outside_notes(study.plan.space, trial))
         if values is None:
             keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
             taken = {renewed_key(key) for key in keys}
             wanted = self._seeds_left(trial)
             values = settle(study.optuna, self._tables, trial, study.plan, taken, wanted)
-        return start_attempt(
+        attempt = start_attempt(
             self._tables, study.plan, study.folder, study.token, trial, dict(values)
         )
+        return replace(attempt, notes=(*notes, *attempt.notes))
 
     def _seeds_left(self, trial: FrozenTrial) -> list[dict[str, Any]]:
         """Return configurations that have begun, with the seeds that they lack."""
@@ -241,7 +246,7 @@ class Session:
         start = plan.space.by_path(trial.system_attrs.get(FIXED, {}))
         if KEY in trial.system_attrs or plan.space.holds(start):
             return None
-        values = whole_values(plan, start)
+        values = filled(plan, trial.number, start) if plan.is_free else whole_values(plan, start)
         transaction.set_attributes(self._tables, trial._trial_id, {VALUES: values})
         return values
 
@@ -258,3 +263,14 @@ class Session:
         for trial in study.trials:
             if trial.state.is_finished() and FOLDER in trial.user_attrs:
                 tidy(study.folder_of(trial), keep_best=trial.number in kept)
+
+
+def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:
+    """Yield a message for each value of a queued trial that a changed range no longer holds."""
+    start = space.by_path(trial.system_attrs.get(FIXED, {}))
+    try:
+        space.by_name(start)
+    except SpaceError as error:
+        for problem in error.problems:
+            queued = f"trial {trial.number} was queued with {problem.where}={problem.got}"
+            yield f"{queued} and keeps it; since then, the range has changed: it {problem.rule}"

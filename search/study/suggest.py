@@ -125,6 +125,12 @@ def candidates(
         yield plan.space.suggest(_RandomTrial(chance, params))  # type: ignore[arg-type]
 
 
+def filled(plan: Plan, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by name of a free study, possibly outside its ranges, the others at random."""
+    chance = random.Random(seed_of(plan.sampler_seed, "candidates", number))
+    return plan.space.suggest(_RandomTrial(chance, values))  # type: ignore[arg-type]
+
+
 def combinations(space: Space) -> Iterator[dict[str, Any]]:
     """Yield every combination of a finite space, by config path."""
     for options, arm in space.arms.items():

@@ -18,6 +18,7 @@ from search.plan.plan import build_plan
 from search.storage.location import VARIABLE, study_folder
 from search.study.ask import ask, check_trained
 from search.study.open import load_study
+from search.study.pick import queue_pick
 from search.study.prepare import check_asked_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
@@ -229,3 +230,27 @@ def test_a_worker_of_the_same_study_leaves_asked_trials_alone(here: Path) -> Non
     session = join(load_study(study.folder))
     assert session.next_attempt() is None
     session.leave()
+
+
+@pytest.mark.parametrize("queue", ["enqueue", "try"])
+def test_a_queued_configuration_outside_a_narrowed_range_still_runs(here: Path, queue: str) -> None:
+    words = ["search.enqueue=[{x: 0.9, y: c}, {y: c}]"] if queue == "enqueue" else []
+    study = asked_study(here, *words)
+    if queue == "try":
+        queue_pick(study, {"x": 0.9, "y": "c"})
+        queue_pick(study, {"y": "c"})
+    narrow = ("x=interval(0,0.5)", "y=choice(a,b)", "search.enqueue=[]")
+    changed = asked_study(here, *narrow)
+    first, second = ask(changed), ask(changed)
+    assert first is not None and first.values == {"x": 0.9, "y": "c"}
+    assert second is not None and second.values["y"] == "c"
+    assert 0 <= second.values["x"] <= 0.5
+    assert [note.partition(" and keeps")[0] for note in (*first.notes, *second.notes)] == [
+        "trial 0 was queued with x=0.9",
+        "trial 0 was queued with y=c",
+        "trial 1 was queued with y=c",
+    ]
+    third = ask(changed)
+    assert third is not None and changed.plan.space.holds(third.values) and not third.notes
+    best = tell(changed, 0, result_of("score", value=0.5), 1)
+    assert best.ending.value == "finished" and changed.params_of(changed.trial(0)) == first.values
