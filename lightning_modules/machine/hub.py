@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 
 HUB_SECONDS = 5.0
+AGAIN_SECONDS = 60.0
 
 
 def check_reachable(key: str, name: str) -> None:
@@ -33,7 +36,16 @@ def check_reachable(key: str, name: str) -> None:
 
 
 def fetch_config(name: str) -> None:
-    """Download a model's config.json to the cache if it is not there; do nothing if that fails."""
+    """Download a model's config.json to the cache if it is not there; do nothing if that fails.
+
+    A process asks at most once a minute for a model: each arm of a study needs the answer, and a
+    hub that cannot be reached takes `HUB_SECONDS` not to give it.
+    """
+    _fetch_config(name, int(time.monotonic() / AGAIN_SECONDS))
+
+
+@cache
+def _fetch_config(name: str, minute: int) -> None:
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     with suppress(ConfigError), asking_hub("model.path", "model", name, ""):

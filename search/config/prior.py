@@ -122,7 +122,7 @@ def take_prior(config: DictConfig, table: Table) -> Prior | None:
     rows = table.rows.get(strategy, ())
     if not open_keys or not rows:
         return None
-    model = _model(config)
+    model = _model(config) if rows[0].fits else None  # else it fits every model
     kind, size = (None, None) if model is None else _kind_and_size(model, table)
     row = next((row for row in rows if row.suits(kind, size)), None)
     if row is None:
