@@ -65,7 +65,7 @@ class TextDataModule(pl.LightningDataModule):
                 self._batches, length, num_blocks, seed=run.seed, start=start
             )
         self.validation_batches = evaluation_batches(lengths_of(self._validation))
-        self.validation = Examples(splits["validation"], labels, tokenizer)
+        self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader(self._train, self._batches, self._run.trainer.num_data_workers)

@@ -9,7 +9,7 @@ need later; they are written to a file. The base class does what most tasks need
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -61,12 +61,14 @@ class Examples:
         rows: The rows as they are in the corpus.
         labels: The labels in class-number order; empty if the task has no classes.
         tokenizer: The tokenizer that made the network's inputs.
+        max_length: Most tokens of an input; None if unknown.
 
     """
 
     rows: Sequence[Row]
     labels: Sequence[str]
     tokenizer: PreTrainedTokenizerBase
+    max_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,13 +284,17 @@ class Task(Schema):
         num_observed = min(map(len, observed.values()), default=0)
         return num_observed if num_observed == len(examples.rows) else 0
 
-    def score_of_rows(
-        self, observed: Mapping[str, Tensor], examples: Examples, kept: Sequence[int]
-    ) -> float:
-        """Return `metric` over some of the observations, by number."""
-        part = {name: tensor[list(kept)] for name, tensor in observed.items()}
-        rows = [examples.rows[number] for number in kept]
-        return self.score(part, replace(examples, rows=rows))[self.metric]
+    def scorer(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Callable[[Sequence[int]], float]:
+        """Return the function from some of the observations, by number, to `metric` over them."""
+
+        def score_of(kept: Sequence[int]) -> float:
+            part = {name: tensor[list(kept)] for name, tensor in observed.items()}
+            rows = [examples.rows[number] for number in kept]
+            return self.score(part, replace(examples, rows=rows))[self.metric]
+
+        return score_of
 
     @abstractmethod
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:

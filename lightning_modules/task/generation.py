@@ -18,7 +18,7 @@ Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -320,11 +320,15 @@ class Generation(Task):
         """Return the number of examples: blocks of text, or answers."""
         return len(observed["nats_B"])
 
-    def score_of_rows(
-        self, observed: Mapping[str, Tensor], examples: Examples, kept: Sequence[int]
-    ) -> float:
+    def scorer(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Callable[[Sequence[int]], float]:
         names = ("nats_B", "num_targets_B", "num_characters_B", "num_bytes_B")
-        return _token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
+
+        def score_of(kept: Sequence[int]) -> float:
+            return _token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
+
+        return score_of
 
     def _references(self, examples: Examples) -> list[Exchange]:
         """Return the questions, with their answers, that the network generated answers for."""
@@ -366,15 +370,24 @@ class Generation(Task):
     def constant_guess(self, examples: Examples) -> Baseline | None:
         """Return the score of guessing by the shares of tokens, characters or bytes.
 
-        The shares are those in the validation rows themselves, at most the first `NUM_GUESSED`.
-        For metrics of answers it is that of writing nothing.
+        The shares are those in the validation rows themselves, at most the first `NUM_GUESSED`, of
+        each the tokens that an example has at most. For metrics of answers it is that of writing
+        nothing.
         """
         if self.metric in ANSWER_METRICS:
             return Baseline("writing nothing", 0.0)
         if self.metric not in ("perplexity", "nats_per_token"):
             return self.baseline(examples.rows)
-        texts = [self._target_text(row) for row in examples.rows[:NUM_GUESSED]]
-        entropy = shares_entropy(examples.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        rows = examples.rows[:NUM_GUESSED]
+        is_cut = self.packing is Packing.none or any(map(_has_answers, rows[:1]))
+        tokens = examples.tokenizer(
+            [self._target_text(row) for row in rows],
+            add_special_tokens=False,
+            truncation=is_cut and examples.max_length is not None,
+            max_length=examples.max_length if is_cut else None,
+            verbose=False,
+        )
+        entropy = shares_entropy(tokens["input_ids"])
         score = math.exp(entropy) if self.metric == "perplexity" else entropy
         return Baseline("guessing by the tokens' shares", score)
 

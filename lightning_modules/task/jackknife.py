@@ -45,12 +45,12 @@ def row_scores(task: Task, observed: Mapping[str, Tensor], examples: Examples) -
 
         found = pseudo_values(number, MAX_VALUES, mean_without, total / max(1, number))
     else:
-        number = task.num_scored(observed, examples)
+        number, score_of = task.num_scored(observed, examples), task.scorer(observed, examples)
 
         def score_without(group: Sequence[int]) -> float:
             left_out = set(group)
             kept = [row for row in range(number) if row not in left_out]
-            return task.score_of_rows(observed, examples, kept)
+            return score_of(kept)
 
         score = task.score(observed, examples)[task.metric]
         try:

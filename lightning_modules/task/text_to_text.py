@@ -14,7 +14,7 @@ Shapes: B batch, T target tokens, V vocabulary.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -193,6 +193,19 @@ class TextToText(Task):
         texts = list(written.values())
         references = [examples.rows[row]["label"] for row in written]
         return {name: round(value, 6) for name, value in self.measure(texts, references).items()}
+
+    def scorer(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Callable[[Sequence[int]], float]:
+        written = texts_of(observed, examples)  # decoded once, for all parts
+        texts = list(written.values())
+        references = [examples.rows[row]["label"] for row in written]
+
+        def score_of(kept: Sequence[int]) -> float:
+            some = [texts[number] for number in kept], [references[number] for number in kept]
+            return round(self.measure(*some)[self.metric], 6)
+
+        return score_of
 
     def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
         """Return the number of generated texts: those of the first rows."""

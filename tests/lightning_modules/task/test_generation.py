@@ -520,3 +520,13 @@ def test_answers_without_any_shared_word_have_not_learnt() -> None:
     verdict = task.unlearnt({"rouge1": 0.0}, examples)
     assert verdict == "has not learnt: its rouge1 of 0 is that of writing nothing"
     assert task.unlearnt({"rouge1": 0.1}, examples) is None
+
+
+def test_the_shares_are_of_the_tokens_that_an_example_has() -> None:
+    rows = [{"text": "aab" + "xyz" * 9}, {"text": "aba" + "z" * 9}]
+    task, examples = generation("packing=none"), Examples(rows, (), TOKENIZER, 3)
+    found = task.constant_guess(examples)
+    short = task.constant_guess(Examples([{"text": "aab"}, {"text": "aba"}], (), TOKENIZER))
+    assert found is not None and found == short
+    # Blocks have every token.
+    assert TASK.constant_guess(examples) == TASK.constant_guess(Examples(rows, (), TOKENIZER))

@@ -66,7 +66,7 @@ def test_the_jackknife_agrees_with_the_bootstrap(metric: str) -> None:
     error = statistics.stdev(found.values) / NUM_GROUPS**0.5
     draw = torch.Generator().manual_seed(1)
     drawn = [torch.randint(0, 300, (300,), generator=draw).tolist() for _ in range(200)]
-    again = [task.score_of_rows(observed, examples, rows) for rows in drawn]
+    again = list(map(task.scorer(observed, examples), drawn))
     assert error == pytest.approx(statistics.stdev(again), rel=0.25)
     score = task.score(observed, examples)[metric]
     assert statistics.fmean(found.values) == pytest.approx(score, abs=0.01)
@@ -111,3 +111,35 @@ def test_observations_that_are_not_one_per_row_have_none() -> None:
 def test_scores_survive_json() -> None:
     scores = RowScores("abc", (1.0, 0.0, 0.25))
     assert RowScores.from_dict(json.loads(json.dumps(scores.as_dict()))) == scores
+
+
+class Counting:
+    """A tokenizer that counts what it decodes."""
+
+    def __init__(self) -> None:
+        self.num_decoded = 0
+
+    def decode(self, tokens: list[int], *, skip_special_tokens: bool) -> str:
+        assert skip_special_tokens
+        self.num_decoded += 1
+        return " ".join(f"w{token}" for token in tokens)
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+def test_generated_texts_are_decoded_once(metric: str) -> None:
+    task, tokenizer = task_of("translation", metric), Counting()
+    draw = torch.Generator().manual_seed(0)
+    written_BT = torch.randint(0, 5, (60, 6), generator=draw)
+    rows = [
+        {"text": "a", "label": [" ".join(f"w{token}" for token in tokens[:5])]}
+        for tokens in torch.randint(0, 5, (60, 6), generator=draw).tolist()
+    ]
+    observed, examples = {"written_BT": written_BT}, Examples(rows, (), tokenizer)  # type: ignore[arg-type]
+    scorer, slow = task.scorer(observed, examples), Task.scorer(task, observed, examples)
+    assert tokenizer.num_decoded == 60
+    some = range(1, 60, 2)
+    assert scorer(some) == slow(some) > 0
+    tokenizer.num_decoded = 0
+    found = row_scores(task, observed, examples)
+    assert found is not None and len(found.values) == NUM_GROUPS
+    assert tokenizer.num_decoded == 2 * 60  # once for the score of all
