@@ -11,8 +11,9 @@ from search.study.pick import drop_trial
 from search.trained.find import find_study
 
 ABOUT = """\
-Take a trial that has ended out of consideration: it is neither the best nor
-ranked, and the sampler and the pruner ignore it. It still counts in the budget.
+Take a trial out of consideration: it is neither the best nor ranked, and the
+sampler and the pruner ignore it. It still counts in the budget. A trial that
+waits leaves the queue; one that runs stops at its next validation.
 
   study=NAME   the study
   trial=3      the trial's number
@@ -35,13 +36,12 @@ def main(words: Sequence[str]) -> int:
     if undo not in ("true", "false"):
         raise ConfigError(Problem("undo", "must be true or false", undo))
     study = find_study(name)
-    drop_trial(study, int(text), undo=undo == "true")
+    state = drop_trial(study, int(text), undo=undo == "true")
     best = study.best
     if parsed.json:
         result = {"study": name, "trial": int(text), "dropped": undo == "false"}
         print(json.dumps({**result, "best": None if best is None else best.number}, indent=2))
         return 0
-    state = "counts again" if undo == "true" else "is dropped"
     now = "no trial has finished" if best is None else f"the best is trial {best.number}"
     print(f"trial {text} of study {name} {state}; {now}")
     return 0

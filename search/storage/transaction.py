@@ -77,12 +77,17 @@ class AttemptEnd:
 
 
 def add_trials(
-    storage: StudyStorage, study_id: int, num_trials: int, templates: Iterable[FrozenTrial]
+    storage: StudyStorage,
+    study_id: int,
+    num_trials: int,
+    templates: Iterable[FrozenTrial],
+    *,
+    again: bool = False,
 ) -> int:
     """Add trials until there are `num_trials`; return how many were added.
 
-    A trial that starts with the values of an existing one is skipped; one without values is always
-    added.
+    A trial that starts with the values of an existing one is skipped, unless `again`; one without
+    values is always added.
     """
     from optuna.storages._rdb.models import TrialModel
 
@@ -93,7 +98,7 @@ def add_trials(
             known = _start_keys(session, study_id)
             for template in templates:
                 start = template.system_attrs.get(START, ANYTHING)
-                is_new = start == ANYTHING or start not in known
+                is_new = again or start == ANYTHING or start not in known
                 if count + num_added < num_trials and is_new:
                     storage._get_prepared_new_trial(study_id, template, session)
                     session.flush()

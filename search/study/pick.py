@@ -13,7 +13,8 @@ from search.plan.plan import Plan
 from search.plan.ranges import default_values
 from search.space.key import canonical_key
 from search.storage import transaction
-from search.storage.attribute import START
+from search.storage.attribute import REASON, START
+from search.storage.withdraw import UNTRAINED, withdraw
 from search.study.study import Study
 from search.study.suggest import waiting_trial
 
@@ -53,7 +54,8 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
     whole = _free_values(plan, values) if plan.is_free else whole_values(plan, values)
     key = canonical_key(whole)
     trials = study.optuna.get_trials(deepcopy=False)
-    for trial in trials:
+    known = [trial for trial in trials if trial.user_attrs.get(REASON) != UNTRAINED]
+    for trial in known:
         if key in (canonical_key(study.params_of(trial)), trial.system_attrs.get(START)):
             rule = f"study {plan.name} must not have this configuration yet"
             got = Verbatim(f"trial {trial.number}, {trial.state.name.lower()}")
@@ -64,30 +66,43 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
     if plan.limit is not None:
         _check_counted(plan, whole)
     template = waiting_trial(plan.space, whole)
-    transaction.add_trials(study.tables, study.id, sys.maxsize, [template])
+    again = len(known) < len(trials)  # it may have left the queue untrained
+    transaction.add_trials(study.tables, study.id, sys.maxsize, [template], again=again)
     start = template.system_attrs[START]
     trials = study.optuna.get_trials(deepcopy=False)
-    number = next(t.number for t in trials if t.system_attrs.get(START) == start)
+    number = max(t.number for t in trials if t.system_attrs.get(START) == start)
     return Pick(number, whole, number + 1 if number >= plan.num_trials else None)
 
 
-def drop_trial(study: Study, number: int, *, undo: bool = False) -> None:
-    """Take an ended trial out of consideration, or with `undo` back into it.
+def drop_trial(study: Study, number: int, *, undo: bool = False) -> str:
+    """Take a trial out of consideration, or with `undo` back into it; return what that means.
 
-    The ranking, the sampler and the pruner leave it out; it still counts in the budget.
+    The ranking, the sampler and the pruner leave it out; it still counts in the budget. A waiting
+    trial leaves the queue; a running one stops at its next validation, like a pruned one.
 
     Raises:
-        ConfigError: There is no such trial, or it has not ended.
+        ConfigError: There is no such trial, or it left the queue untrained and cannot come back.
 
     """
-    name, states = study.plan.name, {t.number: t.state for t in study.trials}
-    if number not in states:
-        rule = f"must be a trial of study {name}, 0 to {len(states) - 1}"
+    name = study.plan.name
+    trials = {trial.number: trial for trial in study.optuna.get_trials(deepcopy=False)}
+    if number not in trials:
+        rule = f"must be a trial of study {name}, 0 to {len(trials) - 1}"
         raise ConfigError(Problem("trial", rule, number))
-    if not states[number].is_finished():
-        got = Verbatim(f"{number}, {states[number].name.lower()}")
-        raise ConfigError(Problem("trial", "must have ended", got, "Drop it afterwards."))
+    trial = trials[number]
+    if undo and trial.user_attrs.get(REASON) == UNTRAINED:
+        got, fix = Verbatim(f"{number}, which {UNTRAINED}"), "Queue it again with finesweep try."
+        raise ConfigError(Problem("undo", "the trial must have been trained", got, fix))
+    has_left = (
+        not undo and trial.state.name == "WAITING" and withdraw(study.tables, trial._trial_id)
+    )
     study.drop(number, undo=undo)
+    if undo:
+        return "counts again"
+    if has_left:
+        return "leaves the queue; it still counts in the budget"
+    is_over = trial.state.is_finished()
+    return "is dropped" if is_over else "is dropped, and stops at its next validation"
 
 
 def whole_values(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:

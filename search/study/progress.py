@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+STOPPED = "stopped on request"
+"""Why a trial ended that was dropped while it ran."""
+
+
 def reason_to_stop(study: Study, number: int, examples: int, validation: int) -> str | None:
-    """Return why the study's pruner would end a trial now, or None.
+    """Return why a trial is to end now, because it was dropped or by the study's pruner, or None.
 
     Args:
         study: The study.
@@ -31,6 +35,8 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
     from optuna.trial import TrialState
 
     plan = study.plan
+    if number in study.dropped:
+        return STOPPED
     if len(plan.objectives) > 1:
         return None  # worse in one objective, it may still be on the Pareto front
     trial = study.trial(number)

@@ -161,7 +161,7 @@ class Study(_Trained, Loop):
         """Take a trial out of consideration, like `finesweep drop`; with `undo` back into it.
 
         Raises:
-            UserError: There is no such trial, or it has not ended.
+            UserError: There is no such trial, or it left the queue untrained and cannot come back.
 
         """
         drop_trial(self._study, trial, undo=undo)

@@ -8,11 +8,13 @@ from lightning_modules.error import ConfigError, SpaceError
 from search.config import compose_free
 from search.plan.plan import build_plan
 from search.report.results import compare_with_default, rows, status
+from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.ask import ask
 from search.study.open import load_study
 from search.study.pick import drop_trial, queue_pick
 from search.study.prepare import prepare_study
+from search.study.progress import reason_to_stop
 from search.study.session import join
 from search.study.study import Study
 from tests.search.study.conftest import finish, study_of
@@ -148,9 +150,48 @@ def test_a_dropped_default_is_compared_with_nothing(study: Study) -> None:
     assert comparison is not None and comparison.default is None
 
 
-def test_only_a_trial_that_has_ended_is_dropped(study: Study) -> None:
+def test_a_waiting_trial_leaves_the_queue_and_its_configuration_may_be_queued_again(
+    study: Study,
+) -> None:
     queue_pick(study, {"optimizer.lr": 3e-4})
-    with pytest.raises(ConfigError, match=r"trial: must have ended, got 3, waiting"):
-        drop_trial(study, 3)
-    with pytest.raises(ConfigError, match=r"trial: must be a trial of study s, 0 to 3, got 4"):
-        drop_trial(study, 4)
+    assert drop_trial(study, 3) == "leaves the queue; it still counts in the budget"
+    assert study.trial(3).state.name == "PRUNED" and study.num_ended == 4
+    assert rows(study)[3]["reason"] == "dropped (left the queue untrained)"
+    assert status(study)["states"]["pruned"] == 1
+    assert join(study).next_attempt() is None
+    with pytest.raises(ConfigError, match=r"undo: the trial must have been trained, got 3, which"):
+        drop_trial(study, 3, undo=True)
+    study.queue_first()
+    assert len(study.optuna.trials) == 4
+    assert queue_pick(study, {"optimizer.lr": 3e-4}).number == 4
+    assert drop_trial(study, 4).startswith("leaves the queue")  # beyond the budget
+    with pytest.raises(ConfigError, match=r"trial: must be a trial of study s, 0 to 4, got 5"):
+        drop_trial(study, 5)
+
+
+def test_an_enqueued_configuration_that_was_dropped_is_not_queued_again(here: Path) -> None:
+    words = ("search.enqueue=[{trainer.epochs: 2}]", "search.portfolio=false", EPOCHS)
+    study = study_of(here, *words)
+    drop_trial(study, 1)
+    again = study_of(here, *words)
+    assert [trial.state.name for trial in again.trials] == ["WAITING", "PRUNED"]
+
+
+def test_a_running_trial_stops_at_its_next_validation(study: Study) -> None:
+    attempt = join(study).next_attempt()
+    assert attempt is not None
+    assert drop_trial(study, attempt.number) == "is dropped, and stops at its next validation"
+    assert reason_to_stop(study, attempt.number, 100, 1) == "stopped on request"
+    drop_trial(study, attempt.number, undo=True)
+    assert reason_to_stop(study, attempt.number, 100, 1) is None
+
+
+def test_a_trial_that_waits_for_its_next_attempt_keeps_why_it_ended(study: Study) -> None:
+    session = join(study)
+    attempt = session.next_attempt()
+    assert attempt is not None
+    session.hand_back(attempt, FailureKind.interrupted, "interrupted after step 3", None)
+    drop_trial(study, attempt.number)
+    assert rows(study)[3]["reason"] == "dropped (interrupted after step 3)"
+    drop_trial(study, attempt.number, undo=True)
+    assert study.trial(3).state.name == "PRUNED"
