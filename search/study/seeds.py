@@ -3,13 +3,14 @@
 Trials that are equal but for the seed are one configuration. What counts is its mean, so a
 configuration that had luck with one seed does not win. Without a plan, no two trials of a space
 with a real number would ever be equal: so before the sampler suggests the next configuration, the
-last one is trained with its other seeds, unless it was pruned, diverged or failed. A mean of which
-a seed is missing for such a reason may be luck: it ranks behind those without. Of a configuration
-outside the space, only the seed that it was queued with is trained.
+last one is trained with its other seeds, unless it was pruned, diverged or failed. A mean of fewer
+seeds may be luck: it ranks behind those of more, and last if a seed is missing for such a reason.
+Of a configuration outside the space, only the seed that it was queued with is trained.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,16 @@ def first_seed(space: Space, values: Mapping[str, Any]) -> Any:
     seeds = space.arm_of(values)[SEED].values
     assert seeds, "a seed is a whole number, so its range has a list of values"
     return seeds[0]
+
+
+def num_lacking(num_seeds: int, configurations: Mapping[int, str]) -> dict[int, int]:
+    """Return how many seeds the configuration of each finished trial lacks, by its number.
+
+    >>> num_lacking(3, {0: "a", 1: "a", 2: "b"})
+    {0: 1, 1: 1, 2: 2}
+    """
+    finished = Counter(configurations.values())
+    return {number: num_seeds - finished[key] for number, key in configurations.items()}
 
 
 def means(

@@ -36,7 +36,7 @@ from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.gain import is_within_error
 from search.study.knowledge import Prior
-from search.study.seeds import SEED, broken_off, configuration, means
+from search.study.seeds import SEED, broken_off, configuration, means, num_lacking
 from search.study.suggest import first_values, waiting_trial
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Study:
     def ranking(self) -> list[FrozenTrial]:
         """The finished trials, best first: by `chosen_by`, then by the objectives.
 
-        Several objectives are compared in their order. If the seed is searched, configurations of
-        which a seed ended without a result come last.
+        Several objectives are compared in their order. If the seed is searched, configurations with
+        more finished seeds come first, those of which a seed ended without a result last.
         """
         finished = [trial for trial in self.considered if trial.state.name == "COMPLETE"]
         names = self._compared(finished)
@@ -141,10 +141,10 @@ class Study:
             return [*chosen, *(-sign * value for sign, value in objectives)]
 
         losses = {trial.number: loss(trial) for trial in finished}
-        mean, partial = self._means(finished, losses), self._partial(finished)
+        mean, doubts = self._means(finished, losses), self._doubts(finished)
 
-        def key(trial: FrozenTrial) -> tuple[bool, list[float], list[float]]:
-            return trial.number in partial, mean[trial.number], losses[trial.number]
+        def key(trial: FrozenTrial) -> tuple[tuple[bool, int], list[float], list[float]]:
+            return doubts[trial.number], mean[trial.number], losses[trial.number]
 
         ranked = sorted(finished, key=key)  # stable: ties keep the earlier trial first
         default = self.default if self.is_cautious and names == self.plan.chosen_by else None
@@ -191,8 +191,9 @@ class Study:
             return frozenset() if self.best is None else frozenset({self.best.number})
         signs = [objective.sign for objective in self.plan.objectives]
         ranking = self.ranking
-        partial = self._partial(ranking)
-        ranking = [trial for trial in ranking if trial.number not in partial] or ranking
+        doubts = self._doubts(ranking)
+        least = min(doubts.values(), default=(False, 0))
+        ranking = [trial for trial in ranking if doubts[trial.number] == least]
         scores = self._means(
             ranking,
             {
@@ -225,12 +226,19 @@ class Study:
             return scores
         return means(scores, {t.number: configuration(self.params_of(t)) for t in trials})
 
-    def _partial(self, trials: Sequence[FrozenTrial]) -> frozenset[int]:
-        """Return the numbers of those of which another seed ended without a result."""
+    def _doubts(self, trials: Sequence[FrozenTrial]) -> Mapping[int, tuple[bool, int]]:
+        """Return how far the means of finished trials may be luck, by number; the least first.
+
+        It is whether another seed ended without a result, and how many seeds are missing.
+        """
+        values = {trial.number: self.params_of(trial) for trial in trials}
         if SEED not in self.plan.space.paths:
-            return frozenset()
+            return dict.fromkeys(values, (False, 0))
         off = broken_off((trial, self.params_of(trial)) for trial in self.considered)
-        return frozenset(t.number for t in trials if configuration(self.params_of(t)) in off)
+        own = {number: configuration(each) for number, each in values.items()}
+        arm = next(iter(self.plan.space.arms.values()))  # every arm has the same seeds
+        lacking = num_lacking(len(arm[SEED].values or ()), own)
+        return {number: (own[number] in off, lacking[number]) for number in values}
 
     @property
     def is_stopping(self) -> bool:

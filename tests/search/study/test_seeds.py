@@ -81,7 +81,7 @@ def test_a_lucky_seed_does_not_win_if_another_one_ended_without_a_result(
     session.ended(begin(session), outcome(0.1, ending=ending))
     assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]
     study.drop(4)
-    assert study.best is not None and study.best.number == 3
+    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]  # it still lacks two seeds
 
 
 def test_a_lucky_seed_is_not_on_the_front_if_another_one_ended_without_a_result(here: Path) -> None:
@@ -110,3 +110,23 @@ def test_the_gain_is_that_of_the_mean(study: Study) -> None:
         "configuration, on validation rows. The noise of this is unknown: no interval is computed "
         "for means over seeds."
     ]
+
+
+def test_a_configuration_with_fewer_seeds_does_not_win(study: Study) -> None:
+    session = join(study)
+    for accuracy in (0.5, 0.6, 0.7, 0.95):  # the budget may end here
+        finish(session, accuracy)
+    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]
+    finish(session, 0.9)
+    assert study.best is not None and study.best.number == 2
+    finish(session, 0.9)
+    assert study.best.number == 3
+    assert [trial.number for trial in study.ranking] == [3, 4, 5, 2, 1, 0]
+
+
+def test_a_configuration_with_fewer_seeds_is_not_on_the_front(here: Path) -> None:
+    words = (SEEDS, "search.num_trials=9", "search.objectives=[accuracy,seconds]")
+    session = join(study_of(here, *words, "search.portfolio=false"))
+    for accuracy in (0.5, 0.6, 0.7, 0.95):
+        finish(session, accuracy)
+    assert session.study.front == {0, 1, 2}
