@@ -105,6 +105,18 @@ def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool
     return fmean(gains) <= stdev(gains) / math.sqrt(len(gains))
 
 
+def paired_error(trial: FrozenTrial, other: FrozenTrial) -> float | None:
+    """Return the standard error of the difference of two trials' metrics on the same rows.
+
+    None if what each row contributed was not kept, or if the rows differ.
+    """
+    one, two = _scores(trial, ROW_SCORES), _scores(other, ROW_SCORES)
+    if one is None or two is None or one.rows != two.rows:
+        return None
+    differences = [after - before for after, before in zip(one.values, two.values, strict=True)]
+    return stdev(differences) / math.sqrt(len(differences))
+
+
 def half_width(differences: Sequence[float]) -> float:
     """Return half the width of the 95 % interval of the mean of at least two differences.
 

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lightning_modules.outcome import RowScores
 from search.config import compose
 from search.plan.plan import build_plan
-from search.terminal.curve import more_rows, size_notes
+from search.study.session import Session, join
+from search.terminal.curve import curve_lines, more_rows, size_notes
 from tests.conftest import run_here
+from tests.search.study.conftest import begin, outcome, study_of
 
 
 @pytest.mark.parametrize(
-    ("points", "sign", "num_validation", "line"),
+    ("points", "sign", "error", "line"),
     [
         (
             [(50, 0.6), (100, 0.7), (200, 0.8)],
             1,
-            1000,
+            0.02,
             "More rows would help: accuracy gained 0.1000 from 100 to 200",
         ),
-        ([(100, 0.80), (200, 0.81)], 1, 200, "More rows may help: accuracy gained"),
+        ([(100, 0.80), (200, 0.81)], 1, 0.04, "More rows may help: accuracy gained"),
         (
             [(100, 0.80), (200, 0.79)],
             1,
-            200,
+            0.04,
             "More rows are unlikely to help much: accuracy gained",
         ),
-        ([(100, 0.9), (200, 1.0)], 1, 10**6, "More rows would help:"),
-        ([(100, 1.0), (200, 1.0)], 1, 150, "More rows are unlikely to help much: accuracy gained"),
-        ([(100, 0.0), (200, 0.0)], 1, 150, "More rows are unlikely to help much: accuracy gained"),
-        ([(100, 0.0), (200, 1.0)], 1, 150, "More rows would help: accuracy gained"),
+        ([(100, 0.9), (200, 1.0)], 1, 0.0003, "More rows would help:"),
+        ([(100, 1.0), (200, 1.0)], 1, 0.0, "More rows are unlikely to help much: accuracy gained"),
+        ([(100, 0.0), (200, 1.0)], 1, 0.0, "More rows would help: accuracy gained"),
         (
             [(100, 0.5), (200, 0.4)],
             -1,
@@ -42,11 +46,44 @@ from tests.conftest import run_here
     ],
 )
 def test_the_last_gain_is_compared_with_its_standard_error(
-    points: list[tuple[int, float]], sign: int, num_validation: int | None, line: str
+    points: list[tuple[int, float]], sign: int, error: float | None, line: str
 ) -> None:
-    output = more_rows(points, "accuracy", sign, num_validation)
+    output = more_rows(points, "accuracy", sign, error)
     assert output.startswith(line)
     assert "inf" not in output
+
+
+SIZES = ("data=files", "data.max_train_rows=choice(20)", "optimizer.lr=1e-3", "search/sampler=grid")
+
+
+def finish_with(session: Session, right: Sequence[float] | None) -> None:
+    """Finish a trial that got these rows right; None keeps no score of each row."""
+    attempt = begin(session)
+    scores = None if right is None else RowScores("r", tuple(right))
+    accuracy = 0.5 if right is None else sum(right) / len(right)
+    session.ended(attempt, replace(outcome(accuracy), row_scores=scores))
+
+
+def test_the_error_of_the_last_gain_is_paired(learnable: Path) -> None:
+    study = study_of(learnable.parent, *SIZES, f"data.train={learnable}")
+    session = join(study)
+    few = [1.0] * 50 + [0.0] * 50
+    finish_with(session, [1.0] * 58 + [0.0] * 42)  # the default, on all rows
+    finish_with(session, few)
+    # 8 of 100 rows are right that were wrong, none the other way: 2.9 errors, 1.1 if unpaired.
+    *_, verdict = curve_lines(study, 84, 100)
+    assert verdict == (
+        "More rows would help: accuracy gained 0.0800 from 20 to 84 rows (2.9 standard errors)."
+    )
+
+
+def test_without_a_score_of_each_row_the_error_is_unpaired(learnable: Path) -> None:
+    study = study_of(learnable.parent, *SIZES, f"data.train={learnable}")
+    session = join(study)
+    finish_with(session, None)
+    finish_with(session, None)
+    *_, verdict = curve_lines(study, 84, 100)
+    assert verdict.endswith("(0.0 standard errors).")
 
 
 @pytest.mark.thorough
