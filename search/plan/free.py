@@ -18,7 +18,8 @@ from search.space.space import Parameter, Space
 
 COLUMNS = frozenset(
     (
-        *("number", "state", "value", "trainable_parameters", "best_epoch"),
+        *("number", "state", "value", "gain", "gain_low", "gain_high"),
+        *("trainable_parameters", "best_epoch"),
         *("seconds", "attempts", "best", "reason", "verdict"),
     )
 )

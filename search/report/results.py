@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.file import write_text
+from search.report.gains import gains
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
 from search.study.gain import Gain, gain_of_means, gain_over
@@ -94,8 +95,12 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """Return one row per trial: number, state, settings, scores, how it ended."""
-    metrics = _metrics(study)
+    """Return one row per trial: number, state, settings, scores, gain, how it ended.
+
+    `gain` is how much better it is than the default configuration, by the first objective, and
+    `gain_low` and `gain_high` are the ends of its 95 % interval; see `search.study.gain`.
+    """
+    metrics, over_default = _metrics(study), gains(study)
     front, dropped = study.front, study.dropped
     table = []
     for trial in study.trials:
@@ -108,6 +113,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
                 "value": trial.values[0] if trial.state.name == "COMPLETE" else None,
                 **{path: values.get(path) for path in study.plan.space.paths},
                 **{f"validation/{name}": scores.get(name) for name in metrics},
+                **_gain_columns(over_default.get(trial.number)),
                 "trainable_parameters": attributes.get(keys.TRAINABLE),
                 "best_epoch": attributes.get(keys.BEST_EPOCH),
                 "seconds": attributes.get(keys.SECONDS),
@@ -118,6 +124,13 @@ def rows(study: Study) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _gain_columns(gain: Gain | None) -> dict[str, float | None]:
+    ends = (None, None, None) if gain is None else (gain.value, gain.low, gain.high)
+    names = ("gain", "gain_low", "gain_high")
+    rounded = (None if each is None else round(each, 6) for each in ends)
+    return dict(zip(names, rounded, strict=True))
 
 
 def _metrics(study: Study) -> list[str]:
