@@ -4,7 +4,7 @@ With few rows an epoch has few steps, and below a number of steps that depends o
 (`steps` in `conf/prior.yaml`, here S) a network does not leave the level of guessing. With s(b)
 steps an epoch in batches of b, b the default and B the largest batch size,
 
-    shortest = S / s(B)    default = 3 S / s(b), at least 2    longest = 2 shortest, at least 3
+    shortest = S / s(B)    default = 2 S / s(b), at least 2    longest = 1.5 S / s(B), at least 3
 
 rounded up, so that no trial of the default space ends below S steps. With many rows this is 1, 2
 and 3.
@@ -61,9 +61,9 @@ class Length:
         """Epochs of the default run.
 
         >>> [Length(rows, 16, 32, 50).default for rows in (280, 600, 2000)]
-        [9, 4, 2]
+        [6, 3, 2]
         """
-        return max(math.ceil(3 * self.steps / self.steps_per_epoch()), self.shortest, 2)
+        return max(math.ceil(2 * self.steps / self.steps_per_epoch()), self.shortest, 2)
 
     @property
     def longest(self) -> int:
@@ -71,9 +71,9 @@ class Length:
 
         >>> few, many = Length(280, 16, 32, 50), Length(2000, 16, 32, 50)
         >>> few.shortest, few.longest, many.shortest, many.longest
-        (6, 12, 1, 3)
+        (6, 9, 1, 3)
         """
-        return max(2 * self.shortest, self.default, 3)
+        return max(math.ceil(1.5 * self.steps / self.steps_per_epoch(self.largest)), self.default, 3)
 
 
 def read_rows(composition: Composition) -> Corpus | None:

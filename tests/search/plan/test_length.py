@@ -51,20 +51,20 @@ def test_no_run_is_too_short(num_rows: int, batch_size: int, largest: int, steps
 @pytest.mark.parametrize(
     ("num_rows", "words", "expected"),
     [
-        (280, (), (9, "range(6, 13)")),
-        (REVIEWS, (), (4, "range(3, 7)")),
-        (1000, (), (3, "range(2, 5)")),
+        (280, (), (6, "range(6, 10)")),
+        (REVIEWS, (), (3, "range(3, 5)")),
+        (1000, (), (2, "range(2, 4)")),
         (1600, (), (2, "range(1, 4)")),
         (100_000, (), (2, "range(1, 4)")),
         (REVIEWS, ("data.batch_size=8",), (2, "range(1, 4)")),  # more steps an epoch
-        (REVIEWS, ("data.batch_size=choice(16,64)",), (5, "range(5, 11)")),
-        (REVIEWS, ("strategy=full",), (4, "range(3, 7)")),
-        (REVIEWS, ("strategy=bitfit",), (4, "range(3, 7)")),
+        (REVIEWS, ("data.batch_size=choice(16,64)",), (5, "range(5, 9)")),
+        (REVIEWS, ("strategy=full",), (3, "range(3, 5)")),
+        (REVIEWS, ("strategy=bitfit",), (3, "range(3, 5)")),
         # What the user sets stays.
         (280, ("trainer.epochs=2",), (2, None)),
         (280, ("trainer.epochs=range(1,4)",), (3, "range(1,4)")),  # the nearest that is searched
         (280, ("trainer.epochs=range(20,30)",), (20, "range(20,30)")),
-        (280, ("search/space=none", "strategy.rank=choice(4,8)"), (9, None)),
+        (280, ("search/space=none", "strategy.rank=choice(4,8)"), (6, None)),
         # No steps to count.
         (280, ("strategy=prompting", "search/space=prompting"), (2, None)),
     ],
@@ -76,7 +76,7 @@ def test_rows_decide_the_length(
 
 
 def test_heads_on_frozen_features_need_fewer_steps() -> None:
-    assert epochs_of(arm_of(280, "strategy=feature_extraction")) == (4, "range(3, 7)")
+    assert epochs_of(arm_of(280, "strategy=feature_extraction")) == (3, "range(3, 5)")
 
 
 SIZES = "data.max_train_rows=choice(100,300,900)"
@@ -90,14 +90,14 @@ def test_the_epochs_of_a_trial_suit_the_number_of_its_rows() -> None:
     epochs = [plan.run({"data.max_train_rows": size}).trainer.epochs for size in sizes]
     # A part of 900 rows is all 600, and so is the default.
     few = [Length(num, 16, 16, 50).default for num in (1, 100, 300)]
-    assert epochs == [*few, 4, 4, 4]
-    assert plan.default.trainer.epochs == 4
+    assert epochs == [*few, 3, 3, 3]
+    assert plan.default.trainer.epochs == 3
     stored = Composition.from_dict(json.loads(json.dumps(plan.composition.as_dict())))
     assert stored.arms == plan.composition.arms
     (arm,) = plan.composition.arms
     assert list(length_lines(arm, plan.default, REVIEWS)) == [
-        "600 rows in batches of 16: 38 steps an epoch; 4 epochs",
-        "data.max_train_rows=100: 22 epochs; other numbers of rows the epochs that suit them",
+        "600 rows in batches of 16: 38 steps an epoch; 3 epochs",
+        "data.max_train_rows=100: 15 epochs; other numbers of rows the epochs that suit them",
     ]
     assert list(short_notes(arm, plan.default, REVIEWS)) == []
 
@@ -108,7 +108,7 @@ def test_a_searched_length_suits_the_fewest_rows() -> None:
     assert epochs_of(arm) == (few.shortest, f"range({few.shortest}, {few.longest + 1})")
     run = build_run(arm.tree)
     (line,) = length_lines(arm, run, REVIEWS)
-    assert line.endswith("13 to 26 epochs, which suits data.max_train_rows=100")
+    assert line.endswith("13 to 19 epochs, which suits data.max_train_rows=100")
     assert list(short_notes(arm, run, REVIEWS)) == []
 
 
@@ -123,7 +123,7 @@ def test_a_length_too_short_for_the_fewest_rows_is_noted() -> None:
 def test_packed_rows_do_not_count() -> None:
     words = ("task=generation", "model=tiny", "model.kind=decoder")
     assert epochs_of(arm_of(280, *words)) == (2, "range(1, 4)")
-    assert epochs_of(arm_of(280, *words, "task.packing=none")) == (9, "range(6, 13)")
+    assert epochs_of(arm_of(280, *words, "task.packing=none")) == (6, "range(6, 10)")
 
 
 def test_every_arm_has_its_own_length() -> None:
@@ -132,8 +132,8 @@ def test_every_arm_has_its_own_length() -> None:
     assert len({epochs_of(arm) for arm in arms}) == 3
     lines = [list(length_lines(arm, build_run(arm.tree), 280)) for arm in arms]
     assert [line for (line,) in filter(None, lines)] == [
-        "280 rows in batches of 16: 18 steps an epoch; 6 to 12 epochs",
-        "280 rows in batches of 16: 18 steps an epoch; 3 to 6 epochs",
+        "280 rows in batches of 16: 18 steps an epoch; 6 to 9 epochs",
+        "280 rows in batches of 16: 18 steps an epoch; 3 to 4 epochs",
     ]
 
 
@@ -163,9 +163,9 @@ def test_a_composition_without_rows_can_be_built() -> None:
 
 def test_the_command_for_one_run_names_a_length_that_is_not_searched() -> None:
     arm = arm_of(280, "search/space=none", "data.batch_size=choice(8,16)")
-    assert arm.words[-1] == f"{EPOCHS}=9"
+    assert arm.words[-1] == f"{EPOCHS}=6"
     again = compose("train", [*arm.words, "data.batch_size=8"])
-    assert again.arms[0].open == () and build_run(again.tree).trainer.epochs == 9
+    assert again.arms[0].open == () and build_run(again.tree).trainer.epochs == 6
     assert not any(word.startswith(EPOCHS) for word in arm_of(280).words)
 
 
@@ -177,11 +177,11 @@ def test_a_run_and_a_study_have_the_same_default() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), "280 rows in batches of 16: 18 steps an epoch; 6 to 12 epochs"),
+        ((), "280 rows in batches of 16: 18 steps an epoch; 6 to 9 epochs"),
         (("trainer.epochs=1",), "280 rows in batches of 16: 18 steps an epoch; 1 epoch"),
         (
             ("data.batch_size=300",),
-            "280 rows in batches of 300: 1 step an epoch; 50 to 150 epochs",
+            "280 rows in batches of 300: 1 step an epoch; 50 to 100 epochs",
         ),
     ],
 )
