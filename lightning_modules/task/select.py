@@ -2,8 +2,9 @@
 
 The score that people ask for, e.g. accuracy, moves in steps of one row, so that the best of many
 trials on a few hundred rows is mostly the luckiest one. A loss uses every row's probability and is
-less noisy. A network that grows too sure of itself has a higher loss with the same answers, which
-a temperature takes away (`metric.calibration`).
+less noisy. But a network that grows too sure of itself has a higher log loss with the same answers.
+A temperature takes that away (`metric.calibration`), and the Brier score, which is bounded, hardly
+minds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from lightning_modules.task.base import Task
 from lightning_modules.trainer import Select
 
-AUTO = Select.cautious_log_loss
+AUTO = Select.cautious_brier
 """What `Select.auto` stands for."""
 
 

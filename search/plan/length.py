@@ -73,7 +73,9 @@ class Length:
         >>> few.shortest, few.longest, many.shortest, many.longest
         (6, 9, 1, 3)
         """
-        return max(math.ceil(1.5 * self.steps / self.steps_per_epoch(self.largest)), self.default, 3)
+        return max(
+            math.ceil(1.5 * self.steps / self.steps_per_epoch(self.largest)), self.default, 3
+        )
 
 
 def read_rows(composition: Composition) -> Corpus | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 LEVEL = 0.95
+CAUTION = 1.5
+"""Standard errors within which a cautious rule keeps the default; see docs/search.md."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def gain_of_means(
 
 
 def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool:
-    """Return whether a trial's loss is at most a standard error lower than that of `default`.
+    """Return whether a trial's loss is at most `CAUTION` standard errors below that of `default`.
 
     Args:
         trial: The trial.
@@ -102,7 +104,7 @@ def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool
     if one is None or other is None or one.rows != other.rows:
         return False
     gains = [before - after for after, before in zip(one.values, other.values, strict=True)]
-    return fmean(gains) <= stdev(gains) / math.sqrt(len(gains))
+    return fmean(gains) <= CAUTION * stdev(gains) / math.sqrt(len(gains))
 
 
 def paired_error(trial: FrozenTrial, other: FrozenTrial) -> float | None:

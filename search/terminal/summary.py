@@ -148,11 +148,15 @@ def _in_a_line(value: object) -> str:
 
 def _chosen(study: Study) -> list[str]:
     """Return by what the best trial and its epoch were chosen; nothing for a front."""
-    names = [name.replace("_", " ") for name in study.chosen_by]
+    names = [_spoken(name) for name in study.chosen_by]
     if not names:
         return []
     on_ties = f", on ties by {names[1]}" if len(names) > 1 else ""
     return [f"Trial and epoch are chosen by {names[0]}{on_ties} (search.select={_asked(study)})."]
+
+
+def _spoken(metric: str) -> str:
+    return "Brier score" if metric == "brier" else metric.replace("_", " ")
 
 
 def _asked(study: Study) -> str:
@@ -241,8 +245,8 @@ def _remaining(study: Study) -> list[str]:
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
     if comparison.best is comparison.default:
-        score = next(iter(study.chosen_by), metric).replace("_", " ")
-        by = f" by more than a standard error of its {score}" if study.is_cautious else ""
+        score = _spoken(next(iter(study.chosen_by), metric))
+        by = f" by more than 1.5 standard errors of its {score}" if study.is_cautious else ""
         return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)
 

@@ -26,7 +26,7 @@ def test_a_named_setting_has_the_value_of_the_command() -> None:
 @pytest.mark.parametrize(
     ("rule", "lines"),
     [
-        ("cautious_log_loss", []),  # what `auto` stood for when the study began
+        ("cautious_brier", []),  # what `auto` stood for when the study began
         ("metric", ["trainer.select=metric (a new study: auto)"]),
     ],
 )

@@ -44,7 +44,13 @@ def begin(session: Session) -> Attempt:
 
 
 def point(number: int, accuracy: float, seconds: float) -> Point:
-    metrics = {"accuracy": accuracy, "macro_f1": accuracy, "mcc": 0.0, "log_loss": 1 - accuracy}
+    metrics = {
+        "accuracy": accuracy,
+        "macro_f1": accuracy,
+        "mcc": 0.0,
+        "log_loss": 1 - accuracy,
+        "brier": 1 - accuracy,
+    }
     return Point(number, number, 300 * number, number / 2, 0.5, 0.5, metrics, seconds)
 
 

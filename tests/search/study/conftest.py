@@ -30,7 +30,13 @@ def study_of(root: Path, *words: str) -> Study:
 
 
 def point(number: int, accuracy: float) -> Point:
-    metrics = {"accuracy": accuracy, "macro_f1": accuracy, "mcc": 0.0, "log_loss": 1 - accuracy}
+    metrics = {
+        "accuracy": accuracy,
+        "macro_f1": accuracy,
+        "mcc": 0.0,
+        "log_loss": 1 - accuracy,
+        "brier": 1 - accuracy,
+    }
     return Point(
         number, 10 * number, 300 * number, number / 2, 0.5, 1 - accuracy, metrics, 3.0 * number
     )
