@@ -5,7 +5,7 @@
 A study takes 12 recorded runs of one strategy on one text, drawn at random, as its trials. For
 each rule: in how many studies the trial that would have been chosen without pruning is pruned, what
 that costs on held-out rows, and how much of the training is done. A trial is chosen by its best
-accuracy, or by its best loss; one or four trials train at once.
+accuracy, or by its best Brier score; one or four trials train at once.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def rules() -> list[Rule]:
         ours("median, from the start", product(median, "search.pruner.min_fraction=0")),
         ours("median, after equal steps", product(median, "search.pruner.at_equal=steps")),
         ours("median, loss alone", product(median, "search.pruner.compare=[validation_loss]")),
+        ours("asha, Brier score", product(asha, "search.pruner.compare=[brier]")),
+        ours("asha, Brier and metric", product(asha, "search.pruner.compare=[brier,metric]")),
+        ours(
+            "asha, all three", product(asha, "search.pruner.compare=[validation_loss,brier,metric]")
+        ),
         ours("median, metric alone", product(median, "search.pruner.compare=[metric]")),
         ours("asha, loss, from the start", product(asha, *LOSS_FROM_START)),
         Rule("asha as it was", BeforeJudge),

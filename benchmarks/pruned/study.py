@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from pruned.curve import Curve
+from pruned.curve import BRIER, Curve
 from pruned.rule import Rule
 
 from search.pruner.progress import LOSS, METRIC
 
 CHOICES: Mapping[str, Callable[[Curve], tuple[float, float]]] = {
     "accuracy": lambda curve: max((mark.values[METRIC], mark.values[LOSS]) for mark in curve.marks),
-    "validation loss": lambda curve: max(
-        (mark.values[LOSS], mark.values[METRIC]) for mark in curve.marks
+    "Brier score": lambda curve: max(
+        (mark.values[BRIER], mark.values[METRIC]) for mark in curve.marks
     ),
 }
 """How finished trials are ranked, by the best validation of each; larger is better."""

@@ -38,7 +38,7 @@ from search.plan.objective import (
 from search.plan.opening import opening
 from search.plan.portfolio import portfolio
 from search.plan.ranges import build_space, default_values
-from search.pruner.base import ComparingPruner, Pruner
+from search.pruner.base import AUTO, ComparingPruner, Pruner
 from search.pruner.progress import LOSS, METRIC
 from search.sampler.base import Sampler
 from search.space.key import canonical_key
@@ -219,6 +219,7 @@ def build_plan(composition: Composition) -> Plan:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += (*portfolio(composition, space, search), *search.sampler.points(space))
     composition, runs = _with_select(composition, search.settings, defaults)
+    search = replace(search, pruner=_settled_pruner(search.pruner, runs))
     return Plan(name, composition, space, search, objectives, runs, tuple(_once(first)))
 
 
@@ -300,6 +301,22 @@ def _with_select(
     return replace(composition, arms=arms), runs
 
 
+def _settled_pruner(pruner: Pruner, defaults: Mapping[Options, Run]) -> Pruner:
+    """Return the pruner with names in place of `auto`: what chooses the best trial.
+
+    A metric that chooses alone moves in steps, so a trial must be behind in the loss as well.
+    """
+    if not isinstance(pruner, ComparingPruner) or AUTO not in pruner.compare:
+        return pruner
+    names = [LOSS, METRIC]
+    for run in defaults.values():
+        score = chosen_by(run.trainer.select, run.task)[0]
+        names = names if score == run.task.metric else [score]
+        break
+    settled_names = [each for name in pruner.compare for each in ([name], names)[name == AUTO]]
+    return replace(pruner, compare=list(dict.fromkeys(settled_names)))
+
+
 def _defaults(composition: Composition) -> dict[Options, Run]:
     defaults: dict[Options, Run] = {}
     models: dict[str, Model] = {}  # shared by all arms, so that its weights are checked once
@@ -341,7 +358,7 @@ def _sampler_problems(sampler: Sampler, space: Space, num_objectives: int) -> It
 
 def _pruner_problems(pruner: Pruner, task: Task) -> Iterator[Problem]:
     """Yield a problem if no trial measures what the pruner compares."""
-    known = [LOSS, METRIC, *task.directions]
+    known = [AUTO, LOSS, METRIC, *task.directions]
     for name in pruner.compare if isinstance(pruner, ComparingPruner) else ():
         if name not in known:
             fix = did_you_mean(name, known)

@@ -17,6 +17,9 @@ from lightning_modules.schema import Schema, positive, within
 from search.pruner.guessing import has_left_guessing
 from search.pruner.progress import LOSS, METRIC, Axis, Progress, rival_value
 
+AUTO = "auto"
+"""Stands for what chooses the best trial; a study's plan replaces it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pruner(Schema):
@@ -44,8 +47,10 @@ class ComparingPruner(Pruner):
     The best value so far is compared, as the best validation of a run is what it is worth.
 
     Attributes:
-        compare: What is compared: `validation_loss`, `metric` (the study's first objective), or
-            validation metrics of the task by name. A trial must be behind in all of them.
+        compare: What is compared: `validation_loss`, `metric` (the study's first objective),
+            validation metrics of the task by name, or `auto`: the score that chooses the best trial
+            (`search.select`), or loss and metric if the metric does. A trial must be behind in all
+            of them.
         at_equal: After as many steps, examples or epochs, or at the same fraction of the run.
         min_fraction: No trial ends before it has done this share of its run, in [0, 1).
         min_finished: Trials that must finish before any is pruned, > 0.

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from pruned.curve import Curve
+from pruned.curve import BRIER, Curve
 from pruned.rule import BeforeJudge, Rule, ours, stock
 from pruned.study import replay
 
@@ -18,7 +18,7 @@ from search.pruner.progress import LOSS, METRIC, Mark
 def whole(*accuracies: float, truth: float = 0.5, batch_size: int = 10) -> Curve:
     """Return a run of 100 rows that is validated after each epoch and never decays."""
     marks = tuple(
-        Mark(100 * epoch // batch_size, 100 * epoch, epoch, {METRIC: each, LOSS: each - 1})
+        Mark(100 * epoch // batch_size, 100 * epoch, epoch, {METRIC: each, LOSS: each - 1, BRIER: each - 1})
         for epoch, each in enumerate(accuracies, 1)
     )
     return Curve(marks, 100 * len(marks), 100 * len(marks), truth)
@@ -76,17 +76,17 @@ def test_two_workers_train_two_trials_at_once() -> None:
     ]
 
 
-def test_the_best_by_loss_may_be_another() -> None:
+def test_the_best_by_the_brier_score_may_be_another() -> None:
     curves = [whole(0.5, truth=0.6), whole(0.4, 0.4, truth=0.9)]
     low = Curve(
-        tuple(Mark(m.step, m.examples, m.epoch, {**m.values, LOSS: -0.1}) for m in curves[1].marks),
+        tuple(Mark(m.step, m.examples, m.epoch, {**m.values, BRIER: -0.1}) for m in curves[1].marks),
         200,
         200,
         0.9,
     )
     cut = Rule("cut", lambda _: Cutter(1))
     assert not replay([curves[0], low], cut, 1, "accuracy").lost_best
-    assert replay([curves[0], low], cut, 1, "validation loss").lost_best
+    assert replay([curves[0], low], cut, 1, "Brier score").lost_best
 
 
 @pytest.mark.parametrize("name", ["before", "optuna"])

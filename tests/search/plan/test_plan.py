@@ -177,8 +177,29 @@ def test_a_pruner_compares_what_every_trial_measures() -> None:
     with pytest.raises(ConfigError) as error:
         plan_of("search.pruner.compare=[metric,log_los]")
     (problem,) = error.value.problems
-    assert str(problem).startswith("search.pruner.compare: must be among validation_loss, metric, ")
+    assert str(problem).startswith(
+        "search.pruner.compare: must be among auto, validation_loss, metric, "
+    )
     assert "Did you mean log_loss?" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("words", "compared"),
+    [
+        ((), ["brier"]),
+        (("search.select=log_loss",), ["log_loss"]),
+        (("search.select=metric",), ["validation_loss", "metric"]),
+        (("task=token_classification",), ["validation_loss", "metric"]),
+        (("search.pruner.compare=[auto,mcc]",), ["brier", "mcc"]),
+        (("search.pruner.compare=[metric]",), ["metric"]),
+        (("search/pruner=median",), ["brier"]),
+    ],
+)
+def test_a_pruner_compares_what_chooses_the_best_trial(
+    words: tuple[str, ...], compared: list[str]
+) -> None:
+    pruner = plan_of(*words).search.pruner
+    assert isinstance(pruner, ComparingPruner) and pruner.compare == compared
 
 
 @pytest.mark.parametrize("axis", ["steps", "examples", "epochs", "fraction"])
@@ -196,7 +217,9 @@ def test_losses_differ_if_the_space_changes_the_loss() -> None:
     searched = "task.label_smoothing=interval(0,0.2)"
     assert plan_of(searched).losses_differ
     note = "the pruner compares no validation loss, because the space changes how it is computed"
-    assert note in _notes(searched)
+    assert note in _notes(searched, "search.select=metric")
+    assert note in _notes(searched, "search.pruner.compare=[validation_loss,metric]")
+    assert note not in _notes(searched)  # the Brier score chooses, and is compared
     assert note not in _notes(searched, "search.pruner.compare=[mcc]")
     assert note not in _notes()
 

@@ -181,7 +181,7 @@ def test_only_a_study_with_one_objective_prunes(here: Path, objectives: str) -> 
     attempt = begin(session)
     assert session.progress(attempt, point(1, 0.4)) is None  # all are at the level of guessing
     reason = session.progress(attempt, point(2, 0.6))
-    expected = "below the median of 2 trials by validation loss and by metric after 50% of the run"
+    expected = "below the median of 2 trials by brier after 50% of the run"
     assert reason == (expected if objectives == "accuracy" else None)
 
 
@@ -210,15 +210,13 @@ def test_trials_of_other_arms_are_no_rivals(here: Path) -> None:
     session.progress(last, point(1, 0.5))
     reason = session.progress(last, point(2, 0.6))
     num = sum(each.values["strategy"] == last.values["strategy"] for each in attempts) - 1
-    assert (
-        reason
-        == f"below the median of {num} trials by validation loss and by metric after 50% of the run"
-    )
+    assert reason == f"below the median of {num} trials by brier after 50% of the run"
 
 
 def test_where_the_loss_is_searched_the_metric_is_compared(here: Path) -> None:
     searched = "task.label_smoothing=interval(0,0.2)"
-    session = join(study_of(here, "search.num_trials=6", *MEDIAN, searched))
+    both = "search.pruner.compare=[validation_loss,metric]"
+    session = join(study_of(here, "search.num_trials=6", *MEDIAN, searched, both))
     finish_two(session)
     attempt = begin(session)
     reason = session.progress(attempt, point(2, 0.6))
