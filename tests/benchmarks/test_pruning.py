@@ -18,7 +18,12 @@ from search.pruner.progress import LOSS, METRIC, Mark
 def whole(*accuracies: float, truth: float = 0.5, batch_size: int = 10) -> Curve:
     """Return a run of 100 rows that is validated after each epoch and never decays."""
     marks = tuple(
-        Mark(100 * epoch // batch_size, 100 * epoch, epoch, {METRIC: each, LOSS: each - 1, BRIER: each - 1})
+        Mark(
+            100 * epoch // batch_size,
+            100 * epoch,
+            epoch,
+            {METRIC: each, LOSS: each - 1, BRIER: each - 1},
+        )
         for epoch, each in enumerate(accuracies, 1)
     )
     return Curve(marks, 100 * len(marks), 100 * len(marks), truth)
@@ -79,7 +84,9 @@ def test_two_workers_train_two_trials_at_once() -> None:
 def test_the_best_by_the_brier_score_may_be_another() -> None:
     curves = [whole(0.5, truth=0.6), whole(0.4, 0.4, truth=0.9)]
     low = Curve(
-        tuple(Mark(m.step, m.examples, m.epoch, {**m.values, BRIER: -0.1}) for m in curves[1].marks),
+        tuple(
+            Mark(m.step, m.examples, m.epoch, {**m.values, BRIER: -0.1}) for m in curves[1].marks
+        ),
         200,
         200,
         0.9,
