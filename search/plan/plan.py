@@ -219,8 +219,8 @@ def build_plan(composition: Composition) -> Plan:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += (*portfolio(composition, space, search), *search.sampler.points(space))
     composition, runs = _with_select(composition, search.settings, defaults)
-    search = replace(search, pruner=_settled_pruner(search.pruner, runs))
-    return Plan(name, composition, space, search, objectives, runs, tuple(_once(first)))
+    settings = replace(search, pruner=_settled_pruner(search.pruner, runs))
+    return Plan(name, composition, space, settings, objectives, runs, tuple(_once(first)))
 
 
 def _space(composition: Composition) -> Space:
