@@ -31,14 +31,12 @@ from search.config.settings import Arms
 
 WAYS = (
     Way("in turn"),
-    Way("in turn, bayes inside", "bayes"),
     Way("in turn, TPE inside", "tpe"),
     Way("in turn, random inside", "random"),
     Way("in turn, without x3 and /3", opens=False),
     Way("in turn, no arm drops out", halves=False),
     Way("separate studies", arms=None),
     Way("joint study", arms=Arms.joint),
-    Way("joint study, bayes", "bayes", Arms.joint),
     Way("joint study, TPE", "tpe", Arms.joint),
 )
 SETUPS = ((3, 12), (3, 24), (6, 12), (6, 24), (6, 36))

@@ -97,7 +97,8 @@ def _trials(
     plan = _plan(way, arms, num_trials, seed)
     chance, number = np.random.default_rng(seed), 1000 * seed[0] + seed[1]
     study = optuna.create_study(
-        sampler=seeded_sampler(plan.search.sampler, plan.space, number), direction="maximize"
+        sampler=seeded_sampler(plan.search.sampler, plan.space, number, defaults=plan.first),
+        direction="maximize",
     )
     for at_trial in range(num_trials):
         first = plan.first[at_trial] if at_trial < len(plan.first) else {}

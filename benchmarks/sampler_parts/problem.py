@@ -282,7 +282,8 @@ def _random_values(problem: Problem) -> list[dict[str, Any]]:
     from search.sampler.gaussian.encoding import Encoding
 
     encoding = Encoding(problem.space)
-    rows = encoding.drawn(np.random.default_rng(0).random((5000, len(encoding.axes))))
+    fractions = np.random.default_rng(0).random((5000, len(encoding.axes)))
+    rows = encoding.snapped(encoding.drawn(fractions))
     return [problem.space.by_path(encoding.params(row)) for row in rows]
 
 

@@ -107,6 +107,11 @@ class Plan:
         return {} if self.is_free else self.first[0]
 
     @property
+    def defaults_of_arms(self) -> Sequence[Mapping[str, Any]]:
+        """The unmodified values of every arm at the searched paths; none in a free study."""
+        return self.first[: len(self.defaults)]
+
+    @property
     def sampler_seed(self) -> int:
         """The seed of everything that chooses values; training has its own, `seed`."""
         seed = self.search.settings.seed

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
     View = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 
@@ -47,13 +47,16 @@ class Sampler(Schema):
         return None
 
     @abstractmethod
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         """Return a fresh Optuna sampler for one trial.
 
         Args:
             space: The search space.
             seed: The study's seed.
             number: The trial's number.
+            defaults: The default of each arm by config path; none in a free study.
         """
 
 
@@ -77,7 +80,11 @@ def several(num_objectives: int) -> str | None:
 
 
 def seeded_sampler(
-    sampler: Sampler, space: Space, study_seed: int, view: View | None = None
+    sampler: Sampler,
+    space: Space,
+    study_seed: int,
+    view: View | None = None,
+    defaults: Sequence[Values] = (),
 ) -> BaseSampler:
     """Return a sampler whose draws are a function of (study seed, trial number, results so far).
 
@@ -90,6 +97,7 @@ def seeded_sampler(
         space: The search space.
         study_seed: The seed of all draws.
         view: From the trials of the study to those that the sampler learns from; None: all.
+        defaults: The default of each arm by config path; none in a free study.
 
     """
     from optuna.distributions import BaseDistribution
@@ -105,7 +113,7 @@ def seeded_sampler(
         def _of(self, trial: FrozenTrial) -> BaseSampler:
             if self._inner is None or trial.number != self._number:
                 self._number = trial.number
-                self._inner = sampler.build(space, study_seed, trial.number)
+                self._inner = sampler.build(space, study_seed, trial.number, defaults)
             return self._inner
 
         def infer_relative_search_space(
@@ -118,16 +126,8 @@ def seeded_sampler(
         ) -> dict[str, Any]:
             return self._of(trial).sample_relative(inside(study, view), trial, search_space)
 
-        def sample_independent(
-            self,
-            study: Study,
-            trial: FrozenTrial,
-            param_name: str,
-            param_distribution: BaseDistribution,
-        ) -> Any:
-            return self._of(trial).sample_independent(
-                inside(study, view), trial, param_name, param_distribution
-            )
+        def sample_independent(self, study: Study, trial: FrozenTrial, *parameter: Any) -> Any:
+            return self._of(trial).sample_independent(inside(study, view), trial, *parameter)
 
         def after_trial(
             self,

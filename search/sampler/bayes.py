@@ -9,8 +9,9 @@ default that fades. See `search.sampler.gaussian` for the formulas and papers.
   differences between good ones.
 - Trials that diverged, do not fit into memory or were pruned are modelled as bad ones, see
   `search.sampler.observation`.
-- Running trials count as if their loss were the one expected (kriging believer; Ginsbourger et al.
-  2010), so parallel workers try different places.
+- Running trials count as if their loss were the one expected (Desautels et al. 2014), so parallel
+  workers try different places. What is expected is no evidence: it changes no setting of the model.
+- If the arm is given, what it may improve is the best of that arm.
 - With several objectives, each trial minimizes a random weighting of them (ParEGO; Knowles 2006).
 
 Cost: grows with the cube of the number of trials, so beyond `max_modelled` the best half and the
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
     from search.sampler.gaussian.encoding import Encoding, Rows
     from search.sampler.gaussian.kernel import Matrix
-    from search.space.space import Space
+    from search.space.space import Space, Values
+
+NUM_SETTINGS = 24  # of the kernel that are drawn; half of that with more than 100 results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,9 @@ class Bayes(Sampler):
         if not self.prior_strength >= 0:
             yield Problem("prior_strength", "must be >= 0", self.prior_strength)
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.samplers import BaseSampler, RandomSampler
 
         names = {name: parameter.distribution for name, parameter in space.parameters.items()}
@@ -76,7 +81,7 @@ class Bayes(Sampler):
             def sample_relative(
                 self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
             ) -> dict[str, Any]:
-                return suggestion(bayes, space, study, trial, trial_seed(seed, number))
+                return suggestion(bayes, space, study, trial, trial_seed(seed, number), defaults)
 
             def sample_independent(self, *arguments: Any) -> Any:
                 # Only if every combination has been tried.
@@ -87,7 +92,12 @@ class Bayes(Sampler):
 
 
 def suggestion(
-    bayes: Bayes, space: Space, study: Study, trial: FrozenTrial, seed: int
+    bayes: Bayes,
+    space: Space,
+    study: Study,
+    trial: FrozenTrial,
+    seed: int,
+    defaults: Sequence[Values] = (),
 ) -> dict[str, Any]:
     """Return the parameters by name that promise most; empty if all that were drawn are taken."""
     import numpy as np
@@ -99,34 +109,73 @@ def suggestion(
 
     encoding = Encoding(space)
     chance = np.random.default_rng(seed)
+    fixed = np.array(encoding.row(trial.system_attrs.get("fixed_params", {})))
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-    rows = {t.number: encoding.row(t.params) for t in trials if encoding.holds(t.params)}
-    running = [n for n, t in _by_number(trials).items() if n in rows and t.state.name == "RUNNING"]
-    signs = signs_of(study)
+    evidence = _evidence(bayes, encoding, trials, signs_of(study), chance)
+    if not len(evidence.known):
+        row = encoding.drawn(chance.random((1, len(encoding.axes))))
+        return encoding.params(encoding.snapped(row, fixed)[0])
+    kernel = Kernel(encoding.axes)
+    num_drawn = NUM_SETTINGS if len(evidence.known) <= 100 else NUM_SETTINGS // 2
+    draws = chance.standard_normal((num_drawn, kernel.num_lengths + 3))
+    posterior = fitted(kernel, evidence.known, evidence.losses, draws).expecting(evidence.running)
+    starts = [space.by_name(values) for values in defaults if space.holds(values)]
+    strength = 0.0 if len(signs_of(study)) > 1 else bayes.prior_strength  # a front has no one place
+    prior = Prior(encoding.rows(starts), strength / evidence.num_results)
+    everywhere = np.concatenate([evidence.known, evidence.running])
+    tried = encoding.in_arm(everywhere, fixed)
+    around = tried[np.argsort(posterior.mean(tried), kind="stable")[:3]]
+    acquisition = Acquisition(posterior, kernel, prior, tried if len(tried) else everywhere)
+    best = maximized(acquisition, encoding, around, evidence.taken, fixed, chance)
+    return {} if best is None else encoding.params(best)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of a space.
+
+    Attributes:
+        known: Trials with a loss, (trials, parameters).
+        losses: Their losses, standardized, (trials,).
+        running: Trials without one, (running trials, parameters).
+        taken: Rows that must not be tried again.
+        num_results: Number of trials with a result in the model, at least 1.
+
+    """
+
+    known: Rows
+    losses: Matrix
+    running: Rows
+    taken: Rows
+    num_results: int
+
+
+def _evidence(
+    bayes: Bayes,
+    encoding: Encoding,
+    trials: Sequence[FrozenTrial],
+    signs: Sequence[int],
+    chance: np.random.Generator,
+) -> _Evidence:
+    import numpy as np
+
+    held = {t.number: t for t in trials if encoding.holds(t.params)}
     shown = losses(trials, signs)
-    numbers = _modelled({n: shown[n] for n in shown if n in rows}, bayes.max_modelled)
+    numbers = _modelled({n: shown[n] for n in shown if n in held}, bayes.max_modelled)
+    running = [n for n, t in sorted(held.items()) if t.state.name == "RUNNING"]
     num_results = max(len(numbers), 1)
     if numbers:
         scores = standardized(scalarized(np.array([shown[n] for n in numbers]), chance))
-    else:  # what runs may do as well as anything, what ended has failed
-        numbers, running = sorted(rows), []
-        scores = np.array([float(_by_number(trials)[n].state.is_finished()) for n in numbers])
-    fixed = np.array(encoding.row(trial.system_attrs.get("fixed_params", {})))
-    known, pending = (_array([rows[n] for n in ns], encoding) for ns in (numbers, running))
-    if not len(known):
-        row = encoding.drawn(chance.random((1, len(encoding.axes))))
-        return encoding.params(encoding.snapped(np.where(np.isnan(fixed), row, fixed))[0])
-    kernel = Kernel(encoding.axes)
-    draws = chance.standard_normal((24 if len(known) <= 100 else 12, kernel.num_lengths + 3))
-    posterior = fitted(kernel, known, scores, draws).believing(pending)
-    strength = bayes.prior_strength if len(signs) == 1 else 0.0  # a front is not at one place
-    prior = Prior(_defaults(rows, encoding), strength / num_results)
-    tried = np.concatenate([known, pending])
-    around = tried[np.argsort(posterior.mean(tried), kind="stable")[:3]]
-    acquisition = Acquisition(posterior, kernel, prior, tried)
-    taken = _array([*rows.values()], encoding)
-    best = maximized(acquisition, encoding, around, taken, fixed, chance)
-    return {} if best is None else encoding.params(best)
+    else:
+        # Only differences of losses matter, so the first running trial may have 0; what ended has
+        # failed.
+        failed = [n for n, t in sorted(held.items()) if t.state.is_finished()]
+        numbers, running = [*failed, *running[:1]], running[1:]
+        scores = np.array([float(n in failed) for n in numbers])
+    known, pending, taken = (
+        encoding.rows([held[n].params for n in ns]) for ns in (numbers, running, held)
+    )
+    return _Evidence(known, scores, pending, taken, num_results)
 
 
 def scalarized(values: Matrix, chance: np.random.Generator) -> Matrix:
@@ -173,22 +222,3 @@ def _modelled(results: dict[int, list[float]], num: int) -> list[int]:
     best = sorted(results, key=lambda number: results[number])[: num // 2]
     latest = [number for number in sorted(results, reverse=True) if number not in set(best)]
     return sorted([*best, *latest[: num - len(best)]])
-
-
-def _defaults(rows: dict[int, list[float]], encoding: Encoding) -> Rows:
-    """Return the first trial of each arm, which is its default."""
-    groups = [at for at, axis in enumerate(encoding.axes) if axis.is_group]
-    first: dict[tuple[float, ...], list[float]] = {}
-    for number in sorted(rows):
-        first.setdefault(tuple(rows[number][at] for at in groups), rows[number])
-    return _array([*first.values()], encoding)
-
-
-def _by_number(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
-    return {trial.number: trial for trial in trials}
-
-
-def _array(rows: Sequence[Sequence[float]], encoding: Encoding) -> Rows:
-    import numpy as np
-
-    return np.array(rows, dtype=float).reshape(-1, len(encoding.axes))

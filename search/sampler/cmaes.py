@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 GENERATION = "cma:generation"  # a trial's system attribute, also Optuna's name for it
 
@@ -57,7 +57,9 @@ class Cmaes(Sampler):
     def note(self, space: Space) -> str | None:
         return drawn_at_random(space)
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.samplers import BaseSampler, RandomSampler
 
         distributions = {

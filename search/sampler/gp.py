@@ -8,7 +8,7 @@ Paper: Jones et al. 1998, Efficient global optimization; Optuna's implementation
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,9 @@ class Gp(Sampler):
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         return condition(space)
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.samplers import GPSampler
 
         class Told(GPSampler):

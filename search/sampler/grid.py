@@ -15,7 +15,7 @@ from search.sampler.base import Sampler, trial_seed
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,9 @@ class Grid(Sampler):
             ]
         return points
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.samplers import RandomSampler
 
         # Used only for values that `search.enqueue` leaves open.

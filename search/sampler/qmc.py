@@ -9,6 +9,7 @@ Paper: Bousquet et al. 2017, Critical hyper-parameters, arXiv:1706.03200.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,9 @@ class Qmc(Sampler):
     def note(self, space: Space) -> str | None:
         return drawn_at_random(space)
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import QMCSampler, RandomSampler
 

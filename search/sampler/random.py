@@ -5,6 +5,7 @@ Paper: Bergstra and Bengio 2012 (JMLR 13).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,16 @@ from search.sampler.base import Sampler, trial_seed
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Sampler):
     """Random search."""
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=trial_seed(seed, number))

@@ -10,7 +10,7 @@ Papers: Bergstra et al. 2011 (NeurIPS); Watanabe 2023, arXiv:2304.11127.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from search.space.space import Space
+    from search.space.space import Space, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class Tpe(Sampler):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "num_startup_trials")
 
-    def build(self, space: Space, seed: int, number: int) -> BaseSampler:
+    def build(
+        self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
+    ) -> BaseSampler:
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
         from optuna.trial import TrialState

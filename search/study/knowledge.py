@@ -1,9 +1,10 @@
 """What a study's sampler learns from: its own trials, as far as they count, and prior ones.
 
-A dropped trial does not count. A trial from before its range was changed does, also outside the new
-range: its parameters are shown with today's ranges, because samplers leave out a parameter whose
-range differs between trials. A choice that is no longer in the range cannot be shown. The prior
-trials come from another study, see `search.study.warm`.
+A dropped trial does not count. A trial from before its range was changed is shown with today's
+ranges, because samplers leave out a parameter whose range differs between trials. A number outside
+the new range is shown too; TPE uses it, but `bayes` learns from no trial outside the ranges
+(`Encoding.holds`). A choice that is no longer in the range cannot be shown. The prior trials come
+from another study, see `search.study.warm`.
 """
 
 from __future__ import annotations

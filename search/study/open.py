@@ -37,7 +37,9 @@ def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
     storage = open_storage(storage_of(folder), retry)
     study = optuna.load_study(study_name=plan.name, storage=storage)
     view = view_of(study, plan.space)
-    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
+    study.sampler = seeded_sampler(
+        plan.search.sampler, plan.space, plan.sampler_seed, view, plan.defaults_of_arms
+    )
     return Study(plan, folder, study, storage)
 
 

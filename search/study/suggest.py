@@ -165,7 +165,9 @@ def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, 
     directions, first = [o.direction for o in plan.objectives], first_values(plan, prior)
     study = optuna.create_study(directions=directions)  # in memory
     view = view_of(study, plan.space, prior)
-    study.sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, view)
+    study.sampler = seeded_sampler(
+        plan.search.sampler, plan.space, plan.sampler_seed, view, plan.defaults_of_arms
+    )
     startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()

@@ -8,9 +8,18 @@ The expected improvement of a loss y ~ N(mu, sigma^2) over the best one b is
 optimum (Ament et al. 2023, arXiv:2310.20708). The best loss is the lowest posterior mean at a
 trial, since the lowest result may be luck.
 
-A weak prior says that the optimum is near the default: log EI + (beta / n) log pi(x) is maximized,
-where pi is normal around the default of each arm and n the number of results. So it fades (Hvarfner
-et al. 2022, arXiv:2204.11051).
+Where sigma is below the noise tau, another trial says little, so EI is multiplied by
+
+    w = 1 - tau / sqrt(sigma^2 + tau^2)
+
+(Huang et al. 2006, augmented expected improvement). Without w, most late trials were repetitions of
+the best one in all but name.
+
+A weak prior says that the optimum is near the default: log(EI w) + (beta / n) log pi(x) is
+maximized, where n is the number of results, so that it fades (Hvarfner et al. 2022,
+arXiv:2204.11051). pi is normal around the default of each arm, and constant in a parameter that is
+two standard deviations off or more: the next value of a choice of three is 2.5 off, and another
+choice without order 5, although nothing says that it is that improbable.
 """
 
 from __future__ import annotations
@@ -26,6 +35,7 @@ from search.sampler.gaussian.posterior import Posterior
 
 NUM_DRAWN, NUM_NEAR, NUM_CENTRES = 256, 96, 3
 SPREADS = (0.1, 0.03, 0.01)  # of the rows near the best ones, round by round
+FARTHEST = 2.0  # of the deviations by which the prior judges a parameter
 REDRAWN = 0.2  # the share of choices that change in a row nearby
 
 
@@ -34,9 +44,10 @@ class Prior:
     """Where the optimum is expected.
 
     Attributes:
-        centres: The defaults of the arms, (arms, parameters); none, and there is no prior.
+        centres: The defaults of arms, (arms, parameters); none, and there is no prior.
         strength: beta / n.
-        spread: The standard deviation of pi, as a share of each range.
+        spread: The standard deviation of pi, as a share of each range; choices without order that
+            differ are 1 apart.
 
     """
 
@@ -49,9 +60,9 @@ class Prior:
         if not len(self.centres) or not self.strength:
             return np.zeros(len(rows))
         distances = kernel.distances(rows, self.centres)
-        squares = distances.squares.sum(axis=0) / self.spread**2
+        squares = np.minimum(distances.squares / self.spread**2, FARTHEST**2).sum(axis=0)
         squares = np.where(distances.equal_groups == 1.0, squares, np.inf).min(axis=1)
-        # An arm whose default was not tried yet is neither favoured nor avoided.
+        # An arm whose default is outside its ranges is neither favoured nor avoided.
         log_density: Matrix = -0.5 * np.where(np.isinf(squares), 0.0, squares)
         return self.strength * log_density
 
@@ -77,8 +88,16 @@ def log_expected_improvement(means: Matrix, deviations: Matrix, best: Matrix) ->
     return improvement
 
 
+def log_worth(ratio: Matrix) -> Matrix:
+    """Return the logarithm of w, elementwise; `ratio` is sigma^2 / tau^2."""
+    # w = 1 - 1 / root = ratio / (root (root + 1)), root = sqrt(1 + ratio), without cancellation.
+    root = np.sqrt(1.0 + ratio)
+    worth: Matrix = np.log(ratio) - np.log(root) - np.log1p(root)
+    return worth
+
+
 class Acquisition:
-    """The logarithm of the expected improvement under a posterior, times the prior."""
+    """The logarithm of expected improvement, its worth and the prior, under a posterior."""
 
     def __init__(self, posterior: Posterior, kernel: Kernel, prior: Prior, rows: Rows) -> None:
         self._posterior, self._kernel, self._prior = posterior, kernel, prior
@@ -87,6 +106,7 @@ class Acquisition:
     def __call__(self, rows: Rows) -> Matrix:
         means, deviations = self._posterior.at(rows)
         improvement = log_expected_improvement(means, deviations, self._best)
+        improvement += log_worth(deviations**2 / self._posterior.noise[:, None])
         weighted = np.logaddexp.reduce(self._posterior.log_weights[:, None] + improvement, axis=0)
         log_density = self._prior.log_density(self._kernel, rows)
         total: Matrix = weighted + log_density
@@ -115,12 +135,12 @@ def maximized(
         A row, or None if all that were drawn are taken.
 
     """
-    num = len(encoding.axes)
-    rows = encoding.drawn(chance.random((NUM_DRAWN, num)))
+    rows = encoding.drawn(chance.random((NUM_DRAWN, len(encoding.axes))))
     centres, best, top = around, None, -np.inf
     for spread in SPREADS:
-        rows = np.concatenate([rows, _near(centres, encoding, spread, chance)])
-        rows = encoding.snapped(np.where(np.isnan(fixed), rows, fixed))
+        if len(centres):
+            rows = np.concatenate([rows, _near(centres, encoding, spread, chance)])
+        rows = encoding.snapped(rows, fixed)
         rows = rows[~_is_among(rows, taken)]
         if not len(rows):
             return best
@@ -138,8 +158,9 @@ def _near(centres: Rows, encoding: Encoding, spread: float, chance: np.random.Ge
     redrawn = encoding.drawn(chance.random(rows.shape))
     is_unordered = np.array([axis.is_group or axis.is_category for axis in encoding.axes])
     jump = chance.random(rows.shape) < REDRAWN
-    found: Rows = np.where(is_unordered, np.where(jump, redrawn, rows), moved)
-    return found
+    found = np.where(is_unordered, np.where(jump, redrawn, rows), moved)
+    # What the arm of the centre lacks is drawn, since the arm may have changed.
+    return np.where(np.isnan(found), redrawn, found)
 
 
 def _is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:

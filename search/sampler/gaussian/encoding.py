@@ -150,6 +150,11 @@ class Encoding:
             for axis in self.axes
         ]
 
+    def rows(self, trials: Sequence[Mapping[str, Any]]) -> Rows:
+        """Return the rows of several trials' parameters by name, (trials, columns)."""
+        rows = [self.row(params) for params in trials]
+        return np.array(rows, dtype=float).reshape(-1, len(self.axes))
+
     def params(self, row: Sequence[float] | Rows) -> dict[str, Any]:
         """Return the parameters of a row by name."""
         return {
@@ -170,15 +175,33 @@ class Encoding:
             if axis.name in params
         )
 
-    def drawn(self, fractions: Rows) -> Rows:
-        """Return the rows at fractions in [0, 1) of every range, (rows, columns)."""
-        columns = [axis.at(column) for axis, column in zip(self.axes, fractions.T, strict=True)]
-        return self._without_missing(np.stack(columns, axis=1))
+    def in_arm(self, rows: Rows, fixed: Rows) -> Rows:
+        """Return the rows of the arms that fixed numbers allow; NaN allows all."""
+        groups = [
+            at for at, axis in enumerate(self.axes) if axis.is_group and not np.isnan(fixed[at])
+        ]
+        found: Rows = rows[(rows[:, groups] == fixed[groups]).all(axis=1)]
+        return found
 
-    def snapped(self, rows: Rows) -> Rows:
-        """Return the nearest rows that stand for values; each of NaN is drawn as the middle."""
-        filled = np.where(np.isnan(rows), 0.5, rows)
-        columns = [axis.snapped(column) for axis, column in zip(self.axes, filled.T, strict=True)]
+    def drawn(self, fractions: Rows) -> Rows:
+        """Return the rows at fractions in [0, 1) of every range, (rows, columns).
+
+        They have a number in every column; `snapped` takes away what their arm lacks.
+        """
+        columns = [axis.at(column) for axis, column in zip(self.axes, fractions.T, strict=True)]
+        return np.stack(columns, axis=1)
+
+    def snapped(self, rows: Rows, fixed: Rows | None = None) -> Rows:
+        """Return the nearest rows that stand for values, without what their arms lack.
+
+        Args:
+            rows: Rows with a number wherever their arms have one.
+            fixed: A row of numbers that take the place of theirs, e.g. of an arm; NaN elsewhere.
+
+        """
+        if fixed is not None:
+            rows = np.where(np.isnan(fixed), rows, fixed)
+        columns = [axis.snapped(column) for axis, column in zip(self.axes, rows.T, strict=True)]
         return self._without_missing(np.stack(columns, axis=1))
 
     def _without_missing(self, rows: Rows) -> Rows:

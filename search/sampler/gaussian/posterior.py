@@ -17,11 +17,17 @@ A handful of results says little about the lengths, so one best setting would be
 Settings are drawn from their prior (quasi-randomly), the best of them are varied twice, and the
 `num_kept` best of all count, each in proportion to p(y | s) p(s).
 
+A running trial has a row, but no loss. It counts as if its loss were the mean that each setting
+expects: with its row added, the factor L of A = L L' grows by a line and L^-1 y by a 0. So means
+stay and deviations near it shrink (Desautels et al. 2014, JMLR 15). An expected loss is no
+evidence, so settings, weights and E[v] stay too.
+
 Cost: one Cholesky factor of n x n per setting.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,12 +91,8 @@ class Posterior:
     """
 
     def __init__(self, kernel: Kernel, settings: Settings, rows: Rows, losses: Matrix) -> None:
-        self._kernel, self._rows, self._losses = kernel, rows, losses
-        self.settings = settings
-        correlations = self._correlations(rows)
-        noise = settings.noise[:, None, None] * np.eye(len(rows))
-        covariance = MEAN_VARIANCE + correlations + noise
-        self._factor = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
+        self._kernel, self.settings = kernel, settings
+        self._set_rows(rows)
         self._white = _solved(self._factor, losses[None, :, None])[:, :, 0]  # L^-1 y
         shape = SHAPE + len(rows) / 2
         scale = SCALE + 0.5 * (self._white**2).sum(axis=1)
@@ -108,24 +110,42 @@ class Posterior:
         shares = np.maximum(MEAN_VARIANCE + 1.0 - (white**2).sum(axis=1), 1e-10)
         return means, np.sqrt(self._variance[:, None] * shares)
 
+    @property
+    def noise(self) -> Matrix:
+        """The variance of the noise, (settings,)."""
+        noise: Matrix = self._variance * self.settings.noise
+        return noise
+
     def mean(self, rows: Rows) -> Matrix:
         """Return the mean over the settings, (rows,)."""
         means: Matrix = np.exp(self.log_weights) @ self.at(rows)[0]
         return means
 
-    def believing(self, rows: Rows) -> Posterior:
-        """Return the posterior if the losses at some rows were their means (kriging believer)."""
+    def expecting(self, rows: Rows) -> Posterior:
+        """Return the posterior while trials at these rows run: surer there, with the same means."""
         if not len(rows):
             return self
-        all_rows = np.concatenate([self._rows, rows])
-        losses = np.concatenate([self._losses, self.mean(rows)])
-        return Posterior(self._kernel, self.settings, all_rows, losses)
+        posterior = copy.copy(self)
+        posterior._set_rows(np.concatenate([self._rows, rows]))
+        zeros = np.zeros((len(self._white), len(rows)))
+        posterior._white = np.concatenate([self._white, zeros], axis=1)
+        return posterior
 
     def best(self, num: int) -> Posterior:
         """Return the posterior under its `num` best settings."""
         order = np.argsort(-self.log_density, kind="stable")[:num]
-        settings = Settings(self.settings.z[order])
-        return Posterior(self._kernel, settings, self._rows, self._losses)
+        best = copy.copy(self)
+        best.settings = Settings(self.settings.z[order])
+        best._factor, best._white = self._factor[order], self._white[order]
+        best._variance, best.log_density = self._variance[order], self.log_density[order]
+        best.log_weights = best.log_density - np.logaddexp.reduce(best.log_density)
+        return best
+
+    def _set_rows(self, rows: Rows) -> None:
+        self._rows = rows
+        noise = self.settings.noise[:, None, None] * np.eye(len(rows))
+        covariance = MEAN_VARIANCE + self._correlations(rows) + noise
+        self._factor = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
 
     def _correlations(self, rows: Rows) -> Matrix:
         distances = self._kernel.distances(rows, self._rows)
@@ -158,12 +178,7 @@ def fitted(
 
 def _solved(factor: Matrix, right: Matrix) -> Matrix:
     """Solve L x = b for lower triangular factors L, (settings, n, n)."""
-    from scipy.linalg import solve_triangular
+    from scipy.linalg.lapack import dtrtrs  # a third of the time of scipy's solve_triangular
 
     right = np.broadcast_to(right, (len(factor), *right.shape[1:]))
-    return np.stack(
-        [
-            solve_triangular(f, b, lower=True, check_finite=False)
-            for f, b in zip(factor, right, strict=True)
-        ]
-    )
+    return np.stack([dtrtrs(f, b, lower=1)[0] for f, b in zip(factor, right, strict=True)])

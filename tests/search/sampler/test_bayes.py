@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from lightning_modules.error import ConfigError
 from lightning_modules.outcome import Ending
@@ -15,7 +16,7 @@ from search.sampler.base import seeded_sampler
 from search.sampler.bayes import Bayes, scalarized, standardized
 from search.space.space import Space
 from search.storage.attribute import FIXED, constraint
-from tests.search.sampler.gaussian.test_encoding import space_of
+from tests.search.sampler.gaussian.test_encoding import arms, space_of
 
 SPACE = space_of(
     lr=FloatDistribution(1e-5, 1e-2, log=True),
@@ -24,6 +25,7 @@ SPACE = space_of(
 )
 DEFAULT = {"lr": 1e-4, "batch": 16, "epochs": 2}
 BAYES = Bayes(max_modelled=200, prior_strength=0.5)
+STRONG = Bayes(max_modelled=200, prior_strength=1e4)
 
 
 def loss(values: dict[str, float]) -> float:
@@ -32,7 +34,7 @@ def loss(values: dict[str, float]) -> float:
 
 
 def study_of(space: Space = SPACE, seed: int = 0, directions: int = 1) -> optuna.Study:
-    sampler = seeded_sampler(BAYES, space, seed)
+    sampler = seeded_sampler(BAYES, space, seed, defaults=[DEFAULT] if space is SPACE else [])
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * directions)
     if space is SPACE:
         study.enqueue_trial(DEFAULT)
@@ -72,6 +74,56 @@ def test_what_is_left_to_chance_is_drawn_parameter_by_parameter() -> None:
     frozen, distribution = study.trials[0], space.parameters["a"].distribution
     drawn = [sampler.sample_independent(study, frozen, name, distribution) for name in "ab"]
     assert trial.number == 0 and drawn[0] != drawn[1]
+
+
+def test_the_preference_is_for_defaults_that_the_space_holds_not_for_first_trials() -> None:
+    def second(*defaults: dict[str, float], first: dict[str, float]) -> dict[str, float]:
+        study = optuna.create_study(sampler=seeded_sampler(STRONG, SPACE, 0, defaults=defaults))
+        study.enqueue_trial(first)
+        run(study, 1)
+        return SPACE.suggest(study.ask())
+
+    other = {"lr": 3e-3, "batch": 32, "epochs": 3}
+    near = second(DEFAULT, first=other)
+    assert abs(math.log10(near["lr"] / DEFAULT["lr"])) < 0.1
+    outside = {**DEFAULT, "lr": 1.0}
+    assert second(outside, first=other) == second(first=other) != near
+
+
+def test_trials_taken_over_are_no_default() -> None:
+    def with_one_taken_over(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        other = optuna.trial.create_trial(
+            params={"lr": 3e-3, "batch": 32, "epochs": 3}, distributions=distributions(), value=1.0
+        )
+        other.number = -1
+        return [other, *trials]
+
+    sampler = seeded_sampler(STRONG, SPACE, 0, with_one_taken_over, [DEFAULT])
+    study = optuna.create_study(sampler=sampler)
+    rate = SPACE.suggest(study.ask())["lr"]
+    assert abs(math.log10(rate / DEFAULT["lr"])) < 0.1
+
+
+def test_a_given_arm_is_searched_around_its_own_best() -> None:
+    space = arms()
+    path, chance = "optimizer.lr", np.random.default_rng(0)
+    study = optuna.create_study(sampler=seeded_sampler(BAYES, space, 0))
+    for number in range(24):
+        strategy = ("lora", "full")[number % 2]
+        range_ = space.arms[(strategy,)][path].distribution
+        middle = math.log(range_.low * range_.high) / 2  # type: ignore[attr-defined]
+        best = math.exp(middle + (0.7 if strategy == "full" else -0.7))
+        params = space.by_name({"strategy": strategy})
+        study.add_trial(
+            optuna.trial.create_trial(state=TrialState.WAITING, system_attrs={FIXED: params})
+        )
+        trial = study.ask()
+        values = space.suggest(trial)
+        assert values["strategy"] == strategy
+        loss = math.log(values[path] / best) ** 2 + (0.0 if strategy == "lora" else 5.0)
+        study.tell(trial, loss + 0.01 * chance.standard_normal())
+        if number >= 18:
+            assert loss % 5.0 < 0.25
 
 
 def test_workers_try_different_places_before_any_result() -> None:

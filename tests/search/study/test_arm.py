@@ -76,7 +76,9 @@ def draft(
 
     A trial whose arm scores None is pruned.
     """
-    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed)
+    sampler = seeded_sampler(
+        plan.search.sampler, plan.space, plan.sampler_seed, defaults=plan.defaults_of_arms
+    )
     study = optuna.create_study(directions=["maximize"] * len(plan.objectives), sampler=sampler)
     made: list[dict[str, Any]] = []
     for at in range(number):

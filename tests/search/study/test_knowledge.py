@@ -43,7 +43,7 @@ def test_numbers_outside_a_narrowed_range_are_seen(here: Path) -> None:
 
 def test_a_choice_that_is_gone_is_not_seen(here: Path) -> None:
     words = ("data.batch_size=choice(8,16,32)", "trainer.epochs=range(1,9)")
-    study = ended(here, *words)
+    study = ended(here, *words, "search.enqueue=[{data.batch_size: 8}]")
     sizes = [params["data.batch_size"] for params in seen(study, *words)]
     assert len({*sizes}) > 1
     kept = seen(study, "data.batch_size=choice(16,64)", "trainer.epochs=range(1,3)")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from search.sampler.gaussian.acquisition import (
     Acquisition,
     Prior,
+    _near,
     log_expected_improvement,
+    log_worth,
     maximized,
 )
 from search.sampler.gaussian.encoding import Encoding
@@ -76,15 +78,46 @@ def test_nothing_is_left_if_all_rows_are_taken() -> None:
 
 def test_the_prior_is_normal_around_the_default_and_fades() -> None:
     prior = Prior(np.array([[0.5, 0.5]]), strength=2.0, spread=0.25)
-    rows = np.array([[0.5, 0.5], [0.75, 0.5], [1.0, 0.5]])
-    assert prior.log_density(KERNEL, rows) == pytest.approx([0.0, -1.0, -4.0])
+    rows = np.array([[0.5, 0.5], [0.75, 0.5], [1.0, 0.25]])
+    assert prior.log_density(KERNEL, rows) == pytest.approx([0.0, -1.0, -5.0])
     weaker = Prior(prior.centres, strength=0.2, spread=0.25)
-    assert weaker.log_density(KERNEL, rows) == pytest.approx([0.0, -0.1, -0.4])
+    assert weaker.log_density(KERNEL, rows) == pytest.approx([0.0, -0.1, -0.5])
+
+
+def test_what_is_far_from_the_default_is_no_less_likely_than_two_deviations() -> None:
+    prior = Prior(np.array([[0.0, 0.5]]), strength=1.0, spread=0.2)
+    rows = np.array([[0.4, 0.5], [0.6, 0.5], [1.0, 0.5]])
+    assert prior.log_density(KERNEL, rows) == pytest.approx([-2.0, -2.0, -2.0])
+    choices = Encoding(space_of(x=CategoricalDistribution(("a", "b", "c"))))
+    prior = Prior(np.array([[0.0]]), strength=1.0)
+    density = prior.log_density(Kernel(choices.axes), np.array([[0.0], [1.0], [2.0]]))
+    assert density == pytest.approx([0.0, -2.0, -2.0])
+
+
+def test_what_is_below_the_noise_is_worth_little() -> None:
+    ratios = np.array([1e-12, 0.01, 1.0, 1e6])  # sigma^2 / tau^2
+    exact = 1.0 - 1.0 / np.sqrt(1.0 + ratios)
+    assert np.exp(log_worth(ratios[1:])) == pytest.approx(exact[1:])
+    assert np.exp(log_worth(ratios[:1])) == pytest.approx(5e-13)  # where 1 - 1 / root is 0
+
+
+def test_a_given_arm_is_drawn_all_over() -> None:
+    encoding, chance = Encoding(arms()), np.random.default_rng(0)
+    rate = [axis.name for axis in encoding.axes].index("optimizer.lr[full]")
+    fixed = np.array(encoding.row({"strategy": "full"}))
+    rows = encoding.drawn(chance.random((200, len(encoding.axes))))
+    other = np.array(encoding.row({"strategy": "lora"}))
+    centres = encoding.snapped(encoding.drawn(chance.random((3, len(encoding.axes)))), other)
+    for made in (rows, _near(centres, encoding, 0.01, chance)):
+        found = encoding.snapped(made, fixed)
+        assert len(set(found[:, rate])) == len(found)
+        assert found[:, rate].min() < 0.1 and found[:, rate].max() > 0.9
 
 
 def test_each_arm_has_its_own_default() -> None:
     encoding = Encoding(arms())
-    rows = encoding.drawn(np.random.default_rng(0).random((40, len(encoding.axes))))
+    fractions = np.random.default_rng(0).random((40, len(encoding.axes)))
+    rows = encoding.snapped(encoding.drawn(fractions))
     lora, full = rows[rows[:, 0] == 0], rows[rows[:, 0] == 1]
     prior = Prior(lora[:1], strength=1.0)
     kernel = Kernel(encoding.axes)

@@ -67,7 +67,8 @@ def test_every_row_that_is_drawn_is_read_back_the_same(seed: int) -> None:
     }
     for space in (space_of(**ranges), arms()):
         encoding = Encoding(space)
-        for row in encoding.drawn(np.random.default_rng(seed).random((50, len(encoding.axes)))):
+        fractions = np.random.default_rng(seed).random((50, len(encoding.axes)))
+        for row in encoding.snapped(encoding.drawn(fractions)):
             params = encoding.params(row)
             assert encoding.holds(params)
             assert space.holds(space.by_path(params))
@@ -100,6 +101,16 @@ def test_a_row_lacks_what_its_arm_lacks() -> None:
     assert {"strategy", "strategy.rank"} <= encoding.params(other).keys()
     shared = {axis.name for axis in encoding.axes if axis.is_shared}
     assert shared == {"strategy", "data.batch_size", "trainer.epochs"}
+
+
+def test_rows_of_the_arms_that_are_given() -> None:
+    encoding = Encoding(arms())
+    fractions = np.random.default_rng(0).random((50, len(encoding.axes)))
+    rows = encoding.snapped(encoding.drawn(fractions))
+    full = np.array(encoding.row({"strategy": "full", "data.batch_size": 16}))
+    assert len(encoding.in_arm(rows, np.full(len(encoding.axes), np.nan))) == 50
+    found = [encoding.params(row)["strategy"] for row in encoding.in_arm(rows, full)]
+    assert 10 < len(found) < 40 and set(found) == {"full"}
 
 
 def test_values_outside_are_not_held() -> None:

@@ -50,5 +50,6 @@ def test_parameters_of_other_arms_do_not_count() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_matrix_of_any_rows_is_positive(seed: int) -> None:
     encoding = Encoding(arms())
-    rows = encoding.drawn(np.random.default_rng(seed).random((60, len(encoding.axes))))
+    fractions = np.random.default_rng(seed).random((60, len(encoding.axes)))
+    rows = encoding.snapped(encoding.drawn(fractions))
     assert np.linalg.eigvalsh(correlations(encoding, rows)).min() > -1e-9

@@ -56,13 +56,18 @@ def test_the_evidence_is_that_of_a_student_t() -> None:
     assert np.exp(posterior.log_weights).sum() == pytest.approx(1.0)
 
 
-def test_a_believed_row_keeps_its_mean_and_loses_its_uncertainty() -> None:
-    new = np.array([[0.9, 0.1]])
-    settings = Settings(np.zeros((1, 5)))
-    before = Posterior(KERNEL, settings, ROWS, LOSSES)
-    after = before.believing(new)
-    assert after.mean(new) == pytest.approx(before.mean(new))
-    assert after.at(new)[1].item() < before.at(new)[1].item() / 2
+def test_running_trials_change_no_mean_and_take_uncertainty_away() -> None:
+    new, elsewhere = np.array([[0.9, 0.1], [0.2, 0.8]]), CHANCE.random((9, 2))
+    before = Posterior(KERNEL, Settings(Z), ROWS, LOSSES)
+    after = before.expecting(new)
+    assert after.at(new)[0] == pytest.approx(before.at(new)[0])
+    assert after.at(elsewhere)[0] == pytest.approx(before.at(elsewhere)[0])
+    assert (after.at(elsewhere)[1] <= before.at(elsewhere)[1]).all()
+    # Only noise is left: as sure as if they had ended.
+    variances = after.at(new)[1] ** 2
+    assert (variances < after.noise[:, None]).all()
+    assert (after.log_weights == before.log_weights).all()
+    assert (after.noise == before.noise).all()
 
 
 def test_the_fit_finds_which_parameter_matters() -> None:
