@@ -51,6 +51,11 @@ class Data(Schema):
         """Whether there is a held-out test split."""
         return True
 
+    @property
+    def draws_validation(self) -> bool:
+        """Whether the validation rows are drawn from the training rows, by `validation_seed`."""
+        return False
+
     @abstractmethod
     def load(self, task: Task) -> Corpus:
         """Read, check and split the fields that the task needs, without loading a model.

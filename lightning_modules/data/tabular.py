@@ -37,6 +37,8 @@ class Tabular(Data):
             [0, 0.5).
         test_fraction: The same for the test split; 0 means no test split.
         split_seed: Seed that decides which rows are taken.
+        validation_seed: The same for the validation rows alone, so that the test rows stay; None
+            uses `split_seed`.
         max_train_rows: Most training rows to use, > 0; the other splits are not affected.
             `split_seed` decides which, and a larger number adds rows to those of a smaller one.
             None uses all.
@@ -52,6 +54,7 @@ class Tabular(Data):
     validation_fraction: float
     test_fraction: float
     split_seed: int
+    validation_seed: int | None
     max_train_rows: int | None
 
     def problems(self) -> Iterator[Problem]:
@@ -66,6 +69,10 @@ class Tabular(Data):
     @property
     def has_test(self) -> bool:
         return self.test is not None or self.test_fraction > 0
+
+    @property
+    def draws_validation(self) -> bool:
+        return self.validation is None
 
     @abstractmethod
     def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
@@ -131,7 +138,10 @@ class Tabular(Data):
                 continue
             rows = splits["train"]
             share = fraction * num_rows / len(rows)  # of all rows, including those already taken
-            splits["train"], splits[split] = split_off(rows, task, share, self.split_seed, split)
+            seed = self.split_seed
+            if split == "validation" and self.validation_seed is not None:
+                seed = self.validation_seed
+            splits["train"], splits[split] = split_off(rows, task, share, seed, split)
             if not splits[split]:
                 raise DataError(task.unsplittable(rows, num_rows, split, str(self.train)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,13 +34,28 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all rows read, in order: equal fingerprints mean the same data."""
-        digest = hashlib.sha256()
         splits = self.splits if self.read is None else self.read
-        for split in sorted(splits):
-            digest.update(split.encode())
-            for row in splits[split]:
-                digest.update(json.dumps(row, sort_keys=True).encode())
-        return digest.hexdigest()
+        return _sha256({split: map(_text, rows) for split, rows in splits.items()})
+
+    @cached_property
+    def pool_fingerprint(self) -> str:
+        """The same whichever of the training rows were taken as validation rows, in any order."""
+        splits = {**(self.splits if self.read is None else self.read)}
+        pool = sorted(_text(row) for split in SPLITS[:2] for row in splits.pop(split, ()))
+        return _sha256({"pool": pool, **{name: map(_text, rows) for name, rows in splits.items()}})
+
+
+def _sha256(texts: Mapping[str, Iterable[str]]) -> str:
+    digest = hashlib.sha256()
+    for split in sorted(texts):
+        digest.update(split.encode())
+        for text in texts[split]:
+            digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _text(row: Row) -> str:
+    return json.dumps(row, sort_keys=True)
 
 
 def normalized(text: str) -> str:

@@ -19,7 +19,8 @@ NOT_SEARCHED = ("logger", "study", "run", "search")
 DECIDE_ROWS = (
     *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
     *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
-    *("data.validation_fraction", "data.test_fraction", "data.split_seed"),
+    *("data.validation_fraction", "data.test_fraction"),
+    *("data.split_seed", "data.validation_seed"),
 )
 # Other groups would change the rows, the metric or the machine between trials.
 SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")

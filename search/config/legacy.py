@@ -20,6 +20,8 @@ from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
+    "data.validation_seed": None,
+    "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,
     "search.direction": None,

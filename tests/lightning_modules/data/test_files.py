@@ -28,6 +28,7 @@ def files(**changes: Any) -> Files:
         "validation_fraction": 0.1,
         "test_fraction": 0.2,
         "split_seed": 0,
+        "validation_seed": None,
         "max_train_rows": None,
     }
     return Files(**{**values, **changes})
@@ -90,6 +91,28 @@ def test_a_test_fraction_of_0_means_no_test_split() -> None:
 def test_the_split_seed_decides_which_rows_are_taken() -> None:
     assert files().load(TASK).fingerprint == files().load(TASK).fingerprint
     assert files().load(TASK).fingerprint != files(split_seed=1).load(TASK).fingerprint
+
+
+def test_the_validation_seed_moves_no_test_row() -> None:
+    plain, same, other = (files(validation_seed=seed).load(TASK) for seed in (None, 0, 1))
+    assert plain.splits == same.splits
+    assert other.splits["test"] == plain.splits["test"]
+    assert other.splits["validation"] != plain.splits["validation"]
+    pools = [
+        sorted(row["text"] for s in ("train", "validation") for row in corpus.splits[s])
+        for corpus in (plain, other)
+    ]
+    assert pools[0] == pools[1] and len(pools[0]) == 160
+    assert other.fingerprint != plain.fingerprint
+    assert other.pool_fingerprint == plain.pool_fingerprint
+
+
+def test_the_pool_has_the_rows_of_training_and_validation_alone() -> None:
+    plain = files().load(TASK)
+    assert files(split_seed=1).load(TASK).pool_fingerprint != plain.pool_fingerprint
+    assert files(max_train_rows=50).load(TASK).pool_fingerprint == plain.pool_fingerprint
+    write("train.jsonl", numbered("train", 199))
+    assert files().load(TASK).pool_fingerprint != plain.pool_fingerprint
 
 
 def test_the_test_split_does_not_depend_on_the_validation_fraction() -> None:

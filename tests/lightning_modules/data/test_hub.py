@@ -134,6 +134,7 @@ def hub_data(**changes: Any) -> HubData:
         "validation_fraction": 0.1,
         "test_fraction": 0.1,
         "split_seed": 0,
+        "validation_seed": None,
         "max_train_rows": None,
     }
     return HubData(**{**values, **changes})
