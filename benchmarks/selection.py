@@ -19,9 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from record import load_records
-from recorded.replay import Candidates, Replay, candidates, cells, random_trials
+from recorded.replay import NUM_SPLITS, Candidates, Replay, candidates, cells, random_trials
 
-NUM_TRIALS, NUM_VALIDATION, NUM_CONFIRMED = 12, (50, 100, 200), 3
+from search.plan.confirm import MAX_CANDIDATES
+from search.study.confirmed import decide
+from search.study.gain import is_beyond_noise
+
+NUM_TRIALS, NUM_VALIDATION = 12, (50, 100, 200)
 RANGES = {"feature_extraction": (1e-3, 1e-1), "lora": (5e-4, 5e-3), "full": (5e-5, 5e-4)}
 DEFAULT_EPOCHS = 3
 
@@ -37,7 +41,9 @@ class Rule:
         agrees: Whether its accuracy must not be lower than the default's either.
         smooths: Whether each trial's cost is the mean of a Gaussian process through all of them, so
             that neighbours in the space speak for one another.
-        confirms: Whether the first few and the default are compared once more on fresh rows.
+        confirms: Whether the first few and the default are compared once more, by the product's
+            own rule. Three parts of other rows stand for its fresh splits, and each trial has its
+            best epoch there. That leaves out how much training differs from split to split.
 
     """
 
@@ -67,8 +73,8 @@ RULES = (
     *(Rule("log_loss", errors=errors) for errors in (0.5, 1, 1.5)),
     Rule("log_loss", errors=1, agrees=True),
     Rule("log_loss", smooths=True),
-    *(Rule(by, confirms=True) for by in ("accuracy", "log_loss", "shrunk_loss")),
-    *(Rule("log_loss", errors=errors, confirms=True) for errors in (0.5, 1)),
+    *(Rule("log_loss", errors=errors, confirms=True) for errors in (0, 0.5, 1)),
+    *(Rule(by, errors=0.5, confirms=True) for by in ("accuracy", "shrunk_loss")),
 )
 
 
@@ -102,16 +108,37 @@ def chosen(rule: Rule, replay: Replay, study: int) -> tuple[int, int]:
     firsts = [int(trial[cost[trial].argmin()]) for trial in replay.trials[study]]
     default = firsts[0]
     costs = smoothed(rule.by, replay, study, firsts) if rule.smooths else cost[firsts]
-    few = [firsts[trial] for trial in np.argsort(costs, kind="stable")[:NUM_CONFIRMED]]
-    rows = replay.is_validation[study]
     if rule.confirms:
-        rows = replay.is_fresh[study]
-        few = [*dict.fromkeys([*few, default])]
-        few.sort(key=lambda each: replay.row_costs(rule.by, study, each)[rows].mean())
-    best = few[0]
+        return default, firsts[confirmed(rule, replay, study, firsts)]
+    best, rows = firsts[int(np.argmin(costs))], replay.is_validation[study]
     if is_better(rule, replay, study, best, default, rows):
         return default, best
     return default, default
+
+
+def confirmed(rule: Rule, replay: Replay, study: int, firsts: list[int]) -> int:
+    """Return the trial that the product's rule takes after its first few were trained again."""
+    rows = replay.is_validation[study]
+    costs_T = [replay.row_costs(rule.by, study, each)[rows] for each in firsts]
+    ranked = np.argsort([replay.costs(rule.by)[each, study] for each in firsts], kind="stable")
+    best = costs_T[ranked[0]]
+    few = [int(t) for t in ranked[:MAX_CANDIDATES] if not is_beyond_noise(list(costs_T[t] - best))]
+    parts = [replay.fresh_split[study] == split for split in range(NUM_SPLITS)]
+    runs: dict[int, list[np.ndarray]] = {}
+    for trial in dict.fromkeys([*few, 0]):
+        epochs = [replay.row_costs(rule.by, study, each) for each in replay.trials[study][trial]]
+        runs[trial] = [min((e[part] for e in epochs), key=np.mean) for part in parts]
+    costs = {trial: [[float(run.mean())] for run in own] for trial, own in runs.items()}
+    errors = {
+        trial: float(np.hypot.reduce([_error(a - b) for a, b in zip(own, runs[0], strict=True)]))
+        / NUM_SPLITS
+        for trial, own in runs.items()
+    }
+    return decide(costs, default=0, row_errors=errors, errors=rule.errors).best
+
+
+def _error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) / len(values) ** 0.5
 
 
 def is_better(

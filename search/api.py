@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.outcome import Ending
+from lightning_modules.rows.corpus import Corpus
 from search.config import Composition, compose, literal
 from search.engine.local import LocalEngine
 from search.estimate.preview import preview
@@ -28,11 +30,13 @@ from search.report.dashboard.page import show_study
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
 from search.storage.location import study_folder, take_storage
+from search.study.confirm import begin, store_results
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
+from search.terminal.confirm import started_line
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
 from search.terminal.notebook import quiet_widgets
@@ -159,6 +163,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
         say(f"continuing: {study.num_ended} of {planned.num_trials} trials have ended")
     sys.stdout.flush()
     code, reason = _work(study, show)
+    if code == 0:
+        code, reason = confirm(study, partial(_work, show=show), say, rows.corpus)
     try:
         results.write_table(study)
     except OSError as error:
@@ -168,6 +174,33 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     say("\n".join(summary(study, words, baseline(planned, rows), num_rows)), flush=True)
     log_study(study)
     return Done(study, code, reason)
+
+
+def confirm(
+    study: OpenStudy,
+    work: Callable[[OpenStudy], tuple[int, str]],
+    say: Callable[..., Any],
+    corpus: Corpus | None = None,
+) -> tuple[int, str]:
+    """Confirm the first few trials if it is time; return the code and last message of `work`.
+
+    Args:
+        study: The study.
+        work: Trains the remaining trials of a study.
+        say: Prints a line.
+        corpus: The study's rows, if they have been read.
+
+    """
+    confirming = begin(study, corpus)
+    if confirming is None:
+        return 0, ""
+    if confirming.num_ended == confirming.plan.num_trials:
+        store_results(study, confirming)
+        return 0, ""
+    say(started_line(study, confirming), flush=True)
+    done = work(confirming)
+    store_results(study, confirming)
+    return done
 
 
 def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> OpenStudy:

@@ -15,6 +15,8 @@ from recorded.table import Records
 
 LOG_TEMPERATURES = np.linspace(np.log(0.25), np.log(8.0), 21)
 """Temperatures that are tried; above 1 they make a network less confident."""
+NUM_SPLITS = 3
+"""Fresh splits on which the first few trials of a study are compared once more."""
 SPREADS = {"calibrated_loss": np.inf, "shrunk_loss": 0.5}
 """Standard deviation of the normal prior of the log temperature, around a temperature of 1."""
 
@@ -109,6 +111,7 @@ class Replay:
         trials: Of each study, the candidates of each trial; the default is the first trial.
         is_validation: Which rows are a study's validation rows, (S, R).
         is_fresh: Which rows confirm its first few, three times as many or half of the others.
+        fresh_split: The split that such a row belongs to; -1 of the others, (S, R).
         is_truth: All others.
 
     """
@@ -123,6 +126,8 @@ class Replay:
         num_fresh = min(3 * num_rows, (size - num_rows) // 2)
         self.is_validation = ranks < num_rows
         self.is_fresh = ~self.is_validation & (ranks < num_rows + num_fresh)
+        split = (ranks - num_rows) * NUM_SPLITS // num_fresh
+        self.fresh_split = np.where(self.is_fresh, split, -1)
         self.is_truth = ~self.is_validation & ~self.is_fresh
         self._shares = (self.is_validation / num_rows).astype(np.float32).T
         self._num_rows = num_rows

@@ -14,6 +14,7 @@ from search.report.results import rows, snapshot, status, summarize
 from search.report.text import columns, duration, number, score, study_list
 from search.study.open import load_study, study_folders
 from search.study.study import Study
+from search.terminal.confirm import confirm_lines
 from search.terminal.live import LiveTable, is_live
 from search.trained.find import find_study
 
@@ -101,4 +102,4 @@ def _table(study: Study) -> list[str]:
     summary = f"study {state['study']}: {states or 'no trial yet'}; {state['remaining']} of "
     summary += f"{state['num_trials']} remain"
     stopping = ["It starts no more trials, because of finesweep stop."] if state["stopping"] else []
-    return [summary, *stopping, "", *columns(lines)]
+    return [summary, *stopping, *confirm_lines(study), "", *columns(lines)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.cli.argument import keys, needed, parse
+from search.study.confirm import ask_to_stop
 from search.trained.find import find_study
 
 ABOUT = """\
@@ -22,8 +23,7 @@ def main(words: Sequence[str]) -> int:
     parsed = parse("stop", ABOUT, words)
     found = keys(parsed.overrides, {"study": "its name"})
     study = find_study(needed(found, "study", "NAME"))
-    study.ask_to_stop(True)
-    num_running = sum(trial.state.name == "RUNNING" for trial in study.trials)
+    num_running = len(ask_to_stop(study))
     ends = {0: "now", 1: "after its running trial"}.get(num_running)
     print(f"study {study.plan.name} ends {ends or f'after its {num_running} running trials'}")
     return 0

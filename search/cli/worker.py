@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
+from search.api import confirm
 from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
 from search.plan.plan import plain_name
 from search.storage.location import study_folder
 from search.study.ask import check_trained
 from search.study.attempt import where_is
+from search.study.confirm import is_due
 from search.study.open import stored
+from search.study.study import Study
 from search.terminal.progress import shown
 from search.trained.find import find_study
 
@@ -44,12 +47,20 @@ def main(words: Sequence[str]) -> int:
     _change_to_study_root(name)
     study = find_study(name)
     check_trained(study)
-    if study.is_over:
+    if study.is_over and not is_due(study):
         print(f"study {name} has ended or was stopped: nothing is left to do")
         return 0
-    print(f"joining study {name} with {num_workers} worker{'s' * (num_workers > 1)}", flush=True)
-    with shown(study) as on_event:
-        return LocalEngine(study, num_workers, on_event, f"joined-{os.getpid()}").run()
+
+    def work(each: Study) -> tuple[int, str]:
+        if each.is_over:
+            return 0, ""
+        workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
+        print(f"joining study {each.plan.name} with {workers}", flush=True)
+        with shown(each) as on_event:
+            return LocalEngine(each, num_workers, on_event, f"joined-{os.getpid()}").run(), ""
+
+    code, _ = work(study)
+    return code or confirm(study, work, print)[0]
 
 
 def _number(found: Mapping[str, str]) -> int:

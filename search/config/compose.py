@@ -97,6 +97,8 @@ class Composition:
             that vary do not count.
         kept: Settings of a continued study that differ from those of a new one, as text.
         changed: Ranges and a warm start of a continued study that the command changes, as text.
+        confirms: The study whose first few trials this one trains again (`search.plan.confirm`);
+            None for any other study.
 
     """
 
@@ -106,6 +108,7 @@ class Composition:
     options: Mapping[str, str] = field(default_factory=dict, compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False)
     changed: tuple[str, ...] = field(default=(), compare=False)
+    confirms: str | None = None
 
     @property
     def tree(self) -> Tree:
@@ -120,14 +123,16 @@ class Composition:
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for the storage."""
         arms = [asdict(arm) for arm in self.arms]
-        return {"groups": dict(self.groups), "arms": arms, "options": dict(self.options)}
+        values = {"groups": dict(self.groups), "arms": arms, "options": dict(self.options)}
+        return values if self.confirms is None else {**values, "confirms": self.confirms}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Return the composition from the values of `as_dict`."""
         groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = tuple(_stored_arm(arm) for arm in values["arms"])
-        return cls(groups, arms, options=values.get("options", {}))
+        options, confirms = values.get("options", {}), values.get("confirms")
+        return cls(groups, arms, options=options, confirms=confirms)
 
 
 def _stored_arm(values: Mapping[str, Any]) -> Arm:

@@ -41,6 +41,8 @@ class SearchSettings(Schema):
         arms: How a study of several arms, e.g. of `strategy=choice(lora,full)`, chooses each
             trial's arm: `turns` shares the trials out and drops the worse half again and again
             (`search.study.turn`), `joint` leaves the choice to the sampler.
+        confirm: Fresh splits, or seeds, on which the first few trials and the default are trained
+            again before one is called the best, 0 or >= 2; 0 is off; see `search.study.confirm`.
         warm_start: Another study whose results the sampler learns from, with the same strategy and
             objectives and a space that holds its trials; see `search.study.warm`. None: no study.
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
@@ -69,6 +71,7 @@ class SearchSettings(Schema):
     enqueue: list[Any]
     portfolio: bool
     arms: Arms
+    confirm: int
     warm_start: str | None
     max_attempts: int
     hang_seconds: float
@@ -96,6 +99,9 @@ class SearchSettings(Schema):
             yield Problem("seed", "must be >= 0 or null", self.seed)
         if self.workers < 0:
             yield Problem("workers", "must be >= 0", self.workers)
+        if self.confirm < 0 or self.confirm == 1:
+            fix = "One split tells nothing of the noise between splits: set search.confirm=3."
+            yield Problem("confirm", "must be 0 or >= 2", self.confirm, fix)
         if self.objectives == []:
             fix = "Write search.objectives=[validation/accuracy,seconds], or null."
             yield Problem("objectives", "must name at least one", self.objectives, fix)

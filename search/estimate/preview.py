@@ -10,6 +10,7 @@ from typing import Any
 from lightning_modules.check import CheckedRows
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.plan.confirm import confirms, max_runs
 from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan, build_plan
 from search.storage.location import study_folder
@@ -70,6 +71,7 @@ class Preview:
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
             "ended": sorted(self.ended),
+            "confirm_runs": max_runs(plan) if confirms(plan) else 0,
             "folder": str(self.folder),
         }
 

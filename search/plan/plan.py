@@ -142,6 +142,8 @@ class Plan:
     @cached_property
     def limit(self) -> int | None:
         """The number of distinct trials that the study can have; None if infinite."""
+        if self.composition.confirms is not None:
+            return None  # its queue is its budget
         if self.search.sampler.is_finite:
             return len(self.first)
         if self.space.num_combinations is None:

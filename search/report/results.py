@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.file import write_text
+from search.plan.confirm import confirms
 from search.report.gains import gains
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
+from search.study.confirmed import means
 from search.study.gain import Gain, gain_of_means, gain_over
 from search.study.study import Study
 
@@ -57,6 +59,7 @@ def status(study: Study) -> dict[str, Any]:
         "states": {name: counts.get(name, 0) for name in STATES},
         "best": None if comparison is None else _best(study, comparison),
         "front": _front(study),
+        "confirmed": _confirmed(study),
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
         "stopping": study.is_stopping,
@@ -94,6 +97,27 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _confirmed(study: Study) -> dict[str, Any] | None:
+    """Return what the confirmed trials came to; None if there are none."""
+    confirmed, decision = study.confirmed, study.decision
+    if confirmed is None or decision is None:
+        return None
+    costs, signs = study.confirmed_costs, study.signs
+    return {
+        "by": next(iter(signs)),
+        f"{confirmed.what}s": study.plan.search.settings.confirm,
+        "means": {number: confirmed_mean(study, costs[number]) for number in costs},
+        "best": decision.best,
+        "gain": decision.gain,
+        "standard_error": decision.error,
+    }
+
+
+def confirmed_mean(study: Study, costs: Sequence[Sequence[float]]) -> float:
+    """Return the mean of the metric that trials are compared by, from a trial's costs by split."""
+    return -next(iter(study.signs.values())) * means(costs)[0]
+
+
 def rows(study: Study) -> list[dict[str, Any]]:
     """Return one row per trial: number, state, settings, scores, gain, how it ended.
 
@@ -102,6 +126,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
     """
     metrics, over_default = _metrics(study), gains(study)
     front, dropped = study.front, study.dropped
+    costs, compared = study.confirmed_costs, next(iter(study.signs))
     table = []
     for trial in study.trials:
         attributes = trial.user_attrs
@@ -123,6 +148,10 @@ def rows(study: Study) -> list[dict[str, Any]]:
                 "verdict": attributes.get(keys.VERDICT),
             }
         )
+        if confirms(study.plan):
+            own = costs.get(trial.number)
+            mean = None if own is None else confirmed_mean(study, own)
+            table[-1] |= {f"confirmed/{compared}": mean, "confirmed_runs": len(own or ())}
     return table
 
 

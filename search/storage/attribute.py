@@ -42,6 +42,7 @@ DATA = "finesweep.data"
 STOP = "finesweep.stop"
 RANGES = "finesweep.ranges"  # the changes of its ranges: when, name, old, new
 PRIOR = "finesweep.prior"  # what it took over from another study, see search.study.warm
+CONFIRMED = "finesweep.confirmed"  # scores on fresh splits, see search.study.confirmed
 DROPPED = "finesweep.dropped."  # with a trial's number: whether it is out of consideration
 ID = "finesweep.id"  # distinguishes a study from an earlier one of the same name
 ROOT = "finesweep.root"  # the host and folder where it was started

@@ -20,6 +20,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 DATABASE = "study.db"
 STUDY_FILE = "study.json"  # in the folder of a study whose trials are on a server
 VARIABLE = "FINESWEEP_STORAGE"
+CONFIRMING = ".confirm"  # end of the name of a study that confirms another one's first few
 WORDS = ("storage=", "search.storage=")
 MAX_NAME = 100
 
@@ -54,12 +55,33 @@ def folder_name(name: str) -> str:
 def study_folder(root: Path, name: str) -> Path:
     """Return the folder of the study with that plain name."""
     assert _PLAIN.fullmatch(name), name
-    return root / "studies" / name
+    folder = root / "studies" / name
+    confirmed = folder.with_name(name.removesuffix(CONFIRMING) or name)
+    inside = confirming_folder(confirmed)
+    return inside if inside.name == name and inside.is_dir() else folder
+
+
+def confirming_folder(folder: Path) -> Path:
+    """Return the folder of the study that confirms the first few of the study in `folder`.
+
+    It lies in that one, and both share a storage; its name is that of the study.
+    """
+    return folder / folder_name(f"{folder.name}{CONFIRMING}")
+
+
+def root_of(folder: Path) -> Path:
+    """Return the folder in which commands run on the study in `folder`."""
+    return folder.parents[2] if _is_confirming(folder) else folder.parents[1]
 
 
 def storage_of(folder: Path) -> str:
     """Return the URL of the storage of the study in `folder`, password included."""
-    return os.environ.get(VARIABLE) or f"sqlite:///{folder / DATABASE}"
+    home = folder.parent if _is_confirming(folder) else folder
+    return os.environ.get(VARIABLE) or f"sqlite:///{home / DATABASE}"
+
+
+def _is_confirming(folder: Path) -> bool:
+    return folder == confirming_folder(folder.parent)
 
 
 def is_local(url: str) -> bool:

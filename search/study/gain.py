@@ -100,11 +100,8 @@ def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool
             the answer is False.
 
     """
-    one, other = _scores(trial, name), _scores(default, name)
-    if one is None or other is None or one.rows != other.rows:
-        return False
-    gains = [before - after for after, before in zip(one.values, other.values, strict=True)]
-    return fmean(gains) <= CAUTION * stdev(gains) / math.sqrt(len(gains))
+    gains = differences(default, trial, name)
+    return gains is not None and fmean(gains) <= CAUTION * standard_error(gains)
 
 
 def paired_error(trial: FrozenTrial, other: FrozenTrial) -> float | None:
@@ -112,21 +109,64 @@ def paired_error(trial: FrozenTrial, other: FrozenTrial) -> float | None:
 
     None if what each row contributed was not kept, or if the rows differ.
     """
-    one, two = _scores(trial, ROW_SCORES), _scores(other, ROW_SCORES)
-    if one is None or two is None or one.rows != two.rows:
+    found = differences(trial, other, ROW_SCORES)
+    return None if found is None else standard_error(found)
+
+
+def is_apart(one: FrozenTrial, other: FrozenTrial, name: str) -> bool:
+    """Return whether the scores of two trials differ by more than their noise.
+
+    That is whether the 95 % interval of their paired difference does not hold 0.
+
+    Args:
+        one: A trial.
+        other: The other one; the trial itself is not apart from itself.
+        name: The attribute with what each row contributes to the score; without it in both trials
+            the noise is unknown, and the answer is False.
+
+    """
+    found = differences(one, other, name)
+    return found is not None and is_beyond_noise(found)
+
+
+def differences(one: FrozenTrial, other: FrozenTrial, name: str) -> list[float] | None:
+    """Return how much more each row contributes to one trial's score than to the other's.
+
+    None if that was not kept, or if the two scored different rows.
+
+    Args:
+        one: A trial.
+        other: Another one.
+        name: The attribute with what each row contributes to the score.
+
+    """
+    ones, others = _scores(one, name), _scores(other, name)
+    if ones is None or others is None or ones.rows != others.rows:
         return None
-    differences = [after - before for after, before in zip(one.values, two.values, strict=True)]
-    return stdev(differences) / math.sqrt(len(differences))
+    return [a - b for a, b in zip(ones.values, others.values, strict=True)]
 
 
-def half_width(differences: Sequence[float]) -> float:
-    """Return half the width of the 95 % interval of the mean of at least two differences.
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of at least two values."""
+    return stdev(values) / math.sqrt(len(values))
+
+
+def is_beyond_noise(values: Sequence[float]) -> bool:
+    """Return whether the 95 % interval of the mean of at least two values does not hold 0.
+
+    >>> is_beyond_noise([0.1, 0.2, 0.1, 0.2]), is_beyond_noise([0.1, -0.2, 0.1, 0.2])
+    (True, False)
+    """
+    return abs(fmean(values)) > half_width(values)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % interval of the mean of at least two values.
 
     >>> round(half_width([0.0, 1.0, 0.0, 1.0, 0.0]), 4)
     0.6801
     """
-    num = len(differences)
-    return t_quantile(num - 1) * stdev(differences) / math.sqrt(num)
+    return t_quantile(len(values) - 1) * standard_error(values)
 
 
 FEW = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.config import Composition, Tree, completed
@@ -19,14 +20,19 @@ from search.storage.location import (
     file_of,
     folder_name,
     is_local,
+    root_of,
     shown,
     storage_of,
     study_folder,
 )
 from search.storage.retry import Retry
+from search.storage.transaction import add_trials
 from search.study.attempt import where_is
 from search.study.knowledge import Prior, view_of
 from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 def open_study(plan: Plan, folder: Path, retry: Retry | None = None) -> Study:
@@ -48,7 +54,11 @@ def study_folders(root: Path) -> list[Path]:
     url = storage_of(root)
     if is_local(url):
         return sorted(path.parent for path in (root / "studies").glob(f"*/{DATABASE}"))
-    names = [study.study_name for study in open_storage(url).get_all_studies()]
+    names = [
+        study.study_name
+        for study in open_storage(url).get_all_studies()
+        if study.system_attrs.get(PLAN, {}).get("confirms") is None  # shown with that study
+    ]
     # Other tools may have studies there too, under names that are not valid here.
     return [study_folder(root, name) for name in sorted(names) if folder_name(name) == name]
 
@@ -115,8 +125,13 @@ def gives_up_prior(before: Tree, plan: Plan) -> bool:
     return had and plan.search.settings.warm_start is None
 
 
-def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
-    """Create the study, or update its stored budget and settings to those of `plan`."""
+def create_or_update(
+    plan: Plan, folder: Path, fingerprint: str, queue: Sequence[FrozenTrial] = ()
+) -> Study:
+    """Create the study, or update its stored budget and settings to those of `plan`.
+
+    `queue` has trials to add within the budget before any worker sees that budget.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -130,10 +145,11 @@ def create_or_update(plan: Plan, folder: Path, fingerprint: str) -> Study:
     with warnings.catch_warnings():  # experimental in Optuna
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.name for objective in plan.objectives])
+    add_trials(storage, study._study_id, plan.num_trials, queue)
     known = storage.get_study_system_attrs(study._study_id)
     values: dict[str, Any] = {DATA: fingerprint}
     if ID not in known:
-        values |= {ID: secrets.token_hex(8), ROOT: where_is(folder.parent.parent)}
+        values |= {ID: secrets.token_hex(8), ROOT: where_is(root_of(folder))}
     if PLAN in known and gives_up_prior(known[PLAN]["arms"][0]["tree"], plan):
         values[PRIOR] = {}
     values[PLAN] = plan.composition.as_dict()  # last: a study exists once it has a plan

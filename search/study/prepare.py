@@ -12,10 +12,12 @@ from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, to_yaml
 from search.machine.provenance import PROVENANCE_FILE, provenance
+from search.plan.confirm import confirms
 from search.plan.corners import check_corners
 from search.plan.plan import Plan, build_plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
+from search.study.confirm import check_name
 from search.study.open import Stored, create_or_update, stored
 from search.study.range import changes, ranges, record_changes
 from search.study.study import Study
@@ -28,6 +30,7 @@ MAY_CHANGE = (
     "search.workers",
     "search.enqueue",
     "search.portfolio",
+    "search.confirm",
     "search.warm_start",
     "search.keep",
     "search.max_attempts",
@@ -64,6 +67,8 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     if before is not None and old is not None:
         _check_same(plan, before, old, rows.corpus.fingerprint)
     warm_to(plan, before, folder, rows.corpus.fingerprint)
+    if confirms(plan):
+        check_name(plan, folder)
     return rows
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import SpaceError
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.process import Process
+from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.space.key import renewed_key
 from search.space.space import Space
 from search.storage import transaction
@@ -256,9 +257,15 @@ class Session:
     def _tidy(self) -> None:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
         study = self.study
-        kept = {t.number for t in study.ranking[: study.plan.search.settings.keep]}
-        kept |= study.front | study.dropped
-        if study.is_cautious and study.default is not None:
+        plan, kept = study.plan, set[int]()
+        if plan.composition.confirms is None:
+            kept = {t.number for t in study.ranking[: plan.search.settings.keep]}
+            kept |= study.front | study.dropped
+        if confirms(plan):  # one of them may turn out to be the best
+            kept |= {
+                t.number for t in study.by_score[:MAX_CANDIDATES]
+            } | study.confirmed_costs.keys()
+        if (study.is_cautious or confirms(plan)) and study.default is not None:
             kept |= {study.default.number}  # a later best trial may be within its noise
         for trial in study.trials:
             if trial.state.is_finished() and FOLDER in trial.user_attrs:

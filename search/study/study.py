@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.rows.corpus import Corpus
+from search.plan.confirm import confirms, fresh_of
 from search.plan.plan import Plan
 from search.storage import transaction
 from search.storage.attribute import (
     CHOSEN_SCORES,
+    CONFIRMED,
     DATA,
     FIXED,
     FOLDER,
@@ -34,6 +37,7 @@ from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
 from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
+from search.study.confirmed import Confirmed, Costs, Decision, decide
 from search.study.gain import is_within_error
 from search.study.knowledge import Prior
 from search.study.seeds import SEED, broken_off, configuration, means, num_lacking
@@ -86,6 +90,14 @@ class Study:
         """The fingerprint of the rows that the study started with."""
         return str(self._attributes[DATA])
 
+    def fingerprint_of(self, corpus: Corpus) -> str:
+        """Return the fingerprint of a trial's rows that must be equal in all its trials.
+
+        If it confirms the first few of another study, its trials are on different splits.
+        """
+        is_split = self.plan.composition.confirms is not None
+        return corpus.pool_fingerprint if is_split else corpus.fingerprint
+
     @property
     def token(self) -> str:
         """Random text that distinguishes the study from an earlier one of the same name."""
@@ -124,6 +136,27 @@ class Study:
 
     @property
     def ranking(self) -> list[FrozenTrial]:
+        """The finished trials, best first: as `by_score`, but for the first one.
+
+        That is the one that was confirmed (`search.study.confirmed`). Without it, the default is
+        the first one if the best is within its noise and the study is cautious.
+        """
+        ranked = self.by_score
+        names, decision = self._compared(ranked), self.decision
+        first: FrozenTrial | None = None
+        if decision is not None:
+            first = next((trial for trial in ranked if trial.number == decision.best), None)
+        elif ranked and self.is_cautious and names == self.plan.chosen_by:
+            default, scores = self.default, self._scores_of(names)
+            if default is not None and is_within_error(ranked[0], default, scores):
+                first = default
+        if first is not None:
+            ranked.remove(first)
+            ranked.insert(0, first)
+        return ranked
+
+    @property
+    def by_score(self) -> list[FrozenTrial]:
         """The finished trials, best first: by `chosen_by`, then by the objectives.
 
         Several objectives are compared in their order. If the seed is searched, configurations with
@@ -146,13 +179,54 @@ class Study:
         def key(trial: FrozenTrial) -> tuple[tuple[bool, int], list[float], list[float]]:
             return doubts[trial.number], mean[trial.number], losses[trial.number]
 
-        ranked = sorted(finished, key=key)  # stable: ties keep the earlier trial first
-        default = self.default if self.is_cautious and names == self.plan.chosen_by else None
-        scores = ROW_SCORES if names == (self.plan.objectives[0].short,) else CHOSEN_SCORES
-        if default is not None and is_within_error(ranked[0], default, scores):
-            ranked.remove(default)
-            ranked.insert(0, default)
-        return ranked
+        return sorted(finished, key=key)  # stable: ties keep the earlier trial first
+
+    @property
+    def compared_scores(self) -> str:
+        """The attribute with what each row contributes to what the trials are compared by."""
+        return self._scores_of(self.chosen_by)
+
+    def _scores_of(self, names: tuple[str, ...]) -> str:
+        is_metric = names in ((), (self.plan.objectives[0].short,))
+        return ROW_SCORES if is_metric else CHOSEN_SCORES
+
+    @property
+    def confirmed(self) -> Confirmed | None:
+        """What the first few came to on fresh splits; None if they were not trained again."""
+        values = self._attributes.get(CONFIRMED) if confirms(self.plan) else None
+        return None if values is None else Confirmed.from_dict(values)
+
+    def confirm(self, confirmed: Confirmed) -> None:
+        """Store what the first few came to on fresh splits, which decides what is the best."""
+        self._study._storage.set_study_system_attr(self.id, CONFIRMED, confirmed.as_dict())
+
+    @property
+    def confirmed_costs(self) -> Costs:
+        """The costs of the confirmed trials that count, see `search.study.confirmed`."""
+        confirmed = self.confirmed
+        if confirmed is None:
+            return {}
+        numbers = [trial.number for trial in self.considered]
+        return confirmed.costs(numbers, fresh_of(self.plan).values, self.signs)
+
+    @property
+    def decision(self) -> Decision | None:
+        """Which of the confirmed trials is the best; None if none was confirmed."""
+        confirmed, costs, default = self.confirmed, self.confirmed_costs, self.default
+        if confirmed is None or not costs:
+            return None
+        errors = confirmed.row_errors(fresh_of(self.plan).values)
+        known = default.number if default is not None and default.number in costs else None
+        return decide(costs, known, errors)
+
+    @property
+    def signs(self) -> dict[str, int]:
+        """The validation metrics that trials are compared by; 1 if more is better, else -1."""
+        names, objective = self.chosen_by, self.plan.objectives[0]
+        if not names:
+            return {objective.short: objective.sign}
+        directions = self.plan.default.task.directions
+        return {name: 1 if directions[name] == "maximize" else -1 for name in names}
 
     @property
     def default(self) -> FrozenTrial | None:

@@ -15,6 +15,7 @@ from search.space.space import Options
 from search.study.knowledge import Prior
 from search.study.warm import Warm
 from search.terminal.arms import arms_line
+from search.terminal.confirm import plan_lines
 from search.terminal.curve import size_notes
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def describe(
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
+    lines += [["confirm", text] for text in plan_lines(plan)]
     arms = arms_line(plan)
     lines += [["arms", arms]] if arms is not None else []
     lines += [["space", text] for text in _space(plan)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from search.estimate.estimate import Estimate, Measured
+from search.plan.confirm import confirms, max_runs
 from search.plan.plan import Plan
 from search.report.text import columns
 from search.space.space import Options
@@ -61,6 +63,9 @@ def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
         f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} per trial"
         f"{less}"
     )
+    if confirms(plan) and max_runs(plan):
+        seconds = math.ceil(max_runs(plan) / estimate.num_workers) * estimate.trial_seconds
+        yield f"and at most about {about(seconds)} for {max_runs(plan)} runs that confirm the best"
     if num_trials < estimate.num_trials:
         yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)

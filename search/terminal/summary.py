@@ -16,6 +16,7 @@ from search.report.text import columns, duration, gain_lines, number, score
 from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.study import Study
+from search.terminal.confirm import confirm_lines
 from search.terminal.cost import cost_lines
 from search.terminal.curve import curve_lines
 from search.trained.repeat import repeat_command
@@ -70,6 +71,7 @@ def summary(
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
     lines += _gain(study, comparison, metric, num_rows[1])
+    lines += confirm_lines(study)
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
@@ -245,6 +247,8 @@ def _remaining(study: Study) -> list[str]:
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
     if comparison.best is comparison.default:
+        if study.decision is not None:
+            return []  # said with the scores on fresh splits
         score = _spoken(next(iter(study.chosen_by), metric))
         by = f" by more than 1.5 standard errors of its {score}" if study.is_cautious else ""
         return [f"No trial was better than the default configuration{by}."]

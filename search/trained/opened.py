@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
+from search.study.confirm import ask_to_stop
 from search.study.gain import Gain
 from search.study.pick import drop_trial, queue_pick
 from search.study.study import Study as OpenStudy
@@ -168,7 +169,7 @@ class Study(_Trained, Loop):
 
     def stop(self) -> None:
         """Let the study start no more trials; running trials finish."""
-        self._study.ask_to_stop(True)
+        ask_to_stop(self._study)
 
     def __repr__(self) -> str:
         state = results.status(self._study)

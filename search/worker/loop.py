@@ -123,7 +123,7 @@ def _train(
     try:
         hooks.heartbeat("loading the data")
         rows = load_rows(run, cache)
-        check_same_rows(rows.corpus.fingerprint, study.data_fingerprint)
+        check_same_rows(study.fingerprint_of(rows.corpus), study.data_fingerprint)
         return fit(run, attempt.folder, identity, hooks, cache, rows)
     finally:
         free_memory()

@@ -18,6 +18,7 @@ VALID: dict[str, Any] = {
     "enqueue": [],
     "portfolio": True,
     "arms": Arms.turns,
+    "confirm": 0,
     "warm_start": None,
     "max_attempts": 3,
     "hang_seconds": 1800.0,

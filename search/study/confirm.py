@@ -1,0 +1,184 @@
+"""Train the first few trials again on fresh splits before one is called the best.
+
+When the budget of trials is used up, a second study begins in the storage of the first one
+(`search.plan.confirm`). Its queue has the first few that the noise of the validation rows does not
+part, and the default, each on every fresh split. Workers train it like any study, so a run of it is
+leased, resumed and counted once. Its results are copied to the first study, which then chooses by
+them (`search.study.confirmed`). Runs that are there are not queued again, so a study that grew
+trains only what is new among its first few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lightning_modules.check import check_same_rows
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.rows.corpus import Corpus
+from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of
+from search.plan.plan import Plan
+from search.space.key import canonical_key
+from search.storage.attribute import METRICS, START
+from search.storage.engine import open_storage
+from search.storage.location import confirming_folder, storage_of
+from search.study.confirmed import Confirmed
+from search.study.gain import differences, is_apart, standard_error
+from search.study.open import create_or_update, load_study, stored
+from search.study.study import Study
+from search.study.suggest import waiting_trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.trial import FrozenTrial
+
+
+def candidates(study: Study) -> list[FrozenTrial]:
+    """Return the first few trials that noise does not part, best first, and the default.
+
+    None if there is only one. Where the contributions of the rows were not kept, the noise is
+    unknown, and does not part two trials.
+    """
+    ranked = [trial for trial in study.by_score if not _has_lost_weights(study, trial)]
+    name = study.compared_scores
+    few = [each for each in ranked[:MAX_CANDIDATES] if not is_apart(ranked[0], each, name)]
+    default = study.default
+    if default is not None and default.number not in {trial.number for trial in few}:
+        few.append(default)
+    return few if len(few) > 1 else []
+
+
+def is_due(study: Study) -> bool:
+    """Return whether the budget of trials is used up, so that the first few can be confirmed."""
+    if not confirms(study.plan) or study.num_ended < study.plan.num_trials:
+        return False
+    return not (study.is_stopping or study.hours_used_up)
+
+
+def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
+    """Return the study that confirms the first few, with its queue filled; None if there is none.
+
+    Args:
+        study: The study, whose budget may be used up.
+        corpus: Its rows, if they have been read.
+
+    Raises:
+        UserError: The rows have changed, or another study has the name that is needed.
+
+    """
+    if not is_due(study):
+        return None
+    few = candidates(study)
+    if not few:
+        if study.confirmed is not None:  # the later trials were considered, too
+            study.confirm(replace(study.confirmed, num_trials=study.plan.num_trials))
+        return None
+    plan, folder = study.plan, confirming_folder(study.folder)
+    check_name(plan, study.folder)
+    if corpus is None:
+        corpus = plan.default.data.load(plan.default.task)
+        check_same_rows(corpus.fingerprint, study.data_fingerprint)
+    entries = fresh_of(plan).entries([study.params_of(trial) for trial in few])
+    known = _queued(folder)
+    num_trials = len(known | {canonical_key(entry) for entry in entries})
+    left = study.seconds_left
+    hours = None if left is None else left[0] / 3600
+    again = confirm_plan(plan, folder.name, num_trials, hours)
+    queue = [waiting_trial(again.space, entry) for entry in entries]
+    folder.mkdir(parents=True, exist_ok=True)
+    confirming = create_or_update(again, folder, corpus.pool_fingerprint, queue)
+    confirming.ask_to_stop(False)
+    confirming.heal()
+    return confirming
+
+
+def confirming_study(study: Study) -> Study | None:
+    """Return the study that confirms the first few of a study; None if none has begun."""
+    folder = confirming_folder(study.folder)
+    before = stored(folder) if confirms(study.plan) else None
+    return None if before is None else load_study(folder)
+
+
+def store_results(study: Study, confirming: Study) -> bool:
+    """Copy the results of the confirming study if it has ended; return whether it has."""
+    if confirming.num_ended < confirming.plan.num_trials:
+        return False
+    fresh, default, name = fresh_of(study.plan), study.default, study.compared_scores
+    numbers = {canonical_key(study.params_of(trial)): trial.number for trial in study.trials}
+    runs: dict[int, dict[int, FrozenTrial]] = {}
+    for trial in confirming.trials:
+        values = confirming.params_of(trial)
+        value = values.pop(fresh.path)
+        runs.setdefault(numbers[canonical_key(values)], {})[value] = trial
+    of_default = {} if default is None else runs.get(default.number, {})
+    study.confirm(
+        Confirmed(
+            fresh.what,
+            study.plan.num_trials,
+            {n: {v: _metrics(run) for v, run in own.items()} for n, own in runs.items()},
+            {n: dict(_errors(own, of_default, name)) for n, own in runs.items()},
+        )
+    )
+    return True
+
+
+def _metrics(run: FrozenTrial) -> dict[str, float] | None:
+    return dict(run.user_attrs[METRICS]) if run.state.name == "COMPLETE" else None
+
+
+def _errors(
+    runs: Mapping[int, FrozenTrial], of_default: Mapping[int, FrozenTrial], name: str
+) -> Iterator[tuple[int, float]]:
+    """Yield the standard error of the difference to the default's run, by split or seed."""
+    for value in runs.keys() & of_default.keys():
+        found = differences(runs[value], of_default[value], name)
+        if found is not None:
+            yield value, standard_error(found)
+
+
+def ask_to_stop(study: Study) -> Sequence[FrozenTrial]:
+    """Ask a study to start no more trials, nor runs that confirm its first few.
+
+    Returns: The trials and runs that are running.
+    """
+    study.ask_to_stop(True)
+    confirming = confirming_study(study)
+    if confirming is not None:
+        confirming.ask_to_stop(True)
+    every = [*study.trials, *(confirming.trials if confirming is not None else ())]
+    return [trial for trial in every if trial.state.name == "RUNNING"]
+
+
+def check_name(plan: Plan, folder: Path) -> None:
+    """Raise ConfigError if the name of the confirming study is that of another one.
+
+    On a server, where all studies share one table.
+    """
+    other = stored(confirming_folder(folder))
+    if other is not None and other.composition.confirms != plan.name:
+        name = confirming_folder(folder).name
+        rule, got = f"study {plan.name} confirms its first few in a study {name}", "another one"
+        fix = "Choose another study=NAME, or set search.confirm=0."
+        raise ConfigError(Problem("search.confirm", rule, Verbatim(got), fix))
+
+
+def _queued(folder: Path) -> set[str]:
+    """Return the keys of the configurations that the study in `folder` has in its queue."""
+    storage = open_storage(storage_of(folder))
+    try:
+        trials = storage.get_all_trials(storage.get_study_id_from_name(folder.name), deepcopy=False)
+    except KeyError:
+        return set()
+    return {trial.system_attrs[START] for trial in trials}
+
+
+def _has_lost_weights(study: Study, trial: FrozenTrial) -> bool:
+    """Return whether a trial's weights were deleted, so that it cannot be used if it is the best.
+
+    The files of another machine's trials are not here, but there.
+    """
+    folder = study.folder_of(trial)
+    return folder.is_dir() and not (folder / BEST_FILE).is_file()

@@ -1,0 +1,102 @@
+"""What people read about the first few trials, which are trained again on fresh splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of, max_runs, refusal
+from search.plan.plan import Plan
+from search.report.results import confirmed_mean
+from search.report.text import score
+from search.study.confirm import candidates, confirming_study
+from search.study.confirmed import means
+from search.study.study import Study
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Yield what a study will confirm and at what cost, or why not; nothing if it need not."""
+    if not plan.search.settings.confirm:
+        return
+    reason = refusal(plan)
+    if reason is not None:
+        yield f"not done, because {reason}"
+        return
+    yield (
+        f"at most {MAX_CANDIDATES} first trials that noise does not part, and the default, on "
+        f"{_splits(plan)}: at most {max_runs(plan)} more runs"
+    )
+    if fresh_of(plan).what == "seed":
+        yield "the validation rows are given and stay, so the seed of the training varies"
+
+
+def started_line(study: Study, confirming: Study) -> str:
+    """Return what is trained again, when it starts."""
+    names = [_name(study, trial.number) for trial in candidates(study)]
+    left = confirming.plan.num_trials - confirming.num_ended
+    runs = f"{left} run{'' if left == 1 else 's'}"
+    return (
+        f"confirming {_listed(names)} on {_splits(study.plan)}: {runs}, as study "
+        f"{confirming.plan.name}"
+    )
+
+
+def confirm_lines(study: Study) -> list[str]:
+    """Return what confirming the first few came to; nothing if it is not done or not yet time."""
+    is_over = study.num_ended >= study.plan.num_trials
+    if not confirms(study.plan) or (not is_over and study.decision is None):
+        return []
+    confirming = confirming_study(study) if is_over else None
+    if confirming is not None and confirming.num_ended < confirming.plan.num_trials:
+        done = f"{confirming.num_ended} of {confirming.plan.num_trials} runs"
+        return [f"Confirming the first few: {done} have ended; {_what_next(confirming)}."]
+    if study.decision is not None:
+        return [*_decided(study), *_later(study)]
+    if not candidates(study):
+        return ["Nothing is confirmed: no other trial is within the noise of the best."]
+    if confirming is not None and study.confirmed is not None:
+        return ["Nothing is confirmed: no trial has a result on every fresh split."]
+    return [f"The first few are not confirmed yet; {_what_next(study)}."]
+
+
+def _decided(study: Study) -> Iterator[str]:
+    """Yield the means of the confirmed trials, and why one of them is the best."""
+    decision, costs, (metric, *_) = study.decision, study.confirmed_costs, study.signs
+    assert decision is not None
+    ranked = sorted(costs, key=lambda number: means(costs[number]))
+    each = [f"{score(confirmed_mean(study, costs[n]))} for {_name(study, n)}" for n in ranked]
+    yield f"Mean {metric.replace('_', ' ')} on {_splits(study.plan)}: {_listed(each)}."
+    best, ahead = _name(study, decision.best), _name(study, decision.ahead)
+    if decision.gain is None or decision.error is None:
+        yield f"So {best} is the best."
+    else:
+        by = f"by {score(decision.gain)}, with a standard error of {score(decision.error)}"
+        few = ", which is not more" if decision.best != decision.ahead else ""
+        yield f"There {ahead} is ahead of the default {by}{few}. So {best} is the best."
+    first = study.by_score[0].number
+    if first != decision.best:
+        yield f"By the validation scores of the study alone, trial {first} was ahead."
+
+
+def _later(study: Study) -> Iterator[str]:
+    confirmed = study.confirmed
+    if confirmed is not None and confirmed.num_trials < study.plan.num_trials:
+        yield f"Only the first {confirmed.num_trials} trials were considered for that so far."
+
+
+def _what_next(study: Study) -> str:
+    return (
+        "search.max_hours is used up" if study.hours_used_up else "run the same command to continue"
+    )
+
+
+def _splits(plan: Plan) -> str:
+    return f"{plan.search.settings.confirm} fresh {fresh_of(plan).what}s"
+
+
+def _name(study: Study, number: int) -> str:
+    is_default = study.default is not None and study.default.number == number
+    return f"trial {number} (default)" if is_default else f"trial {number}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -1,0 +1,35 @@
+"""What `plan` says about confirming the first few; tests/search/study has the lines of results."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.terminal.confirm import plan_lines
+from tests.search.study.conftest import plan_of
+
+FILES = ("data=files", "data.train=my.csv")
+MANY = "at most 3 first trials that noise does not part, and the default, on "
+GIVEN = "the validation rows are given and stay, so the seed of the training varies"
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ((), []),
+        ((*FILES, "search.confirm=3"), [f"{MANY}3 fresh splits: at most 12 more runs"]),
+        (("search.confirm=2",), [f"{MANY}2 fresh seeds: at most 8 more runs", GIVEN]),
+        (
+            ("search.confirm=2", "seed=choice(0,1)"),
+            [
+                "not done, because the seed is searched, so configurations count by their mean "
+                "over seeds already"
+            ],
+        ),
+        (
+            ("search.confirm=2", "search.ask_tell=true"),
+            ["not done, because a loop of yours trains the trials"],
+        ),
+    ],
+)
+def test_the_cost_or_the_reason_is_said_before(words: tuple[str, ...], lines: list[str]) -> None:
+    assert list(plan_lines(plan_of(*words))) == lines
