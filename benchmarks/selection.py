@@ -74,7 +74,7 @@ RULES = (
     Rule("log_loss", errors=1, agrees=True),
     Rule("log_loss", smooths=True),
     *(Rule("log_loss", errors=errors, confirms=True) for errors in (0, 0.5, 1)),
-    *(Rule(by, errors=0.5, confirms=True) for by in ("accuracy", "shrunk_loss")),
+    *(Rule(by, errors=1, confirms=True) for by in ("accuracy", "brier", "shrunk_loss")),
 )
 
 

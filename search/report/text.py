@@ -45,6 +45,15 @@ def score(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else number(value)
 
 
+def spoken(metric: str) -> str:
+    """Return the name of a score in words.
+
+    >>> spoken("log_loss"), spoken("brier")
+    ('log loss', 'Brier score')
+    """
+    return "Brier score" if metric == "brier" else metric.replace("_", " ")
+
+
 def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> list[str]:
     """Return what the gain of a study's winner over the default is worth, as sentences.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of, max_runs, refusal
 from search.plan.plan import Plan
 from search.report.results import confirmed_mean
-from search.report.text import score
+from search.report.text import score, spoken
 from search.study.confirm import candidates, confirming_study
 from search.study.confirmed import means
 from search.study.study import Study
@@ -64,7 +64,7 @@ def _decided(study: Study) -> Iterator[str]:
     assert decision is not None
     ranked = sorted(costs, key=lambda number: means(costs[number]))
     each = [f"{score(confirmed_mean(study, costs[n]))} for {_name(study, n)}" for n in ranked]
-    yield f"Mean {metric.replace('_', ' ')} on {_splits(study.plan)}: {_listed(each)}."
+    yield f"Mean {spoken(metric)} on {_splits(study.plan)}: {_listed(each)}."
     best, ahead = _name(study, decision.best), _name(study, decision.ahead)
     if decision.gain is None or decision.error is None:
         yield f"So {best} is the best."

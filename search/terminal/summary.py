@@ -12,7 +12,7 @@ from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
 from search.report.dashboard.page import read_records
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
-from search.report.text import columns, duration, gain_lines, number, score
+from search.report.text import columns, duration, gain_lines, number, score, spoken
 from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.study import Study
@@ -150,15 +150,11 @@ def _in_a_line(value: object) -> str:
 
 def _chosen(study: Study) -> list[str]:
     """Return by what the best trial and its epoch were chosen; nothing for a front."""
-    names = [_spoken(name) for name in study.chosen_by]
+    names = [spoken(name) for name in study.chosen_by]
     if not names:
         return []
     on_ties = f", on ties by {names[1]}" if len(names) > 1 else ""
     return [f"Trial and epoch are chosen by {names[0]}{on_ties} (search.select={_asked(study)})."]
-
-
-def _spoken(metric: str) -> str:
-    return "Brier score" if metric == "brier" else metric.replace("_", " ")
 
 
 def _asked(study: Study) -> str:
@@ -249,7 +245,7 @@ def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> l
     if comparison.best is comparison.default:
         if study.decision is not None:
             return []  # said with the scores on fresh splits
-        score = _spoken(next(iter(study.chosen_by), metric))
+        score = spoken(next(iter(study.chosen_by), metric))
         by = f" by more than 1.5 standard errors of its {score}" if study.is_cautious else ""
         return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)

@@ -47,7 +47,7 @@ def test_killed_while_confirming_nothing_is_lost_and_nothing_counts_twice(
     ended = {t.number: t.datetime_complete for t in again.trials if t.state.is_finished()}
     assert 2 <= len(ended) < 4
     printed = sweep(*words).end(seconds=900)
-    assert "Mean log loss on 2 fresh splits:" in printed
+    assert "Mean Brier score on 2 fresh splits:" in printed
     trials = again.trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
     assert {n: trials[n].datetime_complete for n in ended} == ended  # none was trained again

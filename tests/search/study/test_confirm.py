@@ -110,12 +110,12 @@ def test_the_best_is_what_the_fresh_runs_say(here: Path) -> None:
     assert study.front == {2}
     found = status(study)["confirmed"]
     assert found["means"] == pytest.approx({4: 0.5, 2: 0.15, 3: 0.3, 0: 0.4})
-    assert (found["by"], found["seeds"], found["best"]) == ("log_loss", 2, 2)
+    assert (found["by"], found["seeds"], found["best"]) == ("brier", 2, 2)
     table = rows(study)
     assert [row["confirmed_runs"] for row in table] == [2, 0, 2, 2, 2]
-    assert table[2]["confirmed/log_loss"] == pytest.approx(0.15) and table[2]["best"]
+    assert table[2]["confirmed/brier"] == pytest.approx(0.15) and table[2]["best"]
     assert confirm_lines(study) == [
-        "Mean log loss on 2 fresh seeds: 0.1500 for trial 2, 0.3000 for trial 3, 0.4000 for "
+        "Mean Brier score on 2 fresh seeds: 0.1500 for trial 2, 0.3000 for trial 3, 0.4000 for "
         "trial 0 (default) and 0.5000 for trial 4.",
         "There trial 2 is ahead of the default by 0.2500, with a standard error of 0.0500. "
         "So trial 2 is the best.",
