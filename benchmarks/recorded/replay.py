@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from recorded.length import is_in_space
 from recorded.table import Records
 
 LOG_TEMPERATURES = np.linspace(np.log(0.25), np.log(8.0), 21)
@@ -82,11 +83,16 @@ class Candidates:
 def candidates(
     records: Records, strategy: str, text: str, lr: tuple[float, float], num_rows: int = 400
 ) -> Candidates:
-    """Return the candidates with such learning rates; those that diverged have none."""
+    """Return the candidates with such learning rates and lengths of the default space.
+
+    Runs that diverged have none.
+    """
     runs = records.runs
     chosen = (runs["strategy"] == strategy) & (runs["text"] == text) & (runs["seed"] == 0)
     runs = runs[chosen & (runs["num_rows"] == num_rows) & (runs["ending"] == "finished")]
     runs = runs[runs["lr"].between(*lr)]
+    sizes = zip(runs["num_train"], runs["epochs"], strict=True)
+    runs = runs[[is_in_space(strategy, num_train, epochs) for num_train, epochs in sizes]]
     numbers = records.validations.groupby("run")["number"].max().rename("last")
     kept = records.truth.merge(runs[["run", "point", "lr", "batch_size", "epochs"]], on="run")
     kept = kept.merge(numbers, on="run")
