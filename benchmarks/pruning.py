@@ -22,37 +22,41 @@ from pruned.rule import BeforeJudge, Rule, ours, stock
 from pruned.study import CHOICES, Result, replay
 from record import load_records
 
-from search.config import build_search, compose
+from search.config import compose
+from search.plan.plan import build_plan
 from search.pruner.base import Pruner
 from search.pruner.none import NoPruner
 
 NUM_TRIALS = 12
 WORKERS = (1, 4)
-LOSS_FROM_START = ("search.pruner.compare=[validation_loss]", "search.pruner.min_fraction=0")
 
 
 def product(*words: str) -> Pruner:
     """Return the pruner of the command line."""
-    return build_search(compose("sweep", list(words)).tree).pruner
+    return build_plan(compose("sweep", ["study=replayed", *words])).search.pruner
+
+
+def compare(names: str) -> str:
+    """Return the override by which a pruner compares other values."""
+    return f"search.pruner.compare=[{names}]"
 
 
 def rules() -> list[Rule]:
     """Return the rules, those of Optuna as it ships them."""
     asha, median = "search/pruner=asha", "search/pruner=median"
+    fifth, start = "search.pruner.min_fraction=0.2", "search.pruner.min_fraction=0"
     return [
         ours("none", NoPruner()),
         ours("asha", product(asha)),
+        ours("asha, from a fifth", product(asha, fifth)),
+        ours("asha, from the start", product(asha, start)),
+        ours("asha, loss", product(asha, compare("validation_loss"))),
+        ours("asha, metric", product(asha, compare("metric"))),
+        ours("asha, loss and metric", product(asha, compare("validation_loss,metric"))),
+        ours("the same, from a fifth", product(asha, compare("validation_loss,metric"), fifth)),
+        ours("asha, Brier and metric", product(asha, compare("brier,metric"))),
         ours("median", product(median)),
-        ours("median, from the start", product(median, "search.pruner.min_fraction=0")),
         ours("median, after equal steps", product(median, "search.pruner.at_equal=steps")),
-        ours("median, loss alone", product(median, "search.pruner.compare=[validation_loss]")),
-        ours("asha, Brier score", product(asha, "search.pruner.compare=[brier]")),
-        ours("asha, Brier and metric", product(asha, "search.pruner.compare=[brier,metric]")),
-        ours(
-            "asha, all three", product(asha, "search.pruner.compare=[validation_loss,brier,metric]")
-        ),
-        ours("median, metric alone", product(median, "search.pruner.compare=[metric]")),
-        ours("asha, loss, from the start", product(asha, *LOSS_FROM_START)),
         Rule("asha as it was", BeforeJudge),
         stock("Optuna median", optuna.pruners.MedianPruner),
         stock("Optuna successive halving", optuna.pruners.SuccessiveHalvingPruner),
@@ -95,7 +99,7 @@ def table(chosen: Sequence[Group], choice: str, num_workers: int, num_studies: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer studies")
+    parser.add_argument("--quick", action="store_true", help="fewer studies, one trial at once")
     parser.add_argument("--each", action="store_true", help="a table for each text")
     asked = parser.parse_args()
     found = list(groups(load_records(), least=NUM_TRIALS + 3))
@@ -105,8 +109,8 @@ def main() -> None:
     for _, chosen in groupby(sorted(found, key=lambda each: (each.strategy, each.num_rows)), key):
         members = list(chosen)
         for choice in CHOICES:
-            for num_workers in WORKERS:
-                table(members, choice, num_workers, 8 if asked.quick else 25)
+            for num_workers in WORKERS[:1] if asked.quick else WORKERS:
+                table(members, choice, num_workers, 10 if asked.quick else 25)
 
 
 if __name__ == "__main__":

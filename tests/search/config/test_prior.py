@@ -62,7 +62,8 @@ def test_every_row_makes_a_valid_run(row: str, here: Path) -> None:
         assert arm.prior is not None
         assert arm.prior.name == f"{name}, {rows.get(name, row)}"
         assert run.strategy.lr_min < run.strategy.lr == run.optimizer.lr < run.strategy.lr_max
-        assert bool(arm.prior.note) == (row == "any model")
+        # A strategy with one row for all models has nothing to say of a model that is unknown.
+        assert bool(arm.prior.note) == (row == "any model" and name != "feature_extraction")
         for values in arm.prior.also:
             assert build_run(arm.tree, values).optimizer.lr == values[LR]
             assert run.strategy.lr_min <= values[LR] <= run.strategy.lr_max

@@ -79,7 +79,8 @@ def test_a_trial_that_max_steps_ends_is_validated_at_its_end(
 
 def test_known_trials_count_exactly_and_others_as_the_mean_of_the_space() -> None:
     plan = plan_of("search.num_trials=10", "trainer.validations_per_epoch=1")
-    known = [{"trainer.epochs": 3}, {"trainer.epochs": 3}]
+    whole = {"optimizer.lr": 1e-3, "data.batch_size": 16, "trainer.epochs": 3}
+    known = [whole, whole]
     found = estimate(plan, ROWS, measured_of(plan, PACE, start=5.0), known)
     epoch = 600 * 0.01 + 200 * 0.002
     mean = sum(values["trainer.epochs"] for values in draws(plan)) / NUM_DRAWS
@@ -110,7 +111,8 @@ def test_each_arm_has_its_own_pace_and_the_largest_decides_the_memory() -> None:
     plan = plan_of(ARMS, "trainer.epochs=1", "trainer.validations_per_epoch=1")
     light, heavy = Pace(0.001, 0, 0.5, 10**9), Pace(0.1, 0, 0.5, 3 * 10**9)
     measured = measured_of(plan, light, heavy, free_bytes=4 * 10**9)
-    known = [{"strategy": "lora"}, {"strategy": "full"}]
+    rest = {"optimizer.lr": 2e-4, "data.batch_size": 16}
+    known = [{"strategy": "lora", **rest}, {"strategy": "full", **rest}]
     two = plan_of(ARMS, "trainer.epochs=1", "search.num_trials=2")
     found = estimate(two, ROWS, measured, known)
     assert found.trial_seconds == pytest.approx((0.6 + 60) / 2 + 0.5)

@@ -20,7 +20,7 @@ def job(*words: str) -> Job:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), [PRIOR, f"{LENGTH}4 epochs"]),
+        ((), [PRIOR, f"{LENGTH}3 epochs"]),
         (
             ("trainer.epochs=1",),
             [
@@ -30,7 +30,7 @@ def job(*words: str) -> Job:
                 "trainer.epochs=2",
             ],
         ),
-        (("optimizer.lr=1e-3",), [f"{LENGTH}4 epochs"]),
+        (("optimizer.lr=1e-3",), [f"{LENGTH}3 epochs"]),
         (("strategy=prompting",), []),
     ],
 )
@@ -43,5 +43,5 @@ def test_a_run_says_where_its_defaults_come_from(
 
 def test_a_run_stores_the_length_that_its_rows_decided(here: Path) -> None:
     one = job()
-    assert one.run.trainer.epochs == 4
-    assert "epochs: 4\n" in one.config and "lr: 0.0002\n" in one.config
+    assert one.run.trainer.epochs == 3
+    assert "epochs: 3\n" in one.config and "lr: 0.0002\n" in one.config
