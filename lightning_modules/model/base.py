@@ -194,7 +194,7 @@ class Pretrained(Model):
         network.drawn = frozenset(report["missing_keys"])
         freeze_pooler(network)
         if network.can_generate():
-            keep_ends(network, self.load_tokenizer())
+            keep_ends(network, self._own_tokenizer())
         return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
@@ -208,6 +208,13 @@ class Pretrained(Model):
             )
         freeze_pooler(network)
         return self._with_padding(network)
+
+    def _own_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """Return the tokenizer; None if there is none beside the weights, e.g. of an export."""
+        try:
+            return self.load_tokenizer()
+        except ConfigError:
+            return None
 
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
         """Set the padding token of batches, by which a network finds a text's last token."""

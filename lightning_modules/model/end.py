@@ -21,11 +21,15 @@ def end_tokens(network: Any, tokenizer: Any | None = None) -> list[int]:
     return sorted({int(end) for ends in lists for end in ends if end is not None})
 
 
-def keep_ends(network: Any, tokenizer: Any) -> None:
-    """Store the end tokens in the generation settings, which are exported with the network."""
+def eos_setting(network: Any, tokenizer: Any | None = None) -> int | list[int] | None:
+    """Return the end tokens as generation settings have them: None, a number or a list."""
     ends = end_tokens(network, tokenizer)
-    if ends:
-        network.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
+    return ends if len(ends) > 1 else next(iter(ends), None)
+
+
+def keep_ends(network: Any, tokenizer: Any | None) -> None:
+    """Store the end tokens in the generation settings, which are exported with the network."""
+    network.generation_config.eos_token_id = eos_setting(network, tokenizer)
 
 
 def _parts(network: Any, tokenizer: Any | None) -> list[Any]:

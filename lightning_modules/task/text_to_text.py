@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.model.end import eos_setting
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row
@@ -138,7 +139,7 @@ class TextToText(Task):
             forced_bos_token_id=before.forced_bos_token_id,
             decoder_start_token_id=config.decoder_start_token_id,
             bos_token_id=getattr(config, "bos_token_id", None),  # T5 has none
-            eos_token_id=before.eos_token_id,
+            eos_token_id=eos_setting(network),
             pad_token_id=config.pad_token_id,
             **({"length_penalty": self.length_penalty} if self.num_beams > 1 else {}),
         )
