@@ -10,7 +10,10 @@ The texts are SST-2, and headlines of AG News by topic, which stand for TREC: sh
 than two classes. Frozen heads have 10 seeds, LoRA has 3. The difference is good if it is not below
 zero by more than its standard error.
 
-    python benchmarks/product.py [--quick] [--strategy lora] [--text sst2] [--seeds 3]
+    python benchmarks/product.py [--quick] [--strategy lora] [--text sst2] [--seeds 3] [--kept FILE]
+
+It takes hours. `--kept FILE` writes each pair of studies to a file of JSON lines; a pair that is
+there is not trained again.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from search.config import compose
 
@@ -150,6 +154,38 @@ def _finesweep(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The pairs that have been trained, in a file of JSON lines.
+
+    Attributes:
+        path: The file; None keeps nothing.
+        size: How much is run. Pairs of another size do not count.
+
+    """
+
+    path: Path | None
+    size: Size
+
+    def pair(self, text: str, strategy: str, seed: int, data: Path) -> Pair:
+        """Return the pair of the file, or train it and write it there."""
+        cell = {"text": text, "strategy": strategy, "seed": seed, **asdict(self.size)}
+        cell["words"] = list(self.size.words)
+        lines = [] if self.path is None or not self.path.exists() else _lines(self.path)
+        for line in lines:
+            if line["cell"] == cell:
+                return Pair(**line["pair"])
+        pair = compared(text, strategy, seed, self.size, data)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"cell": cell, "pair": asdict(pair)}) + "\n")
+        return pair
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def row(text: str, strategy: str, pairs: Sequence[Pair]) -> tuple[str, bool]:
     """Return a line of the table, and whether the difference is good."""
     differences = [pair.product - pair.random for pair in pairs]
@@ -175,6 +211,7 @@ def main() -> int:
     parser.add_argument("--text", choices=TEXTS, help="only this one")
     parser.add_argument("--seeds", type=int, help="seeds of each cell")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
+    parser.add_argument("--kept", type=Path, help="a file of the pairs that have been trained")
     asked = parser.parse_args()
     if not asked.data.is_dir():
         print(f"{asked.data} is not there: nothing measured")
@@ -184,6 +221,7 @@ def main() -> int:
     if asked.quick:
         strategies = ["feature_extraction"]
         size = Size(QUICK_TRIALS, QUICK_TRUE_ROWS, QUICK_WORDS)
+    kept = Kept(asked.kept, size)
     head = [f"{'text':18s}", f"{'strategy':18s}", "seeds", " product", "  random", "difference"]
     few, many = size.num_trials, 2 * size.num_trials
     print(f"{few} trials against {many}; accuracy on held-out rows, in points")
@@ -192,7 +230,7 @@ def main() -> int:
     for strategy in strategies:
         for text in [asked.text] if asked.text else TEXTS:
             num_seeds = asked.seeds or (QUICK_SEEDS if asked.quick else NUM_SEEDS[strategy])
-            pairs = [compared(text, strategy, seed, size, asked.data) for seed in range(num_seeds)]
+            pairs = [kept.pair(text, strategy, seed, asked.data) for seed in range(num_seeds)]
             line, good = row(text, strategy, pairs)
             all_good, seconds = all_good and good, seconds + sum(pair.seconds for pair in pairs)
             print(line, flush=True)
