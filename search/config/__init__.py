@@ -14,7 +14,8 @@ from search.config.build import (
     strategy_class,
     to_yaml,
 )
-from search.config.compose import CONF_DIR, Arm, Composition, compose
+from search.config.compose import CONF_DIR, compose
+from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free, is_free_command
 from search.config.legacy import completed
 from search.config.length import as_written

@@ -16,13 +16,12 @@ from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, 
 from search.config.build import GROUPS, Tree
 from search.config.check import group_problems, key_problems, paths
 from search.config.compose import (
-    Arm,
-    Composition,
     _compose,
     _texts,
     _with_values,
     hydra_ready,
 )
+from search.config.composition import Arm, Composition
 from search.config.override import Override, parse_override
 
 DIRECTION = "search.direction"
