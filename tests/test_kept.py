@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -144,7 +143,7 @@ def other_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         text, count = re.subn(old, new, path.read_text(encoding="utf-8"))
         assert count == 1
         path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(sys.modules["search.config.compose"], "CONF_DIR", conf)
+    monkeypatch.setattr("search.config.tree.CONF_DIR", conf)
 
 
 def test_a_study_keeps_what_it_began_with_under_other_defaults(

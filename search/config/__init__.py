@@ -14,7 +14,7 @@ from search.config.build import (
     strategy_class,
     to_yaml,
 )
-from search.config.compose import CONF_DIR, compose
+from search.config.compose import compose
 from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free, is_free_command
 from search.config.legacy import completed
@@ -23,6 +23,7 @@ from search.config.override import literal, parse_override
 from search.config.range import parse_range
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
+from search.config.tree import CONF_DIR
 
 __all__ = [
     "CONF_DIR",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra.core.global_hydra import GlobalHydra
 
-from search.config.compose import hydra_ready
+from search.config.tree import hydra_ready
 
 
 def complete_line(config_name: str, line: str) -> list[str]:

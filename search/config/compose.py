@@ -6,20 +6,11 @@ configuration with the ranges that exist in it.
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import OverrideType
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim
@@ -38,16 +29,8 @@ from search.config.length import steps_needed, take_epochs, take_range
 from search.config.override import Override, options_of, parse_override, range_problem
 from search.config.prior import Table, take_prior
 from search.config.prior_table import load_table
+from search.config.tree import compose_tree, conf_dirs, hydra_ready, texts_of, with_values
 from search.space.name import untagged
-
-
-def _conf_dir() -> Path:
-    # A wheel has conf/ inside this package, a checkout next to it.
-    packaged = Path(__file__).parents[1] / "_conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-CONF_DIR = _conf_dir().resolve()
 
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
@@ -75,7 +58,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         refused = {problem.where for problem in problems}
         chosen = [override for override in chosen if override.key not in refused]
         fixed = [override for override in chosen if not override.is_range]
-        base, all_options = _compose(name, _texts(fixed))
+        base, all_options = compose_tree(name, texts_of(fixed))
         options = {group: all_options[group] for group in SEARCHED_GROUPS if group in all_options}
         groups = _searched_groups(base, chosen)
         impossible = list(option_problems(base, groups, {override.key for override in chosen}))
@@ -91,7 +74,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         bases = [
             base
             if choice.items() <= options.items()
-            else _compose(name, [*_texts(fixed), *_choice_words(choice)])[0]
+            else compose_tree(name, [*texts_of(fixed), *_choice_words(choice)])[0]
             for choice in choices
         ]
         problems += key_problems(list(values), bases, choices, refused)
@@ -101,7 +84,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             for override in values:
                 if override.is_range:
                     raise SpaceError(range_problem(override.key, override.value))
-        table = load_table([*([] if config_dir is None else [config_dir]), CONF_DIR])
+        table = load_table(conf_dirs(config_dir))
         arms, removed_texts, useless = [], dict[str, None](), dict[str, Problem]()
         for choice, arm_base in zip(choices, bases, strict=True):
             options = {**default, **choice} if written_for_arms else choice
@@ -117,22 +100,6 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     if problems:
         raise SpaceError(problems)
     return Composition(groups, tuple(arms), tuple(removed_texts), all_options)
-
-
-@contextmanager
-def hydra_ready(config_dir: Path | None) -> Iterator[None]:
-    """Initialize Hydra to compose from `conf/` and `config_dir`."""
-    if config_dir is not None and not config_dir.is_dir():
-        raise ConfigError(Problem("--config-dir", "must be a folder", str(config_dir)))
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="finesweep"):
-        if config_dir is not None:
-            loader: Any = GlobalHydra.instance().config_loader()
-            path = f"file://{config_dir.resolve()}"
-            # Hydra requires its schema source to be last.
-            loader.get_search_path().prepend("command-line", path, "schema")
-            loader.repository.initialize_sources(loader.get_search_path())
-        yield
 
 
 def _arm(
@@ -158,8 +125,8 @@ def _arm(
     }
     fixed = [override for override in by_key.values() if not override.is_range]
     inline = {override.key: override.value for override in by_key.values() if override.is_range}
-    groups = [*_texts(fixed_groups), *_choice_words(choice)]
-    config = _with_values(name, base, groups, fixed)
+    groups = [*texts_of(fixed_groups), *_choice_words(choice)]
+    config = with_values(name, base, groups, fixed)
     prior, open_length = take_prior(config, table), take_epochs(config)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
@@ -185,7 +152,7 @@ def _arm(
         plain["search"]["space"] = used
         open_length += open_range
         useless = {path: useless[path] for path in useless.keys() & inline.keys()}
-    kept = [text for text in (*groups, *_texts(fixed)) if _is_of_a_run(text)]
+    kept = [text for text in (*groups, *texts_of(fixed)) if _is_of_a_run(text)]
     if prior is not None:
         prior = prior.without(_unread(plain, rest.keys() - inline.keys()))
     steps = steps_needed(config, table)
@@ -279,71 +246,7 @@ def _choice_words(choice: Mapping[str, str]) -> list[str]:
     return [f"{group}={option}" for group, option in choice.items()]
 
 
-def _texts(overrides: Sequence[Override]) -> list[str]:
-    nothing = [
-        override
-        for override in overrides
-        if override.key == "experiment" and override.parsed.value() is None
-    ]
-    return [_text(override) for override in overrides if override not in nothing]
-
-
-def _text(override: Override) -> str:
-    # A mapping brings new keys, which Hydra accepts only with ++.
-    has_keys = isinstance(override.parsed.value(), dict) and not override.text.startswith(
-        ("+", "~")
-    )
-    return f"++{override.text}" if has_keys else override.text
-
-
 def _is_of_a_run(text: str) -> bool:
     key = text.partition("=")[0].lstrip("+~")
     ours = key == "study" or key.startswith(("search/", "search."))
     return not ours or key == "search.plugins"
-
-
-def _compose(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the configuration, and its option of each group."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            config = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            reason = Verbatim(str(error).splitlines()[0])
-            raise ConfigError(Problem("config", "must compose", reason)) from None
-    choices = config.hydra.runtime.choices
-    options = {
-        str(group): str(option)
-        for group, option in choices.items()
-        if option is not None and not str(group).startswith("hydra/")
-    }
-    with open_dict(config):
-        del config["hydra"]
-    return config, options
-
-
-def _with_values(
-    name: str, base: DictConfig, groups: Sequence[str], values: Sequence[Override]
-) -> DictConfig:
-    """Return the configuration that the group overrides compose, with values set on its keys.
-
-    Args:
-        name: `train` or `sweep`.
-        base: The configuration that the group overrides compose.
-        groups: The group overrides.
-        values: Overrides of keys in `base`; none is a range.
-
-    """
-    if any(override.parsed.type is not OverrideType.CHANGE for override in values):
-        return _compose(name, [*groups, *_texts(values)])[0]
-    # Composing takes 0.1 s; Hydra also merges plain values last, in the same way.
-    config = copy.deepcopy(base)
-    for override in values:
-        value = override.parsed.value()
-        try:
-            # A mapping may have keys that the user chose, e.g. model.config={n_layer: 4}.
-            is_mapping = isinstance(value, dict)
-            OmegaConf.update(config, override.key, value, merge=True, force_add=is_mapping)
-        except OmegaConfBaseException:
-            return _compose(name, [*groups, *_texts(values)])[0]  # which reports what is wrong
-    return config

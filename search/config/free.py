@@ -15,14 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim, did_you_mean
 from search.config.build import GROUPS, Tree
 from search.config.check import group_problems, key_problems, paths
-from search.config.compose import (
-    _compose,
-    _texts,
-    _with_values,
-    hydra_ready,
-)
 from search.config.composition import Arm, Composition
 from search.config.override import Override, parse_override
+from search.config.tree import compose_tree, hydra_ready, texts_of, with_values
 
 DIRECTION = "search.direction"
 _GROUPS = ("search/space", "search/sampler", "search/pruner")
@@ -62,8 +57,8 @@ def _composed(overrides: Sequence[Override]) -> Composition:
     problems = [problem for override in groups for problem in group_problems(override)]
     if problems:
         raise ConfigError(problems)
-    chosen = [*_WITHOUT_RUN, *_texts(groups)]
-    base = _compose("sweep", chosen)[0]
+    chosen = [*_WITHOUT_RUN, *texts_of(groups)]
+    base = compose_tree("sweep", chosen)[0]
     known = dict.fromkeys(paths(base))
     values = [override for override in overrides if override.key in known]
     names = [each for each in overrides if each.key not in known and each.key not in _GROUPS]
@@ -75,7 +70,7 @@ def _composed(overrides: Sequence[Override]) -> Composition:
         problems += _name_problems(override, list(known))
     if problems:
         raise ConfigError(problems)
-    config = _with_values("sweep", base, chosen, values)
+    config = with_values("sweep", base, chosen, values)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items() if key != "experiment"}

@@ -18,12 +18,13 @@ from lightning_modules.task.select import settled
 from lightning_modules.trainer import Select
 from search.config.build import Tree, build_run, leaves, resolved
 from search.config.check import group_options
-from search.config.compose import compose, hydra_ready
+from search.config.compose import compose
 from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free
 from search.config.length import EPOCHS, RANGE, VALUE
 from search.config.override import Override, literal, parse_override
 from search.config.prior import AUTO
+from search.config.tree import hydra_ready
 
 SELECT = "trainer.select"
 
