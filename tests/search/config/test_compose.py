@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -9,70 +8,12 @@ from lightning_modules.error import ConfigError, SpaceError, UserError
 from search.config import build_run, compose
 from search.config.check import DECIDE_ROWS
 
-DEFAULT_SPACE = {"optimizer.lr", "data.batch_size", "trainer.epochs"}
-
 
 def lines(*overrides: str) -> list[str]:
     """Return the problems of a sweep with these overrides, one per line."""
     with pytest.raises(UserError) as error:
         compose("sweep", overrides)
     return [str(problem) for problem in error.value.problems]
-
-
-def test_default_space_is_searched_if_no_range_is_given() -> None:
-    composition = compose("sweep", [])
-    assert composition.space.keys() == DEFAULT_SPACE
-    assert composition.tree["search"]["space"] == composition.space
-    assert composition.fixed == ()
-
-
-def test_learning_rate_range_comes_from_the_strategy() -> None:
-    composition = compose("sweep", ["strategy.lr_min=1e-6"])
-    assert composition.space["optimizer.lr"] == "tag(log, interval(1e-06, 0.005))"
-
-
-def test_inline_range_overrides_the_default_space() -> None:
-    space = compose("sweep", ["trainer.epochs=range(2,9)"]).space
-    assert space.keys() == DEFAULT_SPACE
-    assert space["trainer.epochs"] == "range(2,9)"
-
-
-def test_inline_range_joins_the_default_space() -> None:
-    assert compose("sweep", ["strategy.rank=choice(4,8)"]).space.keys() == {
-        *DEFAULT_SPACE,
-        "strategy.rank",
-    }
-
-
-def test_inline_range_keeps_the_default_value() -> None:
-    assert compose("sweep", ["trainer.epochs=range(3,9)"]).tree["trainer"]["epochs"] == 2
-
-
-def test_fixed_value_removes_its_path_from_the_space() -> None:
-    composition = compose("sweep", ["data.batch_size=8", "seed=3"])
-    assert composition.space.keys() == DEFAULT_SPACE - {"data.batch_size"}
-    assert composition.fixed == ("data.batch_size=8",)
-    assert composition.tree["data"]["batch_size"] == 8
-
-
-def test_fixed_values_of_arms_are_shown_as_given() -> None:
-    words = ["strategy=choice(lora,full)", "optimizer.lr[full]=1e-5", "data.batch_size=8"]
-    assert compose("sweep", words).fixed == ("data.batch_size=8", "optimizer.lr[full]=1e-5")
-    words = ["experiment=compare_strategies", "strategy.num_shots=8"]
-    assert compose("sweep", words).fixed == ("strategy.num_shots=8",)
-
-
-def test_key_is_never_both_fixed_and_searched() -> None:
-    try:
-        composition = compose("sweep", ["data.batch_size=choice(8,16)", "data.batch_size=8"])
-    except ConfigError:
-        return
-    assert not composition.space.keys() & {word.split("=")[0] for word in composition.fixed}
-
-
-def test_space_none_searches_only_given_ranges() -> None:
-    words = ["search/space=none", "strategy.rank=choice(4,8)"]
-    assert compose("sweep", words).space == {"strategy.rank": "choice(4,8)"}
 
 
 @pytest.mark.parametrize(
@@ -134,10 +75,6 @@ def test_null_is_not_an_option() -> None:
         compose("sweep", ["strategy=null"])
 
 
-def test_experiment_may_be_null() -> None:
-    assert compose("sweep", ["experiment=null"]).tree == compose("sweep", []).tree
-
-
 def test_the_last_override_of_a_key_wins() -> None:
     words = ["data.batch_size=choice(8,16)", "data.batch_size=4"]
     composition = compose("sweep", words)
@@ -178,73 +115,6 @@ def test_train_composes_one_run() -> None:
     assert composition.tree["run"] == "first"
     assert build_run(composition.tree).trainer.epochs == 5
     assert composition.space == {}
-
-
-@pytest.fixture
-def config_dir(here: Path) -> Path:
-    (here / "mine/strategy").mkdir(parents=True)
-    (here / "mine/strategy/gentle.yaml").write_text(
-        "_target_: lightning_modules.strategy.full.Full\nlr: 1e-5\nlr_min: 1e-6\nlr_max: 1e-4\n"
-    )
-    return here / "mine"
-
-
-def test_config_dir_adds_an_option(config_dir: Path) -> None:
-    composition = compose("sweep", ["strategy=gentle"], config_dir)
-    assert build_run(composition.tree).strategy.lr == 1e-5
-    assert composition.space["optimizer.lr"] == "tag(log, interval(1e-06, 0.0001))"
-
-
-def test_config_dir_keeps_the_built_in_options(config_dir: Path) -> None:
-    with pytest.raises(ConfigError, match=r"one of adalora, .*, full, gentle, ia3, "):
-        compose("sweep", ["strategy=x"], config_dir)
-
-
-def test_config_dir_applies_to_one_composition_only(config_dir: Path) -> None:
-    compose("sweep", ["strategy=gentle"], config_dir)
-    with pytest.raises(ConfigError, match=r"one of adalora, .*, full, ia3, "):
-        compose("sweep", ["strategy=gentle"])
-
-
-@pytest.mark.parametrize("name", ["sweep", "train"])
-def test_a_mapping_may_have_new_keys(name: str) -> None:
-    words = ["strategy=peft", "strategy.method=vera", "strategy.options={r: 4, d_initial: 0.2}"]
-    strategy: Any = build_run(compose(name, words).tree).strategy
-    assert strategy.options == {"r": 4, "d_initial": 0.2}
-    words = ["model=architecture", "model.type=gpt2", "model.config={n_layer: 2}"]
-    model: Any = build_run(compose(name, words).tree).model
-    assert model.config == {"n_layer": 2}
-
-
-def test_config_dir_must_be_a_folder(here: Path) -> None:
-    with pytest.raises(ConfigError, match="--config-dir: must be a folder"):
-        compose("sweep", [], here / "nowhere")
-
-
-def test_a_strategy_searches_only_keys_that_it_uses() -> None:
-    arms = compose("sweep", ["strategy=choice(prompting,lora)"]).arms
-    spaces = {arm.choice["strategy"]: set(arm.space) for arm in arms}
-    assert spaces == {"prompting": set(), "lora": DEFAULT_SPACE}
-    words = ["strategy=choice(prompting,lora)", "optimizer.weight_decay=interval(0,0.1)"]
-    arms = compose("sweep", [*words, "strategy.num_shots=choice(0,4)"]).arms
-    spaces = {arm.choice["strategy"]: set(arm.space) for arm in arms}
-    assert spaces["prompting"] == {"strategy.num_shots"}
-    assert spaces["lora"] == {*DEFAULT_SPACE, "optimizer.weight_decay"}
-
-
-def test_a_range_that_no_arm_uses_is_refused() -> None:
-    words = ("strategy=prompting", "optimizer.lr=interval(1e-5,1e-3)")
-    (line,) = lines(*words, "strategy.num_shots=choice(0,4)")
-    assert line.startswith("optimizer.lr: Prompting has no use for it, got interval(1e-5,1e-3).")
-    assert compose("sweep", ["strategy=prompting", "optimizer.lr=1e-5"]).space == {}
-
-
-def test_a_mapping_may_have_keys_chosen_by_the_user() -> None:
-    words = ["strategy=prompting", "strategy.label_words={positive: good}"]
-    strategy: Any = build_run(compose("train", words).tree).strategy
-    assert strategy.label_words == {"positive": "good"}
-    with pytest.raises(ConfigError, match=r"strategy.num_shots: must be a whole number"):
-        build_run(compose("train", ["strategy=prompting", "strategy.num_shots={a: 3}"]).tree)
 
 
 THREE = "strategy=choice(feature_extraction,lora,full)"

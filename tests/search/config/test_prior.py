@@ -159,15 +159,6 @@ def test_every_arm_has_its_own() -> None:
     assert len({arm.space[LR] for arm in arms}) == 4
 
 
-def test_a_prior_is_stored_and_read_again() -> None:
-    composition = composed("strategy=choice(lora,full)")
-    stored = json.loads(json.dumps(composition.as_dict()))
-    assert Composition.from_dict(stored) == composition
-    for arm in stored["arms"]:
-        del arm["prior"]  # an earlier version's
-    assert all(arm.prior is None for arm in Composition.from_dict(stored).arms)
-
-
 @pytest.mark.parametrize(
     ("fits", "kind", "size", "suits"),
     [
