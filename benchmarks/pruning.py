@@ -23,7 +23,7 @@ from pruned.study import CHOICES, Result, replay
 from record import load_records
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.pruner.base import Pruner
 from search.pruner.none import NoPruner
 

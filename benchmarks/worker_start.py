@@ -21,7 +21,7 @@ import psutil
 from search.config import compose
 from search.machine.cpu import MALLOC
 from search.machine.process import kill_tree
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 from search.worker.event import Joined, from_line

@@ -23,8 +23,9 @@ from search.engine.local import LocalEngine
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
+from search.plan.build import build_plan
 from search.plan.length import read_rows, with_length
-from search.plan.plan import Plan, build_plan
+from search.plan.plan import Plan
 from search.report import results
 from search.report.dashboard.page import show_study
 from search.report.snapshot import StudySummary

@@ -22,7 +22,7 @@ from search.cli.main import COMMANDS
 from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose, compose_free, is_free_command
 from search.config.catalogue import load_groups, load_settings
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from tests.options import files_of
 from tests.page import (
     blocks,

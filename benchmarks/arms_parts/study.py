@@ -13,8 +13,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search.config import compose
 from search.config.settings import Arms
+from search.plan.build import build_plan
 from search.plan.opening import LEARNING_RATE
-from search.plan.plan import Plan, build_plan
+from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.space.space import Options, Parameter, Space
 from search.study.arm import decide_arm

@@ -18,7 +18,7 @@ from faults.worker import GRACE_SECONDS, Toy, stock_storage
 from optuna.trial import FrozenTrial
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.failure import FailureKind
 from search.storage.location import VARIABLE, study_folder
 from search.storage.retry import StorageGone

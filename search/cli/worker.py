@@ -11,7 +11,7 @@ from lightning_modules.error import ConfigError, Problem
 from search.api import confirm
 from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
-from search.plan.plan import plain_name
+from search.plan.name import plain_name
 from search.storage.location import study_folder
 from search.study.ask import check_trained
 from search.study.attempt import where_is

@@ -39,7 +39,8 @@ from lightning_modules.run import Run
 from search.config import Composition
 from search.estimate.probe import largest, too_large
 from search.machine.quiet import quiet_process, quiet_training
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.space.space import Options
 
 PACE_SECONDS = 10.0  # approximate time of the timed steps

@@ -10,9 +10,10 @@ from typing import Any
 from lightning_modules.check import CheckedRows
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
 from search.plan.length import read_rows, with_length
-from search.plan.plan import Plan, build_plan
+from search.plan.plan import Plan
 from search.storage.location import study_folder
 from search.study.knowledge import Prior
 from search.study.open import gives_up_prior, load_study, open_study, stored

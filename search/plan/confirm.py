@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search.config import Arm, Tree
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 
 MAX_CANDIDATES = 3
 """Most trials that are trained again beside the default."""

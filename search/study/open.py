@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.config import Composition, Tree, completed
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.storage.attribute import DATA, ID, PLAN, PRIOR, ROOT
 from search.storage.engine import open_storage

@@ -12,9 +12,10 @@ from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, to_yaml
 from search.machine.provenance import PROVENANCE_FILE, provenance
+from search.plan.build import build_plan
 from search.plan.confirm import confirms
 from search.plan.corners import check_corners
-from search.plan.plan import Plan, build_plan
+from search.plan.plan import Plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
 from search.study.confirm import check_name

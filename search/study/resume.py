@@ -16,7 +16,7 @@ from search.config import (
     is_free_command,
     parse_override,
 )
-from search.plan.plan import plain_name
+from search.plan.name import plain_name
 from search.storage.location import study_folder
 from search.study.open import stored
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from search.config import compose
-from search.plan.plan import plain_name
+from search.plan.name import plain_name
 from search.storage.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
 from search.study.open import load_study, stored, study_folders
 from search.study.study import Study

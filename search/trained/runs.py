@@ -13,7 +13,7 @@ from lightning_modules.error import ConfigError, Problem, did_you_mean
 from lightning_modules.folder import OUTCOME_FILE
 from search.config import build_run, completed
 from search.machine.provenance import PROVENANCE_FILE
-from search.plan.plan import plain_name
+from search.plan.name import plain_name
 from search.study.attempt import CONFIG_FILE
 from search.trained.export import Trained
 

@@ -15,7 +15,7 @@ from lightning_modules.outcome import Ending
 from search.config import compose
 from search.engine.local import LocalEngine, _Slot
 from search.machine.process import num_memory_kills
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.storage.transaction import MEMORY_REASON

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from search.config import compose
 from search.machine.process import Process
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.storage.engine import open_storage
 from search.storage.lease import Lease, gone_workers

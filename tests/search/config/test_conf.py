@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from search.config import CONF_DIR, build_run, build_search, compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.plan.ranges import build_space
 from tests.options import files_of, words_for
 

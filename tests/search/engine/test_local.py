@@ -9,7 +9,7 @@ import pytest
 import search.engine.local
 from search.config import compose
 from search.engine.local import LocalEngine
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 

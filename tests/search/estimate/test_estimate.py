@@ -24,7 +24,8 @@ from search.estimate.estimate import (
     training_seconds,
 )
 from search.estimate.probe import largest
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 
 ROWS = (600, 200)
 ARMS = "strategy=choice(lora,full)"

@@ -11,7 +11,8 @@ from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from search.config import compose
 from search.estimate.measure import longest_rows, measure
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from tests.conftest import write_jsonl
 
 SENTENCE = "The hotel and the museum were great, and the concert was long. "

@@ -8,8 +8,8 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import Composition
+from search.plan.build import build_plan
 from search.plan.confirm import confirm_plan, confirms, fresh_of, max_runs, refusal
-from search.plan.plan import build_plan
 from search.space.space import Values
 from tests.search.study.conftest import plan_of
 

@@ -10,7 +10,7 @@ from lightning_modules.error import SpaceError
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Task
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study
 

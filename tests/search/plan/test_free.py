@@ -9,8 +9,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from lightning_modules.error import UserError
 from search.config import compose, compose_free
+from search.plan.build import build_plan
 from search.plan.free import COLUMNS
-from search.plan.plan import Plan, build_plan
+from search.plan.plan import Plan
 from search.report.results import rows
 from search.storage.location import study_folder
 from search.study.prepare import prepare_study

@@ -10,6 +10,7 @@ import pytest
 
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Composition, build_run, compose
+from search.plan.build import build_plan
 from search.plan.length import (
     EPOCHS,
     Length,
@@ -19,7 +20,6 @@ from search.plan.length import (
     short_notes,
     with_length,
 )
-from search.plan.plan import build_plan
 
 REVIEWS = 600  # training rows
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 
 LR, SIZE = "optimizer.lr", "data.batch_size"
 

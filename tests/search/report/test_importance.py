@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.report.importance import importances
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study

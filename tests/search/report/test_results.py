@@ -11,7 +11,7 @@ import pytest
 
 from lightning_modules.outcome import Ending, Outcome, Point, RowScores
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.report.results import (
     compare_with_default,
     rows,

@@ -12,7 +12,8 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.storage.location import study_folder
 from search.study.open import open_study

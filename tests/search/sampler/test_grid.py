@@ -5,7 +5,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.space.space import Parameter
 
 WORDS = (

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 
 

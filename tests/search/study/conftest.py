@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.storage.location import study_folder
 from search.study.attempt import Attempt
 from search.study.prepare import check_study, prepare_study

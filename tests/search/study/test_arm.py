@@ -13,7 +13,8 @@ from optuna.trial import TrialState, create_trial
 
 from lightning_modules.check import CheckedRows, check_run
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
 from search.storage.attribute import FIXED, METRICS, TURN, drop_attribute

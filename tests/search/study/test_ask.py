@@ -14,7 +14,7 @@ from faults.postgres import Postgres
 
 from lightning_modules.error import UserError
 from search.config import compose, compose_free
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.location import VARIABLE, study_folder
 from search.study.ask import ask, check_trained
 from search.study.open import load_study

@@ -6,7 +6,7 @@ import pytest
 
 from lightning_modules.error import ConfigError, SpaceError
 from search.config import compose_free
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.report.results import compare_with_default, rows, status
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder

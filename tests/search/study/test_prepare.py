@@ -11,7 +11,8 @@ import yaml
 from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, UserError
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.storage.location import study_folder
 from search.study.open import stored
 from search.study.prepare import check_study, prepare_study

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from search.config import compose
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.attribute import KEY, PLAN
 from search.storage.failure import FailureKind

@@ -7,7 +7,7 @@ import pytest
 from lightning_modules.error import ConfigError
 from lightning_modules.outcome import Ending
 from search.config import compose_again, compose_free
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.sampler.base import inside
 from search.storage.location import study_folder
 from search.study.ask import ask

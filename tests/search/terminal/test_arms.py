@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.terminal.arms import arms_line
 
 THREE = "strategy=choice(lora,full,feature_extraction)"

@@ -11,7 +11,7 @@ import pytest
 
 from lightning_modules.outcome import RowScores
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.study.session import Session, join
 from search.terminal.curve import curve_lines, more_rows, size_notes
 from tests.conftest import run_here

@@ -14,7 +14,8 @@ import pytest
 from search.cli import main
 from search.config import compose
 from search.estimate.estimate import Measured, Pace, Past, estimate
-from search.plan.plan import Plan, build_plan
+from search.plan.build import build_plan
+from search.plan.plan import Plan
 from search.terminal.estimate import estimate_lines
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

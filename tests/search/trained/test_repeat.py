@@ -10,7 +10,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study

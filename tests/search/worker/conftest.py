@@ -10,7 +10,7 @@ import pytest
 
 from search.config import compose
 from search.machine.signals import SIGNALS
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 from search.study.study import Study

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.sampler.gaussian.encoding import Encoding
 from search.space.space import Parameter, Space
 
