@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial
 
 from search.config import compose
 from search.plan.build import build_plan
+from search.storage.add import add_trials
 from search.storage.failure import FailureKind
 from search.storage.location import VARIABLE, study_folder
 from search.storage.retry import StorageGone
-from search.storage.transaction import add_trials
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
 from search.study.suggest import waiting_trial

@@ -4,7 +4,7 @@ A worker's lease is a row in the storage that one of its threads renews. Process
 ask the kernel whether the worker runs and is not stopped; other hosts rely on the lease, which has
 expired if it was not renewed for `lease_seconds` while its storage was up. A process that finds a
 worker gone ends its lease and returns its trials to the queue in one transaction
-(`search.storage.transaction`), so that only one process does.
+(`search.storage.attempt_end`), so that only one process does.
 
 A worker may be stopped, swapped out or disconnected without noticing. So each of its transactions
 starts by reading its own row, under a lock that a process ending the lease must wait for: a worker

@@ -14,6 +14,7 @@ from search.config import Composition, Tree, completed
 from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
+from search.storage.add import add_trials
 from search.storage.attribute import DATA, ID, PLAN, PRIOR, ROOT
 from search.storage.engine import open_storage
 from search.storage.location import (
@@ -27,7 +28,6 @@ from search.storage.location import (
     study_folder,
 )
 from search.storage.retry import Retry
-from search.storage.transaction import add_trials
 from search.study.attempt import where_is
 from search.study.knowledge import Prior, view_of
 from search.study.study import Study

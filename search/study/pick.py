@@ -12,7 +12,7 @@ from search.config import Arm
 from search.plan.plan import Plan
 from search.plan.ranges import default_values
 from search.space.key import canonical_key
-from search.storage import transaction
+from search.storage.add import add_trials
 from search.storage.attribute import REASON, START
 from search.storage.withdraw import UNTRAINED, withdraw
 from search.study.study import Study
@@ -67,7 +67,7 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
         _check_counted(plan, whole)
     template = waiting_trial(plan.space, whole)
     again = len(known) < len(trials)  # it may have left the queue untrained
-    transaction.add_trials(study.tables, study.id, sys.maxsize, [template], again=again)
+    add_trials(study.tables, study.id, sys.maxsize, [template], again=again)
     start = template.system_attrs[START]
     trials = study.optuna.get_trials(deepcopy=False)
     number = max(t.number for t in trials if t.system_attrs.get(START) == start)

@@ -20,6 +20,8 @@ from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.space.key import renewed_key
 from search.space.space import Space
 from search.storage import transaction
+from search.storage.add import add_trials
+from search.storage.attempt_end import AttemptEnd, hand_back
 from search.storage.attribute import (
     BEST_EPOCH,
     CHECKPOINT,
@@ -45,7 +47,6 @@ from search.storage.curve import stored_point
 from search.storage.failure import FailureKind
 from search.storage.lease import Lease
 from search.storage.retry import StorageGone
-from search.storage.transaction import AttemptEnd
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.pick import whole_values
 from search.study.progress import reason_to_stop
@@ -199,9 +200,7 @@ class Session:
         if seconds is not None:
             self._set(attempt, {SECONDS: round(seconds, 3)})
         max_attempts = self.study.plan.search.settings.max_attempts
-        end = transaction.hand_back(
-            self._tables, attempt.trial_id, self.name, kind, reason, max_attempts
-        )
+        end = hand_back(self._tables, attempt.trial_id, self.name, kind, reason, max_attempts)
         if end is None:  # already done by an earlier try whose answer was lost
             end = AttemptEnd(attempt.number, attempt.attempt, reason)
         if end.ending is not None:
@@ -212,7 +211,7 @@ class Session:
         """Add up to `num` trials without values, within the budget; return how many."""
         template = waiting_trial(self.study.plan.space, {})
         num_trials = self.study.plan.num_trials
-        return transaction.add_trials(self._tables, self.study.id, num_trials, [template] * num)
+        return add_trials(self._tables, self.study.id, num_trials, [template] * num)
 
     def _start(self, number: int) -> Attempt:
         study = self.study

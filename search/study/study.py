@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.rows.corpus import Corpus
 from search.plan.confirm import confirms, fresh_of
 from search.plan.plan import Plan
-from search.storage import transaction
+from search.storage.add import add_trials, mark_started
+from search.storage.attempt_end import AttemptEnd, end_worker, hand_back
 from search.storage.attribute import (
     CHOSEN_SCORES,
     CONFIRMED,
@@ -35,7 +36,6 @@ from search.storage.attribute import (
 )
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers, present_workers, used_seconds
-from search.storage.transaction import AttemptEnd
 from search.study.attempt import inside
 from search.study.confirmed import Confirmed, Costs, Decision, decide
 from search.study.gain import is_within_error
@@ -343,7 +343,7 @@ class Study:
         """Queue the configurations that the plan tries first, each once, within the budget."""
         first = first_values(self.plan, self.prior)
         templates = [waiting_trial(self.plan.space, values) for values in first]
-        transaction.add_trials(self.tables, self.id, self.plan.num_trials, templates)
+        add_trials(self.tables, self.id, self.plan.num_trials, templates)
 
     def mark_first(self, first: Sequence[Mapping[str, Any]]) -> None:
         """Note which trials are those that the study's last plan tried `first`.
@@ -351,7 +351,7 @@ class Study:
         Only needed by a study of an earlier version, which did not store it.
         """
         if not any(START in trial.system_attrs for trial in self._study.get_trials(deepcopy=False)):
-            transaction.mark_started(self.tables, self.id, first)
+            mark_started(self.tables, self.id, first)
 
     def heal(self) -> list[AttemptEnd]:
         """Return the trials of lost workers to the queue; return how their attempts ended."""
@@ -370,7 +370,7 @@ class Study:
     ) -> list[AttemptEnd]:
         """End the lease and the attempts of another worker that is gone."""
         tables, max_attempts = self.tables, self.plan.search.settings.max_attempts
-        return list(transaction.end_worker(tables, worker, kind, reason, max_attempts, renewed))
+        return list(end_worker(tables, worker, kind, reason, max_attempts, renewed))
 
     def _give_back_orphans(self) -> list[AttemptEnd]:
         """Return running trials to the queue if their worker has left or they have none."""
@@ -390,7 +390,7 @@ class Study:
             if worker not in present:
                 reason = "its worker has left"
                 ends.append(
-                    transaction.hand_back(
+                    hand_back(
                         tables, trial._trial_id, worker, FailureKind.lost, reason, max_attempts
                     )
                 )

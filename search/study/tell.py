@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.outcome import Ending
-from search.storage import asked, transaction
+from search.storage import asked
 from search.storage.asked import News
+from search.storage.attempt_end import hand_back
 from search.storage.attribute import ENDING, METRICS, REASON, VERDICT, constraint
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
@@ -170,9 +171,7 @@ def _problems(
 def _hand_back(study: Study, trial: FrozenTrial, told: Told) -> Told:
     max_attempts = study.plan.search.settings.max_attempts
     lease, kind = lease_of(trial), RETRIED[told.ending]
-    end = transaction.hand_back(
-        study.tables, trial._trial_id, lease, kind, told.reason, max_attempts
-    )
+    end = hand_back(study.tables, trial._trial_id, lease, kind, told.reason, max_attempts)
     if end is None:
         raise LeaseLost("another process ended it")
     asked.close(study.tables, lease, told.reason)

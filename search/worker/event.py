@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from lightning_modules.outcome import Ending
-from search.storage.transaction import AttemptEnd
+from search.storage.attempt_end import AttemptEnd
 
 
 class ExitCode(IntEnum):

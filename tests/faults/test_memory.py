@@ -16,9 +16,9 @@ from search.config import compose
 from search.engine.local import LocalEngine, _Slot
 from search.machine.process import num_memory_kills
 from search.plan.build import build_plan
+from search.storage.attempt_end import MEMORY_REASON
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
-from search.storage.transaction import MEMORY_REASON
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
 from search.study.session import join

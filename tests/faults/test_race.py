@@ -19,12 +19,13 @@ from optuna.trial import TrialState
 from search.config import compose
 from search.machine.process import Process
 from search.plan.build import build_plan
+from search.storage.add import add_trials
 from search.storage.attribute import ATTEMPT, ATTEMPTS, WORKER
 from search.storage.engine import open_storage
 from search.storage.lease import Lease, gone_workers
 from search.storage.location import DATABASE, VARIABLE, study_folder
 from search.storage.tables import WORKERS, StudyStorage
-from search.storage.transaction import add_trials, claim, set_attributes
+from search.storage.transaction import claim, set_attributes
 from search.study.prepare import check_study, prepare_study
 from search.study.study import Study
 from search.worker.forkserver import Forkserver, adopting
@@ -157,7 +158,7 @@ import sys
 from pathlib import Path
 from search.storage.failure import FailureKind
 from search.storage.lease import gone_workers
-from search.storage.transaction import end_worker
+from search.storage.attempt_end import end_worker
 from search.storage.engine import open_storage
 
 storage = open_storage(sys.argv[1])

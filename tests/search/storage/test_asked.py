@@ -11,13 +11,14 @@ from faults.postgres import Postgres
 from optuna.trial import TrialState
 
 from search.storage import asked
+from search.storage.add import add_trials
 from search.storage.asked import TOLD, News
 from search.storage.attribute import CURVE, SECONDS
 from search.storage.curve import StoredPoint
 from search.storage.engine import open_storage
 from search.storage.lease import Lease, LeaseLost, gone_workers, present_workers, used_seconds
 from search.storage.tables import WORKERS, StudyStorage
-from search.storage.transaction import add_trials, claim
+from search.storage.transaction import claim
 
 WAITING = optuna.trial.create_trial(state=TrialState.WAITING)
 NEWS = News([StoredPoint(5, 5, 5.0, 0.5, 0.5, {"score": 0.9})], "score", {"note": "x"})

@@ -15,12 +15,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from search.machine.process import Process
+from search.storage.add import add_trials
+from search.storage.attempt_end import end_worker
 from search.storage.attribute import WORKER
 from search.storage.engine import open_storage
 from search.storage.failure import FailureKind
 from search.storage.lease import Lease, LeaseLost, gone_workers, this_host, used_seconds
 from search.storage.tables import WORKERS, StudyStorage
-from search.storage.transaction import add_trials, claim, end_worker, set_attributes
+from search.storage.transaction import claim, set_attributes
 from tests.conftest import wait_until
 
 WAITING = optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING)
