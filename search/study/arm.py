@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.space.space import Options, Space, Values
-from search.storage.attribute import FIXED, METRICS, TURN, VALUES, dropped_numbers
+from search.storage.attribute import FIXED, METRICS, TURN, dropped_numbers
+from search.study.params import params_of
 from search.study.turn import Asked, is_opening, next_arm, next_opening
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def start_of(
     asked = list(_asked(plan, [trial for trial in trials if trial.number != number], dropped))
     start: dict[str, Any] | None = None
     for trial in trials[: number + 1]:
-        given = _values(space, trial)
+        given = params_of(space, trial)
         if trial.state.is_finished() or _has_arm(space, given):
             start = None
             continue
@@ -81,7 +82,7 @@ def _asked(
     name = _chosen_by(plan, [trial for trial in trials if trial.number not in dropped])
     defaults = {canonical_key(values) for values in plan.first[: len(plan.space.arms)]}
     for trial in trials:
-        values = _values(plan.space, trial)
+        values = params_of(plan.space, trial)
         if not _has_arm(plan.space, values):
             continue
         yield Asked(
@@ -109,12 +110,6 @@ def _score(plan: Plan, trial: FrozenTrial, name: str | None) -> float | None:
         return plan.objectives[0].sign * float(trial.values[0])
     sign = -1 if plan.default.task.directions[name] == "minimize" else 1
     return sign * float(trial.user_attrs[METRICS][name])
-
-
-def _values(space: Space, trial: FrozenTrial) -> dict[str, Any]:
-    if VALUES in trial.user_attrs:
-        return dict(trial.user_attrs[VALUES])
-    return space.by_path({**trial.system_attrs.get(FIXED, {}), **trial.params})
 
 
 def _has_arm(space: Space, values: Values) -> bool:

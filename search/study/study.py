@@ -21,7 +21,6 @@ from search.storage.attribute import (
     CHOSEN_SCORES,
     CONFIRMED,
     DATA,
-    FIXED,
     FOLDER,
     ID,
     METRICS,
@@ -29,7 +28,6 @@ from search.storage.attribute import (
     ROW_SCORES,
     START,
     STOP,
-    VALUES,
     WORKER,
     drop_attribute,
     dropped_numbers,
@@ -40,6 +38,7 @@ from search.study.attempt import inside
 from search.study.confirmed import Confirmed, Costs, Decision, decide
 from search.study.gain import is_within_error
 from search.study.knowledge import Prior
+from search.study.params import params_of
 from search.study.seeds import SEED, broken_off, configuration, means, num_lacking
 from search.study.suggest import first_values, waiting_trial
 
@@ -330,10 +329,7 @@ class Study:
 
     def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return a trial's values by config path."""
-        if VALUES in trial.user_attrs:
-            return dict(trial.user_attrs[VALUES])
-        fixed = trial.system_attrs.get(FIXED, {})
-        return self.plan.space.by_path({**fixed, **trial.params})
+        return params_of(self.plan.space, trial)
 
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""
