@@ -23,6 +23,7 @@ from search.storage.add import add_trials
 from search.storage.failure import FailureKind
 from search.storage.location import VARIABLE, study_folder
 from search.storage.retry import StorageGone
+from search.study.heal import end_worker, heal
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
 from search.study.suggest import waiting_trial
@@ -134,13 +135,13 @@ class Trials:
             # If the storage does not answer, the next process that opens the study heals it.
             with suppress(StorageGone), self._opened() as study:
                 for worker in joined:
-                    study.end_worker(worker, FailureKind.killed, reason)
+                    end_worker(study, worker, FailureKind.killed, reason)
 
     def look(self) -> None:
         """Inspect the study as a user would: `finesweep status`, `optuna trials`."""
         if self.side == "finesweep":
             with self._opened() as study:
-                study.heal()
+                heal(study)
         else:
             _ = self.all
 

@@ -191,11 +191,12 @@ class Finesweep:
 
     def reap(self, job: Mapping[str, Any], log: Log) -> int:
         """Requeue stale trials; return how many this process requeued."""
+        from search.study.heal import heal
         from search.study.open import load_study
 
         study = load_study(Path(job["folder"]))
         wait_until(job)
-        ends = study.heal()
+        ends = heal(study)
         study.tables.engine.dispose()
         return len(ends)
 

@@ -12,6 +12,7 @@ from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
 from search.report.results import rows, snapshot, status, summarize
 from search.report.text import columns, duration, number, score, study_list
+from search.study.heal import heal
 from search.study.open import load_study, study_folders
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines
@@ -39,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     if not found.get("study"):
         return _list(as_json=parsed.json)
     study = find_study(found["study"])
-    study.heal()
+    heal(study)
     if parsed.json:
         print(json.dumps(status(study), indent=2))
     elif parsed.watch and is_live(sys.stdout):
@@ -71,7 +72,7 @@ def _watch(study: Study) -> None:
         with LiveTable(lambda: snapshot(study)):
             while status(study)["remaining"]:
                 time.sleep(WATCH_SECONDS)
-                study.heal()
+                heal(study)
     except KeyboardInterrupt:
         pass  # ends only the display; the study continues
 

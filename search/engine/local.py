@@ -27,6 +27,7 @@ from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code, restore_handlers
 from search.storage.failure import FailureKind
 from search.storage.retry import StorageGone
+from search.study.heal import end_worker
 from search.study.study import Study
 from search.worker.breaker import Breaker
 from search.worker.event import (
@@ -235,7 +236,7 @@ class LocalEngine:
         if self._is_away and self._is_stopping:
             return  # the next process that opens the study heals it
         try:
-            ends = self._study.end_worker(slot.worker, kind, reason)
+            ends = end_worker(self._study, slot.worker, kind, reason)
         except StorageGone as error:
             self._is_away = True
             self._on_event(Note(str(error)))

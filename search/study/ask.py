@@ -15,6 +15,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.storage.attribute import ATTEMPT, ATTEMPTS, REASON, WORKER
 from search.storage.failure import FailedAttempt
 from search.study.attempt import Attempt
+from search.study.heal import heal
 from search.study.open import open_study
 from search.study.session import join
 from search.study.study import Study
@@ -52,7 +53,7 @@ def _has_next(study: Study) -> bool:
     trials = study.trials
     if len(trials) < study.plan.num_trials or any(t.state.name == "WAITING" for t in trials):
         return True
-    return bool(study.heal())
+    return bool(heal(study))
 
 
 def check_asked(study: Study) -> None:

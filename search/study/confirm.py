@@ -26,6 +26,7 @@ from search.storage.engine import open_storage
 from search.storage.location import confirming_folder, storage_of
 from search.study.confirmed import Confirmed
 from search.study.gain import differences, is_apart, standard_error
+from search.study.heal import heal
 from search.study.open import create_or_update, load_study, stored
 from search.study.study import Study
 from search.study.suggest import waiting_trial
@@ -91,7 +92,7 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
     folder.mkdir(parents=True, exist_ok=True)
     confirming = create_or_update(again, folder, corpus.pool_fingerprint, queue)
     confirming.ask_to_stop(False)
-    confirming.heal()
+    heal(confirming)
     return confirming
 
 

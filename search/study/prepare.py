@@ -19,6 +19,7 @@ from search.plan.plan import Plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
 from search.study.confirm import check_name
+from search.study.heal import heal
 from search.study.open import Stored, create_or_update, stored
 from search.study.range import changes, ranges, record_changes
 from search.study.study import Study
@@ -109,7 +110,7 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
     if not is_local(url):
         write_json(folder / STUDY_FILE, {"storage": shown(url)})
     study.ask_to_stop(False)
-    study.heal()
+    heal(study)
     if before is not None:
         old = build_plan(before.composition)
         record_changes(study, old.space)

@@ -48,6 +48,7 @@ from search.storage.failure import FailureKind
 from search.storage.lease import Lease
 from search.storage.retry import StorageGone
 from search.study.attempt import Attempt, tidy, where_is
+from search.study.heal import heal
 from search.study.pick import whole_values
 from search.study.progress import reason_to_stop
 from search.study.seeds import SEED, seeds_left
@@ -132,7 +133,7 @@ class Session:
             claimed = transaction.claim(self._tables, list(waiting), self.name, num)
             if claimed:
                 return [self._start(waiting[trial_id]) for trial_id in claimed]
-            if not self._add(num) and not study.heal():
+            if not self._add(num) and not heal(study):
                 return []
         return []
 

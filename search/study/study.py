@@ -16,7 +16,6 @@ from lightning_modules.rows.corpus import Corpus
 from search.plan.confirm import confirms, fresh_of
 from search.plan.plan import Plan
 from search.storage.add import add_trials, mark_started
-from search.storage.attempt_end import AttemptEnd, end_worker, hand_back
 from search.storage.attribute import (
     CHOSEN_SCORES,
     CONFIRMED,
@@ -28,12 +27,10 @@ from search.storage.attribute import (
     ROW_SCORES,
     START,
     STOP,
-    WORKER,
     drop_attribute,
     dropped_numbers,
 )
-from search.storage.failure import FailureKind
-from search.storage.lease import gone_workers, present_workers, used_seconds
+from search.storage.lease import used_seconds
 from search.study.attempt import inside
 from search.study.confirmed import Confirmed, Costs, Decision, decide
 from search.study.gain import is_within_error
@@ -348,49 +345,6 @@ class Study:
         """
         if not any(START in trial.system_attrs for trial in self._study.get_trials(deepcopy=False)):
             mark_started(self.tables, self.id, first)
-
-    def heal(self) -> list[AttemptEnd]:
-        """Return the trials of lost workers to the queue; return how their attempts ended."""
-        engine, ends = self.tables.engine, list[AttemptEnd]()
-
-        def look() -> list[tuple[str, str, float]]:
-            with engine.begin() as connection:
-                return list(gone_workers(connection, self.id))
-
-        for worker, reason, renewed in self.tables.retry(look):
-            ends += self.end_worker(worker, FailureKind.lost, reason, renewed)
-        return ends + self._give_back_orphans()
-
-    def end_worker(
-        self, worker: str, kind: FailureKind, reason: str, renewed: float | None = None
-    ) -> list[AttemptEnd]:
-        """End the lease and the attempts of another worker that is gone."""
-        tables, max_attempts = self.tables, self.plan.search.settings.max_attempts
-        return list(end_worker(tables, worker, kind, reason, max_attempts, renewed))
-
-    def _give_back_orphans(self) -> list[AttemptEnd]:
-        """Return running trials to the queue if their worker has left or they have none."""
-        running = [trial for trial in self.trials if trial.state.name == "RUNNING"]
-        if not running:
-            return []
-        tables, max_attempts = self.tables, self.plan.search.settings.max_attempts
-
-        def look() -> frozenset[str]:
-            with tables.engine.begin() as connection:
-                return present_workers(connection, self.id)
-
-        present = tables.retry(look)
-        ends = []
-        for trial in running:
-            worker = trial.user_attrs.get(WORKER)
-            if worker not in present:
-                reason = "its worker has left"
-                ends.append(
-                    hand_back(
-                        tables, trial._trial_id, worker, FailureKind.lost, reason, max_attempts
-                    )
-                )
-        return [end for end in ends if end is not None]
 
     @property
     def is_over(self) -> bool:

@@ -13,6 +13,7 @@ from search.machine.quiet import quiet_training
 from search.report import results
 from search.study.confirm import ask_to_stop
 from search.study.gain import Gain
+from search.study.heal import heal
 from search.study.pick import drop_trial, queue_pick
 from search.study.study import Study as OpenStudy
 from search.trained.ask import Rows, rows_to_predict, table_of
@@ -143,7 +144,7 @@ class Study(_Trained, Loop):
 
     def status(self) -> dict[str, Any]:
         """Return what `finesweep status --json` prints; requeues trials of dead workers."""
-        self._study.heal()
+        heal(self._study)
         return results.status(self._study)
 
     def enqueue(self, params: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from search.config import compose, compose_free
 from search.plan.build import build_plan
 from search.storage.location import VARIABLE, study_folder
 from search.study.ask import ask, check_trained
+from search.study.heal import heal
 from search.study.open import load_study
 from search.study.pick import queue_pick
 from search.study.prepare import check_asked_study, prepare_study
@@ -59,7 +60,7 @@ def test_the_budget_is_exact_and_a_trial_brings_its_values_and_a_folder(
     assert first.folder == study.folder / "trials/0000/attempt-1"
     assert "x: " in (first.folder / "config.yaml").read_text(encoding="utf-8")
     assert [trial.state.name for trial in study.trials] == ["RUNNING"] * 3
-    assert not study.heal()  # no process renews these leases, and none needs to
+    assert not heal(study)  # no process renews these leases, and none needs to
 
 
 def test_a_trial_whose_lease_is_over_is_asked_for_again_and_the_late_loop_is_refused(
@@ -93,7 +94,7 @@ def test_a_trial_that_waits_again_is_nobodys(here: Path) -> None:
     study = asked_study(here, "search.num_trials=1", SHORT)
     ask(study)
     time.sleep(0.1)
-    (end,) = study.heal()
+    (end,) = heal(study)
     assert "not told" in end.reason
     with pytest.raises(UserError, match=r"attempt 1 must have its lease.*Ask for a trial again\."):
         tell(study, 0, result_of("score", 0.5))

@@ -13,6 +13,7 @@ from search.storage.curve import points_of
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.storage.tables import StudyStorage
+from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import Session, join
 from tests.search.study.conftest import begin, outcome, point, study_of
@@ -62,7 +63,7 @@ def test_a_returned_trial_is_claimed_before_new_ones(here: Path) -> None:
 def test_a_session_that_lost_its_lease_is_refused(here: Path) -> None:
     lost, other = two_sessions(here, "search.num_trials=2")
     attempt = begin(lost)
-    (end,) = other.study.end_worker(lost.name, FailureKind.lost, "it gave no sign of life")
+    (end,) = end_worker(other.study, lost.name, FailureKind.lost, "it gave no sign of life")
     assert end.number == attempt.number and end.ending is None
     for refused in (
         lambda: lost.saved(attempt, 8),

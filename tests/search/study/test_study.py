@@ -9,7 +9,6 @@ import pytest
 
 from lightning_modules.outcome import Ending, RowScores
 from search.storage.attribute import START
-from search.storage.failure import FailureKind
 from search.study.open import load_study
 from search.study.session import join
 from tests.search.study.conftest import begin, finish, outcome, plan_of, point, study_of
@@ -130,19 +129,6 @@ def test_a_stop_request_ends_the_study_for_every_process(here: Path) -> None:
     other = load_study(study.folder)
     assert other.is_stopping and other.is_over
     assert join(other).next_attempts(2) == []
-
-
-def test_healing_requeues_the_unfinished_trial_of_a_worker_that_left(here: Path) -> None:
-    session = join(study_of(here, "search.num_trials=1"))
-    begin(session)
-    other = load_study(session.study.folder)
-    assert other.heal() == []
-    session.leave()
-    (end,) = other.heal()
-    assert (end.number, end.attempt, end.reason) == (0, 1, "its worker has left")
-    trial = other.trial(0)
-    assert trial.state.name == "WAITING"
-    assert trial.user_attrs["attempts"][0]["fault"] == FailureKind.lost.value
 
 
 def test_max_hours_ends_a_study(here: Path) -> None:

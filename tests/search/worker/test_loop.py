@@ -10,6 +10,7 @@ from lightning_modules.error import DataError
 from lightning_modules.outcome import Ending
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
+from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import join
 from search.worker import loop
@@ -89,7 +90,7 @@ def test_a_worker_whose_lease_was_ended_stops_training(prepared: Prepare) -> Non
 
     def emit(event: Event) -> None:
         if isinstance(event, Prepared):
-            other.end_worker(session.name, FailureKind.lost, "it gave no sign of life")
+            end_worker(other, session.name, FailureKind.lost, "it gave no sign of life")
 
     with pytest.raises(LeaseLost):
         work(session, never, emit)

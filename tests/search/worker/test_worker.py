@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.storage.failure import FailureKind
+from search.study.heal import end_worker, heal
 from search.study.open import load_study
 from search.worker import loop
 from search.worker.breaker import MAX_FAILURES
@@ -20,7 +21,7 @@ def test_a_worker_joins_works_and_leaves(prepared: Prepare) -> None:
     events: list[Event] = []
     assert work_here(study.folder, events.append) == 0
     assert [type(event) for event in events if isinstance(event, Joined | Ended)] == [Joined, Ended]
-    assert study.is_over and study.heal() == []
+    assert study.is_over and heal(study) == []
 
 
 def test_a_worker_that_lost_its_lease_rejoins_and_finishes(prepared: Prepare) -> None:
@@ -32,7 +33,7 @@ def test_a_worker_that_lost_its_lease_rejoins_and_finishes(prepared: Prepare) ->
         joined = [each for each in events if isinstance(each, Joined)]
         if isinstance(event, Prepared) and len(joined) == 1:
             other = load_study(study.folder)
-            other.end_worker(joined[0].worker, FailureKind.lost, "it gave no sign of life")
+            end_worker(other, joined[0].worker, FailureKind.lost, "it gave no sign of life")
 
     assert work_here(study.folder, emit) == 0
     first, second = (event.worker for event in events if isinstance(event, Joined))
