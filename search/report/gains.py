@@ -19,7 +19,7 @@ def gains(study: Study) -> Mapping[int, Gain]:
     The default has none, and no trial has one if the default has not finished or is dropped. If the
     seed is searched, the gain is that of the configuration's mean.
     """
-    default, sign = study.default, study.plan.objectives[0].sign
+    default, sign = study.ranking.default, study.plan.objectives[0].sign
     if default is None:
         return {}
     finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]

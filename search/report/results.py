@@ -54,7 +54,7 @@ def status(study: Study) -> dict[str, Any]:
         "study": study.plan.name,
         "metric": objectives[0].name,
         "direction": objectives[0].direction,
-        "chosen_by": list(study.chosen_by),
+        "chosen_by": list(study.ranking.chosen_by),
         "objectives": {objective.name: objective.direction for objective in objectives},
         "states": {name: counts.get(name, 0) for name in STATES},
         "best": None if comparison is None else _best(study, comparison),
@@ -69,23 +69,24 @@ def status(study: Study) -> dict[str, Any]:
 
 def compare_with_default(study: Study) -> Comparison | None:
     """Return the winner and the default; None before any trial has finished."""
-    best = study.best
+    ranking = study.ranking
+    best, default = ranking.best, ranking.default
     if best is None:
         return None
-    default = study.default
     if default is None:
         return Comparison(best, None, None)
-    by_seed, sign = study.by_seed(best), study.plan.objectives[0].sign
+    by_seed, sign = ranking.by_seed(best), study.plan.objectives[0].sign
     if default.number in {trial.number for trial in by_seed.values()}:
         default = best  # another seed of the same configuration is no gain
     elif by_seed:
-        defaults = study.by_seed(default)
+        defaults = ranking.by_seed(default)
         return Comparison(best, default, gain_of_means(by_seed.values(), defaults.values(), sign))
     return Comparison(best, default, gain_over(best, default, sign))
 
 
 def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
     best, gain = comparison.best, comparison.gain
+    by_seed = {seed: trial.values[0] for seed, trial in study.ranking.by_seed(best).items()}
     return {
         "number": best.number,
         "value": best.values[0],
@@ -93,16 +94,17 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
         "metrics": best.user_attrs[keys.METRICS],
         "verdict": best.user_attrs[keys.VERDICT],
         "gain": None if gain is None else gain.as_dict(),
-        "value_by_seed": {seed: t.values[0] for seed, t in study.by_seed(best).items()} or None,
+        "value_by_seed": by_seed or None,
     }
 
 
 def _confirmed(study: Study) -> dict[str, Any] | None:
     """Return what the confirmed trials came to; None if there are none."""
-    confirmed, decision = study.confirmed, study.decision
+    ranking = study.ranking
+    confirmed, decision = ranking.confirmed, ranking.decision
     if confirmed is None or decision is None:
         return None
-    costs, signs = study.confirmed_costs, study.signs
+    costs, signs = ranking.confirmed_costs, ranking.signs
     return {
         "by": next(iter(signs)),
         f"{confirmed.what}s": study.plan.search.settings.confirm,
@@ -115,7 +117,7 @@ def _confirmed(study: Study) -> dict[str, Any] | None:
 
 def confirmed_mean(study: Study, costs: Sequence[Sequence[float]]) -> float:
     """Return the mean of the metric that trials are compared by, from a trial's costs by split."""
-    return -next(iter(study.signs.values())) * means(costs)[0]
+    return -next(iter(study.ranking.signs.values())) * means(costs)[0]
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
@@ -125,8 +127,8 @@ def rows(study: Study) -> list[dict[str, Any]]:
     `gain_low` and `gain_high` are the ends of its 95 % interval; see `search.study.gain`.
     """
     metrics, over_default = _metrics(study), gains(study)
-    front, dropped = study.front, study.dropped
-    costs, compared = study.confirmed_costs, next(iter(study.signs))
+    ranking, dropped = study.ranking, study.dropped
+    front, costs, compared = ranking.front, ranking.confirmed_costs, next(iter(ranking.signs))
     table = []
     for trial in study.trials:
         attributes = trial.user_attrs
@@ -188,7 +190,7 @@ def write_table(study: Study) -> None:
 
 def snapshot(study: Study) -> Snapshot:
     """Return the study's current state."""
-    front, dropped, plan = study.front, study.dropped, study.plan
+    front, dropped, plan = study.ranking.front, study.dropped, study.plan
     rows = tuple(_row(study, trial, front, dropped) for trial in study.trials)
     counts = Counter(row.state for row in rows)
     objectives = plan.objectives
@@ -293,7 +295,7 @@ def _pace(study: Study, rows: Sequence[TrialRow]) -> tuple[float | None, float |
 
 def _front(study: Study) -> list[dict[str, Any]] | None:
     """Return the Pareto front, sorted by the first objective; None with only one objective."""
-    objectives, front = study.plan.objectives, study.front
+    objectives, ranking = study.plan.objectives, study.ranking
     if len(objectives) == 1:
         return None
     return [
@@ -302,6 +304,6 @@ def _front(study: Study) -> list[dict[str, Any]] | None:
             **{o.name: value for o, value in zip(objectives, trial.values, strict=True)},
             "params": study.params_of(trial),
         }
-        for trial in study.ranking
-        if trial.number in front
+        for trial in ranking.trials
+        if trial.number in ranking.front
     ]

@@ -43,10 +43,10 @@ def candidates(study: Study) -> list[FrozenTrial]:
     None if there is only one. Where the contributions of the rows were not kept, the noise is
     unknown, and does not part two trials.
     """
-    ranked = [trial for trial in study.by_score if not _has_lost_weights(study, trial)]
-    name = study.compared_scores
+    ranking = study.ranking
+    ranked = [trial for trial in ranking.by_score if not _has_lost_weights(study, trial)]
+    name, default = ranking.compared_scores, ranking.default
     few = [each for each in ranked[:MAX_CANDIDATES] if not is_apart(ranked[0], each, name)]
-    default = study.default
     if default is not None and default.number not in {trial.number for trial in few}:
         few.append(default)
     return few if len(few) > 1 else []
@@ -107,7 +107,8 @@ def store_results(study: Study, confirming: Study) -> bool:
     """Copy the results of the confirming study if it has ended; return whether it has."""
     if confirming.num_ended < confirming.plan.num_trials:
         return False
-    fresh, default, name = fresh_of(study.plan), study.default, study.compared_scores
+    fresh, ranking = fresh_of(study.plan), study.ranking
+    default, name = ranking.default, ranking.compared_scores
     numbers = {canonical_key(study.params_of(trial)): trial.number for trial in study.trials}
     runs: dict[int, dict[int, FrozenTrial]] = {}
     for trial in confirming.trials:

@@ -256,17 +256,16 @@ class Session:
 
     def _tidy(self) -> None:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
-        study = self.study
-        plan, kept = study.plan, set[int]()
+        study, ranking, kept = self.study, self.study.ranking, set[int]()
+        plan, default = study.plan, ranking.default
         if plan.composition.confirms is None:
-            kept = {t.number for t in study.ranking[: plan.search.settings.keep]}
-            kept |= study.front | study.dropped
+            kept = {trial.number for trial in ranking.trials[: plan.search.settings.keep]}
+            kept |= ranking.front | study.dropped
         if confirms(plan):  # one of them may turn out to be the best
-            kept |= {
-                t.number for t in study.by_score[:MAX_CANDIDATES]
-            } | study.confirmed_costs.keys()
-        if (study.is_cautious or confirms(plan)) and study.default is not None:
-            kept |= {study.default.number}  # a later best trial may be within its noise
+            kept |= {trial.number for trial in ranking.by_score[:MAX_CANDIDATES]}
+            kept |= ranking.confirmed_costs.keys()
+        if (ranking.is_cautious or confirms(plan)) and default is not None:
+            kept |= {default.number}  # a later best trial may be within its noise
         for trial in study.trials:
             if trial.state.is_finished() and FOLDER in trial.user_attrs:
                 tidy(study.folder_of(trial), keep_best=trial.number in kept)

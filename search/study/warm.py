@@ -103,7 +103,7 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         raise ConfigError(Problem(KEY, rule, got, f"{name} has no scores to compare with."))
     ended = [trial for trial in other.considered if _has_result(trial)]
     fits = {trial.number: fitted(plan, other, trial) for trial in ended}
-    best = next((fits[t.number] for t in other.ranking if fits[t.number] is not None), None)
+    best = next((fits[t.number] for t in other.ranking.trials if fits[t.number] is not None), None)
     trials = [
         {"values": values, "scores": trial.values, "constraints": _constraints(trial)}
         for trial in ended

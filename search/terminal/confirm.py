@@ -43,13 +43,13 @@ def started_line(study: Study, confirming: Study) -> str:
 def confirm_lines(study: Study) -> list[str]:
     """Return what confirming the first few came to; nothing if it is not done or not yet time."""
     is_over = study.num_ended >= study.plan.num_trials
-    if not confirms(study.plan) or (not is_over and study.decision is None):
+    if not confirms(study.plan) or (not is_over and study.ranking.decision is None):
         return []
     confirming = confirming_study(study) if is_over else None
     if confirming is not None and confirming.num_ended < confirming.plan.num_trials:
         done = f"{confirming.num_ended} of {confirming.plan.num_trials} runs"
         return [f"Confirming the first few: {done} have ended; {_what_next(confirming)}."]
-    if study.decision is not None:
+    if study.ranking.decision is not None:
         return [*_decided(study), *_later(study)]
     if not candidates(study):
         return ["Nothing is confirmed: no other trial is within the noise of the best."]
@@ -60,7 +60,8 @@ def confirm_lines(study: Study) -> list[str]:
 
 def _decided(study: Study) -> Iterator[str]:
     """Yield the means of the confirmed trials, and why one of them is the best."""
-    decision, costs, (metric, *_) = study.decision, study.confirmed_costs, study.signs
+    ranking = study.ranking
+    decision, costs, (metric, *_) = ranking.decision, ranking.confirmed_costs, ranking.signs
     assert decision is not None
     ranked = sorted(costs, key=lambda number: means(costs[number]))
     each = [f"{score(confirmed_mean(study, costs[n]))} for {_name(study, n)}" for n in ranked]
@@ -72,7 +73,7 @@ def _decided(study: Study) -> Iterator[str]:
         by = f"by {score(decision.gain)}, with a standard error of {score(decision.error)}"
         few = ", which is not more" if decision.best != decision.ahead else ""
         yield f"There {ahead} is ahead of the default {by}{few}. So {best} is the best."
-    first = study.by_score[0].number
+    first = ranking.by_score[0].number
     if first != decision.best:
         yield f"By the validation scores of the study alone, trial {first} was ahead."
 
@@ -94,7 +95,8 @@ def _splits(plan: Plan) -> str:
 
 
 def _name(study: Study, number: int) -> str:
-    is_default = study.default is not None and study.default.number == number
+    default = study.ranking.default
+    is_default = default is not None and default.number == number
     return f"trial {number} (default)" if is_default else f"trial {number}"
 
 

@@ -46,7 +46,7 @@ def cost_lines(study: Study) -> list[str]:
 def best_of_arms(study: Study) -> dict[tuple[str, ...], FrozenTrial]:
     """Return each arm's best finished trial, the best arm first."""
     best: dict[tuple[str, ...], FrozenTrial] = {}
-    for trial in study.ranking:
+    for trial in study.ranking.trials:
         best.setdefault(study.plan.space.options_of(study.params_of(trial)), trial)
     return best
 

@@ -51,7 +51,7 @@ def curve_lines(study: Study, num_train: int, num_validation: int) -> list[str]:
         return []
     objective = study.plan.objectives[0]
     best: dict[int, FrozenTrial] = {}
-    for trial in study.ranking:  # the best trial of each size comes first
+    for trial in study.ranking.trials:  # the best trial of each size comes first
         limit = study.params_of(trial).get(ROWS)
         num_rows = num_train if limit is None else min(int(limit), num_train)
         best.setdefault(num_rows, trial)

@@ -118,7 +118,7 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
 
 def _seeds(study: Study, best: FrozenTrial) -> list[str]:
     """Return a line about the seeds that the winner is the mean of, if they are searched."""
-    values = {seed: trial.values[0] for seed, trial in study.by_seed(best).items()}
+    values = {seed: trial.values[0] for seed, trial in study.ranking.by_seed(best).items()}
     if not values:
         return []
     mean = f"{study.plan.objectives[0].short} {score(sum(values.values()) / len(values))}"
@@ -150,7 +150,7 @@ def _in_a_line(value: object) -> str:
 
 def _chosen(study: Study) -> list[str]:
     """Return by what the best trial and its epoch were chosen; nothing for a front."""
-    names = [spoken(name) for name in study.chosen_by]
+    names = [spoken(name) for name in study.ranking.chosen_by]
     if not names:
         return []
     on_ties = f", on ties by {names[1]}" if len(names) > 1 else ""
@@ -160,7 +160,7 @@ def _chosen(study: Study) -> list[str]:
 def _asked(study: Study) -> str:
     """Return the rule that the study asked for, and why another one was followed."""
     asked, settings = study.plan.default.trainer.select, study.plan.search.settings
-    if asked is not Select.metric and study.chosen_by != study.plan.chosen_by:
+    if asked is not Select.metric and study.ranking.chosen_by != study.plan.chosen_by:
         return f"{asked.value}, but not every trial has it"
     if settings.select is None or settings.select in (Select.auto, asked):
         return asked.value
@@ -173,7 +173,7 @@ def _comparison(study: Study) -> list[str]:
     assert comparison is not None
     best, default = comparison.best, comparison.default
     shown = {best.number: f"best, trial {best.number}"}
-    for trial in study.ranking:
+    for trial in study.ranking.trials:
         options = study.plan.space.options_of(study.params_of(trial))
         if all(
             options != study.plan.space.options_of(study.params_of(study.trials[number]))
@@ -198,7 +198,8 @@ def _comparison(study: Study) -> list[str]:
 
 def _front(study: Study) -> list[str]:
     """Return the Pareto front."""
-    trials = [trial for trial in study.ranking if trial.number in study.front]
+    ranking = study.ranking
+    trials = [trial for trial in ranking.trials if trial.number in ranking.front]
     table = [["", *(o.short for o in study.plan.objectives), *study.plan.space.paths]]
     for trial in trials:
         values = study.params_of(trial)
@@ -243,10 +244,11 @@ def _remaining(study: Study) -> list[str]:
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
     if comparison.best is comparison.default:
-        if study.decision is not None:
+        ranking = study.ranking
+        if ranking.decision is not None:
             return []  # said with the scores on fresh splits
-        score = spoken(next(iter(study.chosen_by), metric))
-        by = f" by more than 1.5 standard errors of its {score}" if study.is_cautious else ""
+        score = spoken(next(iter(ranking.chosen_by), metric))
+        by = f" by more than 1.5 standard errors of its {score}" if ranking.is_cautious else ""
         return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)
 

@@ -106,8 +106,8 @@ def test_the_best_is_what_the_fresh_runs_say(here: Path) -> None:
     confirming = confirmed(study, lambda number, seed: fresh[number][seed - 1])
     assert confirming.plan.num_trials == 8 and study.plan.num_trials == len(study.trials) == 5
     assert study.best.number == 2
-    assert [trial.number for trial in study.ranking] == [2, 4, 3, 1, 0]
-    assert study.front == {2}
+    assert [trial.number for trial in study.ranking.trials] == [2, 4, 3, 1, 0]
+    assert study.ranking.front == {2}
     found = status(study)["confirmed"]
     assert found["means"] == pytest.approx({4: 0.5, 2: 0.15, 3: 0.3, 0: 0.4})
     assert (found["by"], found["seeds"], found["best"]) == ("brier", 2, 2)

@@ -135,8 +135,8 @@ def test_an_arm_is_picked_with_its_own_defaults(here: Path) -> None:
 def test_a_dropped_trial_is_not_ranked_and_comes_back(study: Study) -> None:
     assert study.best is not None and study.best.number == 1
     drop_trial(study, 1)
-    assert [trial.number for trial in study.ranking] == [2, 0]
-    assert study.front == frozenset({2})
+    assert [trial.number for trial in study.ranking.trials] == [2, 0]
+    assert study.ranking.front == frozenset({2})
     assert rows(study)[1]["reason"] == "dropped (to its end)"
     assert not rows(study)[1]["best"]
     assert status(study)["remaining"] == 1

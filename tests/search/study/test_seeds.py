@@ -33,9 +33,9 @@ def test_the_mean_counts(study: Study) -> None:
     session = join(study)
     for accuracy in (0.5, 0.6, 0.7, 0.9, 0.4, 0.4, 0.1, 0.2, 0.95):
         finish(session, accuracy)
-    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3, 4, 5, 8, 7, 6]
+    assert [trial.number for trial in study.ranking.trials] == [2, 1, 0, 3, 4, 5, 8, 7, 6]
     assert study.best is not None
-    assert [trial.number for trial in study.by_seed(study.best).values()] == [0, 1, 2]
+    assert [trial.number for trial in study.ranking.by_seed(study.best).values()] == [0, 1, 2]
     assert status(study)["best"]["value_by_seed"] == {0: 0.5, 1: 0.6, 2: 0.7}
 
 
@@ -79,9 +79,9 @@ def test_a_lucky_seed_does_not_win_if_another_one_ended_without_a_result(
     for accuracy in (0.5, 0.6, 0.7, 0.9):
         finish(session, accuracy)
     session.ended(begin(session), outcome(0.1, ending=ending))
-    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]
-    study.drop(4)
-    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]  # it still lacks two seeds
+    assert [trial.number for trial in study.ranking.trials] == [2, 1, 0, 3]
+    study.drop(4)  # it still lacks two seeds
+    assert [trial.number for trial in study.ranking.trials] == [2, 1, 0, 3]
 
 
 def test_a_lucky_seed_is_not_on_the_front_if_another_one_ended_without_a_result(here: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_lucky_seed_is_not_on_the_front_if_another_one_ended_without_a_result(
     for accuracy in (0.5, 0.6, 0.7, 0.9):
         finish(session, accuracy)
     session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
-    assert session.study.front == {0, 1, 2}
+    assert session.study.ranking.front == {0, 1, 2}
 
 
 def test_the_gain_is_that_of_the_mean(study: Study) -> None:
@@ -116,12 +116,12 @@ def test_a_configuration_with_fewer_seeds_does_not_win(study: Study) -> None:
     session = join(study)
     for accuracy in (0.5, 0.6, 0.7, 0.95):  # the budget may end here
         finish(session, accuracy)
-    assert [trial.number for trial in study.ranking] == [2, 1, 0, 3]
+    assert [trial.number for trial in study.ranking.trials] == [2, 1, 0, 3]
     finish(session, 0.9)
     assert study.best is not None and study.best.number == 2
     finish(session, 0.9)
     assert study.best.number == 3
-    assert [trial.number for trial in study.ranking] == [3, 4, 5, 2, 1, 0]
+    assert [trial.number for trial in study.ranking.trials] == [3, 4, 5, 2, 1, 0]
 
 
 def test_a_configuration_with_fewer_seeds_is_not_on_the_front(here: Path) -> None:
@@ -129,4 +129,4 @@ def test_a_configuration_with_fewer_seeds_is_not_on_the_front(here: Path) -> Non
     session = join(study_of(here, *words, "search.portfolio=false"))
     for accuracy in (0.5, 0.6, 0.7, 0.95):
         finish(session, accuracy)
-    assert session.study.front == {0, 1, 2}
+    assert session.study.ranking.front == {0, 1, 2}

@@ -53,7 +53,7 @@ def test_trials_of_the_same_space_are_prior_observations(other: Study, here: Pat
     assert [trial.state for trial in seen] == [trial.state for trial in other.trials]
     assert [trial.values for trial in seen[:3]] == [[0.6], [0.7], [0.9]]
     assert any(name.startswith("constraints:") for name in seen[3].system_attrs)
-    assert not study.ranking and study.num_ended == 0
+    assert not study.ranking.trials and study.num_ended == 0
 
 
 def test_the_best_configuration_follows_the_default(other: Study, here: Path) -> None:

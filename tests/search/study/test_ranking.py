@@ -1,0 +1,95 @@
+"""The order of finished trials, and which of them is the best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.outcome import Ending, RowScores
+from search.study.session import join
+from tests.search.study.conftest import begin, finish, outcome, point, study_of
+
+
+def test_the_best_finished_trial_comes_first_and_ties_go_to_the_earlier(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=5"))
+    assert session.study.best is None and session.study.ranking.front == frozenset()
+    for accuracy in (0.7, 0.9, 0.9):
+        finish(session, accuracy)
+    session.ended(begin(session), outcome(0.99, ending=Ending.pruned))
+    study = session.study
+    assert [trial.number for trial in study.ranking.trials] == [1, 2, 0]
+    assert study.best is not None and study.best.number == 1
+    assert study.ranking.front == {1}
+    assert (study.num_ended, study.is_over) == (4, False)
+
+
+def test_a_loss_is_ranked_from_the_lowest(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=2", "search.metric=log_loss"))
+    finish(session, accuracy=0.6)  # a log loss of 0.4
+    finish(session, accuracy=0.9)
+    assert [trial.number for trial in session.study.ranking.trials] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("select", "numbers", "chosen_by"),
+    [
+        ("metric", [0, 2, 1], ("accuracy",)),
+        ("log_loss", [1, 2, 0], ("log_loss", "accuracy")),
+    ],
+)
+def test_the_rule_ranks_trials_and_leaves_their_values(
+    here: Path, select: str, numbers: list[int], chosen_by: tuple[str, ...]
+) -> None:
+    words = ("search.num_trials=3", "search.keep=1", "search/pruner=none")
+    session = join(study_of(here, f"search.select={select}", *words))
+    for accuracy, loss in ((0.8, 0.9), (0.7, 0.4), (0.8, 0.5)):
+        attempt, metrics = begin(session), {"accuracy": accuracy, "log_loss": loss}
+        best = replace(point(1, accuracy), metrics=metrics)
+        session.ended(attempt, replace(outcome(accuracy), best=best))
+    study = session.study
+    assert [trial.number for trial in study.ranking.trials] == numbers
+    assert study.ranking.chosen_by == chosen_by
+    assert [trial.value for trial in study.trials] == [0.8, 0.7, 0.8]
+    assert study.ranking.front == {numbers[0]}
+
+
+@pytest.mark.parametrize(
+    ("select", "losses", "best"),
+    [
+        ("cautious_log_loss", (0.4, 0.7, 0.4, 0.9), 0),  # 0.025 lower, with an error of 0.075
+        ("cautious_log_loss", (0.4, 0.5, 0.4, 0.5), 1),  # 0.175 lower, with an error of 0.048
+        ("log_loss", (0.4, 0.7, 0.4, 0.9), 1),
+    ],
+)
+def test_a_cautious_rule_keeps_the_default_within_its_noise(
+    here: Path, select: str, losses: tuple[float, ...], best: int
+) -> None:
+    words = ("search.num_trials=2", "search/pruner=none")
+    session = join(study_of(here, f"search.select={select}", *words))
+    for accuracy, rows in ((0.7, (0.6, 0.6, 0.5, 0.8)), (0.8, losses)):
+        metrics = {"accuracy": accuracy, "log_loss": sum(rows) / 4}
+        found = replace(outcome(accuracy), best=replace(point(1, accuracy), metrics=metrics))
+        session.ended(begin(session), replace(found, chosen_scores=RowScores("r", rows)))
+    study = session.study
+    assert study.best is not None and study.best.number == best
+    assert study.ranking.default is not None and study.ranking.default.number == 0
+    assert len(study.ranking.trials) == 2
+
+
+def test_a_trial_without_log_loss_leaves_the_metric_to_choose(here: Path) -> None:
+    session = join(study_of(here, "search.select=log_loss", "search.num_trials=2"))
+    finish(session, accuracy=0.6)
+    attempt, best = begin(session), replace(point(1, 0.7), metrics={"accuracy": 0.7})
+    session.ended(attempt, replace(outcome(0.7), best=best))
+    assert session.study.ranking.chosen_by == ("accuracy",)
+    assert session.study.best is not None and session.study.best.number == 1
+
+
+def test_the_front_has_every_trial_that_is_not_dominated(here: Path) -> None:
+    words = ("search.objectives=[accuracy,seconds]", "search.num_trials=3")
+    session = join(study_of(here, *words))
+    for accuracy, seconds in ((0.7, 10.0), (0.8, 30.0), (0.6, 20.0)):
+        finish(session, accuracy, seconds)
+    assert session.study.ranking.front == {0, 1}
