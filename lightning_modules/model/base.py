@@ -218,13 +218,13 @@ class Pretrained(Model):
 
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
         """Set the padding token of batches, by which a network finds a text's last token."""
-        if network.config.pad_token_id is None:  # GPT-like models have none
-            try:
-                padding = self.load_tokenizer().pad_token_id
-            except ConfigError:  # the run trains a tokenizer
-                ends = network.config.eos_token_id
-                padding = ends[0] if isinstance(ends, list) else ends
-            network.config.pad_token_id = padding
+        config = network.config
+        if config.pad_token_id is None:  # GPT-like models have none
+            tokenizer, ends = self._own_tokenizer(), config.eos_token_id
+            if tokenizer is not None:
+                config.pad_token_id = tokenizer.pad_token_id
+            else:  # the run trains a tokenizer
+                config.pad_token_id = ends[0] if isinstance(ends, list) else ends
         return network
 
     def _architecture(self, changes: Mapping[str, Any]) -> PreTrainedConfig:
