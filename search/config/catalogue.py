@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yaml.error import Mark
@@ -21,6 +22,7 @@ from yaml.nodes import MappingNode, Node
 TARGET = "_target_"
 PACKAGE = "# @package"
 """Where a file's values go; Hydra requires it on line 1, so the headline is on line 2."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # four times as fast in C
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _load_option(group: str, path: Path) -> Option:
 def _load_defaults(path: Path) -> Iterator[Key]:
     """Yield the entries of the defaults list that name a group, each as a key."""
     text = path.read_text(encoding="utf-8")
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=_LOADER)
     assert isinstance(root, MappingNode), f"{path} has a defaults list"
     (entries,) = (value for name, value in root.value if name.value == "defaults")
     for entry in entries.value:
@@ -166,7 +168,7 @@ def _load_file(path: Path) -> tuple[list[str], list[Key]]:
     lines = [*text.splitlines(), ""]
     head = list(takewhile(_is_comment, lines))
     comments = [_comment_text(line) for line in head if not line.startswith(PACKAGE)]
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=_LOADER)
     if not isinstance(root, MappingNode):
         return comments, []
     # The comment at the top describes the file, not its first key.

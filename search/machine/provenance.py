@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PROVENANCE_FILE = "provenance.json"
@@ -39,6 +38,8 @@ def provenance(seed: int, data_fingerprint: str) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # 0.02 s, which --help saves
+
     try:
         return version(package)
     except PackageNotFoundError:
