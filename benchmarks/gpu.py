@@ -27,7 +27,7 @@ LIMITS = {
     "tests": 90,  # the tests marked gpu
     "speed": 110,  # LoRA as it is
     "plain": 80,  # LoRA in transformers' Trainer with PEFT
-    "variants": 110,  # LoRA on a bf16 base, and with logits of the answers only
+    "variants": 110,  # LoRA on a bf16 base
     "packed": 80,  # a prototype: several LoRA trials on one base
     "oom": 80,  # a batch that does not fit into memory
     "resume": 90,  # a run that is stopped and resumed

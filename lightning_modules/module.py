@@ -75,6 +75,10 @@ class FineTuner(pl.LightningModule):
         # transformers returns networks in evaluation mode.
         self.network.train()
         self.rank.synchronize(self.network, self.trainer.optimizers[0])
+        if self.rank.decides:
+            with self.trainer.precision_plugin.forward_context():
+                for note in self.run.task.network_notes(self.network):
+                    self.hooks.warn(note)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Runs after the callbacks, so the ranks proceed only once these have made their decisions.

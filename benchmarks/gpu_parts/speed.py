@@ -1,4 +1,4 @@
-"""The speed of LoRA: as it is, in plain transformers, with two patches, and in 4 bits."""
+"""The speed of LoRA: as it is, in plain transformers, with a base in bf16, and in 4 bits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ import torch
 from gpu_parts.call import Call, report
 from gpu_parts.llama import random_ids, write_model
 from gpu_parts.training import GIB, NUM_SKIPPED, Trained, make_run, report_speed, train
-from torch import Tensor
 
-from lightning_modules.batch.type import Batch
 from lightning_modules.model.base import Pretrained
-from lightning_modules.task import generation
-from lightning_modules.task.generation import IGNORED, Generation
 
 
 def lora(call: Call) -> None:
@@ -78,19 +74,10 @@ def plain_lora(call: Call) -> None:
 
 
 def variants(call: Call) -> None:
-    """Measure what a base in the checkpoint's dtype, and logits of the answers only, would save."""
+    """Measure what a base in the checkpoint's dtype would save."""
     with patch.object(Pretrained, "_settings", _bf16_settings):
         trained = _train_lora(call, "bf16")
         report_speed(call, "finesweep lora, bf16 base (patched)", trained.timer.seconds_per_step)
-        if not call.on_cpu:
-            torch.cuda.reset_peak_memory_stats()
-        with (
-            patch.object(Generation, "forward", _forward_answers),
-            patch.object(generation, "_losses", _answer_losses),
-        ):
-            trained = _train_lora(call, "answers")
-        kind = "finesweep lora, bf16 base, logits of the answers only (patched)"
-        report_speed(call, kind, trained.timer.seconds_per_step)
 
 
 def qlora(call: Call) -> None:
@@ -115,26 +102,7 @@ def _train_lora(call: Call, name: str) -> Trained:
 
 
 _settings = Pretrained._settings
-_forward = Generation.forward
-_losses = generation._losses
 
 
 def _bf16_settings(model: Pretrained) -> dict[str, Any]:
     return {**_settings(model), "dtype": torch.bfloat16}
-
-
-def _forward_answers(task: Generation, network: Any, batch: Batch) -> Any:
-    """Compute the logits only at positions that have a target in any row."""
-    if "labels" not in batch or not network.training:
-        return _forward(task, network, batch)
-    answers = (batch["labels"] != IGNORED).any(0).nonzero().flatten()
-    output = network(**task.inputs(batch), use_cache=False, logits_to_keep=answers)
-    output.answers = answers
-    return output
-
-
-def _answer_losses(output: Any, batch: Batch, reduction: str) -> Tensor:
-    answers = getattr(output, "answers", None)
-    if answers is not None:
-        batch = {**batch, "labels": batch["labels"][:, answers]}
-    return _losses(output, batch, reduction)

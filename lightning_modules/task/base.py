@@ -230,6 +230,10 @@ class Task(Schema):
     def configure_network(self, network: Any) -> None:
         """Set what a loaded network holds besides its weights, e.g. generation settings."""
 
+    def network_notes(self, network: Any) -> Iterator[str]:
+        """Yield warnings about a network on its device that are worth reading before training."""
+        return iter(())
+
     def validation_examples(self, examples: Dataset) -> Dataset:
         """Return the encoded validation rows with any columns that validation adds."""
         return examples

@@ -247,17 +247,25 @@ class Generation(Task):
     def _question(self, text: str) -> str:
         return self.template.replace(PLACEHOLDER, text)
 
+    def network_notes(self, network: Any) -> Iterator[str]:
+        from lightning_modules.text.loss import notes_of
+
+        yield from notes_of(network)
+
     def forward(self, network: Any, batch: Batch) -> Any:
-        """Return the network's output; None without targets, when `observe` only generates."""
+        """Return the targets' losses; None without targets, when `observe` only generates."""
+        from lightning_modules.text.loss import target_losses
+
         if "labels" not in batch:
             return None
-        return network(**self.inputs(batch), use_cache=False)
+        return target_losses(network, {**self.inputs(batch), "use_cache": False}, batch["labels"])
 
     def num_targets(self, batch: Batch) -> Tensor:
         return (batch["labels"] != IGNORED).sum()
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
-        return _losses(output, batch, "sum")
+        loss_sum: Tensor = output.loss_sum
+        return loss_sum
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         import torch
@@ -269,9 +277,8 @@ class Generation(Task):
             prompts = [ids[:length] for ids, length in zip(ids_BT, lengths, strict=True)]
             return {"generated_BG": self._generate(network, prompts).int()}
         labels_BT = batch["labels"]
-        nats_BT = _losses(output, batch, "none").view_as(labels_BT)
         observed = {
-            "nats_B": nats_BT.double().sum(1).cpu(),
+            "nats_B": output.per_row(len(labels_BT)).cpu(),
             "num_targets_B": (labels_BT != IGNORED).sum(1).cpu(),
             "num_characters_B": batch["num_characters"].cpu(),
             "num_bytes_B": batch["num_bytes"].cpu(),
@@ -424,17 +431,6 @@ def _token_scores(observed: Mapping[str, Tensor]) -> dict[str, float]:
         "nats_per_character": nats / int(observed["num_characters_B"].sum()),
         "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
     }
-
-
-def _losses(output: Any, batch: Batch, reduction: str) -> Tensor:
-    from torch.nn.functional import cross_entropy
-
-    labels_BT = batch["labels"]
-    # A network with virtual tokens before the text has logits for these too.
-    logits_BTV = output.logits[:, -labels_BT.shape[1] :]
-    # In float32 even under autocast: a sum of bf16 losses rounds small differences away.
-    logits = logits_BTV.float().flatten(0, 1)
-    return cross_entropy(logits, labels_BT.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 
 def _reference_of(batch: Batch, row: int, prompt_length: int) -> Tensor:

@@ -144,6 +144,11 @@ class TextToText(Task):
             **({"length_penalty": self.length_penalty} if self.num_beams > 1 else {}),
         )
 
+    def network_notes(self, network: Any) -> Iterator[str]:
+        from lightning_modules.text.loss import notes_of
+
+        yield from notes_of(network)
+
     def validation_examples(self, examples: Dataset) -> Dataset:
         if self.num_generated is None:
             return examples
@@ -151,27 +156,21 @@ class TextToText(Task):
         return examples.add_column("is_generated", chosen)
 
     def forward(self, network: Any, batch: Batch) -> Any:
-        """Return the network's output for the target; None without one, e.g. in `predict`."""
+        """Return the losses of the target's tokens; None without one, e.g. in `predict`."""
+        from lightning_modules.text.loss import target_losses
+
         if "labels" not in batch:
             return None
         shifted_BT = network.prepare_decoder_input_ids_from_labels(batch["labels"])
-        return network(**self.inputs(batch), decoder_input_ids=shifted_BT, use_cache=False)
+        inputs = {**self.inputs(batch), "decoder_input_ids": shifted_BT, "use_cache": False}
+        return target_losses(network, inputs, batch["labels"], self.label_smoothing)
 
     def num_targets(self, batch: Batch) -> float:
         return float((batch["labels"] != IGNORED).sum())
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
-        from torch.nn.functional import cross_entropy
-
-        # In float32 even under autocast: a sum of bf16 losses rounds small differences away.
-        logits_BTV, labels_BT = output.logits.float(), batch["labels"]
-        return cross_entropy(
-            logits_BTV.flatten(0, 1),
-            labels_BT.flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
+        loss_sum: Tensor = output.loss_sum
+        return loss_sum
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         """Return the generated tokens; `IGNORED` after their end and in rows without a text."""
