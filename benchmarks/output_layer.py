@@ -1,8 +1,8 @@
 """The loss of a language model: in chunks of the targets, against all logits at once.
 
-Prints the median CPU time of the loss with its backward pass, and the memory that the loss keeps for
-it, for a random network of one layer with a large vocabulary. Both sides alternate. Fails if the
-chunked loss is slower by more than a tenth.
+Prints the median CPU time of the loss with its backward pass, and the memory that the loss keeps
+for it, for a random network of one layer with a large vocabulary. Both sides alternate. Fails if
+the chunked loss is slower by more than a tenth.
 """
 
 from __future__ import annotations
