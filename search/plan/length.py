@@ -165,18 +165,20 @@ def _settled(arm: Arm, num_rows: int) -> Arm:
     if length is None or few is None:
         return replace(arm, open=())
     tree, words, lengths = arm.tree, arm.words, arm.lengths
-    ends = _ends(arm, run, EPOCHS)
     if RANGE in arm.open:
         text = f"range({few.shortest}, {few.longest + 1})"
-        ends = [few.shortest, few.longest]
         search = {**tree["search"], "space": {**arm.space, EPOCHS: text}}
         tree = {**tree, "search": search}
     if VALUE in arm.open:
-        epochs = min(max(length.default, *ends[:1]), *ends[1:]) if ends else length.default
-        tree = {**tree, "trainer": {**tree["trainer"], "epochs": int(epochs)}}
+        epochs = length.default
+        if RANGE in arm.open:
+            epochs = min(max(epochs, few.shortest), few.longest)
+        elif (searched := _searched(arm, run, EPOCHS)) is not None:
+            epochs = _nearest(searched, epochs)
+        tree = {**tree, "trainer": {**tree["trainer"], "epochs": epochs}}
         if EPOCHS not in arm.space:
             # Composed again as one run, the batch size may be another, and so the length.
-            words = (*words, f"{EPOCHS}={int(epochs)}")
+            words = (*words, f"{EPOCHS}={epochs}")
             lengths = _lengths(arm, run, length) if ROWS in arm.space else ()
     return replace(arm, tree=tree, words=words, open=(), decided=arm.open, lengths=lengths)
 
@@ -205,13 +207,23 @@ def _fewest(arm: Arm, run: Run, num_rows: int) -> int:
 
 def _ends(arm: Arm, run: Run, path: str) -> list[float]:
     """Return the smallest and the largest number that the arm searches at a path; else nothing."""
-    text = arm.space.get(path)
-    if text is None:
-        return []
-    try:
-        distribution = parse_range(path, text, run.flat().get(path))
-    except UserError:
-        return []  # reported by `build_plan`
-    corners = Parameter(path, path, text, distribution).corners
+    searched = _searched(arm, run, path)
+    corners = () if searched is None else searched.corners
     numbers = [each for each in corners if isinstance(each, int | float)]
     return [min(numbers), max(numbers)] if numbers else []
+
+
+def _searched(arm: Arm, run: Run, path: str) -> Parameter | None:
+    text = arm.space.get(path)
+    if text is None:
+        return None
+    try:
+        return Parameter(path, path, text, parse_range(path, text, run.flat().get(path)))
+    except UserError:
+        return None  # reported by `build_plan`
+
+
+def _nearest(searched: Parameter, epochs: int) -> int:
+    """Return the whole number of the range that is nearest; of two, the smaller."""
+    numbers = [each for each in searched.values or () if isinstance(each, int)]
+    return min(numbers, key=lambda each: abs(each - epochs), default=epochs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search.config import Arm, Composition
+from search.config import Arm, Composition, leaves, resolved
 from search.config.settings import Search
 from search.plan.ranges import default_values
 from search.space.space import Parameter, Space
@@ -31,11 +31,16 @@ def _searched(
 ) -> dict[str, Any]:
     """Return a configuration in the space of the arm; empty if it is not in that space.
 
-    What it does not say has its default; what lies outside its range is left to the sampler.
+    It is not if a path that it sets is fixed at another value: the rest of it is not known to be
+    good. What it does not say has its default; what lies outside its range is left to the sampler.
     """
     searched = {path: value for path, value in values.items() if path in parameters}
     if not all(parameters[path].allows(value) for path, value in searched.items()) or not searched:
         return {}
+    if len(searched) < len(values):
+        fixed = leaves(resolved({k: v for k, v in arm.tree.items() if k != "search"}, {}))
+        if any(fixed.get(path) != values[path] for path in values.keys() - searched.keys()):
+            return {}
     rest = {path: value for path, value in default_values(arm).items() if path not in searched}
     rest = {path: value for path, value in rest.items() if parameters[path].allows(value)}
     return {path: (searched | rest)[path] for path in parameters if path in searched | rest}

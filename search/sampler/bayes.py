@@ -172,8 +172,9 @@ def _evidence(
         failed = [n for n, t in sorted(held.items()) if t.state.is_finished()]
         numbers, running = [*failed, *running[:1]], running[1:]
         scores = np.array([float(n in failed) for n in numbers])
+    own = [n for n in held if n >= 0]  # what another study tried may be tried here too
     known, pending, taken = (
-        encoding.rows([held[n].params for n in ns]) for ns in (numbers, running, held)
+        encoding.rows([held[n].params for n in ns]) for ns in (numbers, running, own)
     )
     return _Evidence(known, scores, pending, taken, num_results)
 

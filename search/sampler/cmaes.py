@@ -50,8 +50,8 @@ class Cmaes(Sampler):
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         too_few = None
-        if len(numbers(space)) < 2:
-            too_few = f"must support the {len(numbers(space))} numeric ranges of this space"
+        if len(_open(space)) < 2:
+            too_few = "must support a space with fewer than 2 numeric ranges"
         return condition(space) or several(num_objectives) or too_few
 
     def note(self, space: Space) -> str | None:
@@ -62,11 +62,7 @@ class Cmaes(Sampler):
     ) -> BaseSampler:
         from optuna.samplers import BaseSampler, RandomSampler
 
-        distributions = {
-            name: space.parameters[name].distribution
-            for name in numbers(space)
-            if not space.parameters[name].distribution.single()
-        }
+        distributions = {name: space.parameters[name].distribution for name in _open(space)}
         num_startup = self.num_startup_trials
         at_random = RandomSampler(seed=trial_seed(seed, number))
 
@@ -133,6 +129,11 @@ def numbers(space: Space) -> list[str]:
         for parameter in space.parameters.values()
         if not isinstance(parameter.distribution, CategoricalDistribution)
     ]
+
+
+def _open(space: Space) -> list[str]:
+    """Return those of the ranges of numbers that have more than one value."""
+    return [name for name in numbers(space) if not space.parameters[name].distribution.single()]
 
 
 def drawn_at_random(space: Space) -> str | None:

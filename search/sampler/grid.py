@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from search.sampler.base import Sampler, trial_seed
@@ -32,14 +31,7 @@ class Grid(Sampler):
         return f"must support intervals such as that of {endless[0]}" if endless else None
 
     def points(self, space: Space) -> Sequence[Mapping[str, Any]]:
-        points: list[Mapping[str, Any]] = []
-        for options, arm in space.arms.items():
-            choice = dict(zip(space.groups, options, strict=True))
-            axes = [parameter.values or () for parameter in arm.values()]
-            points += [
-                {**choice, **dict(zip(arm, values, strict=True))} for values in product(*axes)
-            ]
-        return points
+        return list(space.combinations())
 
     def build(
         self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()

@@ -93,5 +93,9 @@ def _finished(
         return trial
     shown = copy.copy(trial)
     shown.state = TrialState.COMPLETE
+    # Its value says how bad it is. Optuna's GP would model constraints beside it, and wants the
+    # same ones of every trial.
+    attributes = trial.system_attrs.items()
+    shown.system_attrs = {k: v for k, v in attributes if not k.startswith(_CONSTRAINT)}
     shown.values = [sign * value for sign, value in zip(signs, values, strict=True)]
     return shown

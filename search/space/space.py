@@ -9,9 +9,10 @@ parameter there only. Users always see `optimizer.lr`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem, SpaceError, Verbatim, did_you_mean
@@ -43,7 +44,7 @@ class Parameter:
     distribution: BaseDistribution
 
     @cached_property
-    def values(self) -> tuple[Any, ...] | None:
+    def values(self) -> Sequence[Any] | None:
         """All values of a choice or a stepped range; None for an interval."""
         return _values(self.distribution)
 
@@ -110,6 +111,14 @@ class Space:
         if any(values is None for arm in arms for values in arm):
             return None
         return sum(math.prod(len(values or ()) for values in arm) for arm in arms)
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield every trial of a finite space, by config path."""
+        for options, arm in self.arms.items():
+            choice = dict(zip(self.groups, options, strict=True))
+            axes = [parameter.values or () for parameter in arm.values()]
+            for values in product(*axes):
+                yield {**choice, **dict(zip(arm, values, strict=True))}
 
     def options_of(self, values: Values) -> Options:
         """Return the options of the arm that a trial's values choose."""
@@ -229,7 +238,7 @@ def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:
     return getattr(distribution, "low"), getattr(distribution, "high")  # noqa: B009
 
 
-def _values(distribution: BaseDistribution) -> tuple[Any, ...] | None:
+def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -239,7 +248,7 @@ def _values(distribution: BaseDistribution) -> tuple[Any, ...] | None:
     if isinstance(distribution, CategoricalDistribution):
         return tuple(distribution.choices)
     if isinstance(distribution, IntDistribution):
-        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+        return range(distribution.low, distribution.high + 1, distribution.step)
     assert isinstance(distribution, FloatDistribution)
     if distribution.step is None:
         return None

@@ -69,7 +69,8 @@ def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list
     """
     from optuna.trial import TrialState, create_trial
 
-    scores = [each["scores"] for each in prior["trials"] if each["scores"] is not None]
+    known = [each["scores"] for each in prior["trials"] if not each["constraints"]]
+    scores = [each for each in known if each is not None]
     finished = [trial.values for trial in own if trial.state is TrialState.COMPLETE]
     shifts = [0.0] * len(scores[0]) if scores else []
     is_comparable = prior["same_rows"] and prior.get("same_model", True)
@@ -78,7 +79,8 @@ def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list
         shifts = [median(mine) - median(its) for mine, its in columns]
     trials = []
     for number, each in enumerate(prior["trials"], start=1):
-        values = each["scores"]
+        # Earlier versions stored a score of trials that diverged.
+        values = None if each["constraints"] else each["scores"]
         if values is not None:
             values = [value + shift for value, shift in zip(values, shifts, strict=True)]
         trial = create_trial(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from itertools import chain, product
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.seed import seed_of
@@ -115,7 +115,7 @@ def candidates(
     if plan.space.num_combinations is not None and plan.space.num_combinations <= MAX_LISTED:
         left = [
             values
-            for values in combinations(plan.space)
+            for values in plan.space.combinations()
             if fixed.items() <= values.items() and not is_taken(canonical_key(values))
         ]
         chance.shuffle(left)
@@ -129,15 +129,6 @@ def filled(plan: Plan, number: int, values: Mapping[str, Any]) -> dict[str, Any]
     """Return values by name of a free study, possibly outside its ranges, the others at random."""
     chance = random.Random(seed_of(plan.sampler_seed, "candidates", number))
     return plan.space.suggest(_RandomTrial(chance, values))  # type: ignore[arg-type]
-
-
-def combinations(space: Space) -> Iterator[dict[str, Any]]:
-    """Yield every combination of a finite space, by config path."""
-    for options, arm in space.arms.items():
-        choice = dict(zip(space.groups, options, strict=True))
-        axes = [parameter.values or () for parameter in arm.values()]
-        for values in product(*axes):
-            yield {**choice, **dict(zip(arm, values, strict=True))}
 
 
 def first_values(plan: Plan, prior: Prior | None) -> list[Mapping[str, Any]]:

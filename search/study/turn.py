@@ -85,12 +85,15 @@ def next_arm(
 
 def ranking(arms: Sequence[Options], asked: Sequence[Asked]) -> list[Options]:
     """Return the arms, best first; those that may still get a first score before the rest."""
+    worst = min((each.score for each in asked if each.score is not None), default=0.0)
 
     def key(options: Options) -> tuple[int, float]:
         own = [each for each in asked if each.options == options]
         scores = sorted((each.score for each in own if each.score is not None), reverse=True)
         if scores:
-            return 0, -statistics.mean(scores[:NUM_BEST])
+            # A trial that failed or was pruned is no better than the worst one that was not.
+            failed = [worst for each in own if each.score is None and not each.is_running]
+            return 0, -statistics.mean([*scores, *failed][:NUM_BEST])
         return (1 if any(each.is_running for each in own) else 2), 0.0
 
     return sorted(arms, key=key)  # stable: ties keep the earlier arm first

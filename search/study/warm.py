@@ -105,9 +105,12 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
     fits = {trial.number: fitted(plan, other, trial) for trial in ended}
     best = next((fits[t.number] for t in other.ranking.trials if fits[t.number] is not None), None)
     trials = [
-        {"values": values, "scores": trial.values, "constraints": _constraints(trial)}
+        {"values": values, "scores": scores, "constraints": constraints}
         for trial in ended
         if (values := fits[trial.number]) is not None
+        for constraints in [_constraints(trial)]
+        # A trial that diverged after a validation has a value too: its last one, maybe a good one.
+        for scores in [None if constraints else trial.values]
     ]
     same_rows = bool(fingerprint) and other.data_fingerprint == fingerprint
     same_model = _models(plan) == _models(other.plan)

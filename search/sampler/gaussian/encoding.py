@@ -42,7 +42,7 @@ class Axis:
 
     name: str
     distribution: BaseDistribution
-    values: tuple[Any, ...] | None
+    values: Sequence[Any] | None
     is_group: bool
     is_shared: bool
 
@@ -109,7 +109,7 @@ class Axis:
         return nearest
 
     @cached_property
-    def _values(self) -> tuple[Any, ...] | None:
+    def _values(self) -> Sequence[Any] | None:
         return self.values if self.values is not None and len(self.values) <= MAX_VALUES else None
 
     @cached_property

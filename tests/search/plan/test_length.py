@@ -63,6 +63,8 @@ def test_no_run_is_too_short(num_rows: int, batch_size: int, largest: int, steps
         # What the user sets stays.
         (280, ("trainer.epochs=2",), (2, None)),
         (280, ("trainer.epochs=range(1,4)",), (3, "range(1,4)")),  # the nearest that is searched
+        (280, ("trainer.epochs=choice(2,10)",), (2, "choice(2,10)")),
+        (280, ("trainer.epochs=range(2,20,3)",), (5, "range(2,20,3)")),
         (280, ("trainer.epochs=range(20,30)",), (20, "range(20,30)")),
         (280, ("search/space=none", "strategy.rank=choice(4,8)"), (6, None)),
         # No steps to count.

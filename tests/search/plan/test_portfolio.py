@@ -47,6 +47,14 @@ def test_only_what_can_be_tried_is(words: tuple[str, ...], expected: list[float 
     assert rates(plan_of(*words)) == expected
 
 
+def test_a_configuration_with_another_value_than_the_fixed_one_is_left_out() -> None:
+    free = build_plan(compose("sweep", ["study=s"])).first
+    fixed = build_plan(compose("sweep", ["study=s", "optimizer.lr=2e-3"])).first
+    both = [values for values in free if values[LR] == 5e-4]
+    assert len(free) == 3 and both[0][SIZE] == 8  # 5e-4 in batches of 8
+    assert len(fixed) == 1
+
+
 def test_a_default_outside_its_range_is_left_to_the_sampler() -> None:
     plan = plan_of(f"{SIZE}=choice(4,8)")
     assert plan.first[0][SIZE] == 16

@@ -11,10 +11,12 @@ import optuna
 import pytest
 
 from lightning_modules.error import ConfigError
+from lightning_modules.outcome import Ending
 from search.config import compose
 from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
+from search.storage.attribute import constraint
 from search.storage.location import study_folder
 from search.study.open import open_study
 from search.study.prepare import check_study, prepare_study
@@ -96,6 +98,28 @@ def test_values_lie_in_the_space(name: str) -> None:
 
 
 @each_sampler
+def test_trials_that_diverged_do_not_stop_the_search(name: str) -> None:
+    plan = plan_of(name)
+    queue = optuna.create_study(direction="maximize")
+    for values in plan.first if plan.search.sampler.is_finite else []:
+        queue.add_trial(waiting_trial(plan.space, values))
+    defaults = plan.defaults_of_arms
+    queue.sampler = seeded_sampler(
+        plan.search.sampler, plan.space, plan.sampler_seed, defaults=defaults
+    )
+    for number in range(NUM_TRIALS):
+        trial = queue.ask()
+        plan.space.suggest(trial)
+        if number % 3 == 1:
+            storage = queue._storage
+            storage.set_trial_system_attr(trial._trial_id, constraint(Ending.diverged), 1.0)
+            queue.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            queue.tell(trial, number / 10)
+    assert len({str(trial.params) for trial in queue.trials[:NUM_TRIALS]}) == NUM_TRIALS
+
+
+@each_sampler
 def test_values_do_not_depend_on_the_worker(name: str) -> None:
     plan = plan_of(name)
     assert values_of(plan, num_workers=4) == values_of(plan)
@@ -120,6 +144,8 @@ def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: 
 
 ARMS = "strategy=choice(lora,full)"
 NO_NUMBERS = ("search/space=none", "data.batch_size=choice(8,16)", "strategy.rank=choice(4,8)")
+SINGLE = ("search/space=none", "data.batch_size=range(16,17)", "strategy.rank=range(4,9)")
+FEW = "must support a space with fewer than 2 numeric ranges"
 TWO = "search.objectives=[validation/accuracy,seconds]"
 
 
@@ -147,7 +173,8 @@ TWO = "search.objectives=[validation/accuracy,seconds]"
             "must support intervals such as that of optimizer.lr",
             "bayes, random, tpe",
         ),
-        ("cmaes", NO_NUMBERS, "must support the 0 numeric ranges", "bayes, gp, grid, random, tpe"),
+        ("cmaes", SINGLE, FEW, "bayes, gp, grid, qmc, random, tpe"),
+        ("cmaes", NO_NUMBERS, FEW, "bayes, gp, grid, random, tpe"),
         (
             "qmc",
             NO_NUMBERS,

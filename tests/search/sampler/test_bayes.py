@@ -105,6 +105,26 @@ def test_trials_taken_over_are_no_default() -> None:
     assert abs(math.log10(rate / DEFAULT["lr"])) < 0.1
 
 
+def test_what_another_study_tried_may_be_tried_here() -> None:
+    space = space_of(a=IntDistribution(1, 3), b=IntDistribution(1, 3))
+    ranges = {name: parameter.distribution for name, parameter in space.parameters.items()}
+
+    def with_all_taken_over(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        others = [
+            optuna.trial.create_trial(
+                params=values, distributions=ranges, value=float(values["a"] + values["b"])
+            )
+            for values in space.combinations()
+        ]
+        for number, other in enumerate(others, start=1):
+            other.number = -number
+        return [*others, *trials]
+
+    for seed in range(5):
+        study = optuna.create_study(sampler=seeded_sampler(BAYES, space, seed, with_all_taken_over))
+        assert sum(space.suggest(study.ask()).values()) <= 3  # the best two of nine
+
+
 def test_a_given_arm_is_searched_around_its_own_best() -> None:
     space = arms()
     path, chance = "optimizer.lr", np.random.default_rng(0)

@@ -113,7 +113,16 @@ def test_combinations_are_counted_only_in_a_finite_space() -> None:
     finite = {
         path: parameter(path, distribution) for path, distribution in RANGES.items() if path != LR
     }
-    assert Space({}, {(): finite}).num_combinations == 2 * 3 * 2
+    space = Space({}, {(): finite})
+    assert space.num_combinations == 2 * 3 * 2
+    assert len({str(values) for values in space.combinations()}) == 2 * 3 * 2
+    assert all(map(space.holds, space.combinations()))
+
+
+def test_a_long_range_is_counted_without_listing_it() -> None:
+    long = parameter("x", IntDistribution(1, 2**40))
+    assert Space({}, {(): {"x": long}}).num_combinations == 2**40
+    assert long.values is not None and long.values[-1] == 2**40
 
 
 def test_a_path_that_is_not_searched_is_reported_with_the_nearest() -> None:

@@ -84,9 +84,12 @@ def test_an_arm_that_a_late_result_lifts_catches_up_first() -> None:
     assert next_arm((A, B, C), [*before, *late, *more], 30) == B
     done = [Asked(C, {}, is_turn=True, score=0.9)] * 3
     asked = [*before, *done, *more]
-    for _ in range(3):
-        assert next_arm((A, B, C), asked, 30) == C
-        assert next_arm((A, B, C), asked, 30) == C  # and it leads
+    made: list[Options | None] = []
+    for _ in range(8):
+        made.append(next_arm((A, B, C), asked, 30))
+        assert made[-1] is not None
+        asked.append(Asked(made[-1], {}, is_turn=True, score=0.9 if made[-1] == C else 0.4))
+    assert made == [C] * 8  # it catches up, and leads
 
 
 def test_trials_without_a_score_rank_after_those_that_may_get_one() -> None:
@@ -103,6 +106,14 @@ def test_one_lucky_score_does_not_make_the_best_arm() -> None:
     asked = [Asked(A, {}, is_turn=True, score=score) for score in (0.9, 0.1)]
     asked += [Asked(B, {}, is_turn=True, score=score) for score in (0.7, 0.6, 0.1)]
     assert ranking((A, B), asked) == [B, A]
+
+
+def test_trials_that_failed_do_not_make_an_arm_better() -> None:
+    asked = [Asked(A, {}, is_turn=True, score=score) for score in (0.80, None, None)]
+    asked += [Asked(B, {}, is_turn=True, score=score) for score in (0.86, 0.72, 0.70)]
+    assert ranking((A, B), asked) == [B, A]
+    running = [Asked(A, {}, is_turn=True, is_running=True)] * 2
+    assert ranking((A, B), [asked[0], *running, *asked[3:]]) == [A, B]
 
 
 def test_an_arm_whose_trials_all_diverged_drops_out() -> None:

@@ -9,6 +9,7 @@ from lightning_modules.outcome import Ending
 from search.config import compose_again, compose_free
 from search.plan.build import build_plan
 from search.sampler.base import inside
+from search.sampler.observation import losses
 from search.storage.location import study_folder
 from search.study.ask import ask
 from search.study.knowledge import prior_trials, view_of
@@ -19,7 +20,7 @@ from search.study.study import Study
 from search.study.suggest import first_suggestions
 from search.study.tell import result_of, tell
 from search.study.warm import Warm
-from tests.search.study.conftest import SPACE, begin, finish, outcome, plan_of, study_of
+from tests.search.study.conftest import SPACE, begin, finish, outcome, plan_of, point, study_of
 
 EPOCHS = "trainer.epochs=range(1,4)"
 WARM = ("study=new", "search.warm_start=s", "search.portfolio=false")
@@ -33,7 +34,9 @@ def other(here: Path) -> Study:
     session = join(study)
     for accuracy in (0.6, 0.7, 0.9):
         finish(session, accuracy)
-    session.ended(begin(session), outcome(0.1, ending=Ending.diverged))
+    attempt = begin(session)
+    session.progress(attempt, point(1, 0.95))  # Optuna takes it for its value
+    session.ended(attempt, outcome(0.1, ending=Ending.diverged))
     return study
 
 
@@ -51,8 +54,9 @@ def test_trials_of_the_same_space_are_prior_observations(other: Study, here: Pat
     seen = [trial for trial in view.get_trials() if trial.state.is_finished()]
     assert [trial.params for trial in seen] == [trial.params for trial in other.trials]
     assert [trial.state for trial in seen] == [trial.state for trial in other.trials]
-    assert [trial.values for trial in seen[:3]] == [[0.6], [0.7], [0.9]]
+    assert [trial.values for trial in seen] == [[0.6], [0.7], [0.9], None]
     assert any(name.startswith("constraints:") for name in seen[3].system_attrs)
+    assert losses(seen, [-1])[seen[3].number] == [-0.6]  # the worst
     assert not study.ranking.trials and study.num_ended == 0
 
 
