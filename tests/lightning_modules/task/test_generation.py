@@ -19,6 +19,7 @@ from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.folder import BEST_FILE
+from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
 from lightning_modules.outcome import Ending
@@ -441,6 +442,34 @@ def test_a_stopped_stream_resumes_bit_for_bit(here: Path) -> None:
     assert [p.train_loss for p in again.points] == [p.train_loss for p in whole.points]
     kept = [load_file(here / name / BEST_FILE) for name in ("whole", "cut")]
     assert all(torch.equal(tensor, kept[1][key]) for key, tensor in kept[0].items())
+
+
+class Warnings(Hooks):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.thorough
+def test_a_model_with_an_unknown_output_layer_trains_alike_and_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(*FROM_SCRATCH, "task.num_generated=0", "trainer.epochs=1")
+    losses, warnings = [], []
+    for name in ("known", "unknown"):
+        if name == "unknown":
+            unknown = transformers.GPT2LMHeadModel
+            monkeypatch.setattr(unknown, "get_output_embeddings", lambda network: None)
+        (here / name).mkdir()
+        hooks = Warnings()
+        outcome = fit(run, here / name, Identity("x", None, here), hooks)
+        losses.append([point.validation_loss for point in outcome.points])
+        warnings.append([text for text in hooks.texts if "logits" in text])
+    assert losses[0] and losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert warnings[0] == []
+    assert len(warnings[1]) == 1 and warnings[1][0].startswith("GPT2LMHeadModel changes its logits")
 
 
 @pytest.mark.thorough
