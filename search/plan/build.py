@@ -61,7 +61,8 @@ def build_plan(composition: Composition) -> Plan:
         raise ConfigError(_metric_named(_without_repeats(problems), search))
     first += (*portfolio(composition, space, search), *search.sampler.points(space))
     composition, runs = with_select(composition, search.settings, defaults)
-    pruner = settled_pruner(search.pruner, next(iter(runs.values()), None))
+    trained_here = None if search.settings.ask_tell else next(iter(runs.values()), None)
+    pruner = settled_pruner(search.pruner, trained_here)
     settings = replace(search, pruner=pruner)
     return Plan(name, composition, space, settings, objectives, runs, tuple(_once(first)))
 

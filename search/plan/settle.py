@@ -61,7 +61,8 @@ def settled_pruner(pruner: Pruner, run: Run | None) -> Pruner:
 
     Args:
         pruner: The pruner of the configuration.
-        run: Any run of the study; None for a free study, which has none.
+        run: Any run of the study; None if a loop of the caller's own trains its trials: it reports
+            a loss, a metric or both.
 
     """
     if not isinstance(pruner, ComparingPruner) or AUTO not in pruner.compare:

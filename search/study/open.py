@@ -127,11 +127,21 @@ def gives_up_prior(before: Tree, plan: Plan) -> bool:
 
 
 def create_or_update(
-    plan: Plan, folder: Path, fingerprint: str, queue: Sequence[FrozenTrial] = ()
+    plan: Plan,
+    folder: Path,
+    fingerprint: str,
+    queue: Sequence[FrozenTrial] = (),
+    prior: Prior | None = None,
 ) -> Study:
     """Create the study, or update its stored budget and settings to those of `plan`.
 
-    `queue` has trials to add within the budget before any worker sees that budget.
+    Args:
+        plan: The plan.
+        folder: The study's files.
+        fingerprint: The fingerprint of its rows.
+        queue: Trials to add within the budget before any worker sees that budget.
+        prior: What it takes over from another study; None leaves what it has.
+
     """
     import optuna
 
@@ -153,6 +163,8 @@ def create_or_update(
         values |= {ID: secrets.token_hex(8), ROOT: where_is(root_of(folder))}
     if PLAN in known and gives_up_prior(known[PLAN]["arms"][0]["tree"], plan):
         values[PRIOR] = {}
+    if prior is not None:
+        values[PRIOR] = dict(prior)
     values[PLAN] = plan.composition.as_dict()  # last: a study exists once it has a plan
     for name, value in values.items():
         storage.set_study_system_attr(study._study_id, name, value)

@@ -20,9 +20,11 @@ from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, 
 from search.study.attempt import CONFIG_FILE
 from search.study.confirm import check_name
 from search.study.heal import heal
-from search.study.open import Stored, create_or_update, stored
+from search.study.knowledge import Prior
+from search.study.open import Stored, create_or_update, gives_up_prior, open_study, stored
 from search.study.range import changes, ranges, record_changes
 from search.study.study import Study
+from search.study.suggest import first_values, waiting_trial
 from search.study.warm import Warm, warm_of
 
 # Settings that may change when a study is resumed; any other change would mix two experiments.
@@ -101,7 +103,14 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
     """
     before = stored(folder)
     fingerprint = NO_ROWS if rows is None else rows.corpus.fingerprint
-    study = create_or_update(plan, folder, fingerprint)
+    warm = warm_to(plan, before, folder, fingerprint)
+    taken_over = None if warm is None else warm.as_dict()
+    old = None if before is None else build_plan(before.composition)
+    if old is not None:
+        open_study(old, folder).mark_first(old.first)
+    prior = taken_over or _kept_prior(plan, before)
+    queue = [waiting_trial(plan.space, values) for values in first_values(plan, prior)]
+    study = create_or_update(plan, folder, fingerprint, queue, taken_over)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if before is None:
         values = provenance(plan.seed, fingerprint)
@@ -111,15 +120,16 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
         write_json(folder / STUDY_FILE, {"storage": shown(url)})
     study.ask_to_stop(False)
     heal(study)
-    if before is not None:
-        old = build_plan(before.composition)
+    if old is not None:
         record_changes(study, old.space)
-        study.mark_first(old.first)
-    warm = warm_to(plan, before, folder, fingerprint)
-    if warm is not None:
-        study.take_over(warm.as_dict())
-    study.queue_first()
     return study
+
+
+def _kept_prior(plan: Plan, before: Stored | None) -> Prior | None:
+    """Return what the study has taken over earlier and does not give up."""
+    if before is None or gives_up_prior(before.composition.tree, plan):
+        return None
+    return before.prior
 
 
 def warm_to(plan: Plan, before: Stored | None, folder: Path, fingerprint: str) -> Warm | None:

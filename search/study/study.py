@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.rows.corpus import Corpus
 from search.plan.confirm import confirms
 from search.plan.plan import Plan
-from search.storage.add import add_trials, mark_started
+from search.storage.add import mark_started
 from search.storage.attribute import (
     CONFIRMED,
     DATA,
@@ -33,7 +33,6 @@ from search.study.confirmed import Confirmed
 from search.study.knowledge import Prior
 from search.study.params import params_of
 from search.study.ranking import Ranking
-from search.study.suggest import first_values, waiting_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -101,10 +100,6 @@ class Study:
         prior: Prior | None = self._attributes.get(PRIOR)
         return prior or None  # empty: it was given up
 
-    def take_over(self, prior: Prior) -> None:
-        """Store what it takes over from another study."""
-        self._study._storage.set_study_system_attr(self.id, PRIOR, dict(prior))
-
     @property
     def dropped(self) -> frozenset[int]:
         """The numbers of the trials that `finesweep drop` took out of consideration."""
@@ -162,12 +157,6 @@ class Study:
     def folder_of(self, trial: FrozenTrial) -> Path:
         """Return the folder of the trial's last attempt."""
         return inside(self.folder, str(trial.user_attrs[FOLDER]))
-
-    def queue_first(self) -> None:
-        """Queue the configurations that the plan tries first, each once, within the budget."""
-        first = first_values(self.plan, self.prior)
-        templates = [waiting_trial(self.plan.space, values) for values in first]
-        add_trials(self.tables, self.id, self.plan.num_trials, templates)
 
     def mark_first(self, first: Sequence[Mapping[str, Any]]) -> None:
         """Note which trials are those that the study's last plan tried `first`.

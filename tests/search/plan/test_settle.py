@@ -24,6 +24,7 @@ def test_the_optimized_metric_becomes_the_tasks(metric: str) -> None:
         (("search.pruner.compare=[auto,mcc]",), ["brier", "mcc"]),
         (("search.pruner.compare=[metric]",), ["metric"]),
         (("search/pruner=median",), ["brier"]),
+        (("search.ask_tell=true",), ["validation_loss", "metric"]),  # what a loop reports
     ],
 )
 def test_a_pruner_compares_what_chooses_the_best_trial(

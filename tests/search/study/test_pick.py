@@ -161,7 +161,7 @@ def test_a_waiting_trial_leaves_the_queue_and_its_configuration_may_be_queued_ag
     assert join(study).next_attempt() is None
     with pytest.raises(ConfigError, match=r"undo: the trial must have been trained, got 3, which"):
         drop_trial(study, 3, undo=True)
-    study.queue_first()
+    study_of(study.folder.parents[1], EPOCHS, "search.num_trials=4", "search.portfolio=false")
     assert len(study.optuna.trials) == 4
     assert queue_pick(study, {"optimizer.lr": 3e-4}).number == 4
     assert drop_trial(study, 4).startswith("leaves the queue")  # beyond the budget

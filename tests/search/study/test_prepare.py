@@ -14,7 +14,7 @@ from search.config import compose
 from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.storage.location import study_folder
-from search.study.open import stored
+from search.study.open import load_study, stored
 from search.study.prepare import check_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
@@ -30,6 +30,26 @@ def prepare(root: Path, *overrides: str) -> Study:
     plan = plan_of(*overrides)
     folder = study_folder(root, plan.name)
     return prepare_study(plan, folder, check_study(plan, folder))
+
+
+def test_a_worker_that_joins_at_once_begins_with_the_default(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(study: Study) -> None:
+        raise Killed
+
+    for num_trials in (2, 3):  # begun, and continued
+        words = (f"search.num_trials={num_trials}", "search.portfolio=false")
+        more = (*words, "search.enqueue=[{optimizer.lr: 7e-4}]")
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr("search.study.prepare.heal", killed)
+            prepare(here, *(words if num_trials == 2 else more))
+        session = join(load_study(study_folder(here, plan_of(*words).name)))
+        rates = [attempt.values["optimizer.lr"] for attempt in session.next_attempts(1)]
+        assert rates == [plan_of().default_values["optimizer.lr"] if num_trials == 2 else 7e-4]
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ def test_trials_beyond_a_lowered_budget_do_not_count(here: Path) -> None:
 
 def test_the_first_configurations_are_queued_once(here: Path) -> None:
     words = ("search.enqueue=[{optimizer.lr: 3e-4},{optimizer.lr: 2e-4}]", "search.num_trials=2")
+    study_of(here, *words)
     study = study_of(here, *words)
-    study.queue_first()
     values = [study.params_of(trial).get("optimizer.lr") for trial in study.trials]
     assert values == [plan_of(*words).default_values["optimizer.lr"], 3e-4]
 
