@@ -102,7 +102,8 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         rule, got = f"must have the objective {', '.join(own)}", Verbatim(", ".join(its))
         raise ConfigError(Problem(KEY, rule, got, f"{name} has no scores to compare with."))
     ended = [trial for trial in other.considered if _has_result(trial)]
-    fits = {trial.number: fitted(plan, other, trial) for trial in ended}
+    own = [(arm, _settings(arm, {})) for arm in plan.composition.arms]
+    fits = {trial.number: _fitted(plan, own, other, trial) for trial in ended}
     best = next((fits[t.number] for t in other.ranking.trials if fits[t.number] is not None), None)
     trials = [
         {"values": values, "scores": scores, "constraints": constraints}
@@ -117,16 +118,25 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
     return Warm(name, same_rows, len(ended), trials, best, same_model)
 
 
-def fitted(plan: Plan, other: Study, trial: FrozenTrial) -> dict[str, Any] | None:
-    """Return another study's trial as values of the plan's space; None if it does not fit."""
+def _fitted(
+    plan: Plan, arms: Sequence[tuple[Arm, Mapping[str, Any]]], other: Study, trial: FrozenTrial
+) -> dict[str, Any] | None:
+    """Return another study's trial as values of the plan's space; None if it does not fit.
+
+    Args:
+        plan: The plan.
+        arms: Its arms, with their default settings.
+        other: The other study.
+        trial: One of its trials.
+
+    """
     params = other.params_of(trial)
     other_arm = other.plan.arm(params)
     its = _settings(other_arm, other.plan.settings_of(params))
-    for arm in plan.composition.arms:
+    for arm, own in arms:
         if any(_option(arm, group) != _option(other_arm, group) for group in SAME_GROUPS):
             continue
         parameters = plan.space.arms[tuple(arm.choice.values())]
-        own = _settings(arm, {})
         searched = [path for path in params if path in its and path not in parameters]
         if all(path in its and p.allows(its[path]) for path, p in parameters.items()) and all(
             its[path] == own.get(path) for path in searched
