@@ -34,7 +34,7 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 
 # product.py trains for hours: run it by hand.
 bench: $(INSTALLED) ## measure every claim of speed on this machine, and replay the recorded runs
-	for file in $(filter-out benchmarks/product.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+	missed=; for file in $(filter-out benchmarks/product.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || missed="$$missed $$file"; done; test -z "$$missed" || { echo "these missed a target or failed:$$missed"; exit 1; }
 
 docs: $(INSTALLED) ## build the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

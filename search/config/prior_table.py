@@ -23,7 +23,8 @@ def load_table(folders: Sequence[Path]) -> Table:
     """Return the table of the folders' `prior.yaml`; rows of earlier folders are asked first.
 
     Raises:
-        ConfigError: Lists every unknown strategy, key and kind, and every value that is no number.
+        ConfigError: Lists every unknown strategy, key and kind, and every value that is not a
+            number.
 
     """
     return _load_table(tuple(folders))

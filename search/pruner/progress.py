@@ -52,8 +52,8 @@ class Progress:
     Attributes:
         number: The trial's number; the default is 0.
         curve: Its validations, in order.
-        num_examples: Examples in the whole run; None if nobody knows.
-        stable_examples: Examples until a longer run would differ; None if nobody knows.
+        num_examples: Examples in the whole run; None if unknown.
+        stable_examples: Examples until a longer run would differ; None if unknown.
 
     """
 
@@ -69,13 +69,13 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """Which share of the run is done; None if nobody knows."""
+        """Which share of the run is done; None if unknown."""
         if self.num_examples is None:
             return None
         return self.curve[-1].examples / self.num_examples if self.num_examples else 1.0
 
     def best(self, name: str) -> list[float]:
-        """Return the best value so far at each validation; what is no number is the worst."""
+        """Return the best value so far at each validation; NaN counts as the worst."""
         values = (mark.values.get(name, -math.inf) for mark in self.curve)
         known = (-math.inf if math.isnan(value) else value for value in values)
         return list(accumulate(known, max))
@@ -90,7 +90,7 @@ class Axis(Enum):
     fraction = "fraction"
 
     def position(self, trial: Progress, mark: Mark | None = None) -> float | None:
-        """Return where a validation, by default the last, lies; None if nobody knows."""
+        """Return where a validation, by default the last, lies; None if unknown."""
         mark = mark or trial.curve[-1]
         if self is Axis.steps:
             return mark.step
@@ -110,7 +110,7 @@ class Axis(Enum):
         return f"after {'step' if self is Axis.steps else 'epoch'} {position:g}"
 
     def end(self, trial: Progress) -> float | None:
-        """Return where the run ends; None if nobody knows."""
+        """Return where the run ends; None if unknown."""
         last = trial.curve[-1]
         position = self.position(trial)
         if position is None or trial.num_examples is None or not last.examples:

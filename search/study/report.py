@@ -51,7 +51,7 @@ class Reported:
         attempt: The attempt that it came from.
         step: Its step.
         number: How many reports there were, up to this step.
-        advice: Why to stop; None if the trial should go on.
+        advice: Why to stop; None if the trial should continue.
 
     """
 
@@ -141,7 +141,7 @@ def _divergence(step: int, metrics: Mapping[str, float]) -> Advice | None:
 
 
 def _num_before(trial: FrozenTrial, step: int) -> int:
-    """Return how many validations of earlier attempts this one goes on from."""
+    """Return how many validations of earlier attempts this one continues from."""
     return sum(point.step < step for point in points_of(trial.system_attrs.get(CURVE, ())))
 
 

@@ -102,8 +102,9 @@ def candidates(
 ) -> Iterator[dict[str, Any]]:
     """Yield candidate values for the trial by config path, the sampler's suggestion first.
 
-    Nothing is written to the storage. `is_taken` returns whether another trial has a key; a
-    candidate may still be taken by a trial that another worker starts meanwhile.
+    Values are not written to the storage; a sampler may write attributes of its own. `is_taken`
+    returns whether another trial has a key; a candidate may still be taken by a trial that another
+    worker starts meanwhile.
     """
     import optuna
 
