@@ -165,7 +165,10 @@ def _prepare(start: _Start) -> _Prepared:
         hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
     )
     hooks.heartbeat("loading the model")
-    network = unless_out_of_memory(lambda: build_network(run, labels, start.cache, tokenizer))
+    place = start.hardware.place()
+    network = unless_out_of_memory(
+        lambda: build_network(run, labels, start.cache, tokenizer, place)
+    )
     if network is None:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
     counts = count_parameters(network)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_modules.cache import Cache
+from lightning_modules.model.share import num_bytes, own_trained, sharing_copy
 from lightning_modules.seed import seeded
 from lightning_modules.strategy.base import Strategy
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
+
+OTHER_BYTES = 2_000_000_000
+"""How much the cached networks that are not in use may take together."""
 
 
 def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTokenizerBase:
@@ -27,33 +32,68 @@ def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTo
 
 
 def build_network(
-    run: Run, labels: Sequence[str], cache: Cache, tokenizer: PreTrainedTokenizerBase | None = None
+    run: Run,
+    labels: Sequence[str],
+    cache: Cache,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str = "cpu",
 ) -> nn.Module:
     """Return a new network for the run; new weights are drawn from the run's seed.
+
+    Under a strategy that keeps frozen weights as they are, the network is on the device, and
+    shares these with the cached one: nothing else of it is loaded, copied or moved.
 
     Args:
         run: The run.
         labels: The labels in the order of their class numbers.
         cache: Keeps the loaded network; the one returned is an adapted copy.
         tokenizer: The run's tokenizer; None loads the model's own.
+        device: torch's name of the device that the run trains on, e.g. `cuda:0`.
 
     """
     run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
+    shares = run.strategy.keeps_frozen
+    loaded = _loaded(run, labels, cache, run_tokenizer, device if shares else "cpu")
+    with seeded(run.seed, "adapt"):
+        if not shares:
+            return run.strategy.adapt(copy.deepcopy(loaded))
+        adapted = run.strategy.adapt(sharing_copy(loaded))
+    own_trained(adapted, loaded)
+    return adapted
+
+
+@dataclass
+class _Draws:
+    """The seed of a loaded network in which nothing was drawn, so that every seed can use it."""
+
+    seed: int | None = None
+
+
+def _loaded(
+    run: Run,
+    labels: Sequence[str],
+    cache: Cache,
+    tokenizer: PreTrainedTokenizerBase,
+    device: str,
+) -> nn.Module:
+    """Return the network as the strategy loads it, on the device; the cache keeps it."""
 
     def load() -> nn.Module:
         check_architecture(run, labels)
         with seeded(run.seed, "load"):
-            network = run.strategy.load(run.model, run.task, labels, run_tokenizer)
+            network = run.strategy.load(run.model, run.task, labels, tokenizer)
         run.task.configure_network(network)
-        return network
+        if getattr(network, "drawn", None) == frozenset():
+            draws.seed = run.seed
+        return network.to(device)
 
     # Reading and checking weights takes longer than copying them. Strategies that differ only
     # in what they train share the loaded network.
     strategy, task = run.strategy.cache_key, run.task.cache_key
-    key = ("network", strategy, run.model, task, tuple(labels), len(run_tokenizer), run.seed)
-    loaded = cache.get_or_make(key, load)
-    with seeded(run.seed, "adapt"):
-        return run.strategy.adapt(copy.deepcopy(loaded))
+    key = ("network", strategy, run.model, task, tuple(labels), len(tokenizer), device)
+    draws = cache.get_or_make(("draws", *key), _Draws)
+    seed = run.seed if draws.seed is None else draws.seed
+    return cache.get_or_make_large((*key, seed), load, num_bytes, OTHER_BYTES)
 
 
 def check_architecture(run: Run, labels: Sequence[str]) -> None:

@@ -113,10 +113,13 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
     import pytorch_lightning as pl
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
+    from lightning_modules.machine.resident import Resident
+
     # Lightning's own requeueing would save inside a signal handler.
     slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
     return pl.Trainer(
         plugins=slurm,
+        strategy=Resident(hardware.place(rank)),
         accelerator=hardware.device.value,
         devices=[rank] if hardware.device is Device.cuda else 1,
         precision=hardware.lightning_precision,

@@ -26,7 +26,6 @@ from lightning_modules.callback.validation import ValidationTimes, validation_st
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
 from lightning_modules.hooks import Hooks
-from lightning_modules.machine.hardware import Device
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
@@ -136,7 +135,8 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
-    network = build_network(run, start.labels, cache, tokenizer)
+    place = hardware.place(index)
+    network = build_network(run, start.labels, cache, tokenizer, place)
     record = Record(step=start.step)
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()
@@ -144,8 +144,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     times = ValidationTimes(validation_steps(data.length, run.trainer.validations_per_epoch))
     trainer = lightning_trainer(hardware, [times], index)
     channel.send("ready")
-    device = torch.device(hardware.device.value, index if hardware.device is Device.cuda else 0)
-    collective = Collective(start.rendezvous, index, hardware.num_devices, device)
+    collective = Collective(start.rendezvous, index, hardware.num_devices, torch.device(place))
     tuner.rank = rank = Follower(index, hardware.num_devices, collective, channel)
     # If the run ends on this rank first, the collective stays open until the process ends, so that
     # rank 0 receives the reason before its own sum fails.

@@ -51,6 +51,10 @@ class Hardware:
         """Lightning's name for the precision."""
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
 
+    def place(self, rank: int = 0) -> str:
+        """Return torch's name of the device of a rank, e.g. `cuda:1`."""
+        return f"cuda:{rank}" if self.device is Device.cuda else self.device.value
+
     @property
     def devices(self) -> str:
         """The device, and how many ranks if there are several, e.g. `cuda x 2 ranks`."""

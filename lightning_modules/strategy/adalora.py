@@ -71,6 +71,10 @@ class Adalora(PeftStrategy):
             yield Problem("orthogonality", "must be >= 0", self.orthogonality)
 
     @property
+    def keeps_frozen(self) -> bool:
+        return True
+
+    @property
     def peft_type(self) -> str:
         return "ADALORA"
 

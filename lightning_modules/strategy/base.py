@@ -104,6 +104,15 @@ class Strategy(Schema):
         """
         return repr(self) if self.trains_tokenizer else type(self).load
 
+    @property
+    def keeps_frozen(self) -> bool:
+        """Whether neither `adapt` nor training changes a frozen weight, so that runs can share it.
+
+        `adapt` may wrap or replace modules, and change which weights are trained. It must not
+        write to a weight, not even to one that is then trained.
+        """
+        return False
+
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]
     ) -> PreTrainedTokenizerBase:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 class Bitfit(Strategy):
     """Train the biases and the head."""
 
+    @property
+    def keeps_frozen(self) -> bool:
+        return True
+
     def check_architecture(self, skeleton: nn.Module) -> None:
         self.adapt(skeleton)
 

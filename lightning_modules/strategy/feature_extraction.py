@@ -40,6 +40,10 @@ LABELLING = (POOLED, "AutoModelForTokenClassification")
 class FeatureExtraction(Strategy):
     """Train a linear head on the frozen backbone's output."""
 
+    @property
+    def keeps_frozen(self) -> bool:
+        return True
+
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
         if task.auto_class not in LABELLING:

@@ -40,6 +40,10 @@ class Freeze(Strategy):
         if self.num_layers < 0:
             yield Problem("num_layers", "must be >= 0", self.num_layers)
 
+    @property
+    def keeps_frozen(self) -> bool:
+        return True
+
     def check_architecture(self, skeleton: nn.Module) -> None:
         self.adapt(skeleton)
 

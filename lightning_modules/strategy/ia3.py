@@ -42,6 +42,10 @@ class Ia3(PeftStrategy):
     """Train the scales and the head."""
 
     @property
+    def keeps_frozen(self) -> bool:
+        return True
+
+    @property
     def peft_type(self) -> str:
         return "IA3"
 

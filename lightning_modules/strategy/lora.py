@@ -70,6 +70,11 @@ class Lora(PeftStrategy):
             yield Problem("targets", "must be all-linear or names of linear layers", self.targets)
 
     @property
+    def keeps_frozen(self) -> bool:
+        # The others take the first directions out of the frozen weights.
+        return self.init in (Init.default, Init.gaussian)
+
+    @property
     def peft_type(self) -> str:
         return "LORA"
 

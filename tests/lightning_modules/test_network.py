@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lightning_modules.cache import Cache
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.model.tiny import Tiny
+from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network, build_tokenizer
-from tests.training import tiny_run
+from tests.training import tiny_run, train
 
 LABELS = ("negative", "positive")
 
@@ -41,8 +46,65 @@ def test_training_a_network_leaves_the_cached_one_unchanged(learnable: Path, str
     assert not equal(values(first), before)
     second = build_network(run, LABELS, cache)
     assert equal(values(second), before)
-    storages = {parameter.data_ptr() for parameter in first.parameters()}
-    assert storages.isdisjoint(parameter.data_ptr() for parameter in second.parameters())
+    assert places(first, trained=True).isdisjoint(places(second, trained=True))
+    assert places(first, trained=False) == places(second, trained=False)
+
+
+def places(network: torch.nn.Module, *, trained: bool) -> set[int]:
+    """Return where the trained or the frozen parameters are in memory."""
+    return {each.data_ptr() for each in network.parameters() if each.requires_grad == trained}
+
+
+@pytest.mark.parametrize("strategy", ["lora", "bitfit"])
+def test_a_run_after_others_on_the_same_weights_equals_the_run_alone(
+    learnable: Path, here: Path, strategy: str
+) -> None:
+    short = ("trainer.max_steps=4", "strategy.lr=1e-2")
+    run = tiny_run(learnable, f"strategy={strategy}", *short)
+    others = [
+        tiny_run(learnable, "strategy=lora", "strategy.rank=2", "strategy.dropout=0.5", *short),
+        tiny_run(learnable, "strategy=ia3", *short),
+        tiny_run(learnable, "strategy=freeze", *short),
+    ]
+    alone = train(run, here / "alone")
+    cache = Cache()
+    for number, other in enumerate(others):
+        train(other, here / str(number), cache=cache)
+    after = train(run, here / "after", cache=cache)
+    assert alone.best is not None
+    assert after.best == replace(alone.best, seconds=after.best.seconds if after.best else 0)
+    one, other_weights = (load_file(here / name / BEST_FILE) for name in ("alone", "after"))
+    assert equal(one, other_weights)
+
+
+def test_a_trained_network_is_not_moved_off_its_device(
+    learnable: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[str] = []
+    monkeypatch.setattr(FineTuner, "cpu", lambda tuner: moves.append("cpu"))
+    train(tiny_run(learnable, "strategy=lora", "trainer.max_steps=2"), here / "run")
+    assert not moves
+
+
+def test_a_network_in_which_nothing_is_drawn_serves_every_seed(learnable: Path) -> None:
+    cache = Cache()
+    for seed in (0, 1):
+        run = tiny_run(learnable, "strategy=lora", f"seed={seed}")
+        drawn = replace(run, model=_Drawn(**vars(run.model)))
+        build_network(drawn, LABELS, cache)
+        build_network(run, LABELS, cache)
+    networks = [key for key in cache._values if isinstance(key, tuple) and key[0] == "network"]
+    assert len(networks) == 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn(Tiny):
+    """A tiny model that stands for one whose file has every weight."""
+
+    def load_network(self, auto_class: str, **config: Any) -> Any:
+        network: Any = super().load_network(auto_class, **config)
+        network.drawn = frozenset()
+        return network
 
 
 def test_strategies_that_load_alike_share_one_cached_network(

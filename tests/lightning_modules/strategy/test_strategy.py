@@ -186,8 +186,9 @@ def test_step_zero_equals_the_loaded_network(strategy: str, head: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize(("strategy", "head"), MEMBERS)
 def test_a_step_changes_only_trained_parameters(strategy: str, head: str) -> None:
-    run = make_run(strategy, "optimizer.weight_decay=0", head=head)
-    network = build_network(run, LABELS, Cache())
+    run, cache = make_run(strategy, "optimizer.weight_decay=0", head=head), Cache()
+    network = build_network(run, LABELS, cache)
+    at_start = state_of(network)
     shake(network)  # some values have no gradient at their initialization
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     optimizer = run.optimizer.build(network)
@@ -203,6 +204,12 @@ def test_a_step_changes_only_trained_parameters(strategy: str, head: str) -> Non
             assert not torch.equal(parameter, before[name]), name
     reached = [p for p in network.parameters() if p.requires_grad and p.grad is not None]
     assert len(reached) >= 0.9 * sum(p.requires_grad for p in network.parameters())
+    again = state_of(build_network(run, LABELS, cache))  # the next run of a worker
+    assert all(torch.equal(again[name], at_start[name]) for name in again.keys() | at_start.keys())
+
+
+def state_of(network: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 @pytest.mark.parametrize(("strategy", "head"), CLASSIFIERS_FIRST)
