@@ -31,6 +31,7 @@ from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import write_json
 from lightning_modules.machine.hardware import Hardware, choose_hardware
 from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
+from lightning_modules.model.held import holds
 from lightning_modules.model.state import count_parameters
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network, build_tokenizer
@@ -165,9 +166,8 @@ def _prepare(start: _Start) -> _Prepared:
         hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
     )
     hooks.heartbeat("loading the model")
-    place = start.hardware.place()
     network = unless_out_of_memory(
-        lambda: build_network(run, labels, start.cache, tokenizer, place)
+        lambda: build_network(run, labels, start.cache, tokenizer, start.hardware)
     )
     if network is None:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
@@ -207,7 +207,8 @@ def _open_log(prepared: _Prepared, identity: Identity) -> RunLog:
 def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
     """Train; return how it ended, and the reason in words."""
     start, run, data = prepared.start, prepared.run, prepared.data
-    start.hooks.on_train_start(*_lengths(run, data), str(start.hardware))
+    held = ", frozen weights in bf16" if holds(prepared.network) else ""
+    start.hooks.on_train_start(*_lengths(run, data), f"{start.hardware}{held}")
     tuner = FineTuner(
         run,
         prepared.network,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.cache import Cache
+from lightning_modules.machine.hardware import Precision
 from lightning_modules.model.share import num_bytes, own_trained, sharing_copy
 from lightning_modules.seed import seeded
 from lightning_modules.strategy.base import Strategy
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from lightning_modules.machine.hardware import Hardware
     from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 
@@ -36,7 +38,8 @@ def build_network(
     labels: Sequence[str],
     cache: Cache,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    device: str = "cpu",
+    hardware: Hardware | None = None,
+    rank: int = 0,
 ) -> nn.Module:
     """Return a new network for the run; new weights are drawn from the run's seed.
 
@@ -48,14 +51,19 @@ def build_network(
         labels: The labels in the order of their class numbers.
         cache: Keeps the loaded network; the one returned is an adapted copy.
         tokenizer: The run's tokenizer; None loads the model's own.
-        device: torch's name of the device that the run trains on, e.g. `cuda:0`.
+        hardware: Where the run trains; None is a CPU in fp32.
+        rank: Which of its devices.
 
     """
     run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
-    shares = run.strategy.keeps_frozen
-    loaded = _loaded(run, labels, cache, run_tokenizer, device if shares else "cpu")
+    device = "cpu"
+    if run.strategy.keeps_frozen and hardware is not None:
+        device = hardware.place(rank)
+        computes_bf16 = hardware.precision is Precision.bf16
+        run = replace(run, model=run.model.settled(computes_bf16=computes_bf16))
+    loaded = _loaded(run, labels, cache, run_tokenizer, device)
     with seeded(run.seed, "adapt"):
-        if not shares:
+        if not run.strategy.keeps_frozen:
             return run.strategy.adapt(copy.deepcopy(loaded))
         adapted = run.strategy.adapt(sharing_copy(loaded))
     own_trained(adapted, loaded)
@@ -85,7 +93,8 @@ def _loaded(
         run.task.configure_network(network)
         if getattr(network, "drawn", None) == frozenset():
             draws.seed = run.seed
-        return network.to(device)
+        # 4-bit weights are loaded on their device.
+        return network if getattr(network, "is_quantized", False) else network.to(device)
 
     # Reading and checking weights takes longer than copying them. Strategies that differ only
     # in what they train share the loaded network.

@@ -39,11 +39,14 @@ class Card:
 
 def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
     """Write weights, tokenizer, labels and model card to a new folder."""
+    from lightning_modules.model.held import in_fp32
+
     folder.mkdir(parents=True)
     # The loaded tokenizer then truncates where `predict` does.
     predictor.tokenizer.model_max_length = predictor.max_length
     strategy = predictor.strategy or run.strategy
-    loading = strategy.export(predictor.network, predictor.tokenizer, run.model, run.task, folder)
+    network = in_fp32(predictor.network)
+    loading = strategy.export(network, predictor.tokenizer, run.model, run.task, folder)
     write_json(
         folder / MANIFEST,
         {

@@ -131,7 +131,9 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     else:
         tokenizer = build_tokenizer(run, (), cache)
-    network = build_network(run, labels, cache, tokenizer)
+    # On the CPU: it may be exported, which merges its adapters in fp32.
+    hardware = replace(choose_hardware(Device.auto, run.trainer.precision), device=Device.cpu)
+    network = build_network(run, labels, cache, tokenizer, hardware)
     restore_state(network, load_file(folder / BEST_FILE))
     return Predictor(
         network,

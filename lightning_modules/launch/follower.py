@@ -135,8 +135,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
-    place = hardware.place(index)
-    network = build_network(run, start.labels, cache, tokenizer, place)
+    network = build_network(run, start.labels, cache, tokenizer, hardware, index)
     record = Record(step=start.step)
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()
@@ -144,7 +143,8 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     times = ValidationTimes(validation_steps(data.length, run.trainer.validations_per_epoch))
     trainer = lightning_trainer(hardware, [times], index)
     channel.send("ready")
-    collective = Collective(start.rendezvous, index, hardware.num_devices, torch.device(place))
+    device = torch.device(hardware.place(index))
+    collective = Collective(start.rendezvous, index, hardware.num_devices, device)
     tuner.rank = rank = Follower(index, hardware.num_devices, collective, channel)
     # If the run ends on this rank first, the collective stays open until the process ends, so that
     # rank 0 receives the reason before its own sum fails.

@@ -6,12 +6,13 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
+from lightning_modules.model.dtype import Dtype, dtype_of
 from lightning_modules.model.end import keep_ends
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
@@ -66,6 +67,24 @@ class Model(Schema):
         """Return the model's size; None if unknown before it is loaded."""
         return None
 
+    def known_dtype(self) -> Dtype | None:
+        """Return the format of its weights' file; None if unknown before it is loaded."""
+        return None
+
+    @property
+    def in_bf16(self) -> bool:
+        """Whether its weights are to be held in bf16."""
+        return False
+
+    def settled(self, *, computes_bf16: bool) -> Self:
+        """Return the model with its format settled, for a device that computes in bf16 or not.
+
+        Raises:
+            ConfigError: A network of its architecture cannot compute like that.
+
+        """
+        return self
+
     def look_up(self) -> None:
         """Make kind and size known if that takes a short request only; `check` reports errors."""
 
@@ -89,7 +108,7 @@ class Model(Schema):
 
     @abstractmethod
     def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
-        """Return the network in float32.
+        """Return the network in float32, or with its matrices in bfloat16 if `in_bf16`.
 
         Args:
             auto_class: A transformers Auto class; parameters missing from the weights are
@@ -117,10 +136,14 @@ class Pretrained(Model):
     Attributes:
         attention: `sdpa` (torch's fused attention) or `eager` (slower, but supported by every
             architecture).
+        dtype: How frozen weights are held: `auto` (in bf16 if the model's file has them in bf16 and
+            the device computes in bf16, else in fp32), `fp32` or `bf16`. Trained weights are in
+            fp32, except under `strategy=full` with `bf16`, where all are in bf16.
 
     """
 
     attention: Attention
+    dtype: Dtype
 
     @abstractmethod
     def location(self) -> str:
@@ -133,6 +156,24 @@ class Pretrained(Model):
     def known_size(self) -> Size | None:
         config = self._config()
         return None if config is None else size_of(config)
+
+    def known_dtype(self) -> Dtype | None:
+        config = self._config()
+        return None if config is None else dtype_of(config)
+
+    @property
+    def in_bf16(self) -> bool:
+        return self.dtype is Dtype.bf16
+
+    def settled(self, *, computes_bf16: bool) -> Self:
+        size = self.known_size() if self.in_bf16 and not computes_bf16 else None
+        if size is not None and size.experts:
+            rule = "must be auto or fp32 for a mixture of experts that computes in fp32"
+            fix = "Set model.dtype=auto, or trainer.precision=bf16."
+            raise ConfigError(Problem("model.dtype", rule, "bf16", fix))
+        if self.dtype is not Dtype.auto or not computes_bf16:
+            return self
+        return replace(self, dtype=Dtype.bf16) if self.known_dtype() is Dtype.bf16 else self
 
     @property
     def fills_masks(self) -> bool:
@@ -169,11 +210,12 @@ class Pretrained(Model):
     def load_network(
         self, auto_class: str, *, quantization: Any = None, **config: Any
     ) -> PreTrainedModel:
-        """Return the network in float32.
+        """Return the network in float32, or with its matrices in bfloat16 if `in_bf16`.
 
         `quantization` is one of transformers' quantization configurations. If it is set, the
         linear layers are quantized and on the current CUDA device.
         """
+        import torch
         import transformers
 
         quantized = {}
@@ -181,6 +223,7 @@ class Pretrained(Model):
             quantized = {"quantization_config": quantization, "device_map": {"": "cuda"}}
         if is_pair(auto_class, self.known_kind()):
             return build_pair(self.load_network, self.load_tokenizer, config)
+        random_state = torch.get_rng_state()
         with self._loading():
             network, report = getattr(transformers, auto_class).from_pretrained(
                 self.location(),
@@ -190,21 +233,29 @@ class Pretrained(Model):
                 output_loading_info=True,
                 **quantized,
                 **self._settings(),
+                # By default transformers 5 uses the checkpoint's dtype, which may be float16.
+                dtype=torch.bfloat16 if self.in_bf16 else torch.float32,
             )
         network.drawn = frozenset(report["missing_keys"])
+        if self.in_bf16:
+            from lightning_modules.model.held import draw_in_fp32, hold
+
+            draw_in_fp32(network, network.drawn, random_state)
+            hold(network)
         freeze_pooler(network)
         if network.can_generate():
             keep_ends(network, self._own_tokenizer())
         return self._with_padding(network)
 
     def new_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
+        import torch
         import transformers
 
         if is_pair(auto_class, self.known_kind()):
             return build_pair(self.new_network, self.load_tokenizer, config)
         with self._loading():
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-                self._architecture(config), **self._settings()
+                self._architecture(config), **self._settings(), dtype=torch.float32
             )
         freeze_pooler(network)
         return self._with_padding(network)
@@ -236,11 +287,7 @@ class Pretrained(Model):
         return config
 
     def _settings(self) -> dict[str, Any]:
-        import torch
-
         return {
-            # By default transformers 5 uses the checkpoint's dtype, which may be float16.
-            "dtype": torch.float32,
             # Passed in addition to the config, not among its changes: otherwise transformers would
             # download a kernel that config.json names.
             "attn_implementation": self.attention.value,

@@ -26,11 +26,14 @@ def sharing_copy(network: N) -> N:
 
 
 def own_trained(adapted: nn.Module, original: nn.Module) -> None:
-    """Copy the trained weights that `adapted` shares with `original`, in place."""
+    """Copy the trained weights that `adapted` shares with `original`, in fp32 and in place."""
+    import torch
+
     shared = {_place(parameter) for parameter in original.parameters()}
     for parameter in adapted.parameters():
-        if parameter.requires_grad and _place(parameter) in shared:
-            parameter.data = parameter.data.clone()
+        if parameter.requires_grad:
+            copies = _place(parameter) in shared
+            parameter.data = parameter.data.to(torch.float32, copy=copies)
 
 
 def num_bytes(network: nn.Module) -> int:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.error import Problem
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import Schema, positive
 
@@ -63,6 +63,10 @@ class Strategy(Schema):
         """Raise ConfigError if the strategy does not support the model or task; load no weights."""
         if not self.trains_tokenizer:
             model.check_tokenizer()
+        if model.in_bf16 and not self.supports_bf16:
+            name = type(self).__module__.rpartition(".")[2]
+            rule = f"must be auto or fp32 with strategy={name} as it is set"
+            raise ConfigError(Problem("model.dtype", rule, "bf16", "Set model.dtype=auto."))
 
     def fit_to_rows(self, model: Model, task: Task, corpus: Corpus) -> Strategy:
         """Return the strategy with what it needs from the training rows; load no weights.
@@ -112,6 +116,11 @@ class Strategy(Schema):
         write to a weight, not even to one that is then trained.
         """
         return False
+
+    @property
+    def supports_bf16(self) -> bool:
+        """Whether the weights that it loads can be held in bf16."""
+        return self.keeps_frozen
 
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]

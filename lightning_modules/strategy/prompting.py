@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.file import write_json
 from lightning_modules.model.base import Attention
+from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.corpus import Corpus, Row
@@ -246,7 +247,7 @@ class Prompting(Strategy):
 
         strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = Hub(path=base or str(folder / BACKBONE), attention=Attention.sdpa)
+        model = Hub(path=base or str(folder / BACKBONE), attention=Attention.sdpa, dtype=Dtype.fp32)
         return strategy.adapt(strategy.load(model, task, labels, tokenizer)), strategy
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:

@@ -21,6 +21,7 @@ from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
     "data.validation_seed": None,
+    "model.dtype": "fp32",
     "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,

@@ -17,6 +17,7 @@ from search.study.warm import Warm
 from search.terminal.arms import arms_line
 from search.terminal.confirm import plan_lines
 from search.terminal.curve import size_notes
+from search.terminal.weights import weights_lines
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Baseline
@@ -44,6 +45,7 @@ def describe(
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         *([] if rows is None else [["model", _model(plan)]]),
+        *([] if rows is None else [["held", text] for text in weights_lines(plan)]),
         *(["prior", text] for text in _priors(plan)),
         *([] if rows is None else [["data", _data(plan, rows)]]),
         *(["length", text] for text in lengths),

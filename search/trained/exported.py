@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.machine.hub import check_reachable
 from lightning_modules.model.base import Attention
+from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
 from lightning_modules.task.base import Task
 from search.config import build_run, compose, literal
@@ -25,7 +26,7 @@ def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
     needs_base = strategy_class(manifest, plugins).needs_base(folder)
     base: str | None = manifest["base"] if needs_base else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
-        return Minilm(source=Source.package, attention=Attention.sdpa).location()
+        return Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
     if base is not None:
         check_reachable("model", base)
     return base

@@ -18,6 +18,7 @@ from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
+from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.run import Run
@@ -85,7 +86,7 @@ def test_an_adapter_loads_with_peft(trained: Callable[..., Trained], here: Path)
     export(result, here / "best")
     ours = labels_of(result.load().predict([{"text": text} for text in TEXTS]))
     assert set(ours) == {"negative", "positive"}
-    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
+    base = Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
     network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
     network = PeftModel.from_pretrained(network, here / "best" / "adapter")
     tokenizer = AutoTokenizer.from_pretrained(here / "best")
@@ -109,7 +110,7 @@ def test_the_card_for_feature_extraction_loads_base_and_head(
     export(result, here / "best")
     files = {path.name for path in (here / "best").iterdir()}
     assert "head.safetensors" in files and "model.safetensors" not in files
-    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
+    base = Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
     named = {"'sentence-transformers/all-MiniLM-L6-v2'": repr(base)}
     text = "Your text."
     (ours,) = labels_of(result.load().predict([{"text": text}]))

@@ -37,6 +37,7 @@ from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
+from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.network import build_network
@@ -342,7 +343,7 @@ def test_adapter_contains_the_weights_that_the_base_model_lacks(
     base = Path(shutil.copytree(folder_of("bert"), here / "model"))
     transformers.AutoModelForMaskedLM.from_pretrained(base).save_pretrained(base)  # no pooler
     run = run_of("bert", "lora")
-    run = replace(run, model=Hub(path=str(base), attention=Attention.sdpa))
+    run = replace(run, model=Hub(path=str(base), attention=Attention.sdpa, dtype=Dtype.fp32))
     network: Any = build_network(run, LABELS, Cache())
     network.save_pretrained(here / "adapter")
     torch.manual_seed(1)
@@ -478,7 +479,7 @@ def test_a_kernel_named_in_config_json_is_not_downloaded(
     config = json.loads((folder / "config.json").read_text())
     config["attn_implementation"] = config["_attn_implementation"] = "someone/kernel"
     (folder / "config.json").write_text(json.dumps(config))
-    model = Hub(path=str(folder), attention=Attention.sdpa)
+    model = Hub(path=str(folder), attention=Attention.sdpa, dtype=Dtype.fp32)
     for make in both(model):
         assert make("AutoModel").config._attn_implementation == "sdpa"
 
@@ -517,7 +518,7 @@ def bert(folder_of: Callable[[str], Path], here: Path) -> Path:
 
 def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
-    model = Hub(path="./model", attention=Attention.sdpa)
+    model = Hub(path="./model", attention=Attention.sdpa, dtype=Dtype.fp32)
     with pytest.raises(ConfigError, match=r"^model\.path: must be a folder with \*\.safetensors"):
         model.check()
     with pytest.raises(ConfigError, match=r"^model: model must load from safetensors"):
@@ -527,14 +528,14 @@ def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
 def test_half_precision_weights_load_in_float32(bert: Path) -> None:
     network = transformers.AutoModel.from_pretrained(bert, dtype=torch.bfloat16)
     network.save_pretrained(bert)
-    model = Hub(path=str(bert), attention=Attention.sdpa)
+    model = Hub(path=str(bert), attention=Attention.sdpa, dtype=Dtype.fp32)
     assert json.loads((bert / "config.json").read_text())["dtype"] == "bfloat16"
     for make in both(model):
         assert {p.dtype for p in make("AutoModel").parameters()} == {torch.float32}
 
 
 def test_an_invalid_hub_name_is_refused(here: Path) -> None:
-    model = Hub(path="one/two/three", attention=Attention.sdpa)
+    model = Hub(path="one/two/three", attention=Attention.sdpa, dtype=Dtype.fp32)
     assert model.max_length is None
     with pytest.raises(ConfigError, match=r"Write it as owner/name\.$"):
         model.check()
@@ -546,7 +547,7 @@ def test_code_that_comes_with_a_model_does_not_run(here: Path) -> None:
     (folder / "code.py").write_text("from pathlib import Path\n\nPath('ran').touch()\n")
     auto = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": "code.Words"}
     (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": auto}))
-    model = Hub(path=str(folder), attention=Attention.sdpa)
+    model = Hub(path=str(folder), attention=Attention.sdpa, dtype=Dtype.fp32)
     refused = pytest.raises(ConfigError, match=r"^model: .*without custom code")
     with refused:
         model.load_tokenizer()
@@ -563,7 +564,7 @@ def test_a_model_without_a_tokenizer_is_refused(
     for file in ("config.json", "model.safetensors"):
         shutil.copy(folder_of(name) / file, here / file)
     with pytest.raises(ConfigError, match=r"^model: \. must"):
-        Hub(path=".", attention=Attention.sdpa).load_tokenizer()
+        Hub(path=".", attention=Attention.sdpa, dtype=Dtype.fp32).load_tokenizer()
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
@@ -571,7 +572,7 @@ def test_a_model_in_the_hubs_cache_needs_no_network(
     monkeypatch: pytest.MonkeyPatch, folder_of: Callable[[str], Path], here: Path, file: str
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here))
-    model = Hub(path="owner/name", attention=Attention.sdpa)
+    model = Hub(path="owner/name", attention=Attention.sdpa, dtype=Dtype.fp32)
     assert model.max_length is None
     snapshot = here / "models--owner--name" / "snapshots" / "0"
     snapshot.mkdir(parents=True)

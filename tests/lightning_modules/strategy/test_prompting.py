@@ -23,6 +23,7 @@ from lightning_modules.folder import BEST_FILE, STATE_FILE
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.base import Attention
+from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import Ending, Outcome
@@ -359,7 +360,7 @@ def test_an_exported_minilm_prompt_contains_no_weights(here: Path) -> None:
     trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
     export(trained, here / "best")
     assert not list((here / "best").rglob("model.safetensors"))
-    base = Minilm(source=Source.package, attention=Attention.sdpa).location()
+    base = Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
     rows = [{"text": "Never again."}]
     again = load_exported(here / "best", run.task, base)
     assert again.predict(rows) == trained.load().predict(rows)

@@ -1,0 +1,55 @@
+"""The lines of a plan on how the weights of its models are held, and how many bytes they take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_modules.strategy.qlora import Qlora
+from search.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from lightning_modules.run import Run
+
+LOW, HIGH = 2, 4
+"""Bytes of a value in bf16 and in fp32."""
+NUM_COPIES = 4
+"""A trained weight, its gradient, and AdamW's two moments."""
+
+
+def weights_lines(plan: Plan) -> list[str]:
+    """Return how each arm's weights are held, if not all of them are as in the model's file."""
+    lines = {" ".join(options): _held(run) for options, run in plan.defaults.items()}
+    if len(set(lines.values())) > 1:
+        lines = {name: f"{name}: {line}" for name, line in lines.items() if line}
+    return [line for line in dict.fromkeys(lines.values()) if line]
+
+
+def _held(run: Run) -> str:
+    model, strategy = run.model, run.strategy
+    if not model.settled(computes_bf16=True).in_bf16:
+        return ""
+    if isinstance(strategy, Qlora):
+        return "linear layers in 4 bits; other matrices in bf16 if the device computes in bf16"
+    if strategy.keeps_frozen and model.in_bf16:
+        return f"frozen weights in bf16{_size(run, LOW)}, trained ones in fp32"
+    if strategy.keeps_frozen:
+        low, high = _size(run, LOW), _size(run, HIGH)
+        return (
+            f"frozen weights in bf16{low} if the device computes in bf16, else in fp32{high}; "
+            "trained ones in fp32"
+        )
+    if model.in_bf16:
+        return (
+            f"all weights in bf16{_size(run, LOW * NUM_COPIES)} with gradients and two moments; "
+            "updates below 1/256 of a weight are often lost"
+        )
+    if strategy.supports_bf16:
+        every = _size(run, HIGH * NUM_COPIES)
+        return f"all weights in fp32{every} with gradients and two moments"
+    return f"all weights in fp32{_size(run, HIGH)}; this strategy needs that"
+
+
+def _size(run: Run, num_bytes: int) -> str:
+    """Return the bytes of all weights in words; nothing if the model's size is unknown."""
+    size = run.model.known_size()
+    return "" if size is None else f" (about {size.parameters * num_bytes / 1e9:.1f} GB)"
