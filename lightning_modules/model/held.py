@@ -7,7 +7,9 @@ The matrices of linear layers and embeddings are held in bf16, 2 bytes a value. 
 - Otherwise it converts its matrix for one product, and once more for the gradient of its input.
 - An embedding converts the rows that it has read.
 
-So if the file has bf16, the outputs are bit-equal to those of the network held in fp32.
+So if the file has bf16, the outputs are bit-equal to those of the network held in fp32. The few
+architectures that convert what passes between layers to the dtype of a weight round it to bf16:
+Gemma its scaled embeddings, T5 the inputs of its last inner layer, mixtures those of their experts.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 LOW = (torch.bfloat16, torch.float16)
-NUM_DIMENSIONS = 3
-"""Of the matrices of all experts of a layer in one tensor, which is held too."""
+NUM_EXPERT_DIMENSIONS = 3
+"""Of a parameter with the matrices of all experts of a layer."""
 
 
 class HeldLinear(nn.Linear):
@@ -62,9 +64,9 @@ def hold(network: PreTrainedModel) -> None:
             module.__class__ = HeldConv1D
         elif isinstance(module, nn.Embedding):
             module.register_forward_hook(_widened)
-    held = {id(module.weight) for module in network.modules() if _is_held(module)}
+    held = {id(parameter) for module in network.modules() for parameter in _held(module)}
     for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.dtype in LOW and id(tensor) not in held and tensor.ndim < NUM_DIMENSIONS:
+        if tensor.dtype in LOW and id(tensor) not in held:
             tensor.data = tensor.data.float()
     network.config.dtype = torch.float32
 
@@ -112,9 +114,12 @@ def _parents(path: str) -> Iterator[str]:
     yield path
 
 
-def _is_held(module: nn.Module) -> bool:
-    kinds = (HeldLinear, HeldConv1D, nn.Embedding)
-    return isinstance(module, kinds) and module.weight.dtype in LOW
+def _held(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the module's own parameters that stay in bf16."""
+    if isinstance(module, HeldLinear | HeldConv1D | nn.Embedding):
+        yield module.weight
+    elif not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        yield from (p for p in module.parameters(recurse=False) if p.ndim >= NUM_EXPERT_DIMENSIONS)
 
 
 def _computes_as_held(input: Tensor, weight: Tensor) -> bool:
