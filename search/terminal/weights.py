@@ -25,25 +25,30 @@ def weights_lines(plan: Plan) -> list[str]:
 
 
 def _held(run: Run) -> str:
-    model, strategy = run.model, run.strategy
-    if not model.settled(computes_bf16=True).in_bf16:
+    if not run.model.settled(computes_bf16=True).in_bf16:
         return ""
-    if isinstance(strategy, Qlora):
+    return _frozen(run) if run.strategy.keeps_frozen else _all(run)
+
+
+def _frozen(run: Run) -> str:
+    low, high = _size(run, LOW), _size(run, HIGH)
+    if isinstance(run.strategy, Qlora):
         return "linear layers in 4 bits; other matrices in bf16 if the device computes in bf16"
-    if strategy.keeps_frozen and model.in_bf16:
-        return f"frozen weights in bf16{_size(run, LOW)}, trained ones in fp32"
-    if strategy.keeps_frozen:
-        low, high = _size(run, LOW), _size(run, HIGH)
-        return (
-            f"frozen weights in bf16{low} if the device computes in bf16, else in fp32{high}; "
-            "trained ones in fp32"
-        )
-    if model.in_bf16:
+    if run.model.in_bf16:
+        return f"frozen weights in bf16{low}, trained ones in fp32"
+    return (
+        f"frozen weights in bf16{low} if the device computes in bf16, else in fp32{high}; "
+        "trained ones in fp32"
+    )
+
+
+def _all(run: Run) -> str:
+    if run.model.in_bf16:
         return (
             f"all weights in bf16{_size(run, LOW * NUM_COPIES)} with gradients and two moments; "
             "updates below 1/256 of a weight are often lost"
         )
-    if strategy.supports_bf16:
+    if run.strategy.supports_bf16:
         every = _size(run, HIGH * NUM_COPIES)
         return f"all weights in fp32{every} with gradients and two moments"
     return f"all weights in fp32{_size(run, HIGH)}; this strategy needs that"

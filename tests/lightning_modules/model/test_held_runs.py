@@ -43,7 +43,14 @@ def run_of(folder: Path, file: Path, *words: str) -> Run:
     return build_run(compose("train", [*fixed, *short, "strategy.lr=1e-2", *words]).tree)
 
 
-STRATEGIES = ["lora", "lora strategy.dora=true", "ia3", "freeze", "feature_extraction"]
+STRATEGIES = [
+    "lora",
+    "lora strategy.dora=true",
+    "ia3",
+    "freeze",
+    "feature_extraction",
+    "lora task=generation task.num_generated=2 task.max_new_tokens=4",
+]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.config import compose
-from search.plan.plan import build_plan
+from search.plan.build import build_plan
 from search.terminal.weights import weights_lines
 
 BILLION = {
