@@ -27,6 +27,8 @@ from search.config.prior_table import load_table
 from search.config.tree import compose_tree, conf_dirs, hydra_ready, texts_of
 from search.space.name import untagged
 
+_NAMES = ("study", "run")
+
 
 def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
     """Compose `conf/NAME.yaml` under command-line overrides, sweeps included.
@@ -94,7 +96,8 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     ]
     if problems:
         raise SpaceError(problems)
-    return Composition(groups, tuple(arms), tuple(removed_texts), all_options)
+    words = tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key not in _NAMES)
+    return Composition(groups, tuple(arms), tuple(removed_texts), all_options, words)
 
 
 def _is_written_for_arms(base: DictConfig) -> bool:

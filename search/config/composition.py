@@ -55,7 +55,11 @@ class Composition:
         fixed: Overrides of the command line that removed their paths from the default space.
         options: The option of every group, by group, e.g. `search/sampler`; those of the groups
             that vary do not count.
-        kept: Settings of a continued study that differ from those of a new one, as text.
+        words: The overrides that compose it, without the study's name; of a continued study those
+            of all its commands.
+        earlier: Those of them that earlier commands had and this one does not repeat.
+        kept: Settings of a continued study that a new one with the same words would not have, as
+            text.
         changed: Ranges and a warm start of a continued study that the command changes, as text.
         confirms: The study whose first few trials this one trains again (`search.plan.confirm`);
             None for any other study.
@@ -66,6 +70,8 @@ class Composition:
     arms: tuple[Arm, ...]
     fixed: tuple[str, ...] = field(default=(), compare=False)
     options: Mapping[str, str] = field(default_factory=dict, compare=False)
+    words: tuple[str, ...] = field(default=(), compare=False)
+    earlier: tuple[str, ...] = field(default=(), compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False)
     changed: tuple[str, ...] = field(default=(), compare=False)
     confirms: str | None = None
@@ -84,6 +90,7 @@ class Composition:
         """Return it as plain values, for the storage."""
         arms = [asdict(arm) for arm in self.arms]
         values = {"groups": dict(self.groups), "arms": arms, "options": dict(self.options)}
+        values |= {"words": list(self.words)}
         return values if self.confirms is None else {**values, "confirms": self.confirms}
 
     @classmethod
@@ -92,7 +99,8 @@ class Composition:
         groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = tuple(_stored_arm(arm) for arm in values["arms"])
         options, confirms = values.get("options", {}), values.get("confirms")
-        return cls(groups, arms, options=options, confirms=confirms)
+        words = tuple(values.get("words", ()))  # not stored by earlier versions
+        return cls(groups, arms, options=options, words=words, confirms=confirms)
 
 
 def _stored_arm(values: Mapping[str, Any]) -> Arm:

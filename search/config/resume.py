@@ -91,8 +91,41 @@ def compose_again(
         frozenset(_changed(groups, options, now, overrides, config_dir)),
     )
     merged = _merged(before, now, named)
-    kept = tuple(_kept(merged, fresh or now, words, named))
-    return replace(merged, kept=kept, changed=tuple(_changed_lines(before, merged)))
+    earlier = _earlier(_words_of(before), overrides)
+    begun = _begun(earlier, overrides, config_dir) or fresh or now
+    words = {group: word for group, word in words.items() if not _has_word(begun, group, word)}
+    kept = tuple(_kept(merged, begun, words, named))
+    changed = tuple(_changed_lines(before, merged))
+    new = _earlier(overrides, [])
+    return replace(merged, words=(*earlier, *new), earlier=earlier, kept=kept, changed=changed)
+
+
+def _words_of(before: Composition) -> Sequence[str]:
+    """Return the overrides of a stored study's commands.
+
+    Those of earlier versions stored only the ones that one run needs.
+    """
+    if before.words:
+        return before.words
+    own = [w for w in before.arms[0].words if w.partition("=")[0] not in before.groups]
+    return [*own, *(f"{group}=choice({','.join(of)})" for group, of in before.groups.items())]
+
+
+def _earlier(words: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the words whose keys the overrides do not name; the last one of each key."""
+    again = {parse_override(text).shown for text in overrides} | {"study"}
+    by_key = {parse_override(text).shown: text for text in words}
+    return tuple(text for key, text in by_key.items() if key not in again)
+
+
+def _begun(
+    earlier: Sequence[str], overrides: Sequence[str], config_dir: Path | None
+) -> Composition | None:
+    """Return what a new study would have with all words; None if there is none."""
+    try:
+        return compose("sweep", [*earlier, *overrides], config_dir) if earlier else None
+    except UserError:  # e.g. a key that another option of a group has, or a later version lacks
+        return None
 
 
 def _free_again(
@@ -104,8 +137,12 @@ def _free_again(
     groups = frozenset(each.key.replace("/", ".") for each in parsed if "/" in each.key)
     named = _Named(parsed, groups)
     merged = _merged(before, now, named)
-    kept = tuple(_kept(merged, now, {}, named))
-    return replace(merged, kept=kept, changed=tuple(_changed_lines(before, merged)))
+    return replace(
+        merged,
+        earlier=_earlier(before.arms[0].words, overrides),
+        kept=tuple(_kept(merged, now, {}, named)),
+        changed=tuple(_changed_lines(before, merged)),
+    )
 
 
 def _options(before: Composition) -> dict[str, str]:
@@ -227,7 +264,7 @@ def _merged_space(before: Arm, now: Arm, named: _Named) -> dict[str, str]:
 def _kept(
     merged: Composition, fresh: Composition, words: Mapping[str, str], named: _Named
 ) -> Iterator[str]:
-    """Yield each setting that a new study with the same command would not have, with its value."""
+    """Yield each setting that a new study with the same words would not have, with its value."""
     for group, word in words.items():
         new = ",".join(fresh.groups.get(group, (fresh.options.get(group, "none"),)))
         yield f"{word} (a new study: {new})"

@@ -68,6 +68,7 @@ class Preview:
             "baseline": None if baseline is None else asdict(baseline),
             "priors": list(dict.fromkeys(prior.text for prior in priors if prior.text)),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
+            "earlier": list(plan.composition.earlier),
             "kept": list(plan.composition.kept),
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
@@ -21,6 +22,8 @@ from search.terminal.weights import weights_lines
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Baseline
+
+MAX_EARLIER = 160  # characters of what earlier commands had named
 
 
 def describe(
@@ -57,7 +60,7 @@ def describe(
     lines += [["arms", arms]] if arms is not None else []
     lines += [["space", text] for text in _space(plan)]
     lines += [["fixed", f"{word}, removed from the search space"] for word in fixed]
-    lines += [["kept", word] for word in plan.composition.kept]
+    lines += [["kept", text] for text in _kept(plan)]
     lines += [["changed", word] for word in plan.composition.changed]
     lines += [["warm", Warm(**prior).note]] if prior is not None else []
     of_rows = () if rows is None else (*_baseline_notes(plan, rows), *rows.corpus.notes)
@@ -127,6 +130,15 @@ def _lengths(plan: Plan, num_rows: int) -> tuple[list[str], list[str]]:
     if len(set(lines.values())) > 1:
         lines = {name: f"{name}: {line}" for name, line in lines.items()}
     return list(dict.fromkeys(lines.values())), list(dict.fromkeys(notes))
+
+
+def _kept(plan: Plan) -> Iterator[str]:
+    """Yield what a continued study has from earlier commands, and by defaults of that time."""
+    earlier, kept = plan.composition.earlier, plan.composition.kept
+    if earlier:
+        yield f"{shorten(' '.join(earlier), MAX_EARLIER, placeholder=' ...')} (earlier commands)"
+    if kept:
+        yield "; ".join(kept)
 
 
 def _prior_notes(plan: Plan) -> list[str]:

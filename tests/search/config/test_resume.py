@@ -5,7 +5,7 @@ import pytest
 from lightning_modules.error import ConfigError
 from search.config import Composition, compose, compose_again
 
-WORDS = ("model=tiny", "logger=none")
+WORDS = ("model=tiny", "logger=none", "trainer.epochs=1")
 ARMS = "strategy=choice(lora,full)"
 
 
@@ -19,8 +19,32 @@ def test_a_named_setting_has_the_value_of_the_command() -> None:
     now = compose_again(["trainer.patience=4"], before)
     assert now.tree["trainer"]["patience"] == 4
     assert now.tree["search"]["keep"] == 2
-    assert "search.keep=2 (a new study: 3)" in now.kept
-    assert not any("patience" in line for line in now.kept)
+    assert now.earlier == (*WORDS, "search.keep=2") and now.kept == ()
+    assert now.words == (*WORDS, "search.keep=2", "trainer.patience=4")
+
+
+def test_what_earlier_commands_named_is_no_difference() -> None:
+    words = ("strategy=choice(full,lora)", "optimizer.lr[full]=3e-5", "search/sampler=random")
+    before = stored(*words, "search.num_trials=5")
+    now = compose_again(["search.num_trials=9"], before)
+    assert now.earlier == (*WORDS, *words) and now.kept == ()
+    again = compose_again([*WORDS, *words, "study=s"], Composition.from_dict(now.as_dict()))
+    assert again.earlier == ("search.num_trials=9",)
+
+
+def test_a_default_that_has_changed_is_a_difference() -> None:
+    before = stored("strategy=full")
+    before.tree["search"]["keep"] = 2  # as if that had been the default
+    now = compose_again(["search.num_trials=9"], before)
+    assert now.kept == ("search.keep=2 (a new study: 3)",)
+
+
+def test_without_the_words_of_an_earlier_version_every_difference_is_listed() -> None:
+    values = compose("sweep", [*WORDS, "strategy=full", "search.keep=2"]).as_dict()
+    del values["words"]
+    now = compose_again(["search.num_trials=9"], Composition.from_dict(values))
+    assert set(now.earlier) == {*WORDS, "strategy=full"}  # stored with each arm
+    assert now.kept == ("search.keep=2 (a new study: 3)",)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +55,8 @@ def test_a_named_setting_has_the_value_of_the_command() -> None:
     ],
 )
 def test_what_auto_stood_for_is_no_difference(rule: str, lines: list[str]) -> None:
-    before = stored(f"trainer.select={rule}")
+    before = stored()
+    before.tree["trainer"]["select"] = rule
     assert [line for line in compose_again([], before).kept if "select" in line] == lines
 
 
@@ -65,7 +90,7 @@ def test_arms_stay_with_their_order_and_their_own_values() -> None:
     before = stored("strategy=choice(full,lora)", "optimizer.lr[full]=3e-5")
     now = compose_again([], before)
     assert now == before
-    assert "strategy=choice(full,lora) (a new study: lora)" in now.kept
+    assert "strategy=choice(full,lora)" in now.earlier
     named = compose_again([ARMS, "optimizer.lr[lora]=1e-4"], before)
     assert [arm.choice for arm in named.arms] == [arm.choice for arm in before.arms]
     assert [arm.tree["optimizer"]["lr"] for arm in named.arms] == [
@@ -87,7 +112,7 @@ def test_the_same_experiment_changes_nothing() -> None:
 
 def test_a_study_of_an_earlier_version_has_the_options_of_its_classes() -> None:
     values = compose("sweep", [*WORDS, "search/sampler=random", "strategy=full"]).as_dict()
-    del values["options"]
+    del values["options"], values["words"]
     now = compose_again(["strategy=full", "search.num_trials=9"], Composition.from_dict(values))
     assert now.options["search/sampler"] == "random"
     assert "search/sampler=random (a new study: bayes)" in now.kept
