@@ -24,20 +24,27 @@ from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
 from search.plan.build import build_plan
+from search.plan.confirm import confirms
 from search.plan.length import read_rows, with_length
 from search.plan.plan import Plan
 from search.report import results
-from search.report.dashboard.page import show_study
+from search.report.dashboard.page import (
+    ASKED,
+    SEARCHED,
+    about_confirmed,
+    about_confirming,
+    show_study,
+)
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
-from search.storage.location import study_folder, take_storage
+from search.storage.location import confirming_folder, study_folder, take_storage
 from search.study.confirm import begin, store_results
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
-from search.terminal.confirm import started_line
+from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
 from search.terminal.live import RunProgress
 from search.terminal.notebook import quiet_widgets
@@ -159,7 +166,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     study = prepare_study(planned, folder, rows)
     task = describe(planned, rows, composition.fixed, study.prior)
     say("\n".join(task))
-    show_study(study.optuna, folder, task)
+    about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
+    show_study(study.optuna, folder, task, about)
     if study.num_ended:
         say(f"continuing: {study.num_ended} of {planned.num_trials} trials have ended")
     sys.stdout.flush()
@@ -198,7 +206,9 @@ def confirm(
     if confirming.num_ended == confirming.plan.num_trials:
         store_results(study, confirming)
         return 0, ""
-    say(started_line(study, confirming), flush=True)
+    lines = list(started_lines(study, confirming))
+    show_study(confirming.optuna, confirming.folder, lines, about_confirming(study.plan.name))
+    say("\n".join(lines), flush=True)
     done = work(confirming)
     store_results(study, confirming)
     return done
@@ -210,7 +220,7 @@ def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> Op
     check_asked_study(plan, folder)
     study = prepare_study(plan, folder, None)
     task = describe(plan, None, fixed, study.prior)
-    show_study(study.optuna, folder, task, is_asked=True)
+    show_study(study.optuna, folder, task, ASKED)
     results.write_table(study)
     say("\n".join([*task, *next_commands(study)]), flush=True)
     return study
@@ -354,7 +364,7 @@ def _words(*overrides: Any) -> list[str]:
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:
     """Train the remaining trials; return the exit code and the workers' last message."""
     num_left = results.status(study)["remaining"]
-    if num_left == 0:
+    if num_left == 0 or study.out_of_time is not None:
         return 0, ""
     notes = [""]
     with shown(study) if show else quiet(study) as on_event:

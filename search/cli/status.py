@@ -74,7 +74,9 @@ def _watch(study: Study) -> None:
                 time.sleep(WATCH_SECONDS)
                 heal(study)
     except KeyboardInterrupt:
-        pass  # ends only the display; the study continues
+        return  # ends only the display; the study continues
+    for line in confirm_lines(study):
+        print(line)
 
 
 def _table(study: Study) -> list[str]:
@@ -103,4 +105,12 @@ def _table(study: Study) -> list[str]:
     summary = f"study {state['study']}: {states or 'no trial yet'}; {state['remaining']} of "
     summary += f"{state['num_trials']} remain"
     stopping = ["It starts no more trials, because of finesweep stop."] if state["stopping"] else []
-    return [summary, *stopping, *confirm_lines(study), "", *columns(lines)]
+    return [summary, *stopping, *confirm_lines(study), *_confirms(study), "", *columns(lines)]
+
+
+def _confirms(study: Study) -> list[str]:
+    confirmed = study.plan.composition.confirms
+    if confirmed is None:
+        return []
+    what = f"It trains the first few of study {confirmed} again"
+    return [f"{what}; finesweep status study={confirmed} has their means."]

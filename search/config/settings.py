@@ -27,7 +27,8 @@ class SearchSettings(Schema):
 
     Attributes:
         num_trials: Total trials over all calls and workers, > 0.
-        max_hours: Total training hours, > 0; no trial starts after them. None sets no limit.
+        max_hours: Total training hours, > 0, those of `confirm` included; no trial starts after
+            them. None sets no limit.
         seed: Seeds the sampler, >= 0; None derives it from the study's name.
         workers: Processes that train; 0 trains in the calling process.
         metric: Validation metric to optimize; None uses the task's metric.

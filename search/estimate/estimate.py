@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.outcome import read_outcome
+from search.plan.confirm import confirms
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Options
 from search.storage.attribute import ATTEMPT, LENGTH, MEMORY, SECONDS
+from search.study.reserve import reserved_before
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -203,6 +205,8 @@ def estimate(
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
+        if confirms(plan):
+            left -= reserved_before(plan, fmean(whole))
         # A trial that has started may finish, so the last one can exceed the limit.
         num_limited = max(0, min(num_left, math.ceil(left / max(fmean(training), 1e-9))))
     num_workers = max(1, min(settings.workers, num_limited))

@@ -60,6 +60,7 @@ def status(study: Study) -> dict[str, Any]:
         "best": None if comparison is None else _best(study, comparison),
         "front": _front(study),
         "confirmed": _confirmed(study),
+        "confirms": study.plan.composition.confirms,
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
         "stopping": study.is_stopping,
@@ -219,17 +220,23 @@ def summarize(study: Study) -> StudySummary:
     changed = max([*(moment.timestamp() for moment in times if moment), *progress], default=None)
     if changed is None:
         changed = study.folder.stat().st_mtime if study.folder.exists() else 0.0
-    is_running = any(trial.state.name == "RUNNING" for trial in trials)
-    is_done = study.num_ended >= study.plan.num_trials
     return StudySummary(
         study=study.plan.name,
-        state="running" if is_running else "done" if is_done else "stopped",
+        state=_state(study),
         num_trials=study.plan.num_trials,
         num_ended=study.num_ended,
         best=None if best is None else best.values[0],
         objectives=tuple(objective.name for objective in study.plan.objectives),
         age_seconds=max(0.0, time.time() - changed),
     )
+
+
+def _state(study: Study) -> str:
+    if any(trial.state.name == "RUNNING" for trial in study.trials):
+        return "running"
+    if study.used_to_confirm[1]:
+        return "confirming"
+    return "done" if study.num_ended >= study.plan.num_trials else "stopped"
 
 
 def _reason(trial: FrozenTrial, dropped: frozenset[int]) -> str | None:

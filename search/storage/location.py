@@ -66,7 +66,7 @@ def confirming_folder(folder: Path) -> Path:
 
     It lies in that one, and both share a storage; its name is that of the study.
     """
-    return folder / folder_name(f"{folder.name}{CONFIRMING}")
+    return folder / f"{folder.name}{CONFIRMING}"
 
 
 def root_of(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Train the first few trials again on fresh splits before one is called the best.
 
-When the budget of trials is used up, a second study begins in the storage of the first one
+When the budget of trials is used up, or the time that `search.max_hours` leaves to trials
+(`search.study.reserve`), a second study begins in the storage of the first one
 (`search.plan.confirm`). Its queue has the first few that the noise of the validation rows does not
 part, and the default, each on every fresh split. Workers train it like any study, so a run of it is
 leased, resumed and counted once. Its results are copied to the first study, which then chooses by
@@ -11,23 +12,25 @@ trains only what is new among its first few.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.rows.corpus import Corpus
+from search.config import Composition
 from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.attribute import METRICS, START
 from search.storage.engine import open_storage
-from search.storage.location import confirming_folder, storage_of
+from search.storage.location import CONFIRMING, MAX_NAME, confirming_folder, storage_of
 from search.study.confirmed import Confirmed
 from search.study.gain import differences, is_apart, standard_error
 from search.study.heal import heal
 from search.study.open import create_or_update, load_study, stored
+from search.study.reserve import most_important_first, num_fitting, run_seconds
 from search.study.study import Study
 from search.study.suggest import waiting_trial
 
@@ -52,11 +55,50 @@ def candidates(study: Study) -> list[FrozenTrial]:
     return few if len(few) > 1 else []
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Which of the first few are trained again, and at what cost.
+
+    Attributes:
+        trials: Those that `search.max_hours` leaves time for, best first; empty if there is none
+            to compare with.
+        too_many: Those that it leaves no time for.
+        seconds: What all of them take, as far as they have not been trained again.
+
+    """
+
+    trials: Sequence[FrozenTrial]
+    too_many: Sequence[FrozenTrial]
+    seconds: float
+
+
+def chosen(study: Study) -> Chosen:
+    """Return which of the first few are trained again in the time that is left."""
+    few, left = candidates(study), study.seconds_left
+    fresh, known = fresh_of(study.plan), _queued(confirming_folder(study.folder))
+
+    def cost(trial: FrozenTrial) -> float:
+        keys = map(canonical_key, fresh.entries([study.params_of(trial)]))
+        return run_seconds(trial) * sum(not known.get(key, False) for key in keys)
+
+    seconds = {trial.number: cost(trial) for trial in few}
+    ordered = most_important_first(few, study.ranking.default)
+    num = len(few)
+    if left is not None:
+        num = num_fitting([seconds[trial.number] for trial in ordered], left[0])
+    fitting = {trial.number for trial in ordered[:num]}
+    return Chosen(
+        [trial for trial in few if trial.number in fitting],
+        [trial for trial in few if trial.number not in fitting],
+        sum(seconds.values()),
+    )
+
+
 def is_due(study: Study) -> bool:
-    """Return whether the budget of trials is used up, so that the first few can be confirmed."""
-    if not confirms(study.plan) or study.num_ended < study.plan.num_trials:
+    """Return whether no more trials start, so that the first few can be confirmed."""
+    if not confirms(study.plan) or study.is_stopping or study.hours_used_up:
         return False
-    return not (study.is_stopping or study.hours_used_up)
+    return study.num_ended >= study.plan.num_trials or study.out_of_time is not None
 
 
 def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
@@ -73,9 +115,10 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
     if not is_due(study):
         return None
     few = candidates(study)
+    if not few and study.confirmed is not None:  # the later trials were considered, too
+        study.confirm(replace(study.confirmed, num_trials=study.num_ended))
+    few = list(chosen(study).trials)
     if not few:
-        if study.confirmed is not None:  # the later trials were considered, too
-            study.confirm(replace(study.confirmed, num_trials=study.plan.num_trials))
         return None
     plan, folder = study.plan, confirming_folder(study.folder)
     check_name(plan, study.folder)
@@ -83,14 +126,16 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
         corpus = plan.default.data.load(plan.default.task)
         check_same_rows(corpus.fingerprint, study.data_fingerprint)
     entries = fresh_of(plan).entries([study.params_of(trial) for trial in few])
-    known = _queued(folder)
-    num_trials = len(known | {canonical_key(entry) for entry in entries})
+    keys = {canonical_key(entry) for entry in entries}
     left = study.seconds_left
-    hours = None if left is None else left[0] / 3600
-    again = confirm_plan(plan, folder.name, num_trials, hours)
-    queue = [waiting_trial(again.space, entry) for entry in entries]
+    hours = None if left is None else (left[0] + study.used_to_confirm[0]) / 3600
     folder.mkdir(parents=True, exist_ok=True)
-    confirming = create_or_update(again, folder, corpus.pool_fingerprint, queue)
+    while True:
+        again = confirm_plan(plan, folder.name, len(_queued(folder).keys() | keys), hours)
+        queue = [waiting_trial(again.space, entry) for entry in entries]
+        confirming = create_or_update(again, folder, corpus.pool_fingerprint, queue)
+        if keys <= _queued(folder).keys():  # else another process has filled the queue meanwhile
+            break
     confirming.ask_to_stop(False)
     heal(confirming)
     return confirming
@@ -105,6 +150,7 @@ def confirming_study(study: Study) -> Study | None:
 
 def store_results(study: Study, confirming: Study) -> bool:
     """Copy the results of the confirming study if it has ended; return whether it has."""
+    confirming = load_study(confirming.folder)  # another process may have added to its queue
     if confirming.num_ended < confirming.plan.num_trials:
         return False
     fresh, ranking = fresh_of(study.plan), study.ranking
@@ -119,7 +165,7 @@ def store_results(study: Study, confirming: Study) -> bool:
     study.confirm(
         Confirmed(
             fresh.what,
-            study.plan.num_trials,
+            study.num_ended,
             {n: {v: _metrics(run) for v, run in own.items()} for n, own in runs.items()},
             {n: dict(_errors(own, of_default, name)) for n, own in runs.items()},
         )
@@ -154,11 +200,27 @@ def ask_to_stop(study: Study) -> Sequence[FrozenTrial]:
     return [trial for trial in every if trial.state.name == "RUNNING"]
 
 
-def check_name(plan: Plan, folder: Path) -> None:
-    """Raise ConfigError if the name of the confirming study is that of another one.
+def refuse_confirming(name: str, composition: Composition) -> None:
+    """Raise ConfigError if a study confirms the first few of another one.
 
-    On a server, where all studies share one table.
+    Its queue is decided by that one. Its runs keep no weights, and none of them is the best.
     """
+    confirmed = composition.confirms
+    if confirmed is not None:
+        rule, fix = f"it confirms the first few of study {confirmed}", f"Name study={confirmed}."
+        raise ConfigError(Problem("study", rule, name, fix))
+
+
+def check_name(plan: Plan, folder: Path) -> None:
+    """Raise ConfigError if the confirming study cannot have its name.
+
+    It may be too long, or on a server, where all studies share one table, that of another study.
+    """
+    most = MAX_NAME - len(CONFIRMING)
+    if len(plan.name) > most:
+        rule = f"must have at most {most} characters with search.confirm"
+        fix = "Choose a shorter study=NAME, or set search.confirm=0."
+        raise ConfigError(Problem("study", rule, plan.name, fix))
     other = stored(confirming_folder(folder))
     if other is not None and other.composition.confirms != plan.name:
         name = confirming_folder(folder).name
@@ -167,14 +229,14 @@ def check_name(plan: Plan, folder: Path) -> None:
         raise ConfigError(Problem("search.confirm", rule, Verbatim(got), fix))
 
 
-def _queued(folder: Path) -> set[str]:
-    """Return the keys of the configurations that the study in `folder` has in its queue."""
+def _queued(folder: Path) -> dict[str, bool]:
+    """Return the configurations of the study in `folder` by key, and whether they have ended."""
     storage = open_storage(storage_of(folder))
     try:
         trials = storage.get_all_trials(storage.get_study_id_from_name(folder.name), deepcopy=False)
     except KeyError:
-        return set()
-    return {trial.system_attrs[START] for trial in trials}
+        return {}
+    return {trial.system_attrs[START]: trial.state.is_finished() for trial in trials}
 
 
 def _has_lost_weights(study: Study, trial: FrozenTrial) -> bool:

@@ -85,7 +85,7 @@ class Confirmed:
 
     Attributes:
         what: `split` or `seed`, which differed between the runs of a trial.
-        num_trials: The study's budget at that time; later trials were no candidates.
+        num_trials: How many trials had ended at that time; the others were no candidates.
         runs: Metrics by trial, and by split or seed; None for a run that has no result.
         errors: By trial, and by split or seed, the standard error over the validation rows of its
             difference to the default; without those that are unknown.

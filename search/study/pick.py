@@ -15,6 +15,8 @@ from search.space.key import canonical_key
 from search.storage.add import add_trials
 from search.storage.attribute import REASON, START
 from search.storage.withdraw import UNTRAINED, withdraw
+from search.study.confirm import refuse_confirming
+from search.study.seeds import SEED
 from search.study.study import Study
 from search.study.suggest import waiting_trial
 
@@ -46,11 +48,12 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
 
     Raises:
         ConfigError: The study does not search a path, a value is refused, the configuration was
-            tried before, or the study can have no more trials.
+            tried before, or the study can have no more trials, or it confirms another one's.
         SpaceError: A free study does not search a name, or not this value.
 
     """
     plan = study.plan
+    refuse_confirming(plan.name, plan.composition)
     whole = _free_values(plan, values) if plan.is_free else whole_values(plan, values)
     key = canonical_key(whole)
     trials = study.optuna.get_trials(deepcopy=False)
@@ -85,6 +88,7 @@ def drop_trial(study: Study, number: int, *, undo: bool = False) -> str:
 
     """
     name = study.plan.name
+    refuse_confirming(study.plan.name, study.plan.composition)
     trials = {trial.number: trial for trial in study.optuna.get_trials(deepcopy=False)}
     if number not in trials:
         rule = f"must be a trial of study {name}, 0 to {len(trials) - 1}"
@@ -101,8 +105,12 @@ def drop_trial(study: Study, number: int, *, undo: bool = False) -> str:
         return "counts again"
     if has_left:
         return "leaves the queue; it still counts in the budget"
-    is_over = trial.state.is_finished()
-    return "is dropped" if is_over else "is dropped, and stops at its next validation"
+    state = "is dropped"
+    if not trial.state.is_finished():
+        state += ", and stops at its next validation"
+    if SEED in study.plan.space.paths:
+        state += "; its configuration lacks a seed now, and ranks behind those that have all"
+    return state
 
 
 def whole_values(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,11 @@ class Ranking:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best finished trial; the earliest if tied. None if none has finished."""
-        return next(iter(self.trials), None)
+        """The best finished trial; the earliest if tied. None if none has finished.
+
+        None as well if the study confirms the first few of another one: their means count there.
+        """
+        return None if self.plan.composition.confirms else next(iter(self.trials), None)
 
     @cached_property
     def trials(self) -> tuple[FrozenTrial, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.error import ConfigError
 from search.config import (
     Composition,
     compose,
@@ -18,6 +18,7 @@ from search.config import (
 )
 from search.plan.name import plain_name
 from search.storage.location import study_folder
+from search.study.confirm import refuse_confirming
 from search.study.open import stored
 
 
@@ -41,10 +42,8 @@ def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> C
         before = stored(study_folder(Path(), plain_name("study", name)))
     except ConfigError:
         before = None  # reported with everything else that is wrong
-    confirmed = None if before is None else before.composition.confirms
-    if confirmed is not None:
-        rule, fix = f"it confirms the first few of study {confirmed}", f"Run study={confirmed}."
-        raise ConfigError(Problem("study", rule, name, fix))
+    if before is not None:
+        refuse_confirming(str(name), before.composition)
     if before is not None and (is_free(before.composition.tree) or not free):
         return compose_again(overrides, before.composition, config_dir)
     return composition or make(overrides, config_dir)

@@ -5,13 +5,15 @@ configuration that had luck with one seed does not win. Without a plan, no two t
 with a real number would ever be equal: so before the sampler suggests the next configuration, the
 last one is trained with its other seeds, unless it was pruned, diverged or failed. A mean of fewer
 seeds may be luck: it ranks behind those of more, and last if a seed is missing for such a reason.
-Of a configuration outside the space, only the seed that it was queued with is trained.
+Of a configuration outside the space, only the seed that it was queued with is trained. A seed whose
+trial was dropped is not trained again, as it would end the same; and as its configuration stays
+behind the complete ones, its other seeds are not trained either.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from search.space.key import canonical_key
@@ -43,18 +45,22 @@ def broken_off(trials: Iterable[tuple[FrozenTrial, Mapping[str, Any]]]) -> froze
 
 
 def seeds_left(
-    space: Space, trials: Sequence[tuple[FrozenTrial, Mapping[str, Any]]]
+    space: Space,
+    trials: Sequence[tuple[FrozenTrial, Mapping[str, Any]]],
+    dropped: Set[int] = frozenset(),
 ) -> Iterator[dict[str, Any]]:
     """Yield configurations that have begun, each with a seed that it has not been given.
 
     Args:
         space: The study's space, which searches the seed.
         trials: Every trial that has values, with them by config path.
+        dropped: The numbers of those that were dropped.
 
     """
     known: dict[str, dict[str, Any]] = {}
     given: dict[str, set[Any]] = {}
     ended = broken_off(trials)
+    ended |= {configuration(values) for trial, values in trials if trial.number in dropped}
     for _, values in trials:
         key = configuration(values)
         known.setdefault(key, dict(values))

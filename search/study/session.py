@@ -126,7 +126,7 @@ class Session:
         Until the study is over, other workers hold the rest and may give trials back.
         """
         study = self.study
-        while not (study.is_stopping or study.hours_used_up):
+        while not study.is_stopping and study.out_of_time is None:
             waiting = {t._trial_id: t.number for t in study.trials if t.state.name == "WAITING"}
             if 0 < len(waiting) < num and self._add(num - len(waiting)):
                 continue  # now there are more to claim
@@ -236,10 +236,10 @@ class Session:
             return []
         begun = [
             (other, study.params_of(other))
-            for other in study.considered
+            for other in study.trials
             if KEY in other.system_attrs or VALUES in other.user_attrs
         ]
-        return list(seeds_left(space, begun))
+        return list(seeds_left(space, begun, study.dropped))
 
     def _outside(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """Return and store the values of a queued trial that a changed range no longer holds."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.rows.corpus import Corpus
-from search.plan.confirm import confirms
+from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of
 from search.plan.plan import Plan
 from search.storage.add import mark_started
 from search.storage.attribute import (
@@ -28,11 +28,13 @@ from search.storage.attribute import (
     dropped_numbers,
 )
 from search.storage.lease import used_seconds
+from search.storage.location import confirming_folder
 from search.study.attempt import inside
 from search.study.confirmed import Confirmed
 from search.study.knowledge import Prior
 from search.study.params import params_of
 from search.study.ranking import Ranking
+from search.study.reserve import most_important_first, reserved, run_seconds, with_free_places
 
 if TYPE_CHECKING:
     import optuna
@@ -169,30 +171,79 @@ class Study:
     @property
     def is_over(self) -> bool:
         """Whether no trial will start or restart."""
-        return self.is_stopping or self.hours_used_up or self.num_ended >= self.plan.num_trials
+        has_all = self.num_ended >= self.plan.num_trials
+        return has_all or self.is_stopping or self.out_of_time is not None
 
     @property
     def seconds_left(self) -> tuple[float, int] | None:
         """The remaining training seconds of `search.max_hours`, and how many workers use them.
 
-        None if there is no limit.
+        None if there is no limit. What confirming the first few has used counts.
         """
         max_hours = self.plan.search.settings.max_hours
         if max_hours is None:
             return None
+        used = [self._used(self.id), self.used_to_confirm]
+        return max_hours * 3600 - sum(each[0] for each in used), sum(each[1] for each in used)
 
-        def look() -> tuple[float, int]:
-            with self.tables.engine.begin() as connection:
-                return used_seconds(connection, self.id)
+    @property
+    def used_to_confirm(self) -> tuple[float, int]:
+        """The seconds of training that confirmed the first few, and how many workers do so now."""
+        if not confirms(self.plan):
+            return 0.0, 0
+        storage, name = self._study._storage, confirming_folder(self.folder).name
+        try:
+            return self._used(storage.get_study_id_from_name(name))
+        except KeyError:
+            return 0.0, 0  # it has not begun
 
-        used, num_busy = self.tables.retry(look)
-        return max_hours * 3600 - used, num_busy
+    @property
+    def reserved_seconds(self) -> float:
+        """The seconds of `search.max_hours` that are kept for confirming the first few."""
+        max_hours = self.plan.search.settings.max_hours
+        if max_hours is None or not confirms(self.plan):
+            return 0.0
+        ranking = self.ranking
+        ranked = ranking.by_score
+        if not ranked:
+            return 0.0
+        first = most_important_first(ranked[:MAX_CANDIDATES], ranking.default)
+        runs = {} if ranking.confirmed is None else ranking.confirmed.runs
+        values = fresh_of(self.plan).values
+        seconds = [
+            run_seconds(trial) * sum(value not in runs.get(trial.number, {}) for value in values)
+            for trial in first
+        ]
+        seconds = with_free_places(seconds, self.plan, [run_seconds(trial) for trial in ranked])
+        return reserved(seconds, max_hours * 3600)
+
+    @property
+    def trial_seconds_left(self) -> tuple[float, int] | None:
+        """`seconds_left` without those that are kept for confirming the first few."""
+        left = self.seconds_left
+        return None if left is None else (left[0] - self.reserved_seconds, left[1])
 
     @property
     def hours_used_up(self) -> bool:
         """Whether the training time of `search.max_hours` is used up."""
         left = self.seconds_left
         return left is not None and left[0] <= 0
+
+    @property
+    def out_of_time(self) -> str | None:
+        """Why no more trials start because of `search.max_hours`; None if they do."""
+        left = self.trial_seconds_left
+        if left is None or left[0] > 0:
+            return None
+        but_for = "" if self.hours_used_up else " but for confirming the first few"
+        return f"search.max_hours={self.plan.search.settings.max_hours:g} is used up{but_for}"
+
+    def _used(self, study_id: int) -> tuple[float, int]:
+        def look() -> tuple[float, int]:
+            with self.tables.engine.begin() as connection:
+                return used_seconds(connection, study_id)
+
+        return self.tables.retry(look)
 
     @property
     def _attributes(self) -> Mapping[str, Any]:

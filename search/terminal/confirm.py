@@ -8,9 +8,10 @@ from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of, max_runs, re
 from search.plan.plan import Plan
 from search.report.results import confirmed_mean
 from search.report.text import score, spoken
-from search.study.confirm import candidates, confirming_study
+from search.study.confirm import candidates, chosen, confirming_study
 from search.study.confirmed import means
 from search.study.study import Study
+from search.terminal.estimate import about
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -25,37 +26,54 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         f"at most {MAX_CANDIDATES} first trials that noise does not part, and the default, on "
         f"{_splits(plan)}: at most {max_runs(plan)} more runs"
     )
+    if plan.search.settings.max_hours is not None:
+        yield "search.max_hours includes them: the search leaves them time, at most half of it"
     if fresh_of(plan).what == "seed":
         yield "the validation rows are given and stay, so the seed of the training varies"
 
 
-def started_line(study: Study, confirming: Study) -> str:
-    """Return what is trained again, when it starts."""
-    names = [_name(study, trial.number) for trial in candidates(study)]
-    left = confirming.plan.num_trials - confirming.num_ended
-    runs = f"{left} run{'' if left == 1 else 's'}"
-    return (
-        f"confirming {_listed(names)} on {_splits(study.plan)}: {runs}, as study "
-        f"{confirming.plan.name}"
-    )
+def started_lines(study: Study, confirming: Study) -> Iterator[str]:
+    """Yield what is trained again, when it starts, and what there is no time for."""
+    which = chosen(study)
+    num_left = study.plan.num_trials - study.num_ended
+    if num_left and study.out_of_time is not None:
+        kept = about(which.seconds)
+        yield f"{study.out_of_time}, about {kept} of training; {_count(num_left, 'trial')} left"
+    if which.too_many:
+        names = _listed([_name(study, trial.number) for trial in which.too_many])
+        yield f"search.max_hours leaves no time to confirm {names}"
+    names = _listed([_name(study, trial.number) for trial in which.trials])
+    runs = _count(confirming.plan.num_trials - confirming.num_ended, "run")
+    yield (f"confirming {names} on {_splits(study.plan)}: {runs}, as study {confirming.plan.name}")
 
 
 def confirm_lines(study: Study) -> list[str]:
     """Return what confirming the first few came to; nothing if it is not done or not yet time."""
-    is_over = study.num_ended >= study.plan.num_trials
+    is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
     if not confirms(study.plan) or (not is_over and study.ranking.decision is None):
         return []
     confirming = confirming_study(study) if is_over else None
     if confirming is not None and confirming.num_ended < confirming.plan.num_trials:
-        done = f"{confirming.num_ended} of {confirming.plan.num_trials} runs"
-        return [f"Confirming the first few: {done} have ended; {_what_next(confirming)}."]
+        name, num_runs = confirming.plan.name, confirming.plan.num_trials
+        done = f"{confirming.num_ended} of {num_runs} runs have ended"
+        return [f"Confirming the first few, as study {name}: {done}; {_what_next(confirming)}."]
     if study.ranking.decision is not None:
         return [*_decided(study), *_later(study)]
+    return [_not_confirmed(study, has_results=confirming is not None)]
+
+
+def _not_confirmed(study: Study, *, has_results: bool) -> str:
+    """Return why no confirmed trial is the best although no more trials start."""
     if not candidates(study):
-        return ["Nothing is confirmed: no other trial is within the noise of the best."]
-    if confirming is not None and study.confirmed is not None:
-        return ["Nothing is confirmed: no trial has a result on every fresh split."]
-    return [f"The first few are not confirmed yet; {_what_next(study)}."]
+        return "Nothing is confirmed: no other trial is within the noise of the best."
+    if has_results and study.confirmed is not None:
+        return "Nothing is confirmed: no trial has a result on every fresh split."
+    which, left = chosen(study), study.seconds_left
+    if left is None or which.trials:
+        return f"The first few are not confirmed yet; {_what_next(study)}."
+    takes = f"that takes about {about(which.seconds)} of training"
+    leaves = f"search.max_hours leaves {about(max(0.0, left[0]))}"
+    return f"The first few are not confirmed: {takes}, and {leaves}."
 
 
 def _decided(study: Study) -> Iterator[str]:
@@ -81,13 +99,21 @@ def _decided(study: Study) -> Iterator[str]:
 def _later(study: Study) -> Iterator[str]:
     confirmed = study.confirmed
     if confirmed is not None and confirmed.num_trials < study.plan.num_trials:
-        yield f"Only the first {confirmed.num_trials} trials were considered for that so far."
+        considered = f"{confirmed.num_trials} of {study.plan.num_trials} trials"
+        yield f"Only {considered} had ended by then and were considered."
 
 
 def _what_next(study: Study) -> str:
+    num_running = sum(trial.state.name == "RUNNING" for trial in study.trials)
+    if num_running:
+        return f"{num_running} {'is' if num_running == 1 else 'are'} running"
     return (
         "search.max_hours is used up" if study.hours_used_up else "run the same command to continue"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _splits(plan: Plan) -> str:

@@ -10,6 +10,7 @@ from search.plan.confirm import confirms, max_runs
 from search.plan.plan import Plan
 from search.report.text import columns
 from search.space.space import Options
+from search.study.reserve import reserved_before
 
 MUCH = 0.2  # share of the CPU that other programs use
 WIDTH = 6  # characters of the names in front of the lines, like those of describe
@@ -63,7 +64,10 @@ def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
         f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} per trial"
         f"{less}"
     )
-    if confirms(plan) and max_runs(plan):
+    if confirms(plan) and max_runs(plan) and not _has_time_to_confirm(plan, estimate):
+        least = 2 * plan.search.settings.confirm * estimate.trial_seconds
+        yield f"search.max_hours={hours:g} has no room to confirm the best: {about(least)} or more"
+    elif confirms(plan) and max_runs(plan):
         seconds = math.ceil(max_runs(plan) / estimate.num_workers) * estimate.trial_seconds
         yield f"and at most about {about(seconds)} for {max_runs(plan)} runs that confirm the best"
     if num_trials < estimate.num_trials:
@@ -74,6 +78,11 @@ def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
         yield f"other programs used {busy} of the CPU; without them it takes less"
     if estimate.num_workers > 1:
         yield f"if {estimate.num_workers} workers do not slow each other down"
+
+
+def _has_time_to_confirm(plan: Plan, estimate: Estimate) -> bool:
+    is_limited = plan.search.settings.max_hours is not None
+    return not is_limited or reserved_before(plan, estimate.trial_seconds) > 0
 
 
 def _source(measured: Measured) -> str:

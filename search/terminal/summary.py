@@ -236,9 +236,8 @@ def _remaining(study: Study) -> list[str]:
     left = f"{remaining} trial{'' if remaining == 1 else 's'}"
     if study.is_stopping:
         return ["", f"Stopped by finesweep stop, {left} left: run the same command to continue."]
-    if study.hours_used_up:
-        hours = study.plan.search.settings.max_hours
-        return ["", f"search.max_hours={hours:g} is used up, {left} left."]
+    if study.out_of_time is not None:
+        return ["", f"{study.out_of_time}, {left} left."]
     return ["", f"{left} left; run the same command to continue."]
 
 
@@ -255,9 +254,12 @@ def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> l
 
 def _longer(study: Study, words: Sequence[str]) -> list[str]:
     """Return the same command with a higher budget; nothing if the space has no more trials."""
-    plan = study.plan
-    if plan.num_trials == plan.limit:
-        return []
-    kept = [word for word in words if not word.startswith(("study=", "search.num_trials="))]
+    plan, hours = study.plan, study.plan.search.settings.max_hours
     budget = f"search.num_trials={2 * plan.num_trials}"
+    if hours is not None and study.num_ended < plan.num_trials:
+        budget = f"search.max_hours={2 * hours:g}"  # more trials would have no time
+    elif plan.num_trials == plan.limit:
+        return []
+    replaced = ("study=", f"{budget.partition('=')[0]}=")
+    kept = [word for word in words if not word.startswith(replaced)]
     return [f"  {shlex.join(['finesweep', 'sweep', f'study={plan.name}', *kept, budget])}"]

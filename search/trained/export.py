@@ -18,6 +18,7 @@ from lightning_modules.run import Run
 from search.report.results import status
 from search.storage.attribute import METRICS, WORKER
 from search.study.ask import check_trained
+from search.study.confirm import refuse_confirming
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Trained:
 def winner(study: Study) -> Trained:
     """Return the study's best trial; raise ConfigError if there is none."""
     check_trained(study)
+    refuse_confirming(study.plan.name, study.plan.composition)
     best = study.best
     if best is None:
         states = ", ".join(f"{n} {name}" for name, n in status(study)["states"].items() if n)

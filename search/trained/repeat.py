@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, UserError
 from lightning_modules.outcome import Outcome
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from search.config import Tree, compose, literal, run_tree
 from search.machine.cpu import num_cores
@@ -31,7 +32,7 @@ class Repeat:
         run: Its configuration.
         tree: The same configuration as a resolved tree.
         origin: Its name in messages, e.g. `trial 3 of study mine`.
-        fingerprint: Fingerprint of the rows that its study started with.
+        study: Its study.
         num_threads: CPU threads it trained with; None if it has not ended.
         metric: The metric that chose its weights.
         value: That metric's best value; None if it has not finished.
@@ -41,14 +42,14 @@ class Repeat:
     run: Run
     tree: Tree
     origin: str
-    fingerprint: str
+    study: Study
     num_threads: int | None
     metric: str
     value: float | None
 
-    def check(self, fingerprint: str) -> None:
+    def check(self, corpus: Corpus) -> None:
         """Raise DataError unless the rows are the study's."""
-        check_same_rows(fingerprint, self.fingerprint)
+        check_same_rows(self.study.fingerprint_of(corpus), self.study.data_fingerprint)
 
     @contextmanager
     def same_threads(self) -> Iterator[None]:
@@ -90,7 +91,7 @@ def find_repeat(study: Study, number: str) -> Repeat:
         run=study.plan.run(study.params_of(trial)),
         tree=_own(study, trial),
         origin=f"trial {number} of study {study.plan.name}",
-        fingerprint=study.data_fingerprint,
+        study=study,
         num_threads=trial.user_attrs.get(THREADS),
         metric=metric,
         value=trial.user_attrs[METRICS][metric] if finished else None,

@@ -142,7 +142,7 @@ def start(job: Job) -> CheckedRows:
     rows = check_run(job.run, job.corpus)
     fingerprint = rows.corpus.fingerprint
     if job.repeat is not None:
-        job.repeat.check(fingerprint)
+        job.repeat.check(rows.corpus)
     if (job.folder / PROVENANCE_FILE).is_file():
         check_rows(job.folder, fingerprint)
     else:

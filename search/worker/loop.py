@@ -96,9 +96,8 @@ def _work_on(
             session.set_busy(False)
     if outcome.ending is Ending.interrupted:
         reason = outcome.reason
-        if study.hours_used_up:
-            hours = study.plan.search.settings.max_hours
-            reason += f": search.max_hours={hours:g} is used up"
+        if study.out_of_time is not None:
+            reason += f": {study.out_of_time}"
         session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
         emit(Ended(attempt.number, Ending.interrupted, reason, None, outcome.seconds))
         return
@@ -201,7 +200,7 @@ class _Hooks(Hooks):
 
 
 class _Hours:
-    """Predicts when all workers together will have used up `search.max_hours`."""
+    """Predicts when all workers together will have used up the time that trials have."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -212,7 +211,7 @@ class _Hours:
         now = time.monotonic()
         if not self._is_limited or now < self._next_look:
             return False
-        left = self._study.seconds_left
+        left = self._study.trial_seconds_left
         assert left is not None
         seconds, num_busy = left
         self._next_look = now + min(HOURS_POLL_SECONDS, seconds / max(1, num_busy))

@@ -24,6 +24,8 @@ from faults.postgres import Postgres
 import finesweep
 from lightning_modules.error import UserError
 from search.cli import main
+from search.report.dashboard.note import read_note
+from search.study.open import load_study
 from search.trained.ask import table_of
 from tests.conftest import run_here, write_jsonl
 
@@ -235,6 +237,25 @@ def test_a_larger_budget_continues(study: finesweep.Study) -> None:
     assert len(after) == 4
     with pytest.raises(finesweep.UserError, match=r"trainer\.epochs"):
         finesweep.sweep("mine", *data, *TINY, "trainer.epochs=4", num_trials=5, show=False)
+
+
+@pytest.mark.thorough
+def test_the_runs_that_confirm_are_a_study_to_look_at(here: Path) -> None:
+    data = write_reviews(here)
+    words = (*data, *TINY, "strategy.lr=1e-4", "search.confirm=2")  # not ahead of all noise
+    study = finesweep.sweep("mine", *words, num_trials=2, workers=0, show=False)
+    confirming = finesweep.open(study="mine.confirm")
+    assert confirming.best is None and len(confirming.leaderboard()) == 4
+    with pytest.raises(UserError, match=r"study: it confirms the first few of study mine"):
+        confirming.evaluate()
+    run = finesweep.train(study="mine.confirm", trial=3, show=False)
+    row = confirming.leaderboard().iloc[3]
+    assert run.name == "mine.confirm-trial-3" and row["data.validation_seed"] == 2
+    assert run.scores["brier"] == row["validation/brier"] == run.evaluate()["brier"]
+    notes = [read_note(load_study(each.folder).optuna, None) for each in (study, confirming)]
+    assert "`finesweep dashboard study=mine.confirm`" in notes[0]
+    assert "Its trials train the first few of study `mine` again" in notes[1]
+    assert "confirming trial " in notes[1] and "Trial 0 is the unmodified" not in notes[1]
 
 
 @pytest.mark.thorough

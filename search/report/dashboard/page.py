@@ -92,8 +92,33 @@ FILES = {
 log = logging.getLogger(__name__)
 
 
+SEARCHED = (
+    "Trial 0 is the unmodified configuration. Scores are on the validation rows; the test rows are "
+    "for `finesweep evaluate`."
+)
+ASKED = "A loop of its owner's trains the trials, by `finesweep ask` and `finesweep tell`."
+
+
+def about_confirmed(name: str) -> str:
+    """Return what the note of a study says that another one, of that name, confirms."""
+    return (
+        f"{SEARCHED} At the end the first few are trained again on fresh splits or seeds, in study "
+        f"{_code(name)}: `finesweep dashboard study={name}`. They decide on the best trial, which "
+        f"`{TABLE_FILE}` names."
+    )
+
+
+def about_confirming(name: str) -> str:
+    """Return what the note of a study says that confirms the one of that name."""
+    return (
+        f"Its trials train the first few of study {_code(name)} again, each on every fresh split "
+        "or seed. Only the means say which one is the best: see "
+        f"`finesweep status study={name}`."
+    )
+
+
 def show_study(
-    study: optuna.Study, folder: Path, task: Sequence[str], *, is_asked: bool = False
+    study: optuna.Study, folder: Path, task: Sequence[str], about: str = SEARCHED
 ) -> None:
     """Write the study's note.
 
@@ -101,15 +126,9 @@ def show_study(
         study: The study.
         folder: Its folder.
         task: Its description, as `finesweep plan` prints it.
-        is_asked: Whether a loop of the caller's own trains its trials.
+        about: What its trials are, as Markdown.
 
     """
-    about = (
-        "Trial 0 is the unmodified configuration. Scores are on the validation rows; the test rows "
-        "are for `finesweep evaluate`."
-    )
-    if is_asked:
-        about = "A loop of its owner's trains the trials, by `finesweep ask` and `finesweep tell`."
     columns = [f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items()]
     files = [f"- `{name}`: {what}" for name, what in FILES.items()]
     parts = [

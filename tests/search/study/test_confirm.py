@@ -12,16 +12,19 @@ import pytest
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.outcome import Ending, Outcome, RowScores
-from search.report.results import rows, status
+from search.cli import main
+from search.report.results import rows, status, summarize
 from search.storage.attribute import DATA
 from search.storage.failure import FailureKind
-from search.storage.location import confirming_folder, root_of, storage_of, study_folder
+from search.storage.location import root_of, storage_of, study_folder
 from search.study import confirm
 from search.study.open import load_study, study_folders
+from search.study.pick import drop_trial, queue_pick
 from search.study.resume import compose_study
 from search.study.session import join
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines
+from search.trained.export import winner
 from tests.search.study.conftest import begin, outcome, study_of
 
 CONFIRM = ("search.confirm=2", "search.portfolio=false", "search/sampler=random")
@@ -150,8 +153,9 @@ def test_a_grown_study_trains_only_what_is_new_among_its_first_few(here: Path) -
     study = trained(here, [0.5, 0.6, 0.8, 0.7, 0.9])
     confirmed(study, lambda number, seed: 0.9 if number == 2 else 0.6)
     grown = study_of(here, *CONFIRM, "search.num_trials=6")
+    considered = "Only 5 of 6 trials had ended by then and were considered."
     assert confirm.begin(grown) is None  # the budget comes first
-    assert confirm_lines(grown)[-1] == "Only the first 5 trials were considered for that so far."
+    assert confirm_lines(grown)[-1] == considered
     train(grown, [outcome(0.95)])
     assert numbers_of(grown) == [5, 4, 2, 0]
     confirming = confirm.begin(grown)
@@ -177,7 +181,8 @@ def test_an_interrupted_run_waits_for_the_next_command(here: Path) -> None:
     session.leave()
     assert not confirm.store_results(study, load_study(confirming.folder))
     assert confirm_lines(study) == [
-        "Confirming the first few: 1 of 4 runs have ended; run the same command to continue."
+        "Confirming the first few, as study s.confirm: 1 of 4 runs have ended; run the same "
+        "command to continue."
     ]
     again = confirm.begin(study)
     assert again is not None and again.plan.num_trials == len(again.trials) == 4
@@ -258,11 +263,55 @@ def test_other_rows_are_refused(here: Path) -> None:
         confirm.begin(study)
 
 
-def test_a_name_of_any_length_has_a_confirming_folder(here: Path) -> None:
-    folder = study_folder(here, "x" * 100)
-    inside = confirming_folder(folder)
-    assert inside.parent == folder and len(inside.name) <= 100
-    assert storage_of(inside) == storage_of(folder)
+def test_a_name_that_is_too_long_is_refused_before_anything_is_written(here: Path) -> None:
+    name = "x" * 93
+    with pytest.raises(ConfigError, match=r"^study: must have at most 92 characters with search"):
+        study_of(here, *CONFIRM, f"study={name}", "search.num_trials=2")
+    assert list(here.iterdir()) == []
+    study = trained(here, [0.5, 0.9], f"study={name[1:]}")
+    confirming = confirm.begin(study)
+    assert confirming is not None and len(confirming.plan.name) == 100
+    assert study_folder(here, confirming.plan.name) == confirming.folder
+    study_of(here, f"study={name}", "search.num_trials=2")  # it confirms nothing
+
+
+def test_what_belongs_to_the_study_itself_is_refused_for_the_confirming_one(here: Path) -> None:
+    study = trained(here, [0.5, 0.9])
+    confirming = load_study(confirmed(study, lambda number, seed: 0.9).folder)
+    message = r"study: it confirms the first few of study s, got 's.confirm'. Name study=s."
+    for refused in (
+        lambda: winner(confirming),  # evaluate, export, and predict in Python
+        lambda: queue_pick(confirming, {"optimizer.lr": 1e-3, "seed": 5}),
+        lambda: drop_trial(confirming, 0),
+        lambda: compose_study(["study=s.confirm"]),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            refused()
+    assert len(confirming.trials) == 4 and confirming.dropped == frozenset()
+
+
+def test_the_list_and_the_status_say_that_it_is_confirming(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = trained(here, [0.5, 0.9])
+    assert summarize(study).state == "done"
+    confirming = confirm.begin(study)
+    assert confirming is not None
+    session = join(confirming)
+    begin(session)
+    session.set_busy(True)
+    assert summarize(study).state == "confirming"
+    assert confirm_lines(study) == [
+        "Confirming the first few, as study s.confirm: 0 of 4 runs have ended; 1 is running."
+    ]
+    assert main(["status", "study=s.confirm"]) == 0
+    assert (
+        "It trains the first few of study s again; finesweep status study=s has their means.\n"
+        in capsys.readouterr().out
+    )
+    assert (status(confirming)["confirms"], status(study)["confirms"]) == ("s", None)
+    assert status(confirming)["best"] is None and status(study)["best"] is not None
+    session.leave()
 
 
 def test_a_server_lists_the_study_alone_and_keeps_its_name(

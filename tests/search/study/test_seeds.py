@@ -7,6 +7,7 @@ import pytest
 from lightning_modules.outcome import Ending
 from search.report.results import compare_with_default, status
 from search.report.text import gain_lines
+from search.study.pick import drop_trial
 from search.study.session import join
 from search.study.study import Study
 from tests.search.study.conftest import begin, finish, outcome, point, study_of
@@ -47,6 +48,34 @@ def test_a_configuration_that_diverged_is_left(study: Study) -> None:
     values = begin(session).values
     assert values["seed"] == 0
     assert values["optimizer.lr"] != study.params_of(study.trials[3])["optimizer.lr"]
+
+
+def test_the_configuration_of_a_dropped_seed_is_left_and_ranks_behind(study: Study) -> None:
+    session = join(study)
+    for accuracy in (0.5, 0.5, 0.5, 0.8, 0.9):
+        finish(session, accuracy)
+    dropped = study.params_of(study.trials[3])
+    assert drop_trial(study, 3) == (
+        "is dropped; its configuration lacks a seed now, and ranks behind those that have all"
+    )
+    ran = [dict(finish(session, 0.4).values) for _ in range(3)]
+    assert {values["seed"] for values in ran} == {0, 1, 2}
+    assert len({dropped["optimizer.lr"], *(values["optimizer.lr"] for values in ran)}) == 2
+    assert [trial.number for trial in study.ranking.trials] == [0, 1, 2, 5, 6, 7, 4]
+    drop_trial(study, 3, undo=True)
+    assert finish(session, 0.9).values == {**dropped, "seed": 2}
+    assert study.best is not None and study.best.number == 4
+
+
+def test_a_dropped_trial_without_a_result_ends_its_configuration(study: Study) -> None:
+    session = join(study)
+    for _ in range(3):
+        finish(session, 0.5)
+    diverged = begin(session)
+    session.ended(diverged, outcome(0.1, ending=Ending.diverged))
+    study.drop(3)
+    rates = {begin(session).values["optimizer.lr"] for _ in range(3)}
+    assert len(rates) == 1 and diverged.values["optimizer.lr"] not in rates
 
 
 def test_workers_share_the_seeds_of_a_configuration(study: Study) -> None:

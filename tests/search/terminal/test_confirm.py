@@ -9,6 +9,7 @@ from tests.search.study.conftest import plan_of
 
 FILES = ("data=files", "data.train=my.csv")
 MANY = "at most 3 first trials that noise does not part, and the default, on "
+INSIDE = "search.max_hours includes them: the search leaves them time, at most half of it"
 GIVEN = "the validation rows are given and stay, so the seed of the training varies"
 
 
@@ -18,6 +19,10 @@ GIVEN = "the validation rows are given and stay, so the seed of the training var
         ((), []),
         ((*FILES, "search.confirm=3"), [f"{MANY}3 fresh splits: at most 12 more runs"]),
         (("search.confirm=2",), [f"{MANY}2 fresh seeds: at most 8 more runs", GIVEN]),
+        (
+            (*FILES, "search.confirm=2", "search.max_hours=3"),
+            [f"{MANY}2 fresh splits: at most 8 more runs", INSIDE],
+        ),
         (
             ("search.confirm=2", "seed=choice(0,1)"),
             [

@@ -86,6 +86,16 @@ def test_limits_and_the_end_are_reported() -> None:
     assert "from 5 trials: 0.031 s" in lines(past=Past(5, 100.0), num_trials=5)[1]
 
 
+def test_confirming_has_a_part_of_the_hours() -> None:
+    words = ("search/pruner=none", "search.confirm=2")
+    limited, confirming, ends, *_ = lines(*words, "search.max_hours=0.15")  # 540 s, 8 runs
+    assert limited == "time    about 5 min for 8 trials (1 worker), 37 s per trial"
+    assert confirming == "        and at most about 5 min for 8 runs that confirm the best"
+    assert ends == "        search.max_hours=0.15 ends the study before all 12 trials"
+    none = lines(*words, "search.max_hours=0.05")[1]
+    assert none == "        search.max_hours=0.05 has no room to confirm the best: 2 min or more"
+
+
 def test_without_a_measurement_one_line_shows_how(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
