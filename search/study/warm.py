@@ -102,8 +102,8 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         rule, got = f"must have the objective {', '.join(own)}", Verbatim(", ".join(its))
         raise ConfigError(Problem(KEY, rule, got, f"{name} has no scores to compare with."))
     ended = [trial for trial in other.considered if _has_result(trial)]
-    own = [(arm, _settings(arm, {})) for arm in plan.composition.arms]
-    fits = {trial.number: _fitted(plan, own, other, trial) for trial in ended}
+    own_arms = [(arm, _settings(arm, {})) for arm in plan.composition.arms]
+    fits = {trial.number: _fitted(plan, own_arms, other, trial) for trial in ended}
     best = next((fits[t.number] for t in other.ranking.trials if fits[t.number] is not None), None)
     trials = [
         {"values": values, "scores": scores, "constraints": constraints}
