@@ -168,6 +168,11 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     say("\n".join(task))
     about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
     show_study(study.optuna, folder, task, about)
+    if study.num_unqueued:
+        say(
+            f"note    {study.num_unqueued} of the configurations to try first have no place in the "
+            f"budget of {planned.num_trials} trials; raise search.num_trials"
+        )
     if study.num_ended:
         say(f"continuing: {study.num_ended} of {planned.num_trials} trials have ended")
     sys.stdout.flush()

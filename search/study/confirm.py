@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 def candidates(study: Study) -> list[FrozenTrial]:
-    """Return the first few trials that noise does not part, best first, and the default.
+    """Return the best trials that are statistically tied, best first, and the default.
 
-    None if there is only one. Where the contributions of the rows were not kept, the noise is
-    unknown, and does not part two trials.
+    An empty list if there is only one. Where the contributions of the rows were not kept, the noise
+    is unknown, and does not part two trials.
     """
     ranking = study.ranking
     ranked = [trial for trial in ranking.by_score if not _has_lost_weights(study, trial)]

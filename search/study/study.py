@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.rows.corpus import Corpus
 from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of
 from search.plan.plan import Plan
+from search.space.key import canonical_key
 from search.storage.add import mark_started
 from search.storage.attribute import (
     CONFIRMED,
@@ -35,6 +36,7 @@ from search.study.knowledge import Prior
 from search.study.params import params_of
 from search.study.ranking import Ranking
 from search.study.reserve import most_important_first, reserved, run_seconds, with_free_places
+from search.study.suggest import first_values
 
 if TYPE_CHECKING:
     import optuna
@@ -167,6 +169,14 @@ class Study:
         """
         if not any(START in trial.system_attrs for trial in self._study.get_trials(deepcopy=False)):
             mark_started(self.tables, self.id, first)
+
+    @property
+    def num_unqueued(self) -> int:
+        """How many configurations to try first have no place in the budget."""
+        trials = self._study.get_trials(deepcopy=False)
+        queued = {trial.system_attrs.get(START) for trial in trials}
+        first = first_values(self.plan, self.prior)
+        return sum(canonical_key(values) not in queued for values in first)
 
     @property
     def is_over(self) -> bool:

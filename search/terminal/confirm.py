@@ -23,7 +23,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"not done, because {reason}"
         return
     yield (
-        f"at most {MAX_CANDIDATES} first trials that noise does not part, and the default, on "
+        f"at most {MAX_CANDIDATES} of the best trials, statistically tied, and the default, on "
         f"{_splits(plan)}: at most {max_runs(plan)} more runs"
     )
     if plan.search.settings.max_hours is not None:

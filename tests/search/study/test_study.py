@@ -33,6 +33,8 @@ def test_the_first_configurations_are_queued_once(here: Path) -> None:
     study = study_of(here, *words)
     values = [study.params_of(trial).get("optimizer.lr") for trial in study.trials]
     assert values == [plan_of(*words).default_values["optimizer.lr"], 3e-4]
+    assert study.num_unqueued == 1
+    assert study_of(here, *words[:1], "search.num_trials=3").num_unqueued == 0
 
 
 def test_a_stop_request_ends_the_study_for_every_process(here: Path) -> None:

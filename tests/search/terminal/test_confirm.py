@@ -8,7 +8,7 @@ from search.terminal.confirm import plan_lines
 from tests.search.study.conftest import plan_of
 
 FILES = ("data=files", "data.train=my.csv")
-MANY = "at most 3 first trials that noise does not part, and the default, on "
+MANY = "at most 3 of the best trials, statistically tied, and the default, on "
 INSIDE = "search.max_hours includes them: the search leaves them time, at most half of it"
 GIVEN = "the validation rows are given and stay, so the seed of the training varies"
 
