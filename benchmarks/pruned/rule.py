@@ -36,10 +36,18 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, and how its judge of a study is made from the study's curves, by trial number."""
+    """A rule, and how its judge of a study is made from the study's curves, by trial number.
+
+    Attributes:
+        name: The rule's name.
+        judge: Makes the judge.
+        is_slow: Whether its replay takes long, so that few studies must do.
+
+    """
 
     name: str
     judge: Callable[[Sequence[Curve]], Judge]
+    is_slow: bool = False
 
 
 class OurJudge:
@@ -138,4 +146,4 @@ def ours(name: str, pruner: Pruner) -> Rule:
 
 def stock(name: str, make: Callable[[], Any]) -> Rule:
     """Return a rule by a pruner of Optuna, which keeps a state and so is made for each study."""
-    return Rule(name, lambda curves: OptunaJudge(make, curves))
+    return Rule(name, lambda curves: OptunaJudge(make, curves), is_slow=True)

@@ -49,6 +49,9 @@ class Strategy(Schema):
     ignores: ClassVar[tuple[str, ...]] = ()
     """Config paths, or groups of them, without effect under this strategy; never searched."""
 
+    telling_share: ClassVar[float] = 0.35
+    """The share of a run after which its validations say how good it ends (docs/search.md)."""
+
     @classmethod
     def has_use_for(cls, path: str) -> bool:
         """Return whether the value at a config path has any effect under this strategy."""

@@ -24,6 +24,7 @@ from search.config.check import (
 from search.config.composition import Composition
 from search.config.override import Override, options_of, parse_override, range_problem
 from search.config.prior_table import load_table
+from search.config.pruning import take_min_fraction
 from search.config.tree import compose_tree, conf_dirs, hydra_ready, texts_of
 from search.space.name import untagged
 
@@ -96,6 +97,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     ]
     if problems:
         raise SpaceError(problems)
+    take_min_fraction([arm.tree for arm in arms])
     words = tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key not in _NAMES)
     return Composition(groups, tuple(arms), tuple(removed_texts), all_options, words)
 

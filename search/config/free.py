@@ -17,6 +17,7 @@ from search.config.build import GROUPS, Tree
 from search.config.check import group_problems, key_problems, paths
 from search.config.composition import Arm, Composition
 from search.config.override import Override, parse_override
+from search.config.pruning import take_min_fraction
 from search.config.tree import compose_tree, hydra_ready, texts_of, with_values
 
 DIRECTION = "search.direction"
@@ -77,6 +78,7 @@ def _composed(overrides: Sequence[Override]) -> Composition:
     plain["study"] = str(plain["study"])  # Hydra reads a name like 2024 as a number
     ranges = {**_ranges(config), **{override.key: override.value for override in names}}
     plain["search"]["space"] = ranges
+    take_min_fraction([plain])
     return Composition({}, (Arm({}, plain, tuple(override.text for override in overrides)),))
 
 

@@ -52,7 +52,8 @@ class ComparingPruner(Pruner):
             (`search.select`), or loss and metric if the metric does. A trial must be behind in all
             of them.
         at_equal: After as many steps, examples or epochs, or at the same fraction of the run.
-        min_fraction: No trial ends before it has done this share of its run, in [0, 1).
+        min_fraction: No trial ends before it has done this share of its run, in [0, 1). In a
+            configuration, `auto` is the share that suits the strategy (`search.config.pruning`).
         min_finished: Trials that must finish before any is pruned, > 0.
 
     """
@@ -71,7 +72,7 @@ class ComparingPruner(Pruner):
     def reason_to_stop(
         self, trial: Progress, number: int, others: Iterable[Progress], num_finished: int
     ) -> str | None:
-        if num_finished < self.min_finished or not self.judges(number) or not trial.number:
+        if num_finished < self.min_finished or not self.judges(trial, number) or not trial.number:
             return None
         if trial.fraction is not None and not self.min_fraction <= trial.fraction < 1:
             return None
@@ -88,8 +89,8 @@ class ComparingPruner(Pruner):
             verdicts[f"by {name.replace('_', ' ')}"] = verdict
         return f"{_joined(verdicts)} {axis.words(trial)}{self.consequence(num_here)}"
 
-    def judges(self, number: int) -> bool:
-        """Return whether a trial can end after its validation `number`, from 1."""
+    def judges(self, trial: Progress, number: int) -> bool:
+        """Return whether a trial can end after its last validation, which is `number`, from 1."""
         return True
 
     @abstractmethod

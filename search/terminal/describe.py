@@ -41,9 +41,7 @@ def describe(
     settings = plan.search.settings
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
-    pruner = (
-        _member(plan.search.pruner) if len(goals) == 1 else "none, because there are several goals"
-    )
+    pruner = _pruner(plan) if len(goals) == 1 else "none, because there are several goals"
     lengths, short = ([], []) if rows is None else _lengths(plan, len(rows.corpus.splits["train"]))
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
@@ -164,6 +162,13 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
     elif plan.search.sampler.is_finite and len(plan.first) > budget:
         yield f"search.num_trials={budget} is fewer than the {len(plan.first)} combinations"
+
+
+def _pruner(plan: Plan) -> str:
+    pruner = plan.search.pruner
+    if not isinstance(pruner, ComparingPruner) or plan.is_asked:
+        return _member(pruner)  # the length of a run is not known to a loop of the caller's own
+    return f"{_member(pruner)} from {pruner.min_fraction:.0%} of a run on"
 
 
 def _member(schema: object) -> str:

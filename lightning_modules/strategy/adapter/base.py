@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
 from lightning_modules.model.head import task_type_of, writes
@@ -40,6 +40,8 @@ ALL_LINEAR = "all-linear"
 @dataclass(frozen=True, kw_only=True)
 class PeftStrategy(Strategy):
     """Train the parameters that PEFT adds to the frozen network, and the head."""
+
+    telling_share: ClassVar[float] = 0.7  # new parameters begin slowly
 
     @property
     @abstractmethod

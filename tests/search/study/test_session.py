@@ -162,7 +162,11 @@ def test_ended_trials_keep_only_the_best_weights(here: Path, select: str, kept: 
     assert not list(here.rglob("checkpoint.pt"))
 
 
-MEDIAN = ("search/pruner=median", "search.pruner.min_finished=1")
+MEDIAN = (
+    "search/pruner=median",
+    "search.pruner.min_finished=1",
+    "search.pruner.min_fraction=0.35",
+)
 
 
 def finish_two(session: Session) -> None:
