@@ -106,7 +106,7 @@ def line(name: str, results: Sequence[Result]) -> str:
 
 
 def table(
-    chosen: Sequence[Group], choice: str, num_workers: int, num_studies: int
+    chosen: Sequence[Group], choice: str, num_workers: int, *, with_slow: bool
 ) -> Mapping[str, Sequence[Result]]:
     """Print a table; return the results of each rule."""
     texts = ", ".join(f"{each.text} ({len(each.curves)} runs)" for each in chosen)
@@ -116,7 +116,10 @@ def table(
     print(f"{'':28s} {'the best':>8s} {'points':>8s} {'budget':>8s}")
     print(f"{'rule':28s} {'is lost':>8s} {'lost':>8s} {'used':>8s}")
     found: dict[str, list[Result]] = {}
+    num_studies = NUM_STUDIES[is_of_product(choice, num_workers)]
     for rule in rules(strategy):
+        if rule.is_slow and not with_slow:
+            continue
         num = NUM_OF_SLOW if rule.is_slow else num_studies
         found[rule.name] = [
             replay(study, rule, num_workers, choice)
@@ -125,6 +128,11 @@ def table(
         ]
         print(line(rule.name, found[rule.name]), flush=True)
     return found
+
+
+def is_of_product(choice: str, num_workers: int) -> bool:
+    """Return whether the targets are for studies like these."""
+    return choice == PRODUCTS_CHOICE and num_workers == 1
 
 
 def targets(measured: Mapping[str, Sequence[Result]]) -> int:
@@ -150,7 +158,7 @@ def _word(value: float, most: float) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--quick", action="store_true", help="the product's choice, one trial at once"
+        "--quick", action="store_true", help="not Optuna's rules; one trial at once"
     )
     parser.add_argument("--each", action="store_true", help="a table for each text")
     asked = parser.parse_args()
@@ -163,9 +171,8 @@ def main() -> int:
         members = list(chosen)
         for choice in [PRODUCTS_CHOICE] if asked.quick else CHOICES:
             for num_workers in WORKERS[:1] if asked.quick else WORKERS:
-                is_products = choice == PRODUCTS_CHOICE and num_workers == 1
-                results = table(members, choice, num_workers, NUM_STUDIES[is_products])
-                if is_products:
+                results = table(members, choice, num_workers, with_slow=not asked.quick)
+                if is_of_product(choice, num_workers):
                     measured.setdefault(members[0].strategy, []).extend(results[DEFAULT])
     return targets(measured)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from search.config import Composition, compose
@@ -51,8 +53,9 @@ def test_a_free_study_has_a_share_too() -> None:
 
 def test_a_stored_study_keeps_its_share_and_its_rungs() -> None:
     words = ["study=x", "model=tiny", "strategy=lora", "trainer.epochs=2"]
-    old = compose("sweep", [*words, f"{FRACTION}=0.35", "search.pruner.first_rung=1"])
-    again = compose_again(words, Composition.from_dict(old.as_dict()))
+    stored = copy.deepcopy(compose("sweep", words).as_dict())
+    stored["arms"][0]["tree"]["search"]["pruner"] |= {"min_fraction": 0.35, "first_rung": 1}
+    again = compose_again(words, Composition.from_dict(stored))
     pruner = again.tree["search"]["pruner"]
     assert (pruner["min_fraction"], pruner["first_rung"]) == (0.35, 1)
     assert set(again.kept) == {

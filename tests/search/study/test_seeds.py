@@ -85,7 +85,11 @@ def test_workers_share_the_seeds_of_a_configuration(study: Study) -> None:
 
 
 def test_a_configuration_with_a_finished_seed_is_not_pruned(here: Path) -> None:
-    words = ("search/pruner=median", "search.pruner.min_finished=1")
+    words = (
+        "search/pruner=median",
+        "search.pruner.min_finished=1",
+        "search.pruner.min_fraction=0.35",
+    )
     session = join(study_of(here, SEEDS, "search.num_trials=9", "search.portfolio=false", *words))
     for _ in range(3):
         attempt = begin(session)
