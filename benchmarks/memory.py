@@ -1,0 +1,164 @@
+"""The memory of a worker with a decoder of 0.1 billion parameters, in bytes per parameter.
+
+    python benchmarks/memory.py            # every case, some minutes
+    python benchmarks/memory.py --quick    # LoRA in bf16, as it is and with its weights in fp32
+
+Each case is a process that trains a tiny model first, so that everything is imported, and then two
+trials of the same random Llama, like a worker. Printed are, over what the process took before:
+`resident`, the memory it keeps between two trials, and `peak`, the most that it took, both divided
+by the number of the Llama's parameters; and `saved`, what a step keeps from the forward for the
+backward pass besides the parameters. The batches are small, so that the weights count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpu_parts.call import ROOT, Call
+
+if TYPE_CHECKING:
+    import torch
+
+SIZE = "100m"
+CASES = {
+    "lora bf16": ("strategy=lora", "trainer.precision=bf16"),
+    "lora bf16, dtype fp32": ("strategy=lora", "trainer.precision=bf16", "model.dtype=fp32"),
+    "lora fp32": ("strategy=lora", "trainer.precision=fp32"),
+    "lora fp32, dtype bf16": ("strategy=lora", "trainer.precision=fp32", "model.dtype=bf16"),
+    "full bf16": ("strategy=full", "trainer.precision=bf16"),
+    "full bf16, dtype bf16": ("strategy=full", "trainer.precision=bf16", "model.dtype=bf16"),
+}
+QUICK = tuple(CASES)[:2]
+SMALL = ("data.batch_size=2", "data.max_length=32", "trainer.max_steps=2", "task.num_generated=0")
+
+
+@dataclass
+class Saved:
+    """The tensors that a step keeps for its backward pass, by their place in memory."""
+
+    parameters: set[int] = field(default_factory=set)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Count a tensor, unless it is a parameter."""
+        place = tensor.untyped_storage()
+        if place.data_ptr() not in self.parameters:
+            self.sizes[place.data_ptr()] = place.nbytes()
+        return tensor
+
+    @contextmanager
+    def counting(self, network: Any) -> Iterator[None]:
+        """Count what is kept inside the block."""
+        import torch
+
+        self.parameters = {p.untyped_storage().data_ptr() for p in network.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(self.keep, lambda tensor: tensor):
+            yield
+
+
+def measure(words: tuple[str, ...], work: Path) -> dict[str, float]:
+    """Train two trials in this process; return what they take."""
+    from unittest.mock import patch
+
+    from gpu_parts.training import make_run
+
+    from lightning_modules.cache import Cache
+    from lightning_modules.fit import fit
+    from lightning_modules.logger.base import Identity
+    from lightning_modules.machine.memory import free_memory
+    from lightning_modules.module import FineTuner
+
+    def trial(call: Call, name: str, cache: Cache) -> int:
+        strategy = words[0].partition("=")[2]
+        run = make_run(call, *SMALL, *words[1:], f"seed={len(name)}", strategy=strategy)
+        folder = work / "runs" / f"{os.getpid()}-{name}"
+        folder.mkdir(parents=True)
+        outcome = fit(run, folder, Identity(name, None, folder), cache=cache)
+        assert outcome.ending.value == "finished", outcome.reason
+        free_memory()
+        return outcome.num_parameters
+
+    accumulate, saved = FineTuner._accumulate, Saved()
+
+    def counted(tuner: FineTuner, batch: Any, size: int) -> Any:
+        saved.sizes = {}
+        with saved.counting(tuner.network):
+            return accumulate(tuner, batch, size)
+
+    trial(Call("tiny", on_cpu=True, work=work), "tiny", Cache())
+    before, cache = _resident(), Cache()
+    with patch.object(FineTuner, "_accumulate", counted):
+        for name in ("a", "ab"):
+            num_parameters = trial(Call(SIZE, on_cpu=True, work=work), name, cache)
+    return {
+        "parameters": num_parameters,
+        "resident": (_resident() - before) / num_parameters,
+        "peak": (_peak() - before) / num_parameters,
+        "saved": sum(saved.sizes.values()) / 1e6,
+    }
+
+
+def _resident() -> int:
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    """Return a value of Linux' table of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return 1024 * int(line.split()[1])
+
+
+def in_process(case: str, work: Path) -> dict[str, float]:
+    """Measure a case in a process of its own."""
+    from search.machine.cpu import MALLOC
+
+    done = subprocess.run(
+        [sys.executable, __file__, "--case", case, "--work", str(work)],
+        env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    """Print a table of the cases."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two cases")
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)  # in a case's process
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(measure(CASES[options.case], options.work)))
+        return
+    print(f"{'case':24}{'resident':>10}{'peak':>8}{'saved':>10}")
+    with tempfile.TemporaryDirectory(prefix="finesweep-memory-") as work:
+        for case in QUICK if options.quick else CASES:
+            found = in_process(case, Path(work))
+            print(
+                f"{case:24}{found['resident']:>8.2f} B{found['peak']:>6.2f} B"
+                f"{found['saved']:>7.1f} MB",
+                flush=True,
+            )
+    print(f"per parameter, of {found['parameters'] / 1e6:.0f} million; saved per step")
+
+
+if __name__ == "__main__":
+    main()
