@@ -6,8 +6,9 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: sweep test test-thorough test-slow check bench docs pictures install clean
 
-sweep: $(INSTALLED) ## set up, and run the default study
-	$(BIN)/finesweep sweep study=first
+# Few and short trials, so that it takes less than 3 minutes on 2 cores.
+sweep: $(INSTALLED) ## set up, and run a small study
+	$(BIN)/finesweep sweep study=first search.num_trials=5 trainer.epochs=2 'data.batch_size=choice(8,16)'
 
 # One test file per core, with one thread each: threads that share a core mostly wait for each
 # other. FILE limits any of the three to one file or one test:
