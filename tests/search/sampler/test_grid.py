@@ -18,8 +18,9 @@ WORDS = (
 )
 
 
-def values_of(distribution: BaseDistribution) -> tuple[Any, ...] | None:
-    return Parameter("name", "path", "text", distribution).values
+def values_of(distribution: BaseDistribution) -> list[Any] | None:
+    values = Parameter("name", "path", "text", distribution).values
+    return None if values is None else list(values)
 
 
 def test_every_combination_of_every_arm_is_tried_once_after_the_defaults() -> None:
@@ -37,6 +38,6 @@ def test_a_budget_below_the_grid_size_is_kept() -> None:
 
 
 def test_values_of_stepped_ranges() -> None:
-    assert values_of(IntDistribution(2, 8, step=3)) == (2, 5, 8)
-    assert values_of(FloatDistribution(0.0, 0.3, step=0.1)) == (0.0, 0.1, 0.2, 0.3)
+    assert values_of(IntDistribution(2, 8, step=3)) == [2, 5, 8]
+    assert values_of(FloatDistribution(0.0, 0.3, step=0.1)) == [0.0, 0.1, 0.2, 0.3]
     assert values_of(FloatDistribution(0.0, 1.0)) is None
