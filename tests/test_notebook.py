@@ -20,10 +20,11 @@ import finesweep
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 SECONDS = 300.0  # for a cell, on a machine that does much else
 
+# Long enough to be interrupted before its end on a machine that does much else.
 SWEEP = """
 import finesweep
 study = finesweep.sweep(
-    "s", "experiment=smoke", "logger=none", "data.batch_size=16", "trainer.epochs=16", num_trials=1
+    "s", "experiment=smoke", "logger=none", "data.batch_size=16", "trainer.epochs=40", num_trials=1
 )
 """
 
