@@ -13,7 +13,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Any] = {}
-        self._large: dict[Hashable, int] = {}
+        self._pools: dict[str, dict[Hashable, int]] = {}
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value stored under `key`; call `make` the first time."""
@@ -23,27 +23,34 @@ class Cache:
         return value
 
     def get_or_make_large(
-        self, key: Hashable, make: Callable[[], T], num_bytes: Callable[[T], int], max_bytes: int
+        self,
+        pool: str,
+        key: Hashable,
+        make: Callable[[], T],
+        num_bytes: Callable[[T], int],
+        max_bytes: int,
     ) -> T:
         """Return the value stored under `key`, like `get_or_make`, and drop those not used lately.
 
-        The value in use may have any size. Before another is made, those that were not used for
-        the longest time are dropped until the rest take at most `max_bytes`.
+        The value in use may have any size. Before another is made, those of its pool that were not
+        used for the longest time are dropped until the rest take at most `max_bytes`.
 
         Args:
-            key: Its key.
+            pool: The values that share `max_bytes`.
+            key: Its key in the pool.
             make: Makes it the first time, and again if it was dropped.
             num_bytes: Returns the bytes of a value.
-            max_bytes: Bytes of all large values besides the one in use.
+            max_bytes: Bytes of all values of the pool besides the one in use.
 
         """
-        if key in self._large:
-            self._large[key] = self._large.pop(key)  # the last one is the last used
+        sizes = self._pools.setdefault(pool, {})
+        if key in sizes:
+            sizes[key] = sizes.pop(key)  # the last one is the last used
         else:
-            while sum(self._large.values()) > max_bytes:
-                oldest = next(iter(self._large))
-                del self._large[oldest], self._values[oldest]
-            self._values[key] = make()
-            self._large[key] = num_bytes(self._values[key])
-        value: T = self._values[key]
+            while sum(sizes.values()) > max_bytes:
+                oldest = next(iter(sizes))
+                del sizes[oldest], self._values[pool, oldest]
+            self._values[pool, key] = make()
+            sizes[key] = num_bytes(self._values[pool, key])
+        value: T = self._values[pool, key]
         return value

@@ -11,12 +11,15 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
 from lightning_modules.batch.collate import Collate
+from lightning_modules.batch.featured import Featured
 from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
 from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.rows.corpus import Row
@@ -67,15 +70,34 @@ class TextDataModule(pl.LightningDataModule):
         self.validation_batches = evaluation_batches(lengths_of(self._validation))
         self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
 
+    def replace_inputs(self, features_of: Callable[[Dataset], Tensor | None]) -> None:
+        """Replace the inputs of the training and validation examples by `features_of` them.
+
+        Batches then hold `features` and what the network does not read, in the same order as
+        before. A split for which it returns None keeps its inputs.
+        """
+        self._train = self._replaced(self._train, features_of)
+        self._validation = self._replaced(self._validation, features_of)
+
+    def _replaced(self, dataset: Dataset, features_of: Callable[[Dataset], Tensor | None]) -> Any:
+        features = features_of(dataset)
+        if features is None:
+            return dataset
+        names = [name for name in dataset.column_names if name in self._run.task.not_inputs]
+        return Featured(features, {name: list(dataset[name]) for name in names})
+
     def train_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._train, self._batches, self._run.trainer.num_data_workers)
+        return self.loader(self._train, self._batches, self._run.trainer.num_data_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._validation, self.validation_batches)
+        return self.loader(self._validation, self.validation_batches)
 
-    def _loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
+    def loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
+        """Return the loader of these batches, which are lists of example numbers."""
         collate: Any = Collate(self._tokenizer)
-        if isinstance(examples, Blocks) or are_blocks(examples):
+        if isinstance(examples, Featured):
+            collate = collate_batch
+        elif isinstance(examples, Blocks) or are_blocks(examples):
             collate = collate_batch
             examples = examples if isinstance(examples, Blocks) else Blocks(examples)
         return DataLoader(

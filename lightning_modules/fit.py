@@ -23,6 +23,7 @@ from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation, validation_steps
 from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
+from lightning_modules.feature import use_features
 from lightning_modules.folder import LABELS_FILE, OUTCOME_FILE, STATE_FILE, TOKENIZER_FOLDER
 from lightning_modules.hooks import Hooks
 from lightning_modules.launch.leader import Followers
@@ -173,6 +174,7 @@ def _prepare(start: _Start) -> _Prepared:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
     counts = count_parameters(network)
     hooks.on_network(*counts)
+    use_features(data, run, network, start.hardware, start.cache, hooks)
     return _Prepared(start, run, tokenizer, data, network, counts)
 
 

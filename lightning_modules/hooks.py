@@ -11,6 +11,12 @@ class Hooks:
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         """Receive the number of trained parameters, and of all parameters."""
 
+    def on_features(self, num_examples: int, seconds: float) -> None:
+        """Receive how many examples the frozen part of the network has read, and how long it took.
+
+        Not called if their features are in memory, nor by strategies that have no such part.
+        """
+
     def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         """Receive what is known when training starts.
 

@@ -99,10 +99,10 @@ def _loaded(
     # Reading and checking weights takes longer than copying them. Strategies that differ only
     # in what they train share the loaded network.
     strategy, task = run.strategy.cache_key, run.task.cache_key
-    key = ("network", strategy, run.model, task, tuple(labels), len(tokenizer), device)
+    key = (strategy, run.model, task, tuple(labels), len(tokenizer), device)
     draws = cache.get_or_make(("draws", *key), _Draws)
     seed = run.seed if draws.seed is None else draws.seed
-    return cache.get_or_make_large((*key, seed), load, num_bytes, OTHER_BYTES)
+    return cache.get_or_make_large("networks", (*key, seed), load, num_bytes, OTHER_BYTES)
 
 
 def check_architecture(run: Run, labels: Sequence[str]) -> None:

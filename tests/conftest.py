@@ -198,7 +198,8 @@ def run_here(*words: str, code: int = 0) -> str:
 
 def loaded_network(cache: Cache) -> Any:
     """Return the pretrained network that a cache holds."""
-    (network,) = [v for k, v in cache._values.items() if isinstance(k, tuple) and k[0] == "network"]
+    keys = (key for key in cache._values if isinstance(key, tuple))
+    (network,) = [cache._values[key] for key in keys if key[0] == "networks"]
     return network
 
 

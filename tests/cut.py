@@ -20,9 +20,11 @@ class StopAt(Hooks):
     def __init__(self, step: int) -> None:
         self.num_left = step
 
-    def interrupted(self) -> bool:
+    def on_step(self, step: int, num_steps: int) -> None:
         self.num_left -= 1
-        return self.num_left < 0
+
+    def interrupted(self) -> bool:
+        return self.num_left <= 0
 
 
 def assert_cut_is_whole(run: Run, root: Path, step: int) -> None:

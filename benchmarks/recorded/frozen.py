@@ -1,4 +1,4 @@
-"""Frozen heads, quickly: a text is read once at each padded length, not in every epoch.
+"""Frozen heads, quickly: a held-out text is read once at each padded length, not at every scoring.
 
 What a frozen backbone makes of a row depends on the row and on the length that its batch is padded
 to, and on nothing else of the batch: `python benchmarks/record.py check` compares whole trainings.
@@ -49,8 +49,9 @@ class Remembering(PooledClassifier):
         self.head = network.head
         self._memory = memory
 
-    def forward(self, attention_mask: Tensor, **inputs: Any) -> Any:
-        inputs = {"attention_mask": attention_mask, **inputs}
+    def forward(self, features: Tensor | None = None, **inputs: Any) -> Any:
+        if features is not None:  # of the rows that it is trained on, which the product reads once
+            return super().forward(features)
         rows = torch.stack(list(inputs.values()), dim=1).numpy().astype(np.int32)
         keys = [row.tobytes() for row in rows]  # a row's length in bytes tells the padded one
         unread = {key: row for row, key in enumerate(keys) if key not in self._memory}

@@ -25,6 +25,7 @@ from lightning_modules.cache import Cache
 from lightning_modules.callback.validation import ValidationTimes, validation_steps
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
+from lightning_modules.feature import use_features
 from lightning_modules.hooks import Hooks
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.module import FineTuner
@@ -136,6 +137,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
     network = build_network(run, start.labels, cache, tokenizer, hardware, index)
+    use_features(data, run, network, hardware, cache, Hooks())
     record = Record(step=start.step)
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()

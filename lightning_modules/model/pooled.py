@@ -23,14 +23,19 @@ class PooledClassifier(nn.Module):
         self.backbone = backbone
         self.head = nn.Linear(backbone.config.hidden_size, num_labels)
 
-    def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
-        reader = reading_part(self.backbone)
-        hidden_BTD = reader(attention_mask=attention_mask, **inputs).last_hidden_state
-        mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
-        features_BD = (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
+    def forward(self, features: Tensor | None = None, **inputs: Any) -> SequenceClassifierOutput:
+        """Return the logits of texts, or of texts whose `pooled` outputs are given."""
+        features_BD = self.pooled(**inputs) if features is None else features
         logits: Any = self.head(features_BD)
         assert isinstance(logits, torch.Tensor)
         return SequenceClassifierOutput(logits=logits)
+
+    def pooled(self, attention_mask: Tensor, **inputs: Any) -> Tensor:
+        """Return the mean of the backbone's last hidden state over each text's tokens, (B, D)."""
+        reader = reading_part(self.backbone)
+        hidden_BTD: Tensor = reader(attention_mask=attention_mask, **inputs).last_hidden_state
+        mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
+        return (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
 
 
 def reading_part(backbone: PreTrainedModel) -> Any:

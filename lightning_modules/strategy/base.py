@@ -10,7 +10,7 @@ differs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +22,7 @@ from lightning_modules.schema import Schema, positive
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
@@ -144,6 +144,15 @@ class Strategy(Schema):
     def adapt(self, network: nn.Module) -> nn.Module:
         """Return the network with `requires_grad` set on exactly the parameters to train."""
         return network
+
+    def stem(self, network: Any) -> Callable[..., Tensor] | None:
+        """Return the frozen part below everything that is trained, if the network has one.
+
+        It maps a batch's inputs to a tensor with one entry per example, on which only these inputs
+        and the frozen weights have an influence. The network accepts that tensor as `features` in
+        place of its inputs. None runs the whole network in every batch.
+        """
+        return None
 
     def stepping(self, network: Any, step: int, num_steps: int) -> AbstractContextManager[None]:
         """Return a context manager for optimizer step `step` of `num_steps`, counted from 1.

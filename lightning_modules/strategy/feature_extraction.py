@@ -11,7 +11,7 @@ Shapes: B batch, T tokens, D width, C classes. Cost: (D + 1) * C trainable value
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from lightning_modules.strategy.base import Strategy, disable_dropout
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
@@ -67,6 +67,11 @@ class FeatureExtraction(Strategy):
         backbone.requires_grad_(False)
         disable_dropout(backbone)
         return network
+
+    def stem(self, network: Any) -> Callable[..., Tensor] | None:
+        from lightning_modules.model.pooled import PooledClassifier
+
+        return network.pooled if isinstance(network, PooledClassifier) else None
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         from safetensors.torch import save_file

@@ -108,19 +108,24 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     except torch.OutOfMemoryError:
         raise ConfigError(too_large(large, "out of memory")) from None
     memory_bytes = _peak_bytes(device)
-    sample = _sample(default, checked, per_row, peak.steps[-1] / large.data.batch_size)
+    example_seconds = peak.steps[-1] / large.data.batch_size + peak.feature_seconds
+    sample = _sample(default, checked, per_row, example_seconds)
     pace = _Try(default, sample, cache, folder / "pace", per_row, NUM_STEPS[1])
     num_sampled = len(sample.corpus.splits["train"]) * per_row
     batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: each batch has rows of similar length, and its time depends on it.
     step = sum(pace.steps[1:]) / len(pace.steps[1:])
+    trained, validated = (per_row * len(checked.corpus.splits[s]) for s in ("train", "validation"))
+    passed = pace.feature_seconds * pace.num_features  # the sample; a worker passes all rows, once
     return {
         "train": step / batch_size,
         "validation": _validation_seconds((pace, sample), (peak, longest))
         or per_row * step / batch_size / BACKWARD,
-        "epoch": per_row * len(checked.corpus.splits["train"]),
-        "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations)),
-        "worker_start": peak.began_at - process.create_time(),
+        "epoch": trained,
+        "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations) - passed),
+        "worker_start": peak.began_at
+        - process.create_time()
+        + pace.feature_seconds * (trained + validated),
         "memory_bytes": memory_bytes,
         "free_bytes": free_bytes,
         "device": device,
@@ -175,6 +180,8 @@ class _Try(Hooks):
     Attributes:
         steps: Seconds of each step.
         validations: Seconds of each validation.
+        num_features: Examples that the network's frozen part read on its own.
+        feature_seconds: Seconds that it took for each of them; 0 if there is no such part.
         seconds: Seconds of the whole run.
         began_at: Unix time when its network was built.
         num_trainable: Trained parameters.
@@ -193,6 +200,7 @@ class _Try(Hooks):
     ) -> None:
         self.steps: list[float] = []
         self.validations: list[float] = []
+        self.num_features, self.feature_seconds = 0, 0.0
         self.began_at = 0.0
         self.num_trainable = self.num_parameters = 0
         self._mark = 0.0
@@ -221,6 +229,11 @@ class _Try(Hooks):
 
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self.num_trainable, self.num_parameters = num_trainable, num_parameters
+
+    def on_features(self, num_examples: int, seconds: float) -> None:
+        total = self.feature_seconds * self.num_features + seconds
+        self.num_features += num_examples
+        self.feature_seconds = total / self.num_features
 
     def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:
         self.began_at = time.time()

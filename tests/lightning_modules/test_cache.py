@@ -44,7 +44,8 @@ def test_large_values_that_were_not_used_lately_are_dropped() -> None:
             made.append(key)
             return num_bytes
 
-        assert cache.get_or_make_large(key, make, lambda value: value, max_bytes=100) == num_bytes
+        value = cache.get_or_make_large("pool", key, make, lambda value: value, max_bytes=100)
+        assert value == num_bytes
 
     for key, num_bytes in {"a": 40, "b": 40, "huge": 1000}.items():
         use(key, num_bytes)
@@ -77,4 +78,5 @@ def test_a_value_that_is_too_large_is_dropped_before_another_is_made() -> None:
             alive.remove(self.name)
 
     for name in "abab":
-        cache.get_or_make_large(name, partial(Huge, name), lambda value: 1000, max_bytes=100)
+        make = partial(Huge, name)
+        cache.get_or_make_large("pool", name, make, lambda value: 1000, max_bytes=100)

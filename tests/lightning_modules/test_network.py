@@ -93,7 +93,7 @@ def test_a_network_in_which_nothing_is_drawn_serves_every_seed(learnable: Path) 
         drawn = replace(run, model=_Drawn(**vars(run.model)))
         build_network(drawn, LABELS, cache)
         build_network(run, LABELS, cache)
-    networks = [key for key in cache._values if isinstance(key, tuple) and key[0] == "network"]
+    networks = [key for key in cache._values if isinstance(key, tuple) and key[0] == "networks"]
     assert len(networks) == 3
 
 

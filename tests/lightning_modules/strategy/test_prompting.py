@@ -272,7 +272,7 @@ def test_runs_in_one_process_share_only_equal_parts() -> None:
         for word in ("so", "great")
     )
     assert not torch.equal(one.classes, other.classes)  # type: ignore[operator]
-    assert sum(key[0] == "network" for key in cache._values) == 1  # type: ignore[index]
+    assert sum(key[0] == "networks" for key in cache._values) == 1  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
