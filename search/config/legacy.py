@@ -35,6 +35,7 @@ LEGACY: Mapping[str, Any] = {
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all
     "search.warm_start": None,
+    "search.workers_per_device": None,
 }
 """Config path to the value that acts like its absence; it may refer to keys, e.g. `${seed}`."""
 

@@ -31,6 +31,8 @@ class SearchSettings(Schema):
             them. None sets no limit.
         seed: Seeds the sampler, >= 0; None derives it from the study's name.
         workers: Processes that train; 0 trains in the calling process.
+        workers_per_device: Workers that may share a GPU, > 0, each with an equal part of its
+            memory; None gives each a GPU of its own while there are free ones.
         metric: Validation metric to optimize; None uses the task's metric.
         select: By what each trial's best validation and the study's best trial are chosen; see
             `lightning_modules.trainer.Select`. None uses `trainer.select`, and with several
@@ -66,6 +68,7 @@ class SearchSettings(Schema):
     max_hours: float | None
     seed: int | None
     workers: int
+    workers_per_device: int | None
     metric: str | None
     select: Select | None
     objectives: list[str] | None
@@ -88,6 +91,7 @@ class SearchSettings(Schema):
             self,
             "num_trials",
             "max_hours",
+            "workers_per_device",
             "max_attempts",
             "hang_seconds",
             "lease_seconds",

@@ -21,8 +21,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from lightning_modules.error import ConfigError, Problem
+from lightning_modules.machine.hardware import Device
+from search.config.settings import SearchSettings
+from search.machine.card import Taken, take
 from search.machine.cpu import MALLOC, worker_threads
-from search.machine.gpu import has_gpus, share_of
+from search.machine.gpu import gpus
 from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code, restore_handlers
 from search.storage.failure import FailureKind
@@ -51,6 +55,7 @@ POLL_SECONDS = 0.5
 IN_ORDER = (ExitCode.finished, ExitCode.wrong_input, ExitCode.replace)
 STILL_SECONDS = 5.0  # between checks by the engine: its own process was stopped
 START_SECONDS = 120.0  # minimum, because a worker sends no events during its imports
+CARD_SECONDS = 10.0  # until the cards of a worker that has just died are free
 MAX_BAD_STARTS = 3  # in a row for one worker: the trials are not the cause
 MAX_KILLED_STARTS = 20  # the same if they were killed from outside
 
@@ -110,6 +115,9 @@ class LocalEngine:
         self._is_wrong_input = False
         self._is_away = False  # the storage did not answer during a stop
         self._looked = time.monotonic()
+        self._has_gpus = bool(found := gpus())
+        trains_on_cpu = study.plan.default.trainer.device is Device.cpu
+        self._gpus = [] if trains_on_cpu else found
         self._forks = False
         self._forkserver: Forkserver | None = None
         self._groups: set[int] = set()  # of workers that ended; children may remain
@@ -117,7 +125,7 @@ class LocalEngine:
     def run(self) -> int:
         """Run until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
         with self._signals(), adopting() as is_adopting:
-            self._forks = is_adopting and not has_gpus()
+            self._forks = is_adopting and not self._has_gpus
             try:
                 self._watch()
             finally:
@@ -133,7 +141,12 @@ class LocalEngine:
 
     def _watch(self) -> None:
         for number in range(self._num_workers):
-            self._slots.append(self._start(number))
+            slot = self._start(number)
+            if slot is None:
+                break
+            self._slots.append(slot)
+        if not self._slots:
+            raise ConfigError(_no_card(len(self._gpus), self._settings.workers_per_device))
         while any(slot.code is None for slot in self._slots):
             self._receive()
             self._clear_up()
@@ -203,6 +216,9 @@ class LocalEngine:
                 slot.code = 1
                 return
         again = self._start(slot.number)
+        if again is None:
+            slot.code = 1
+            return
         again.num_bad_starts = slot.num_bad_starts
         self._slots[slot.number] = again
 
@@ -263,23 +279,27 @@ class LocalEngine:
 
     def _longest(self, slot: _Slot) -> float:
         """Return the seconds without events after which the slot's worker counts as hung."""
-        longest = self._study.plan.search.settings.hang_seconds
+        longest = self._settings.hang_seconds
         return longest if slot.worker is not None else max(longest, START_SECONDS)
 
     def _log(self, of: str) -> Path:
         return self._study.folder / "logs" / f"{self._name}-{of}.log"
 
-    def _start(self, number: int) -> _Slot:
-        """Start a worker and a thread that reads its events."""
+    def _start(self, number: int) -> _Slot | None:
+        """Start a worker and a thread that reads its events; return None if no card is free."""
+        cards = self._take_cards(number)
+        if cards is None:
+            return None
         reading, events = os.pipe()
         lifeline, held = os.pipe()
         log = self._log(str(number))
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             descriptors = lifeline, output.fileno(), events
-            process = self._forked(*descriptors) or self._spawned(number, *descriptors)
+            process = self._forked(*descriptors) or self._spawned(cards, *descriptors)
         os.close(events)
         os.close(lifeline)
+        cards.release()  # the worker keeps them
         lines = os.fdopen(reading, "r")
         threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
         return _Slot(number, process, held, num_memory_kills())
@@ -300,18 +320,37 @@ class LocalEngine:
             self._end_forkserver()
         return worker
 
+    def _take_cards(self, number: int) -> Taken | None:
+        """Return cards for a worker; None, with a note, if each has as many as it may have."""
+        per_device = self._settings.workers_per_device
+        num_devices = self._study.plan.default.trainer.devices
+        latest = time.monotonic() + (CARD_SECONDS if number < len(self._slots) else 0.0)
+        while (cards := take(self._gpus, num_devices, per_device)) is None:
+            if time.monotonic() > latest:
+                taken = f"all {len(self._gpus)} GPUs have search.workers_per_device={per_device}"
+                self._on_event(Note(f"worker {number} is not started: {taken}"))
+                return None
+            time.sleep(POLL_SECONDS / 5)
+        if cards.place > 0 and per_device is None:
+            names = ", ".join(gpu.card for gpu in cards.gpus)
+            self._on_event(Note(f"no GPU is free: worker {number} shares {names} with another"))
+        return cards
+
+    @property
+    def _settings(self) -> SearchSettings:
+        return self._study.plan.search.settings
+
     def _spawned(
-        self, number: int, lifeline: int, output: int, events: int
+        self, cards: Taken, lifeline: int, output: int, events: int
     ) -> subprocess.Popen[bytes]:
         """Return a worker in a new process, which must import everything first."""
-        devices = share_of(number, self._study.plan.default.trainer.devices)
         return subprocess.Popen(
             [*_WORKER, str(self._study.folder), str(events)],
             stdin=lifeline,
             stdout=output,
             stderr=output,
-            pass_fds=[events],
-            env={**self._environment, **devices},
+            pass_fds=[events, *cards.descriptors],
+            env={**self._environment, **cards.environment},
             # Ctrl-C reaches only this process, which forwards it once.
             start_new_session=True,
         )
@@ -347,6 +386,12 @@ class LocalEngine:
             yield
         finally:
             restore_handlers(before)
+
+
+def _no_card(num_gpus: int, per_device: int | None) -> Problem:
+    rule = f"a worker needs a free GPU, and all {num_gpus} have that many workers"
+    fix = "Wait until others end, see `finesweep status`, or raise it."
+    return Problem("search.workers_per_device", rule, per_device, fix)
 
 
 def _name_of(number: int) -> str:

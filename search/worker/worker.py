@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightning_modules.error import UserError
+from search.machine.card import limit_memory
 from search.machine.process import Process
 from search.machine.quiet import quiet_process, quiet_training
 from search.machine.signals import Interrupt
@@ -45,6 +46,7 @@ def main(folder: Path, descriptor: int, engine_process: Process) -> int:
     emit(Alive("starting"))
     quiet_process()
     quiet_training()
+    limit_memory()
     try:
         _work(folder, engine_process, lambda: signalled() or orphaned.is_set(), emit)
     except UserError as error:

@@ -12,6 +12,7 @@ VALID: dict[str, Any] = {
     "max_hours": None,
     "seed": None,
     "workers": 1,
+    "workers_per_device": None,
     "metric": None,
     "select": None,
     "objectives": None,
