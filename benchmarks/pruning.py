@@ -38,10 +38,10 @@ NUM_STUDIES = {True: 100, False: 25}
 """Studies of each text, for the product's choice with one trial at once, and for all others."""
 NUM_OF_SLOW = 10
 """Studies of each text for Optuna's rules, which take a hundred times as long."""
-SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8)
+SHARES = (0.0, 0.2, 0.35, 0.5, 0.7)
 MOST_LOST = 0.05
 MOST_BUDGET = 0.70
-DEFAULT = "asha"
+DEFAULT = "forecast"
 PRODUCTS_CHOICE = "Brier score"
 
 
@@ -62,11 +62,21 @@ def since(share: float) -> str:
 
 def rules(strategy: str) -> list[Rule]:
     """Return the rules of studies with this strategy, those of Optuna as it ships them."""
+    forecast = (f"strategy={strategy}", "search/pruner=forecast")
     asha = (f"strategy={strategy}", "search/pruner=asha")
     median = (f"strategy={strategy}", "search/pruner=median")
     return [
         ours("none", NoPruner()),
-        ours(DEFAULT, product(*asha)),
+        ours(DEFAULT, product(*forecast)),
+        *(
+            ours(f"forecast, from {share:.0%}", product(*forecast, since(share)))
+            for share in SHARES
+        ),
+        ours("forecast, after 4", product(*forecast, "search.pruner.min_finished=4")),
+        ours("forecast, metric", product(*forecast, compare("metric"))),
+        ours("forecast, loss", product(*forecast, compare("validation_loss"))),
+        ours("forecast, Brier and metric", product(*forecast, compare("brier,metric"))),
+        ours("asha", product(*asha)),
         *(ours(f"asha, from {share:.0%}", product(*asha, since(share))) for share in SHARES),
         ours("asha, rungs of counts", product(*asha, "search.pruner.first_rung=1", since(0.35))),
         ours("asha, loss", product(*asha, compare("validation_loss"))),

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lightning_modules.error import Problem
-from search.pruner.base import ComparingPruner
+from search.pruner.base import RankingPruner
 from search.pruner.progress import Axis, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asha(ComparingPruner):
+class Asha(RankingPruner):
     """ASHA.
 
     Attributes:

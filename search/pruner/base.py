@@ -1,9 +1,8 @@
 """When to stop a trial early, comparing only comparable values.
 
-What is compared (`compare`) and after how much training (`at_equal`) are settings that all
+What is compared (`compare`) and from when on (`min_fraction`, `min_finished`) are settings that all
 comparing pruners share; `search.pruner.progress` reads the values, and a pruner says by them alone
-which trials end. `docs/search.md` has the
-measurements.
+which trials end. `docs/search.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive, within
 from search.pruner.guessing import has_left_guessing
-from search.pruner.progress import LOSS, METRIC, Axis, Progress, rival_value
+from search.pruner.progress import LOSS, METRIC, Axis, Progress, rival_values
 
 AUTO = "auto"
 """Stands for what chooses the best trial; a study's plan replaces it."""
@@ -42,7 +41,7 @@ class Pruner(Schema):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparingPruner(Pruner):
-    """A pruner that ends a trial that is behind others after as much training.
+    """A pruner that ends a trial that is behind others.
 
     The best value so far is compared, as the best validation of a run is what it is worth.
 
@@ -51,7 +50,6 @@ class ComparingPruner(Pruner):
             validation metrics of the task by name, or `auto`: the score that chooses the best trial
             (`search.select`), or loss and metric if the metric does. A trial must be behind in all
             of them.
-        at_equal: After as many steps, examples or epochs, or at the same fraction of the run.
         min_fraction: No trial ends before it has done this share of its run, in [0, 1). In a
             configuration, `auto` is the share that suits the strategy (`search.config.pruning`).
         min_finished: Trials that must finish before any is pruned, > 0.
@@ -59,7 +57,6 @@ class ComparingPruner(Pruner):
     """
 
     compare: list[str]
-    at_equal: Axis
     min_fraction: float
     min_finished: int
 
@@ -76,22 +73,44 @@ class ComparingPruner(Pruner):
             return None
         if trial.fraction is not None and not self.min_fraction <= trial.fraction < 1:
             return None
-        axis = self.at_equal if self.at_equal.position(trial) is not None else Axis.steps
         names = [name for name in self.compare if name in trial.curve[-1].values] or [METRIC]
-        others, verdicts, num_here = list(others), dict[str, str](), 0
+        return self.reason(trial, list(others), names)
+
+    def judges(self, trial: Progress, number: int) -> bool:
+        """Return whether a trial can end after its last validation, which is `number`, from 1."""
+        return True
+
+    @abstractmethod
+    def reason(
+        self, trial: Progress, others: Sequence[Progress], names: Sequence[str]
+    ) -> str | None:
+        """Return why the trial should end, behind in all that is named, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingPruner(ComparingPruner):
+    """A pruner that ends a trial for its place among the others after as much training.
+
+    Attributes:
+        at_equal: After as many steps, examples or epochs, or at the same fraction of the run.
+
+    """
+
+    at_equal: Axis
+
+    def reason(
+        self, trial: Progress, others: Sequence[Progress], names: Sequence[str]
+    ) -> str | None:
+        axis = self.at_equal if self.at_equal.position(trial) is not None else Axis.steps
+        verdicts, num_here = dict[str, str](), 0
         for name in names:
-            found = (rival_value(trial, other, name, axis) for other in others)
-            rivals = [value for value in found if value is not None]
+            rivals = rival_values(trial, others, name, axis)
             value, num_here = trial.best(name)[-1], len(rivals) + 1
             verdict = self.verdict(value, rivals)
             if verdict is None or not has_left_guessing((value, *rivals), others, name):
                 return None
             verdicts[f"by {name.replace('_', ' ')}"] = verdict
         return f"{_joined(verdicts)} {axis.words(trial)}{self.consequence(num_here)}"
-
-    def judges(self, trial: Progress, number: int) -> bool:
-        """Return whether a trial can end after its last validation, which is `number`, from 1."""
-        return True
 
     @abstractmethod
     def verdict(self, value: float, rivals: Sequence[float]) -> str | None:

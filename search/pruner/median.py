@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from search.pruner.base import ComparingPruner
+from search.pruner.base import RankingPruner
 
 
 @dataclass(frozen=True, kw_only=True)
-class Median(ComparingPruner):
+class Median(RankingPruner):
     """The median rule."""
 
     def verdict(self, value: float, rivals: Sequence[float]) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import accumulate
@@ -54,6 +54,7 @@ class Progress:
         curve: Its validations, in order.
         num_examples: Examples in the whole run; None if unknown.
         stable_examples: Examples until a longer run would differ; None if unknown.
+        can_win: Whether its validations can make it the best: not if it was pruned or diverged.
 
     """
 
@@ -61,6 +62,7 @@ class Progress:
     curve: Sequence[Mark]
     num_examples: int | None
     stable_examples: int | None
+    can_win: bool = True
 
     def until(self, examples: int) -> Progress:
         """Return the progress at an earlier validation: a later attempt may repeat some."""
@@ -73,6 +75,11 @@ class Progress:
         if self.num_examples is None:
             return None
         return self.curve[-1].examples / self.num_examples if self.num_examples else 1.0
+
+    def best_at(self, name: str, examples: float) -> float | None:
+        """Return the best value until so many examples, interpolated; None outside the curve."""
+        found = _read(self, name, Axis.examples, examples)
+        return None if found is None else found[1]
 
     def best(self, name: str) -> list[float]:
         """Return the best value so far at each validation; NaN counts as the worst."""
@@ -116,6 +123,12 @@ class Axis(Enum):
         if position is None or trial.num_examples is None or not last.examples:
             return None
         return position * trial.num_examples / last.examples
+
+
+def rival_values(trial: Progress, others: Iterable[Progress], name: str, axis: Axis) -> list[float]:
+    """Return the best values until where `trial` is now, of the others comparable there."""
+    found = (rival_value(trial, other, name, axis) for other in others)
+    return [value for value in found if value is not None]
 
 
 def rival_value(trial: Progress, other: Progress, name: str, axis: Axis) -> float | None:

@@ -72,9 +72,12 @@ def progress_of(trial: FrozenTrial, plan: Plan) -> Progress:
     The validations of trials that were begun before the whole curve was stored have the metric
     alone.
     """
+    from optuna.trial import TrialState
+
     num_examples, stable_examples = trial.user_attrs.get(LENGTH, (None, None))
     curve = tuple(_marks(trial, plan))
-    return Progress(trial.number, curve, num_examples, stable_examples)
+    can_win = trial.state not in (TrialState.PRUNED, TrialState.FAIL)
+    return Progress(trial.number, curve, num_examples, stable_examples, can_win)
 
 
 def _marks(trial: FrozenTrial, plan: Plan) -> Iterator[Mark]:

@@ -30,7 +30,7 @@ def lines(*overrides: str) -> list[str]:
             "schedule=coisne",
             "must be one of constant, cosine, linear, wsd, got 'coisne'. Did you mean cosine?",
         ),
-        ("search/pruner=x", "must be one of asha, median, none, got 'x'. Known: asha"),
+        ("search/pruner=x", "must be one of asha, forecast, median, none, got 'x'. Known: asha"),
         (
             "search.sampler=random",
             "is a group of keys, got random. Choose an option with search/sam",

@@ -11,8 +11,11 @@ from search.config.resume import compose_again
 FRACTION = "search.pruner.min_fraction"
 
 
+ASHA = "search/pruner=asha"
+
+
 def composed(*overrides: str) -> Composition:
-    return compose("sweep", ["study=x", "model=tiny", *overrides])
+    return compose("sweep", ["study=x", "model=tiny", ASHA, *overrides])
 
 
 @pytest.mark.parametrize(
@@ -46,13 +49,20 @@ def test_without_pruning_there_is_no_share() -> None:
     assert "min_fraction" not in composed("search/pruner=none").tree["search"]["pruner"]
 
 
+def test_forecast_needs_no_share_of_its_own_for_a_strategy() -> None:
+    words = (f"strategy={name}" for name in ("lora", "full", "feature_extraction"))
+    pruners = [compose("sweep", ["study=x", each]).tree["search"]["pruner"] for each in words]
+    assert {pruner["_target_"] for pruner in pruners} == {"search.pruner.forecast.Forecast"}
+    assert {pruner["min_fraction"] for pruner in pruners} == {0.3}
+
+
 def test_a_free_study_has_a_share_too() -> None:
-    words = ["study=x", "search.direction=minimize", "x=interval(0,1)"]
+    words = ["study=x", "search.direction=minimize", "x=interval(0,1)", ASHA]
     assert compose_free(words).tree["search"]["pruner"]["min_fraction"] == 0.35
 
 
 def test_a_stored_study_keeps_its_share_and_its_rungs() -> None:
-    words = ["study=x", "model=tiny", "strategy=lora", "trainer.epochs=2"]
+    words = ["study=x", "model=tiny", "strategy=lora", "trainer.epochs=2", ASHA]
     stored = copy.deepcopy(compose("sweep", words).as_dict())
     stored["arms"][0]["tree"]["search"]["pruner"] |= {"min_fraction": 0.35, "first_rung": 1}
     again = compose_again(words, Composition.from_dict(stored))
@@ -65,7 +75,7 @@ def test_a_stored_study_keeps_its_share_and_its_rungs() -> None:
 
 
 def test_a_study_of_today_goes_on_without_a_word() -> None:
-    words = ["study=x", "model=tiny", "strategy=lora", "trainer.epochs=2"]
+    words = ["study=x", "model=tiny", "strategy=lora", "trainer.epochs=2", ASHA]
     again = compose_again(words, compose("sweep", words))
     assert again.kept == ()
     assert again.tree["search"]["pruner"]["min_fraction"] == 0.7

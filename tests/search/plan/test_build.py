@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lightning_modules.error import ConfigError, UserError
-from search.pruner.base import ComparingPruner
+from search.pruner.base import RankingPruner
 from search.pruner.progress import Axis
 from search.storage.location import folder_name
 from tests.search.plan.conftest import plan_of
@@ -84,9 +84,10 @@ def test_a_rule_and_several_objectives_together_are_refused() -> None:
 
 @pytest.mark.parametrize("axis", ["steps", "examples", "epochs", "fraction"])
 def test_a_pruner_compares_after_equal_training(axis: str) -> None:
-    pruner = plan_of(f"search.pruner.at_equal={axis}").search.pruner
-    assert isinstance(pruner, ComparingPruner) and pruner.at_equal is Axis(axis)
+    pruner = plan_of("search/pruner=asha", f"search.pruner.at_equal={axis}").search.pruner
+    assert isinstance(pruner, RankingPruner) and pruner.at_equal is Axis(axis)
 
 
 def test_the_unit_of_equal_training_is_checked() -> None:
-    assert places("search.pruner.at_equal=hours") == ["search.pruner.at_equal"]
+    words = ("search/pruner=asha", "search.pruner.at_equal=hours")
+    assert places(*words) == ["search.pruner.at_equal"]

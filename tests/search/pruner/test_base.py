@@ -8,7 +8,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.pruner.asha import Asha
-from search.pruner.base import ComparingPruner, Pruner
+from search.pruner.base import Pruner, RankingPruner
 from search.pruner.median import Median
 from search.pruner.progress import LOSS, METRIC, Axis, Mark, Progress
 
@@ -30,7 +30,7 @@ def finished(number: int, *losses: float) -> Progress:
     return progress(number, *losses, length=8 * len(losses))
 
 
-class Spy(ComparingPruner):
+class Spy(RankingPruner):
     """Ends every trial; the reason names the values it was compared with."""
 
     def verdict(self, value: float, rivals: Sequence[float]) -> str | None:
