@@ -166,6 +166,8 @@ def _prepare(start: _Start) -> _Prepared:
     data = write_when_free(
         hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
     )
+    for note in run.task.encoding_notes(splits["train"], tokenizer):
+        hooks.warn(note)
     hooks.heartbeat("loading the model")
     network = unless_out_of_memory(
         lambda: build_network(run, labels, start.cache, tokenizer, start.hardware)

@@ -73,7 +73,7 @@ class Predictor:
         return self.task.decode(observed, self._examples(unlabelled))
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
-        return Examples(rows, self.labels, self.tokenizer)
+        return Examples(rows, self.labels, self.tokenizer, self.max_length)
 
     def _observe(
         self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]

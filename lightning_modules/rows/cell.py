@@ -37,6 +37,9 @@ class Refused:
     got: str | None = None
 
 
+TOOL = "tool"
+"""Role of the messages that hold what a tool returned, which may be nothing."""
+
 EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
 HALF_CHARACTER = Refused("must hold whole characters, not half of a surrogate pair")
 
@@ -121,10 +124,13 @@ def answer(cell: Any) -> str | Refused:
     return verbatim(cell) if isinstance(cell, str) else label(cell)
 
 
-def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
+def conversation(cell: Any) -> str | list[dict[str, Any]] | Refused:
     """Return a text unchanged, or a list of messages, each with a role and a content.
 
-    >>> conversation('[{"role": "user", "content": "Hi."}]')
+    A message of the assistant may have `tool_calls` in place of a content. Null fields are left
+    out: tables with one schema for all messages have them wherever a message lacks a field.
+
+    >>> conversation('[{"role": "user", "content": "Hi.", "tool_calls": null}]')
     [{'role': 'user', 'content': 'Hi.'}]
     >>> conversation("[sic] a text")
     '[sic] a text'
@@ -134,14 +140,59 @@ def conversation(cell: Any) -> str | list[dict[str, str]] | Refused:
         return verbatim(cell)
     if isinstance(cell, str) and not all(isinstance(each, dict) for each in found):
         return cell  # a text that happens to be valid JSON
-    messages: list[dict[str, Any]] = []
-    for each in found:
-        words = [each.get(name) for name in ("role", "content")] if isinstance(each, dict) else []
-        if not words or not all(isinstance(word, str) and word.strip() for word in words):
-            rule = "must be text, or messages that each have a role and a content"
-            return Refused(rule, 'Write [{"role": "user", "content": "Hello."}].')
-        messages.append(dict(zip(("role", "content"), words, strict=True)))
-    return messages or EMPTY
+    messages = [_message(each) for each in found]
+    if None in messages:
+        rule = "must be text, or messages that each have a role and a content"
+        return Refused(rule, 'Write [{"role": "user", "content": "Hello."}].')
+    return [message for message in messages if message is not None] or EMPTY
+
+
+def _message(given: Any) -> dict[str, Any] | None:
+    """Return the fields of a message that templates write; None if it says nothing."""
+    if not isinstance(given, dict):
+        return None
+    found = without_nulls(given)
+    role, content, calls = (found.get(name) for name in ("role", "content", "tool_calls"))
+    if not isinstance(role, str) or not role.strip():
+        return None
+    message: dict[str, Any] = {"role": role}
+    if isinstance(content, str) and (content.strip() or calls or role == TOOL):
+        message["content"] = content
+    elif not calls or content is not None:
+        return None
+    if calls:
+        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+            return None
+        message["tool_calls"] = calls
+    names = ["reasoning_content", *(["name", "tool_call_id"] if role == TOOL else [])]
+    return message | {name: found[name] for name in names if name in found}
+
+
+def tools(cell: Any) -> list[dict[str, Any]] | Refused:
+    """Return the tools that a conversation may call, as JSON schemas; may be empty.
+
+    >>> tools('[{"type": "function", "function": {"name": "now"}}]')
+    [{'type': 'function', 'function': {'name': 'now'}}]
+    >>> tools(None)
+    []
+    """
+    found = [] if _is_empty(cell) else from_json(cell)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        fix = 'Write [{"type": "function", "function": {"name": "now"}}], or [] for none.'
+        return Refused("must be a list of tools, each a JSON schema", fix)
+    # In JSON a null is meant; a table has one where a tool lacks a field that another has.
+    return found if isinstance(cell, str) else list(map(without_nulls, found))
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the null fields of the objects in it, at any depth.
+
+    >>> without_nulls({"a": None, "b": [{"c": None}]})
+    {'b': [{}]}
+    """
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return list(map(without_nulls, value)) if isinstance(value, list) else value
 
 
 def words(cell: Any) -> list[str] | Refused:

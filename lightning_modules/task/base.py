@@ -223,6 +223,10 @@ class Task(Schema):
         """Return columns of examples to predict: one per row, without labels."""
         return self.encode(rows, tokenizer, max_length, labels)
 
+    def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
+        """Yield warnings about how the tokenizer makes examples of the training rows."""
+        return iter(())
+
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return the changes to the network's configuration, e.g. `num_labels`."""
         return {}

@@ -3,13 +3,14 @@
     loss = - sum_t log p(x_t | x_1 ... x_{t-1})  over the targets t
 
 Rows with only a `text` are documents, and all their tokens are targets. A row with a `label` is a
-prompt and its answer; a row whose text is a list of messages is a conversation. In both, only the
-answers are targets, including their end token (`lightning_modules.text.chat`).
+prompt and its answer; a row whose text is a list of messages is a conversation, and its second text
+lists the tools that it may call. In both, only the answers are targets, including their end token
+(`lightning_modules.text.answered`).
 
 Metrics, over all targets of a split: nats_per_token, the mean loss; perplexity, its exponential;
 nats_per_character and bits_per_byte (of UTF-8), which do not depend on the tokenizer. If rows have
 answers, also rouge1, rougeL (F1; Lin 2004, with stemming) and exact_match, over the answers that
-the network generates for the first `num_generated` questions.
+the network generates to the last question of each of the first `num_generated` examples.
 Example rows: `{"text": "To be, or not to be"}`, `{"text": "Capital of Peru?", "label": "Lima"}`.
 
 Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
@@ -17,6 +18,7 @@ Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,15 +35,15 @@ from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
+from lightning_modules.text.answered import PLACEHOLDER, Answered, Answers, Conversations
 from lightning_modules.text.causal import Marks, columns_of
-from lightning_modules.text.chat import ASSISTANT, Chat, Exchange, contents
+from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
 from lightning_modules.text.packing import packed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
-PLACEHOLDER = "{text}"
 NUM_GUESSED = 2000  # validation rows whose tokens are counted for the guess by their shares
 NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
@@ -65,6 +67,7 @@ class Generation(Task):
     Attributes:
         packing: `documents`, `stream` or `none`: how texts without answers become examples.
             Each question with an answer is one example.
+        conversations: `whole` or `turns`: how conversations become examples.
         template: The prompt for a question, with `{text}` in place of the question.
         chat_template: Jinja template that formats a list of messages, like transformers' chat
             templates; for tokenizers without one.
@@ -75,6 +78,7 @@ class Generation(Task):
     """
 
     packing: Packing
+    conversations: Conversations
     template: str
     chat_template: str
     max_new_tokens: int
@@ -91,7 +95,11 @@ class Generation(Task):
         "rougeL": "maximize",
         "exact_match": "maximize",
     }
-    cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.conversation, "label": cell.answer}
+    cells: ClassVar[Mapping[str, cell.Cell]] = {
+        "text": cell.conversation,
+        "text_pair": cell.tools,
+        "label": cell.answer,
+    }
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair", "label"))
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder,)
     scoring_columns: ClassVar[frozenset[str]] = frozenset(
@@ -105,13 +113,8 @@ class Generation(Task):
         if PLACEHOLDER not in self.template:
             fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
             yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
-        from jinja2 import TemplateSyntaxError
-        from jinja2.sandbox import SandboxedEnvironment
-
-        try:
-            SandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(self.chat_template)
-        except TemplateSyntaxError as error:
-            yield Problem("chat_template", f"must be Jinja ({error})", self.chat_template)
+        if (rule := broken_rule(self.chat_template)) is not None:
+            yield Problem("chat_template", rule, self.chat_template)
         for name in ("num_generated", "temperature"):
             if getattr(self, name) < 0:
                 yield Problem(name, "must be >= 0", getattr(self, name))
@@ -177,7 +180,10 @@ class Generation(Task):
         if isinstance(row["text"], str):
             yield self._question(row["text"])
         else:
-            yield from (word for message in row["text"] for word in message.values())
+            for message in row["text"]:
+                yield from (message["role"], said(message), message.get("reasoning_content", ""))
+            if row.get("text_pair"):
+                yield json.dumps(row["text_pair"], ensure_ascii=False)
             yield self.chat_template  # a vocabulary of characters must include the template's
         yield from (row[field] for field in ("label",) if field in row)
 
@@ -186,7 +192,7 @@ class Generation(Task):
     ) -> dict[str, list[Any]]:
         marks = Marks(tokenizer)
         if rows and _has_answers(rows[0]):
-            columns = self._encode_answers(rows, marks, max_length)
+            columns = self._encode_answers(rows, tokenizer, max_length)
         else:
             columns = self._encode_documents(rows, marks, max_length)
         columns["number"] = list(range(len(columns["input_ids"])))
@@ -203,7 +209,7 @@ class Generation(Task):
             text = row["text"]
             if not isinstance(text, str):
                 messages = text[:-1] if text[-1]["role"] == ASSISTANT else text
-                prompts.append(marks.ids(chat.question(messages)))
+                prompts.append(marks.ids(chat.question(messages, row.get("text_pair", ()))))
             else:
                 prompt = text if self.label is None else self._question(text)
                 prompts.append([marks.begin, *marks.ids(prompt)])
@@ -221,31 +227,24 @@ class Generation(Task):
         return columns_of(documents, range(len(rows)), halves)
 
     def _encode_answers(
-        self, rows: Sequence[Row], marks: Marks, max_length: int
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int
     ) -> dict[str, list[Any]]:
-        documents, numbers, lengths = [], [], []
-        chat = marks.chat(self.chat_template)
-        for number, row in enumerate(rows):
-            for exchange in self._exchanges(row, chat):
-                is_plain = isinstance(row["text"], str)  # a chat template writes the start token
-                document, length = marks.answered(exchange, max_length, is_plain=is_plain)
-                documents.append(document)
-                numbers.append(number)
-                lengths.append(length)
-        return columns_of(documents, numbers, lengths)
+        answers = self._answers(tokenizer, max_length)
+        found = [(number, each) for number, row in enumerate(rows) for each in answers.of(row)]
+        return columns_of(
+            [each.document for _, each in found],
+            [number for number, _ in found],
+            [each.prompt_length for _, each in found],
+        )
 
-    def _exchanges(self, row: Row, chat: Chat) -> Iterator[Exchange]:
-        text = row["text"]
-        if isinstance(text, str):
-            yield Exchange(self._question(text), row["label"], row["label"])
-        elif "label" in row:
-            answered = [*text, {"role": ASSISTANT, "content": row["label"]}]
-            yield from list(chat.exchanges(answered))[-1:]
-        else:
-            yield from chat.exchanges(text)
+    def _answers(self, tokenizer: Any, max_length: int | None) -> Answers:
+        return Answers(tokenizer, self.template, self.chat_template, self.conversations, max_length)
 
     def _question(self, text: str) -> str:
         return self.template.replace(PLACEHOLDER, text)
+
+    def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
+        yield from self._answers(tokenizer, None).notes(rows)
 
     def network_notes(self, network: Any) -> Iterator[str]:
         from lightning_modules.text.loss import notes_of
@@ -305,7 +304,7 @@ class Generation(Task):
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         scores = _token_scores(observed)
         if self.num_generated and _has_answers(examples.rows[0]):
-            answers = [exchange.content for exchange in self._references(examples)]
+            answers = [each.content for each in self._references(examples)]
             written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
             scores |= rouge(written, answers)
             scores["exact_match"] = exact_match(written, answers)
@@ -316,7 +315,7 @@ class Generation(Task):
     ) -> Sequence[float] | None:
         if self.metric not in ANSWER_METRICS:
             return None
-        answers = [exchange.content for exchange in self._references(examples)]
+        answers = [each.content for each in self._references(examples)]
         written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
         pairs = [([text], [right]) for text, right in zip(written, answers, strict=True)]
         if self.metric == "exact_match":
@@ -337,11 +336,11 @@ class Generation(Task):
 
         return score_of
 
-    def _references(self, examples: Examples) -> list[Exchange]:
-        """Return the questions, with their answers, that the network generated answers for."""
-        chat = Marks(examples.tokenizer).chat(self.chat_template)
-        exchanges = (each for row in examples.rows for each in self._exchanges(row, chat))
-        return list(islice(exchanges, self.num_generated))
+    def _references(self, examples: Examples) -> list[Answered]:
+        """Return the examples that the network generated answers for."""
+        answers = self._answers(examples.tokenizer, examples.max_length)
+        found = (each for row in examples.rows for each in answers.of(row))
+        return list(islice(found, self.num_generated))
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         written = _decoded(observed["generated_BG"], examples.tokenizer)

@@ -1,12 +1,12 @@
-"""Conversations as questions and answers: apply a chat template to lists of messages.
+"""A tokenizer's chat template: lists of messages as text.
 
-Each message of the assistant answers all messages before it, so a conversation of several turns is
-several examples, each formatted exactly as the model will be prompted.
 Example: `[{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}]`.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,13 @@ from lightning_modules.error import DataError, Problem, Verbatim
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Messages = Sequence[Mapping[str, str]]
+Message = Mapping[str, Any]
+Messages = Sequence[Message]
+Tools = Sequence[Mapping[str, Any]]
 ASSISTANT = "assistant"
 NUM_SHOWN = 4
+MARK = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
+"""Around what the assistant writes, in templates that mark it; transformers' extension of Jinja."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,27 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, default: str, end: str) -> None:
         self._tokenizer = tokenizer
-        self._template = tokenizer.chat_template or default
+        self._default = default
         # Templates end a message with eos_token; some tokenizers define only sep_token.
-        self._end = end
+        self.end = end
 
-    def question(self, messages: Messages) -> str:
+    def question(self, messages: Messages, tools: Tools = ()) -> str:
         """Return the text of the messages up to where the assistant's answer starts."""
-        return self._render(messages, add_generation_prompt=True)
+        return self._render(messages, tools, add_generation_prompt=True)[0]
 
-    def exchanges(self, messages: Messages) -> Iterator[Exchange]:
+    def text(self, messages: Messages, tools: Tools = ()) -> str:
+        """Return the text of all messages."""
+        return self._render(messages, tools, add_generation_prompt=False)[0]
+
+    def marked(self, messages: Messages, tools: Tools = ()) -> tuple[str, list[tuple[int, int]]]:
+        """Return the text, and the starts and ends of what the template marks as written by it."""
+        return self._render(messages, tools, add_generation_prompt=False)
+
+    def has_marks(self, tools: Tools = ()) -> bool:
+        """Return whether the template marks what the assistant writes."""
+        return MARK.search(self._template(tools)) is not None
+
+    def exchanges(self, messages: Messages, tools: Tools = ()) -> Iterator[Exchange]:
         """Yield each message of the assistant with everything before it.
 
         Raises:
@@ -60,41 +76,83 @@ class Chat:
 
         """
         for place, message in enumerate(messages):
-            if message["role"] != ASSISTANT:
-                continue
-            question = self.question(messages[:place])
-            whole = self._render(messages[: place + 1], add_generation_prompt=False)
-            if not whole.startswith(question):
-                rule = "must write a question the same way with and without its answer"
-                got = Verbatim("a template that does not")
-                fix = "Save the tokenizer with another chat_template."
-                raise DataError(Problem("task.chat_template", rule, got, fix))
-            yield Exchange(question, whole[len(question) :], message["content"])
+            if message["role"] == ASSISTANT:
+                yield self.exchange(messages[: place + 1], tools)
 
-    def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+    def exchange(self, messages: Messages, tools: Tools = ()) -> Exchange:
+        """Return the last message with everything before it; raises like `exchanges`."""
+        question, whole = self.question(messages[:-1], tools), self.text(messages, tools)
+        if not whole.startswith(question):
+            rule = "must write a question the same way with and without its answer"
+            got = Verbatim("a template that does not")
+            fix = "Save the tokenizer with another chat_template."
+            raise DataError(Problem("task.chat_template", rule, got, fix))
+        return Exchange(question, whole[len(question) :], said(messages[-1]))
+
+    def _template(self, tools: Tools) -> str:
+        if not self._tokenizer.chat_template:
+            return self._default
+        # Some tokenizers have several, one of them for conversations with tools.
+        template: str = self._tokenizer.get_chat_template(None, list(tools) or None)
+        return template
+
+    def _render(
+        self, messages: Messages, tools: Tools, *, add_generation_prompt: bool
+    ) -> tuple[str, list[tuple[int, int]]]:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
         plain: Any = [dict(message) for message in messages]
+        template = self._template(tools)
+        special = {**self._tokenizer.special_tokens_map, "eos_token": self.end}
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                plain,
-                tokenize=False,
-                chat_template=self._template,
+            (rendered,), marks = render_jinja_template(
+                conversations=[plain],
+                tools=list(tools) or None,
+                chat_template=template,
                 add_generation_prompt=add_generation_prompt,
-                eos_token=self._end,
+                return_assistant_tokens_mask=MARK.search(template) is not None,
+                **special,
             )
-        except (TemplateError, ValueError) as error:
+        except (TemplateError, ValueError, TypeError) as error:
             rule = "the model's chat template must accept every conversation"
             roles = ", ".join(message["role"] for message in messages[:NUM_SHOWN])
             got = Verbatim(f"{str(error).rstrip('.') or type(error).__name__} (roles: {roles})")
             fix = "Correct the rows, or save the tokenizer with another chat_template."
             raise DataError(Problem("task.chat_template", rule, got, fix)) from error
-        assert isinstance(rendered, str)
-        return rendered
+        return rendered, marks[0] if marks else []
+
+
+def broken_rule(template: str) -> str | None:
+    """Return why a chat template cannot be read, or None.
+
+    >>> broken_rule("{% for message in messages %}")[:36]
+    'must be Jinja (Unexpected end of tem'
+    """
+    from jinja2 import TemplateSyntaxError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    try:
+        SandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(MARK.sub("", template))
+    except TemplateSyntaxError as error:
+        return f"must be Jinja ({error})"
+    return None
+
+
+def said(message: Message) -> str:
+    """Return what a message says: its content and, as JSON, the tools that it calls.
+
+    >>> said({"role": "assistant", "tool_calls": [{"function": {"name": "now"}}]})
+    '[{"function": {"name": "now"}}]'
+    """
+    calls = message.get("tool_calls")
+    called = json.dumps(calls, ensure_ascii=False) if calls else ""
+    return "\n".join(part for part in (message.get("content", ""), called) if part)
 
 
 def contents(messages: Messages) -> str:
-    r"""Return the contents of the messages, one per line.
+    r"""Return what the messages say, one per line.
 
     >>> contents([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}])
     'Hi.\nHello!'
     """
-    return "\n".join(message["content"] for message in messages)
+    return "\n".join(map(said, messages))

@@ -31,6 +31,7 @@ LEGACY: Mapping[str, Any] = {
     "search.pruner.at_equal": "examples",
     "search.pruner.min_fraction": 0.0,
     "search.select": None,
+    "task.conversations": "turns",
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all

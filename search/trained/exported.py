@@ -13,6 +13,7 @@ from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
 from lightning_modules.task.base import Task
 from search.config import build_run, compose, literal
+from search.config.legacy import LEGACY
 
 
 def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
@@ -32,10 +33,19 @@ def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
     return base
 
 
-def task_words(folder: Path) -> list[str]:
-    """Return the overrides that compose the task that the model was trained for."""
+def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:
+    """Return the overrides that compose the task that the model was trained for.
+
+    Keys that finesweep has got since have the value that changes nothing.
+    """
     settings = read_manifest(folder)["task"]
-    return [f"{key}={literal(value)}" for key, value in settings.items()]
+    known = compose("train", [f"task={settings['task']}"], config_dir).tree["task"]
+    before = {
+        path: value
+        for path, value in LEGACY.items()
+        if path.startswith("task.") and path.removeprefix("task.") in known
+    }
+    return [f"{key}={literal(value)}" for key, value in {**before, **settings}.items()]
 
 
 def exported_task(
@@ -49,5 +59,5 @@ def exported_task(
         config_dir: A folder with more group options.
 
     """
-    tree = compose("train", [*task_words(folder), *own], config_dir).tree
+    tree = compose("train", [*task_words(folder, config_dir), *own], config_dir).tree
     return build_run(tree).task, tree["search"]["plugins"]

@@ -38,7 +38,7 @@ def score_exported(
 
     """
     labels = read_manifest(folder)["labels"]
-    tree = compose("train", [*task_words(folder), *overrides], config_dir).tree
+    tree = compose("train", [*task_words(folder, config_dir), *overrides], config_dir).tree
     run, plugins = build_run(tree), tree["search"]["plugins"]
     rows = _rows(run.data.load(run.task), split)
     run.task.check_known(rows, labels)

@@ -218,8 +218,18 @@ def test_prompts_need_no_forward_pass_before_generation() -> None:
     assert TASK.forward(None, batch_of(columns)) is None
 
 
-def test_a_conversation_has_one_example_per_answer() -> None:
+def test_a_conversation_is_one_example() -> None:
     columns = encoded(TASK, [{"text": TALK}, {"text": "x", "label": "y"}], 512)
+    assert columns["row"] == columns["number"] == [0, 1]
+    answers = [[t for t in labels if t != IGNORED] for labels in columns["labels"]]
+    line_end = ids("\n")  # the template ends a message with it, after the end token
+    assert answers[0] == [*ids("sat"), END, *line_end, *ids("ran"), END, *line_end]
+    assert columns["prompt_length"][0] < len(columns["input_ids"][0])
+
+
+def test_a_conversation_of_an_earlier_study_has_one_example_per_answer() -> None:
+    task = generation("conversations=turns")
+    columns = encoded(task, [{"text": TALK}, {"text": "x", "label": "y"}], 512)
     assert columns["row"] == [0, 0, 1]
     assert columns["number"] == [0, 1, 2]
     answers = [[t for t in labels if t != IGNORED] for labels in columns["labels"]]
@@ -233,7 +243,7 @@ def test_a_conversation_has_one_example_per_answer() -> None:
 
 def test_messages_may_have_their_answer_in_the_label() -> None:
     columns = encoded(TASK, [{"text": TALK[:3], "label": "ran"}], 512)
-    whole = encoded(TASK, [{"text": TALK}], 512)
+    whole = encoded(generation("conversations=turns"), [{"text": TALK}], 512)
     last = {name: column[1:] for name, column in whole.items()}
     assert columns == last | {"number": [0]}
     assert columns["num_characters"] == [3]

@@ -1,0 +1,154 @@
+"""The examples of a row with answers: one per conversation that fits, else one per answer."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from lightning_modules.batch.type import IGNORED
+from lightning_modules.rows.corpus import Row
+from lightning_modules.text.causal import Marks
+from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
+from lightning_modules.text.conversation import Conversation, OnePass
+from lightning_modules.text.packing import Document
+
+PLACEHOLDER = "{text}"
+NUM_CHECKED = 100
+
+
+class Conversations(Enum):
+    """How conversations become examples."""
+
+    whole = "whole"
+    """One example each, with the loss on all answers. The answers that do not fit into
+    `data.max_length`, and those of a template that writes earlier answers in another way than the
+    last one, are examples of their own."""
+    turns = "turns"
+    """One example per answer, with everything before it as the question."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An example.
+
+    Attributes:
+        document: Its tokens; only answers are targets.
+        prompt_length: Tokens before its last answer.
+        question: The text of these tokens.
+        content: The last answer without the template.
+
+    """
+
+    document: Document
+    prompt_length: int
+    question: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Makes examples of rows with answers.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        template: The prompt for a question that is a text, with `{text}` in its place.
+        chat_template: For tokenizers without one.
+        conversations: How conversations become examples.
+        max_length: Most tokens of an example; None does not limit them.
+
+    """
+
+    tokenizer: Any
+    template: str
+    chat_template: str
+    conversations: Conversations
+    max_length: int | None
+
+    def of(self, row: Row) -> Iterator[Answered]:
+        """Yield the examples of a row; raises like `Chat.exchanges`."""
+        text, tools = row["text"], row.get("text_pair", ())
+        if isinstance(text, str):
+            question = self.template.replace(PLACEHOLDER, text)
+            yield self._exchange(Exchange(question, row["label"], row["label"]), is_plain=True)
+        elif "label" in row:
+            answered = [*text, {"role": ASSISTANT, "content": row["label"]}]
+            yield self._exchange(self._chat.exchange(answered, tools), is_plain=False)
+        else:
+            yield from self._of_conversation(self._conversation(row))
+
+    def notes(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Yield a warning if conversations cannot be one example each; looks at the first ones."""
+        talks = (row for row in rows if not isinstance(row["text"], str) and "label" not in row)
+        some = [self._conversation(row) for row in islice(talks, NUM_CHECKED)]
+        if self.conversations is Conversations.turns or not some:
+            return
+        if not self._can_mark:
+            yield "the tokenizer does not say where a token's text is: each answer is an example"
+            return
+        apart = sum(not each.is_one_pass for each in some)
+        if apart:
+            yield (
+                "the chat template writes earlier answers in another way than the last one: in "
+                f"{apart} of the first {len(some)} conversations, answers are examples of their own"
+            )
+
+    def _of_conversation(self, conversation: Conversation) -> Iterator[Answered]:
+        num_done = 0
+        if self.conversations is Conversations.whole and self._can_mark:
+            for each in conversation.passes():
+                found = self._one_pass(each)
+                if len(found.document.inputs) <= self._most:
+                    yield found
+                    num_done = each.num_messages
+                    break
+        for exchange in conversation.exchanges(num_done):
+            yield self._exchange(exchange, is_plain=False)
+
+    def _exchange(self, exchange: Exchange, *, is_plain: bool) -> Answered:
+        # A chat template writes the start token itself.
+        document, length = self._marks.answered(exchange, self._most, is_plain=is_plain)
+        return Answered(document, length, exchange.question, exchange.content)
+
+    def _one_pass(self, one: OnePass) -> Answered:
+        read = self.tokenizer(
+            one.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ids, spans = list(read["input_ids"]), read["offset_mapping"]
+        starts, ends = [start for start, _ in spans], [end for _, end in spans]
+        targets = [IGNORED] * len(ids)
+        for start, end in one.answers:
+            part = slice(bisect_right(ends, start), bisect_left(starts, end))
+            targets[part] = ids[part]
+        length = bisect_left(starts, one.question_end)
+        if self._marks.end not in targets[length:]:
+            # Else the network would never learn to stop.
+            ids, targets = [*ids, self._marks.end], [*targets, self._marks.end]
+        num_characters = sum(map(len, one.contents))
+        num_bytes = sum(len(each.encode()) for each in one.contents)
+        document = Document(ids[:-1], targets[1:], num_characters, num_bytes)
+        return Answered(document, length, one.text[: one.question_end], one.contents[-1])
+
+    def _conversation(self, row: Row) -> Conversation:
+        return Conversation(self._chat, row["text"], row.get("text_pair", ()))
+
+    @property
+    def _can_mark(self) -> bool:
+        return bool(self.tokenizer.is_fast)
+
+    @property
+    def _most(self) -> int:
+        return sys.maxsize if self.max_length is None else self.max_length
+
+    @cached_property
+    def _marks(self) -> Marks:
+        return Marks(self.tokenizer)
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return self._marks.chat(self.chat_template)
