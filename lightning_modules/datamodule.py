@@ -86,6 +86,19 @@ class TextDataModule(pl.LightningDataModule):
         names = [name for name in dataset.column_names if name in self._run.task.not_inputs]
         return Featured(features, {name: list(dataset[name]) for name in names})
 
+    @property
+    def examples(self) -> dict[str, Any]:
+        """The encoded rows of each split; without those that are not trained on."""
+        parts = {"train": self._train, "validation": self._validation}
+        return {split: part for split, part in parts.items() if part is not None}
+
+    def add_column(self, name: str, values: Mapping[str, Tensor]) -> None:
+        """Add a column to the examples, with one value per example of each split."""
+        for split, each in values.items():
+            attribute = f"_{split}"
+            extended = getattr(self, attribute).add_column(name, each.tolist())
+            setattr(self, attribute, extended)
+
     def train_dataloader(self) -> DataLoader[Any]:
         return self.loader(self._train, self._batches, self._run.trainer.num_data_workers)
 

@@ -5,8 +5,8 @@ so its outputs stay in memory, and each further batch, validation or trial costs
 trained. The results are those of the whole network up to rounding: a sum over padded texts depends
 on which texts are padded together.
 
-Not done for runs of less than one epoch, which would read rows that they do not train on, nor for
-outputs of more than `MAX_BYTES` per split.
+Not done for runs of less than one epoch, which would read rows that they do not train on, for
+outputs of more than `MAX_BYTES` per split, nor for tasks whose examples are several texts.
 
 Shapes: N examples, D width of the frozen part's output.
 """
@@ -67,7 +67,7 @@ def use_features(
 
     """
     stem = run.strategy.stem(network)
-    if stem is None or data.length.num_steps < data.length.steps_per_epoch:
+    if run.task.takes_apart or stem is None or data.length.num_steps < data.length.steps_per_epoch:
         return
     place = next(network.parameters()).device
     same = (run.strategy.cache_key, run.model, run.seed, hardware.precision, place)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.cache import Cache
@@ -45,9 +45,10 @@ from lightning_modules.outcome import (
     Stopped,
     fit_verdict,
 )
+from lightning_modules.reference import read_reference, reference_of, write_reference
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded
-from lightning_modules.task.base import GENERATED, MISTAKES, Tables
+from lightning_modules.task.base import GENERATED, MISTAKES, REFERENCE, Tables
 from lightning_modules.task.jackknife import row_scores
 from lightning_modules.task.select import chosen_by
 from lightning_modules.trainer import lightning_trainer
@@ -127,6 +128,7 @@ class _Prepared:
     data: TextDataModule
     network: nn.Module
     num_parameters: tuple[int, int]
+    reference: Mapping[str, Tensor]
 
 
 def _check(
@@ -176,8 +178,37 @@ def _prepare(start: _Start) -> _Prepared:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
     counts = count_parameters(network)
     hooks.on_network(*counts)
+    values = _reference(start, run, network, data, tokenizer)
+    data.add_column(REFERENCE, values)
     use_features(data, run, network, start.hardware, start.cache, hooks)
-    return _Prepared(start, run, tokenizer, data, network, counts)
+    return _Prepared(start, run, tokenizer, data, network, counts, values)
+
+
+def _reference(
+    start: _Start,
+    run: Run,
+    network: nn.Module,
+    data: TextDataModule,
+    tokenizer: PreTrainedTokenizerBase,
+) -> dict[str, Tensor]:
+    """Return what the untouched network says of each example; nothing if that is not needed."""
+    if not run.task.needs_reference or run.strategy.keeps_base:
+        return {}
+    if (kept := read_reference(start.folder)) is not None:
+        return kept
+    hooks = start.hooks
+
+    def heartbeat(doing: str) -> None:
+        hooks.heartbeat(f"computing the reference, {doing}")
+        if hooks.interrupted():
+            raise Stopped(Ending.interrupted, "interrupted before the first step")
+
+    values = {
+        split: reference_of(run.task, network, part, tokenizer, start.hardware, heartbeat)
+        for split, part in data.examples.items()
+    }
+    write_when_free(hooks, lambda: write_reference(start.folder, values))
+    return values
 
 
 def _fit_to_rows(start: _Start) -> Run:
@@ -224,7 +255,12 @@ def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
     )
     trainer = lightning_trainer(start.hardware, _callbacks(prepared, log))
     group = start.followers.lead(
-        run, start.hardware, start.checked, prepared.tokenizer, start.record.step
+        run,
+        start.hardware,
+        start.checked,
+        prepared.tokenizer,
+        start.record.step,
+        prepared.reference,
     )
     start.hooks.heartbeat("starting to train")
     try:

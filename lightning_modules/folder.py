@@ -12,6 +12,8 @@ OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
 STATE_FILE = "found.json"
 """Only if the strategy is fitted to the rows, e.g. few-shot prompting to its shots."""
+REFERENCE_FILE = "reference.safetensors"
+"""What the network before the training says of each example, if the task compares with that."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only if the run trained its tokenizer on its rows."""
 

@@ -123,7 +123,7 @@ class FineTuner(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.hooks.heartbeat(f"validating after step {self.record.step}")
-        batch = self.rank.share(batch)
+        batch = self.rank.share(self.run.task.with_totals(batch))
         if num_examples(batch) == 0:
             self._observed_parts.append(None)
             return
@@ -189,7 +189,8 @@ class FineTuner(pl.LightningModule):
     def _accumulate(self, batch: Batch, size: int) -> Tensor:
         num_targets = self.run.task.num_targets(batch)
         losses = []
-        for micro in micro_batches(self.rank.share(batch), size):
+        whole = self.run.task.with_totals(batch)
+        for micro in micro_batches(self.rank.share(whole), size):
             output = self.run.task.forward(self.network, micro)
             loss = self.run.task.loss_sum(output, micro) / num_targets
             self.manual_backward(loss)

@@ -40,7 +40,7 @@ class Table:
         columns: Mapping[str, str],
         cells: Mapping[str, Cell],
         check: Check | None = None,
-        prefix: str = "data.",
+        keys: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
         """Return each row as `{field: value}`.
 
@@ -48,7 +48,7 @@ class Table:
             columns: Column name by field, e.g. `{"text": "review"}`.
             cells: Cell type by field, for the fields of `columns`.
             check: Returns a field that does not fit the row's other fields, and why.
-            prefix: Prefix of a field's config key.
+            keys: Config key of each field; None if it is `data.FIELD`.
 
         Raises:
             ConfigError: A column is missing.
@@ -57,7 +57,7 @@ class Table:
         """
         absent = [
             Problem(
-                f"{prefix}{field}",
+                f"data.{field}" if keys is None else keys[field],
                 f"must be a column of {self.path}",
                 column,
                 self._existing_columns(column),

@@ -80,19 +80,24 @@ class Tabular(Data):
 
     def columns(self, task: Task) -> dict[str, str]:
         """Return the column of each of the task's fields; raise ConfigError if one is missing."""
-        found = {field: getattr(self, field) for field in task.cells}
+        keys = self._keys(task)
+        found = {f: getattr(task if f in task.own_fields else self, f) for f in task.cells}
         missing = [field for field in found if not found[field] and field not in task.optional]
         if missing:
-            fix = "Set data.{0}=COLUMN."
             raise ConfigError(
-                Problem(f"data.{field}", "must be a column", found[field], fix.format(field))
+                Problem(keys[field], "must be a column", found[field], f"Set {keys[field]}=COLUMN.")
                 for field in missing
             )
         return {field: column for field, column in found.items() if column}
 
+    def _keys(self, task: Task) -> dict[str, str]:
+        """Return the config key that names the column of each of the task's fields."""
+        own = task.own_fields
+        return {field: f"{'task' if field in own else 'data'}.{field}" for field in task.cells}
+
     def rows_of(self, table: Table, task: Task) -> list[dict[str, Any]]:
         """Return the table's rows by the task's fields; raises like `Table.read`."""
-        return table.read(self.columns(task), task.cells, task.check_row)
+        return table.read(self.columns(task), task.cells, task.check_row, self._keys(task))
 
     def load(self, task: Task) -> Corpus:
         read = self.reader(task)

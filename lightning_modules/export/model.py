@@ -65,7 +65,8 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
 def columns_of(run: Run) -> dict[str, str | None]:
     """Return the column of each field; data without column settings use the field names."""
     defaults = {field: None if field in run.task.optional else field for field in run.task.cells}
-    return {field: getattr(run.data, field, name) for field, name in defaults.items()}
+    own = {field: getattr(run.task, field) for field in run.task.own_fields}
+    return {f: getattr(run.data, f, name) for f, name in {**defaults, **own}.items()}
 
 
 def _task_settings(run: Run) -> dict[str, Any]:

@@ -22,14 +22,15 @@ from lightning_modules.batch.type import Batch
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.folder import BEST_FILE, STATE_FILE, TOKENIZER_FOLDER
-from lightning_modules.machine.hardware import Device, Precision, choose_hardware
+from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.model.state import restore_state
 from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.reference import reference_of
 from lightning_modules.rows.corpus import Row
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.task.base import Examples, Task
+from lightning_modules.task.base import REFERENCE, Examples, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,6 +49,8 @@ class Predictor:
         precision: Precision for scores; that of the training reproduces its scores. Predictions
             use fp32, like plain transformers with an exported model.
         strategy: Prepares the rows; None leaves them unchanged.
+        untouched: Makes the network as it was before the training, for a task that compares with
+            it; None if the network has it, without its adapter, or if nobody has it.
 
     """
 
@@ -58,6 +61,7 @@ class Predictor:
     max_length: int
     precision: Precision = Precision.fp32
     strategy: Strategy | None = None
+    untouched: Callable[[], nn.Module] | None = None
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
@@ -68,7 +72,8 @@ class Predictor:
         """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""
         if not rows:
             return []
-        unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
+        labels = self.task.label_fields
+        unlabelled = [{n: cell for n, cell in row.items() if n not in labels} for row in rows]
         observed = self._observe(unlabelled, Precision.fp32, self.task.encode_unlabelled)
         return self.task.decode(observed, self._examples(unlabelled))
 
@@ -89,6 +94,8 @@ class Predictor:
         ]
         batches = evaluation_batches([len(example["input_ids"]) for example in examples])
         hardware = choose_hardware(Device.auto, precision)
+        if "labels" in examples[0]:
+            self._add_reference(examples, hardware)
         device = torch.device(hardware.device.value)
         # The same mixed precision as Lightning's training.
         mixed = torch.autocast(
@@ -110,6 +117,15 @@ class Predictor:
                     at_once = size // 2
                 observed.append(outputs)
         return in_row_order(observed, batches)
+
+    def _add_reference(self, examples: list[dict[str, Any]], hardware: Hardware) -> None:
+        """Add to the examples what the untouched network says of them, if the task needs it."""
+        if not self.task.needs_reference or self.untouched is None:
+            return
+        network = self.untouched()
+        found = reference_of(self.task, network, examples, self.tokenizer, hardware)
+        for example, values in zip(examples, found.tolist(), strict=True):
+            example[REFERENCE] = values
 
     def _observe_batch(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
         parts = []
@@ -135,6 +151,8 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
     hardware = replace(choose_hardware(Device.auto, run.trainer.precision), device=Device.cpu)
     network = build_network(run, labels, cache, tokenizer, hardware)
     restore_state(network, load_file(folder / BEST_FILE))
+    is_compared = run.task.needs_reference and not run.strategy.keeps_base
+    again = partial(build_network, run, labels, Cache(), tokenizer, hardware)
     return Predictor(
         network,
         tokenizer,
@@ -143,6 +161,7 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
         run.data.max_length,
         run.trainer.precision,
         run.strategy,
+        untouched=again if is_compared else None,
     )
 
 

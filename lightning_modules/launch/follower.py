@@ -32,6 +32,7 @@ from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.seed import seeded
+from lightning_modules.task.base import REFERENCE
 from lightning_modules.trainer import lightning_trainer
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
+    data.add_column(REFERENCE, start.reference)
     network = build_network(run, start.labels, cache, tokenizer, hardware, index)
     use_features(data, run, network, hardware, cache, Hooks())
     record = Record(step=start.step)

@@ -32,7 +32,7 @@ from lightning_modules.distributed.group import Collective, GroupRank, Lost, Ran
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.check import CheckedRows
@@ -66,6 +66,7 @@ class Start:
         step: Optimizer steps already done.
         num_threads: CPU threads of each rank.
         rendezvous: The file through which the ranks connect.
+        reference: What the network before the training says of each example, by split.
 
     """
 
@@ -77,6 +78,7 @@ class Start:
     step: int
     num_threads: int
     rendezvous: str
+    reference: Mapping[str, Tensor]
 
 
 @dataclass
@@ -144,6 +146,7 @@ class Followers:
         checked: CheckedRows,
         tokenizer: PreTrainedTokenizerBase,
         step: int,
+        reference: Mapping[str, Tensor],
     ) -> Iterator[Rank]:
         """Start the run on every rank; when the block ends, end it on all of them.
 
@@ -166,7 +169,15 @@ class Followers:
                 splits = {name: checked.corpus.splits[name] for name in ("train", "validation")}
                 rendezvous = str(Path(folder) / "rendezvous")
                 start = Start(
-                    run, hardware, splits, checked.labels, tokenizer, step, share, rendezvous
+                    run,
+                    hardware,
+                    splits,
+                    checked.labels,
+                    tokenizer,
+                    step,
+                    share,
+                    rendezvous,
+                    reference,
                 )
                 with self._following(start) as rank:
                     yield rank

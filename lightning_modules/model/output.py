@@ -86,7 +86,7 @@ def _find(network: Any) -> OutputLayer | None:
     layer = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     if layer is None:
         return None
-    with _evaluating(network), torch.no_grad(), _keeping_no_casts(next(network.parameters())):
+    with _evaluating(network), torch.no_grad(), keeping_no_casts(next(network.parameters())):
         probed = _probed(network, base, layer)
         if probed is None:
             return None
@@ -197,7 +197,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _keeping_no_casts(like: Tensor) -> torch.autocast:
+def keeping_no_casts(like: Tensor) -> torch.autocast:
     """Return a context like the current one, but autocast's copies of weights are not kept.
 
     Copies made without gradients would be used again by the next pass, which needs gradients.

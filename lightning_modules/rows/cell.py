@@ -195,6 +195,16 @@ def without_nulls(value: Any) -> Any:
     return list(map(without_nulls, value)) if isinstance(value, list) else value
 
 
+def spoken(cell: Any) -> str | list[dict[str, Any]] | Refused:
+    """Return messages, or a text unchanged, or a number as text.
+
+    >>> spoken(" yes"), spoken(4.0)
+    (' yes', '4')
+    """
+    found = from_json(cell)
+    return conversation(cell) if isinstance(found, list) else answer(cell)
+
+
 def words(cell: Any) -> list[str] | Refused:
     """Return a list of words unchanged; a word may be any text that is not empty.
 

@@ -121,6 +121,11 @@ class Strategy(Schema):
         return False
 
     @property
+    def keeps_base(self) -> bool:
+        """Whether the trained network has an adapter, without which it is the pretrained one."""
+        return False
+
+    @property
     def supports_bf16(self) -> bool:
         """Whether the weights that it loads can be held in bf16."""
         return self.keeps_frozen
@@ -190,24 +195,3 @@ class Strategy(Schema):
 
         auto = getattr(transformers, task.auto_class)
         return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), None
-
-
-def disable_dropout(frozen: nn.Module) -> None:
-    """Disable dropout in place: a frozen layer has nothing to regularize.
-
-    Dropout also takes a tenth of a step on a CPU, and it would draw random numbers that differ
-    between a run on its own and the same run among others.
-    """
-    from torch import nn
-
-    modules: Iterator[Any] = frozen.modules()
-    for module in modules:
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name in _DROPOUTS:
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-
-
-# Rates that layers pass to a function: in ModernBERT's and Llama's attention, and all of BART.
-_DROPOUTS = ("attention_dropout", "activation_dropout", "dropout", "layerdrop")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.strategy.base import Strategy, disable_dropout
+from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.model.part import backbone_of, modules_after_layers, new_parts, stacks_of
-from lightning_modules.strategy.base import Strategy, disable_dropout
+from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
     from torch import nn

@@ -75,6 +75,10 @@ class Lora(PeftStrategy):
         return self.init in (Init.default, Init.gaussian)
 
     @property
+    def keeps_base(self) -> bool:
+        return self.keeps_frozen
+
+    @property
     def peft_type(self) -> str:
         return "LORA"
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Direction = Literal["maximize", "minimize"]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
+STANDARD_FIELDS = ("text", "text_pair", "label")
+"""Fields of a row whose columns `data.text`, `data.text_pair` and `data.label` name."""
+REFERENCE = "reference"
+"""Column of an example with what the pretrained network says of it."""
 MISTAKES = "mistakes"
 """Name of every task's table of its worst mistakes."""
 NUM_MISTAKES = 100
@@ -94,13 +98,18 @@ class Task(Schema):
     directions: ClassVar[Mapping[str, Direction]]
     """Every metric of the task, with "maximize" or "minimize"."""
     cells: ClassVar[Mapping[str, Cell]]
-    """The fields of a row ("text", "text_pair", "label" or some of them) and their cell types."""
+    """The fields of a row and their cell types: "text", "text_pair", "label" or some of them, and
+    fields of the task's own, whose columns its settings of the same names are."""
     kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
     """The kinds of models that can learn the task."""
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair",))
     """Fields that the data may lack."""
+    label_fields: ClassVar[frozenset[str]] = frozenset(("label",))
+    """Fields that rows to predict lack."""
     not_inputs: ClassVar[frozenset[str]] = frozenset(("labels",))
     """Columns from `encode` that are not passed to the network."""
+    takes_apart: ClassVar[bool] = False
+    """Whether an example is several texts, which `forward` takes apart."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()
     """Keys that only the loss depends on; an exported model does not need them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
@@ -134,6 +143,11 @@ class Task(Schema):
     def beats(self, value: float, baseline: Baseline) -> bool:
         """Return whether `value` of `metric` is better by more than float32 rounding."""
         return abs(value - baseline.score) > 1e-6 and self.better(value, baseline.score)
+
+    @property
+    def own_fields(self) -> tuple[str, ...]:
+        """The fields of a row whose columns are settings of the task, not of the data."""
+        return tuple(field for field in self.cells if field not in STANDARD_FIELDS)
 
     def check(self, model: Model) -> None:
         """Raise ConfigError if the model cannot do what the settings require; load nothing."""
@@ -196,6 +210,19 @@ class Task(Schema):
         yield from (str(row[field]) for field in ("text", "text_pair") if field in row)
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether loss or metrics compare the network with the pretrained one, the reference.
+
+        If the pretrained one cannot be had by switching an adapter off, `reference` is computed for
+        each example before the training, and kept in the column `REFERENCE`.
+        """
+        return False
+
+    def reference(self, network: Any, batch: Batch) -> dict[str, Tensor]:
+        """Return what is compared, as the column `REFERENCE`; the network is the pretrained one."""
+        raise NotImplementedError
+
+    @property
     def packs_rows(self) -> bool:
         """Whether rows are joined into examples of equal length, so that they do not count."""
         return False
@@ -241,6 +268,10 @@ class Task(Schema):
     def validation_examples(self, examples: Dataset) -> Dataset:
         """Return the encoded validation rows with any columns that validation adds."""
         return examples
+
+    def with_totals(self, batch: Batch) -> Batch:
+        """Return a whole batch with columns that its micro-batches need to know about all of it."""
+        return batch
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the part of a batch that the network receives; the task computes the loss."""

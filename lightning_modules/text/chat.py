@@ -79,15 +79,15 @@ class Chat:
             if message["role"] == ASSISTANT:
                 yield self.exchange(messages[: place + 1], tools)
 
-    def exchange(self, messages: Messages, tools: Tools = ()) -> Exchange:
-        """Return the last message with everything before it; raises like `exchanges`."""
-        question, whole = self.question(messages[:-1], tools), self.text(messages, tools)
+    def exchange(self, messages: Messages, tools: Tools = (), start: int = -1) -> Exchange:
+        """Return the messages from `start` on with those before them; raises like `exchanges`."""
+        question, whole = self.question(messages[:start], tools), self.text(messages, tools)
         if not whole.startswith(question):
             rule = "must write a question the same way with and without its answer"
             got = Verbatim("a template that does not")
             fix = "Save the tokenizer with another chat_template."
             raise DataError(Problem("task.chat_template", rule, got, fix))
-        return Exchange(question, whole[len(question) :], said(messages[-1]))
+        return Exchange(question, whole[len(question) :], contents(messages[start:]))
 
     def _template(self, tools: Tools) -> str:
         if not self._tokenizer.chat_template:

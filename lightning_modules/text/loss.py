@@ -5,8 +5,8 @@
 Only positions with a target have logits, and only a chunk of them at a time. If there are several
 chunks, a chunk's gradients by its hidden states and by the output layer's trained weights are
 computed with its loss. So nothing of size N * V is kept for the backward pass, and no logits are
-computed twice. If the output layer is unknown (`lightning_modules.model.output`), the network
-computes all logits.
+computed twice, except for a loss that is no sum over the targets. If the output layer is unknown
+(`lightning_modules.model.output`), the network computes all logits.
 
 The idea: Wijmans et al. 2025, arXiv:2411.09009 (Cut Your Losses), and Hsu et al. 2024,
 arXiv:2410.10989 (Liger Kernel), both as kernels for GPUs.
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.model.output import OutputLayer, output_layer
@@ -44,7 +45,7 @@ class TargetLosses:
 
     Attributes:
         loss_sum: Their sum, in float32; differentiable if gradients are recorded.
-        nats: Each target's loss (N,), in float32 and without gradient.
+        nats: Each target's loss (N,), in float32 and without gradient unless it was asked for.
         positions: The targets' positions in the flattened batch (N,).
         num_positions: B * T.
 
@@ -67,6 +68,8 @@ def target_losses(
     labels_BT: Tensor,
     label_smoothing: float = 0.0,
     chunk_values: int | None = None,
+    *,
+    each: bool = False,
 ) -> TargetLosses:
     """Return the losses of the targets in `labels_BT`; `IGNORED` marks positions without one.
 
@@ -76,6 +79,8 @@ def target_losses(
         labels_BT: The target of each position.
         label_smoothing: Share of each target's probability that is spread over the vocabulary.
         chunk_values: Most logits at once; None chooses by the device.
+        each: Whether `nats` is differentiable too, for a loss that is no sum over the targets. Then
+            the backward pass computes the logits of each chunk again.
 
     """
     if chunk_values is None:
@@ -90,11 +95,15 @@ def target_losses(
         logits_NV = _at_targets(network(**inputs).logits, labels_BT, at_N)
         nats_N = _nats(logits_NV, labels_N, label_smoothing)
         loss_sum = nats_N.sum()
+    elif each:
+        hidden_ND = _at_targets(layer.hidden(network, inputs), labels_BT, at_N)
+        nats_N = _Chunks(layer, labels_N, label_smoothing, chunk_values).each(hidden_ND)
+        loss_sum = nats_N.sum()
     else:
         hidden_ND = _at_targets(layer.hidden(network, inputs), labels_BT, at_N)
         chunks = _Chunks(layer, labels_N, label_smoothing, chunk_values)
         loss_sum, nats_N = chunks.losses(hidden_ND)
-    return TargetLosses(loss_sum, nats_N.detach(), at_N, len(labels))
+    return TargetLosses(loss_sum, nats_N if each else nats_N.detach(), at_N, len(labels))
 
 
 def notes_of(network: nn.Module) -> Iterator[str]:
@@ -139,6 +148,19 @@ class _Chunks:
             return loss_sum, nats_N
         nats_N = torch.cat([self.nats(part, hidden_ND[part]) for part in parts])
         return nats_N.sum(), nats_N
+
+    def each(self, hidden_ND: Tensor) -> Tensor:
+        """Return each target's loss, differentiable; keep no chunk's logits for the backward pass.
+
+        The gradients by the trained weights are sums over the targets whose factors are known only
+        in the backward pass.
+        """
+        parts = self.parts()
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return torch.cat([self.nats(part, hidden_ND[part]) for part in parts])
+        again: Any = checkpoint  # untyped
+        found = [again(self.nats, part, hidden_ND[part], use_reentrant=False) for part in parts]
+        return torch.cat(found)
 
     def parts(self) -> list[slice]:
         """Return the chunks, at least one, of about equal size."""

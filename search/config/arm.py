@@ -11,7 +11,7 @@ from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim
 from search.config.build import Tree, strategy_class
 from search.config.check import SEARCHED_GROUPS, never_searched, paths
 from search.config.composition import Arm
-from search.config.length import steps_needed, take_epochs, take_range
+from search.config.length import steps_needed, take_epochs, take_range, usual_epochs
 from search.config.override import Override
 from search.config.prior import Table, take_prior
 from search.config.tree import texts_of, with_values
@@ -53,7 +53,8 @@ def compose_arm(
     inline = {override.key: override.value for override in by_key.values() if override.is_range}
     groups = [*texts_of(fixed_groups), *choice_words(choice)]
     config = with_values(name, base, groups, fixed)
-    prior, open_length = take_prior(config, table), take_epochs(config)
+    epochs = usual_epochs(config, table)
+    prior, open_length = take_prior(config, table), take_epochs(config, epochs)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
@@ -74,7 +75,9 @@ def compose_arm(
         rest = {path: text for path, text in default.items() if path not in removed}
         space = {**rest, **inline}
         useless = _useless(config, space)
-        used, open_range = take_range({p: text for p, text in space.items() if p not in useless})
+        used, open_range = take_range(
+            {path: text for path, text in space.items() if path not in useless}, epochs
+        )
         plain["search"]["space"] = used
         open_length += open_range
         useless = {path: useless[path] for path in useless.keys() & inline.keys()}
@@ -82,7 +85,8 @@ def compose_arm(
     if prior is not None:
         prior = prior.without(_unread(plain, rest.keys() - inline.keys()))
     steps = steps_needed(config, table)
-    return Arm(choice, plain, tuple(kept), prior, steps, open_length), removed_texts, useless
+    arm = Arm(choice, plain, tuple(kept), prior, steps, open_length, epochs=epochs)
+    return arm, removed_texts, useless
 
 
 def choice_words(choice: Mapping[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ NOT_SEARCHED = ("logger", "study", "run", "search")
 DECIDE_ROWS = (
     *("data.path", "data.subset", "data.train", "data.validation", "data.test"),
     *("data.text", "data.text_pair", "data.label", "task.text", "task.text_pair", "task.label"),
+    *("task.chosen", "task.rejected"),
     *("data.validation_fraction", "data.test_fraction"),
     *("data.split_seed", "data.validation_seed"),
 )

@@ -26,6 +26,7 @@ class Arm:
         decided: What of its length the rows have decided.
         lengths: If the number of rows is searched, the epochs that suit each number, see
             `search.config.length.epochs_at`; empty if all trials train for `trainer.epochs`.
+        epochs: Epochs of its runs with many rows.
 
     """
 
@@ -37,6 +38,7 @@ class Arm:
     open: tuple[str, ...] = ()
     decided: tuple[str, ...] = ()
     lengths: tuple[tuple[int, int], ...] = ()
+    epochs: int = 2
 
     @property
     def space(self) -> Mapping[str, str]:
@@ -115,4 +117,5 @@ def _stored_arm(values: Mapping[str, Any]) -> Arm:
         tuple(values.get("open", ())),
         tuple(values.get("decided", ())),
         tuple((rows, epochs) for rows, epochs in values.get("lengths", ())),
+        values.get("epochs", 2),
     )

@@ -1,7 +1,8 @@
 """The length of a run that the number of its rows decides: `trainer.epochs: auto`.
 
-The rows are not read while a configuration is composed. Until they are, `auto` stands for two
-epochs, and in the space for one to three; `search.plan.length` puts in what the rows need.
+The rows are not read while a configuration is composed. Until they are, `auto` stands for the
+`epochs` of the task in `conf/prior.yaml`, e.g. two, and in the space for one to one more;
+`search.plan.length` puts in what the rows need.
 """
 
 from __future__ import annotations
@@ -11,28 +12,29 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from search.config.prior import AUTO, Table
+from search.config.prior import AUTO, Table, member_in
 
 EPOCHS = "trainer.epochs"
 ROWS = "data.max_train_rows"
 VALUE, RANGE = "value", "range"
 """What the rows decide: the default length, and its range in the space."""
-_UNTIL_THEN = {VALUE: 2, RANGE: "range(1, 4)"}
+USUAL = 2
+"""Epochs of a run with many rows, of a task that the table does not have."""
 
 
-def take_epochs(config: DictConfig) -> tuple[str, ...]:
+def take_epochs(config: DictConfig, epochs: int) -> tuple[str, ...]:
     """Replace `trainer.epochs: auto`, in place; return `VALUE` if it was there."""
     if OmegaConf.select(config, EPOCHS) != AUTO:
         return ()
-    OmegaConf.update(config, EPOCHS, _UNTIL_THEN[VALUE])
+    OmegaConf.update(config, EPOCHS, epochs)
     return (VALUE,)
 
 
-def take_range(space: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def take_range(space: Mapping[str, str], epochs: int) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the space without `trainer.epochs: auto`, and `RANGE` if it was there."""
     if space.get(EPOCHS) != AUTO:
         return dict(space), ()
-    return {**space, EPOCHS: str(_UNTIL_THEN[RANGE])}, (RANGE,)
+    return {**space, EPOCHS: f"range(1, {epochs + 2})"}, (RANGE,)
 
 
 def epochs_at(lengths: Sequence[tuple[int, int]], num_rows: int) -> int:
@@ -61,5 +63,9 @@ def as_written(tree: Mapping[str, Any], open_length: Collection[str]) -> dict[st
 
 def steps_needed(config: DictConfig, table: Table) -> int:
     """Return the optimizer steps that a run of the configuration's strategy needs at least."""
-    strategy = str(OmegaConf.select(config, "strategy._target_")).split(".")[-2:][0]
-    return table.steps.get(strategy, table.steps.get("others", 0))
+    return table.steps.get(member_in(config, "strategy"), table.steps.get("others", 0))
+
+
+def usual_epochs(config: DictConfig, table: Table) -> int:
+    """Return the epochs of a run of the configuration's task with many rows."""
+    return table.epochs.get(member_in(config, "task"), table.epochs.get("others", USUAL))

@@ -28,7 +28,8 @@ class Row:
 
     Attributes:
         name: Its name, e.g. `small encoder`.
-        fits: Which models: `kind`, `up_to` a number of parameters, with `experts`.
+        fits: Which models: `kind`, `up_to` a number of parameters, with `experts`; and for which
+            `task` alone.
         values: Values of the strategy by key, e.g. `lr`.
         also: Further configurations known to be good, by config path.
 
@@ -39,9 +40,14 @@ class Row:
     values: Mapping[str, float] = field(default_factory=dict)
     also: Sequence[Mapping[str, Any]] = ()
 
-    def suits(self, kind: Kind | None, size: Size | None) -> bool:
-        """Return whether the row fits a model; one of unknown kind or size fits `{}` only."""
-        if not self.fits:
+    def suits(self, kind: Kind | None, size: Size | None, task: str = "") -> bool:
+        """Return whether the row fits a model and a task.
+
+        A model of unknown kind or size fits no row that names a kind.
+        """
+        if self.fits.get("task", task) != task:
+            return False
+        if "kind" not in self.fits:
             return True
         if kind is None or size is None or self.fits["kind"] != kind.value:
             return False
@@ -58,12 +64,14 @@ class Table:
         rows: The rows of each strategy.
         models: Kind and size of models by name.
         steps: Optimizer steps that a run needs at least, by strategy; `others` has the rest.
+        epochs: Epochs of a run with many rows, by task; `others` has the rest.
 
     """
 
     rows: Mapping[str, Sequence[Row]]
     models: Mapping[str, tuple[Kind, Size]]
     steps: Mapping[str, int]
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,27 +126,34 @@ def take_prior(config: DictConfig, table: Table) -> Prior | None:
     assert isinstance(node, dict)
     values = node.get("strategy") or {}
     open_keys = [str(key) for key, value in values.items() if value == AUTO]
-    strategy = str(values.get("_target_")).split(".")[-2:][0]
+    strategy, task = member_in(config, "strategy"), member_in(config, "task")
     rows = table.rows.get(strategy, ())
     if not open_keys or not rows:
         return None
-    model = _model(config) if rows[0].fits else None  # else it fits every model
+    # Not looked up if it does not matter.
+    model = _model(config) if any("kind" in row.fits for row in rows) else None
     kind, size = (None, None) if model is None else _kind_and_size(model, table)
-    row = next((row for row in rows if row.suits(kind, size)), None)
+    fitting = [row for row in rows if row.suits(kind, size, task)]
+    row = next(iter(fitting), None)
     if row is None:
         of = "a model of unknown kind" if kind is None else f"this {kind.value}"
         rule = f"must have a row of {strategy} for {of}, because its settings are auto"
         fix = "Add a row with fits: {}, or set the settings."
         raise ConfigError(Problem("prior.yaml", rule, Verbatim("none"), fix))
-    if problem := _lacking(strategy, row, open_keys, [r for r in rows if r.suits(kind, size)]):
+    if problem := _lacking(strategy, row, open_keys, fitting):
         raise ConfigError(problem)
     taken = {key: row.values[key] for key in open_keys if key in row.values}
     for key, value in taken.items():
         OmegaConf.update(config, f"strategy.{key}", value)
     note = ""
-    if model is not None and (kind is None or size is None):
+    if "task" not in row.fits and model is not None and (kind is None or size is None):
         note = f"kind and size of {model.name} are unknown before it is loaded"
     return Prior(f"{strategy}, {row.name}", taken, row.also, note)
+
+
+def member_in(config: DictConfig, group: str) -> str:
+    """Return the module of the class that a group's `_target_` names, e.g. `lora`."""
+    return str(OmegaConf.select(config, f"{group}._target_")).split(".")[-2:][0]
 
 
 def _lacking(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,32 +36,35 @@ def _load_table(folders: tuple[Path, ...]) -> Table:
     same: dict[str, str] = {}
     models: dict[str, tuple[Kind, Size]] = {}
     steps: dict[str, int] = {}
-    settings = _settings(folders)
+    epochs: dict[str, int] = {}
+    settings, tasks = _settings(folders), _tasks(folders)
     for path in (folder / PRIOR_FILE for folder in folders):
         if path.is_file():
-            _add_file(path, settings, rows, same, models, steps)
+            _add_file(path, settings, tasks, rows, same, models, {"steps": steps, "epochs": epochs})
     rows |= {name: [*rows.get(name, ()), *rows.get(other, ())] for name, other in same.items()}
-    return Table(rows, models, steps)
+    return Table(rows, models, steps, epochs)
 
 
 def _add_file(
     path: Path,
     settings: Settings,
+    tasks: Collection[str],
     rows: dict[str, list[Row]],
     same: dict[str, str],
     models: dict[str, tuple[Kind, Size]],
-    steps: dict[str, int],
+    lengths: Mapping[str, dict[str, int]],
 ) -> None:
     tree = _read(path)
-    problems = [problem.under(str(path)) for problem in table_problems(tree, settings)]
+    problems = [problem.under(str(path)) for problem in table_problems(tree, settings, tasks)]
     if problems:
         raise ConfigError(problems)
     assert isinstance(tree, dict)
     for key, value in tree.items():
         if key == "same":
             same |= value
-        elif key == "steps":
-            steps |= {name: value for name, value in value.items() if name not in steps}
+        elif key in lengths:
+            for name, number in value.items():
+                lengths[key].setdefault(name, number)
         elif key == "models":
             for name, known in value.items():
                 size = Size(float(known["parameters"]), bool(known.get("experts", False)))
@@ -84,6 +87,15 @@ def _settings(folders: Sequence[Path]) -> Settings:
             before = settings.get(name, frozenset())
             settings[name] = None if own is None or before is None else own | before
     return settings
+
+
+def _tasks(folders: Sequence[Path]) -> frozenset[str]:
+    """Return the modules of the tasks in the folders."""
+    trees = (_read(path) for folder in folders for path in sorted(folder.glob("task/*.yaml")))
+    targets = (
+        str(tree["_target_"]) for tree in trees if isinstance(tree, dict) and "_target_" in tree
+    )
+    return frozenset(target.split(".")[-2:][0] for target in targets)
 
 
 def _read(path: Path) -> Any:

@@ -4,10 +4,10 @@ With few rows an epoch has few steps, and below a number of steps that depends o
 (`steps` in `conf/prior.yaml`, here S) a network does not leave the level of guessing. With s(b)
 steps an epoch in batches of b, b the default and B the largest batch size,
 
-    shortest = S / s(B)    default = 2 S / s(b), at least 2    longest = 1.5 S / s(B), at least 3
+    shortest = S / s(B)  default = 2 S / s(b), at least E  longest = 1.5 S / s(B), at least E + 1
 
-rounded up, so that no trial of the default space ends below S steps. With many rows this is 1, 2
-and 3.
+rounded up, so that no trial of the default space ends below S steps. E is 2, or what `epochs` in
+`conf/prior.yaml` has for the task. With many rows and E = 2 this is 1, 2 and 3.
 
 If the number of rows is searched too, `trainer.epochs: auto` follows from the rows of each trial. A
 searched `trainer.epochs` has one range for all, which suits the fewest rows.
@@ -39,6 +39,7 @@ class Length:
         batch_size: The default batch size.
         largest: The largest batch size.
         steps: Optimizer steps that a run needs at least.
+        usual: Epochs of the default run with many rows.
 
     """
 
@@ -46,6 +47,7 @@ class Length:
     batch_size: int
     largest: int
     steps: int
+    usual: int = 2
 
     def steps_per_epoch(self, batch_size: int | None = None) -> int:
         """Return the steps of an epoch, in batches of the default size unless one is given."""
@@ -63,7 +65,7 @@ class Length:
         >>> [Length(rows, 16, 32, 50).default for rows in (280, 600, 2000)]
         [6, 3, 2]
         """
-        return max(math.ceil(2 * self.steps / self.steps_per_epoch()), self.shortest, 2)
+        return max(math.ceil(2 * self.steps / self.steps_per_epoch()), self.shortest, self.usual)
 
     @property
     def longest(self) -> int:
@@ -74,7 +76,9 @@ class Length:
         (6, 9, 1, 3)
         """
         return max(
-            math.ceil(1.5 * self.steps / self.steps_per_epoch(self.largest)), self.default, 3
+            math.ceil(1.5 * self.steps / self.steps_per_epoch(self.largest)),
+            self.default,
+            self.usual + 1,
         )
 
 
@@ -108,7 +112,7 @@ def length_of(arm: Arm, run: Run, num_rows: int) -> Length | None:
         return None
     size = run.data.batch_size
     largest = max(_ends(arm, run, BATCH_SIZE) or [size])
-    return Length(num_rows, size, int(largest), arm.steps)
+    return Length(num_rows, size, int(largest), arm.steps, arm.epochs)
 
 
 def length_lines(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:

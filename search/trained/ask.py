@@ -52,12 +52,12 @@ def rows_to_predict(
     """
     columns = {}
     for field, trained in trained_columns.items():
-        if trained is None or field == "label":
+        if trained is None or field in task.label_fields:
             continue
         columns[field] = (named or {}).get(field, trained)
         if columns[field] == trained and trained not in table.columns:
             raise ConfigError(_missing(table, field, trained))
-    return table.read(columns, {field: task.cells[field] for field in columns}, prefix="")
+    return table.read(columns, task.cells, keys={field: field for field in columns})
 
 
 def _each(rows: Any) -> Iterator[Any]:

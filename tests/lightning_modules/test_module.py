@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.folder import BEST_FILE
+from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.outcome import Ending
 from lightning_modules.run import Run
-from lightning_modules.strategy.base import Strategy, disable_dropout
+from lightning_modules.strategy.base import Strategy
 from tests.cut import StopAt
 from tests.training import Listener, tiny_run, train
 

@@ -18,9 +18,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
+from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.model.head import task_type_of, writes
 from lightning_modules.model.part import backbone_of, linear_layers, new_parts
-from lightning_modules.strategy.base import Strategy, disable_dropout
+from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +153,10 @@ class PeftStrategy(Strategy):
         return network, None
 
     @property
+    def keeps_base(self) -> bool:
+        return True
+
+    @property
     def merges(self) -> bool:
         """Whether the trained parameters can be merged into the weights that they adapt."""
         return True
@@ -181,6 +186,8 @@ def cut_answers(network: Any) -> None:
 
 
 def _cut(network: nn.Module, inputs: Any, output: Any, num_tokens: int) -> None:
+    if getattr(network, "_adapters_disabled", False):  # then there are no virtual tokens
+        return
     task_type = getattr(network, "peft_config")["default"].task_type  # noqa: B009 - PEFT's own
     if task_type in ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM"):
         for name in ("logits", "start_logits", "end_logits"):

@@ -27,7 +27,8 @@ from tests.training import tiny_run, train
 # The other ranks import it, so it must be in a module of its own.
 PLUGIN = '''
 from dataclasses import dataclass
-from lightning_modules.strategy.base import Strategy, disable_dropout
+from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.strategy.base import Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class NoDropout(Strategy):

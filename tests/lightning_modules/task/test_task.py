@@ -29,9 +29,10 @@ NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "g
 
 
 TASKS, STRATEGIES = names_of("task"), names_of("strategy")
-CLASSES = {"classification", "multi_label_classification", "token_classification"}
+CLASSES = {"classification", "multi_label_classification", "token_classification", "reward"}
 WRITING = {"summarization": "encoder_decoder", "translation": "encoder_decoder"}
-KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | {"generation": "decoder"}
+ANSWERING = dict.fromkeys(("generation", "preference"), "decoder")
+KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | ANSWERING
 
 ANSWERED = {"rouge1", "rougeL", "exact_match"}  # only for rows with an answer
 
@@ -50,6 +51,11 @@ def row(task: str, number: int) -> dict[str, Any]:
     verdict = "great" if is_good else "awful"
     text = f"The {noun} and the {other} {number} were {verdict}."
     words = text.split()
+    pair = {
+        "prompt": f"How was the {noun}?",
+        "chosen": f"The {noun} was {verdict}.",
+        "rejected": f"The {other} was {'awful' if is_good else 'great'}.",
+    }
     rows: Mapping[str, dict[str, Any]] = {
         "classification": {"text": text, "label": verdict},
         "multi_label_classification": {"text": text, "labels": sorted({noun, other})},
@@ -66,6 +72,8 @@ def row(task: str, number: int) -> dict[str, Any]:
         # A translation that the small tokenizer can represent.
         "translation": {"source": text, "target": f"the {noun} and the {other} were {verdict}"},
         "generation": {"text": text},
+        "preference": pair,
+        "reward": pair,
     }
     return rows[task]
 
@@ -82,7 +90,7 @@ def make_run(task: str, strategy: str, *words: str) -> Run:
     model = ("model=tiny", f"model.kind={KINDS[task]}", "model.width=16", "model.num_layers=2")
     rows = ("data=files", "data.test_fraction=0", "data.max_length=48", "data.batch_size=8")
     brief = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "trainer.precision=fp32")
-    short = ("task.max_new_tokens=4",) if task in (*WRITING, "generation") else ()
+    short = ("task.max_new_tokens=4",) if task in (*WRITING, *ANSWERING) else ()
     chosen = (f"task={task}", f"strategy={strategy}", "logger=none", *needed_by(strategy))
     return build_run(compose("train", [*chosen, *model, *rows, *brief, *short, *words]).tree)
 

@@ -38,6 +38,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "encoder-decoder": {"is_encoder_decoder": True, "vocab_size": 32_000} | sizes(512, 6),
     "any model": {"architectures": ["BertModel"]},
 }
+PREFERENCES = "preferences"  # of one task, whatever the model
 OF_FULL = {"decoder to 12B": "decoder", "large decoder": "decoder", "mixture of experts": "decoder"}
 
 
@@ -77,9 +78,9 @@ def test_every_strategy_of_the_table_ends_with_a_row_for_any_model() -> None:
 
 
 def test_every_row_can_be_reached() -> None:
-    assert {row.name for row in TABLE.rows["lora"]} == FOLDERS.keys()
+    assert {row.name for row in TABLE.rows["lora"]} == {*FOLDERS, PREFERENCES}
     reached = {OF_FULL.get(name, name) for name in FOLDERS}
-    assert {row.name for row in TABLE.rows["full"]} == reached
+    assert {row.name for row in TABLE.rows["full"]} == {*reached, PREFERENCES}
     assert TABLE.rows["qlora"] == TABLE.rows["lora"]
 
 
@@ -99,6 +100,14 @@ def test_named_models_are_of_the_kind_that_their_file_states(kind: Kind) -> None
         (("model=bert", "strategy=full"), "full, base encoder: lr 5e-05 (1e-05 to 0.0002)"),
         (("model=llama",), "lora, decoder to 12B: lr 0.0003 (5e-05 to 0.0015), rank 16, alpha 32"),
         (("model=tiny", "model.kind=decoder", "strategy=full"), "full, decoder: lr 2e-05 (5e-06"),
+        (
+            ("model=llama", "task=preference"),
+            "lora, preferences: lr 5e-06 (1e-06 to 5e-05), rank 16, alpha 32",
+        ),
+        (
+            ("model=llama", "task=preference", "strategy=full"),
+            "full, preferences: lr 1e-06 (5e-07 to 5e-06)",
+        ),
         (("strategy=feature_extraction",), "feature_extraction, any model: lr 0.01 (0.001 to 0.1)"),
         # What the user sets is no longer from the table.
         (("strategy.lr=3e-3", "strategy.rank=4"), "lora, small encoder: lr 0.0005 to 0.005, alpha"),
@@ -157,6 +166,29 @@ def test_every_arm_has_its_own() -> None:
         "full, decoder",
     ]
     assert len({arm.space[LR] for arm in arms}) == 4
+
+
+def test_a_task_has_epochs_of_its_own() -> None:
+    assert {task: TABLE.epochs[task] for task in ("others", "preference")} == {
+        "others": 2,
+        "preference": 1,
+    }
+    usual, own = composed("model=llama"), composed("model=llama", "task=preference")
+    for composition, epochs in ((usual, 2), (own, 1)):
+        (arm,) = composition.arms
+        assert arm.epochs == arm.tree["trainer"]["epochs"] == epochs
+        assert arm.space["trainer.epochs"] == f"range(1, {epochs + 2})"
+        assert Composition.from_dict(composition.as_dict()).arms == composition.arms
+
+
+@pytest.mark.parametrize(
+    ("task", "suits"), [("preference", True), ("classification", False), ("", False)]
+)
+def test_a_row_suits_its_task_alone(task: str, suits: bool) -> None:
+    assert Row("row", {"task": "preference"}).suits(None, None, task) is suits
+    both = Row("row", {"task": "preference", "kind": "decoder"})
+    assert both.suits(Kind.decoder, Size(1e6), task) is suits
+    assert not both.suits(Kind.encoder, Size(1e6), task)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +300,12 @@ def test_an_incomplete_row_says_what_to_add(tmp_path: Path) -> None:
         (
             "steps: {mine: 3}",
             "steps.mine: must be a strategy that has a file in strategy/, got 'mine'.",
+        ),
+        ("epochs: {mine: 3}", "epochs.mine: must be a task that has a file in task/, got 'mine'."),
+        ("epochs: {preference: 0}", "epochs.preference: must be a whole number > 0, got 0"),
+        (
+            "lora: {mine: {fits: {task: preferences}}}",
+            "fits.task: must be a task that has a file in task/, got 'preferences'. Did you mean",
         ),
         (
             "lora: {mine: {fits: {}, values: {alhpa: 3}}}",

@@ -48,6 +48,12 @@ def test_no_run_is_too_short(num_rows: int, batch_size: int, largest: int, steps
     assert length.default >= 2 and length.longest >= 3
 
 
+def test_a_task_of_one_epoch_has_one_unless_the_rows_are_few() -> None:
+    many, few = (Length(num_rows, 16, 32, 50, usual=1) for num_rows in (10**5, 280))
+    assert (many.shortest, many.default, many.longest) == (1, 1, 2)
+    assert (few.shortest, few.default, few.longest) == (6, 6, 9)
+
+
 @pytest.mark.parametrize(
     ("num_rows", "words", "expected"),
     [

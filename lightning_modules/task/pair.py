@@ -1,0 +1,123 @@
+"""The base of tasks that learn from pairs of answers: their rows, their scores, their mistakes.
+
+Shapes: B pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lightning_modules.error import Problem
+from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.rows import cell
+from lightning_modules.rows.cell import Refused
+from lightning_modules.rows.corpus import Row, normalized
+from lightning_modules.task.base import MISTAKES, Baseline, Direction, Examples, Tables, Task
+from lightning_modules.task.metric.pairwise import DIRECTIONS, guess, mistakes, pair_scores
+from lightning_modules.text.answered import PLACEHOLDER
+from lightning_modules.text.chat import broken_rule, said
+from lightning_modules.text.pair import asked, pair_of, refused_pair, text_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTask(Task):
+    """A task whose rows are pairs of answers to a prompt.
+
+    Attributes:
+        chosen: Column with the better answers.
+        rejected: Column with the worse answers.
+        template: The prompt for a question, with `{text}` in place of the question.
+        chat_template: Jinja template that formats a list of messages, like transformers' chat
+            templates; for tokenizers without one.
+
+    """
+
+    chosen: str
+    rejected: str
+    template: str
+    chat_template: str
+
+    directions: ClassVar[Mapping[str, Direction]] = DIRECTIONS
+    cells: ClassVar[Mapping[str, cell.Cell]] = {
+        "text": cell.conversation,
+        "chosen": cell.spoken,
+        "rejected": cell.spoken,
+    }
+    takes_apart: ClassVar[bool] = True
+    optional: ClassVar[frozenset[str]] = frozenset(("text",))
+
+    def check_row(self, row: Row) -> tuple[str, Refused] | None:
+        return refused_pair(row)
+
+    def text_of(self, row: Row) -> str:
+        names = (name for name in self.cells if name in row)
+        return "\n".join(text_of(row[name]) for name in names)
+
+    def group(self, row: Row) -> str:
+        """Return the prompt: all pairs of answers to it go to the same split."""
+        return normalized(pair_of(row).texts[0]) or self.identity(row)
+
+    def texts(self, row: Row) -> Iterator[str]:
+        pair = pair_of(row)
+        if pair.is_plain:
+            yield asked(pair, self.template)
+            yield from (pair.chosen, pair.rejected)
+        else:
+            for message in (*pair.prompt, *pair.chosen, *pair.rejected):
+                yield from (message["role"], said(message))
+            yield self.chat_template  # a vocabulary of characters must include the template's
+
+    def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+        pairs = [pair_of(row) for row in splits["train"]]
+        if equal := sum(pair.chosen == pair.rejected for pair in pairs):
+            found = f"{equal} of {len(pairs)} training pairs"
+            yield f"{found} have two equal answers, which teach nothing"
+        spaced = sum(pair.is_plain and pair.chosen[:1].isspace() for pair in pairs)
+        written = self.template.partition(PLACEHOLDER)[2][-1:].isspace()
+        if 2 * spaced > len(pairs) and written and not pairs[0].is_whole:
+            found = "answers start with a space, and task.template ends with one"
+            yield f"{found}: set 'task.template=\"{PLACEHOLDER}\"' to write one alone"
+
+    def configure_network(self, network: Any) -> None:
+        """Turn dropout off: its noise would be in the difference of two rewards (as in TRL)."""
+        disable_dropout(network)
+
+    def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
+        values = self.values(observed)
+        return {name: round(float(each.mean()), 6) for name, each in values.items()}
+
+    def row_values(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Sequence[float] | None:
+        values: list[float] = self.values(observed)[self.metric].tolist()
+        return values
+
+    def values(self, observed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return every metric of each pair."""
+        names = ("reward_chosen_B", "reward_rejected_B", "loss_B")
+        return pair_scores(*(observed[name] for name in names))
+
+    def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
+        return {MISTAKES: mistakes(observed, [pair_of(row) for row in examples.rows])}
+
+    def baseline(self, rows: Sequence[Row]) -> Baseline | None:
+        return guess(self.metric, [pair_of(row).texts[1:] for row in rows])
+
+    def constant_guess(self, examples: Examples) -> Baseline | None:
+        return guess(self.metric)
+
+
+def template_problems(template: str, chat_template: str) -> Iterator[Problem]:
+    """Yield the rules that the templates of prompts break."""
+    if PLACEHOLDER not in template:
+        fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
+        yield Problem("template", f"must hold {PLACEHOLDER}", template, fix)
+    if (rule := broken_rule(chat_template)) is not None:
+        yield Problem("chat_template", rule, chat_template)
