@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ from search.cli.plan import take_probe
 from search.config import CONF_DIR, build_run, compose, compose_free, is_free_command
 from search.config.catalogue import load_groups, load_settings
 from search.plan.build import build_plan
+from tests.conftest import run_here
 from tests.options import files_of
 from tests.page import (
     blocks,
@@ -34,6 +36,7 @@ from tests.page import (
     run_in_this_process,
     write_reviews,
 )
+from tests.shared import DATA
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -313,6 +316,35 @@ def test_the_page_about_a_loop_of_ones_own_runs(here: Path) -> None:
     run_in_bash(path + script.replace("search.num_trials=6", "search.num_trials=2"))
     rows = (here / "studies/shell/trials.csv").read_text(encoding="utf-8").splitlines()
     assert [row.split(",")[1] for row in rows[1:]] == ["complete", "complete"]
+
+
+@pytest.mark.thorough
+def test_the_example_of_the_page_about_preferences_runs(here: Path) -> None:
+    """Use the first rows of GSM8K, or rows like them, and a smaller network."""
+    page = (DOCS / "howto" / "preferences.md").read_text(encoding="utf-8")
+    (here / "gsm8k").mkdir()
+    for split in ("train", "test"):
+        path = DATA / "gsm8k" / f"{split}.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines()[:40] if path.is_file() else []
+        worked = "Ann has {0}+{1} = <<{0}+{1}={2}>>{2} pens.\n#### {2}"
+        lines = lines or [
+            json.dumps({"question": f"{n} pens and 7?", "answer": worked.format(n, 7, n + 7)})
+            for n in range(40)
+        ]
+        (here / f"gsm8k/{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (title, script) = next((t, c) for path, t, c in fences("python") if path.stem == "preferences")
+    (here / title).write_text(script, encoding="utf-8")
+    subprocess.run([sys.executable, title], check=True)
+    commands = blocks(page, "bash")[-1].replace("\\\n", " ").replace("epochs=3", "epochs=1")
+    small = "model.config.n_embd=16 model.config.n_head=2 task.max_new_tokens=2 logger=none"
+    for line in commands.splitlines():
+        _, command, *words = shlex.split(line)
+        run_here(command, *words, *(small.split() if command == "train" else ()))
+    scores = json.loads((here / "runs/dpo/metrics.json").read_text(encoding="utf-8"))
+    assert 0 <= scores["validation/reward_accuracy"] <= 1, scores
+    answers = (here / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(answers) == 40 and all("prediction" in json.loads(line) for line in answers)
+    assert (here / "best/README.md").is_file()
 
 
 @pytest.mark.slow
