@@ -37,10 +37,15 @@ def check_run(run: Run, corpus: Corpus | None = None) -> CheckedRows:
     def check_data() -> None:
         checked.append(checked_rows(run, run.data.load(run.task) if corpus is None else corpus))
 
+    def check_model() -> None:
+        run.model.check()
+        if run.strategy.reads_weights:
+            run.model.check_weights()
+
     def check_parts() -> None:
         check_fit(run, checked[0].corpus if checked else None)
 
-    _raise_all((check_data, run.model.check, check_parts))
+    _raise_all((check_data, check_model, check_parts))
     return checked[0]
 
 

@@ -26,6 +26,7 @@ from search.machine.signals import Interrupt
 from search.plan.build import build_plan
 from search.plan.confirm import confirms
 from search.plan.length import read_rows, with_length
+from search.plan.pin import models_of, with_commits
 from search.plan.plan import Plan
 from search.report import results
 from search.report.dashboard.page import (
@@ -46,6 +47,7 @@ from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
+from search.terminal.download import fetch_models, say_pending
 from search.terminal.live import RunProgress
 from search.terminal.notebook import quiet_widgets
 from search.terminal.progress import quiet, shown
@@ -157,12 +159,16 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
 
     """
     say = print if show else _nothing
+    if show:
+        say_pending(composition)
+    composition = with_commits(composition)
     corpus = read_rows(composition)
     planned = build_plan(with_length(composition, corpus))
     if planned.is_asked:
         return Done(start_asked(planned, composition.fixed, say), 0, "")
     folder = study_folder(Path(), planned.name)
     rows = check_study(planned, folder, corpus)
+    fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
     task = describe(planned, rows, composition.fixed, study.prior)
     say("\n".join(task))
@@ -258,7 +264,10 @@ def train(
     if study is None and trial is None:
         named = [] if run is None else [_named("run", run)]
         words = _words(*named, *overrides)
-        return _trained(job_of(compose("train", words, _path(config_dir))), show)
+        composition = compose("train", words, _path(config_dir))
+        if show:
+            say_pending(composition)
+        return _trained(job_of(composition), show)
     number = None if trial is None else str(trial)
     return _trained(job_again(*named_trial(study, number, _words(*overrides)), run), show)
 
@@ -392,7 +401,7 @@ def _train_here_or_apart(study: OpenStudy, num_left: int, on_event: Callable[[Ev
 
 
 def _trained(job: Job, show: bool) -> Run:
-    rows = start(job)
+    rows = start(job, partial(fetch_models, show=show))
     name = job.folder.name
     with Interrupt() as interrupt, RunProgress() if show else nullcontext() as progress:
         outcome = train_job(job, rows, RunHooks(job.run, interrupt, progress, notes_of(job, rows)))

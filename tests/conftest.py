@@ -22,6 +22,7 @@ from faults.postgres import Postgres, postgres_binaries
 
 from lightning_modules.cache import Cache
 from lightning_modules.task.classification import Classification
+from tests.loopback import Hub, loopback_hub
 
 # The files of tests that take longest. They start first, so that no core is left alone with one of
 # them at the end.
@@ -84,6 +85,31 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterat
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+
+
+@pytest.fixture
+def hub(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Start a hub on this machine, and let the real client use it, with an empty cache."""
+    from huggingface_hub import constants
+
+    from lightning_modules.machine.hub.snapshot import forget_answers
+
+    forget_answers()
+    home = here / "huggingface"
+    home.mkdir()
+    with loopback_hub() as server:
+        for name, value in server.environment(home).items():
+            monkeypatch.setenv(name, value)
+        # The client reads its environment once, when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+    forget_answers()
 
 
 class SmallDisk:

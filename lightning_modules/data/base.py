@@ -56,6 +56,10 @@ class Data(Schema):
         """Whether the validation rows are drawn from the training rows, by `validation_seed`."""
         return False
 
+    def pending(self) -> str | None:
+        """Return in words what `load` will download; None if nothing."""
+        return None
+
     @abstractmethod
     def load(self, task: Task) -> Corpus:
         """Read, check and split the fields that the task needs, without loading a model.

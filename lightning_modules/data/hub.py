@@ -12,18 +12,22 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.error import ConfigError, DataError, Problem, reason_of
-from lightning_modules.machine.hub import HUB_SECONDS, asking_hub
+from lightning_modules.machine.hub.ask import asking_hub, hub_seconds, within
+from lightning_modules.machine.hub.refusal import meaning_of
+from lightning_modules.machine.hub.wanted import HubError, Wanted
 from lightning_modules.machine.store import cache_folder, save_once
 from lightning_modules.rows.corpus import SPLITS
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+    from huggingface_hub import DatasetInfo
 
     from lightning_modules.task.base import Task
 
@@ -34,11 +38,14 @@ class HubData(Tabular):
 
     Attributes:
         path: A hub name (`owner/name`), or a folder whose files are named by split.
+        revision: A branch, a tag or a commit of the hub; None takes the newest commit of `main`
+            when it is downloaded, and what was downloaded stays.
         subset: The data set's configuration; None for the only or default one.
 
     """
 
     path: str | None
+    revision: str | None
     subset: str | None
 
     def problems(self) -> Iterator[Problem]:
@@ -63,31 +70,77 @@ class HubData(Tabular):
         assert self.path is not None
         folder = Path(self.path).expanduser()
         if folder.is_dir():
+            if self.revision is not None:
+                rule, fix = "must be null for a folder", "Remove it."
+                raise ConfigError(Problem("data.revision", rule, self.revision, fix))
             return self._loaded(str(folder))
         if self.path.startswith((".", "/", "~")):
             raise ConfigError(Problem("data.path", "must be a folder", self.path))
         return self._fetched(self.path)
 
+    def pending(self) -> str | None:
+        from huggingface_hub import is_offline_mode
+
+        path = str(self.path)
+        is_local = Path(path).expanduser().is_dir() or path.startswith((".", "/", "~"))
+        if is_local or self._kept.is_dir() or is_offline_mode():
+            return None
+        try:
+            with asking_hub(self._wanted):
+                info = self._ask()
+        except HubError:
+            return None  # `load` reports it
+        num_bytes = sum(each.size or 0 for each in info.siblings or ())
+        return f"data set {path} (at most {num_bytes / 1e6:,.1f} MB)"
+
     def _fetched(self, name: str) -> DatasetDict:
         from datasets import DatasetDict
-        from huggingface_hub import HfApi, is_offline_mode
+        from huggingface_hub import is_offline_mode
 
-        key = json.dumps([name, self.subset, sorted(self._names)])
-        kept = cache_folder() / "hub" / hashlib.sha256(key.encode()).hexdigest()[:32]
-        if not kept.is_dir():
-            with asking_hub("data.path", "data set", name, "or give a folder"):
-                # Reports a missing data set at once; `datasets` would retry for a long time.
-                if not is_offline_mode():
-                    HfApi().dataset_info(name, timeout=HUB_SECONDS)
-                found = self._loaded(name)
-            save_once(found, kept)
-        return DatasetDict.load_from_disk(str(kept))
+        if not self._kept.is_dir():
+            with asking_hub(self._wanted):
+                # Reports what is wrong at once; `datasets` would retry for a long time.
+                commit = None if is_offline_mode() else self._checked_commit(name)
+                found = self._loaded(name, commit, self._wanted)
+            save_once(found, self._kept)
+        return DatasetDict.load_from_disk(str(self._kept))
+
+    def _checked_commit(self, name: str) -> str | None:
+        """Return the commit of the data set; raises what the hub's client raises."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        info = self._ask()
+        if info.gated and info.siblings:
+            # All see what a gated data set has, and some get it; `datasets` hides why.
+            file = info.siblings[0].rfilename
+            url = hf_hub_url(name, file, repo_type="dataset", revision=info.sha)
+            within(hub_seconds(), partial(get_hf_file_metadata, url))
+        return info.sha
+
+    def _ask(self) -> DatasetInfo:
+        from huggingface_hub import HfApi
+
+        ask = partial(HfApi().dataset_info, str(self.path), revision=self.revision)
+        return within(hub_seconds(), partial(ask, files_metadata=True, timeout=hub_seconds()))
+
+    @property
+    def _kept(self) -> Path:
+        """Where the rows stay after they have been downloaded."""
+        revision = [] if self.revision is None else [self.revision]
+        key = json.dumps([self.path, self.subset, sorted(self._names), *revision])
+        return cache_folder() / "hub" / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted("data.path", "data set", str(self.path), self.revision)
 
     @property
     def _names(self) -> set[str]:
         return {name for name in (self.train, self.validation, self.test) if name is not None}
 
-    def _loaded(self, path: str) -> DatasetDict:
+    def _loaded(
+        self, path: str, commit: str | None = None, wanted: Wanted | None = None
+    ) -> DatasetDict:
         from datasets import DatasetDict, load_dataset
         from datasets.exceptions import DatasetsError
 
@@ -95,8 +148,11 @@ class HubData(Tabular):
             if (Path(path) / "dataset_dict.json").is_file():
                 found = DatasetDict.load_from_disk(path)
             else:
-                found = load_dataset(path, name=self.subset)
+                found = load_dataset(path, name=self.subset, revision=commit)
         except (DatasetsError, OSError, RuntimeError) as error:
+            meant = None if wanted is None else meaning_of(error, wanted)
+            if meant is not None:
+                raise meant from error
             raise DataError(self._unreadable(error)) from error
         except ValueError as error:
             raise ConfigError(self._refused(path, error)) from error

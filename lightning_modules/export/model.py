@@ -51,6 +51,7 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
         folder / MANIFEST,
         {
             "base": run.model.hub_name,
+            "base_commit": run.model.commit,
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
             "task": _task_settings(run),

@@ -22,6 +22,8 @@ from lightning_modules.schema import Schema
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from lightning_modules.machine.hub.snapshot import Snapshot
+
 # In these a text's first position is pad_token_id + 1, and the positions before it are unused.
 _POSITIONS_START_AFTER_PADDING = frozenset(
     (
@@ -85,6 +87,24 @@ class Model(Schema):
         """
         return self
 
+    def snapshot(self) -> Snapshot | None:
+        """Return the commit of the hub that it comes from; None if it comes from elsewhere.
+
+        Raises:
+            HubError: Neither the hub nor its cache on this machine has it.
+
+        """
+        return None
+
+    def pinned(self) -> Self:
+        """Return the model of the commit that its revision means now, if the hub knows it."""
+        return self
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub that its weights are known to come from."""
+        return None
+
     def look_up(self) -> None:
         """Make kind and size known if that takes a short request only; `check` reports errors."""
 
@@ -94,7 +114,10 @@ class Model(Schema):
         return False
 
     def check(self) -> None:
-        """Raise ConfigError if the weights are not available; load none of them."""
+        """Raise ConfigError if the model is not available; load nothing of it."""
+
+    def check_weights(self) -> None:
+        """Raise ConfigError if its weights are not available; load none of them."""
 
     def check_head(self, auto_class: str) -> None:
         """Raise ConfigError if the model does not support such a head; load no weights."""
@@ -149,6 +172,15 @@ class Pretrained(Model):
     def location(self) -> str:
         """Return a local folder or a hub name; raise ConfigError if there is neither."""
 
+    def files(self, *, weights: bool) -> str:
+        """Return the folder to load from, after downloading what is missing.
+
+        Args:
+            weights: Whether the weights are needed, too.
+
+        """
+        return self.location()
+
     def known_kind(self) -> Kind | None:
         config = self._config()
         return None if config is None else kind_of(config)
@@ -196,7 +228,7 @@ class Pretrained(Model):
 
         with self._loading():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                self.location(), trust_remote_code=False
+                self.files(weights=False), trust_remote_code=False
             )
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
             # transformers 5 returns an empty tokenizer if it finds no tokenizer files.
@@ -226,7 +258,7 @@ class Pretrained(Model):
         random_state = torch.get_rng_state()
         with self._loading():
             network, report = getattr(transformers, auto_class).from_pretrained(
-                self.location(),
+                self.files(weights=True),
                 config=self._architecture(config),
                 # Loading a pickle can run code.
                 use_safetensors=True,
@@ -282,7 +314,7 @@ class Pretrained(Model):
         from transformers import AutoConfig
 
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            self.location(), trust_remote_code=False, **changes
+            self.files(weights=False), trust_remote_code=False, **changes
         )
         return config
 
@@ -314,6 +346,10 @@ class Pretrained(Model):
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
 
+    def _revision(self) -> str | None:
+        """Return which revision of the hub is wanted; None is the newest commit."""
+        return None
+
     def _config_path(self) -> Path | None:
         """Return the path of a local config.json, in the folder or in the hub's cache."""
         location = Path(self.location())
@@ -323,7 +359,9 @@ class Pretrained(Model):
         from huggingface_hub.errors import HFValidationError
 
         try:
-            cached = try_to_load_from_cache(self.location(), "config.json")
+            cached = try_to_load_from_cache(
+                self.location(), "config.json", revision=self._revision()
+            )
         except HFValidationError:  # `check` reports it
             return None
         return Path(cached) if isinstance(cached, str) else None

@@ -6,11 +6,15 @@ Only safetensors are read, and code that comes with a model never runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.machine.hub import check_reachable, fetch_config
+from lightning_modules.machine.hub.local import is_commit
+from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
+from lightning_modules.machine.hub.wanted import HubError, Wanted
 from lightning_modules.model.base import Pretrained
 
 
@@ -20,10 +24,13 @@ class Hub(Pretrained):
 
     Attributes:
         path: A hub name (`owner/name`) or a folder with `config.json` and safetensors.
+        revision: A branch, a tag or a commit of the hub; None takes the newest commit of `main`.
+            Studies and runs store the commit that they began with.
 
     """
 
     path: str | None
+    revision: str | None
 
     def problems(self) -> Iterator[Problem]:
         if not self.path:
@@ -43,27 +50,68 @@ class Hub(Pretrained):
         folder = Path(self.path).expanduser()
         return str(folder) if folder.is_dir() else self.path
 
-    def look_up(self) -> None:
+    def snapshot(self) -> Snapshot | None:
+        if not self._is_on_hub:
+            return None
         assert self.path is not None
-        if not Path(self.path).expanduser().is_dir() and not self.path.startswith((".", "/", "~")):
-            fetch_config(self.path)
+        instead = "give a folder, or set model=minilm"
+        return find_snapshot(Wanted("model.path", "model", self.path, self.revision, instead))
+
+    def pinned(self) -> Self:
+        if not self._is_on_hub or is_commit(self.revision):
+            return self
+        with suppress(HubError):  # `check` reports it
+            snapshot = self.snapshot()
+            assert snapshot is not None
+            return replace(self, revision=snapshot.commit)
+        return self
+
+    @property
+    def commit(self) -> str | None:
+        return self.revision if self._is_on_hub and is_commit(self.revision) else None
+
+    def look_up(self) -> None:
+        with suppress(ConfigError):
+            if self._is_on_hub:
+                self.check()
 
     def check(self) -> None:
         assert self.path is not None
         folder = Path(self.path).expanduser()
         if folder.is_dir():
             self._check_folder(folder)
-        elif self.path.startswith((".", "/", "~")):
+        elif (snapshot := self.snapshot()) is None:
             raise ConfigError(Problem("model.path", "must be a folder", self.path))
         else:
-            check_reachable("model.path", self.path)
+            snapshot.check(weights=False)
+
+    def check_weights(self) -> None:
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        if (snapshot := self.snapshot()) is not None:
+            snapshot.check(weights=True)
+        elif not list(folder.glob("*.safetensors")):
+            fix = "Save it again with save_pretrained; pickled weights are not accepted."
+            rule = "must be a folder with *.safetensors"
+            raise ConfigError(Problem("model.path", rule, self.path, fix))
+
+    def files(self, *, weights: bool) -> str:
+        snapshot = self.snapshot()
+        return self.location() if snapshot is None else str(snapshot.fetch(weights=weights))
+
+    def _revision(self) -> str | None:
+        return self.revision
+
+    @property
+    def _is_on_hub(self) -> bool:
+        path = str(self.path)
+        return not Path(path).expanduser().is_dir() and not path.startswith((".", "/", "~"))
 
     def _check_folder(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():
             fix = "Save a model there with save_pretrained."
             rule = "must be a folder with config.json"
             raise ConfigError(Problem("model.path", rule, self.path, fix))
-        if not list(folder.glob("*.safetensors")):
-            fix = "Save it again with save_pretrained; pickled weights are not accepted."
-            rule = "must be a folder with *.safetensors"
-            raise ConfigError(Problem("model.path", rule, self.path, fix))
+        if self.revision is not None:
+            rule, fix = "must be null for a folder", "Remove it."
+            raise ConfigError(Problem("model.revision", rule, self.revision, fix))

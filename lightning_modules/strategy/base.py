@@ -46,6 +46,8 @@ class Strategy(Schema):
 
     trains: ClassVar[bool] = True
     """Whether any weight is trained; if not, a run is a single validation."""
+    reads_weights: ClassVar[bool] = True
+    """Whether it reads the pretrained weights; else only configuration and tokenizer are needed."""
     ignores: ClassVar[tuple[str, ...]] = ()
     """Config paths, or groups of them, without effect under this strategy; never searched."""
 

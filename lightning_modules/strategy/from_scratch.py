@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import Problem
 from lightning_modules.rows.corpus import Row
@@ -38,6 +38,8 @@ class FromScratch(Strategy):
         vocabulary_size: Number of tokens for `bpe`, >= 300.
 
     """
+
+    reads_weights: ClassVar[bool] = False
 
     tokenizer: Vocabulary
     vocabulary_size: int

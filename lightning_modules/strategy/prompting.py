@@ -247,7 +247,12 @@ class Prompting(Strategy):
 
         strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = Hub(path=base or str(folder / BACKBONE), attention=Attention.sdpa, dtype=Dtype.fp32)
+        model = Hub(
+            path=base or str(folder / BACKBONE),
+            revision=None,
+            attention=Attention.sdpa,
+            dtype=Dtype.fp32,
+        )
         return strategy.adapt(strategy.load(model, task, labels, tokenizer)), strategy
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.cli.argument import one_of, parse
 from search.report.text import aligned
+from search.terminal.download import fetch_models
 from search.trained.find import find_trained, plugins_of
 from search.trained.score import score_exported, score_trained
 
@@ -49,7 +50,9 @@ def main(words: Sequence[str]) -> int:
         scores = score_exported(Path(own[source]), split, overrides, parsed.config_dir)
     else:
         plugins = plugins_of(source, own[source], overrides)
-        scores = score_trained(find_trained(source, own[source], plugins), split)
+        trained = find_trained(source, own[source], plugins)
+        fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
+        scores = score_trained(trained, split)
     if parsed.json:
         print(json.dumps(scores, indent=2))
     else:

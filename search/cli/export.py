@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search.cli.argument import keys, needed, one_of, parse
 from search.machine.quiet import quiet_training
+from search.terminal.download import fetch_models
 from search.trained.export import check_new, export
 from search.trained.find import find_trained, plugins_of
 
@@ -42,6 +43,7 @@ def main(words: Sequence[str]) -> int:
     check_new(to)
     plugins = [word for word in parsed.overrides if word.startswith(f"{PLUGINS}=")]
     trained = find_trained(source, found[source], plugins_of(source, found[source], plugins))
+    fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
     quiet_training()
     export(trained, to)
     print(f"{trained.origin} is in {to}/; {to}/README.md shows how to load it")

@@ -23,6 +23,7 @@ from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
 from search.study.suggest import first_values
 from search.terminal.describe import describe
+from search.terminal.download import say_pending
 from search.terminal.estimate import estimate_lines
 
 ABOUT = """\
@@ -45,6 +46,7 @@ def main(words: Sequence[str]) -> int:
     composition = composed("sweep", parsed)
     if composition is None:
         return 0
+    say_pending(composition)
     ahead = preview(composition)
     if not parsed.json:
         print(

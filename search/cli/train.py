@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.machine.signals import Interrupt
 from search.report.text import aligned, duration
+from search.terminal.download import fetch_models, say_pending
 from search.terminal.live import RunProgress
 from search.terminal.training import RunHooks
 from search.trained.training import (
@@ -43,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     job = _again(parsed) or _composed(parsed)
     if job is None:
         return 0
-    rows = start(job)
+    rows = start(job, partial(fetch_models, show=True))
     interrupt = Interrupt()
     if parsed.json:
         outcome = train(job, rows, RunHooks(job.run, interrupt, None))
@@ -68,7 +70,10 @@ def main(words: Sequence[str]) -> int:
 def _composed(parsed: argparse.Namespace) -> Job | None:
     """Return the run that the words describe; None if `--cfg job` printed it."""
     composition = composed("train", parsed)
-    return None if composition is None else job_of(composition)
+    if composition is None:
+        return None
+    say_pending(composition)
+    return job_of(composition)
 
 
 def _again(parsed: argparse.Namespace) -> Job | None:

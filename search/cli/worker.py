@@ -12,12 +12,14 @@ from search.api import confirm
 from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
 from search.plan.name import plain_name
+from search.plan.pin import models_of
 from search.storage.location import study_folder
 from search.study.ask import check_trained
 from search.study.attempt import where_is
 from search.study.confirm import is_due
 from search.study.open import stored
 from search.study.study import Study
+from search.terminal.download import fetch_models
 from search.terminal.progress import shown
 from search.trained.find import find_study
 
@@ -54,6 +56,7 @@ def main(words: Sequence[str]) -> int:
     def work(each: Study) -> tuple[int, str]:
         if each.is_over:
             return 0, ""
+        fetch_models(models_of(each.plan), show=True)
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
         print(f"joining study {each.plan.name} with {workers}", flush=True)
         with shown(each) as on_event:

@@ -115,6 +115,11 @@ def build_model(config: DictConfig) -> Model:
     return model
 
 
+def model_of(tree: Tree) -> Model:
+    """Return the typed model of `tree`; raises like `build_run`."""
+    return build_model(OmegaConf.create(tree))
+
+
 def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     """Return the class of a configuration's strategy; raise ConfigError if it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)

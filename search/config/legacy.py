@@ -20,8 +20,10 @@ from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
+    "data.revision": None,
     "data.validation_seed": None,
     "model.dtype": "fp32",
+    "model.revision": None,
     "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,

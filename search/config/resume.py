@@ -24,6 +24,7 @@ from search.config.free import compose_free, is_free
 from search.config.length import EPOCHS, RANGE, VALUE
 from search.config.override import Override, literal, parse_override
 from search.config.prior import AUTO
+from search.config.revision import REVISION, is_unnamed
 from search.config.tree import hydra_ready
 
 SELECT = "trainer.select"
@@ -306,6 +307,8 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
         flat.pop("task.metric", None)  # follows from them
     if new.get(SELECT) == Select.auto.value and flat.get(SELECT) == _automatic(arm):
         new[SELECT] = flat[SELECT]  # a study stores what `auto` stood for when it began
+    if is_unnamed(new) and REVISION in new:
+        new[REVISION] = flat.get(REVISION)
     for path in flat:
         if path.rpartition(".")[2] != "_target_" and flat[path] != new.get(path, flat[path]):
             yield path, f"={literal(flat[path])}", literal(new[path])

@@ -13,6 +13,7 @@ from typing import Any
 from lightning_modules.error import ConfigError, Problem
 from search.config.build import Tree, leaves
 from search.config.legacy import completed
+from search.config.revision import REVISION, is_unnamed
 
 _NAME = "run"
 
@@ -35,7 +36,9 @@ def continued(now: Tree, words: Sequence[str], stored: Tree) -> tuple[Tree, list
     kept = [
         f"{path}={value} (a new run: {new.get(path, 'none')})"
         for path, value in old.items()
-        if path != _NAME and (path not in new or new[path] != value)
+        if path != _NAME
+        and (path not in new or new[path] != value)
+        and not (path == REVISION and is_unnamed(new))
     ]
     return {**before, _NAME: now[_NAME]}, kept
 
@@ -74,6 +77,8 @@ def _whole(before: Tree, now: Tree) -> Tree:
 
 def _is_named(path: str, words: Sequence[str], now: Tree, before: Tree) -> bool:
     """Return whether the overrides decide a setting, rather than a default."""
+    if path == REVISION and is_unnamed(leaves(now)):
+        return False
     keys = [word.partition("=")[0].lstrip("+~") for word in words]
     if "experiment" in keys:  # it may set any key
         return True

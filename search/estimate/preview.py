@@ -12,7 +12,9 @@ from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
+from search.plan.download import downloads_of
 from search.plan.length import read_rows, with_length
+from search.plan.pin import with_commits
 from search.plan.plan import Plan
 from search.storage.location import study_folder
 from search.study.knowledge import Prior
@@ -73,6 +75,7 @@ class Preview:
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
             "ended": sorted(self.ended),
+            "downloads": [] if rows is None else [each.as_dict() for each in downloads_of(plan)],
             "confirm_runs": max_runs(plan) if confirms(plan) else 0,
             "folder": str(self.folder),
         }
@@ -85,6 +88,7 @@ def preview(composition: Composition) -> Preview:
         UserError: It cannot run, or differs from the existing study of that name.
 
     """
+    composition = with_commits(composition)
     corpus = read_rows(composition)
     plan = build_plan(with_length(composition, corpus))
     folder = study_folder(Path(), plan.name)

@@ -11,6 +11,7 @@ from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, to_yaml
+from search.config.revision import REVISION, is_unnamed
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
 from search.plan.confirm import confirms
@@ -227,6 +228,8 @@ def _other_kind(old: Plan, new: Plan) -> Problem:
 def _setting_differences(name: str, old: Arm, new: Arm) -> Iterator[Problem]:
     before, now = _settings(old.tree), _settings(new.tree)
     for path in sorted(before.keys() | now.keys()):
+        if path == REVISION and is_unnamed(before):
+            continue  # studies of earlier versions did not store it
         if before.get(path) != now.get(path):
             rule = f"study {name} has {before.get(path, 'no such key')!r}"
             yield Problem(path, rule, now.get(path, Verbatim("no such key")), _OTHER_NAME)

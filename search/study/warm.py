@@ -14,13 +14,14 @@ trials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from search.config import Arm, leaves, resolved
+from search.config.revision import REVISION, is_unnamed
 from search.plan.plan import Plan
 from search.storage.attribute import CONSTRAINT
 from search.storage.location import study_folder
@@ -114,7 +115,11 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         for scores in [None if constraints else trial.values]
     ]
     same_rows = bool(fingerprint) and other.data_fingerprint == fingerprint
-    same_model = _models(plan) == _models(other.plan)
+    plans = (plan, other.plan)
+    arms = [arm for each in plans for arm in each.composition.arms]
+    # Studies of earlier versions did not store the commit of their model.
+    unknown = {REVISION} if any(is_unnamed(_settings(arm, {})) for arm in arms) else set()
+    same_model = _models(plan, unknown) == _models(other.plan, unknown)
     return Warm(name, same_rows, len(ended), trials, best, same_model)
 
 
@@ -150,11 +155,12 @@ def _option(arm: Arm, group: str) -> Any:
     return arm.tree.get(group, {}).get("_target_")
 
 
-def _models(plan: Plan) -> set[str]:
+def _models(plan: Plan, without: Set[str]) -> set[str]:
     """Return the settings of the arms' models that the study does not search."""
+    without = without | set(plan.space.paths)
     settings = (_settings(arm, {}) for arm in plan.composition.arms)
     return {
-        repr(sorted((k, v) for k, v in each.items() if _is_model(k) and k not in plan.space.paths))
+        repr(sorted((k, v) for k, v in each.items() if _is_model(k) and k not in without))
         for each in settings
     }
 

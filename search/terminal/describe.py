@@ -7,6 +7,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
+from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
 from search.pruner.base import ComparingPruner
@@ -42,10 +43,12 @@ def describe(
     hours = f", at most {settings.max_hours:g} h of training" if settings.max_hours else ""
     goals = [f"{objective.direction} {objective.name}" for objective in plan.objectives]
     pruner = _pruner(plan) if len(goals) == 1 else "none, because there are several goals"
+    downloads = [] if rows is None else downloads_of(plan)
     lengths, short = ([], []) if rows is None else _lengths(plan, len(rows.corpus.splits["train"]))
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         *([] if rows is None else [["model", _model(plan)]]),
+        *(["hub", each.text] for each in downloads),
         *([] if rows is None else [["held", text] for text in weights_lines(plan)]),
         *(["prior", text] for text in _priors(plan)),
         *([] if rows is None else [["data", _data(plan, rows)]]),
@@ -63,7 +66,8 @@ def describe(
     lines += [["warm", Warm(**prior).note]] if prior is not None else []
     of_rows = () if rows is None else (*_baseline_notes(plan, rows), *rows.corpus.notes)
     sizes = () if rows is None else size_notes(plan, len(rows.corpus.splits["train"]))
-    notes = (*_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
+    hub = [each.note for each in downloads if each.note]
+    notes = (*hub, *_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
     lines += [["note", note] for note in notes]
     return columns(lines)
 

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_modules.export.model import read_manifest, strategy_class
-from lightning_modules.machine.hub import check_reachable
+from lightning_modules.machine.hub.snapshot import find_snapshot
+from lightning_modules.machine.hub.wanted import Wanted
 from lightning_modules.model.base import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
@@ -17,7 +18,7 @@ from search.config.legacy import LEGACY
 
 
 def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
-    """Return the pretrained model's folder or hub name; None if the export needs none.
+    """Return the pretrained model's folder, after downloading it; None if the export needs none.
 
     Raises:
         ConfigError: The model is not available.
@@ -28,9 +29,11 @@ def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
     base: str | None = manifest["base"] if needs_base else None
     if base == HUB_NAME and find_spec(PACKAGE) is not None:
         return Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
-    if base is not None:
-        check_reachable("model", base)
-    return base
+    if base is None:
+        return None
+    # Exports of earlier versions do not say which commit they were trained from.
+    wanted = Wanted("model", "model", base, manifest.get("base_commit"), "or export it again")
+    return str(find_snapshot(wanted).fetch(weights=True))
 
 
 def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from lightning_modules.folder import CHECKPOINT_FILES
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
+from lightning_modules.model.base import Model
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
@@ -30,7 +31,9 @@ from search.config import (
 )
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.quiet import quiet_training
+from search.plan.download import download_of
 from search.plan.length import length_lines, read_rows, short_notes, with_length
+from search.plan.pin import with_commits
 from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
@@ -71,12 +74,13 @@ def job_of(composition: Composition) -> Job:
         ConfigError: The configuration names a setting that differs from the interrupted run's.
 
     """
+    folder = new_run_folder(composition.tree["run"])
+    before = _stored(folder)
+    composition = with_commits(composition, named_only=before is not None)
     corpus = read_rows(composition)
     composition = with_length(composition, corpus)
-    folder = new_run_folder(composition.tree["run"])
     plugins = composition.tree["search"]["plugins"]
     (arm,), tree = composition.arms, run_tree(composition.tree)
-    before = _stored(folder)
     if before is None:
         return Job(
             build_run(composition.tree), to_yaml(tree), folder, plugins, arm=arm, corpus=corpus
@@ -87,12 +91,15 @@ def job_of(composition: Composition) -> Job:
 
 
 def notes_of(job: Job, rows: CheckedRows) -> list[str]:
-    """Return where a job's defaults come from, and how long it is, to show when it starts."""
+    """Return where a job's model and defaults come from, and its length, to show at its start."""
+    run = job.run
+    download = download_of(run.model, weights=run.strategy.reads_weights)
+    hub = [] if download is None else [f"hub {download.text}", download.note]
     if job.arm is None:
-        return [f"kept {line}" for line in job.kept]
+        return [text for text in (*hub, *(f"kept {line}" for line in job.kept)) if text]
     prior, num_rows = job.arm.prior, len(rows.corpus.splits["train"])
-    arm, run = job.arm, job.run
-    texts = [] if prior is None or not prior.text else [f"prior {prior.text}", prior.note]
+    arm = job.arm
+    texts = [*hub] if prior is None or not prior.text else [*hub, f"prior {prior.text}", prior.note]
     texts += [f"length {line}" for line in length_lines(arm, run, num_rows)]
     return [text for text in (*texts, *short_notes(arm, run, num_rows)) if text]
 
@@ -132,14 +139,19 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
     return Job(repeat.run, to_yaml(repeat.tree), folder, plugins, repeat)
 
 
-def start(job: Job) -> CheckedRows:
+def start(job: Job, fetch: Callable[[Iterable[tuple[Model, bool]]], None]) -> CheckedRows:
     """Check everything, write the configuration and provenance or compare them; return the rows.
+
+    Args:
+        job: The run.
+        fetch: Downloads a model, and its weights if they are needed.
 
     Raises:
         UserError: Data or model cannot be used, or differ from those that the run started with.
 
     """
     rows = check_run(job.run, job.corpus)
+    fetch([(job.run.model, job.run.strategy.reads_weights)])
     fingerprint = rows.corpus.fingerprint
     if job.repeat is not None:
         job.repeat.check(rows.corpus)

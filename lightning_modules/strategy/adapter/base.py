@@ -103,6 +103,7 @@ class PeftStrategy(Strategy):
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         # The adapter names its base; a local path would be useless elsewhere.
         network.peft_config["default"].base_model_name_or_path = model.name
+        network.peft_config["default"].revision = model.commit
         # The embeddings are the pretrained ones; else peft asks the hub whether they were resized.
         network.save_pretrained(folder / ADAPTER, save_embedding_layers=False)
         (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form

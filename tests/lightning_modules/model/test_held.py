@@ -87,7 +87,7 @@ def pair(request: pytest.FixtureRequest, here: Path) -> tuple[str, Any, Any]:
     networks = []
     for dtype in (Dtype.fp32, Dtype.bf16):
         attention = Attention.eager if name == "deberta" else Attention.sdpa
-        model = Hub(path=str(here / name), attention=attention, dtype=dtype)
+        model = Hub(path=str(here / name), revision=None, attention=attention, dtype=dtype)
         torch.manual_seed(1)
         networks.append(model.load_network(loaded, pad_token_id=0).eval())
     return name, *networks
@@ -140,7 +140,7 @@ def _is_router(path: str) -> bool:
 
 def test_experts_in_bf16_do_not_compute_in_fp32(here: Path) -> None:
     ARCHITECTURES["qwen3_moe"][0].save_pretrained(here)
-    model = Hub(path=str(here), attention=Attention.sdpa, dtype=Dtype.bf16)
+    model = Hub(path=str(here), revision=None, attention=Attention.sdpa, dtype=Dtype.bf16)
     assert model.settled(computes_bf16=True) is model
     with pytest.raises(ConfigError, match=r"model\.dtype: must be auto or fp32 for a mixture"):
         model.settled(computes_bf16=False)

@@ -7,6 +7,7 @@ in the same files as on the hub.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,8 @@ from lightning_modules.run import Run
 from lightning_modules.strategy.feature_extraction import BACKBONE
 from search.config import CONF_DIR, build_run, compose
 from search.trained.export import Trained, export
+from tests.loopback import Hub as Server
+from tests.loopback import files_of
 from tests.models import models_of
 
 TEXTS = [json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()]
@@ -343,7 +346,9 @@ def test_adapter_contains_the_weights_that_the_base_model_lacks(
     base = Path(shutil.copytree(folder_of("bert"), here / "model"))
     transformers.AutoModelForMaskedLM.from_pretrained(base).save_pretrained(base)  # no pooler
     run = run_of("bert", "lora")
-    run = replace(run, model=Hub(path=str(base), attention=Attention.sdpa, dtype=Dtype.fp32))
+    run = replace(
+        run, model=Hub(path=str(base), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    )
     network: Any = build_network(run, LABELS, Cache())
     network.save_pretrained(here / "adapter")
     torch.manual_seed(1)
@@ -479,7 +484,7 @@ def test_a_kernel_named_in_config_json_is_not_downloaded(
     config = json.loads((folder / "config.json").read_text())
     config["attn_implementation"] = config["_attn_implementation"] = "someone/kernel"
     (folder / "config.json").write_text(json.dumps(config))
-    model = Hub(path=str(folder), attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path=str(folder), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     for make in both(model):
         assert make("AutoModel").config._attn_implementation == "sdpa"
 
@@ -518,9 +523,10 @@ def bert(folder_of: Callable[[str], Path], here: Path) -> Path:
 
 def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
-    model = Hub(path="./model", attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path="./model", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    model.check()
     with pytest.raises(ConfigError, match=r"^model\.path: must be a folder with \*\.safetensors"):
-        model.check()
+        model.check_weights()
     with pytest.raises(ConfigError, match=r"^model: model must load from safetensors"):
         model.load_network("AutoModel")
 
@@ -528,14 +534,14 @@ def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
 def test_half_precision_weights_load_in_float32(bert: Path) -> None:
     network = transformers.AutoModel.from_pretrained(bert, dtype=torch.bfloat16)
     network.save_pretrained(bert)
-    model = Hub(path=str(bert), attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path=str(bert), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     assert json.loads((bert / "config.json").read_text())["dtype"] == "bfloat16"
     for make in both(model):
         assert {p.dtype for p in make("AutoModel").parameters()} == {torch.float32}
 
 
 def test_an_invalid_hub_name_is_refused(here: Path) -> None:
-    model = Hub(path="one/two/three", attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path="one/two/three", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     assert model.max_length is None
     with pytest.raises(ConfigError, match=r"Write it as owner/name\.$"):
         model.check()
@@ -547,7 +553,7 @@ def test_code_that_comes_with_a_model_does_not_run(here: Path) -> None:
     (folder / "code.py").write_text("from pathlib import Path\n\nPath('ran').touch()\n")
     auto = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": "code.Words"}
     (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": auto}))
-    model = Hub(path=str(folder), attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path=str(folder), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     refused = pytest.raises(ConfigError, match=r"^model: .*without custom code")
     with refused:
         model.load_tokenizer()
@@ -564,23 +570,65 @@ def test_a_model_without_a_tokenizer_is_refused(
     for file in ("config.json", "model.safetensors"):
         shutil.copy(folder_of(name) / file, here / file)
     with pytest.raises(ConfigError, match=r"^model: \. must"):
-        Hub(path=".", attention=Attention.sdpa, dtype=Dtype.fp32).load_tokenizer()
+        Hub(path=".", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32).load_tokenizer()
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
-def test_a_model_in_the_hubs_cache_needs_no_network(
-    monkeypatch: pytest.MonkeyPatch, folder_of: Callable[[str], Path], here: Path, file: str
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_a_model_of_the_hub_loads_as_its_folder_does(
+    hub: Server,
+    folder_of: Callable[[str], Path],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_sharded: bool,
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(here))
-    model = Hub(path="owner/name", attention=Attention.sdpa, dtype=Dtype.fp32)
-    assert model.max_length is None
-    snapshot = here / "models--owner--name" / "snapshots" / "0"
-    snapshot.mkdir(parents=True)
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("0")
-    shutil.copy(folder_of("roberta") / "config.json", snapshot)
-    assert model.max_length == POSITIONS
-    with pytest.raises(ConfigError, match="not in the cache, and no network"):
-        model.check()
-    (snapshot / file).touch()
+    folder = Path(shutil.copytree(folder_of("roberta"), here / "model"))
+    if is_sharded:
+        (folder / "model.safetensors").unlink()
+        whole = transformers.AutoModelForMaskedLM.from_pretrained(folder_of("roberta"))
+        whole.save_pretrained(folder, max_shard_size="50KB")
+        assert len(list(folder.glob("model-*.safetensors"))) > 2
+    repo = hub.add("owner/name", {**files_of(folder), "pytorch_model.bin": b"pickle"})
+    local = Hub(path=str(folder), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = replace(local, path="owner/name")
+    assert model.max_length is None and model.known_kind() is None
     model.check()
+    model.check_weights()
+    assert not hub.paths(ending=".safetensors")
+    assert model.max_length == POSITIONS and model.known_kind() is Kind.encoder
+    pinned = model.pinned()
+    assert pinned.commit == repo.refs["main"] and pinned.name == pinned.hub_name == "owner/name"
+    network = pinned.load_network("AutoModelForMaskedLM")
+    for name, tensor in local.load_network("AutoModelForMaskedLM").state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+    assert not hub.paths(ending=".bin")
+    hub.requests.clear()
+    assert pinned.load_tokenizer().get_vocab() == local.load_tokenizer().get_vocab()
+    pinned.load_network("AutoModelForMaskedLM")
+    assert not hub.requests
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    model.load_network("AutoModelForMaskedLM")
+
+
+def test_a_pickle_on_the_hub_is_never_loaded(
+    hub: Server, folder_of: Callable[[str], Path], here: Path
+) -> None:
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return Path.touch, (here / "ran",)
+
+    files = files_of(folder_of("roberta"))
+    del files["model.safetensors"]
+    hub.add("owner/name", {**files, "pytorch_model.bin": pickle.dumps({"a": Harmful()})})
+    model = Hub(path="owner/name", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    with pytest.raises(ConfigError, match=r"^model\.path: owner/name must have model\.safetensors"):
+        model.check_weights()
+    with pytest.raises(ConfigError, match="loading pickled weights can run code"):
+        model.load_network("AutoModel")
+    assert model.new_network("AutoModel").config.model_type == "roberta"  # from scratch
+    assert not hub.paths(ending=".bin") and not (here / "ran").exists()
+
+
+def test_a_revision_of_a_folder_is_refused(bert: Path) -> None:
+    model = Hub(path="./model", revision="main", attention=Attention.sdpa, dtype=Dtype.fp32)
+    with pytest.raises(ConfigError, match=r"^model\.revision: must be null for a folder"):
+        model.check()

@@ -99,7 +99,9 @@ def test_a_pretrained_output_layer_is_kept(here: Path) -> None:
         masked = getattr(transformers, f"{kind}ForMaskedLM")(config)
         masked.save_pretrained(here / kind)
         MINILM.load_tokenizer().save_pretrained(here / kind)
-        model = Hub(path=str(here / kind), attention=Attention.sdpa, dtype=Dtype.fp32)
+        model = Hub(
+            path=str(here / kind), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32
+        )
         decoder: Any = model.load_network(SEQ_TO_SEQ).decoder
         before = masked.state_dict()
         kept = {name for name in decoder.state_dict() if ".crossattention." not in name}
@@ -153,7 +155,7 @@ def test_a_saved_pair_loads_unchanged(here: Path) -> None:
     built = pair().eval()
     built.save_pretrained(here / "model")
     MINILM.load_tokenizer().save_pretrained(here / "model")
-    model = Hub(path=str(here / "model"), attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path=str(here / "model"), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     assert (model.known_kind(), model.max_length) == (Kind.encoder_decoder, 512)
     saved: Any = model.load_network(SEQ_TO_SEQ).eval()
     ids = torch.tensor([[101, 2023, 2003, 102]])
@@ -181,7 +183,7 @@ def test_an_encoder_without_a_decoder_class_is_refused(here: Path) -> None:
         vocab_size=99, dim=32, n_layers=1, n_heads=2, hidden_dim=64, pad_token_id=0
     )
     transformers.DistilBertForMaskedLM(config).save_pretrained(here / "model")
-    model = Hub(path=str(here / "model"), attention=Attention.sdpa, dtype=Dtype.fp32)
+    model = Hub(path=str(here / "model"), revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
     for check in (model.load_network, model.new_network, model.check_head):
         with pytest.raises(ConfigError) as raised:
             check(SEQ_TO_SEQ)

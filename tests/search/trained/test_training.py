@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from search.config import compose
+from search.terminal.download import fetch_models
 from search.trained.training import Job, job_of, notes_of, start
 
 PRIOR = "prior full, small encoder: lr 0.0002"
@@ -38,7 +40,7 @@ def test_a_run_says_where_its_defaults_come_from(
     words: tuple[str, ...], expected: list[str], here: Path
 ) -> None:
     one = job(*words)
-    assert notes_of(one, start(one)) == expected
+    assert notes_of(one, start(one, partial(fetch_models, show=False))) == expected
 
 
 def test_a_run_stores_the_length_that_its_rows_decided(here: Path) -> None:
