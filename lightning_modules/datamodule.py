@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class TextDataModule(pl.LightningDataModule):
-    """Training batches, starting at optimizer step `start`, and validation batches."""
+    """Training batches, starting at optimizer step `start`, and validation batches.
+
+    `keeps_apart` says whether training rows share a block in which they must not see each other.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class TextDataModule(pl.LightningDataModule):
         # A strategy that does not train needs no tokens of the training rows.
         self._train: Any = self._training_rows() if run.strategy.trains else None
         self._validation = run.task.validation_examples(self._tokenized("validation"))
+        self.keeps_apart = "position_ids" in getattr(self._train, "column_names", ())
         lengths = [] if self._train is None else lengths_of(self._train)
         self.num_train = len(lengths)
         steps_per_epoch = -(-self.num_train // run.data.batch_size)
@@ -126,9 +130,13 @@ class TextDataModule(pl.LightningDataModule):
         run, tokenizer, labels = self._run, self._tokenizer, list(self._labels)
         rows = run.strategy.prepare(self._splits[split], tokenizer)
         task, max_length = run.task, run.data.max_length
+        encode = task.encode_training if split == "train" else task.encode
+        settings = [task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels)]
+        if split == "train" and task.packs_training:
+            settings.append("packed")
         return tokenize(
             rows,
-            lambda chunk: task.encode(chunk, tokenizer, max_length, labels),
-            (task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels)),
+            lambda chunk: encode(chunk, tokenizer, max_length, labels),
+            settings,
             self._heartbeat,
         )

@@ -8,7 +8,7 @@ depend on how the batch is split, into micro-batches or over the ranks of a grou
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +77,14 @@ class FineTuner(pl.LightningModule):
         self.rank.synchronize(self.network, self.trainer.optimizers[0])
         if self.rank.decides:
             with self.trainer.precision_plugin.forward_context():
-                for note in self.run.task.network_notes(self.network):
+                for note in self._network_notes():
                     self.hooks.warn(note)
+
+    def _network_notes(self) -> Iterator[str]:
+        yield from self.run.task.network_notes(self.network)
+        data = getattr(self.trainer, "datamodule", None)  # Lightning's types lack it
+        if getattr(data, "keeps_apart", False):
+            yield from self.run.task.packing_notes(self.network)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Runs after the callbacks, so the ranks proceed only once these have made their decisions.

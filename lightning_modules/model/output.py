@@ -86,7 +86,7 @@ def _find(network: Any) -> OutputLayer | None:
     layer = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     if layer is None:
         return None
-    with _evaluating(network), torch.no_grad(), keeping_no_casts(next(network.parameters())):
+    with evaluating(network), torch.no_grad(), keeping_no_casts(next(network.parameters())):
         probed = _probed(network, base, layer)
         if probed is None:
             return None
@@ -186,7 +186,7 @@ def _with_inputs(layer: nn.Module, change: Step) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Switch dropout off while the context is open."""
     training = [module for module in network.modules() if module.training]
     network.eval()

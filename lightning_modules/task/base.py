@@ -244,6 +244,17 @@ class Task(Schema):
         unless the result is valid wherever the parts end.
         """
 
+    @property
+    def packs_training(self) -> bool:
+        """Whether `encode_training` joins the examples of training rows."""
+        return False
+
+    def encode_training(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return columns of examples to train on."""
+        return self.encode(rows, tokenizer, max_length, labels)
+
     def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
@@ -263,6 +274,13 @@ class Task(Schema):
 
     def network_notes(self, network: Any) -> Iterator[str]:
         """Yield warnings about a network on its device that are worth reading before training."""
+        return iter(())
+
+    def packing_notes(self, network: Any) -> Iterator[str]:
+        """Yield a warning if a network that trains on packed rows lets them see each other.
+
+        Raise ConfigError if it must not train on them.
+        """
         return iter(())
 
     def validation_examples(self, examples: Dataset) -> Dataset:

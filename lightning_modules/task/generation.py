@@ -27,7 +27,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.batch.type import IGNORED, Batch
-from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.cell import Refused
@@ -36,6 +36,7 @@ from lightning_modules.schema import positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
 from lightning_modules.text.answered import PLACEHOLDER, Answered, Answers, Conversations
+from lightning_modules.text.block import blocks
 from lightning_modules.text.causal import Marks, columns_of
 from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
 from lightning_modules.text.packing import packed
@@ -68,6 +69,9 @@ class Generation(Task):
         packing: `documents`, `stream` or `none`: how texts without answers become examples.
             Each question with an answer is one example.
         conversations: `whole` or `turns`: how conversations become examples.
+        pack_answers: Whether examples with answers are trained on in blocks of `data.max_length`
+            tokens, several in one, in which they do not see each other. `data.batch_size` then
+            counts blocks.
         template: The prompt for a question, with `{text}` in place of the question.
         chat_template: Jinja template that formats a list of messages, like transformers' chat
             templates; for tokenizers without one.
@@ -79,6 +83,7 @@ class Generation(Task):
 
     packing: Packing
     conversations: Conversations
+    pack_answers: bool
     template: str
     chat_template: str
     max_new_tokens: int
@@ -198,6 +203,18 @@ class Generation(Task):
         columns["number"] = list(range(len(columns["input_ids"])))
         return columns
 
+    @property
+    def packs_training(self) -> bool:
+        return self.pack_answers
+
+    def encode_training(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        columns = self.encode(rows, tokenizer, max_length, labels)
+        if not self.pack_answers or not rows or not _has_answers(rows[0]):
+            return columns
+        return blocks(columns, max_length, Marks(tokenizer).end)
+
     def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
@@ -250,6 +267,18 @@ class Generation(Task):
         from lightning_modules.text.loss import notes_of
 
         yield from notes_of(network)
+
+    def packing_notes(self, network: Any) -> Iterator[str]:
+        from lightning_modules.model.apart import keeps_apart
+
+        if keeps_apart(network):
+            return
+        name = type(getattr(network, "get_base_model", lambda: network)()).__name__
+        if self.pack_answers:
+            rule = f"must be false for {name}, in which the examples of a block see each other"
+            fix = "Set task.pack_answers=false."
+            raise ConfigError(Problem("task.pack_answers", rule, True, fix))
+        yield f"{name} lets the documents of a block see each other, as with task.packing=stream"
 
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the targets' losses; None without targets, when `observe` only generates."""

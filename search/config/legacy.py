@@ -34,6 +34,7 @@ LEGACY: Mapping[str, Any] = {
     "search.pruner.min_fraction": 0.0,
     "search.select": None,
     "task.conversations": "turns",
+    "task.pack_answers": False,
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all

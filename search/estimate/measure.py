@@ -148,7 +148,7 @@ def _examples_per_row(run: Run, checked: CheckedRows, cache: Cache) -> float:
     rows = random.Random(SAMPLE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
     tokenizer = build_tokenizer(run, train, cache)
     prepared = run.strategy.prepare(rows, tokenizer)
-    columns = run.task.encode(prepared, tokenizer, run.data.max_length, checked.labels)
+    columns = run.task.encode_training(prepared, tokenizer, run.data.max_length, checked.labels)
     return len(columns["input_ids"]) / len(rows)
 
 

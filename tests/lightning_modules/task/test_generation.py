@@ -571,3 +571,81 @@ def test_the_shares_are_of_the_tokens_that_an_example_has() -> None:
     assert found is not None and found == short
     # Blocks have every token.
     assert TASK.constant_guess(examples) == TASK.constant_guess(Examples(rows, (), TOKENIZER))
+
+
+ROWS = [
+    {"text": "cat?", "label": "sat"},
+    {"text": "dog?", "label": "ran off into the wood!"},
+    {"text": "who?", "label": "no"},
+]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma"])
+def test_packed_answers_have_the_loss_and_gradients_of_rows_alone(
+    kind: str, attention: str
+) -> None:
+    task = generation("pack_answers=true")
+    packed = batch_of(task.encode_training(ROWS, TOKENIZER, 48, ()))
+    assert packed["input_ids"].shape == (1, 48)
+    results = []
+    for batch in (packed, batch_of(encoded(task, ROWS))):
+        network = network_of(kind, attention)
+        loss = task.loss_sum(task.forward(network, batch), batch) / task.num_targets(batch)
+        loss.backward()
+        results.append((loss, {n: p.grad for n, p in network.named_parameters()}))
+    torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.thorough
+def test_packed_answers_train_and_are_scored_alone(here: Path) -> None:
+    rows = [{"text": f"cat {n}?", "label": "sat" * (n % 5 + 1)} for n in range(60)]
+    write_jsonl(here / "a.jsonl", rows)
+    words = ("data=files", "data.train=a.jsonl", "task.label=label", "strategy=full")
+    run = make_run(*words, "task.pack_answers=true", "data.batch_size=2", "data.max_length=64")
+    (here / "run").mkdir()
+    steps = Steps()
+    outcome = fit(run, here / "run", Identity("x", None, here / "run"), steps)
+    assert outcome.best is not None, outcome.reason
+    assert 0 < steps.num_steps < 42 / 2 / 2  # 42 training rows, several in one block
+    result = Trained(run, here / "run", "run x", outcome.best.metrics, "")
+    validation = check_run(run).corpus.splits["validation"]
+    assert result.load().score(validation) == pytest.approx(outcome.best.metrics, abs=1e-5)
+
+
+class Steps(Hooks):
+    num_steps = 0
+
+    def on_step(self, step: int, num_steps: int) -> None:
+        self.num_steps = num_steps
+
+
+MAMBA = (
+    "model=architecture",
+    "model.type=mamba",
+    "model.kind=decoder",
+    "model.attention=eager",
+    "model.config={hidden_size: 16, num_hidden_layers: 1, state_size: 4}",
+    "strategy=from_scratch",
+    "strategy.tokenizer=characters",
+    "data.max_length=64",
+    "trainer.max_steps=1",
+)
+
+
+@pytest.mark.thorough
+def test_an_architecture_that_cannot_keep_rows_apart_is_refused(here: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        trained(here, *MAMBA, "task.label=label", "task.pack_answers=true")
+    assert str(raised.value) == (
+        "task.pack_answers: must be false for MambaForCausalLM, in which the examples of a block "
+        "see each other, got True. Set task.pack_answers=false."
+    )
+
+
+@pytest.mark.thorough
+def test_documents_that_see_each_other_are_noted(here: Path) -> None:
+    hooks, run, folder = Warnings(), make_run(*MAMBA), here / "run"
+    folder.mkdir()
+    fit(run, folder, Identity("x", None, folder), hooks)
+    assert any("MambaForCausalLM lets the documents of a block see" in w for w in hooks.texts)
