@@ -256,8 +256,10 @@ class Preference(PairTask):
 def _losses(network: Any, ids: Tensor, labels: Tensor) -> TargetLosses:
     from lightning_modules.text.loss import target_losses
 
-    # Padding is at the ends, where it has no effect on the tokens before: no mask is needed.
-    return target_losses(network, {"input_ids": ids, "use_cache": False}, labels, each=True)
+    # A text ends with its last target; padding follows.
+    is_text = labels.ne(IGNORED).long().flip(1).cummax(1).values.flip(1)
+    inputs = {"input_ids": ids, "attention_mask": is_text, "use_cache": False}
+    return target_losses(network, inputs, labels, each=True)
 
 
 def _logp(losses: TargetLosses, labels: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ def rows_to_predict(
         columns[field] = (named or {}).get(field, trained)
         if columns[field] == trained and trained not in table.columns:
             raise ConfigError(_missing(table, field, trained))
+    if not columns:  # the training rows had their prompts in the answers
+        columns["text"] = (named or {}).get("text", "text")
     return table.read(columns, task.cells, keys={field: field for field in columns})
 
 

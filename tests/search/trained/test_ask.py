@@ -1,0 +1,38 @@
+"""Rows to predict have the fields that are known before an answer is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.config import build_run, compose
+from search.trained.ask import rows_to_predict, table_of
+
+COLUMNS = {"text": "prompt", "chosen": "better", "rejected": "worse"}
+
+
+def task_of(name: str) -> Any:
+    return build_run(compose("train", [f"task={name}"]).tree).task
+
+
+def test_a_tuned_model_needs_prompts_alone() -> None:
+    task = task_of("preference")
+    assert rows_to_predict(table_of(["Why?"], COLUMNS), COLUMNS, task) == [{"text": "Why?"}]
+
+
+def test_a_reward_model_needs_prompts_with_an_answer() -> None:
+    task, row = task_of("reward"), {"prompt": "Why?", "better": "So"}
+    found = rows_to_predict(table_of([row], COLUMNS), COLUMNS, task)
+    assert found == [{"text": "Why?", "chosen": "So"}]
+    with pytest.raises(ConfigError, match="must have the column 'better'"):
+        rows_to_predict(table_of(["Why?"], COLUMNS), COLUMNS, task)
+
+
+def test_a_model_whose_training_rows_had_no_prompts_apart_is_asked_with_texts() -> None:
+    task, columns = task_of("preference"), {**COLUMNS, "text": None}
+    assert rows_to_predict(table_of(["Why?"], columns), columns, task) == [{"text": "Why?"}]
+    named = {"text": "prompt"}
+    table = table_of([{"prompt": "Why?"}], columns)
+    assert rows_to_predict(table, columns, task, named) == [{"text": "Why?"}]
