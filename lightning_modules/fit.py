@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_observed
-from lightning_modules.callback.checkpoint import Checkpoint, Checkpointing, load_checkpoint
+from lightning_modules.callback.checkpoint import Checkpointing
+from lightning_modules.callback.checkpoint_file import Checkpoint, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
 from lightning_modules.callback.step import Steps
@@ -300,9 +301,7 @@ def _callbacks(prepared: _Prepared, log: RunLog) -> list[Any]:
     steps: Mapping[int, float] = {0: 0.0}
     if data.length.num_steps:
         steps = validation_steps(data.length, trainer.validations_per_epoch)
-    checkpointing = Checkpointing(
-        start.folder, trainer.checkpoint_seconds, start.checkpoint, start.hooks
-    )
+    checkpointing = Checkpointing(start.folder, trainer, start.checkpoint, start.hooks)
     return [
         start.memory,
         checkpointing,

@@ -8,6 +8,8 @@ CHECKPOINT_FILE = "checkpoint.pt"
 PREVIOUS_FILE = "checkpoint.previous.pt"
 CHECKPOINT_FILES = (CHECKPOINT_FILE, PREVIOUS_FILE)
 """Newest first."""
+CHECKPOINT_PARTS = "checkpoint.*"
+"""Pattern of these, and of the best validation's files that they need, see `callback.kept`."""
 OUTCOME_FILE = "outcome.json"
 LABELS_FILE = "labels.json"
 STATE_FILE = "found.json"

@@ -71,7 +71,9 @@ class Trainer(Schema):
         device: `auto`, `cpu`, `cuda` or `mps`.
         devices: Number of GPUs, or of processes on a CPU, that share every batch, > 0.
         num_data_workers: Processes that prepare batches, >= 0.
-        checkpoint_seconds: Seconds between checkpoints, > 0.
+        checkpoint_seconds: Seconds between checkpoints, > 0; more if they would take too much time.
+        checkpoint_share: Maximum share of the time that goes to checkpoints, in (0, 1]; None sets
+            no limit.
         log_every_steps: Optimizer steps between logged training losses, > 0; at these steps a
             NaN or infinite loss ends the run.
 
@@ -89,6 +91,7 @@ class Trainer(Schema):
     devices: int
     num_data_workers: int
     checkpoint_seconds: float
+    checkpoint_share: float | None
     log_every_steps: int
 
     def problems(self) -> Iterator[Problem]:
@@ -106,6 +109,8 @@ class Trainer(Schema):
         )
         if self.num_data_workers < 0:
             yield Problem("num_data_workers", "must be >= 0", self.num_data_workers)
+        if self.checkpoint_share is not None and not 0 < self.checkpoint_share <= 1:
+            yield Problem("checkpoint_share", "must be in (0, 1], or null", self.checkpoint_share)
 
 
 def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -> pl.Trainer:

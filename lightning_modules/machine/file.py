@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of file systems without hard links, between two file systems, of a file with too many.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 
 
 class DiskFull(OSError):
@@ -69,7 +71,7 @@ def replacing(
 @contextmanager
 def raising_disk_full(path: Path, num_bytes: int | None = None) -> Iterator[None]:
     """Raise DiskFull instead of any error that a full disk causes inside the block."""
-    if num_bytes is not None and _total_bytes(path) > 0 and free_bytes(path) < num_bytes:
+    if num_bytes is not None and not has_space(path, num_bytes):
         raise DiskFull(path, num_bytes)
     try:
         yield
@@ -82,9 +84,33 @@ def raising_disk_full(path: Path, num_bytes: int | None = None) -> Iterator[None
     raise DiskFull(path, num_bytes, code)
 
 
+def share(source: Path, path: Path) -> None:
+    """Make `path` another name of the file `source`, or a copy where there are no such links.
+
+    Both files must only be replaced, never changed.
+
+    Raises:
+        DiskFull: There is no space for it; a file at `path` is unchanged.
+
+    """
+    with replacing(path) as draft:
+        draft.unlink(missing_ok=True)  # of a killed process that had the same PID
+        try:
+            draft.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            shutil.copyfile(source, draft)
+
+
 def free_bytes(path: Path) -> int:
     """Return the free bytes on the disk where `path` is, or would be."""
     return shutil.disk_usage(_existing(path)).free
+
+
+def has_space(path: Path, num_bytes: int) -> bool:
+    """Return whether so many bytes are free where `path` is, or if that is unknown."""
+    return _total_bytes(path) == 0 or free_bytes(path) >= num_bytes
 
 
 def megabytes(num_bytes: int) -> str:

@@ -35,6 +35,7 @@ LEGACY: Mapping[str, Any] = {
     "search.select": None,
     "task.conversations": "turns",
     "task.pack_answers": False,
+    "trainer.checkpoint_share": None,
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all

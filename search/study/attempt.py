@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILES, OBSERVED_FILE
-from lightning_modules.machine.file import write_json
+from lightning_modules.folder import BEST_FILE, CHECKPOINT_PARTS, OBSERVED_FILE
+from lightning_modules.machine.file import share, write_json
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "attempt.json"
@@ -73,8 +73,8 @@ def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
     """Make an attempt's folder; return whether it has the previous attempt's files.
 
     An existing folder belongs to another study, whose storage is gone, and is deleted: its
-    checkpoint must not be mistaken for this trial's. For the same reason `before` is only copied
-    if it names this study.
+    checkpoint must not be mistaken for this trial's. For the same reason the files of `before` are
+    only taken over if it names this study. Both attempts share them until this one replaces them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -83,7 +83,7 @@ def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
         assert before is not None
         for path in before.iterdir():
             if path.is_file() and not path.name.startswith("."):
-                shutil.copy2(path, folder / path.name)
+                share(path, folder / path.name)
     write_json(folder / IDENTITY_FILE, {"study": study_id})
     return has_files
 
@@ -99,7 +99,7 @@ def tidy(last: Path, *, keep_best: bool) -> None:
     for path in last.parent.glob("*/*"):
         is_best = path.name in (BEST_FILE, OBSERVED_FILE)
         is_kept = keep_best and path.parent == last
-        if path.name in CHECKPOINT_FILES or (is_best and not is_kept):
+        if path.match(CHECKPOINT_PARTS) or (is_best and not is_kept):
             path.unlink(missing_ok=True)
 
 

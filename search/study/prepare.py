@@ -48,6 +48,7 @@ MAY_CHANGE = (
     "trainer.device",
     "trainer.num_data_workers",
     "trainer.checkpoint_seconds",
+    "trainer.checkpoint_share",
 )
 
 NO_ROWS = ""

@@ -11,7 +11,7 @@ import yaml
 
 from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import CHECKPOINT_FILES
+from lightning_modules.folder import CHECKPOINT_PARTS
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
@@ -173,8 +173,8 @@ def train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
         outcome = fit(job.run, job.folder, identity, hooks, checked=rows)
     if has_result(outcome):
         assert outcome.best is not None
-        for name in CHECKPOINT_FILES:
-            (job.folder / name).unlink(missing_ok=True)
+        for path in job.folder.glob(CHECKPOINT_PARTS):
+            path.unlink(missing_ok=True)
         write_json(job.folder / METRICS_FILE, validation_metrics(outcome))
     return outcome
 

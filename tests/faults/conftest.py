@@ -30,6 +30,7 @@ SMALL = (
     "trainer.precision=fp32",
     "trainer.epochs=2",
     "trainer.checkpoint_seconds=0.2",
+    "trainer.checkpoint_share=null",
     "data.batch_size=16",
     "search/pruner=none",
     "search/space=none",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.callback.checkpoint import read_checkpoint
+from lightning_modules.callback.checkpoint_file import read_checkpoint
 from tests.conftest import run_here
 from tests.faults.conftest import SMALL, Start, ends_of, status
 from tests.options import names_of

@@ -84,6 +84,7 @@ def test_a_run_killed_at_random_steps_ends_bit_equal(
     words = ["model=tiny", "strategy=full", "strategy.lr=3e-3", "logger=none", "data=files"]
     words += [f"data.train={learnable}", "data.batch_size=16", "trainer.epochs=3"]
     words += ["trainer.precision=fp32", "trainer.checkpoint_seconds=0.02"]
+    words += ["trainer.checkpoint_share=null"]
     run = build_run(compose("train", [*words, f"trainer.num_data_workers={num_data_workers}"]).tree)
     whole = train(run, here / "whole")
     last = whole.points[-1].step

@@ -16,7 +16,7 @@ import optuna
 import psutil
 import pytest
 
-from lightning_modules.callback.checkpoint import read_checkpoint
+from lightning_modules.callback.checkpoint_file import read_checkpoint
 from tests.conftest import run_here, wait_until
 from tests.faults.conftest import SMALL, Start, Sweep
 

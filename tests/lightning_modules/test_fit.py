@@ -281,7 +281,8 @@ def test_the_best_weights_are_kept_not_the_last(make_run: Callable[..., Run], he
 def test_every_phase_is_reported_before_it_starts(make_run: Callable[..., Run], here: Path) -> None:
     hooks = Listener()
     words = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "data.max_length=31")
-    outcome = train(make_run(*words, "trainer.checkpoint_seconds=1e-9"), here / "run", hooks)
+    words += ("trainer.checkpoint_seconds=1e-9", "trainer.checkpoint_share=null")
+    outcome = train(make_run(*words), here / "run", hooks)
     last = outcome.points[-1].step
     assert [phase for phase in hooks.phases if phase.startswith("training")] == [
         f"training, step {step} of {last}" for step in range(1, last + 1)

@@ -14,13 +14,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.callback.checkpoint import load_checkpoint, write_checkpoint
+from lightning_modules.callback.best import load_best
+from lightning_modules.callback.checkpoint_file import (
+    load_checkpoint,
+    read_checkpoint,
+    state_of,
+    write_checkpoint,
+)
 from lightning_modules.folder import BEST_FILE, CHECKPOINT_FILE, CHECKPOINT_FILES, PREVIOUS_FILE
 from lightning_modules.hooks import Hooks
+from lightning_modules.machine.file import DiskFull
 from lightning_modules.outcome import Ending, Record
 from lightning_modules.run import Run
 from search.config import build_run, compose
+from tests.conftest import SmallDisk
 from tests.training import Listener, tiny_run, train
+
+EACH_STEP = ("trainer.checkpoint_seconds=1e-9", "trainer.checkpoint_share=null")
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def run(learnable: Path) -> Run:
     words = (
         *("model=tiny", "model.width=16", "model.num_layers=1", "strategy=full", "logger=none"),
         *("data=files", f"data.train={learnable}", "data.batch_size=16", "trainer.epochs=2"),
-        "trainer.checkpoint_seconds=1e-9",
+        *EACH_STEP,
     )
     return build_run(compose("train", list(words)).tree)
 
@@ -167,8 +177,7 @@ def test_a_checkpoint_with_code_never_runs_it(learnable: Path, here: Path) -> No
 def write_forever(folder: Path, pipe: int) -> None:
     for step in range(10**9):
         network = {"weight": torch.full((50_000,), float(step))}
-        record = Record(step).as_dict()
-        state = {"record": record, "network": network, "best": None, "optimizer": {}}
+        state = state_of(Record(step), network, {}, None)
         write_checkpoint(folder / CHECKPOINT_FILE, state, folder / PREVIOUS_FILE)
         os.write(pipe, f"{step}\n".encode())
 
@@ -208,9 +217,7 @@ def test_a_crash_between_two_renames_leaves_an_intact_checkpoint(
     path, previous = here / CHECKPOINT_FILE, here / PREVIOUS_FILE
 
     def write(step: int) -> None:
-        record = Record(step).as_dict()
-        state = {"record": record, "network": {}, "best": None, "optimizer": {}}
-        write_checkpoint(path, state, previous)
+        write_checkpoint(path, state_of(Record(step), {}, {}, None), previous)
 
     write(1)
     write(2)
@@ -241,3 +248,86 @@ def test_a_crash_between_two_renames_leaves_an_intact_checkpoint(
 def test_torch_can_load_a_checkpoint_file(stopped: Path) -> None:
     state = torch.load(stopped / CHECKPOINT_FILE, weights_only=True)
     assert state["record"]["step"] == 4
+
+
+def test_the_best_weights_are_written_once(run: Run, here: Path) -> None:
+    """Validations after steps 4, 7, 11 and 14 of 14; each of these learns, so each is the best."""
+    hooks = Saves(stop=8)
+    train(run, here / "run", hooks)
+    assert hooks.steps[-2:] == [7, 8]
+    newest, before = (read_checkpoint(here / "run" / name) for name in CHECKPOINT_FILES)
+    assert (newest.record.step, before.record.step) == (8, 7)
+    assert newest.record.best is not None and newest.record.best.step == 7
+    names = {path.name for path in (here / "run").glob("checkpoint.*")}
+    kept = {"checkpoint.best-7.safetensors", "checkpoint.observed-7.safetensors"}
+    assert names == {*CHECKPOINT_FILES, *kept}
+    best = here / "run" / BEST_FILE
+    assert best.samefile(here / "run/checkpoint.best-7.safetensors")
+    # After the validation the trained tensors are the best ones; a step later they are others.
+    same = load_file(best)
+    assert all(torch.equal(before.network[name], tensor) for name, tensor in same.items())
+    assert not all(torch.equal(newest.network[name], tensor) for name, tensor in same.items())
+    size, previous = ((here / "run" / name).stat().st_size for name in CHECKPOINT_FILES)
+    assert size - previous > 0.9 * best.stat().st_size
+
+
+def test_a_run_resumes_bit_equal_when_it_stopped_at_its_best_validation(
+    run: Run, here: Path
+) -> None:
+    train(run, here / "whole")
+    train(run, here / "run", Saves(stop=7))
+    (here / "run" / BEST_FILE).unlink()  # those of a later validation would be restored as well
+    assert train(run, here / "run").ending is Ending.finished
+    expected, actual = load_file(here / "whole" / BEST_FILE), load_file(here / "run" / BEST_FILE)
+    assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_checkpoint_whose_best_weights_are_damaged_is_broken(run: Run, here: Path) -> None:
+    train(run, here / "run", Saves(stop=8))
+    damage(here / "run/checkpoint.best-7.safetensors", 1000, "flip")
+    warnings: list[str] = []
+    assert step_of(here / "run", warnings) is None
+    why = "the content of checkpoint.best-7.safetensors does not match its sha256"
+    assert warnings == [
+        f"{CHECKPOINT_FILE} is broken ({why}), {PREVIOUS_FILE} is broken ({why}); "
+        "starting again from the beginning"
+    ]
+
+
+def test_a_checkpoint_of_an_earlier_version_holds_the_best_weights(run: Run, here: Path) -> None:
+    train(run, here / "whole")
+    folder = here / "run"
+    train(run, folder, Saves(stop=8))
+    checkpoint, best = read_checkpoint(folder / CHECKPOINT_FILE), load_best(folder)
+    assert best is not None
+    old = state_of(checkpoint.record, checkpoint.network, checkpoint.optimizer, None)
+    old["best"] = {"weights": dict(best.weights), "observed": dict(best.observed)}
+    for path in folder.glob("*.*"):
+        path.unlink()
+    write_checkpoint(folder / CHECKPOINT_FILE, old, folder / PREVIOUS_FILE)
+    hooks = Saves()
+    assert train(run, folder, hooks).ending is Ending.finished
+    assert hooks.steps[0] == 8
+    expected, actual = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)
+    assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
+
+
+def test_without_space_for_a_third_checkpoint_the_oldest_is_deleted_first(
+    small_disk: SmallDisk,
+) -> None:
+    path, previous = (small_disk.folder / name for name in CHECKPOINT_FILES)
+
+    def write(step: int) -> None:
+        network = {"weight": torch.full((250_000,), float(step))}  # 1 MB
+        write_checkpoint(path, state_of(Record(step), network, {}, None), previous)
+
+    write(1)
+    write(2)
+    small_disk.fill(num_free=500_000)
+    write(3)
+    assert [read_checkpoint(each).record.step for each in (path, previous)] == [3, 2]
+    previous.unlink()
+    small_disk.fill(num_free=500_000)
+    with pytest.raises(DiskFull):
+        write(4)
+    assert read_checkpoint(path).record.step == 3

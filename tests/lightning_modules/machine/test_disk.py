@@ -1,4 +1,4 @@
-"""On a really full disk a run waits, resumes when there is space, and loses nothing."""
+"""On a really full disk a run trains without new checkpoints, and waits for what it needs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.callback.checkpoint_file import load_checkpoint
 from lightning_modules.fit import fit
-from lightning_modules.folder import BEST_FILE, PREVIOUS_FILE
+from lightning_modules.folder import BEST_FILE
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
+from lightning_modules.machine import disk
 from lightning_modules.machine.file import DiskFull, replacing, write_json, write_text
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
 from search.config import build_run, compose
 from tests.conftest import SmallDisk
+from tests.training import Listener
+
+EACH_STEP = ("trainer.checkpoint_seconds=1e-9", "trainer.checkpoint_share=null")
 
 
 @pytest.fixture
@@ -68,11 +73,15 @@ def train(run: Run, folder: Path, hooks: Hooks | None = None) -> Outcome:
     return fit(run, folder, Identity("test", None, folder), hooks)
 
 
+def assert_same_best(one: Path, other: Path) -> None:
+    best, again = load_file(one / BEST_FILE), load_file(other / BEST_FILE)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in best.items())
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "fill", "file"),
     [
-        (("trainer.checkpoint_seconds=1e-9",), 3, "checkpoint.pt"),
         (("trainer.validations_per_epoch=1",), 7, "observed.safetensors"),
         ((), 0, "labels.json"),
     ],
@@ -100,31 +109,89 @@ def test_a_run_waits_for_disk_space_and_then_finishes_the_same(
     assert "waiting for disk space" in hooks.doings
     expected = {path.name for path in (here / "whole").iterdir()}
     assert {path.name for path in folder.iterdir()} == expected
-    best, other = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)
-    assert all(torch.equal(tensor, other[name]) for name, tensor in best.items())
+    assert_same_best(here / "whole", folder)
     assert json.loads((folder / "outcome.json").read_text())["ending"] == "finished"
 
 
-def test_a_run_interrupted_while_it_waits_keeps_its_checkpoints(
+def test_a_run_trains_without_checkpoints_while_the_disk_is_full(
     make_run: Callable[..., Run], here: Path, small_disk: SmallDisk
 ) -> None:
-    words = ("trainer.checkpoint_seconds=1e-9", "trainer.validations_per_epoch=1")
-    run = make_run("trainer.epochs=1", *words)
+    run = make_run("trainer.epochs=1", "trainer.validations_per_epoch=1", *EACH_STEP)
+    train(run, here / "whole")
+
+    class FillAndFree(OnFullDisk):
+        saved: ClassVar[list[int]] = []
+
+        def on_step(self, step: int, num_steps: int) -> None:
+            super().on_step(step, num_steps)
+            if step == 4:
+                self.disk.free()
+
+        def on_checkpoint(self, step: int) -> None:
+            self.saved.append(step)
+
+    # After step 1 there is one checkpoint, and nothing to delete in its favour.
+    hooks, folder = FillAndFree(small_disk, fill=1), small_disk.folder / "run"
+    outcome = train(run, folder, hooks)
+    assert outcome.ending is Ending.finished
+    last = outcome.points[-1].step
+    assert hooks.saved == [0, *range(4, last)]
+    full, again = hooks.notes
+    assert full.startswith(f"the disk is full: {folder / 'checkpoint.pt'} needs ")
+    assert full.endswith("0 bytes are free; training continues without new checkpoints")
+    assert again == "disk space is available again; checkpoints are saved again"
+    assert_same_best(here / "whole", folder)
+
+
+def test_a_run_interrupted_on_a_full_disk_keeps_its_checkpoint(
+    make_run: Callable[..., Run], here: Path, small_disk: SmallDisk
+) -> None:
+    run = make_run("trainer.epochs=1", "trainer.validations_per_epoch=1", *EACH_STEP)
+
+    class StopLate(OnFullDisk):
+        def on_step(self, step: int, num_steps: int) -> None:
+            super().on_step(step, num_steps)
+            self.is_stopping = step == 3
+
     folder = small_disk.folder / "run"
-    outcome = train(run, folder, OnFullDisk(small_disk, fill=4, stop=True))
+    outcome = train(run, folder, StopLate(small_disk, fill=1, stop=True))
     assert outcome.ending is Ending.interrupted
     assert outcome.reason.startswith(
         "interrupted, and checkpoint.pt could not be written: the disk is full: "
     )
     assert not list(folder.glob(".*"))
     saved = load_checkpoint(folder, pytest.fail)
-    assert saved is not None and saved.record.step == 3
-    assert (folder / PREVIOUS_FILE).exists()
+    assert saved is not None and saved.record.step == 0
     small_disk.free()
     train(run, here / "whole")
     assert train(run, folder).ending is Ending.finished
-    best, other = load_file(here / "whole" / BEST_FILE), load_file(folder / BEST_FILE)
-    assert all(torch.equal(tensor, other[name]) for name, tensor in best.items())
+    assert_same_best(here / "whole", folder)
+
+
+def test_a_run_says_each_minute_that_it_waits_and_ends_after_an_hour(
+    make_run: Callable[..., Run],
+    small_disk: SmallDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(0, 100_000, 10))  # each look at the clock comes 10 s after the last one
+    monkeypatch.setattr(disk, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(disk, "sleep", lambda seconds: None)
+    run, folder = make_run("trainer.epochs=1"), small_disk.folder / "run"
+    folder.mkdir()
+    small_disk.fill()
+    notes = Listener()
+    with pytest.raises(disk.StillFull) as ended:
+        train(run, folder, notes)
+    first, second, *_, last = notes.warnings
+    full = f"the disk is full: {folder / 'labels.json'} needs "
+    assert all(note.startswith(full) for note in notes.warnings)
+    assert first.endswith("; waiting for space")
+    assert second.endswith("; waiting for space since 1 min")
+    assert last.endswith(" min")
+    assert 40 <= len(notes.warnings) <= 60
+    line, rule = str(ended.value), "its disk must have space within 60 min"
+    assert line.startswith(f"{folder / 'labels.json'}: {rule}, got ")
+    assert line.endswith("Free some, and run the same command to continue.")
 
 
 def test_a_run_without_space_for_its_outcome_is_interrupted(

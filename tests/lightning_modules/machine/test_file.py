@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.machine.file import replacing, write_json, write_text
+from lightning_modules.machine.file import DiskFull, replacing, share, write_json, write_text
+from tests.conftest import SmallDisk
 
 
 def test_a_new_file_replaces_the_old_one(tmp_path: Path) -> None:
@@ -84,3 +85,26 @@ def test_nan_and_infinity_are_refused_and_the_old_file_is_kept(
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"loss": number})
     assert json.loads((tmp_path / "a.json").read_text()) == {"loss": 1.0}
+
+
+def test_a_shared_file_has_two_names_until_one_is_replaced(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_text(one, "1")
+    write_text(other, "old")
+    share(one, other)
+    assert one.samefile(other)
+    share(one, other)
+    write_text(one, "2")
+    assert (one.read_text(), other.read_text()) == ("2", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+def test_between_two_disks_a_shared_file_is_copied(small_disk: SmallDisk, here: Path) -> None:
+    write_text(here / "one", "1")
+    share(here / "one", small_disk.folder / "other")
+    assert (small_disk.folder / "other").read_text() == "1"
+    write_text(here / "one", "x" * 100_000)
+    small_disk.fill()
+    with pytest.raises(DiskFull):
+        share(here / "one", small_disk.folder / "other")
+    assert (small_disk.folder / "other").read_text() == "1"

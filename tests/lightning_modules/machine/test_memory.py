@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lightning_modules.callback.checkpoint import load_checkpoint
+from lightning_modules.callback.checkpoint_file import load_checkpoint
 from lightning_modules.error import ConfigError
 from lightning_modules.export.predictor import load_trained
 from lightning_modules.fit import fit

@@ -101,7 +101,7 @@ def test_a_trained_adapter_can_be_merged(learning: Run, here: Path) -> None:
 
 
 def test_the_last_step_uses_exactly_the_budget(learning: Run, here: Path) -> None:
-    from lightning_modules.callback.checkpoint import read_checkpoint
+    from lightning_modules.callback.checkpoint_file import read_checkpoint
 
     class Stop(Hooks):
         left = 41  # of 42 steps, after the last allocation
