@@ -20,6 +20,7 @@ from lightning_modules.callback.checkpoint import Checkpointing
 from lightning_modules.callback.checkpoint_file import Checkpoint, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
+from lightning_modules.callback.speed import Speed, throughput
 from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation, validation_steps
 from lightning_modules.check import CheckedRows, check_fit, load_rows
@@ -301,11 +302,13 @@ def _callbacks(prepared: _Prepared, log: RunLog) -> list[Any]:
     steps: Mapping[int, float] = {0: 0.0}
     if data.length.num_steps:
         steps = validation_steps(data.length, trainer.validations_per_epoch)
-    checkpointing = Checkpointing(start.folder, trainer, start.checkpoint, start.hooks)
+    speed = Speed()
+    checkpointing = Checkpointing(start.folder, trainer, start.checkpoint, speed, start.hooks)
     return [
         start.memory,
         checkpointing,
-        Steps(log, start.hooks.on_step),
+        speed,
+        Steps(log, speed, start.hooks.on_step),
         Validation(start.folder, steps, data.num_train, log, checkpointing, start.hooks),
     ]
 
@@ -329,6 +332,8 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
     """Close the log; write and return the outcome."""
     start = prepared.start
     outcome = _outcome(start, ending, reason, prepared.num_parameters)
+    rate, mfu = throughput(start.record, prepared.network, start.hardware)
+    outcome = replace(outcome, tokens_per_second=rate, mfu=mfu)
     if outcome.best is not None and ending is not Ending.interrupted:
         outcome = replace(outcome, verdict=_verdict(prepared))
         if ending is Ending.finished:
@@ -342,6 +347,9 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
             "reason": outcome.reason,
             "verdict": outcome.verdict,
             "seconds": outcome.seconds,
+            "tokens_per_second": outcome.tokens_per_second,
+            "mfu": outcome.mfu,
+            "peak_memory_gib": outcome.peak_memory_gib,
             **{f"best/{name}": value for name, value in best.items()},
             **({"best/epoch": outcome.best.epoch} if outcome.best else {}),
         }

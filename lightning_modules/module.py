@@ -20,6 +20,7 @@ from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import halved, micro_batches, num_examples, smallest
 from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of
@@ -59,6 +60,7 @@ class FineTuner(pl.LightningModule):
         self.hooks = hooks
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
+        self.gradient_norm: Tensor | None = None  # of the last step, before it was clipped
         self.observed: Mapping[str, Tensor] = {}
         self._validation = validation
         self._validation_batches = validation_batches
@@ -206,7 +208,9 @@ class FineTuner(pl.LightningModule):
     def _update(self, optimizer: Any) -> bool:
         step, num_steps = self.record.step + 1, self.length.num_steps
         with self.run.strategy.stepping(self.network, step, num_steps):
-            self.clip_gradients(optimizer, self.run.trainer.max_grad_norm, "norm")
+            max_norm = self.run.trainer.max_grad_norm
+            if max_norm is not None or step % self.run.trainer.log_every_steps == 0:
+                self.gradient_norm = clip_gradients(optimizer, max_norm)
             optimizer.step()
         optimizer.zero_grad()
         return True

@@ -48,6 +48,10 @@ class Record:
     best: Point | None = None
     # Smaller than the configured size; None until the first time that memory runs out.
     micro_batch_size: int | None = None
+    # Of all steps, see `callback.speed`.
+    num_tokens: int = 0
+    num_targets: int = 0
+    train_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -116,6 +120,10 @@ class Outcome:
         row_scores: What the validation rows contribute to the task's metric at the best
             validation; None if it was not computed.
         chosen_scores: The same for the metric that chose the best validation, if it is another.
+        tokens_per_second: Trained tokens without padding, over the time of the steps alone; None
+            if it had no step.
+        mfu: The share of the device's peak that these steps used (see `model.flops`), in [0, 1];
+            None if the peak is unknown.
 
     """
 
@@ -133,6 +141,13 @@ class Outcome:
     devices: str = ""
     row_scores: RowScores | None = None
     chosen_scores: RowScores | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+
+    @property
+    def peak_memory_gib(self) -> float:
+        """The attempt's peak memory in GiB."""
+        return self.memory_bytes / 2**30
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain values, for JSON."""

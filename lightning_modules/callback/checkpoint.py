@@ -31,6 +31,7 @@ from lightning_modules.outcome import Ending, Stopped
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_modules.callback.speed import Speed
     from lightning_modules.hooks import Hooks
     from lightning_modules.module import FineTuner
     from lightning_modules.trainer import Trainer
@@ -43,10 +44,16 @@ class Checkpointing(pl.Callback):
     """
 
     def __init__(
-        self, folder: Path, settings: Trainer, checkpoint: Checkpoint | None, hooks: Hooks
+        self,
+        folder: Path,
+        settings: Trainer,
+        checkpoint: Checkpoint | None,
+        speed: Speed,
+        hooks: Hooks,
     ) -> None:
         self._folder = folder
         self._checkpoint = checkpoint
+        self._speed = speed
         self._hooks = hooks
         self._interval = Interval(
             settings.checkpoint_seconds, settings.checkpoint_share, hooks.warn
@@ -135,6 +142,7 @@ class Checkpointing(pl.Callback):
         record = tuner.record
         self._hooks.heartbeat(f"saving a checkpoint after step {record.step}")
         tuner.check_loss()  # also writes the loss so far to the record
+        self._speed.pause(tuner)
         network, best = None, None
         if record.best is None or record.best.step != record.step:
             network = trained_state(tuner.network)

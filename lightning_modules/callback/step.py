@@ -1,4 +1,4 @@
-"""Report every optimizer step, and log the training loss at intervals."""
+"""Report every optimizer step, and log the training loss and the speed at intervals."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
+from lightning_modules.callback.speed import Speed
+
 if TYPE_CHECKING:
     from lightning_modules.logger.base import RunLog
 
 
 class Steps(pl.Callback):
-    """Calls `on_step` after each step, and logs the loss every `trainer.log_every_steps` steps."""
+    """Calls `on_step` after each step, and logs values every `trainer.log_every_steps` steps."""
 
-    def __init__(self, log: RunLog, on_step: Callable[[int, int], None]) -> None:
+    def __init__(self, log: RunLog, speed: Speed, on_step: Callable[[int, int], None]) -> None:
         self._log = log
+        self._speed = speed
         self._on_step = on_step
 
     def on_train_batch_end(
@@ -24,5 +27,12 @@ class Steps(pl.Callback):
         step = tuner.record.step
         self._on_step(step, tuner.length.num_steps)
         if step % tuner.run.trainer.log_every_steps == 0:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self._log.log({"train/loss": tuner.check_loss(), "train/lr": rate}, step=step)
+            values = {
+                "train/loss": tuner.check_loss(),
+                "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
+                "train/gradient_norm": float(tuner.gradient_norm),
+            }
+            tokens_per_second = self._speed.since_last(tuner)
+            if tokens_per_second is not None:
+                values["train/tokens_per_second"] = tokens_per_second
+            self._log.log(values, step=step)

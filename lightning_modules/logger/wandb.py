@@ -81,7 +81,13 @@ class Wandb(Logger):
                 # Not the process's single global run: a worker opens one per attempt.
                 reinit="create_new",
                 settings=wandb.Settings(
-                    silent=True, console="off", init_timeout=FINISH_SECONDS, disable_code=True
+                    silent=True,
+                    console="off",
+                    init_timeout=FINISH_SECONDS,
+                    disable_code=True,
+                    # The default is the process that imported W&B, from which workers are forked.
+                    x_stats_pid=os.getpid(),
+                    x_stats_disk_paths=(str(identity.folder.absolute()),),
                 ),
             )
         except Exception as error:  # after any W&B error, training continues with the local files

@@ -58,11 +58,12 @@ def first_non_finite(state: Mapping[str, Tensor]) -> str | None:
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Return the numbers of (trained, all) parameters."""
-    counts = [(_num_values(p), p.requires_grad) for p in network.parameters()]
+    counts = [(num_values(p), p.requires_grad) for p in network.parameters()]
     return sum(number for number, trained in counts if trained), sum(number for number, _ in counts)
 
 
-def _num_values(parameter: Tensor) -> int:
+def num_values(parameter: Tensor) -> int:
+    """Return the number of a parameter's values."""
     if type(parameter).__name__ != "Params4bit":
         return parameter.numel()
     # bitsandbytes packs two 4-bit values into each byte; PEFT counts them the same way.

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_modules.error import Problem, did_you_mean
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.machine.hardware import choose_hardware
+from lightning_modules.machine.peak import peak_of
 from lightning_modules.outcome import Outcome
+from lightning_modules.run import Run
 from lightning_modules.task.base import Direction, Task
 
 METRIC_PREFIX = "validation/"
 
-COSTS: Mapping[str, str] = {
-    "seconds": "training time, over all attempts",
-    "trainable_parameters": "parameters that are trained",
+SPEED, MFU = "tokens_per_second", "mfu"
+COSTS: Mapping[str, Direction] = {
+    "seconds": "minimize",
+    "trainable_parameters": "minimize",
+    SPEED: "maximize",
+    MFU: "maximize",
+    "peak_memory_gib": "minimize",
 }
+"""What a training costs, and how fast it is; see `lightning_modules.outcome.Outcome`."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,28 @@ class Objective:
         return 1 if self.direction == "maximize" else -1
 
     def value(self, outcome: Outcome) -> float:
-        """Return the objective's value for a finished training."""
+        """Return the objective's value for a finished training.
+
+        A run that trains nothing has no speed; it counts as the slowest.
+
+        Raises:
+            ConfigError: The training did not measure it, see `mfu_problem`.
+
+        """
         assert outcome.best is not None, "a finished run has been validated"
-        if self.name == "seconds":
-            return outcome.seconds
+        if self.name not in COSTS:
+            return outcome.best.metrics[self.short]
         if self.name == "trainable_parameters":
             return float(outcome.num_trainable)
-        return outcome.best.metrics[self.short]
+        value: float | None = getattr(outcome, self.name)
+        if value is None and outcome.tokens_per_second is not None:
+            raise ConfigError(mfu_problem(outcome.hardware))
+        return 0.0 if value is None else value
 
 
 def build_objectives(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
     """Return the objectives by name; check the names with `objective_problems` first."""
-    directions: dict[str, Direction] = dict.fromkeys(COSTS, "minimize")
+    directions = dict(COSTS)
     directions |= {METRIC_PREFIX + metric: way for metric, way in task.directions.items()}
     return tuple(Objective(name, directions[name]) for name in map(full_name, names))
 
@@ -70,6 +88,29 @@ def objective_problems(names: Sequence[str], task: type[Task]) -> Iterator[Probl
             yield Problem("search.objectives", "the first must be a validation metric", name, fix)
     if len(set(map(full_name, names))) < len(names):
         yield Problem("search.objectives", "must differ", list(names))
+
+
+def check_measurable(objectives: Sequence[Objective], runs: Iterable[Run]) -> None:
+    """Raise ConfigError if an objective cannot be measured for these runs on this machine."""
+    names = {objective.name for objective in objectives}
+    for run in runs if names & {SPEED, MFU} else ():
+        trainer, strategy = run.trainer, run.strategy
+        if strategy.trains and not strategy.differentiates:
+            rule = f"{SPEED} needs strategies that read each text in each epoch"
+            got = Verbatim(f"strategy={run.flat()['strategy']}")
+            fix = "Search seconds instead."
+            raise ConfigError(Problem("search.objectives", rule, got, fix))
+        if MFU in names and strategy.trains:
+            hardware = choose_hardware(trainer.device, trainer.precision, trainer.devices)
+            if peak_of(hardware) is None:
+                raise ConfigError(mfu_problem(str(hardware)))
+
+
+def mfu_problem(hardware: str) -> Problem:
+    """Return the problem of an objective that the hardware, in words, cannot measure."""
+    rule = f"{MFU} needs a GPU with a known peak, in bf16, and a network without experts or encoder"
+    fix = "Search tokens_per_second instead."
+    return Problem("search.objectives", rule, Verbatim(hardware), fix)
 
 
 def full_name(name: str) -> str:

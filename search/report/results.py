@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
                 "trainable_parameters": attributes.get(keys.TRAINABLE),
                 "best_epoch": attributes.get(keys.BEST_EPOCH),
                 "seconds": attributes.get(keys.SECONDS),
+                **({} if study.plan.is_asked else _costs(attributes)),
                 "attempts": attributes.get(keys.ATTEMPT, 0),
                 "best": trial.number in front,
                 "reason": _reason(trial, dropped),
@@ -156,6 +157,16 @@ def rows(study: Study) -> list[dict[str, Any]]:
             mean = None if own is None else confirmed_mean(study, own)
             table[-1] |= {f"confirmed/{compared}": mean, "confirmed_runs": len(own or ())}
     return table
+
+
+def _costs(attributes: Mapping[str, Any]) -> dict[str, float | None]:
+    names = (keys.SPEED, keys.MFU, keys.MEMORY)
+    speed, mfu, num_bytes = (attributes.get(name) for name in names)
+    return {
+        "tokens_per_second": None if speed is None else round(speed, 1),
+        "mfu": None if mfu is None else round(mfu, 4),
+        "peak_memory_gib": None if num_bytes is None else round(num_bytes / 2**30, 3),
+    }
 
 
 def _gain_columns(gain: Gain | None) -> dict[str, float | None]:

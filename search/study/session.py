@@ -33,10 +33,12 @@ from search.storage.attribute import (
     LENGTH,
     MEMORY,
     METRICS,
+    MFU,
     PROGRESS,
     REASON,
     ROW_SCORES,
     SECONDS,
+    SPEED,
     THREADS,
     TRAINABLE,
     VALUES,
@@ -176,6 +178,8 @@ class Session:
                 BEST_EPOCH: outcome.best.epoch if outcome.best else None,
                 SECONDS: round(outcome.seconds, 3),
                 MEMORY: outcome.memory_bytes,
+                SPEED: outcome.tokens_per_second,
+                MFU: outcome.mfu,
             },
         )
         kept = {ROW_SCORES: outcome.row_scores, CHOSEN_SCORES: outcome.chosen_scores}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,33 @@ def test_a_full_disk_stops_the_log_but_not_the_run(
     assert "Traceback" not in capfd.readouterr().err
     written = {path.name for path in (here / "run").iterdir()}
     assert {"best.safetensors", "mistakes.jsonl", "outcome.json"} <= written
+
+
+FORKED = """
+import os
+import subprocess
+import sys
+import sys
+from pathlib import Path
+
+import wandb  # like the process from which workers are forked
+
+from lightning_modules.logger.base import Identity
+from lightning_modules.logger.wandb import Mode, Wandb
+
+worker = os.fork()
+if worker == 0:
+    logger = Wandb(project="tests", entity=None, mode=Mode.offline)
+    log = logger.open(Identity("a", "s", Path("s"), "trial"), {})
+    settings = log._run.settings
+    log.finish({})
+    is_its_own = settings.x_stats_pid == os.getpid() and not settings.x_disable_stats
+    os._exit(0 if is_its_own else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+"""
+
+
+@pytest.mark.thorough
+def test_system_metrics_are_those_of_the_worker_that_logs(here: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], cwd=here, check=False)
+    assert done.returncode == 0
