@@ -4,11 +4,15 @@ With width D, inner width F, attention width A (key and value width G), L layers
 tokens, a network has about V D (twice if input and output embeddings differ) plus, per layer,
 2 D A + 2 D G for attention and 2 D F for the rest: 3 D F if that part is gated, times E if a
 mixture of experts takes its place. Norms, biases and positions are left out: a few per cent.
+
+For its backward pass a layer keeps per token the inputs of its two norms, and of what follows them,
+queries, keys, values and what attention returns, and 2 F, or 4 F if gated: 4 D + 2 A + 2 G + 2 F
+values. Attention itself keeps nothing of the order of tokens^2 if it is a fused kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +29,22 @@ class Size:
     Attributes:
         parameters: Number of parameters, about.
         experts: Whether it is a mixture of experts, of which a token uses a few.
+        embeddings: Parameters of the input and output embeddings, which are among them.
+        ends: Inputs and outputs of all linear layers together: a low-rank adapter of rank r on each
+            has r times as many parameters.
+        layers: Layers, of which one with cross-attention counts as more than one.
+        width: D.
+        kept: Values per token that all layers keep for the backward pass.
 
     """
 
     parameters: float
     experts: bool = False
+    embeddings: float = 0.0
+    ends: float = 0.0
+    layers: float = 0.0
+    width: float = 0.0
+    kept: float = 0.0
 
 
 def size_of(config: Mapping[str, Any]) -> Size | None:
@@ -41,8 +56,8 @@ def size_of(config: Mapping[str, Any]) -> Size | None:
     """
     if config.get("model_type") == PAIR:
         parts = [size_of(config[name]) for name in ("encoder", "decoder")]
-        known = [part.parameters for part in parts if part is not None]
-        return Size(sum(known)) if len(known) == len(parts) else None
+        known = [part for part in parts if part is not None]
+        return _sum(known) if len(known) == len(parts) else None
     text = config.get("text_config")
     config = {**config, **text} if isinstance(text, Mapping) else config
     width = _number(config, "hidden_size", "d_model", "n_embd", "dim")
@@ -50,8 +65,25 @@ def size_of(config: Mapping[str, Any]) -> Size | None:
     if width is None or vocabulary is None or not _num_layers(config):
         return None
     embeddings = vocabulary * width * (1 if config.get("tie_word_embeddings", True) else 2)
-    layers = sum(num * _layer(config, width, inner) for num, inner in _num_layers(config))
-    return Size(embeddings + layers, _num_experts(config) > 1)
+    layers = _num_layers(config)
+    return Size(
+        parameters=embeddings + sum(num * _layer(config, width, inner) for num, inner in layers),
+        experts=_num_experts(config) > 1,
+        embeddings=embeddings,
+        ends=sum(num * _ends(config, width, inner) for num, inner in layers),
+        layers=sum(num for num, _ in layers),
+        width=width,
+        kept=sum(num * _kept(config, width, inner) for num, inner in layers),
+    )
+
+
+def _sum(parts: Sequence[Size]) -> Size:
+    """Return the size of a network of several; the widest counts for its width."""
+    numbers = ("parameters", "embeddings", "ends", "layers", "kept")
+    return Size(
+        **{name: sum(getattr(part, name) for part in parts) for name in numbers},
+        width=max(part.width for part in parts),
+    )
 
 
 def _num_layers(config: Mapping[str, Any]) -> list[tuple[float, float | None]]:
@@ -69,11 +101,28 @@ def _num_layers(config: Mapping[str, Any]) -> list[tuple[float, float | None]]:
     return [(layers, inner_width)]
 
 
-def _layer(config: Mapping[str, Any], width: float, inner: float | None) -> float:
+def _widths(config: Mapping[str, Any], width: float) -> tuple[float, float]:
+    """Return A and G, the widths of all queries and of all keys or values."""
     heads = _number(config, "num_attention_heads", "n_head", "n_heads", "num_heads") or 1
     head = _number(config, "head_dim", "d_kv") or width / heads
-    shared = _number(config, "num_key_value_heads") or heads
-    attention = 2 * width * head * (heads + shared)
+    return heads * head, (_number(config, "num_key_value_heads") or heads) * head
+
+
+def _ends(config: Mapping[str, Any], width: float, inner: float | None) -> float:
+    queries, keys = _widths(config, width)
+    attention = 2 * (width + queries) + 2 * (width + keys)
+    return attention + (3 if _is_gated(config) else 2) * (width + (inner or 4 * width))
+
+
+def _kept(config: Mapping[str, Any], width: float, inner: float | None) -> float:
+    queries, keys = _widths(config, width)
+    attention = 4 * width + 2 * queries + 2 * keys
+    return attention + (4 if _is_gated(config) else 2) * (inner or 4 * width)
+
+
+def _layer(config: Mapping[str, Any], width: float, inner: float | None) -> float:
+    queries, keys = _widths(config, width)
+    attention = 2 * width * (queries + keys)
     factors = 3 if _is_gated(config) else 2
     inner = inner or 4 * width
     num_experts = _num_experts(config)

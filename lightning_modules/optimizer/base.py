@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
@@ -23,6 +23,9 @@ class Optimizer(Schema):
         lr: Peak learning rate, > 0; the schedule scales it.
 
     """
+
+    state_bytes: ClassVar[float] = 8.0
+    """What it keeps per trained value in fp32, e.g. two moments."""
 
     lr: float
 

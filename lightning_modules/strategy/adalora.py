@@ -25,6 +25,8 @@ from lightning_modules.strategy.adapter.base import PeftStrategy, chosen_targets
 if TYPE_CHECKING:
     from torch import nn
 
+    from lightning_modules.model.size import Size
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adalora(PeftStrategy):
@@ -73,6 +75,9 @@ class Adalora(PeftStrategy):
     @property
     def keeps_frozen(self) -> bool:
         return True
+
+    def num_trained(self, size: Size) -> float:
+        return self.initial_rank * size.ends
 
     @property
     def peft_type(self) -> str:

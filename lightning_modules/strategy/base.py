@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
 
@@ -131,6 +132,20 @@ class Strategy(Schema):
     def supports_bf16(self) -> bool:
         """Whether the weights that it loads can be held in bf16."""
         return self.keeps_frozen
+
+    def num_trained(self, size: Size) -> float | None:
+        """Return about how many values are trained besides a head; None if only a network says it.
+
+        Args:
+            size: The model's size.
+
+        """
+        return None if self.trains else 0
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the gradient passes through the backbone, so that a step keeps activations."""
+        return self.trains
 
     def load_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
 
@@ -44,6 +45,13 @@ class FeatureExtraction(Strategy):
     @property
     def keeps_frozen(self) -> bool:
         return True
+
+    @property
+    def differentiates(self) -> bool:
+        return False
+
+    def num_trained(self, size: Size) -> float:
+        return 0
 
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)

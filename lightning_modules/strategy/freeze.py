@@ -23,6 +23,8 @@ from lightning_modules.strategy.base import Strategy
 if TYPE_CHECKING:
     from torch import nn
 
+    from lightning_modules.model.size import Size
+
 
 @dataclass(frozen=True, kw_only=True)
 class Freeze(Strategy):
@@ -44,6 +46,9 @@ class Freeze(Strategy):
     @property
     def keeps_frozen(self) -> bool:
         return True
+
+    def num_trained(self, size: Size) -> float:
+        return self.num_layers / size.layers * (size.parameters - size.embeddings)
 
     def check_architecture(self, skeleton: nn.Module) -> None:
         self.adapt(skeleton)

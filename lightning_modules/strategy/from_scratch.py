@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
 MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and something to merge
@@ -49,6 +50,9 @@ class FromScratch(Strategy):
         yield from positive(self, "vocabulary_size")
         if 0 < self.vocabulary_size < MIN_VOCABULARY:
             yield Problem("vocabulary_size", f"must be >= {MIN_VOCABULARY}", self.vocabulary_size)
+
+    def num_trained(self, size: Size) -> float:
+        return size.parameters
 
     @property
     def trains_tokenizer(self) -> bool:

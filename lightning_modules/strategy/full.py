@@ -7,8 +7,12 @@ with `model.dtype=bf16`, 8 bytes in total. Then updates below 1/256 of a weight 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lightning_modules.strategy.base import Strategy
+
+if TYPE_CHECKING:
+    from lightning_modules.model.size import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,3 +22,6 @@ class Full(Strategy):
     @property
     def supports_bf16(self) -> bool:
         return True
+
+    def num_trained(self, size: Size) -> float:
+        return size.parameters

@@ -27,6 +27,8 @@ from lightning_modules.strategy.adapter.base import PeftStrategy, chosen_targets
 if TYPE_CHECKING:
     from torch import nn
 
+    from lightning_modules.model.size import Size
+
 
 class Init(Enum):
     """How A and B are initialized."""
@@ -73,6 +75,9 @@ class Lora(PeftStrategy):
     def keeps_frozen(self) -> bool:
         # The others take the first directions out of the frozen weights.
         return self.init in (Init.default, Init.gaussian)
+
+    def num_trained(self, size: Size) -> float:
+        return self.rank * size.ends  # of all linear layers, although `targets` may name fewer
 
     @property
     def keeps_base(self) -> bool:

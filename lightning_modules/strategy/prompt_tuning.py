@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
 
@@ -43,6 +44,9 @@ class PromptTuning(VirtualTokens):
     """
 
     init: PromptInit
+
+    def num_trained(self, size: Size) -> float:
+        return self.num_tokens * size.width
 
     @property
     def peft_type(self) -> str:

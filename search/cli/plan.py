@@ -25,6 +25,7 @@ from search.study.suggest import first_values
 from search.terminal.describe import describe
 from search.terminal.download import say_pending
 from search.terminal.estimate import estimate_lines
+from search.terminal.need import need_lines
 
 ABOUT = """\
 Show what `finesweep sweep` would do with the same arguments: space, budget,
@@ -65,7 +66,9 @@ def main(words: Sequence[str]) -> int:
         print(json.dumps(ahead.as_dict(estimate), indent=2))
     else:
         if not ahead.plan.is_asked:
-            print("\n".join(estimate_lines(ahead.plan, estimate)))
+            is_measured = estimate is not None and estimate.memory_bytes is not None
+            needs = need_lines(ahead.need, is_measured=is_measured)
+            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate)]))
         print("\n".join(_first_trials(ahead)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0

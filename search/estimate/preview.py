@@ -10,6 +10,7 @@ from typing import Any
 from lightning_modules.check import CheckedRows
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.estimate.study_need import StudyNeed, study_need
 from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
 from search.plan.download import downloads_of
@@ -35,6 +36,7 @@ class Preview:
         past: Time and memory of its earlier trials, if any.
         ended: Number and values of the trials that have already ended.
         prior: What it takes over from another study; None if nothing.
+        need: The disk and the memory that it needs; None if unknown.
 
     """
 
@@ -45,6 +47,7 @@ class Preview:
     past: Past
     ended: Mapping[int, Mapping[str, Any]]
     prior: Prior | None = None
+    need: StudyNeed | None = None
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
         """Return the study's time and memory; None if nothing was measured."""
@@ -74,6 +77,7 @@ class Preview:
             "kept": list(plan.composition.kept),
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
+            "need": None if self.need is None else self.need.as_dict(),
             "ended": sorted(self.ended),
             "downloads": [] if rows is None else [each.as_dict() for each in downloads_of(plan)],
             "confirm_runs": max_runs(plan) if confirms(plan) else 0,
@@ -105,8 +109,9 @@ def preview(composition: Composition) -> Preview:
         prior = None
     prior = prior if warm is None else warm.as_dict()
     suggestions = first_suggestions(plan, prior)
+    need = None if rows is None else study_need(plan, folder)
     if before is None:
-        return Preview(plan, folder, rows, suggestions, Past(), {}, prior)
+        return Preview(plan, folder, rows, suggestions, Past(), {}, prior, need)
     past = Past()
     if rows is not None:
         import psutil
@@ -116,4 +121,4 @@ def preview(composition: Composition) -> Preview:
         past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
     study = load_study(folder)
     ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
-    return Preview(plan, folder, rows, suggestions, past, ended, prior)
+    return Preview(plan, folder, rows, suggestions, past, ended, prior, need)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 # glibc returns large buffers to the kernel after every step and requests them again; keeping them
 # makes a training step on a CPU 1.02 to 1.3 times as fast.
@@ -21,6 +22,16 @@ def worker_threads(num_workers: int) -> int:
     share = max(1, num_cores() // num_workers)
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
+
+
+def has_bf16_units() -> bool:
+    """Return whether the processor has units for bf16, as torch would find."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:  # not Linux
+        return False
+    return "amx_tile" in flags or "avx512_bf16" in flags
 
 
 def num_cores() -> int:

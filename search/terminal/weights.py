@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_modules.strategy.qlora import Qlora
+from search.estimate.need import HIGH, LOW, need_of
 from search.plan.plan import Plan
 
 if TYPE_CHECKING:
     from lightning_modules.run import Run
 
-LOW, HIGH = 2, 4
-"""Bytes of a value in bf16 and in fp32."""
 NUM_COPIES = 4
 """A trained weight, its gradient, and AdamW's two moments."""
 
@@ -33,7 +32,9 @@ def _held(run: Run) -> str:
 def _frozen(run: Run) -> str:
     low, high = _size(run, LOW), _size(run, HIGH)
     if isinstance(run.strategy, Qlora):
-        return "linear layers in 4 bits; other matrices in bf16 if the device computes in bf16"
+        need = need_of(run, computes_bf16=True)
+        size = "" if need is None else f" (about {need.weights / 1e9:.1f} GB in all)"
+        return f"linear layers in 4 bits, other matrices in bf16{size}; trained weights in fp32"
     if run.model.in_bf16:
         return f"frozen weights in bf16{low}, trained ones in fp32"
     return (

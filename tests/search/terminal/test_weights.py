@@ -45,6 +45,11 @@ def lines(here: Path, dtype: str, *words: str) -> list[str]:
             "frozen weights in bf16 (about 2.5 GB), trained ones in fp32",
         ),
         (
+            ("strategy=qlora",),
+            "linear layers in 4 bits, other matrices in bf16 (about 1.0 GB in all); trained "
+            "weights in fp32",
+        ),
+        (
             ("strategy=full",),
             "all weights in fp32 (about 19.8 GB) with gradients and two moments",
         ),

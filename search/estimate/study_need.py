@@ -1,0 +1,213 @@
+"""The disk and the memory that a study needs, from its configuration alone: no model is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.logger.none import NoLogger
+from lightning_modules.machine.hardware import Device, Precision
+from lightning_modules.run import Run
+from search.estimate.need import Need, need_of
+from search.estimate.probe import largest
+from search.machine.cpu import has_bf16_units
+from search.machine.gpu import gpus
+from search.machine.memory import free_bytes, free_gpu_bytes
+from search.plan.plan import Plan
+
+PROCESS_BYTES = 0.7e9
+"""A worker without a model: the interpreter and its libraries (`benchmarks/memory.py`)."""
+LOG_BYTES = 1e6
+"""A trial's log, curves and tables."""
+NUM_CHECKPOINTS = 3
+"""The last two, and the one that is being written."""
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """Bytes that a study's folder takes at most, but for exports.
+
+    Attributes:
+        kept: The best weights that stay.
+        num_kept: Of how many trials.
+        running: The checkpoints and best weights of the trials that run at once.
+        num_running: How many these are.
+        logs: Of all trials.
+        free: Free bytes where the folder is.
+
+    """
+
+    kept: float
+    num_kept: int
+    running: float
+    num_running: int
+    logs: float
+    free: int
+
+    @property
+    def total(self) -> float:
+        """Everything together."""
+        return self.kept + self.running + self.logs
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes that a worker needs in its greediest arm.
+
+    Attributes:
+        on_gpu: Whether the model is on a GPU.
+        weights: The model as it is held.
+        states: Adapters, gradients and the optimizer's state.
+        example: The activations of one example, with which a run gets along if it must; None if
+            unknown.
+        batch: Those of as many examples as are configured.
+        num_examples: How many these are.
+        num_tokens: Tokens of an example.
+        host: Main memory: the process, and the model or, with a GPU, what is copied from there.
+        free: Free bytes of the GPU, or else of main memory; None if unknown.
+        free_host: Free main memory.
+        num_sharing: Workers on one GPU, or without a GPU all of them.
+        num_workers: All workers.
+
+    """
+
+    on_gpu: bool
+    weights: float
+    states: float
+    example: float | None
+    batch: float | None
+    num_examples: int
+    num_tokens: int
+    host: float
+    free: int | None
+    free_host: int
+    num_sharing: int
+    num_workers: int
+
+    @property
+    def process(self) -> float:
+        """What the worker's process takes on the model's device besides the model."""
+        return 0 if self.on_gpu else PROCESS_BYTES
+
+    @property
+    def least(self) -> float:
+        """What a worker needs on its device with one example at a time."""
+        return self.process + self.weights + self.states + (self.example or 0)
+
+    @property
+    def most(self) -> float:
+        """What it needs with the configured examples at a time."""
+        return self.least + (self.batch or 0) - (self.example or 0)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the workers fit with one example at a time each; None if unknown."""
+        return None if self.free is None else self.num_sharing * self.least <= self.free
+
+    @property
+    def fits_batch(self) -> bool | None:
+        """Whether they fit with the configured examples."""
+        return None if self.free is None else self.num_sharing * self.most <= self.free
+
+    @property
+    def fits_host(self) -> bool:
+        """Whether all workers fit into main memory."""
+        return self.num_workers * self.host <= self.free_host
+
+
+@dataclass(frozen=True)
+class StudyNeed:
+    """What a study needs.
+
+    Attributes:
+        disk: Its folder.
+        memory: A worker, in the arm that needs most.
+
+    """
+
+    disk: DiskNeed
+    memory: MemoryNeed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        memory = asdict(self.memory) | {"least": self.memory.least, "most": self.memory.most}
+        return {"disk": asdict(self.disk) | {"total": self.disk.total}, "memory": memory}
+
+
+def study_need(plan: Plan, folder: Path) -> StudyNeed | None:
+    """Return what a study needs; None if that of any of its arms is unknown.
+
+    Args:
+        plan: The study's plan.
+        folder: The study's folder, which need not exist.
+
+    """
+    has_gpu = bool(gpus())
+    runs = {options: plan.run(largest(plan, options)) for options in plan.defaults}
+    needs: dict[Any, Need] = {}
+    for options, run in runs.items():
+        need = need_of(run, computes_bf16=_computes_bf16(run, on_gpu=_on_gpu(run, has_gpu)))
+        if need is None:
+            return None
+        needs[options] = need
+    memories = [_memory(plan, runs[options], need, has_gpu) for options, need in needs.items()]
+    return StudyNeed(_disk(plan, needs, folder), max(memories, key=lambda memory: memory.most))
+
+
+def _on_gpu(run: Run, has_gpu: bool) -> bool:
+    return run.trainer.device is Device.cuda or (run.trainer.device is Device.auto and has_gpu)
+
+
+def _computes_bf16(run: Run, *, on_gpu: bool) -> bool:
+    if run.trainer.precision is not Precision.auto:
+        return run.trainer.precision is Precision.bf16
+    return on_gpu or has_bf16_units()
+
+
+def _disk(plan: Plan, needs: Mapping[Any, Need], folder: Path) -> DiskNeed:
+    settings = plan.search.settings
+    trained = max(need.trained for need in needs.values())
+    checkpoint = max(need.checkpoint for need in needs.values())
+    num_running = max(1, settings.workers)
+    num_kept = min(settings.keep + 1, plan.num_trials)  # the default may stay as well
+    logs = 0.0 if isinstance(plan.default.logger, NoLogger) else LOG_BYTES
+    where = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return DiskNeed(
+        kept=num_kept * trained,
+        num_kept=num_kept,
+        # Each may have its own best weights.
+        running=num_running * NUM_CHECKPOINTS * (checkpoint + trained),
+        num_running=num_running,
+        logs=plan.num_trials * logs,
+        free=shutil.disk_usage(where).free,
+    )
+
+
+def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
+    on_gpu, num_tokens = _on_gpu(run, has_gpu), run.data.max_length
+    example = None if need.token is None else num_tokens * need.token
+    num_examples = min(run.data.batch_size, run.trainer.micro_batch_size or run.data.batch_size)
+    num_workers = max(1, plan.search.settings.workers)
+    batch = None if example is None else num_examples * example
+    host = PROCESS_BYTES + (
+        # The weights pass through main memory; the trained ones come back for a checkpoint.
+        max(need.weights, need.trained) if on_gpu else need.weights + need.states + (batch or 0)
+    )
+    num_gpus = max(1, len(gpus()) // run.trainer.devices) if on_gpu else 1
+    return MemoryNeed(
+        on_gpu=on_gpu,
+        weights=need.weights,
+        states=need.states,
+        example=example,
+        batch=batch,
+        num_examples=num_examples,
+        num_tokens=num_tokens,
+        host=host,
+        free=free_gpu_bytes() if on_gpu else free_bytes(),
+        free_host=free_bytes(),
+        num_sharing=-(-num_workers // num_gpus),
+        num_workers=num_workers,
+    )
