@@ -111,6 +111,7 @@ class Preference(PairTask):
             label=self.chosen,
             packing=Packing.none,
             conversations=Conversations.turns,
+            pack_answers=False,
             template=self.template,
             chat_template=self.chat_template,
             max_new_tokens=self.max_new_tokens,
