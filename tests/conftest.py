@@ -100,6 +100,7 @@ def hub(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with loopback_hub() as server:
         for name, value in server.environment(home).items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "60")  # the machine may be busy
         # The client reads its environment once, when it is imported.
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"

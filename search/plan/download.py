@@ -35,13 +35,11 @@ class Download:
 
     @property
     def text(self) -> str:
-        """It in one line, e.g. `google-bert/bert-base-uncased at 86b5e0934494: 0.44 GB to load`."""
+        """It in one line, e.g. `owner/name at 86b5e0934494: 0.44 GB to download`."""
+        missing, every = size(self.missing_bytes), size(self.num_bytes or 0)
+        how = f"{missing} to download" if missing == every else f"{missing} of {every} to download"
         if not self.missing_bytes:
             how = "in the cache"
-        elif self.missing_bytes == self.num_bytes:
-            how = f"{size(self.missing_bytes)} to download"
-        else:
-            how = f"{size(self.missing_bytes)} of {size(self.num_bytes or 0)} to download"
         return f"{self.name} at {self.commit[:12]}: {how}"
 
 

@@ -88,6 +88,9 @@ class Snapshot:
         """Raise ConfigError if the commit cannot be used; download its config.json alone."""
         self._check_files(weights=weights)
         if not (self.folder / CONFIG).is_file():
+            import huggingface_hub.file_download  # not in the seconds that the hub has
+
+            assert huggingface_hub.file_download
             with asking_hub(self.wanted):
                 within(hub_seconds(), partial(download, self.wanted.name, self.commit, CONFIG))
             if _in_cache(self.wanted) is None:
@@ -188,6 +191,9 @@ def _in_cache(wanted: Wanted) -> Snapshot | None:
 
 def _listed_by_hub(wanted: Wanted) -> Snapshot:
     """Return the commit with its files; of pickled weights the hub's conversion, unless named."""
+    import huggingface_hub.hf_api  # not in the seconds that the hub has
+
+    assert huggingface_hub.hf_api
     info = within(hub_seconds(), partial(_ask, wanted))
     note = f"{wanted.name} is now {info.id} on the hub" if info.id != wanted.name else ""
     found = Snapshot(wanted, str(info.sha), _files_of(info), note)

@@ -97,7 +97,7 @@ def test_the_plan_says_what_is_to_be_downloaded(hub: Hub) -> None:
     repo = hub.add("owner/name", {**FILES, "pytorch_model.bin": b"0" * 9_000_000})
     words = ("study=s", *WORDS, "strategy=feature_extraction")
     line = f"hub     owner/name at {repo.refs['main'][:12]}: "
-    assert f"{line}4.4 MB" in run_here("plan", *words)
+    assert f"{line}4.4 MB to download" in run_here("plan", *words)
     assert not hub.paths(ending=".safetensors")
     (download,) = json.loads(run_here("plan", *words, "--json"))["downloads"]
     assert download["commit"] == repo.refs["main"]
@@ -120,4 +120,4 @@ def test_a_plan_without_a_hub_says_so_in_one_line(
         f"({hub.url} does not answer, and not in the cache). "
         "Try again, or wait longer: HF_HUB_ETAG_TIMEOUT=30 (seconds)."
     ]
-    assert len(hub.requests) == 1
+    assert len(hub.requests) <= 1
