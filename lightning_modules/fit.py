@@ -5,7 +5,7 @@ Nothing here depends on which task, strategy or model is trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.cache import Cache
-from lightning_modules.callback.best import load_observed
+from lightning_modules.callback.best import load_best, load_observed
 from lightning_modules.callback.checkpoint import Checkpointing
 from lightning_modules.callback.checkpoint_file import Checkpoint, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
@@ -27,6 +27,8 @@ from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.feature import use_features
 from lightning_modules.folder import LABELS_FILE, OUTCOME_FILE, STATE_FILE, TOKENIZER_FOLDER
+from lightning_modules.guard.base import Guard
+from lightning_modules.guard.score import Guarded, logged_guards
 from lightning_modules.hooks import Hooks
 from lightning_modules.launch.leader import Followers
 from lightning_modules.logger.base import Identity, RunLog
@@ -35,12 +37,13 @@ from lightning_modules.machine.file import write_json
 from lightning_modules.machine.hardware import Hardware, choose_hardware
 from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
 from lightning_modules.model.held import holds
-from lightning_modules.model.state import count_parameters
+from lightning_modules.model.state import count_parameters, restore_state
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import (
     UNTRAINED,
     Ending,
+    GuardScore,
     Outcome,
     Record,
     RowScores,
@@ -67,6 +70,7 @@ def fit(
     hooks: Hooks | None = None,
     cache: Cache | None = None,
     checked: CheckedRows | None = None,
+    guards: Sequence[Guard] = (),
 ) -> Outcome:
     """Train one run; resume from the checkpoint in `folder` if there is one.
 
@@ -81,6 +85,7 @@ def fit(
         hooks: Receive its progress and may stop it; None lets it run to the end.
         cache: Objects kept in memory between runs; None keeps nothing.
         checked: The rows to train on: those from `check_run`, or part of them; None loads them.
+        guards: Scored at the end with the best validation's weights if the run finishes.
 
     Raises:
         UserError: The data or the model cannot be used.
@@ -92,16 +97,21 @@ def fit(
     except Stopped as stop:
         return _write(start, _outcome(start, stop.ending, stop.reason, (0, 0)))
     log = _open_log(prepared, identity)
+    guarded = _guarded(prepared, guards)
+    scores: tuple[GuardScore, ...] = ()
     try:
+        untouched = guarded.untouched()
         ending, reason = _train(prepared, log)
         if start.record.best is not None and ending is not Ending.interrupted:
             _review(prepared, log)
+        if guards and ending is Ending.finished:
+            scores = guarded.scores(_best_network(prepared), untouched)
     except Stopped as stop:  # interrupted while the tables waited for disk space
         ending, reason = stop.ending, stop.reason
     except BaseException:
         log.finish({"ending": Ending.failed.value})
         raise
-    return _finish(prepared, log, ending, reason)
+    return _finish(prepared, log, ending, reason, scores)
 
 
 @dataclass(frozen=True)
@@ -328,12 +338,28 @@ def _log_tables(log: RunLog, tables: Tables) -> None:
             log.table(f"validation/{name}", shown)
 
 
-def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Outcome:
+def _guarded(prepared: _Prepared, guards: Sequence[Guard]) -> Guarded:
+    start, run = prepared.start, prepared.run
+    labels, tokenizer = start.checked.labels, prepared.tokenizer
+    return Guarded(run, guards, labels, tokenizer, start.hardware, start.cache, start.hooks)
+
+
+def _best_network(prepared: _Prepared) -> nn.Module:
+    """Return the run's network with the weights of the best validation."""
+    best = load_best(prepared.start.folder)
+    assert best is not None, "a finished run has been validated"
+    restore_state(prepared.network, best.weights)
+    return prepared.network
+
+
+def _finish(
+    prepared: _Prepared, log: RunLog, ending: Ending, reason: str, guards: Sequence[GuardScore]
+) -> Outcome:
     """Close the log; write and return the outcome."""
     start = prepared.start
     outcome = _outcome(start, ending, reason, prepared.num_parameters)
     rate, mfu = throughput(start.record, prepared.network, start.hardware)
-    outcome = replace(outcome, tokens_per_second=rate, mfu=mfu)
+    outcome = replace(outcome, tokens_per_second=rate, mfu=mfu, guards=guards)
     if outcome.best is not None and ending is not Ending.interrupted:
         outcome = replace(outcome, verdict=_verdict(prepared))
         if ending is Ending.finished:
@@ -352,6 +378,7 @@ def _finish(prepared: _Prepared, log: RunLog, ending: Ending, reason: str) -> Ou
             "peak_memory_gib": outcome.peak_memory_gib,
             **{f"best/{name}": value for name, value in best.items()},
             **({"best/epoch": outcome.best.epoch} if outcome.best else {}),
+            **logged_guards(outcome.guards),
         }
     )
     return _write(start, outcome)

@@ -56,11 +56,7 @@ def build_network(
 
     """
     run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
-    device = "cpu"
-    if run.strategy.keeps_frozen and hardware is not None:
-        device = hardware.place(rank)
-        computes_bf16 = hardware.precision is Precision.bf16
-        run = replace(run, model=run.model.settled(computes_bf16=computes_bf16))
+    run, device = _placed(run, hardware, rank)
     loaded = _loaded(run, labels, cache, run_tokenizer, device)
     with seeded(run.seed, "adapt"):
         if not run.strategy.keeps_frozen:
@@ -68,6 +64,30 @@ def build_network(
         adapted = run.strategy.adapt(sharing_copy(loaded))
     own_trained(adapted, loaded)
     return adapted
+
+
+def untouched_network(
+    run: Run,
+    labels: Sequence[str],
+    cache: Cache,
+    tokenizer: PreTrainedTokenizerBase,
+    hardware: Hardware,
+) -> nn.Module:
+    """Return the network from which `build_network` makes those of runs.
+
+    The cache keeps it, so its weights and its device must stay.
+    """
+    run, device = _placed(run, hardware, 0)
+    return _loaded(run, labels, cache, tokenizer, device)
+
+
+def _placed(run: Run, hardware: Hardware | None, rank: int) -> tuple[Run, str]:
+    """Return the run with its dtype settled, and the device on which its network is loaded."""
+    if not run.strategy.keeps_frozen or hardware is None:
+        return run, "cpu"
+    computes_bf16 = hardware.precision is Precision.bf16
+    run = replace(run, model=run.model.settled(computes_bf16=computes_bf16))
+    return run, hardware.place(rank)
 
 
 @dataclass

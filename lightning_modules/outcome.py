@@ -88,6 +88,44 @@ class RowScores:
         return cls(str(values["rows"]), tuple(map(float, values["values"])))
 
 
+@dataclass(frozen=True)
+class GuardScore:
+    """What a trained model scored on the data of a guard, see `lightning_modules.guard`.
+
+    Attributes:
+        name: The guard's name.
+        metric: What was measured.
+        value: The value at the best validation's weights.
+        untouched: The untouched model's value on the same data.
+        limit: The last value that holds.
+        is_most: Whether values above the limit break the guard; otherwise those below it.
+        bound: The bound in words, e.g. `at most +5 %`.
+
+    """
+
+    name: str
+    metric: str
+    value: float
+    untouched: float
+    limit: float
+    is_most: bool
+    bound: str
+
+    @property
+    def excess(self) -> float:
+        """How far the value is beyond the limit, as a share of it, at most 1e9; > 0 is broken.
+
+        If the limit is 0, as a share of 1.
+        """
+        beyond = self.value - self.limit if self.is_most else self.limit - self.value
+        return min(beyond / (abs(self.limit) or 1.0), 1e9)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the guard is broken."""
+        return self.excess > 0
+
+
 class Ending(Enum):
     """How an attempt ended; `fit` returns any of these except `failed`."""
 
@@ -124,6 +162,7 @@ class Outcome:
             if it had no step.
         mfu: The share of the device's peak that these steps used (see `model.flops`), in [0, 1];
             None if the peak is unknown.
+        guards: What the best validation's weights scored on the data of guards.
 
     """
 
@@ -143,6 +182,7 @@ class Outcome:
     chosen_scores: RowScores | None = None
     tokens_per_second: float | None = None
     mfu: float | None = None
+    guards: Sequence[GuardScore] = ()
 
     @property
     def peak_memory_gib(self) -> float:
@@ -169,6 +209,7 @@ def read_outcome(path: Path) -> Outcome:
         "ending": Ending(values["ending"]),
         "best": best,
         "points": points,
+        "guards": tuple(GuardScore(**each) for each in values.get("guards", ())),
         **scores,
     }
     return Outcome(**{**values, **changes})

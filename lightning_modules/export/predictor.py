@@ -51,6 +51,8 @@ class Predictor:
         strategy: Prepares the rows; None leaves them unchanged.
         untouched: Makes the network as it was before the training, for a task that compares with
             it; None if the network has it, without its adapter, or if nobody has it.
+        device: Where it computes.
+        heartbeat: Called before each batch.
 
     """
 
@@ -62,6 +64,8 @@ class Predictor:
     precision: Precision = Precision.fp32
     strategy: Strategy | None = None
     untouched: Callable[[], nn.Module] | None = None
+    device: Device = Device.auto
+    heartbeat: Callable[[], None] = lambda: None
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
@@ -93,7 +97,7 @@ class Predictor:
             for values in zip(*columns.values(), strict=True)
         ]
         batches = evaluation_batches([len(example["input_ids"]) for example in examples])
-        hardware = choose_hardware(Device.auto, precision)
+        hardware = choose_hardware(self.device, precision)
         if "labels" in examples[0]:
             self._add_reference(examples, hardware)
         device = torch.device(hardware.device.value)
@@ -105,6 +109,7 @@ class Predictor:
         observed, at_once = [], NUM_EVALUATED_AT_ONCE
         with torch.inference_mode(), mixed:
             for batch in batches:
+                self.heartbeat()
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
                 while (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
+from search.report.guard import guard_lines
 from search.report.results import rows, snapshot, status, summarize
 from search.report.text import columns, duration, number, score, study_list
 from search.study.heal import heal
@@ -105,7 +106,15 @@ def _table(study: Study) -> list[str]:
     summary = f"study {state['study']}: {states or 'no trial yet'}; {state['remaining']} of "
     summary += f"{state['num_trials']} remain"
     stopping = ["It starts no more trials, because of finesweep stop."] if state["stopping"] else []
-    return [summary, *stopping, *confirm_lines(study), *_confirms(study), "", *columns(lines)]
+    return [
+        summary,
+        *stopping,
+        *guard_lines(study),
+        *confirm_lines(study),
+        *_confirms(study),
+        "",
+        *columns(lines),
+    ]
 
 
 def _confirms(study: Study) -> list[str]:

@@ -18,6 +18,7 @@ from search.config.build import (
 from search.config.compose import compose
 from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free, is_free_command
+from search.config.guard import build_guards
 from search.config.legacy import completed
 from search.config.length import as_written
 from search.config.override import literal, parse_override
@@ -32,6 +33,7 @@ __all__ = [
     "Composition",
     "Tree",
     "as_written",
+    "build_guards",
     "build_run",
     "build_search",
     "check_same",

@@ -120,6 +120,14 @@ def model_of(tree: Tree) -> Model:
     return build_model(OmegaConf.create(tree))
 
 
+def build_data(tree: Tree, option: Mapping[str, Any]) -> Data:
+    """Return a typed data set besides the configuration's own; raises like `build_run`."""
+    config = OmegaConf.create({**tree, "data": dict(option)})
+    data = _build(config.get("data"), Data, "data", packages_of(config))
+    assert isinstance(data, Data)
+    return data
+
+
 def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     """Return the class of a configuration's strategy; raise ConfigError if it has none."""
     config = tree if isinstance(tree, DictConfig) else OmegaConf.create(tree)

@@ -28,6 +28,7 @@ LEGACY: Mapping[str, Any] = {
     "search.arms": "joint",
     "search.ask_tell": False,
     "search.direction": None,
+    "search.guards": [],
     "search.ask_hours": 24,
     "search.pruner.compare": ["metric"],
     "search.pruner.at_equal": "examples",

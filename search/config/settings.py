@@ -59,6 +59,8 @@ class SearchSettings(Schema):
             caller's own; None searches the configuration of a run by a metric of its task.
         ask_hours: Time after which a trial that was asked for returns to the queue, unless it is
             reported or told, in hours, > 0.
+        guards: Metrics on other data that the best trial must keep, each a name or a mapping, see
+            `search.config.guard`.
         keep: Number of best trials whose weights stay on disk, > 0.
         plugins: Additional packages whose classes a `_target_` may name.
 
@@ -83,6 +85,7 @@ class SearchSettings(Schema):
     ask_tell: bool
     direction: str | None
     ask_hours: float
+    guards: list[Any]
     keep: int
     plugins: list[str]
 
@@ -123,6 +126,10 @@ class SearchSettings(Schema):
             rule = "must be null with several search.objectives"
             fix = "They rank the trials, and the first one chooses each trial's epoch."
             yield Problem("select", rule, self.select.value, fix)
+        if self.guards and self.ask_tell:
+            rule = "must be empty if search.ask_tell is true, because a loop of yours trains"
+            fix = "Measure them there, and tell a trial that breaks one as infeasible."
+            yield Problem("guards", rule, self.guards, fix)
         for number, values in enumerate(self.enqueue):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 7e-4}]."

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from lightning_modules.error import ConfigError, Problem, UserError
 from lightning_modules.model.base import Model
 from lightning_modules.run import Run
-from search.config import Composition, build_run, build_search, is_free
+from search.config import Composition, build_guards, build_run, build_search, is_free
 from search.config.settings import Search, SearchSettings
 from search.plan.check import enqueue_problems, pruner_problems, sampler_problems, select_problems
 from search.plan.free import direction_problems, free_objective, free_seed, free_space
@@ -49,6 +49,7 @@ def build_plan(composition: Composition) -> Plan:
             first.append(values)
     if space is not None:
         problems.extend(select_problems(space))
+    guards = _collect(problems, lambda: () if free else build_guards(composition.tree)) or ()
     objectives: tuple[Objective, ...] = ()
     if search is not None and defaults is not None and not problems:
         objectives = _collect(problems, lambda: _objectives(search.settings, defaults)) or ()
@@ -64,7 +65,8 @@ def build_plan(composition: Composition) -> Plan:
     trained_here = None if search.settings.ask_tell else next(iter(runs.values()), None)
     pruner = settled_pruner(search.pruner, trained_here)
     settings = replace(search, pruner=pruner)
-    return Plan(name, composition, space, settings, objectives, runs, tuple(_once(first)))
+    once = tuple(_once(first))
+    return Plan(name, composition, space, settings, objectives, runs, once, guards)
 
 
 def _space(composition: Composition) -> Space:

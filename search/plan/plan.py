@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lightning_modules.guard.base import Guard
 from lightning_modules.run import Run
 from lightning_modules.seed import seed_of
 from lightning_modules.task.select import chosen_by
@@ -33,6 +34,7 @@ class Plan:
             for a free study, whose names and metric are the caller's own.
         first: Values by config path that are tried first, each once: the defaults of the searched
             paths, `search.enqueue`, the portfolio, and the sampler's fixed points.
+        guards: What the best trial must keep.
 
     """
 
@@ -43,6 +45,7 @@ class Plan:
     objectives: tuple[Objective, ...]
     defaults: Mapping[Options, Run]
     first: tuple[Mapping[str, Any], ...]
+    guards: tuple[Guard, ...] = ()
 
     @property
     def tree(self) -> Tree:

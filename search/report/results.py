@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.machine.file import write_text
 from search.plan.confirm import confirms
 from search.report.gains import gains
+from search.report.guard import broken_words, guard_columns, guards_as_dicts
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
 from search.study.confirmed import means
@@ -61,6 +62,7 @@ def status(study: Study) -> dict[str, Any]:
         "front": _front(study),
         "confirmed": _confirmed(study),
         "confirms": study.plan.composition.confirms,
+        "guards": guards_as_dicts(study),
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
         "stopping": study.is_stopping,
@@ -141,6 +143,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
                 "value": trial.values[0] if trial.state.name == "COMPLETE" else None,
                 **{path: values.get(path) for path in study.plan.space.paths},
                 **{f"validation/{name}": scores.get(name) for name in metrics},
+                **guard_columns(study, trial),
                 **_gain_columns(over_default.get(trial.number)),
                 "trainable_parameters": attributes.get(keys.TRAINABLE),
                 "best_epoch": attributes.get(keys.BEST_EPOCH),
@@ -252,6 +255,8 @@ def _state(study: Study) -> str:
 
 def _reason(trial: FrozenTrial, dropped: frozenset[int]) -> str | None:
     reason: str | None = trial.user_attrs.get(keys.REASON)
+    if broken := broken_words(trial):
+        reason = f"{broken}; {reason}"
     if trial.number not in dropped:
         return reason
     return f"dropped ({reason})" if reason else "dropped"

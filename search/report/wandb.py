@@ -44,6 +44,8 @@ def log_study(study: Study) -> None:
             **{f"best/{path}": value for path, value in best.get("params", {}).items()},
             **{f"trials/{name}": count for name, count in state["states"].items()},
             **{f"best/gain/{name}": value for name, value in (best.get("gain") or {}).items()},
+            **{f"guard/{each['name']}": each["best"] for each in state["guards"]},
+            **{f"guard/{each['name']}/num_broken": each["num_broken"] for each in state["guards"]},
             "best/trial": best.get("number"),
             "seconds": state["seconds"],
         }

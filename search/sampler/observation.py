@@ -1,12 +1,14 @@
-"""What a sampler may learn from trials that did not finish.
+"""What a sampler may learn from trials that did not finish, or that must not win.
 
 Optuna's GP and CMA-ES read finished trials alone. If most trials are pruned or diverge, they learn
 from the rest, and go where most fail. So every ended trial is shown to them as a finished one:
 
-- a trial that diverged or does not fit into memory: with the worst finished value of each
-  objective;
+- a finished trial that violates a constraint, e.g. breaks a guard: worse than all that hold, by the
+  span of all finished values. If none holds, all are shown with the size of their violation, so the
+  sampler looks for a smaller one;
+- a trial that diverged or does not fit into memory: with the worst value of each objective;
 - a pruned trial: with its last reported value, but none better than the middle of the finished
-  values. It was stopped early, so the value says less than a finished one.
+  values that hold. It was stopped early, so the value says less than a finished one.
 
 Before a trial has finished there is no value to use, and nothing is shown.
 """
@@ -21,12 +23,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-_CONSTRAINT = "constraints:"  # the attribute of a diverged or infeasible trial begins with it
+_CONSTRAINT = "constraints:"  # the attribute of a constraint begins with it; > 0 violates it
 
 
 def is_infeasible(trial: FrozenTrial) -> bool:
-    """Return whether the trial diverged or did not fit into memory."""
-    return any(name.startswith(_CONSTRAINT) for name in trial.system_attrs)
+    """Return whether the trial diverged, did not fit into memory or breaks a guard."""
+    return violation(trial) > 0
+
+
+def violation(trial: FrozenTrial) -> float:
+    """Return by how much the trial violates its constraints in all; 0 if it does not."""
+    attributes = trial.system_attrs.items()
+    found = (float(value) for name, value in attributes if name.startswith(_CONSTRAINT))
+    return sum(max(0.0, value) for value in found)
 
 
 def losses(trials: Sequence[FrozenTrial], signs: Sequence[int]) -> Mapping[int, list[float]]:
@@ -37,24 +46,44 @@ def losses(trials: Sequence[FrozenTrial], signs: Sequence[int]) -> Mapping[int, 
         signs: 1 for each objective to minimize, -1 for each to maximize.
 
     """
-    finished = {
-        t.number: [sign * value for sign, value in zip(signs, t.values, strict=True)]
-        for t in trials
-        if t.state.name == "COMPLETE"
-    }
+    finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not finished:
         return {}
-    columns = list(zip(*finished.values(), strict=True))
-    worst = [max(column) for column in columns]
-    middle = [statistics.median(column) for column in columns]
-    shown = dict(finished)
+    held = [trial for trial in finished if not is_infeasible(trial)]
+    if held:
+        shown = _with_broken(finished, signs)
+    else:
+        shown = {trial.number: [violation(trial)] * len(signs) for trial in finished}
+    worst = [max(column) for column in zip(*shown.values(), strict=True)]
+    middle = [
+        statistics.median(each) for each in zip(*(shown[t.number] for t in held), strict=True)
+    ]
     for trial in trials:
         if trial.state.name == "PRUNED":
             shown[trial.number] = list(worst)
-            if len(signs) == 1 and trial.intermediate_values and not is_infeasible(trial):
+            has_value = held and len(signs) == 1 and trial.intermediate_values
+            if has_value and not is_infeasible(trial):
                 last = signs[0] * trial.intermediate_values[max(trial.intermediate_values)]
                 shown[trial.number] = [min(max(last, middle[0]), worst[0])]
     return shown
+
+
+def _with_broken(finished: Sequence[FrozenTrial], signs: Sequence[int]) -> dict[int, list[float]]:
+    """Return the losses of finished trials, those that violate a constraint behind all others."""
+    values = {
+        trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+        for trial in finished
+    }
+    columns = list(zip(*values.values(), strict=True))
+    beyond = [2 * max(column) - min(column) for column in columns]
+    beyond = [
+        each if each > max(column) else each + 1.0
+        for each, column in zip(beyond, columns, strict=True)
+    ]
+    return {
+        trial.number: list(beyond) if is_infeasible(trial) else values[trial.number]
+        for trial in finished
+    }
 
 
 def signs_of(study: Any) -> list[int]:
@@ -89,13 +118,15 @@ def _finished(
 ) -> FrozenTrial:
     from optuna.trial import TrialState
 
-    if trial.state is not TrialState.PRUNED or values is None:
+    attributes = trial.system_attrs.items()
+    others = {k: v for k, v in attributes if not k.startswith(_CONSTRAINT)}
+    is_plain = trial.state is TrialState.COMPLETE and len(others) == len(trial.system_attrs)
+    if is_plain or values is None:
         return trial
     shown = copy.copy(trial)
     shown.state = TrialState.COMPLETE
     # Its value says how bad it is. Optuna's GP would model constraints beside it, and wants the
     # same ones of every trial.
-    attributes = trial.system_attrs.items()
-    shown.system_attrs = {k: v for k, v in attributes if not k.startswith(_CONSTRAINT)}
+    shown.system_attrs = others
     shown.values = [sign * value for sign, value in zip(signs, values, strict=True)]
     return shown

@@ -28,6 +28,7 @@ MICRO_BATCH = "micro_batch_size"  # of the last attempt, unless the configured o
 TRAINABLE = "trainable_parameters"
 VERDICT = "verdict"
 REPORTED = "reported"  # by a loop of the caller's own: attempt, step, and whether to stop there
+GUARDS = "guards"  # what the best weights scored on the data of guards, by name
 LENGTH = "examples"  # in total, and until a longer run would differ
 # System attributes of a trial, which dashboards hide.
 FIXED = "fixed_params"  # Optuna's name for the parameters that a waiting trial starts with
@@ -38,6 +39,7 @@ START = "finesweep.start"  # the values that it was queued with, as text; the sa
 KEY = "finesweep.key"  # its values as text, unique in a study
 TURN = "finesweep.turn"  # its arm was chosen by turns, see search.study.turn
 CONSTRAINT = "constraints:"  # Optuna's prefix for a constraint; a value > 0 violates it
+GUARD = f"{CONSTRAINT}guard "  # with a guard's name: by how much it is broken, see GuardScore
 # System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"
@@ -53,6 +55,15 @@ ROOT = "finesweep.root"  # the host and folder where it was started
 def constraint(ending: Ending) -> str:
     """Return the system attribute in which Optuna's samplers look for a violated constraint."""
     return f"{CONSTRAINT}{ending.value}"
+
+
+def broken_guards(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the guards that a trial breaks, from its system attributes."""
+    return tuple(
+        name.removeprefix(GUARD)
+        for name, excess in attributes.items()
+        if name.startswith(GUARD) and excess > 0
+    )
 
 
 def drop_attribute(number: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.space.space import Options, Space, Values
-from search.storage.attribute import FIXED, METRICS, TURN, dropped_numbers
+from search.storage.attribute import FIXED, METRICS, TURN, broken_guards, dropped_numbers
 from search.study.params import params_of
 from search.study.turn import Asked, is_opening, next_arm, next_opening
 
@@ -104,7 +104,7 @@ def _chosen_by(plan: Plan, trials: Sequence[FrozenTrial]) -> str | None:
 
 
 def _score(plan: Plan, trial: FrozenTrial, name: str | None) -> float | None:
-    if trial.state.name != "COMPLETE":
+    if trial.state.name != "COMPLETE" or broken_guards(trial.system_attrs):
         return None
     if name is None:
         return plan.objectives[0].sign * float(trial.values[0])

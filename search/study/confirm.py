@@ -23,7 +23,7 @@ from search.config import Composition
 from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of
 from search.plan.plan import Plan
 from search.space.key import canonical_key
-from search.storage.attribute import METRICS, START
+from search.storage.attribute import METRICS, START, broken_guards
 from search.storage.engine import open_storage
 from search.storage.location import CONFIRMING, MAX_NAME, confirming_folder, storage_of
 from search.study.confirmed import Confirmed
@@ -43,12 +43,15 @@ if TYPE_CHECKING:
 def candidates(study: Study) -> list[FrozenTrial]:
     """Return the best trials that are statistically tied, best first, and the default.
 
-    An empty list if there is only one. Where the contributions of the rows were not kept, the noise
-    is unknown, and does not part two trials.
+    Those that break a guard are left out. An empty list if there is only one. Where the
+    contributions of the rows were not kept, the noise is unknown, and does not part two trials.
     """
     ranking = study.ranking
-    ranked = [trial for trial in ranking.by_score if not _has_lost_weights(study, trial)]
+    held = [trial for trial in ranking.by_score if trial.number not in ranking.broken]
+    ranked = [trial for trial in held if not _has_lost_weights(study, trial)]
     name, default = ranking.compared_scores, ranking.default
+    if default is not None and default.number in ranking.broken:
+        default = None
     few = [each for each in ranked[:MAX_CANDIDATES] if not is_apart(ranked[0], each, name)]
     if default is not None and default.number not in {trial.number for trial in few}:
         few.append(default)
@@ -174,7 +177,8 @@ def store_results(study: Study, confirming: Study) -> bool:
 
 
 def _metrics(run: FrozenTrial) -> dict[str, float] | None:
-    return dict(run.user_attrs[METRICS]) if run.state.name == "COMPLETE" else None
+    has_result = run.state.name == "COMPLETE" and not broken_guards(run.system_attrs)
+    return dict(run.user_attrs[METRICS]) if has_result else None
 
 
 def _errors(

@@ -86,7 +86,8 @@ class Confirmed:
     Attributes:
         what: `split` or `seed`, which differed between the runs of a trial.
         num_trials: How many trials had ended at that time; the others were no candidates.
-        runs: Metrics by trial, and by split or seed; None for a run that has no result.
+        runs: Metrics by trial, and by split or seed; None for a run that has no result, or broke a
+            guard.
         errors: By trial, and by split or seed, the standard error over the validation rows of its
             difference to the default; without those that are unknown.
 

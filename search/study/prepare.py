@@ -16,6 +16,7 @@ from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
 from search.plan.confirm import confirms
 from search.plan.corners import check_corners
+from search.plan.guard import guard_problems
 from search.plan.objective import check_measurable
 from search.plan.plan import Plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
@@ -68,6 +69,8 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     _check_place(folder)
     rows = _check_arms(plan, corpus)
     check_measurable(plan.objectives, plan.defaults.values())
+    if problems := list(guard_problems(plan, rows.labels)):
+        raise ConfigError(problems)
     before = stored(folder)
     old = None if before is None else build_plan(before.composition)
     if old is None or changes(old.space, plan.space):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.plan.plan import Plan
 from search.pruner.progress import LOSS, METRIC, Mark, Progress
-from search.storage.attribute import CURVE, LENGTH
+from search.storage.attribute import CURVE, LENGTH, broken_guards
 from search.storage.curve import StoredPoint, points_of
 from search.study.seeds import SEED, configuration
 from search.study.study import Study
@@ -42,7 +42,12 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
     trial = study.trial(number)
     values = study.params_of(trial)
     arm = plan.space.options_of(values)
-    others = [other for other in study.considered if other.number != number]
+    # One that breaks a guard is no rival: what it scored may be what must not be reached.
+    others = [
+        other
+        for other in study.considered
+        if other.number != number and not broken_guards(other.system_attrs)
+    ]
     if SEED in plan.space.paths and any(
         other.state is TrialState.COMPLETE
         and configuration(study.params_of(other)) == configuration(values)

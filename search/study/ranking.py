@@ -1,7 +1,7 @@
 """The order of a study's finished trials, and which of them is the best.
 
-Trials are ordered by their validation scores (`by_score`). What confirming found, or caution about
-noise, may put another one first (`trials`).
+Trials are ordered by their validation scores (`by_score`), those that break a guard behind all that
+keep every one. What confirming found, or caution about noise, may put another one first (`trials`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from search.plan.confirm import fresh_of
 from search.plan.plan import Plan
-from search.storage.attribute import CHOSEN_SCORES, METRICS, ROW_SCORES
+from search.storage.attribute import CHOSEN_SCORES, METRICS, ROW_SCORES, broken_guards
 from search.study.confirmed import Confirmed, Costs, Decision, decide
 from search.study.gain import is_within_error
 from search.study.params import params_of
@@ -43,18 +43,24 @@ class Ranking:
         """The best finished trial; the earliest if tied. None if none has finished.
 
         None as well if the study confirms the first few of another one: their means count there.
+        If every trial breaks a guard, it is the default, which is then kept, or none.
         """
-        return None if self.plan.composition.confirms else next(iter(self.trials), None)
+        if self.plan.composition.confirms is not None:
+            return None
+        return self.default if self.none_keeps else next(iter(self.trials), None)
 
     @cached_property
     def trials(self) -> tuple[FrozenTrial, ...]:
         """The finished trials, best first: as `by_score`, but for the first one.
 
         That is the one that was confirmed (`search.study.confirmed`). Without it, the default is
-        the first one if the best is within its noise and the study is cautious.
+        the first one if the best is within its noise and the study is cautious, or if every trial
+        breaks a guard.
         """
         ranked = self.by_score
-        if self.decision is not None:
+        if self.none_keeps:
+            number = -1 if self.default is None else self.default.number
+        elif self.decision is not None:
             number = self.decision.best
         elif self._is_doubtful and self.default is not None:
             number = self.default.number
@@ -67,13 +73,15 @@ class Ranking:
         """The finished trials, best first: by `chosen_by`, then by the objectives.
 
         Several objectives are compared in their order. If the seed is searched, configurations with
-        more finished seeds come first, those of which a seed ended without a result last.
+        more finished seeds come first, those of which a seed ended without a result last. Those
+        that break a guard come behind all others.
         """
         losses = {trial.number: self._losses(trial) for trial in self._finished}
         mean, doubts = self._means(losses), self._doubts
 
-        def key(trial: FrozenTrial) -> tuple[tuple[bool, int], list[float], list[float]]:
-            return doubts[trial.number], mean[trial.number], losses[trial.number]
+        def key(trial: FrozenTrial) -> tuple[bool, tuple[bool, int], list[float], list[float]]:
+            number = trial.number
+            return number in self.broken, doubts[number], mean[number], losses[number]
 
         return tuple(sorted(self._finished, key=key))  # stable: ties keep the earlier trial first
 
@@ -109,6 +117,23 @@ class Ranking:
         values, space = dict(self.plan.default_values), self.plan.space
         return next((trial for trial in self._finished if params_of(space, trial) == values), None)
 
+    @cached_property
+    def broken(self) -> frozenset[int]:
+        """The numbers of the finished trials that break a guard.
+
+        If the seed is searched, a configuration breaks it with all its seeds.
+        """
+        own = {trial.number for trial in self._finished if broken_guards(trial.system_attrs)}
+        if SEED in self.plan.space.paths:
+            broken = {self._configurations[number] for number in own}
+            own = {number for number, key in self._configurations.items() if key in broken}
+        return frozenset(own)
+
+    @property
+    def none_keeps(self) -> bool:
+        """Whether trials have finished, and all of them break a guard."""
+        return bool(self._finished) and len(self.broken) == len(self._finished)
+
     @property
     def is_cautious(self) -> bool:
         """Whether another trial must be better than the default by more than its noise."""
@@ -123,7 +148,7 @@ class Ranking:
         """The costs of the confirmed trials that count, see `search.study.confirmed`."""
         if self.confirmed is None:
             return {}
-        numbers = [trial.number for trial in self.considered]
+        numbers = [t.number for t in self.considered if t.number not in self.broken]
         return self.confirmed.costs(numbers, fresh_of(self.plan).values, self.signs)
 
     @cached_property
@@ -150,7 +175,10 @@ class Ranking:
                 for trial in self._finished
             }
         )
-        least = min(self._doubts.values(), default=(False, 0))
+        if self.none_keeps:
+            return frozenset() if self.default is None else frozenset({self.default.number})
+        scores = {number: own for number, own in scores.items() if number not in self.broken}
+        least = min((self._doubts[number] for number in scores), default=(False, 0))
         scores = {number: own for number, own in scores.items() if self._doubts[number] == least}
         return frozenset(
             number
@@ -177,6 +205,8 @@ class Ranking:
     def _is_doubtful(self) -> bool:
         """Whether the best trial by score is better than the default by its noise alone."""
         if self.default is None or not self.is_cautious or self.chosen_by != self.plan.chosen_by:
+            return False
+        if self.default.number in self.broken:
             return False
         return is_within_error(self.by_score[0], self.default, self.compared_scores)
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import SpaceError
@@ -29,6 +29,8 @@ from search.storage.attribute import (
     ENDING,
     FIXED,
     FOLDER,
+    GUARD,
+    GUARDS,
     KEY,
     LENGTH,
     MEMORY,
@@ -182,6 +184,12 @@ class Session:
                 MFU: outcome.mfu,
             },
         )
+        for guard in outcome.guards:
+            # Of a guard that holds too: where it is nearly broken may tell a sampler something.
+            name = f"{GUARD}{guard.name}"
+            study._storage.set_trial_system_attr(attempt.trial_id, name, guard.excess)
+        if outcome.guards:
+            self._set(attempt, {GUARDS: {each.name: asdict(each) for each in outcome.guards}})
         kept = {ROW_SCORES: outcome.row_scores, CHOSEN_SCORES: outcome.chosen_scores}
         for name, scores in kept.items():
             if scores is not None:

@@ -14,7 +14,7 @@ trials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from search.config import Arm, leaves, resolved
 from search.config.revision import REVISION, is_unnamed
 from search.plan.plan import Plan
-from search.storage.attribute import CONSTRAINT
+from search.storage.attribute import CONSTRAINT, GUARD
 from search.storage.location import study_folder
 from search.study.open import load_study, stored, study_folders
 from search.study.study import Study
@@ -110,7 +110,7 @@ def warm_of(plan: Plan, root: Path, fingerprint: str) -> Warm | None:
         {"values": values, "scores": scores, "constraints": constraints}
         for trial in ended
         if (values := fits[trial.number]) is not None
-        for constraints in [_constraints(trial)]
+        for constraints in [_constraints(trial, {guard.name for guard in plan.guards})]
         # A trial that diverged after a validation has a value too: its last one, maybe a good one.
         for scores in [None if constraints else trial.values]
     ]
@@ -173,8 +173,15 @@ def _has_result(trial: FrozenTrial) -> bool:
     return trial.state.name == "COMPLETE" or bool(_constraints(trial))
 
 
-def _constraints(trial: FrozenTrial) -> dict[str, Any]:
-    return {k: v for k, v in trial.system_attrs.items() if k.startswith(CONSTRAINT)}
+def _constraints(trial: FrozenTrial, guards: Collection[str] = ()) -> dict[str, Any]:
+    """Return what the trial violates; of guards, those of the same name in the new study."""
+    return {
+        name: value
+        for name, value in trial.system_attrs.items()
+        if name.startswith(CONSTRAINT)
+        and value > 0
+        and (not name.startswith(GUARD) or name.removeprefix(GUARD) in guards)
+    }
 
 
 def _settings(arm: Arm, values: Mapping[str, Any]) -> dict[str, Any]:

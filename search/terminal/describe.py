@@ -19,6 +19,7 @@ from search.study.warm import Warm
 from search.terminal.arms import arms_line
 from search.terminal.confirm import plan_lines
 from search.terminal.curve import size_notes
+from search.terminal.guard import plan_lines as guard_lines
 from search.terminal.weights import weights_lines
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def describe(
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
     ]
+    if rows is not None:
+        num_validation = len(rows.corpus.splits["validation"])
+        lines += [["guard", text] for text in guard_lines(plan, rows.labels, num_validation)]
     lines += [["confirm", text] for text in plan_lines(plan)]
     arms = arms_line(plan)
     lines += [["arms", arms]] if arms is not None else []

@@ -11,6 +11,7 @@ from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
 from search.report.dashboard.page import read_records
+from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
 from search.report.text import columns, duration, gain_lines, number, score, spoken
 from search.storage.attribute import METRICS, VERDICT
@@ -54,7 +55,8 @@ def summary(
     ]
     comparison = compare_with_default(study)
     if comparison is None:
-        return [*lines, "No trial has finished.", *_remaining(study)]
+        guards = list(guard_lines(study))
+        return [*lines, *(guards or ["No trial has finished."]), *_remaining(study)]
     best = comparison.best
     metric = study.plan.objectives[0].short
     lines += [
@@ -71,6 +73,7 @@ def summary(
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
     lines += _gain(study, comparison, metric, num_rows[1])
+    lines += guard_lines(study)
     lines += confirm_lines(study)
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)

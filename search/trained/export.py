@@ -15,6 +15,7 @@ from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
 from lightning_modules.run import Run
+from search.report.guard import guard_line
 from search.report.results import status
 from search.storage.attribute import METRICS, WORKER
 from search.study.ask import check_trained
@@ -88,7 +89,11 @@ def export(trained: Trained, to: Path) -> None:
     flat = trained.run.flat()
     card = Card(
         title=f"{flat['model']} for {flat['task']}, by {flat['strategy']}",
-        facts={"made by": f"finesweep, {trained.origin}", **_facts(trained.run)},
+        facts={
+            "made by": f"finesweep, {trained.origin}",
+            **_facts(trained.run),
+            **_guards(trained.outcome()),
+        },
         scores=trained.scores,
     )
     draft = to.with_name(f".{to.name}.draft")
@@ -103,6 +108,12 @@ def check_new(to: Path) -> None:
         rule = "must be a new or empty folder"
         fix = "Nothing is overwritten: choose another folder."
         raise ConfigError(Problem("to", rule, str(to), fix))
+
+
+def _guards(outcome: Outcome) -> dict[str, str]:
+    """Return what the model scored on the data of guards, by the guard's name."""
+    lines = (guard_line(each).partition(": ") for each in outcome.guards)
+    return {name: found for name, _, found in lines}
 
 
 def _facts(run: Run) -> dict[str, str]:

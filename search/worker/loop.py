@@ -19,6 +19,7 @@ from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import Run
 from search.report.dashboard.page import FOLDER as ARTIFACTS
 from search.report.dashboard.page import show_trial
+from search.report.guard import guard_line
 from search.report.wandb import tags_of
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
@@ -103,6 +104,9 @@ def _work_on(
         return
     _show(study, attempt)
     session.ended(attempt, outcome)
+    for guard in outcome.guards:
+        if guard.is_broken:
+            emit(Note(f"trial {attempt.number}, {guard_line(guard)}"))
     emit(_ended(study, attempt, outcome))
     if outcome.ending is Ending.infeasible:
         raise Replace(f"trial {attempt.number} ran out of memory")
@@ -123,7 +127,7 @@ def _train(
         hooks.heartbeat("loading the data")
         rows = load_rows(run, cache)
         check_same_rows(study.fingerprint_of(rows.corpus), study.data_fingerprint)
-        return fit(run, attempt.folder, identity, hooks, cache, rows)
+        return fit(run, attempt.folder, identity, hooks, cache, rows, study.plan.guards)
     finally:
         free_memory()
 

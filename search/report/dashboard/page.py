@@ -25,11 +25,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.folder import OUTCOME_FILE, table_file
-from lightning_modules.outcome import Point
+from lightning_modules.outcome import GuardScore, Point
 from lightning_modules.task.base import GENERATED, MISTAKES
 from lightning_modules.task.metric.confusion import CONFUSION, confusion_counts
 from search.machine.provenance import PROVENANCE_FILE
 from search.report.dashboard.note import read_note, write_note
+from search.report.guard import guard_line
 from search.report.picture import confusion_matrix, learning_curve
 from search.report.results import TABLE_FILE
 from search.report.text import duration, number
@@ -64,6 +65,7 @@ COLUMNS = {
     keys.VERDICT: "whether it over- or underfits, judged by its losses",
     keys.METRICS: "validation scores at the best validation",
     keys.BEST_EPOCH: "the epoch of the best validation",
+    keys.GUARDS: "what the best weights scored on the data of guards",
     keys.SECONDS: "training time over all attempts",
     keys.ATTEMPT: "number of attempts so far",
     keys.FOLDER: "folder of the last attempt's files",
@@ -282,6 +284,8 @@ def _ending(outcome: Mapping[str, Any] | None, failure: str | None) -> Iterator[
             **({"training loss": best["train_loss"]} if best["step"] else {}),
         }
         yield _table({_escaped(name): number(value) for name, value in scores.items()})
+    for values in outcome.get("guards", ()):
+        yield f"**Guard** {_escaped(guard_line(GuardScore(**values)).removeprefix('guard '))}."
     yield (
         f"{duration(outcome['seconds'])} of training on {_escaped(outcome['hardware'])}; "
         f"{outcome['num_trainable']:,} of {outcome['num_parameters']:,} parameters trained."

@@ -27,6 +27,7 @@ VALID: dict[str, Any] = {
     "ask_tell": False,
     "direction": None,
     "ask_hours": 24.0,
+    "guards": [],
     "keep": 3,
     "plugins": [],
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from lightning_modules.outcome import Ending, Outcome, Point
+from lightning_modules.outcome import Ending, GuardScore, Outcome, Point
 from search.config import compose
 from search.plan.build import build_plan
 from search.plan.plan import Plan
@@ -46,6 +47,15 @@ def point(number: int, accuracy: float) -> Point:
 def outcome(accuracy: float, seconds: float = 1.0, ending: Ending = Ending.finished) -> Outcome:
     best = point(1, accuracy)
     return Outcome(ending, "to its end", best, (best,), seconds, 66, 99, "cpu", 2, "fits")
+
+
+GUARD = "search.guards=[{data: reviews, metric: loss, at_most: 0.5, name: old}]"
+
+
+def guarded(accuracy: float, loss: float) -> Outcome:
+    """Return a finished run with a score on the guard `old`, which must be at most 0.5."""
+    score = GuardScore("old", "loss", loss, 0.4, 0.5, True, "at most 0.5")
+    return replace(outcome(accuracy), guards=(score,))
 
 
 def begin(session: Session) -> Attempt:

@@ -17,7 +17,7 @@ from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.space.key import canonical_key
-from search.storage.attribute import FIXED, METRICS, TURN, drop_attribute
+from search.storage.attribute import FIXED, GUARD, METRICS, TURN, drop_attribute
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.arm import decide_arm, start_of
@@ -188,6 +188,24 @@ def test_a_dropped_trial_has_had_its_turn_but_its_score_does_not_count() -> None
         study._storage.set_study_system_attr(study._study_id, drop_attribute(number), True)
     decide_arm(study, 9, plan)
     assert study.trials[9].system_attrs[FIXED]["strategy"] == "feature_extraction"
+
+
+def test_an_arm_whose_trials_break_a_guard_has_no_score() -> None:
+    plan, trials = plan_of(THREE), []
+    for values in draft(plan, 9):
+        params = plan.space.by_name(values)
+        excess = 0.1 if values["strategy"] == "lora" else -0.1
+        trials.append(
+            create_trial(
+                params=params,
+                distributions={n: plan.space.parameters[n].distribution for n in params},
+                value=SCORES[values["strategy"]],
+                system_attrs={TURN: True, f"{GUARD}old": excess},
+            )
+        )
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([*trials, create_trial(state=TrialState.WAITING)])
+    assert (start_of(plan, study.trials, 9) or {})["strategy"] == "feature_extraction"
 
 
 def test_arms_are_ranked_as_the_trials_of_the_study() -> None:

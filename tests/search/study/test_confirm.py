@@ -25,7 +25,7 @@ from search.study.session import join
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines
 from search.trained.export import winner
-from tests.search.study.conftest import begin, outcome, study_of
+from tests.search.study.conftest import GUARD, begin, guarded, outcome, study_of
 
 CONFIRM = ("search.confirm=2", "search.portfolio=false", "search/sampler=random")
 
@@ -328,3 +328,29 @@ def test_a_server_lists_the_study_alone_and_keeps_its_name(
     study_of(here, "study=t.confirm", "search.num_trials=2")
     with pytest.raises(ConfigError, match=r"search.confirm: study t confirms its first few in"):
         study_of(here, "study=t", "search.num_trials=2", "search.confirm=2")
+
+
+def test_what_breaks_a_guard_is_neither_confirmed_nor_compared_with(here: Path) -> None:
+    study = study_of(here, *CONFIRM, GUARD, "search.num_trials=4")
+    train(study, [guarded(0.6, 0.9), guarded(0.9, 0.9), guarded(0.8, 0.4), guarded(0.7, 0.4)])
+    assert numbers_of(study) == [2, 3]
+    confirming = confirm.begin(study)
+    assert confirming is not None
+    assert [guard.name for guard in confirming.plan.guards] == ["old"]
+
+
+def test_a_run_that_breaks_a_guard_on_a_fresh_split_has_no_result(here: Path) -> None:
+    study = study_of(here, *CONFIRM, GUARD, "search.num_trials=2")
+    train(study, [guarded(0.6, 0.4), guarded(0.9, 0.4)])
+    confirming = confirm.begin(study)
+    assert confirming is not None
+    session = join(confirming)
+    rates = [study.params_of(trial)["optimizer.lr"] for trial in study.trials]
+    while (attempt := session.next_attempt()) is not None:
+        session.began(attempt, 1200, 960)
+        is_second = attempt.values["optimizer.lr"] == rates[1]
+        session.ended(attempt, guarded(0.9 if is_second else 0.6, 0.9 if is_second else 0.4))
+    session.leave()
+    assert confirm.store_results(study, load_study(confirming.folder))
+    assert study.ranking.confirmed_costs.keys() == {0}
+    assert study.best is not None and study.best.number == 0

@@ -236,3 +236,19 @@ def test_a_grown_enqueue_queues_the_new_entry_only(here: Path, *, is_older: bool
     grown = prepare(here, *QUEUE, enqueue, "search.num_trials=5")
     assert [trial.number for trial in grown.trials] == [0, 1, 2, 3]
     assert grown.trials[3].system_attrs["fixed_params"] == {"trainer.epochs": 2}
+
+
+def test_guards_neither_begin_nor_end_in_a_study_that_exists(prepared: Study, here: Path) -> None:
+    entry = "{data: reviews, metric: accuracy, at_least: 0.5}"
+    (problem,) = differences(prepared, f"search.guards=[{entry}]")
+    assert problem.startswith("search.guards: study default has [], got [{'data': 'reviews'")
+    study = prepare(here, f"search.guards=[{entry}]")
+    (problem,) = differences(study)
+    assert problem.startswith("search.guards: study default has [{'data': 'reviews'")
+
+
+def test_a_guard_that_no_run_can_be_scored_by_is_refused(here: Path) -> None:
+    plan = plan_of("search.guards=[forgetting]")
+    with pytest.raises(ConfigError, match=r"search\.guards\.0\.data: forgetting needs a decoder"):
+        check_study(plan, study_folder(here, plan.name))
+    assert not (here / "studies").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_modules.outcome import Ending, RowScores
 from search.study.session import join
-from tests.search.study.conftest import begin, finish, outcome, point, study_of
+from tests.search.study.conftest import GUARD, begin, finish, guarded, outcome, point, study_of
 
 
 def test_the_best_finished_trial_comes_first_and_ties_go_to_the_earlier(here: Path) -> None:
@@ -93,3 +93,55 @@ def test_the_front_has_every_trial_that_is_not_dominated(here: Path) -> None:
     for accuracy, seconds in ((0.7, 10.0), (0.8, 30.0), (0.6, 20.0)):
         finish(session, accuracy, seconds)
     assert session.study.ranking.front == {0, 1}
+
+
+def test_a_trial_that_breaks_a_guard_ranks_below_all_that_keep_it(here: Path) -> None:
+    session = join(study_of(here, GUARD, "search.num_trials=4", "search/pruner=none"))
+    for accuracy, loss in ((0.6, 0.6), (0.9, 0.9), (0.7, 0.5), (0.65, 0.4)):
+        session.ended(begin(session), guarded(accuracy, loss))
+    ranking = session.study.ranking
+    assert [trial.number for trial in ranking.trials] == [2, 3, 1, 0]
+    assert ranking.broken == {0, 1} and not ranking.none_keeps
+    assert ranking.front == {2} and ranking.best is not None and ranking.best.number == 2
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_if_all_break_a_guard_the_default_is_kept(here: Path, finishes: bool) -> None:
+    session = join(study_of(here, GUARD, "search.num_trials=3", "search/pruner=none"))
+    first = guarded(0.6, 0.6) if finishes else outcome(0.6, ending=Ending.diverged)
+    session.ended(begin(session), first)
+    for accuracy in (0.9, 0.8):
+        session.ended(begin(session), guarded(accuracy, 0.9))
+    ranking = session.study.ranking
+    assert ranking.none_keeps
+    assert (None if ranking.best is None else ranking.best.number) == (0 if finishes else None)
+    assert [t.number for t in ranking.trials] == ([0, 1, 2] if finishes else [1, 2])
+    assert ranking.front == (frozenset({0}) if finishes else frozenset())
+
+
+def test_caution_keeps_no_default_that_breaks_a_guard(here: Path) -> None:
+    words = (GUARD, "search.select=cautious_log_loss", "search.num_trials=2", "search/pruner=none")
+    session = join(study_of(here, *words))
+    for accuracy, loss in ((0.7, 0.6), (0.71, 0.4)):
+        scores = RowScores("r", (0.3, 0.2, 0.4, 0.3))
+        session.ended(begin(session), replace(guarded(accuracy, loss), chosen_scores=scores))
+    best = session.study.best
+    assert best is not None and best.number == 1
+
+
+def test_a_front_has_no_trial_that_breaks_a_guard(here: Path) -> None:
+    words = (GUARD, "search.objectives=[accuracy,seconds]", "search.num_trials=3")
+    session = join(study_of(here, *words))
+    for accuracy, loss, seconds in ((0.6, 0.4, 9.0), (0.9, 0.9, 1.0), (0.7, 0.4, 10.0)):
+        session.ended(begin(session), replace(guarded(accuracy, loss), seconds=seconds))
+    assert session.study.ranking.front == {0, 2}
+
+
+def test_one_seed_that_breaks_a_guard_breaks_it_for_its_configuration(here: Path) -> None:
+    words = (GUARD, "seed=choice(0,1)", "search.num_trials=4", "search.portfolio=false")
+    session = join(study_of(here, *words))
+    for accuracy, loss in ((0.6, 0.4), (0.6, 0.4), (0.9, 0.4), (0.9, 0.9)):
+        session.ended(begin(session), guarded(accuracy, loss))
+    ranking = session.study.ranking
+    assert ranking.broken == {2, 3}
+    assert ranking.best is not None and ranking.best.number in (0, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.storage import transaction
-from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, WORKER
+from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, GUARDS, WORKER
 from search.storage.curve import points_of
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
@@ -16,7 +16,7 @@ from search.storage.tables import StudyStorage
 from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import Session, join
-from tests.search.study.conftest import begin, outcome, point, study_of
+from tests.search.study.conftest import GUARD, begin, guarded, outcome, point, study_of
 
 
 def two_sessions(root: Path, *words: str) -> tuple[Session, Session]:
@@ -271,3 +271,14 @@ def test_a_validation_is_stored_completely_or_not_at_all(
         session.progress(attempt, point(1, 0.5))
     trial = session.study.trial(0)
     assert not trial.intermediate_values and CURVE not in trial.system_attrs
+
+
+def test_a_guard_is_stored_as_a_constraint_that_optuna_knows(here: Path) -> None:
+    session = join(study_of(here, GUARD, "search.num_trials=2"))
+    for loss in (0.45, 0.6):
+        session.ended(begin(session), guarded(0.7, loss))
+    kept, broken = session.study.trials
+    assert kept.constraints["guard old"] == pytest.approx(-0.1)
+    assert broken.constraints["guard old"] == pytest.approx(0.2)
+    assert broken.user_attrs[GUARDS]["old"]["value"] == 0.6
+    assert broken.state.name == "COMPLETE" and broken.value == 0.7

@@ -20,7 +20,17 @@ from search.study.study import Study
 from search.study.suggest import first_suggestions
 from search.study.tell import result_of, tell
 from search.study.warm import Warm
-from tests.search.study.conftest import SPACE, begin, finish, outcome, plan_of, point, study_of
+from tests.search.study.conftest import (
+    GUARD,
+    SPACE,
+    begin,
+    finish,
+    guarded,
+    outcome,
+    plan_of,
+    point,
+    study_of,
+)
 
 EPOCHS = "trainer.epochs=range(1,4)"
 WARM = ("study=new", "search.warm_start=s", "search.portfolio=false")
@@ -165,3 +175,16 @@ def test_a_study_that_cannot_help_is_refused(
     plan = plan_of("study=new", EPOCHS, *words)
     with pytest.raises(ConfigError, match=message):
         check_study(plan, other.folder.parent / "new")
+
+
+@pytest.mark.parametrize("has_guard", [True, False])
+def test_a_guard_of_the_other_study_counts_if_this_one_has_it(here: Path, has_guard: bool) -> None:
+    session = join(study_of(here, GUARD, "search.num_trials=2", "search.portfolio=false"))
+    for accuracy, loss in ((0.7, 0.4), (0.9, 0.9)):
+        session.ended(begin(session), guarded(accuracy, loss))
+    study = study_of(here, *WARM, *([GUARD] if has_guard else []))
+    assert study.prior is not None
+    assert [each["scores"] for each in study.prior["trials"]] == [
+        [0.7],
+        None if has_guard else [0.9],
+    ]

@@ -1,0 +1,75 @@
+"""Files and data sets as guards: rows for the run's own task, or plain text for one that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_modules.data.base import Data
+from lightning_modules.data.table import Table, read_table
+from lightning_modules.data.tabular import Tabular
+from lightning_modules.guard.language import language_rows, writes_text
+from lightning_modules.guard.rows import LoadedRows, limited, own_task
+from lightning_modules.rows import cell
+
+if TYPE_CHECKING:
+    from lightning_modules.guard.base import Guard
+    from lightning_modules.run import Run
+
+TEXT = "text"
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """All rows of a file, with the columns of the run's own data.
+
+    A network that writes also scores a file that lacks these columns: as plain text.
+
+    Attributes:
+        path: The file.
+
+    """
+
+    path: Path
+
+    def load(self, run: Run, labels: Sequence[str], guard: Guard) -> LoadedRows:
+        table = read_table(self.path.expanduser(), "data")
+        columns = _columns(run, table)
+        if writes_text(run.task) and not set(columns.values()) <= set(table.columns):
+            column = columns.get(TEXT, TEXT)
+            rows = table.read(
+                {TEXT: column if column in table.columns else TEXT}, {TEXT: cell.text}
+            )
+            return language_rows(rows, guard)
+        task = own_task(run, guard.metric, guard.bound)
+        rows = table.read(columns, task.cells, task.check_row)
+        task.check_known(rows, labels)
+        return LoadedRows(task, limited(rows, guard.max_rows), is_own=True)
+
+
+@dataclass(frozen=True)
+class DataRows:
+    """The validation rows of another data set.
+
+    Attributes:
+        data: The data set.
+
+    """
+
+    data: Data
+
+    def load(self, run: Run, labels: Sequence[str], guard: Guard) -> LoadedRows:
+        task = own_task(run, guard.metric, guard.bound)
+        rows = self.data.load(task).splits["validation"]
+        task.check_known(rows, labels)
+        return LoadedRows(task, limited(rows, guard.max_rows), is_own=True)
+
+
+def _columns(run: Run, table: Table) -> dict[str, str]:
+    """Return the column of each field, by the run's own data, or of the same name."""
+    if isinstance(run.data, Tabular):
+        return run.data.columns(run.task)
+    optional = run.task.optional
+    return {name: name for name in run.task.cells if name not in optional or name in table.columns}
