@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.batch.join import in_row_order, joined
-from lightning_modules.batch.micro import halved, micro_batches
+from lightning_modules.batch.micro import micro_batches
 from lightning_modules.batch.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch
@@ -48,7 +49,10 @@ def over_examples(
             batch = collate([examples[row] for row in rows])
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             while (found := unless_out_of_memory(partial(_pieces, batch, size, see))) is None:
-                size = halved(min(size, len(rows)), batch)
+                if (size := min(size, len(rows)) // 2) == 0:
+                    width = batch["input_ids"].shape[1]
+                    reason = f"one example of {width} tokens does not fit into memory"
+                    raise Stopped(Ending.infeasible, reason)
             seen.append(found)
     return in_row_order(seen, batches)
 
