@@ -26,7 +26,13 @@ from lightning_modules.callback.validation import Validation, validation_steps
 from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.feature import use_features
-from lightning_modules.folder import LABELS_FILE, OUTCOME_FILE, STATE_FILE, TOKENIZER_FOLDER
+from lightning_modules.folder import (
+    FORM_FILE,
+    LABELS_FILE,
+    OUTCOME_FILE,
+    STATE_FILE,
+    TOKENIZER_FOLDER,
+)
 from lightning_modules.guard.base import Guard
 from lightning_modules.guard.score import Guarded, logged_guards
 from lightning_modules.hooks import Hooks
@@ -237,6 +243,9 @@ def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer; write the labels, and a tokenizer trained on these rows."""
     folder, hooks, checked = start.folder, start.hooks, start.checked
     write_when_free(hooks, lambda: write_json(folder / LABELS_FILE, list(checked.labels)))
+    form = run.task.form_of(checked.corpus.splits["train"])
+    if form is not None:
+        write_when_free(hooks, lambda: write_json(folder / FORM_FILE, form))
     hooks.heartbeat("making the tokenizer")
     tokenizer = build_tokenizer(run, checked.corpus.splits["train"], start.cache)
     if run.strategy.trains_tokenizer:

@@ -16,6 +16,8 @@ STATE_FILE = "found.json"
 """Only if the strategy is fitted to the rows, e.g. few-shot prompting to its shots."""
 REFERENCE_FILE = "reference.safetensors"
 """What the network before the training says of each example, if the task compares with that."""
+FORM_FILE = "form.json"
+"""The form of the training rows, only if an export must know it, e.g. of conversations."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only if the run trained its tokenizer on its rows."""
 

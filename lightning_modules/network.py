@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def build_tokenizer(run: Run, rows: Sequence[Row], cache: Cache) -> PreTrainedTo
 def build_network(
     run: Run,
     labels: Sequence[str],
-    cache: Cache,
+    cache: Cache | None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     hardware: Hardware | None = None,
     rank: int = 0,
@@ -49,16 +50,20 @@ def build_network(
     Args:
         run: The run.
         labels: The labels in the order of their class numbers.
-        cache: Keeps the loaded network; the one returned is an adapted copy.
+        cache: Keeps the loaded network; the one returned is an adapted copy. None keeps nothing,
+            so nothing is copied, and trained weights stay in the dtype that they were loaded in.
         tokenizer: The run's tokenizer; None loads the model's own.
         hardware: Where the run trains; None is a CPU in fp32.
         rank: Which of its devices.
 
     """
-    run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), cache)
+    kept = Cache() if cache is None else cache
+    run_tokenizer = tokenizer if tokenizer is not None else build_tokenizer(run, (), kept)
     run, device = _placed(run, hardware, rank)
-    loaded = _loaded(run, labels, cache, run_tokenizer, device)
+    loaded = _loaded(run, labels, kept, run_tokenizer, device)
     with seeded(run.seed, "adapt"):
+        if cache is None:
+            return run.strategy.adapt(loaded)
         if not run.strategy.keeps_frozen:
             return run.strategy.adapt(copy.deepcopy(loaded))
         adapted = run.strategy.adapt(sharing_copy(loaded))
@@ -108,13 +113,12 @@ def _loaded(
 
     def load() -> nn.Module:
         check_architecture(run, labels)
-        with seeded(run.seed, "load"):
+        with seeded(run.seed, "load"), _default_device(run.strategy, device):
             network = run.strategy.load(run.model, run.task, labels, tokenizer)
         run.task.configure_network(network)
         if getattr(network, "drawn", None) == frozenset():
             draws.seed = run.seed
-        # 4-bit weights are loaded on their device.
-        return network if getattr(network, "is_quantized", False) else network.to(device)
+        return network if run.strategy.loads_on_device else network.to(device)
 
     # Reading and checking weights takes longer than copying them. Strategies that differ only
     # in what they train share the loaded network.
@@ -123,6 +127,12 @@ def _loaded(
     draws = cache.get_or_make(("draws", *key), _Draws)
     seed = run.seed if draws.seed is None else draws.seed
     return cache.get_or_make_large("networks", (*key, seed), load, num_bytes, OTHER_BYTES)
+
+
+def _default_device(strategy: Strategy, device: str) -> AbstractContextManager[object]:
+    import torch
+
+    return torch.device(device) if strategy.loads_on_device else nullcontext()
 
 
 def check_architecture(run: Run, labels: Sequence[str]) -> None:

@@ -27,8 +27,8 @@ def export(call: Call) -> None:
     ours = [row["prediction"] for row in predictor.predict([{"text": chat} for chat in CHATS])]
     folder = call.work / "export"
     shutil.rmtree(folder, ignore_errors=True)
-    predictor.network.cpu()
-    save_exported(predictor, run, Card("check", {}, {}), folder)
+    exported = load_trained(run, trained.folder, (), for_export=True)
+    save_exported(exported, run, Card("check", {}, {}), folder)
     model = AutoModelForCausalLM.from_pretrained(folder).to(call.device)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     plain = plain_answers(model, tokenizer, CHATS, run.task.max_new_tokens)

@@ -78,8 +78,8 @@ def variants(call: Call) -> None:
 
 def qlora(call: Call) -> None:
     """Measure finesweep's QLoRA."""
-    if call.on_cpu or find_spec("bitsandbytes") is None:
-        report(kind="qlora", skipped="needs a GPU and bitsandbytes")
+    if find_spec("bitsandbytes") is None:
+        report(kind="qlora", skipped="needs bitsandbytes")
         return
     words = (f"trainer.max_steps={call.size.num_steps}", "strategy.rank=8")
     run = make_run(call, *words, strategy="qlora")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.file import write_json, write_text
-from lightning_modules.schema import import_member
+from lightning_modules.model.base import Pretrained
+from lightning_modules.schema import import_member, member_of
+from lightning_modules.strategy.adapter.base import PeftStrategy
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
 
@@ -37,16 +41,32 @@ class Card:
     scores: Mapping[str, float]
 
 
-def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> None:
-    """Write weights, tokenizer, labels and model card to a new folder."""
-    from lightning_modules.model.held import in_fp32
+def save_exported(
+    predictor: Predictor, run: Run, card: Card, folder: Path, *, merge: bool = True
+) -> None:
+    """Write weights, tokenizer, labels and model card to a new folder.
 
+    Args:
+        predictor: The trained network, with its tokenizer.
+        run: The run that trained it.
+        card: The content of the model card.
+        folder: The new folder.
+        merge: Whether adapters are merged into the weights; if not, they are written alone.
+
+    """
+    check_merge(run, merge=merge)
     folder.mkdir(parents=True)
     # The loaded tokenizer then truncates where `predict` does.
     predictor.tokenizer.model_max_length = predictor.max_length
     strategy = predictor.strategy or run.strategy
-    network = in_fp32(predictor.network)
-    loading = strategy.export(network, predictor.tokenizer, run.model, run.task, folder)
+    write = strategy.export
+    if not merge:
+        assert isinstance(strategy, PeftStrategy)
+        write = strategy.export_adapter
+    network = predictor.network if predictor.is_for_export else copy.deepcopy(predictor.network)
+    loading = write(network, predictor.tokenizer, run.model, predictor.task, folder)
+    for file in run.model.other_files():
+        shutil.copyfile(file, folder / file.name)
     write_json(
         folder / MANIFEST,
         {
@@ -61,6 +81,19 @@ def save_exported(predictor: Predictor, run: Run, card: Card, folder: Path) -> N
     )
     write_text(folder / "README.md", _readme(card, loading))
     _share(folder)
+
+
+def check_merge(run: Run, *, merge: bool) -> None:
+    """Raise ConfigError if the run's adapters cannot be exported alone, as `merge=false` asks."""
+    fix = "Leave it out."
+    if not merge and not isinstance(run.strategy, PeftStrategy):
+        rule = "must be true unless the strategy trains adapters"
+        raise ConfigError(
+            Problem("merge", rule, Verbatim(f"strategy={member_of(run.strategy)}"), fix)
+        )
+    if not merge and run.model.hub_name is None and not isinstance(run.model, Pretrained):
+        rule = "must be true if no file has the base model"
+        raise ConfigError(Problem("merge", rule, Verbatim(f"model={run.model.name}"), fix))
 
 
 def columns_of(run: Run) -> dict[str, str | None]:

@@ -21,7 +21,7 @@ from lightning_modules.batch.tokenize import encoded
 from lightning_modules.batch.type import Batch
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import BEST_FILE, STATE_FILE, TOKENIZER_FOLDER
+from lightning_modules.folder import BEST_FILE, FORM_FILE, STATE_FILE, TOKENIZER_FOLDER
 from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.model.state import restore_state
@@ -53,6 +53,7 @@ class Predictor:
             it; None if the network has it, without its adapter, or if nobody has it.
         device: Where it computes.
         heartbeat: Called before each batch.
+        is_for_export: Whether an export may change the network, which is used for nothing else.
 
     """
 
@@ -66,6 +67,7 @@ class Predictor:
     untouched: Callable[[], nn.Module] | None = None
     device: Device = Device.auto
     heartbeat: Callable[[], None] = lambda: None
+    is_for_export: bool = False
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
@@ -140,11 +142,24 @@ class Predictor:
         return joined(parts)
 
 
-def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
-    """Return the run's network with the best weights that `fit` saved in `folder`."""
+def load_trained(
+    run: Run, folder: Path, labels: Sequence[str], *, for_export: bool = False
+) -> Predictor:
+    """Return the run's network with the best weights that `fit` saved in `folder`.
+
+    Args:
+        run: The run.
+        folder: Its folder.
+        labels: The labels in the order of their class numbers.
+        for_export: Load what an export writes: on the CPU, the only copy of the network, with
+            weights in the format of the model's file if the strategy supports that.
+
+    """
     if (folder / STATE_FILE).is_file():
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         run = replace(run, strategy=run.strategy.from_state(state))
+    if for_export:
+        run = _as_in_file(replace(run, strategy=run.strategy.for_export()))
     tokenizer_folder, cache = folder / TOKENIZER_FOLDER, Cache()
     if tokenizer_folder.is_dir():
         from transformers import AutoTokenizer
@@ -152,22 +167,39 @@ def load_trained(run: Run, folder: Path, labels: Sequence[str]) -> Predictor:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     else:
         tokenizer = build_tokenizer(run, (), cache)
-    # On the CPU: it may be exported, which merges its adapters in fp32.
-    hardware = replace(choose_hardware(Device.auto, run.trainer.precision), device=Device.cpu)
-    network = build_network(run, labels, cache, tokenizer, hardware)
+    hardware = choose_hardware(Device.auto, run.trainer.precision)
+    if for_export or not run.strategy.loads_on_device:
+        hardware = replace(hardware, device=Device.cpu)
+    network = build_network(run, labels, None if for_export else cache, tokenizer, hardware)
     restore_state(network, load_file(folder / BEST_FILE))
     is_compared = run.task.needs_reference and not run.strategy.keeps_base
     again = partial(build_network, run, labels, Cache(), tokenizer, hardware)
+    task = run.task.as_trained(_form_of(folder), tokenizer) if for_export else run.task
     return Predictor(
         network,
         tokenizer,
-        run.task,
+        task,
         tuple(labels),
         run.data.max_length,
         run.trainer.precision,
         run.strategy,
         untouched=again if is_compared else None,
+        is_for_export=for_export,
     )
+
+
+def _form_of(folder: Path) -> str | None:
+    """Return the form of the training rows; None if it is that of other rows or not known."""
+    path = folder / FORM_FILE
+    form: str | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return form
+
+
+def _as_in_file(run: Run) -> Run:
+    """Return the run with the model's weights held as in their file, if they can be."""
+    if not run.strategy.supports_bf16:
+        return run
+    return replace(run, model=run.model.settled(computes_bf16=True))
 
 
 def _too_long(inputs: Batch) -> Problem:

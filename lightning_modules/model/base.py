@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
-from lightning_modules.model.dtype import Dtype, dtype_of
+from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
 from lightning_modules.model.kind import Kind, kind_of
+from lightning_modules.model.multimodal import (
+    PROCESSOR_FILES,
+    auto_class_of,
+    freeze_others,
+    wraps_decoder,
+)
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
 from lightning_modules.model.size import Size, size_of
 from lightning_modules.schema import Schema
@@ -72,6 +78,14 @@ class Model(Schema):
     def known_dtype(self) -> Dtype | None:
         """Return the format of its weights' file; None if unknown before it is loaded."""
         return None
+
+    def file_dtype(self) -> str | None:
+        """Return torch's name of the format of its weights' file; None if unknown."""
+        return None
+
+    def other_files(self) -> Iterator[Path]:
+        """Yield the files that an export needs beside weights, configuration and tokenizer."""
+        yield from ()
 
     @property
     def in_bf16(self) -> bool:
@@ -193,6 +207,14 @@ class Pretrained(Model):
         config = self._config()
         return None if config is None else dtype_of(config)
 
+    def file_dtype(self) -> str | None:
+        return file_dtype_of(self._config() or {})
+
+    def other_files(self) -> Iterator[Path]:
+        if wraps_decoder(self._config() or {}):
+            folder = Path(self.files(weights=False))
+            yield from (p for name in PROCESSOR_FILES if (p := folder / name).is_file())
+
     @property
     def in_bf16(self) -> bool:
         return self.dtype is Dtype.bf16
@@ -245,21 +267,24 @@ class Pretrained(Model):
         """Return the network in float32, or with its matrices in bfloat16 if `in_bf16`.
 
         `quantization` is one of transformers' quantization configurations. If it is set, the
-        linear layers are quantized and on the current CUDA device.
+        linear layers are quantized, and the network is on torch's default device.
         """
         import torch
         import transformers
 
         quantized = {}
         if quantization is not None:
-            quantized = {"quantization_config": quantization, "device_map": {"": "cuda"}}
+            device = str(torch.get_default_device())
+            quantized = {"quantization_config": quantization, "device_map": {"": device}}
         if is_pair(auto_class, self.known_kind()):
             return build_pair(self.load_network, self.load_tokenizer, config)
         random_state = torch.get_rng_state()
         with self._loading():
+            architecture = self._architecture(config)
+            auto_class = auto_class_of(auto_class, architecture.to_dict())
             network, report = getattr(transformers, auto_class).from_pretrained(
                 self.files(weights=True),
-                config=self._architecture(config),
+                config=architecture,
                 # Loading a pickle can run code.
                 use_safetensors=True,
                 output_loading_info=True,
@@ -275,6 +300,7 @@ class Pretrained(Model):
             draw_in_fp32(network, network.drawn, random_state)
             hold(network)
         freeze_pooler(network)
+        freeze_others(network)
         if network.can_generate():
             keep_ends(network, self._own_tokenizer())
         return self._with_padding(network)
@@ -286,10 +312,13 @@ class Pretrained(Model):
         if is_pair(auto_class, self.known_kind()):
             return build_pair(self.new_network, self.load_tokenizer, config)
         with self._loading():
+            architecture = self._architecture(config)
+            auto_class = auto_class_of(auto_class, architecture.to_dict())
             network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-                self._architecture(config), **self._settings(), dtype=torch.float32
+                architecture, **self._settings(), dtype=torch.float32
             )
         freeze_pooler(network)
+        freeze_others(network)
         return self._with_padding(network)
 
     def _own_tokenizer(self) -> PreTrainedTokenizerBase | None:
@@ -302,12 +331,17 @@ class Pretrained(Model):
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
         """Set the padding token of batches, by which a network finds a text's last token."""
         config = network.config
-        if config.pad_token_id is None:  # GPT-like models have none
-            tokenizer, ends = self._own_tokenizer(), config.eos_token_id
+        text = config.get_text_config()
+        padding = getattr(text, "pad_token_id", None)
+        if padding is None:  # GPT-like models have none
+            tokenizer, ends = self._own_tokenizer(), getattr(text, "eos_token_id", None)
             if tokenizer is not None:
-                config.pad_token_id = tokenizer.pad_token_id
+                padding = tokenizer.pad_token_id
             else:  # the run trains a tokenizer
-                config.pad_token_id = ends[0] if isinstance(ends, list) else ends
+                padding = ends[0] if isinstance(ends, list) else ends
+            text.pad_token_id = padding
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = padding
         return network
 
     def _architecture(self, changes: Mapping[str, Any]) -> PreTrainedConfig:
@@ -335,6 +369,10 @@ class Pretrained(Model):
             if "scaled_dot_product_attention" in str(error):
                 rule, fix = f"must be supported by {self.name}", "Set model.attention=eager."
                 raise ConfigError(Problem("model.attention", rule, "sdpa", fix)) from error
+            if "Unrecognized configuration class" in str(error):
+                rule = f"{self.name} must have a network for this task in transformers"
+                fix = "Choose another model; most decoders have one for task=generation."
+                raise ConfigError(Problem("model", rule, Verbatim("none"), fix)) from error
             rule = f"{self.name} must load from safetensors, without custom code"
             raise ConfigError(Problem("model", rule, reason_of(error))) from error
 
@@ -373,6 +411,9 @@ def num_positions(config: Mapping[str, Any]) -> int | None:
         return num_positions(config["encoder"])
     # T5 has no such limit, and GPT-2 has its own name for it.
     positions = config.get("max_position_embeddings", config.get("n_positions"))
+    text = config.get("text_config")
+    if positions is None and isinstance(text, Mapping):
+        return num_positions(text)
     if config.get("model_type") == "t5" or not isinstance(positions, int):
         return None
     if config.get("model_type") in _POSITIONS_START_AFTER_PADDING:

@@ -33,4 +33,5 @@ def keep_ends(network: Any, tokenizer: Any | None) -> None:
 
 
 def _parts(network: Any, tokenizer: Any | None) -> list[Any]:
-    return [network.config, getattr(network, "generation_config", None), tokenizer]
+    text = network.config.get_text_config(decoder=True)
+    return [network.config, text, getattr(network, "generation_config", None), tokenizer]

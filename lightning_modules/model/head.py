@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from peft import TaskType
     from torch import nn
 
+_DECODER, _PAIR = "CAUSAL_LM", "SEQ_2_SEQ_LM"
 # Endings of the names of transformers' classes with a head, and PEFT's name for the task.
 _ENDS = {
     "ForSequenceClassification": "SEQ_CLS",
     "ForTokenClassification": "TOKEN_CLS",
     "ForQuestionAnswering": "QUESTION_ANS",
-    "ForConditionalGeneration": "SEQ_2_SEQ_LM",
-    "EncoderDecoderModel": "SEQ_2_SEQ_LM",
-    "ForCausalLM": "CAUSAL_LM",
-    "LMHeadModel": "CAUSAL_LM",
+    "ForConditionalGeneration": _PAIR,
+    "EncoderDecoderModel": _PAIR,
+    "ForCausalLM": _DECODER,
+    "LMHeadModel": _DECODER,
 }
 
 
@@ -34,12 +35,17 @@ def task_type_of(network: nn.Module) -> TaskType | None:
 
 def writes(network: nn.Module) -> bool:
     """Return whether the head generates text; it is then pretrained, and may share embeddings."""
-    return _name_of(network) in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+    return _name_of(network) in (_DECODER, _PAIR)
+
+
+def _reads_first(network: nn.Module) -> bool:
+    """Return whether an encoder reads; a decoder with a vision tower has none for texts."""
+    return bool(getattr(network.config, "is_encoder_decoder", False))
 
 
 def _name_of(network: nn.Module) -> str | None:
     for base in type(network).__mro__:
         for end, name in _ENDS.items():
             if base.__name__.endswith(end):
-                return name
+                return _DECODER if name == _PAIR and not _reads_first(network) else name
     return None

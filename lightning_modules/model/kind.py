@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from lightning_modules.model.multimodal import wraps_decoder
+
 _WRITES = ("ForCausalLM", "LMHeadModel")
 
 
@@ -29,4 +31,6 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
     if config.get("is_encoder_decoder"):
         return Kind.encoder_decoder
     names = config.get("architectures") or ()
-    return Kind.decoder if any(name.endswith(_WRITES) for name in names) else Kind.encoder
+    if any(name.endswith(_WRITES) for name in names) or wraps_decoder(config):
+        return Kind.decoder
+    return Kind.encoder

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.model.head import writes
+from lightning_modules.model.multimodal import decoder_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +18,10 @@ _AFTER_LAYERS = frozenset(("pooler", "ln_f", "norm", "final_norm", "final_layer_
 
 
 def backbone_of(network: nn.Module) -> nn.Module:
-    """Return the pretrained part; for a language model everything, as its head is pretrained."""
+    """Return the pretrained part that reads texts; for a language model with its head."""
+    decoder = decoder_of(network)
+    if decoder is not None:
+        return decoder
     if writes(network):
         return network
     backbone: nn.Module = getattr(network, str(network.base_model_prefix), network)
@@ -66,6 +70,19 @@ def linear_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | Conv1D):
             yield name, module
+
+
+def routers(network: nn.Module) -> list[str]:
+    """Return the names of linear layers that return more than a product, e.g. Llama 4's routers."""
+    from torch import nn
+
+    return [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+        and type(module).__module__.startswith("transformers.models.")
+        and type(module).forward is not nn.Linear.forward
+    ]
 
 
 def _head(network: nn.Module) -> Iterator[str]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.model.multimodal import auto_class_of
+from lightning_modules.model.saved import save_network
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import Schema, positive
 
@@ -51,6 +53,9 @@ class Strategy(Schema):
     """Whether it reads the pretrained weights; else only configuration and tokenizer are needed."""
     ignores: ClassVar[tuple[str, ...]] = ()
     """Config paths, or groups of them, without effect under this strategy; never searched."""
+
+    loads_on_device: ClassVar[bool] = False
+    """Whether `load` puts the network on torch's default device; if not, it is moved there."""
 
     telling_share: ClassVar[float] = 0.35
     """The share of a run after which its validations say how good it ends (docs/search.md)."""
@@ -183,11 +188,22 @@ class Strategy(Schema):
         """
         return nullcontext()
 
+    def export_dtype(self, model: Model) -> str | None:
+        """Return torch's name of the format of exported weights: that of the model's file."""
+        return model.file_dtype()
+
+    def for_export(self) -> Strategy:
+        """Return the strategy whose trained network `export` gets."""
+        return self
+
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
-        """Write the trained network to `folder`; return Python lines that load it from "."."""
-        network.save_pretrained(folder)
+        """Write the trained network to `folder`; return Python lines that load it from ".".
+
+        The network is not used afterwards, so its weights may be changed in place.
+        """
+        save_network(network, self.export_dtype(model), folder)
         tokenizer.save_pretrained(folder)
-        return task.usage()
+        return task.usage(auto_class_of(task.auto_class, network.config.to_dict()))
 
     @classmethod
     def needs_base(cls, folder: Path) -> bool:
@@ -210,5 +226,6 @@ class Strategy(Schema):
         import torch
         import transformers
 
-        auto = getattr(transformers, task.auto_class)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        auto = getattr(transformers, auto_class_of(task.auto_class, config.to_dict()))
         return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), None

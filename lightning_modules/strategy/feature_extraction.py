@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.model.saved import save_network
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class FeatureExtraction(Strategy):
         if task.auto_class != POOLED:
             return super().export(network, tokenizer, model, task, folder)
         if model.hub_name is None:  # it cannot be downloaded
-            network.backbone.save_pretrained(folder / BACKBONE)
+            save_network(network.backbone, self.export_dtype(model), folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         save_file(network.head.state_dict(), folder / HEAD_FILE)
         pairs = network.backbone.config.is_encoder_decoder

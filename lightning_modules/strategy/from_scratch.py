@@ -54,6 +54,9 @@ class FromScratch(Strategy):
     def num_trained(self, size: Size) -> float:
         return size.parameters
 
+    def export_dtype(self, model: Model) -> str | None:
+        return None  # the model's file has no part in these weights
+
     @property
     def trains_tokenizer(self) -> bool:
         return self.tokenizer is not Vocabulary.own

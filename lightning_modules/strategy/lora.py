@@ -87,6 +87,10 @@ class Lora(PeftStrategy):
     def peft_type(self) -> str:
         return "LORA"
 
+    @property
+    def merges_in_place(self) -> bool:
+        return True
+
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
         return {
             "target_modules": chosen_targets(network, self.targets),

@@ -25,6 +25,7 @@ from lightning_modules.model.base import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.saved import save_network
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import member_of, positive
 from lightning_modules.strategy.base import Strategy
@@ -258,7 +259,7 @@ class Prompting(Strategy):
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
 
         if model.hub_name is None:  # it cannot be downloaded
-            network.backbone.save_pretrained(folder / BACKBONE)
+            save_network(network.backbone, self.export_dtype(model), folder / BACKBONE)
         tokenizer.save_pretrained(folder)
         write_json(folder / PROMPTING_FILE, {**asdict(self), "how": self.how.value})
         (prompt,) = self.prepare([{"text": "Your text."}], tokenizer)

@@ -1,21 +1,21 @@
 """Low-rank adapters on a network with 4-bit weights (QLoRA).
 
-The frozen weights are stored in 4 bits (NF4: quantiles of a normal distribution, scaled per block
-of 64) with scales that are quantized again, and are converted to bfloat16 to be multiplied. The
-adapters and the head stay in float32.
+The frozen matrices are held in 4 bits (`lightning_modules.model.quantized`), and are converted to
+the precision of the run to be multiplied. The embeddings and the output layer are held as in the
+model's file; the adapters and the head are in float32.
 
-Paper: Dettmers et al. 2023, arXiv:2305.14314 (NF4, double quantization).
-Cost: LoRA's trained values, and about half a byte instead of four per frozen weight.
-Needs a CUDA device and bitsandbytes. The export is the adapter: merged weights would be rounded to
-4 bits.
+Paper: Dettmers et al. 2023, arXiv:2305.14314.
+Cost: LoRA's trained values, and about half a byte instead of two or four per frozen weight: 8
+billion parameters take 6 GB. Needs bitsandbytes; without a GPU it is slow.
+The export is merged into the 4-bit values, converted back: the weights that the adapters learnt on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.base import Pretrained
@@ -36,6 +36,8 @@ _FIX = "Set strategy=lora."
 class Qlora(Lora):
     """Train low-rank adapters on a network with 4-bit weights, and the head."""
 
+    loads_on_device: ClassVar[bool] = True
+
     def check(self, model: Model, task: Task) -> None:
         super().check(model, task)
         if not isinstance(model, Pretrained):
@@ -52,33 +54,53 @@ class Qlora(Lora):
             rule, got = "strategy=qlora needs bitsandbytes", Verbatim("no such package")
             fix = "Run pip install bitsandbytes, or set strategy=lora."
             raise ConfigError(Problem("strategy", rule, got, fix))
-        import torch
-
-        if not torch.cuda.is_available():
-            rule, got = "strategy=qlora needs a CUDA device", Verbatim("none")
-            raise ConfigError(Problem("trainer.device", rule, got, _FIX))
-
-    @property
-    def merges(self) -> bool:
-        return False
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
     ) -> nn.Module:
+        import torch
+
+        from lightning_modules.model.quantized import compute_as_run, nf4
+
         assert isinstance(model, Pretrained)
+        config = task.config(labels)
+        with torch.device("meta"):
+            skeleton = model.new_network(task.auto_class, **config)
         network: nn.Module = model.load_network(
-            task.auto_class, quantization=_nf4(), **task.config(labels)
+            task.auto_class, quantization=nf4(skeleton), **config
         )
+        compute_as_run(network)
         return network
 
+    @property
+    def merges(self) -> bool:
+        return False  # PEFT would round the sums to 4 bits
 
-def _nf4() -> Any:
-    import torch
-    from transformers import BitsAndBytesConfig
+    def for_export(self) -> Dequantized:
+        return Dequantized(**{each.name: getattr(self, each.name) for each in fields(self)})
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class Dequantized(Qlora):
+    """The same on the 4-bit weights converted back, into which the adapters can be merged."""
+
+    loads_on_device: ClassVar[bool] = False
+
+    def load(
+        self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
+    ) -> nn.Module:
+        from lightning_modules.model.held import hold
+        from lightning_modules.model.quantized import dequantize
+
+        network = super().load(model, task, labels, tokenizer)
+        dequantize(network)
+        if model.in_bf16:
+            hold(network)
+        return network
+
+    @property
+    def merges(self) -> bool:
+        return True
+
+    def for_export(self) -> Dequantized:
+        return self

@@ -403,13 +403,28 @@ class Task(Schema):
         """Return a sentence if `tables` shows that all predictions are the same, else None."""
         return None
 
-    def usage(self, folder: str = ".") -> str:
-        """Return Python code that loads an exported model with transformers and runs it once."""
-        return f"""\
-from transformers import {self.auto_class}, AutoTokenizer
+    def form_of(self, rows: Sequence[Row]) -> str | None:
+        """Return a word for the form of the rows, if `as_trained` needs it; the run keeps it."""
+        return None
 
-model = {self.auto_class}.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
+    def as_trained(self, form: str | None, tokenizer: Any) -> Task:
+        """Return the task as an export shows it, whose `usage_lines` ask as the rows did.
+
+        Args:
+            form: What `form_of` returned for the training rows.
+            tokenizer: The tokenizer, which is exported; it may be changed.
+
+        """
+        return self
+
+    def usage(self, auto_class: str | None = None) -> str:
+        """Return Python code that loads the model in "." with transformers and runs it once."""
+        auto = auto_class or self.auto_class
+        return f"""\
+from transformers import {auto}, AutoTokenizer
+
+model = {auto}.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
 {self.usage_lines()}"""
 
     def usage_lines(self) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,11 +40,13 @@ from lightning_modules.text.block import blocks
 from lightning_modules.text.causal import Marks, columns_of
 from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
 from lightning_modules.text.packing import packed
+from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
+CONVERSATIONS = "conversations"
 NUM_GUESSED = 2000  # validation rows whose tokens are counted for the guess by their shares
 NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
@@ -436,13 +438,29 @@ class Generation(Task):
         alike = len(written) == 1 and len(tables[GENERATED]) > 1
         return f"writes {written.pop()!r} for every row" if alike else None
 
+    def form_of(self, rows: Sequence[Row]) -> str | None:
+        return None if isinstance(rows[0]["text"], str) else CONVERSATIONS
+
+    def as_trained(self, form: str | None, tokenizer: Any) -> Task:
+        if form != CONVERSATIONS:
+            return self
+        tokenizer.chat_template = tokenizer.chat_template or self.chat_template
+        if tokenizer.eos_token is None:  # the template ends a message with it
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(Marks(tokenizer).end)
+        return ChatGeneration(**{each.name: getattr(self, each.name) for each in fields(self)})
+
     def usage_lines(self) -> str:
-        return """\
-begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token
-inputs = tokenizer(begin + "Your text", add_special_tokens=False, return_tensors="pt")
-written = model.generate(inputs.input_ids, max_new_tokens=40, do_sample=False)
-print(tokenizer.decode(written[0], skip_special_tokens=True))
-"""
+        if self.label is None:
+            return continue_lines()
+        return question_lines(self.template, self.max_new_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatGeneration(Generation):
+    """The same for a model trained on conversations, as its export shows it."""
+
+    def usage_lines(self) -> str:
+        return conversation_lines(self.max_new_tokens)
 
 
 def _has_answers(row: Row) -> bool:

@@ -42,14 +42,16 @@ def continuations(
     """
     from transformers import GenerationConfig
 
-    config = network.config
+    config = network.config.get_text_config(decoder=True)
     positions = _num_positions(config)
     if positions is not None:
         max_prompt = max(positions - max_new_tokens, positions // 2)
         prompts = [prompt[-max_prompt:] for prompt in prompts]
         max_new_tokens = min(max_new_tokens, positions - max(map(len, prompts)))
     ends = end_tokens(network)
-    padding = config.pad_token_id if config.pad_token_id is not None else (ends or [0])[0]
+    padding = getattr(network.config, "pad_token_id", None)
+    if padding is None:
+        padding = (ends or [0])[0]
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens,
         do_sample=temperature > 0,

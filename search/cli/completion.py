@@ -44,7 +44,7 @@ KEYS = {
     "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
-    "export": ("study=", "run=", "to="),
+    "export": ("study=", "run=", "to=", "merge="),
     "predict": ("model=", "input=", "output=", "text=", "text_pair="),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import keys, needed, one_of, parse
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_models
@@ -18,34 +19,46 @@ to load it.
   study=NAME   a study's winner, or
   run=NAME     a run of finesweep train
   to=DIR       a new folder; nothing is overwritten
+  merge=false  write the adapter alone, without the weights that it adapts
 
 A run that uses your own code needs search.plugins=[PACKAGE], as in training.
 
 The strategy decides what is written: all weights for transformers' Auto
-classes; with lora the merged weights, and adapter/ for PEFT; with
-feature_extraction the head, and the backbone only if it cannot be downloaded.
+classes, in the number format of the model's file; with lora and qlora the
+merged weights, and adapter/ for PEFT; with feature_extraction the head, and the
+backbone only if it cannot be downloaded.
 
   finesweep export study=mine to=best/
   finesweep export run=one to=one/
+  finesweep export study=mine to=adapter/ merge=false
 """
 
 SOURCES = ("study", "run")
 PLUGINS = "search.plugins"
+KNOWN = {
+    "study": "its name",
+    "run": "its name",
+    "to": "the new folder",
+    "merge": "false for the adapter alone",
+    PLUGINS: "packages",
+}
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("export", ABOUT, words)
-    known = {"study": "its name", "run": "its name", "to": "the new folder", PLUGINS: "packages"}
-    found = keys(parsed.overrides, known)
+    found = keys(parsed.overrides, KNOWN)
     source = one_of("export", found, SOURCES)
     to = Path(needed(found, "to", "best/"))
+    merge = found.get("merge", "true")
+    if merge not in ("true", "false"):
+        raise ConfigError(Problem("merge", "must be true or false", merge))
     check_new(to)
     plugins = [word for word in parsed.overrides if word.startswith(f"{PLUGINS}=")]
     trained = find_trained(source, found[source], plugins_of(source, found[source], plugins))
     fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
     quiet_training()
-    export(trained, to)
+    export(trained, to, merge=merge == "true")
     print(f"{trained.origin} is in {to}/; {to}/README.md shows how to load it")
     print(f"Next: finesweep predict model={to} input=new.csv output=predictions.jsonl")
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.export.model import Card, save_exported
+from lightning_modules.export.model import Card, check_merge, save_exported
 from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
@@ -49,12 +49,12 @@ class Trained:
         """Return how the training ended, with its curve."""
         return read_outcome(self.folder / OUTCOME_FILE)
 
-    def load(self) -> Predictor:
-        """Return the network with its best weights."""
+    def load(self, *, for_export: bool = False) -> Predictor:
+        """Return the network with its best weights; `for_export` as `load_trained` has it."""
         from lightning_modules.export.predictor import load_trained
 
         labels = json.loads((self.folder / LABELS_FILE).read_text(encoding="utf-8"))
-        return load_trained(self.run, self.folder, labels)
+        return load_trained(self.run, self.folder, labels, for_export=for_export)
 
 
 def winner(study: Study) -> Trained:
@@ -78,14 +78,20 @@ def winner(study: Study) -> Trained:
     return Trained(run, folder, origin, scores, study.data_fingerprint)
 
 
-def export(trained: Trained, to: Path) -> None:
+def export(trained: Trained, to: Path, *, merge: bool = True) -> None:
     """Write the trained model to a new folder, completely or not at all.
 
+    Args:
+        trained: The trained run.
+        to: The folder.
+        merge: Whether adapters are merged into the weights; if not, they are written alone.
+
     Raises:
-        ConfigError: `to` already exists.
+        ConfigError: `to` already exists, or the run has no adapters to write alone.
 
     """
     check_new(to)
+    check_merge(trained.run, merge=merge)
     flat = trained.run.flat()
     card = Card(
         title=f"{flat['model']} for {flat['task']}, by {flat['strategy']}",
@@ -98,7 +104,7 @@ def export(trained: Trained, to: Path) -> None:
     )
     draft = to.with_name(f".{to.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    save_exported(trained.load(), trained.run, card, draft)
+    save_exported(trained.load(for_export=True), trained.run, card, draft, merge=merge)
     draft.replace(to)  # replaces an empty folder
 
 

@@ -96,11 +96,17 @@ class _Trained:
         """Return the task's metrics on a split; look at `test` once, at the end."""
         return score_trained(self._source, split)
 
-    def export(self, to: str | Path) -> Model:
-        """Write the model to a new folder, loadable by plain transformers or PEFT; return it."""
+    def export(self, to: str | Path, *, merge: bool = True) -> Model:
+        """Write the model to a new folder, loadable by plain transformers or PEFT; return it.
+
+        Args:
+            to: The folder.
+            merge: Whether adapters are merged into the weights; if not, they are written alone.
+
+        """
         check_new(Path(to))
         quiet_training()
-        export(self._source, Path(to))
+        export(self._source, Path(to), merge=merge)
         return Model(Path(to), [f"search.plugins=[{','.join(self._plugins)}]"])
 
     @cached_property

@@ -10,6 +10,8 @@ PEFT: Mangrulkar et al. 2022, github.com/huggingface/peft.
 from __future__ import annotations
 
 import copy
+import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +22,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
 from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.model.head import task_type_of, writes
-from lightning_modules.model.part import backbone_of, linear_layers, new_parts
+from lightning_modules.model.multimodal import auto_class_of, other_parts
+from lightning_modules.model.part import backbone_of, linear_layers, new_parts, routers
+from lightning_modules.model.saved import save_network
+from lightning_modules.strategy.adapter.merge import merged_in_place
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
@@ -81,6 +86,9 @@ class PeftStrategy(Strategy):
         known = {field.name for field in fields(made)}
         if "modules_to_save" in known:
             values["modules_to_save"] = new_parts(network)
+        others = [*other_parts(network), *routers(network)]
+        if others and "exclude_modules" in known:
+            values["exclude_modules"] = rf"({'|'.join(map(re.escape, others))})(\..*)?"
         if "fan_in_fan_out" in known:  # GPT-2 stores its weights transposed
             values["fan_in_fan_out"] = any(isinstance(m, Conv1D) for m in network.modules())
         with self.translating_errors():
@@ -101,32 +109,23 @@ class PeftStrategy(Strategy):
             raise ConfigError(Problem("strategy", rule, got, fix)) from error
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
-        # The adapter names its base; a local path would be useless elsewhere.
-        network.peft_config["default"].base_model_name_or_path = model.name
-        network.peft_config["default"].revision = model.commit
-        # The embeddings are the pretrained ones; else peft asks the hub whether they were resized.
-        network.save_pretrained(folder / ADAPTER, save_embedding_layers=False)
-        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+        _save_adapter(network, model, folder)
         merged = self._merged(network)
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
-        virtual = network.peft_config["default"].is_prompt_learning
-        plain = network.get_base_model()
-        plain.config.save_pretrained(folder)
-        if plain.can_generate():
-            plain.generation_config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        lines = _save_settings(network, tokenizer, model.hub_name or BASE, task, folder)
         if model.hub_name is None:
-            base = network.get_base_model() if virtual else copy.deepcopy(network).unload()
-            _unwrapped(copy.deepcopy(base)).save_pretrained(folder / BASE)
-        writes_texts = plain.can_generate()
-        return _LOAD_ADAPTER.format(
-            auto=task.auto_class,
-            base=model.hub_name or BASE,
-            use=task.usage_lines(),
-            imported=", GenerationConfig" if writes_texts else "",
-            writing=_LOAD_WRITING if writes_texts else "",
-        )
+            virtual = network.peft_config["default"].is_prompt_learning
+            base = network.get_base_model() if virtual else network.unload()
+            save_network(_unwrapped(base), self.export_dtype(model), folder / BASE)
+        return lines
+
+    def export_adapter(
+        self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path
+    ) -> str:
+        """Write the adapter without its base to `folder`; return lines like `export`."""
+        _save_adapter(network, model, folder)
+        return _save_settings(network, tokenizer, model.hub_name or model.name, task, folder)
 
     @classmethod
     def needs_base(cls, folder: Path) -> bool:
@@ -144,7 +143,8 @@ class PeftStrategy(Strategy):
             return super().load_export(folder, task, labels, base)
         # The config is that of the trained network, with its labels.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        auto, where = getattr(transformers, task.auto_class), base or str(folder / BASE)
+        auto = getattr(transformers, auto_class_of(task.auto_class, config.to_dict()))
+        where = base or _base_of(folder)
         plain = auto.from_pretrained(
             where, config=config, dtype=torch.float32, use_safetensors=True
         )
@@ -162,12 +162,22 @@ class PeftStrategy(Strategy):
         """Whether the trained parameters can be merged into the weights that they adapt."""
         return True
 
+    @property
+    def merges_in_place(self) -> bool:
+        """Whether PEFT is known to merge the method's parameters without a loss."""
+        return False
+
     def _merged(self, network: Any) -> Any:
-        """Return a merged copy; None if there is none with the same answers."""
+        """Return the merged network; None if there is none with the same answers."""
         import torch
+
+        from lightning_modules.model.held import in_fp32
 
         if not self.merges:
             return None
+        if self.merges_in_place:
+            return _unwrapped(merged_in_place(network))
+        network = in_fp32(network)  # for the answers to be compared
         try:
             merged = _unwrapped(copy.deepcopy(network).merge_and_unload())
         except (NotImplementedError, AttributeError):  # how PEFT methods report that they cannot
@@ -176,6 +186,32 @@ class PeftStrategy(Strategy):
         pairs = zip(answers(network), answers(merged), strict=True)
         same = all(torch.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in pairs)
         return merged if same else None
+
+
+def _save_adapter(network: Any, model: Model, folder: Path) -> None:
+    # The adapter names its base.
+    network.peft_config["default"].base_model_name_or_path = model.name
+    network.peft_config["default"].revision = model.commit
+    # The embeddings are the pretrained ones; else peft asks the hub whether they were resized.
+    network.save_pretrained(folder / ADAPTER, save_embedding_layers=False)
+    (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
+
+
+def _save_settings(network: Any, tokenizer: Any, base: str, task: Task, folder: Path) -> str:
+    """Write what an adapter needs besides its base; return Python lines that load both."""
+    plain = network.get_base_model()
+    plain.config.save_pretrained(folder)
+    writes_texts = plain.can_generate()
+    if writes_texts:
+        plain.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return _LOAD_ADAPTER.format(
+        auto=auto_class_of(task.auto_class, plain.config.to_dict()),
+        base=base,
+        use=task.usage_lines(),
+        imported=", GenerationConfig" if writes_texts else "",
+        writing=_LOAD_WRITING if writes_texts else "",
+    )
 
 
 def cut_answers(network: Any) -> None:
@@ -232,6 +268,14 @@ def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
     return chosen
 
 
+def _base_of(folder: Path) -> str:
+    """Return the base of an adapter: the one beside it, or the one that it names."""
+    if (folder / BASE).is_dir():
+        return str(folder / BASE)
+    settings = json.loads((folder / ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
+    return str(settings["base_model_name_or_path"])
+
+
 def _unwrapped(network: Any) -> Any:
     """Replace PEFT's wrapper of the head by the trained head; some methods leave the wrapper."""
     from peft.utils import ModulesToSaveWrapper
@@ -248,7 +292,8 @@ def answers(network: Any) -> tuple[Tensor, ...]:
 
     config = network.config
     # BART reads its output at the end tokens, of which every text must have the same number.
-    end = config.eos_token_id if isinstance(config.eos_token_id, int) else 0
+    end = getattr(config, "eos_token_id", None)
+    end = end if isinstance(end, int) else 0
     ids_BT = torch.full((1, 3), end, device=next(network.parameters()).device)
     inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
     base = network.get_base_model() if hasattr(network, "get_base_model") else network

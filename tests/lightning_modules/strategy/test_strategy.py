@@ -32,7 +32,7 @@ STRATEGIES = names_of("strategy")
 LABELS = ("a", "b", "c")
 D, INNER, LAYERS, VIRTUAL = 32, 64, 2, 20
 
-# Tested in files of their own; qlora's 4-bit kernels need CUDA.
+# Tested in files of their own.
 ELSEWHERE = {"qlora", "prompting"}
 # These have their own head, for classes only.
 OF_CLASSES = {"feature_extraction"}

@@ -1,0 +1,39 @@
+"""Python lines that ask a model which writes, in the way that it was trained to be asked."""
+
+from __future__ import annotations
+
+_BEGIN = "begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token\n"
+
+
+def continue_lines() -> str:
+    """Return the lines that continue a text."""
+    return f"""\
+{_BEGIN}inputs = tokenizer(begin + "Your text", add_special_tokens=False, return_tensors="pt")
+written = model.generate(inputs.input_ids, max_new_tokens=40, do_sample=False)
+print(tokenizer.decode(written[0], skip_special_tokens=True))
+"""
+
+
+def question_lines(template: str, max_new_tokens: int) -> str:
+    """Return the lines that ask a question; `template` has `{text}` in its place."""
+    return f"""\
+{_BEGIN}prompt = begin + {template!r}.replace("{{text}}", "Your question")
+inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+{_answer_lines("inputs.input_ids", "inputs.input_ids", max_new_tokens)}"""
+
+
+def conversation_lines(max_new_tokens: int) -> str:
+    """Return the lines that send one message by the tokenizer's chat template."""
+    return f"""\
+messages = [{{"role": "user", "content": "Your question"}}]
+inputs = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+{_answer_lines("**inputs", 'inputs["input_ids"]', max_new_tokens)}"""
+
+
+def _answer_lines(inputs: str, ids: str, max_new_tokens: int) -> str:
+    return f"""\
+written = model.generate({inputs}, max_new_tokens={max_new_tokens}, do_sample=False)
+print(tokenizer.decode(written[0, {ids}.shape[1] :], skip_special_tokens=True))
+"""
