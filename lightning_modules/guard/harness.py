@@ -21,6 +21,7 @@ import yaml
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.guard.language import writes_text
 from lightning_modules.schema import member_of
+from lightning_modules.text.causal import Marks
 
 if TYPE_CHECKING:
     from lightning_modules.guard.base import Guard, Subject
@@ -173,6 +174,8 @@ def _adapter(subject: Subject) -> Any:
         batch_size=BATCH_SIZE,
         max_length=None if longest is None else longest - subject.run.strategy.num_virtual_tokens,
         mixed_precision_dtype=torch.bfloat16 if is_bf16 else None,
+        # What a text starts with, as in training; not every tokenizer has a token named for it.
+        prefix_token_id=Marks(subject.tokenizer).begin,
     )
 
 
