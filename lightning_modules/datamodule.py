@@ -14,10 +14,12 @@ from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.featured import Featured
 from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
 from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
+from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -109,6 +111,13 @@ class TextDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         return self.loader(self._validation, self.validation_batches)
 
+    def transfer_batch_to_device(
+        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Tensor]:
+        """Return the batch on the device, and its labels on the host too."""
+        moved: dict[str, Tensor] = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return {**moved, LABELS_ON_HOST: batch["labels"]} if "labels" in batch else moved
+
     def loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
         """Return the loader of these batches, which are lists of example numbers."""
         collate: Any = Collate(self._tokenizer)
@@ -118,8 +127,18 @@ class TextDataModule(pl.LightningDataModule):
             collate = collate_batch
             examples = examples if isinstance(examples, Blocks) else Blocks(examples)
         return DataLoader(
-            examples, batch_sampler=batches, collate_fn=collate, num_workers=num_workers
+            examples,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=num_workers,
+            # Only from pinned memory does a GPU copy while the host goes on.
+            pin_memory=self._is_for_cuda,
         )
+
+    @property
+    def _is_for_cuda(self) -> bool:
+        trainer = self.trainer  # None until Lightning attaches this module to one
+        return trainer is not None and trainer.strategy.root_device.type == "cuda"
 
     def _training_rows(self) -> Any:
         train = self._tokenized("train")

@@ -10,5 +10,7 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, "Tensor"]
 
+LABELS_ON_HOST = "labels_on_host"
+"""The entry of a training batch with a copy of its labels that stays on the host."""
 IGNORED = -100
 """The label of a token that is not a target."""

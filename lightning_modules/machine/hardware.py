@@ -55,6 +55,16 @@ class Hardware:
         """Return torch's name of the device of a rank, e.g. `cuda:1`."""
         return f"cuda:{rank}" if self.device is Device.cuda else self.device.value
 
+    def use_tensor_cores(self) -> None:
+        """Let a GPU with such units multiply what is in fp32 in TF32, for the whole process.
+
+        TF32 keeps the exponent of fp32 and 10 bits of the mantissa; sums are in fp32.
+        """
+        import torch
+
+        if self.device is Device.cuda:
+            torch.set_float32_matmul_precision("high")
+
     @property
     def devices(self) -> str:
         """The device, and how many ranks if there are several, e.g. `cuda x 2 ranks`."""
@@ -101,6 +111,8 @@ def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) 
         precision, reason = Precision.bf16, "bf16 units found"
     else:
         precision, reason = Precision.fp32, "no bf16 units"
+    if precision is Precision.fp32 and device is Device.cuda and _has_bf16_units(device):
+        reason += ", products in TF32"  # the same cards have units for both
     where = f"{_describe(device)}, {reason}"
     return Hardware(device, precision, torch.get_num_threads(), where, num_devices)
 

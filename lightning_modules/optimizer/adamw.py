@@ -6,15 +6,16 @@ transformers, vectors (biases, norms) are not decayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.schema import positive, within
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from torch.optim import Optimizer as TorchOptimizer
 
@@ -44,16 +45,27 @@ class Adamw(Optimizer):
     def build(self, network: nn.Module) -> TorchOptimizer:
         import torch
 
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in trained if parameter.ndim > 1]
-        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
+        groups = self.groups(network)
         return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            groups,
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
+            fused=fused(each.device for group in groups for each in group["params"]),
         )
+
+    def groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return the trained parameters, those that are decayed and those that are not."""
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim > 1]
+        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+
+def fused(devices: Iterable[torch.device]) -> bool | None:
+    """Return whether one kernel updates many tensors on these devices; None if torch decides."""
+    return True if {device.type for device in devices} == {"cuda"} else None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from lightning_modules.batch.type import Batch
+from lightning_modules.batch.type import LABELS_ON_HOST, Batch
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
 from lightning_modules.outcome import NOT_LEARNT
@@ -293,7 +293,8 @@ class Task(Schema):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the part of a batch that the network receives; the task computes the loss."""
-        return {name: tensor for name, tensor in batch.items() if name not in self.not_inputs}
+        left_out = {*self.not_inputs, LABELS_ON_HOST}
+        return {name: tensor for name, tensor in batch.items() if name not in left_out}
 
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the network's output for a batch."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lightning_modules.batch.type import Batch
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.machine.transfer import to_device
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import within
 from lightning_modules.task import label
@@ -144,10 +145,10 @@ class Classification(SequenceTask):
     def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         return label.numbers(rows, labels)
 
-    def num_targets(self, batch: Batch) -> float:
+    def num_targets(self, batch: Batch) -> float | Tensor:
         labels_B = batch["labels"]
         weights_C = self._weights_on(labels_B.device)
-        return len(labels_B) if weights_C is None else float(weights_C[labels_B].sum())
+        return len(labels_B) if weights_C is None else weights_C[labels_B].sum()
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         from torch.nn.functional import cross_entropy
@@ -167,7 +168,7 @@ class Classification(SequenceTask):
         if self.class_weights is None:
             return None
         assert isinstance(self.class_weights, Mapping), "call fit_to_rows before the loss"
-        return torch.tensor(list(self.class_weights.values()), device=device)
+        return to_device(torch.tensor(list(self.class_weights.values())), device)
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         observed = {"logits_BC": output.logits.detach().float().cpu()}

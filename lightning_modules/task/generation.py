@@ -26,7 +26,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.batch.type import IGNORED, Batch
+from lightning_modules.batch.type import IGNORED, LABELS_ON_HOST, Batch
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
@@ -288,7 +288,8 @@ class Generation(Task):
 
         if "labels" not in batch:
             return None
-        return target_losses(network, {**self.inputs(batch), "use_cache": False}, batch["labels"])
+        inputs, on_host = {**self.inputs(batch), "use_cache": False}, batch.get(LABELS_ON_HOST)
+        return target_losses(network, inputs, batch["labels"], labels_on_host=on_host)
 
     def num_targets(self, batch: Batch) -> Tensor:
         return (batch["labels"] != IGNORED).sum()

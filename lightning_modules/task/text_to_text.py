@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.batch.type import IGNORED, Batch
+from lightning_modules.batch.type import IGNORED, LABELS_ON_HOST, Batch
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.end import eos_setting
 from lightning_modules.model.kind import Kind
@@ -163,10 +163,13 @@ class TextToText(Task):
             return None
         shifted_BT = network.prepare_decoder_input_ids_from_labels(batch["labels"])
         inputs = {**self.inputs(batch), "decoder_input_ids": shifted_BT, "use_cache": False}
-        return target_losses(network, inputs, batch["labels"], self.label_smoothing)
+        on_host = batch.get(LABELS_ON_HOST)
+        return target_losses(
+            network, inputs, batch["labels"], self.label_smoothing, labels_on_host=on_host
+        )
 
-    def num_targets(self, batch: Batch) -> float:
-        return float((batch["labels"] != IGNORED).sum())
+    def num_targets(self, batch: Batch) -> Tensor:
+        return (batch["labels"] != IGNORED).sum()
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         loss_sum: Tensor = output.loss_sum

@@ -154,9 +154,9 @@ class TokenClassification(Task):
             "label2id": {name: index for index, name in enumerate(labels)},
         }
 
-    def num_targets(self, batch: Batch) -> float:
+    def num_targets(self, batch: Batch) -> Tensor:
         # A batch may be one text without any token; its loss is 0.
-        return max(1, int((batch["starts"] >= 0).sum()))
+        return (batch["starts"] >= 0).sum().clamp(min=1)
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         from torch.nn.functional import cross_entropy

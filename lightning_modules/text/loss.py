@@ -29,6 +29,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from lightning_modules.batch.type import IGNORED
+from lightning_modules.machine.transfer import to_device
 from lightning_modules.model.output import OutputLayer, output_layer
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def target_losses(
     chunk_values: int | None = None,
     *,
     each: bool = False,
+    labels_on_host: Tensor | None = None,
 ) -> TargetLosses:
     """Return the losses of the targets in `labels_BT`; `IGNORED` marks positions without one.
 
@@ -81,14 +83,16 @@ def target_losses(
         chunk_values: Most logits at once; None chooses by the device.
         each: Whether `nats` is differentiable too, for a loss that is no sum over the targets. Then
             the backward pass computes the logits of each chunk again.
+        labels_on_host: A copy of the labels on the host, where no GPU is waited for to find the
+            targets.
 
     """
     if chunk_values is None:
         is_on_cpu = labels_BT.device.type == "cpu"
         chunk_values = _CHUNK_ON_CPU if is_on_cpu else _CHUNK_ON_DEVICE
     labels = labels_BT.flatten()
-    # Found before the pass, while a GPU has nothing queued that this would wait for.
-    at_N = (labels != IGNORED).nonzero().flatten()
+    read = labels if labels_on_host is None else labels_on_host.flatten()
+    at_N = to_device((read != IGNORED).nonzero().flatten(), labels.device)
     labels_N = labels[at_N]
     layer = output_layer(network)
     if layer is None:

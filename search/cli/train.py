@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from functools import partial
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.machine.allocator import allocator
 from search.machine.signals import Interrupt
 from search.report.text import aligned, duration
 from search.terminal.download import fetch_models, say_pending
@@ -45,6 +47,7 @@ def main(words: Sequence[str]) -> int:
     job = _again(parsed) or _composed(parsed)
     if job is None:
         return 0
+    os.environ.update(allocator())  # before torch is imported
     rows = start(job, partial(fetch_models, show=True))
     interrupt = Interrupt()
     if parsed.json:

@@ -24,6 +24,7 @@ from typing import Any, TextIO
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.machine.hardware import Device
 from search.config.settings import SearchSettings
+from search.machine.allocator import allocator
 from search.machine.card import Taken, take
 from search.machine.cpu import MALLOC, worker_threads
 from search.machine.gpu import gpus
@@ -358,7 +359,7 @@ class LocalEngine:
     @property
     def _environment(self) -> Mapping[str, str]:
         num_threads = worker_threads(self._num_workers)
-        return {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(num_threads)}
+        return {**MALLOC, **allocator(), **os.environ, "OMP_NUM_THREADS": str(num_threads)}
 
     def _end_forkserver(self) -> None:
         if self._forkserver is not None:

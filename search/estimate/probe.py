@@ -18,6 +18,7 @@ from typing import Any
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.run import Run
 from search.estimate.estimate import Measured, Pace
+from search.machine.allocator import allocator
 from search.machine.cpu import MALLOC, worker_threads
 from search.plan.plan import Plan
 from search.space.space import Options
@@ -95,7 +96,7 @@ def sizes(run: Run) -> dict[str, int]:
 
 def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
     request = {"composition": plan.composition.as_dict(), "options": options}
-    environment = {**MALLOC, **os.environ}
+    environment = {**MALLOC, **allocator(), **os.environ}
     if plan.search.settings.workers:
         environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
     # Made here: a process that runs out of memory is killed, and would leave its folder behind.

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -89,3 +90,13 @@ def test_a_strategy_that_does_not_train_has_no_training_batches(
     data = make_data("strategy=prompting", "model=minilm")
     assert data.num_train == data.length.num_steps == 0
     assert len(data.validation_batches) > 0
+
+
+def test_batches_for_a_gpu_are_in_pinned_memory(make_data: Callable[..., TextDataModule]) -> None:
+    data = make_data()
+    assert not data.train_dataloader().pin_memory
+    for kind, is_pinned in (("cpu", False), ("cuda", True)):
+        place: Any = SimpleNamespace(root_device=torch.device(kind))
+        data.trainer = cast(Any, SimpleNamespace(strategy=place))
+        assert data.train_dataloader().pin_memory is is_pinned
+        assert data.val_dataloader().pin_memory is is_pinned

@@ -45,3 +45,27 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     )
     hardware = choose_hardware(Device.cpu, Precision.fp32, num_devices=2)
     assert str(hardware).startswith("cpu x 2 ranks, fp32 (")
+
+
+@pytest.fixture
+def a_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make torch say that there is a GPU with bf16 units; keep its setting for products."""
+    before = torch.get_float32_matmul_precision()
+    for name, value in (("is_available", True), ("device_count", 1), ("get_device_name", "Card")):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("a_card")
+def test_fp32_on_a_card_with_such_units_multiplies_in_tf32_and_says_so() -> None:
+    choose_hardware(Device.cpu, Precision.fp32).use_tensor_cores()
+    assert torch.get_float32_matmul_precision() == "highest"
+    hardware = choose_hardware(Device.cuda, Precision.fp32)
+    assert str(hardware) == "cuda, fp32 (Card, configured precision, products in TF32)"
+    hardware.use_tensor_cores()
+    assert torch.get_float32_matmul_precision() == "high"
+    assert (
+        str(choose_hardware(Device.cuda, Precision.auto)) == "cuda, bf16 (Card, bf16 units found)"
+    )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lightning_modules.error import ConfigError
-from lightning_modules.optimizer.adamw import Adamw
+from lightning_modules.optimizer.adamw import Adamw, fused
 
 
 def adamw(**changes: Any) -> Adamw:
@@ -72,3 +72,10 @@ def test_weight_decay_shrinks_matrices_but_not_vectors() -> None:
 def test_invalid_values_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{field}: must be "):
         adamw(**{field: value})
+
+
+def test_weights_on_a_gpu_are_updated_by_one_kernel() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
+    assert fused([gpu, gpu]) is True
+    assert fused([cpu]) is fused([gpu, cpu]) is fused([]) is None
+    assert [group["fused"] for group in adamw().build(network()).param_groups] == [None, None]
