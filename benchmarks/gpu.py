@@ -1,4 +1,4 @@
-"""Prove the GPU path on one card: speed, memory, faults and export, in twelve parts.
+"""Prove the GPU path on one card: speed, memory, faults and export, in fourteen parts.
 
     python benchmarks/gpu.py --size 1b --seconds 560      # on a card, about 9 minutes on an H200
     python benchmarks/gpu.py --size tiny --cpu            # try the script itself, without a card
@@ -28,6 +28,8 @@ LIMITS = {
     "speed": 110,  # LoRA as it is
     "plain": 80,  # LoRA in transformers' Trainer with PEFT
     "variants": 110,  # LoRA on a bf16 base
+    "options": 110,  # LoRA with gradient checkpointing, then with 8-bit AdamW
+    "waits": 50,  # what makes the host wait for the card in a step
     "packed": 80,  # a prototype: several LoRA trials on one base
     "oom": 80,  # a batch that does not fit into memory
     "resume": 90,  # a run that is stopped and resumed
@@ -46,7 +48,7 @@ NUM_SHOWN_LINES = 25
 def run_part(name: str, call: Call) -> None:
     """Run one part in this process; a part that fails raises."""
     # They import torch, which the process that starts the parts has no use for.
-    from gpu_parts import export, fault, machine, packed, speed, study
+    from gpu_parts import export, fault, machine, packed, speed, step, study
 
     parts = {
         "env": machine.environment,
@@ -54,6 +56,8 @@ def run_part(name: str, call: Call) -> None:
         "speed": speed.lora,
         "plain": speed.plain_lora,
         "variants": speed.variants,
+        "options": step.options,
+        "waits": step.waits,
         "packed": packed.packed_lora,
         "oom": fault.out_of_memory,
         "resume": fault.resume,

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,17 @@ CASES = {
     "lora bf16, dtype fp32": ("strategy=lora", "trainer.precision=bf16", "model.dtype=fp32"),
     "lora fp32": ("strategy=lora", "trainer.precision=fp32"),
     "lora fp32, dtype bf16": ("strategy=lora", "trainer.precision=fp32", "model.dtype=bf16"),
+    "lora bf16, checkpointing": (
+        *("strategy=lora", "trainer.precision=bf16", "trainer.gradient_checkpointing=true"),
+    ),
     "full bf16": ("strategy=full", "trainer.precision=bf16"),
     "full bf16, dtype bf16": ("strategy=full", "trainer.precision=bf16", "model.dtype=bf16"),
+    "full bf16, adamw_8bit": (
+        *("strategy=full", "trainer.precision=bf16", "optimizer=adamw_8bit"),
+    ),
 }
+if find_spec("bitsandbytes") is None:
+    del CASES["full bf16, adamw_8bit"]
 QUICK = tuple(CASES)[:2]
 SMALL = ("data.batch_size=2", "data.max_length=32", "trainer.max_steps=2", "task.num_generated=0")
 

@@ -122,7 +122,27 @@ def _check_devices(run: Run) -> None:
         raise ConfigError(Problem("trainer.devices", rule, run.trainer.devices))
 
 
-_CHECKS = (_check_length, _check_kind, _check_shares, _check_task, _check_devices)
+def _check_recomputing(run: Run) -> None:
+    if run.trainer.gradient_checkpointing is True and not run.strategy.can_recompute:
+        rule = "must be auto or false, because the layers read trained keys and values"
+        where, fix = "trainer.gradient_checkpointing", "Set trainer.gradient_checkpointing=false."
+        raise ConfigError(Problem(where, rule, Verbatim("true"), fix))
+
+
+def _check_optimizer(run: Run) -> None:
+    if run.strategy.trains:
+        run.optimizer.check()
+
+
+_CHECKS = (
+    _check_length,
+    _check_kind,
+    _check_shares,
+    _check_task,
+    _check_devices,
+    _check_recomputing,
+    _check_optimizer,
+)
 
 
 def _check_strategy(run: Run, corpus: Corpus | None) -> None:

@@ -17,13 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.batch.join import in_row_order, joined
-from lightning_modules.batch.micro import halved, micro_batches, num_examples, smallest
+from lightning_modules.batch.micro import (
+    halved,
+    is_small,
+    micro_batches,
+    num_examples,
+    smallest,
+)
 from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.model.recompute import recompute
 from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of
+from lightning_modules.trainer import AUTO
 
 if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch
@@ -76,6 +84,7 @@ class FineTuner(pl.LightningModule):
     def on_train_start(self) -> None:
         # transformers returns networks in evaluation mode.
         self.network.train()
+        self._start_recomputing()
         self.rank.synchronize(self.network, self.trainer.optimizers[0])
         if self.rank.decides:
             with self.trainer.precision_plugin.forward_context():
@@ -187,11 +196,39 @@ class FineTuner(pl.LightningModule):
             if loss is not None:
                 return loss
             self.zero_grad()
-            self.record.micro_batch_size = halved(size, batch)
+            self._take_less_memory(batch, size)
+
+    def _take_less_memory(self, batch: Batch, size: int) -> None:
+        """Halve the micro-batches; if they are small, compute activations again instead."""
+        where = f"out of memory at step {self.record.step + 1}"
+        if self._may_recompute(batch, size) and recompute(self.network):
+            self.record.recomputes = True
             self.hooks.warn(
-                f"out of memory at step {self.record.step + 1}: micro-batches of "
-                f"{self.record.micro_batch_size} instead of {size}; the effective batch size "
-                f"stays {self.run.data.batch_size}"
+                f"{where} with micro-batches of {size}: gradient checkpointing from here on, "
+                "which changes no result"
+            )
+            return
+        self.record.micro_batch_size = halved(size, batch)
+        self.hooks.warn(
+            f"{where}: micro-batches of {self.record.micro_batch_size} instead of {size}; the "
+            f"effective batch size stays {self.run.data.batch_size}"
+        )
+
+    def _may_recompute(self, batch: Batch, size: int) -> bool:
+        wanted = self.run.trainer.gradient_checkpointing
+        if wanted != AUTO or self.record.recomputes or not self.run.strategy.can_recompute:
+            return False
+        return is_small(batch, size, self.device.type)
+
+    def _start_recomputing(self) -> None:
+        """Turn gradient checkpointing on if it is configured, or was on before the run stopped."""
+        is_configured = self.run.trainer.gradient_checkpointing is True
+        if not is_configured and not self.record.recomputes:
+            return
+        if not recompute(self.network) and self.rank.decides:
+            name = type(self.network).__name__
+            self.hooks.warn(
+                f"trainer.gradient_checkpointing=true has no effect: {name} has no repeated layers"
             )
 
     def _accumulate(self, batch: Batch, size: int) -> Tensor:

@@ -52,6 +52,8 @@ class Record:
     num_tokens: int = 0
     num_targets: int = 0
     train_seconds: float = 0.0
+    # Whether gradient checkpointing was turned on because memory ran out.
+    recomputes: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 
+AUTO = "auto"
 CAUTIOUS = "cautious_"
 
 
@@ -67,6 +68,10 @@ class Trainer(Schema):
         micro_batch_size: Maximum number of examples in one pass through the network, > 0;
             gradients are accumulated over the batch. None passes the whole batch, or a device's
             whole share of it, at once.
+        gradient_checkpointing: Whether the backward pass computes the layers again, so that their
+            activations take no memory between the passes; gradients stay the same, and a step takes
+            about a third longer. `auto` does so from when memory runs out with micro-batches that
+            are too small to be halved: one example, or on a GPU 2048 tokens.
         precision: `auto`, `fp32` or `bf16`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         devices: Number of GPUs, or of processes on a CPU, that share every batch, > 0.
@@ -86,6 +91,7 @@ class Trainer(Schema):
     patience: int | None
     max_grad_norm: float | None
     micro_batch_size: int | None
+    gradient_checkpointing: bool | str
     precision: Precision
     device: Device
     devices: int
@@ -107,6 +113,9 @@ class Trainer(Schema):
             "checkpoint_seconds",
             "log_every_steps",
         )
+        if self.gradient_checkpointing not in (AUTO, True, False):
+            rule = "must be auto, true or false"
+            yield Problem("gradient_checkpointing", rule, self.gradient_checkpointing)
         if self.num_data_workers < 0:
             yield Problem("num_data_workers", "must be >= 0", self.num_data_workers)
         if self.checkpoint_share is not None and not 0 < self.checkpoint_share <= 1:
@@ -120,6 +129,7 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
 
     from lightning_modules.machine.resident import Resident
 
+    hardware.use_tensor_cores()
     # Lightning's own requeueing would save inside a signal handler.
     slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
     return pl.Trainer(

@@ -10,6 +10,9 @@ from lightning_modules.outcome import Ending, Stopped
 if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch
 
+BUSY_TOKENS = 2048
+"""Tokens at once below which a GPU is taken to be idle for a part of the time; not measured."""
+
 
 def num_examples(batch: Batch) -> int:
     """Return the number of examples in the batch."""
@@ -25,6 +28,17 @@ def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
 def smallest(*sizes: int | None) -> int:
     """Return the smallest size that is not None."""
     return min(size for size in sizes if size is not None)
+
+
+def is_small(batch: Batch, size: int, device_type: str) -> bool:
+    """Return whether halving micro-batches of `size` costs more than recomputing activations.
+
+    A GPU needs some thousand tokens at once to be busy; a CPU is busy with one example.
+    """
+    if size == 1:
+        return True
+    ids_BT = batch.get("input_ids")
+    return device_type == "cuda" and ids_BT is not None and size * ids_BT.shape[1] <= BUSY_TOKENS
 
 
 def halved(size: int, batch: Batch) -> int:

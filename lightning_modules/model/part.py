@@ -54,6 +54,20 @@ def stacks_of(backbone: nn.Module) -> list[Any]:
     return list(stacks.values())
 
 
+def repeated_layers(network: nn.Module) -> list[nn.Module]:
+    """Return the layers that a network repeats, e.g. of its encoder and then of its decoder.
+
+    They are those that transformers can compute again, and the outermost of them.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers: list[nn.Module] = []
+    for child in network.children():
+        is_layer = isinstance(child, GradientCheckpointingLayer)
+        layers += [child] if is_layer else repeated_layers(child)
+    return layers
+
+
 def modules_after_layers(backbone: nn.Module) -> Iterator[nn.Module]:
     """Yield the modules after the backbone's last layer, e.g. a norm or a pooler."""
     inner = {id(part) for stack in stacks_of(backbone) for part in stack.modules()}

@@ -32,6 +32,9 @@ class Optimizer(Schema):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "lr")
 
+    def check(self) -> None:
+        """Raise ConfigError if a package is missing that it needs."""
+
     @abstractmethod
     def build(self, network: nn.Module) -> TorchOptimizer:
         """Return the optimizer for the network's trainable parameters, in their order."""

@@ -134,6 +134,11 @@ class Strategy(Schema):
         return False
 
     @property
+    def can_recompute(self) -> bool:
+        """Whether the backward pass can compute a layer again from the inputs that it had."""
+        return True
+
+    @property
     def supports_bf16(self) -> bool:
         """Whether the weights that it loads can be held in bf16."""
         return self.keeps_frozen

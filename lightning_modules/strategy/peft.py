@@ -50,6 +50,7 @@ _TAKEN = frozenset(
 )
 """Fields that the network and its task decide."""
 _PROMPTS = frozenset(("cartridge", "p_tuning", "prefix_tuning", "prompt_tuning"))
+_PREFIXES = frozenset(("cartridge", "prefix_tuning"))  # keys and values instead of vectors
 # Methods that adapt norms, or layers that PEFT selects by architecture.
 _OTHER_LAYERS = frozenset(("beft", "ia3", "ln_tuning"))
 
@@ -89,7 +90,7 @@ class Peft(PeftStrategy):
                 raise ConfigError(Problem(where, rule, value, did_you_mean(name, known)))
         with self.translating_errors():
             made(**self.options)
-        if self._method in _PROMPTS - {"prefix_tuning", "cartridge"}:
+        if self._method in _PROMPTS - _PREFIXES:
             check_reads_prompt("peft", model, task)
 
     def _check_method(self) -> None:
@@ -121,6 +122,10 @@ class Peft(PeftStrategy):
     @property
     def merges(self) -> bool:
         return self._method not in _PROMPTS
+
+    @property
+    def can_recompute(self) -> bool:
+        return self._method not in _PREFIXES
 
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
         known = {field.name for field in fields(config_class(self.peft_type))}

@@ -44,6 +44,10 @@ class PrefixTuning(VirtualTokens):
     def peft_type(self) -> str:
         return "PREFIX_TUNING"
 
+    @property
+    def can_recompute(self) -> bool:
+        return False  # transformers drops the keys and values that come from outside a layer
+
     def settings(self, network: nn.Module) -> Mapping[str, Any]:
         return {
             "num_virtual_tokens": self.num_tokens,

@@ -37,6 +37,7 @@ LEGACY: Mapping[str, Any] = {
     "task.conversations": "turns",
     "task.pack_answers": False,
     "trainer.checkpoint_share": None,
+    "trainer.gradient_checkpointing": False,
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all

@@ -25,6 +25,14 @@ def test_optional_settings_are_positive_or_none(learnable: Path, field: str) -> 
         replace(trainer, **{field: 0})
 
 
+@pytest.mark.parametrize("word", ["auto", "true", "false"])
+def test_gradient_checkpointing_is_auto_or_a_truth_value(learnable: Path, word: str) -> None:
+    trainer = tiny_run(learnable, f"trainer.gradient_checkpointing={word}").trainer
+    assert trainer.gradient_checkpointing == {"auto": "auto", "true": True, "false": False}[word]
+    with pytest.raises(ConfigError, match="gradient_checkpointing: must be auto, true or false"):
+        tiny_run(learnable, "trainer.gradient_checkpointing=sometimes")
+
+
 def test_data_workers_are_optional_but_not_negative(learnable: Path) -> None:
     trainer = tiny_run(learnable).trainer
     assert replace(trainer, num_data_workers=0).num_data_workers == 0

@@ -16,7 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.batch.micro import is_small
 from lightning_modules.callback.checkpoint_file import load_checkpoint
+from lightning_modules.check import check_fit
 from lightning_modules.error import ConfigError
 from lightning_modules.export.predictor import load_trained
 from lightning_modules.fit import fit
@@ -24,11 +26,13 @@ from lightning_modules.folder import BEST_FILE
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.memory import is_out_of_memory
+from lightning_modules.model.part import repeated_layers
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 from tests.conftest import write_jsonl
+from tests.training import tiny_run
 
 # Train once without a limit, so that everything lazy is loaded, then with a limit.
 TRAINS_IN_LITTLE_MEMORY = """
@@ -112,7 +116,8 @@ def test_a_batch_that_does_not_fit_is_trained_in_micro_batches(
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_one_example_that_does_not_fit_is_infeasible(long_texts: Path) -> None:
     first = ("data.max_length=8",)
-    notes, outcome = train_in(20 << 20, long_texts, "model.num_layers=24", first=first)
+    words = ("model.num_layers=24", "trainer.gradient_checkpointing=false")
+    notes, outcome = train_in(20 << 20, long_texts, *words, first=first)
     assert outcome["ending"] == "infeasible", (notes, outcome)
     assert outcome["reason"] == "one example of 400 tokens does not fit into memory"
     assert notes[-1].startswith("out of memory at step 1: micro-batches of 1 instead of "), notes
@@ -147,16 +152,24 @@ class Notes(Hooks):
 
 @dataclass(frozen=True, kw_only=True)
 class Cramped(Strategy):
-    """Out of memory above `most` examples at once in training, `most_evaluated` in validation."""
+    """Out of memory above `most` examples at once in training, `most_evaluated` in validation.
+
+    With `keeps=False` also if training keeps the activations of all layers.
+    """
 
     most: int = 1000
+    keeps: bool = True
     most_evaluated: int = 1000
     dropout: float | None = None
 
     def adapt(self, network: Any) -> Any:
+        layers = repeated_layers(network)
+
         def refuse(module: Any, arguments: Any, given: Mapping[str, Any]) -> None:
             most = self.most if module.training else self.most_evaluated
-            if len(given["input_ids"]) > most:
+            kept = not any(getattr(each, "gradient_checkpointing", False) for each in layers)
+            full = module.training and kept and not self.keeps
+            if len(given["input_ids"]) > most or full:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
         network.register_forward_pre_hook(refuse, with_kwargs=True)
@@ -234,6 +247,61 @@ def test_a_resumed_run_does_not_run_out_of_memory_again(
     train(run, here / "cut", hooks)
     assert hooks.notes == []
     assert is_bit_equal(here / "whole", here / "cut")
+
+
+@pytest.mark.thorough
+def test_activations_are_computed_again_once_micro_batches_cannot_be_halved(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    words = ("trainer.max_steps=6", "trainer.validations_per_epoch=1")
+    hooks = Notes()
+    found = train(make_run(*words, keeps=False), here / "auto", hooks)
+    assert found.ending is Ending.finished
+    assert hooks.notes[-2:] == [
+        "out of memory at step 1: micro-batches of 1 instead of 2; the effective batch size stays "
+        "16",
+        "out of memory at step 1 with micro-batches of 1: gradient checkpointing from here on, "
+        "which changes no result",
+    ]
+    small = make_run(*words, "trainer.micro_batch_size=1", "trainer.gradient_checkpointing=false")
+    train(small, here / "small")
+    assert is_bit_equal(here / "auto", here / "small")
+    # It stays on in a resumed run.
+    train(make_run(*words, keeps=False), here / "cut", Notes(stop=3))
+    saved = load_checkpoint(here / "cut", pytest.fail)
+    assert saved is not None and saved.record.recomputes
+    hooks = Notes()
+    train(make_run(*words, keeps=False), here / "cut", hooks)
+    assert hooks.notes == [] and is_bit_equal(here / "cut", here / "small")
+
+
+@pytest.mark.thorough
+def test_gradient_checkpointing_changes_no_result(make_run: Callable[..., Run], here: Path) -> None:
+    words = ("trainer.max_steps=6", "trainer.validations_per_epoch=1")
+    hooks = Notes()
+    on = train(make_run(*words, "trainer.gradient_checkpointing=true"), here / "on", hooks)
+    off = train(make_run(*words, "trainer.gradient_checkpointing=false"), here / "off")
+    assert hooks.notes == [] and on.points[-1].metrics == off.points[-1].metrics
+    assert is_bit_equal(here / "on", here / "off")
+    refused = make_run(*words, "trainer.gradient_checkpointing=false", keeps=False)
+    assert train(refused, here / "refused").ending is Ending.infeasible
+
+
+def test_only_a_gpu_is_idle_with_few_tokens() -> None:
+    batch = {"input_ids": torch.zeros(8, 512)}
+    assert is_small(batch, 4, "cuda") and not is_small(batch, 5, "cuda")
+    assert not is_small(batch, 2, "cpu") and is_small(batch, 1, "cpu")
+    assert not is_small({"features": torch.zeros(8, 4)}, 2, "cuda")
+
+
+def test_trained_keys_and_values_cannot_be_computed_again(learnable: Path) -> None:
+    words = ("strategy=prefix_tuning", "trainer.gradient_checkpointing=true")
+    with pytest.raises(ConfigError) as caught:
+        check_fit(tiny_run(learnable, *words), None)
+    assert str(caught.value) == (
+        "trainer.gradient_checkpointing: must be auto or false, because the layers read trained "
+        "keys and values, got true. Set trainer.gradient_checkpointing=false."
+    )
 
 
 @pytest.mark.thorough
