@@ -130,13 +130,13 @@ def test_all_problems_of_a_run_are_reported_at_once() -> None:
 
 
 def test_all_problems_of_a_search_are_reported_at_once() -> None:
-    wrong = ("num_trials=0", "keep=0", "sampler.max_modelled=0", "pruner.first_rung=0")
+    wrong = ("num_trials=0", "keep=0", "sampler.max_modelled=0", "pruner.min_finished=0")
     with pytest.raises(ConfigError) as error:
         build_search(tree_of(*(f"search.{word}" for word in wrong)))
     assert sorted(places(error)) == [
         "search.keep",
         "search.num_trials",
-        "search.pruner.first_rung",
+        "search.pruner.min_finished",
         "search.sampler.max_modelled",
     ]
 
