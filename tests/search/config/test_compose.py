@@ -54,19 +54,21 @@ def test_a_mistake_gives_one_line_with_the_fix(override: str, line: str) -> None
     assert problem.startswith(f"{key}: {line}")
 
 
+OF_PAIRS = ("task.chosen", "task.rejected")
 DECIDES = "must be one value, because it decides which rows trials are compared on, got"
 
 
 @pytest.mark.parametrize("path", DECIDE_ROWS)
 def test_keys_that_decide_the_rows_cannot_be_searched(path: str, here: Path) -> None:
     fix = f"Run one study per value: {path}=VALUE study=NAME."
+    words = ["data=hub", "task=preference" if path in OF_PAIRS else "task=classification"]
     with pytest.raises(ConfigError) as inline:
-        compose("sweep", ["data=hub", f"{path}=choice(0.1,0.2)"])
+        compose("sweep", [*words, f"{path}=choice(0.1,0.2)"])
     assert str(inline.value) == f"{path}: {DECIDES} choice(0.1,0.2). {fix}"
     (here / "conf/search/space").mkdir(parents=True)
     (here / "conf/search/space/mine.yaml").write_text(f"{path}: choice(0.1, 0.2)\n")
     with pytest.raises(SpaceError) as of_file:
-        compose("sweep", ["data=hub", "search/space=mine"], here / "conf")
+        compose("sweep", [*words, "search/space=mine"], here / "conf")
     assert str(of_file.value) == f"search.space.{path}: {DECIDES} choice(0.1, 0.2). {fix}"
 
 

@@ -99,7 +99,7 @@ def test_all_differences_are_reported_at_once(prepared: Study) -> None:
         "seed=1",
         "trainer.max_grad_norm=2",
         "search.metric=mcc",
-        "search.pruner.min_finished=2",
+        "search.pruner.min_finished=3",
         "strategy.rank=choice(4,8)",
         "data.batch_size=16",
     )
@@ -107,7 +107,7 @@ def test_all_differences_are_reported_at_once(prepared: Study) -> None:
     other = "Choose another study=NAME with search.warm_start=default, or restore the old range."
     assert sorted(problems) == [
         f"data.batch_size: study default searches choice(8, 16, 32), got no range. {other}",
-        f"search.pruner.min_finished: study default has 4, got 2. {fix}",
+        f"search.pruner.min_finished: study default has 2, got 3. {fix}",
         f"seed: study default has 0, got 1. {fix}",
         f"strategy.rank: study default does not search this key, got choice(4,8). {other}",
         f"task.metric: study default has 'accuracy', got 'mcc'. {fix}",

@@ -36,13 +36,13 @@ def trained(study: Study, loss: float, steps: int = 6) -> str | None:
 
 def test_a_bad_trial_is_stopped_once_enough_have_finished(here: Path) -> None:
     study = asked_study(here, "search.num_trials=12")
-    assert [trained(study, loss) for loss in (0.1, 0.2, 0.3, 0.4)] == [None] * 4
+    assert [trained(study, loss) for loss in (0.1, 0.2)] == [None] * 2
     reason = trained(study, 0.9)
-    assert reason is not None and "ranked 5 of 5" in reason
-    trial = study.trial(4)
+    assert reason is not None and reason.startswith("at its pace it would not reach the best trial")
+    trial = study.trial(2)
     assert trial.state.name == "PRUNED" and trial.user_attrs["reason"] == reason
     assert trained(study, 0.05) is None
-    assert study.best is not None and study.best.number == 5
+    assert study.best is not None and study.best.number == 3
 
 
 def test_without_a_loss_the_objective_is_compared(here: Path) -> None:
