@@ -28,7 +28,7 @@ def table(sweep: Sweep) -> list[dict[str, str]]:
 def test_killed_while_confirming_nothing_is_lost_and_nothing_counts_twice(
     sweep: Start, learnable: Path
 ) -> None:
-    words = (*CONFIRM, WEAK, f"data.train={learnable}", "trainer.epochs=20", "search.num_trials=2")
+    words = (*CONFIRM, WEAK, f"data.train={learnable}", "trainer.epochs=14", "search.num_trials=2")
     running = sweep(*words)
     again = confirming(running)
     running.until(again.under_way, 600)
