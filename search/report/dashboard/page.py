@@ -72,6 +72,8 @@ COLUMNS = {
     keys.LENGTH: "training examples the run sees, and how many a longer run has in common with it",
     keys.THREADS: "CPU threads; a repeat is bit-equal only with the same number",
     keys.MEMORY: "peak memory, sampled",
+    keys.SPEED: "trained tokens per second, padding not counted",
+    keys.MFU: "the share of the device's peak that the training used; empty where it is unknown",
     keys.MICRO_BATCH: "micro-batch size of the last attempt, if lower than configured",
     keys.TRAINABLE: "number of trained parameters",
     keys.WORKER: "worker that trains it, or trained it last",
