@@ -91,7 +91,7 @@ def measure(size: str, strategy: str, work: Path) -> dict[str, float]:
 
     export(Call("tiny", on_cpu=True, work=work), strategy)
     free_memory()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # VmHWM starts anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
     resident, private = status("VmRSS"), status("RssAnon")
     began = time.monotonic()
     with Peak() as peak:
