@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,24 @@ class SpaceError(UserError):
 
 
 class DataError(UserError):
-    """The data cannot be used as it is."""
+    """The data cannot be used as it is.
+
+    Attributes:
+        every: All problems, of which `problems` may be the first few.
+        rest: All rows, with None in place of those that have a problem; None if the file could
+            not be read as rows.
+
+    """
+
+    def __init__(
+        self,
+        problems: Problem | Iterable[Problem],
+        every: Sequence[Problem] | None = None,
+        rest: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__(problems)
+        self.every = self.problems if every is None else tuple(every)
+        self.rest = rest
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
-from search.config import Composition, compose, literal
+from search.config import Composition, build_run, compose, literal
 from search.engine.local import LocalEngine
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
@@ -45,6 +45,7 @@ from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
+from search.terminal.check import checked_data
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
 from search.terminal.download import fetch_models, say_pending
@@ -64,6 +65,8 @@ from search.worker.event import Event, Note
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lightning_modules.quality.report import Report
+
 __all__ = [
     "Best",
     "Model",
@@ -71,6 +74,7 @@ __all__ = [
     "Study",
     "Trial",
     "UserError",
+    "check",
     "open",
     "plan",
     "status",
@@ -338,6 +342,27 @@ def plan(
     words = _words(_named("study", study), *overrides)
     ahead = preview(compose_study(words, _path(config_dir)))
     return ahead.as_dict(ahead.estimate(measure(ahead.plan) if probe else ahead.past.measured))
+
+
+def check(*overrides: str, config_dir: str | Path | None = None, show: bool = True) -> Report:
+    """Look for faults in a data set, like `finesweep check`; train nothing.
+
+    Args:
+        overrides: e.g. `"data=files"`, `"data.train=my.csv"`, `"task=classification"`.
+        config_dir: A folder with more group options.
+        show: Whether to print the report.
+
+    Raises:
+        UserError: A setting is wrong, or the data cannot be read.
+
+    """
+    composition = compose("train", _words(*overrides), _path(config_dir))
+    if show:
+        say_pending(composition)
+    report = checked_data(build_run(composition.tree), show=show)
+    if show:
+        print("\n".join(report.lines()))
+    return report
 
 
 def status() -> pd.DataFrame:

@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 GROUPS = load_groups(CONF_DIR, "sweep")
-COMPOSING = ("sweep", "plan", "train")
+COMPOSING = ("sweep", "plan", "check", "train")
 
 
 class Page(HTMLParser):
@@ -237,7 +237,7 @@ def test_command_composes(line: str, own_files: Path) -> None:
     parsed = parse(command, "", words, flags=("config", "json"))
     if command == "plan":
         take_probe(parsed.overrides)
-    name = "train" if command == "train" else "sweep"
+    name = "train" if command in ("train", "check") else "sweep"
     make = compose_free if is_free_command(parsed.overrides) else partial(compose, name)
     composition = make(parsed.overrides, parsed.config_dir)
     if name == "train":

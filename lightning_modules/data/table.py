@@ -68,7 +68,7 @@ class Table:
         if absent:
             raise ConfigError(absent)
         problems: list[Problem] = []
-        rows = []
+        rows: list[dict[str, Any] | None] = []
         for line, row in zip(self.lines, self.rows, strict=True):
             given = {field: row.get(column) for field, column in columns.items()}
             values = {
@@ -82,9 +82,9 @@ class Table:
                 where = f"{self.path}:{line}:{columns[field]}"
                 got = why.got if why.got is not None else row.get(columns[field])
                 problems.append(Problem(where, why.rule, _shown(got), why.fix))
-            rows.append(values)
-        raise_first(problems)
-        return rows
+            rows.append(None if refused else values)
+        raise_first(problems, rows)
+        return [row for row in rows if row is not None]
 
     def _existing_columns(self, wanted: str) -> str:
         near = nearest(wanted, self.columns)
@@ -117,15 +117,18 @@ def read_table(path: Path, key: str) -> Table:
     return table
 
 
-def raise_first(problems: Sequence[Problem]) -> None:
-    """Raise DataError with the first few problems and the number of others, if there are any."""
+def raise_first(problems: Sequence[Problem], rest: Sequence[Any] | None = None) -> None:
+    """Raise DataError with the first few problems and the number of others, if there are any.
+
+    It keeps all problems, and `rest`, the other rows, for `finesweep check`.
+    """
     if not problems:
         return
     shown = list(problems[:NUM_PROBLEMS_SHOWN])
-    rest = len(problems) - len(shown)
-    if rest:
-        shown[-1] = replace(shown[-1], fix=f"{shown[-1].fix} And {rest} more.".lstrip())
-    raise DataError(shown)
+    num_others = len(problems) - len(shown)
+    if num_others:
+        shown[-1] = replace(shown[-1], fix=f"{shown[-1].fix} And {num_others} more.".lstrip())
+    raise DataError(shown, problems, rest)
 
 
 def _shown(cell: Any) -> object:

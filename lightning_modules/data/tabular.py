@@ -103,13 +103,17 @@ class Tabular(Data):
         read = self.reader(task)
         splits: dict[str, Sequence[Row]] = {}
         problems: list[Problem] = []
-        for split, place in self._places():
+        for split, place in self.places():
             try:
                 splits[split] = read(split, place)
             except ConfigError as error:
                 problems.extend(error.problems)
         if problems:
             raise ConfigError(problems)
+        return self.corpus_of(splits, task)
+
+    def corpus_of(self, splits: dict[str, Sequence[Row]], task: Task) -> Corpus:
+        """Return the corpus of the rows that were read; raise UserError if they are unfit."""
         task.check_rows(splits["train"], str(self.train))
         self._take_missing(splits, task)
         every = dict(splits)
@@ -129,7 +133,8 @@ class Tabular(Data):
                 yield f"{leaked} {split} {rows} also in train: {split} scores are too optimistic"
         yield from task.notes(splits)
 
-    def _places(self) -> Iterator[tuple[str, str]]:
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Yield each split that is read, and where: a file, or a split of the hub's data set."""
         for split in SPLITS:
             place = getattr(self, split)
             if place is not None:

@@ -29,7 +29,8 @@ def main(words: Sequence[str], commands: Sequence[str]) -> int:
         start = "" if at_new_word else before[-1]
         print("\n".join(key for key in KEYS[before[1]] if key.startswith(start)))
     else:
-        print("\n".join(complete_line("train" if before[1] == "train" else "sweep", rest)))
+        name = "train" if before[1] in ("train", "check") else "sweep"
+        print("\n".join(complete_line(name, rest)))
     return 0
 
 

@@ -35,11 +35,11 @@ def composing_help(command: str, about: str) -> str:
     """Return the help of a command that composes a configuration.
 
     Args:
-        command: `sweep`, `plan` or `train`.
+        command: `sweep`, `plan`, `check` or `train`.
         about: Its description, then examples indented by two spaces.
 
     """
-    name = "train" if command == "train" else "sweep"
+    name = "train" if command in ("train", "check") else "sweep"
     groups, settings = load_groups(CONF_DIR, name), load_settings(CONF_DIR, name)
     lead, examples = split_examples(about)
     width = min(max(shutil.get_terminal_size().columns, WIDTHS[0]), WIDTHS[-1])

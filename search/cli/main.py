@@ -17,6 +17,7 @@ finesweep finds the best way to fine-tune a language model on your data.
 
   sweep       run a study up to its total budget, or continue it
   plan        show what a sweep would do; writes nothing
+  check       look for faults in your data before you train on them
   status      list the studies, or show one: its trials and its best so far
   try         queue a configuration of yours in a study
   drop        take a trial out of consideration, or back into it
@@ -39,10 +40,12 @@ Examples:
   finesweep evaluate study=mine split=test
 
 finesweep COMMAND --help shows more. Options:
-  --json              print JSON (status, evaluate, plan, train,
+  --json              print JSON (status, evaluate, plan, check, train,
                       try, drop, ask, report, tell)
-  --cfg job           print the composed configuration (sweep, plan, train)
-  --config-dir DIR    a folder with more group options (sweep, plan, train)
+  --cfg job           print the composed configuration (sweep, plan, check,
+                      train)
+  --config-dir DIR    a folder with more group options (sweep, plan, check,
+                      train)
   -sc install=bash    print tab completion: eval "$(finesweep -sc install=bash)"
   --version           print the version
 
@@ -53,6 +56,7 @@ finesweep COMMAND --help shows more. Options:
 COMMANDS = (
     "sweep",
     "plan",
+    "check",
     "status",
     "try",
     "drop",

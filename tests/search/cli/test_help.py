@@ -17,7 +17,7 @@ from search.cli.main import COMMANDS, HELP
 from search.config import CONF_DIR, compose
 from tests.options import names_of
 
-COMPOSING = ("sweep", "plan", "train")
+COMPOSING = ("sweep", "plan", "check", "train")
 COMPOSERS = {"yaml", "hydra", "omegaconf"}
 
 
@@ -59,7 +59,8 @@ def check(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert tree["run"] is not None
     else:
         renamed = [word.replace("data.text=review", "data.text=text") for word in rest]
-        assert main(["plan", *renamed]) == 0, capsys.readouterr().err
+        name = "check" if command == "check" else "plan"
+        assert main([name, *renamed]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.thorough
@@ -122,7 +123,7 @@ def test_every_option_is_listed_and_the_default_marked(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = help_of(command, capsys)
-    tree = "train" if command == "train" else "sweep"
+    tree = "train" if command in ("train", "check") else "sweep"
     defaults = re.findall(r"^  - ([\w/]+): (\w+)", (CONF_DIR / f"{tree}.yaml").read_text(), re.M)
     assert len(defaults) >= 9
     for group, default in defaults:

@@ -1,0 +1,163 @@
+"""Near duplicates: pairs of texts whose Jaccard similarity on character 5-grams is at least 0.8.
+
+J(A, B) = |A & B| / |A | B| for the sets A and B of a text's 5-grams. MinHash (Broder 1997) draws
+126 values per text, of which an expected share J is equal in two texts. Texts that agree in one of
+21 bands of 6 values are candidates: of pairs with J = 0.8 these find 99.8 %, of pairs with J = 0.5
+28 %. Every candidate is then verified on the 5-grams themselves, so no pair is wrong.
+
+Cost: about 20 microseconds per text of 100 characters, and 168 bytes.
+Shapes: N texts, B bands, V values of a band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEAST = 0.8
+"""The least Jaccard similarity of near duplicates."""
+WIDTH = 5  # characters
+NUM_BANDS, NUM_VALUES = 21, 6
+NUM_TOGETHER = 20_000  # texts whose signatures are in memory at once
+MAX_COMPARED = 20
+"""Most texts of a band that one text is compared with; a band of more is one of boilerplate."""
+SEED = 1
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """Two near duplicates, by their numbers, `first` < `second`."""
+
+    first: int
+    second: int
+    jaccard: float
+
+
+def near_pairs(
+    texts: Sequence[str],
+    side: Sequence[int] | None = None,
+    advance: Callable[[int], None] = lambda num_texts: None,
+) -> list[Pair]:
+    """Return the pairs of near duplicates, each once, ordered by number.
+
+    Args:
+        texts: Normalized texts; equal ones count as near too.
+        side: If given, only texts of different sides are compared, and each with all of a band.
+        advance: Called with the number of texts that have been read.
+
+    """
+    bands_NB = _bands(texts, advance)
+    pairs: dict[tuple[int, int], float] = {}
+    for bucket in _buckets(bands_NB):
+        for first, second in _candidates(bucket, side):
+            if (first, second) not in pairs:
+                pairs[first, second] = jaccard(texts[first], texts[second])
+    return sorted(Pair(*both, value) for both, value in pairs.items() if value >= LEAST)
+
+
+def jaccard(one: str, other: str) -> float:
+    """Return the Jaccard similarity of the 5-grams of two normalized texts.
+
+    >>> jaccard("a good film, well made", "a good film, well made!")
+    0.9473684210526315
+    """
+    if one == other:
+        return 1.0
+    a, b = grams(one), grams(other)
+    # The larger set's size bounds the similarity.
+    if min(len(a), len(b)) < LEAST * max(len(a), len(b)):
+        return min(len(a), len(b)) / max(len(a), len(b))
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
+
+
+def grams(text: str) -> set[str]:
+    """Return the character 5-grams of a text; a shorter text is one itself."""
+    return {text[at : at + WIDTH] for at in range(max(len(text) - WIDTH + 1, 1))}
+
+
+def _bands(texts: Sequence[str], advance: Callable[[int], None]) -> NDArray[Any]:
+    """Return a number for each band of each text, (N, B): equal values, equal numbers."""
+    import numpy as np
+    from rensa import RMinHash
+
+    # Odd constants: the hash of a band's values.
+    factors_V = np.random.default_rng(SEED).integers(1, 2**63, NUM_VALUES, dtype=np.uint64) | 1
+    bands_NB = np.empty((len(texts), NUM_BANDS), np.uint64)
+    for start in range(0, len(texts), NUM_TOGETHER):
+        part = texts[start : start + NUM_TOGETHER]
+        hashes, offsets = _hashes(part)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            hashes, offsets, NUM_BANDS * NUM_VALUES, SEED
+        )
+        values = np.array(matrix.to_rows(), np.uint64).reshape(len(part), NUM_BANDS, NUM_VALUES)
+        bands_NB[start : start + len(part)] = (_mixed(values) * factors_V).sum(axis=2)
+        advance(len(part))
+    return bands_NB
+
+
+def _hashes(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a 64-bit hash of every 5-gram of the texts, and where each text's begin and end."""
+    import numpy as np
+
+    padded = [text.ljust(WIDTH, "\0") for text in texts]
+    joined = "".join(padded).encode("utf-32-le", "surrogatepass")
+    letters = np.frombuffer(joined, np.uint32).astype(np.uint64)
+    factors = np.random.default_rng(SEED + 1).integers(1, 2**63, WIDTH, dtype=np.uint64) | 1
+    whole = np.zeros(len(letters) - WIDTH + 1, np.uint64)
+    for at in range(WIDTH):
+        whole += letters[at : at + len(whole)] * factors[at]
+    lengths = np.array([len(text) for text in padded])
+    ends = lengths.cumsum()
+    # Those that begin in one text and end in the next are no 5-grams of a text.
+    within = np.ones(len(letters), bool)
+    for back in range(1, WIDTH):
+        within[ends - back] = False
+    counts = lengths - WIDTH + 1
+    return _mixed(whole[within[: len(whole)]]), np.concatenate([[0], counts.cumsum()]).astype(
+        np.uint64
+    )
+
+
+def _mixed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with their bits spread (the finalizer of SplitMix64)."""
+    import numpy as np
+
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values = np.multiply(values ^ (values >> np.uint64(shift)), np.uint64(factor))
+    mixed: NDArray[Any] = values ^ (values >> np.uint64(31))
+    return mixed
+
+
+def _buckets(bands_NB: NDArray[Any]) -> Iterator[list[int]]:
+    """Yield the texts that agree in a band, for each band and value, in order."""
+    import numpy as np
+
+    for band in range(bands_NB.shape[1]):
+        column = bands_NB[:, band]
+        order = np.argsort(column, kind="stable")
+        starts = np.flatnonzero(np.diff(column[order], prepend=column[order[:1]] + np.uint64(1)))
+        sizes = np.diff(np.append(starts, len(order)))
+        for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
+            yield order[start : start + size].tolist()
+
+
+def _candidates(bucket: Sequence[int], side: Sequence[int] | None) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of a bucket that are to be compared, the smaller number first."""
+    if side is not None:
+        groups: dict[int, list[int]] = {}
+        for each in bucket:
+            groups.setdefault(side[each], []).append(each)
+        for name, members in groups.items():
+            for other, others in groups.items():
+                if name < other:
+                    for a in members:
+                        yield from ((min(a, b), max(a, b)) for b in others[:MAX_COMPARED])
+        return
+    for place, each in enumerate(bucket):
+        for other in bucket[max(place - MAX_COMPARED, 0) : place]:
+            yield other, each

@@ -1,0 +1,38 @@
+"""finesweep check: look for faults in the data before anything is trained on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from search.cli.argument import parse
+from search.cli.compose import composed
+from search.config import build_run
+from search.terminal.check import checked_data
+from search.terminal.download import say_pending
+
+ABOUT = """\
+Look for faults in the data before you train on them: rows that cannot be read,
+duplicates, rows that several splits share, texts with different labels, rare
+classes. Nothing is trained or changed. The exit code is 2 if a sweep would
+refuse the data.
+
+  finesweep check data=files data.train=my.csv data.text=review data.label=stars
+  finesweep check data=files data.train=my.csv --json
+  finesweep check data=reviews
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command."""
+    parsed = parse("check", ABOUT, words, flags=("json", "config"))
+    composition = composed("train", parsed)
+    if composition is None:
+        return 0
+    say_pending(composition)
+    report = checked_data(build_run(composition.tree), show=True)
+    if parsed.json:
+        print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(report.lines()))
+    return 2 if report.is_refused else 0

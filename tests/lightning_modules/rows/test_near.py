@@ -1,0 +1,61 @@
+"""Near duplicates: the pairs are those of comparing everything with everything."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+
+import pytest
+
+from lightning_modules.rows.corpus import normalized
+from lightning_modules.rows.near import LEAST, grams, jaccard, near_pairs
+from tests.lightning_modules.quality.texts import sentences
+
+
+def changed(text: str, draw: random.Random) -> str:
+    """Return the text with one character replaced."""
+    at = draw.randrange(len(text))
+    return f"{text[:at]}x{text[at + 1 :]}"
+
+
+def test_the_pairs_are_those_of_all_comparisons() -> None:
+    draw = random.Random(3)
+    texts = sentences(150)
+    texts += [changed(text, draw) for text in texts[:60]]
+    expected = {
+        both
+        for both in combinations(range(len(texts)), 2)
+        if jaccard(texts[both[0]], texts[both[1]]) >= LEAST
+    }
+    found = {(pair.first, pair.second): pair.jaccard for pair in near_pairs(texts)}
+    assert len(expected) > 30
+    assert set(found) == expected
+    assert all(value == jaccard(texts[a], texts[b]) for (a, b), value in found.items())
+
+
+def test_similarity_is_that_of_the_sets_of_5_grams() -> None:
+    one, other = "abcdefgh", "abcdefgx"
+    assert grams(one) == {"abcde", "bcdef", "cdefg", "defgh"}
+    assert jaccard(one, other) == 3 / 5
+    assert jaccard("abc", "abc") == 1 and jaccard("", "") == 1 and jaccard("abc", "abd") == 0
+
+
+def test_only_different_sides_are_compared() -> None:
+    text = sentences(1)[0]
+    texts = [text, f"{text}!", f"{text}?"]
+    assert [(pair.first, pair.second) for pair in near_pairs(texts)] == [(0, 1), (0, 2), (1, 2)]
+    pairs = near_pairs(texts, side=[0, 0, 1])
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], ["ab", "ab", "\ud800 half", "日本語"]])
+def test_short_and_odd_texts(texts: list[str]) -> None:
+    equal = [(a, b) for a, b in combinations(range(len(texts)), 2) if texts[a] == texts[b]]
+    assert [(pair.first, pair.second) for pair in near_pairs(texts)] == equal
+
+
+def test_a_text_among_many_equal_ones_is_compared_with_the_other_side() -> None:
+    text = normalized(sentences(1)[0])
+    texts = [text] * 200 + [f"{text}."]
+    pairs = near_pairs(texts, side=[0] * 200 + [1])
+    assert [(pair.first, pair.second) for pair in pairs] == [(each, 200) for each in range(200)]
