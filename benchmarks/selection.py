@@ -26,7 +26,7 @@ from recorded.replay import NUM_SPLITS, Candidates, Replay, candidates, cells, r
 
 from search.plan.confirm import MAX_CANDIDATES
 from search.study.confirmed import decide
-from search.study.gain import is_beyond_noise
+from search.study.gain import CAUTION, is_beyond_noise
 
 NUM_TRIALS, NUM_TRAIN, NUM_VALIDATION = 12, 280, (50, 100, 200)
 RANGES = {"feature_extraction": (1e-3, 1e-1), "lora": (2e-4, 5e-3), "full": (2e-5, 6e-4)}
@@ -68,15 +68,15 @@ class Rule:
         return ", ".join(words)
 
 
-COSTS = ("accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss")
+COSTS = ("accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss", "calibrated_brier")
 RULES = (
     *(Rule(by) for by in COSTS),
-    *(Rule(by, errors=1.5) for by in COSTS),
-    *(Rule("brier", errors=errors) for errors in (0.5, 1, 2)),
-    Rule("brier", errors=1.5, agrees=True),
+    *(Rule(by, errors=CAUTION) for by in COSTS),
+    *(Rule("brier", errors=errors) for errors in (0.5, 1, 1.5, 2.5)),
+    Rule("brier", errors=CAUTION, agrees=True),
     Rule("brier", smooths=True),
-    *(Rule("brier", errors=errors, confirms=True) for errors in (0, 0.5, 1)),
-    *(Rule(by, errors=0.5, confirms=True) for by in ("accuracy", "log_loss", "shrunk_loss")),
+    *(Rule("brier", errors=errors, confirms=True) for errors in (0, 0.5, 1, 1.5)),
+    *(Rule(by, errors=CAUTION, confirms=True) for by in COSTS),
 )
 
 

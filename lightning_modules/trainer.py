@@ -30,7 +30,7 @@ class Select(Enum):
     """The log loss, if the task has one."""
     cautious_log_loss = "cautious_log_loss"
     """The log loss; and a study keeps its default configuration unless the best trial's log loss is
-    lower by more than 1.5 standard errors of the paired difference."""
+    lower by more than 2 standard errors of the paired difference."""
     calibrated_log_loss = "calibrated_log_loss"
     """The log loss after a temperature fitted to the validation rows, if the task has one."""
     brier = "brier"

@@ -18,8 +18,9 @@ LOG_TEMPERATURES = np.linspace(np.log(0.25), np.log(8.0), 21)
 """Temperatures that are tried; above 1 they make a network less confident."""
 NUM_SPLITS = 3
 """Fresh splits on which the first few trials of a study are compared once more."""
-SPREADS = {"calibrated_loss": np.inf, "shrunk_loss": 0.5}
-"""Standard deviation of the normal prior of the log temperature, around a temperature of 1."""
+SPREADS = {"calibrated_loss": np.inf, "shrunk_loss": 0.5, "calibrated_brier": 0.5}
+"""Standard deviation of the normal prior of the log temperature, around a temperature of 1. The
+temperature has the least log loss, also where the Brier score is taken at it."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,17 @@ class Candidates:
     @cached_property
     def brier(self) -> np.ndarray:
         """Squared distance of each row's probabilities from its label, (N, R)."""
-        hot = np.eye(self.log_probabilities.shape[2])[self.labels]
-        brier: np.ndarray = np.square(np.exp(self.log_probabilities) - hot).sum(axis=2)
-        return brier.astype(np.float32)
+        return self._brier_at(1.0)
 
     @cached_property
     def tempered_loss(self) -> np.ndarray:
         """The loss at each of the temperatures, (T, N, R)."""
         return np.stack([self._loss_at(np.exp(each)) for each in LOG_TEMPERATURES])
+
+    @cached_property
+    def tempered_brier(self) -> np.ndarray:
+        """The Brier score at each of the temperatures, (T, N, R)."""
+        return np.stack([self._brier_at(np.exp(each)) for each in LOG_TEMPERATURES])
 
     def _loss_at(self, temperature: float) -> np.ndarray:
         scaled = self.log_probabilities / temperature
@@ -78,6 +82,13 @@ class Candidates:
         rows = np.arange(len(self.labels))
         loss: np.ndarray = normalizer - scaled[:, rows, self.labels]
         return loss.astype(np.float32)
+
+    def _brier_at(self, temperature: float) -> np.ndarray:
+        powers = np.exp(self.log_probabilities / temperature)
+        hot = np.eye(powers.shape[2])[self.labels]
+        probabilities = powers / powers.sum(axis=2, keepdims=True)
+        brier: np.ndarray = np.square(probabilities - hot).sum(axis=2)
+        return brier.astype(np.float32)
 
 
 def candidates(
@@ -148,7 +159,7 @@ class Replay:
         """Return the cost of each row, (R,); a temperature is that of the validation rows."""
         if by in SPREADS:
             place = self._temperatures(by)[candidate, study]
-            costs: np.ndarray = self.candidates.tempered_loss[place, candidate]
+            costs: np.ndarray = self._tempered_rows(by)[place, candidate]
             return costs
         rows: np.ndarray = self._rows_of(by)[candidate]
         return rows
@@ -160,7 +171,8 @@ class Replay:
     def _cost(self, by: str) -> np.ndarray:
         if by in SPREADS:
             places = self._temperatures(by)[None]
-            cost: np.ndarray = np.take_along_axis(self._tempered, places, axis=0)[0]
+            tempered = self._tempered_rows(by) @ self._shares
+            cost: np.ndarray = np.take_along_axis(tempered, places, axis=0)[0]
             return cost
         cost = self._rows_of(by) @ self._shares
         if by == "accuracy":  # on a tie, the lower loss
@@ -171,14 +183,18 @@ class Replay:
         found = self.candidates
         return {"accuracy": 1 - found.right, "log_loss": found.loss, "brier": found.brier}[by]
 
+    def _tempered_rows(self, by: str) -> np.ndarray:
+        found = self.candidates
+        return found.tempered_brier if by == "calibrated_brier" else found.tempered_loss
+
     @cached_property
-    def _tempered(self) -> np.ndarray:
+    def _tempered_loss(self) -> np.ndarray:
         return self.candidates.tempered_loss @ self._shares
 
     def _temperatures(self, by: str) -> np.ndarray:
         """Return the number of the temperature with the least loss and prior, (N, S)."""
         prior_T = np.square(LOG_TEMPERATURES / SPREADS[by]) / 2 / self._num_rows
-        places: np.ndarray = (self._tempered + prior_T[:, None, None]).argmin(axis=0)
+        places: np.ndarray = (self._tempered_loss + prior_T[:, None, None]).argmin(axis=0)
         return places
 
 

@@ -1,7 +1,7 @@
 """What trials came to that were trained again on fresh splits, and which of them is the best.
 
 With c_s the cost of a trial on split s of k and d_s = c_s(default) - c_s(trial), the trial with the
-least mean cost is the best, but the default stays unless mean(d) > ERRORS e. The standard error e
+least mean cost is the best, but the default stays unless mean(d) > CAUTION e. The standard error e
 is the larger one of two: sd(d) / sqrt(k), which has the noise of splits and of training but only
 k - 1 degrees of freedom, and sqrt(sum_s e_s^2) / k, where e_s is the standard error of d_s over the
 validation rows of split s.
@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Self
 
-from search.study.gain import standard_error
-
-ERRORS = 1.0
-"""Standard errors by which a trial must be ahead of the default (`benchmarks/selection.py`)."""
+from search.study.gain import CAUTION, standard_error
 
 Costs = Mapping[int, Sequence[Sequence[float]]]
 """By trial: on each split its cost, and what decides if means are equal. Lower is better."""
@@ -47,7 +44,7 @@ def decide(
     costs: Costs,
     default: int | None,
     row_errors: Mapping[int, float] | None = None,
-    errors: float = ERRORS,
+    errors: float = CAUTION,
 ) -> Decision:
     """Return the best of trials that were trained on the same splits.
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 LEVEL = 0.95
-CAUTION = 1.5
-"""Standard errors within which a cautious rule keeps the default; see docs/search.md."""
+CAUTION = 2.0
+"""Standard errors by which a trial must be ahead of the default to be chosen in its place, by a
+cautious rule or on fresh splits (`benchmarks/selection.py`)."""
 
 
 @dataclass(frozen=True)

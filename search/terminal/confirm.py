@@ -10,6 +10,7 @@ from search.report.results import confirmed_mean
 from search.report.text import score, spoken
 from search.study.confirm import candidates, chosen, confirming_study
 from search.study.confirmed import means
+from search.study.gain import CAUTION
 from search.study.study import Study
 from search.terminal.estimate import about
 
@@ -89,7 +90,7 @@ def _decided(study: Study) -> Iterator[str]:
         yield f"So {best} is the best."
     else:
         by = f"by {score(decision.gain)}, with a standard error of {score(decision.error)}"
-        few = ", which is not more" if decision.best != decision.ahead else ""
+        few = f", less than {CAUTION:g} of them" if decision.best != decision.ahead else ""
         yield f"There {ahead} is ahead of the default {by}{few}. So {best} is the best."
     first = ranking.by_score[0].number
     if first != decision.best:

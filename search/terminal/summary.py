@@ -16,6 +16,7 @@ from search.report.results import TABLE_FILE, Comparison, compare_with_default, 
 from search.report.text import columns, duration, gain_lines, number, score, spoken
 from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
+from search.study.gain import CAUTION
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines
 from search.terminal.cost import cost_lines
@@ -250,7 +251,11 @@ def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> l
         if ranking.decision is not None:
             return []  # said with the scores on fresh splits
         score = spoken(next(iter(ranking.chosen_by), metric))
-        by = f" by more than 1.5 standard errors of its {score}" if ranking.is_cautious else ""
+        by = (
+            f" by more than {CAUTION:g} standard errors of its {score}"
+            if ranking.is_cautious
+            else ""
+        )
         return [f"No trial was better than the default configuration{by}."]
     return gain_lines(comparison.gain, metric, num_rows)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from recorded.replay import Candidates, Replay, random_trials
-from selection import Rule, chosen, scored
+from selection import COSTS, Rule, chosen, scored
 
 NUM_FAMILIES, NUM_ROWS = 6, 900
 
@@ -43,7 +43,7 @@ def test_the_default_is_the_first_trial_of_every_study(found: Candidates) -> Non
         assert len(set(families)) == 4
 
 
-@pytest.mark.parametrize("by", ["accuracy", "brier", "log_loss", "calibrated_loss", "shrunk_loss"])
+@pytest.mark.parametrize("by", COSTS)
 def test_every_rule_finds_what_is_far_better(found: Candidates, by: str) -> None:
     replay = Replay(found, random_trials(found, 10, NUM_FAMILIES, 3), num_rows=100)
     for rule in (Rule(by), Rule(by, errors=2), Rule(by, confirms=True), Rule(by, smooths=True)):

@@ -126,11 +126,12 @@ def test_the_best_is_what_the_fresh_runs_say(here: Path) -> None:
     ]
 
 
-def test_the_default_stays_within_a_standard_error(here: Path) -> None:
+def test_the_default_stays_within_the_noise_of_the_splits(here: Path) -> None:
     study = trained(here, [0.5, 0.9])
     confirmed(study, lambda number, seed: 0.7 if number == 0 else {1: 0.9, 2: 0.52}[seed])
     assert study.best is not None and study.best.number == 0
-    assert any(", which is not more. So trial 0 (default)" in line for line in confirm_lines(study))
+    text = "\n".join(confirm_lines(study))
+    assert ", less than 2 of them. So trial 0 (default)" in text
 
 
 def test_dropping_the_best_chooses_among_the_other_confirmed_ones(here: Path) -> None:

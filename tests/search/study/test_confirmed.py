@@ -15,8 +15,8 @@ DEFAULT = [[0.5], [0.6], [0.7]]
     ("differences", "best"),
     [
         ((0.1, 0.1, 0.1), 4),
-        ((0.2, 0.1, -0.05), 4),  # 1.15 standard errors ahead
-        ((0.2, 0.1, -0.1), 0),  # 0.76
+        ((0.2, 0.1, 0.03), 4),  # 2.24 standard errors ahead
+        ((0.2, 0.1, 0.0), 0),  # 1.73
         ((0.0, 0.0, 0.0), 0),
         ((-0.1, -0.1, -0.1), 0),
     ],
@@ -29,18 +29,18 @@ def test_the_default_stays_unless_a_trial_is_clearly_ahead(
 
 
 def test_the_least_mean_is_compared_with_the_default() -> None:
-    costs = {4: [[0.4], [0.5], [0.6]], 0: DEFAULT, 7: [[0.1], [0.5], [0.6]]}
+    costs = {4: [[0.4], [0.5], [0.6]], 0: DEFAULT, 7: [[0.2], [0.4], [0.5]]}
     decision = decide(costs, default=0)
     assert (decision.best, decision.ahead) == (7, 7)
-    assert decision.gain == pytest.approx(0.2)
-    assert decision.error == pytest.approx(0.1)
+    assert decision.gain == pytest.approx(0.7 / 3)
+    assert decision.error == pytest.approx(0.1 / 3)
 
 
 def test_the_noise_of_the_rows_counts_where_the_splits_agree_by_luck() -> None:
     costs = {4: [[each[0] - 0.1] for each in DEFAULT], 0: DEFAULT}
-    assert decide(costs, 0, {4: 0.09}).best == 4
-    assert decide(costs, 0, {4: 0.11}).best == 0
-    assert decide(costs, 0, {4: 0.11}).error == 0.11
+    assert decide(costs, 0, {4: 0.049}).best == 4
+    assert decide(costs, 0, {4: 0.051}).best == 0
+    assert decide(costs, 0, {4: 0.051}).error == 0.051
 
 
 def test_without_a_default_the_least_mean_is_the_best() -> None:
