@@ -45,7 +45,7 @@ from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
-from search.terminal.check import checked_data
+from search.terminal.check import FEATURES, checked_data
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
 from search.terminal.download import fetch_models, say_pending
@@ -356,7 +356,7 @@ def check(*overrides: str, config_dir: str | Path | None = None, show: bool = Tr
         UserError: A setting is wrong, or the data cannot be read.
 
     """
-    composition = compose("train", _words(*overrides), _path(config_dir))
+    composition = compose("train", [*_words(*overrides), FEATURES], _path(config_dir))
     if show:
         say_pending(composition)
     report = checked_data(build_run(composition.tree), show=show)

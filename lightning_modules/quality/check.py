@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.error import DataError, Problem, UserError
 from lightning_modules.quality.balance import find_balance
+from lightning_modules.quality.baseline import Baselines, find_baselines
 from lightning_modules.quality.broken import Broken
 from lightning_modules.quality.conflict import find_conflicts
 from lightning_modules.quality.duplicate import find_duplicates
-from lightning_modules.quality.finding import Finding
+from lightning_modules.quality.finding import Finding, Say, quiet
+from lightning_modules.quality.fragment import MOST_ROWS, Fragments, find_fragments
+from lightning_modules.quality.frozen import frozen_features
+from lightning_modules.quality.length import Lengths, find_lengths
 from lightning_modules.quality.listing import Listing, listing_of
+from lightning_modules.quality.near import find_near
 from lightning_modules.quality.report import Report
+from lightning_modules.quality.sample import READ, sample
+from lightning_modules.quality.script import Scripts, find_scripts
+from lightning_modules.quality.shortcut import Shortcuts, find_shortcuts
+from lightning_modules.quality.suspect import Suspects, find_suspects
 from lightning_modules.rows.corpus import Corpus, Row
 
 if TYPE_CHECKING:
@@ -22,12 +31,8 @@ if TYPE_CHECKING:
     from lightning_modules.run import Run
     from lightning_modules.task.base import Task
 
-Say = Callable[[str, int, int], None]
-"""Receives what is being done, how much of it is done, and how much there is; 0 if unknown."""
-
-
-def quiet(doing: str, done: int = 0, total: int = 0) -> None:
-    """Say nothing."""
+SAMPLED: Sequence[type[Finding]] = (Lengths, Scripts, Shortcuts, Suspects, Baselines)
+"""What is looked for in a sample of the rows, if there are many."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def check_data(run: Run, say: Say = quiet) -> Report:
     Rows of the test split are compared with others and counted, and nothing else.
 
     Args:
-        run: The run.
+        run: The run, with `strategy=feature_extraction` for the frozen features.
         say: Receives what is being done.
 
     Raises:
@@ -64,8 +69,68 @@ def check_data(run: Run, say: Say = quiet) -> Report:
     reading = read(run.data, run.task)
     findings: list[Finding] = [Broken(reading.refused)]
     listing = listing_of(run.task, reading.corpus.splits, reading.sources)
+    if not listing.rows:
+        return Report(findings, {"everything else": "no row can be used"})
     findings += quick_findings(listing, say)
-    return Report(findings, {})
+    findings.append(find_near(listing, say))
+    left_out: dict[str, str] = {}
+    findings += _read_findings(run, listing, left_out, say)
+    left_out["languages"] = "scripts are told apart, languages of one script are not"
+    return Report(findings, left_out)
+
+
+def _read_findings(
+    run: Run, listing: Listing, left_out: dict[str, str], say: Say
+) -> Iterator[Finding]:
+    """Yield what is found by reading the training and validation rows word by word."""
+    numbers = sample(listing)
+    num_all = len(listing.numbers(*READ))
+    if not numbers:
+        return
+    if len(numbers) < num_all:
+        names = ", ".join(each.name for each in SAMPLED)
+        left_out[names] = f"looked for in {len(numbers):,} of {num_all:,} rows, drawn at random"
+    say("reading texts", 0, 0)
+    yield find_lengths(listing, numbers)
+    yield find_scripts(listing, numbers)
+    yield find_shortcuts(listing, numbers)
+    try:
+        run.model.check()
+        part = sample(listing, MOST_ROWS)
+        rows = [listing.rows[number] for number in part]
+        tokenizer = run.strategy.load_tokenizer(run.model, run.task, rows)
+    except UserError as error:
+        left_out[Fragments.name] = str(error.problems[0])
+    else:
+        fragments = find_fragments(listing, part, tokenizer, run.model.name)
+        yield from [] if fragments is None else [fragments]
+        if len(part) < len(numbers):
+            left_out[Fragments.name] = f"looked for in {len(part):,} rows, drawn at random"
+    if listing.has_classes:
+        yield from _class_findings(run, listing, numbers, left_out, say)
+    else:
+        left_out[f"{Suspects.name}, {Baselines.name}"] = "they need one label per text"
+
+
+def _class_findings(
+    run: Run, listing: Listing, numbers: Sequence[int], left_out: dict[str, str], say: Say
+) -> Iterator[Finding]:
+    features = None
+    try:
+        rows = [listing.rows[number] for number in numbers]
+        labels = sorted({str(listing.labels[number]) for number in numbers})
+        features = frozen_features(run, rows, labels, say)
+    except UserError as error:
+        left_out["frozen features"] = str(error.problems[0])
+    suspects = find_suspects(listing, numbers, features, say)
+    if suspects is None:
+        left_out[Suspects.name] = (
+            "they need two classes of 5 rows, and models that are better than guessing"
+        )
+    else:
+        yield suspects
+    baselines = find_baselines(listing, numbers, features, say)
+    yield from [] if baselines is None else [baselines]
 
 
 def quick_findings(listing: Listing, say: Say = quiet) -> list[Finding]:

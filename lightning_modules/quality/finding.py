@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from textwrap import shorten
 from typing import Any, ClassVar
+
+Say = Callable[[str, int, int], None]
+"""Receives what is being done, how much of it is done, and how much there is; 0 if unknown."""
 
 MAX_SHOWN = 90  # characters of a text
 NUM_SHOWN = 5
 """Rows that are shown per finding; the JSON has the others."""
 MAX_LISTED = 10_000
 """Most rows, pairs or groups of a finding in the JSON."""
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ LEAST = 0.8
 WIDTH = 5  # characters
 NUM_BANDS, NUM_VALUES = 21, 6
 NUM_TOGETHER = 20_000  # texts whose signatures are in memory at once
-MAX_COMPARED = 20
+MAX_COMPARED = 10
 """Most texts of a band that one text is compared with; a band of more is one of boilerplate."""
 SEED = 1
 
@@ -53,24 +54,34 @@ def near_pairs(
     bands_NB = _bands(texts, advance)
     pairs: dict[tuple[int, int], float] = {}
     for bucket in _buckets(bands_NB):
-        for first, second in _candidates(bucket, side):
-            if (first, second) not in pairs:
-                pairs[first, second] = jaccard(texts[first], texts[second])
-    return sorted(Pair(*both, value) for both, value in pairs.items() if value >= LEAST)
+        for both in _candidates(bucket, side):
+            if both not in pairs:
+                value = jaccard(*(texts[number] for number in both))
+                if value >= LEAST:
+                    pairs[both] = value
+    return sorted(Pair(*both, value) for both, value in pairs.items())
 
 
 def jaccard(one: str, other: str) -> float:
     """Return the Jaccard similarity of the 5-grams of two normalized texts.
+
+    Texts of several lines have that of their least similar lines.
 
     >>> jaccard("a good film, well made", "a good film, well made!")
     0.9473684210526315
     """
     if one == other:
         return 1.0
+    ones, others = one.split("\n"), other.split("\n")
+    if len(ones) != len(others):
+        return 0.0
+    return min(starmap(_of_lines, zip(ones, others, strict=True)))
+
+
+def _of_lines(one: str, other: str) -> float:
+    if one == other:
+        return 1.0
     a, b = grams(one), grams(other)
-    # The larger set's size bounds the similarity.
-    if min(len(a), len(b)) < LEAST * max(len(a), len(b)):
-        return min(len(a), len(b)) / max(len(a), len(b))
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
 

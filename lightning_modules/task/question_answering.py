@@ -110,6 +110,10 @@ class QuestionAnswering(Task):
             fix = "Set task.null_threshold=0, or remove the questions without an answer."
             raise DataError(Problem("task.null_threshold", rule, None, fix))
 
+    def near_key(self, row: Row) -> str:
+        # Not joined: pairs that share a long text may differ in a short one.
+        return "\n".join(normalized(row[field]) for field in ("text", "text_pair") if field in row)
+
     def group(self, row: Row) -> str:
         return normalized(row["text"])
 

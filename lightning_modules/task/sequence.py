@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lightning_modules.rows import cell
-from lightning_modules.rows.corpus import Row
+from lightning_modules.rows.corpus import Row, normalized
 from lightning_modules.task.base import Task
 
 
@@ -22,6 +22,10 @@ class SequenceTask(Task):
         "text_pair": cell.text,
         "label": cell.label,
     }
+
+    def near_key(self, row: Row) -> str:
+        # Not joined: pairs that share a long text may differ in a short one.
+        return "\n".join(normalized(row[field]) for field in ("text", "text_pair") if field in row)
 
     @abstractmethod
     def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[Any]:

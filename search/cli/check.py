@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.config import build_run
-from search.terminal.check import checked_data
+from search.terminal.check import FEATURES, checked_data
 from search.terminal.download import say_pending
 
 ABOUT = """\
 Look for faults in the data before you train on them: rows that cannot be read,
-duplicates, rows that several splits share, texts with different labels, rare
-classes. Nothing is trained or changed. The exit code is 2 if a sweep would
-refuse the data.
+duplicates and near duplicates within and between splits, texts with different
+labels, labels that are probably wrong, rare classes, mixed scripts; and the
+scores of simple models that a trained one must beat. Nothing is changed. The
+exit code is 2 if a sweep would refuse the data.
 
   finesweep check data=files data.train=my.csv data.text=review data.label=stars
   finesweep check data=files data.train=my.csv --json
@@ -26,6 +27,7 @@ refuse the data.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("check", ABOUT, words, flags=("json", "config"))
+    parsed.overrides.append(FEATURES)
     composition = composed("train", parsed)
     if composition is None:
         return 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self
 
-from lightning_modules.quality.check import check_data, quiet
+from lightning_modules.quality.check import check_data
+from lightning_modules.quality.finding import quiet
 from lightning_modules.quality.report import Report
 from lightning_modules.run import Run
+from search.machine.quiet import quiet_training
 from search.report.text import rough
 from search.terminal.live import is_live
 
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+FEATURES = "strategy=feature_extraction"
+"""Whose frozen features show which labels are probably wrong."""
+
 
 def checked_data(run: Run, *, show: bool) -> Report:
     """Return the report on a run's data; `show` draws a bar if stderr is a terminal."""
+    quiet_training()
     if not show or not is_live(sys.stderr):
         return check_data(run, quiet)
     with CheckProgress() as progress:

@@ -1,0 +1,94 @@
+"""What single findings say of a few rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightning_modules.quality.finding import shown
+from lightning_modules.quality.fragment import find_fragments
+from lightning_modules.quality.length import find_lengths
+from lightning_modules.quality.listing import Listing, listing_of
+from lightning_modules.quality.sample import sample
+from lightning_modules.quality.script import find_scripts
+from lightning_modules.quality.shortcut import find_shortcuts
+from lightning_modules.quality.suspect import label_errors
+from tests.lightning_modules.quality.texts import labelled, run_of
+
+
+def listing(rows: list[dict[str, Any]]) -> Listing:
+    return listing_of(run_of().task, {"train": rows}, {"train": ("my.csv", rows)})
+
+
+def of_texts(*texts: str) -> Listing:
+    return listing([{"text": text, "label": "a"} for text in texts])
+
+
+def test_scripts() -> None:
+    texts = ["all of it is Latin"] * 98 + ["всё кириллицей", "half и половина"]
+    found = find_scripts(of_texts(*texts), range(100))
+    assert found.rows == {"LATIN": 98, "CYRILLIC": 2} and found.mixed == 1
+    assert [each.where for each in found.examples] == ["my.csv row 100"]
+    assert find_scripts(of_texts("1 2 3", "漢字かな交じり"), range(2)).rows == {
+        "none": 1,
+        "HAN/KANA": 1,
+    }
+
+
+def test_shortcuts() -> None:
+    rows = [
+        {"text": f"{name} match number {n}", "label": name}
+        for n in range(10)
+        for name in ("sport", "chess")
+    ]
+    found = find_shortcuts(listing(rows), range(20))
+    assert (found.in_text, found.others, found.in_label, found.is_fault) == (20, 0, 0, True)
+    for row in rows:
+        row["text"] = row["text"].replace("sport", "transports")
+    found = find_shortcuts(listing(rows), range(20))
+    assert (found.in_text, found.others) == (10, 0)
+    rows = [{**row, "text": f"sport or chess {n}"} for n, row in enumerate(rows)]
+    assert not find_shortcuts(listing(rows), range(20)).is_fault  # says nothing about the class
+
+
+def test_lengths() -> None:
+    found = find_lengths(of_texts(*("x " * n for n in range(1, 101))), range(100))
+    assert found.words == {"0.5": 50, "0.95": 95, "0.99": 99, "1.0": 100}
+
+
+def test_fragments() -> None:
+    run = run_of()
+    tokenizer = run.model.load_tokenizer()
+    found = find_fragments(of_texts("a good film", "a xkcdqzw film"), range(2), tokenizer, "m")
+    assert found is not None
+    assert [word.word for word in found.words] == ["xkcdqzw"] and found.broken == 1 / 6
+    size = len(tokenizer("xkcdqzw", add_special_tokens=False)["input_ids"])
+    assert found.words[0].tokens == size and found.tokens_per_word == round((5 + size) / 6, 4)
+
+
+def test_a_sample_is_of_the_rows_that_are_read() -> None:
+    rows = labelled(40)
+    splits = {"train": rows[:20], "validation": rows[20:30], "test": rows[30:]}
+    whole = listing_of(run_of().task, splits, {name: (name, each) for name, each in splits.items()})
+    assert sample(whole) == list(range(30))
+    part = sample(whole, 7)
+    assert len(set(part)) == 7 and max(part) < 30 and part == sorted(part) == sample(whole, 7)
+
+
+def test_confident_learning() -> None:
+    probabilities = np.array(
+        [[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05], [0.45, 0.55]]
+    )
+    labels = np.array([0, 0, 0, 1, 1, 1, 0])
+    # Thresholds: 0.5625 of class 0, 0.55 of class 1.
+    assert label_errors(probabilities, labels) == [(5, 0), (2, 1), (6, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a\x1b[31m red\nline", "a [31m red line"), ("x" * 500, "x" * 90), ("", "")],
+)
+def test_texts_are_shown_in_one_line(text: str, line: str) -> None:
+    assert shown(text) == line
