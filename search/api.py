@@ -39,7 +39,7 @@ from search.report.dashboard.page import (
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
 from search.storage.location import confirming_folder, study_folder, take_storage
-from search.study.confirm import begin, store_results
+from search.study.confirm import begin, most_runs_left, store_results
 from search.study.open import load_study, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
@@ -174,7 +174,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     rows = check_study(planned, folder, corpus)
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
-    task = describe(planned, rows, composition.fixed, study.prior)
+    task = describe(planned, rows, composition.fixed, study.prior, most_runs_left(study))
     say("\n".join(task))
     about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
     show_study(study.optuna, folder, task, about)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def replacing(
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = draft_of(path)
     with raising_disk_full(path, num_bytes):
         try:
             yield draft
@@ -66,6 +67,11 @@ def replacing(
             _sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def draft_of(path: Path) -> Path:
+    """Return the path where this thread of this process prepares the file or folder `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.draft")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules.machine.file import DiskFull, raising_disk_full
+from lightning_modules.machine.file import DiskFull, draft_of, raising_disk_full
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
     """Save to `folder`, completely or not at all; if several workers do, the first one's stays."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
+    draft = draft_of(folder)
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
         with raising_disk_full(folder):

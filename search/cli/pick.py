@@ -10,7 +10,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.cli.argument import parse
 from search.config import parse_override
 from search.config.override import range_problem
-from search.report.text import number
+from search.report.text import setting
 from search.study.pick import queue_pick
 from search.trained.find import find_study
 
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
         result = {"study": name, "trial": pick.number, "params": pick.values}
         print(json.dumps({**result, "needs_num_trials": pick.budget}, indent=2))
         return 0
-    shown = ", ".join(f"{path}={number(value)}" for path, value in pick.values.items())
+    shown = ", ".join(f"{path}={setting(pick.values, path)}" for path in pick.values)
     print(f"queued as trial {pick.number} of study {name}: {shown}")
     if pick.budget is not None:
         used = f"The budget of {study.plan.num_trials} trials is used; train it with"

@@ -16,12 +16,11 @@ from search.machine.provenance import PROVENANCE_FILE
 from search.plan.plan import Plan
 from search.plan.portfolio import portfolio
 from search.report.results import TABLE_FILE
-from search.report.text import columns, number, trained
+from search.report.text import columns, setting, trained
 from search.space.key import canonical_key
 from search.space.space import Options
 from search.storage.location import DATABASE
 from search.study.attempt import CONFIG_FILE
-from search.study.suggest import first_values
 from search.terminal.describe import describe
 from search.terminal.download import say_pending
 from search.terminal.estimate import estimate_lines
@@ -50,9 +49,8 @@ def main(words: Sequence[str]) -> int:
     say_pending(composition)
     ahead = preview(composition)
     if not parsed.json:
-        print(
-            "\n".join(describe(ahead.plan, ahead.rows, composition.fixed, ahead.prior)), flush=True
-        )
+        about = describe(ahead.plan, ahead.rows, composition.fixed, ahead.prior, ahead.confirm_runs)
+        print("\n".join(about), flush=True)
     if wants_probe and ahead.plan.is_asked:
         fix = "Its trials are trained by a loop of yours."
         raise ConfigError(Problem("probe", "must be false if search.ask_tell is true", True, fix))
@@ -68,7 +66,7 @@ def main(words: Sequence[str]) -> int:
         if not ahead.plan.is_asked:
             is_measured = estimate is not None and estimate.memory_bytes is not None
             needs = need_lines(ahead.need, is_measured=is_measured)
-            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate)]))
+            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate, ahead.confirm_runs)]))
         print("\n".join(_first_trials(ahead)))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
@@ -99,24 +97,23 @@ def _first_trials(ahead: Preview) -> list[str]:
     rows = [["trial", *plan.space.paths, ""]]
     known = {canonical_key(v) for v in portfolio(plan.composition, plan.space, plan.search)}
     enqueued = {canonical_key(values) for values in plan.search.settings.enqueue}
-    queue = [canonical_key(values) for values in first_values(plan, ahead.prior)]
     openings = [values for each in plan.openings.values() for values in each]
-    for at, suggested in enumerate(ahead.suggestions):
-        # Trials that are enqueued later come after those that have ended.
-        values = ahead.ended.get(at, suggested)
-        start = queue[at] if at < len(queue) and values == suggested else None
+    for at, values in enumerate(ahead.suggestions):
+        start = ahead.starts.get(at)
         words = ["default"] if at < len(plan.defaults) else []
-        if at >= len(plan.defaults) and suggested in openings:
+        if at >= len(plan.defaults) and values in openings:
             words.append("learning rate x3 or /3")
         if at >= len(plan.defaults) and start in enqueued:
             words.append("enqueued")
+        if start is not None and start == ahead.best_of_other:
+            words.append(f"the best of {plan.search.settings.warm_start}")
         if canonical_key(values) in known:
             words.append("known to be good")
         if not plan.space.is_complete(values):
             words.append("the sampler chooses the rest")
         if at in ahead.ended:
             words.append("done")
-        cells = [number(values.get(path)) for path in plan.space.paths]
+        cells = [setting(values, path) for path in plan.space.paths]
         rows.append([str(at), *cells, ", ".join(words)])
     more = plan.num_trials - len(ahead.suggestions)
     tail = [f"and {more} more, chosen from the results of these"] if more > 0 else []
@@ -127,11 +124,11 @@ def _files(plan: Plan, folder: Path, num_ended: int) -> list[str]:
     state = "continues the study there" if folder.exists() else "does not exist yet"
     if num_ended:
         state += f": {num_ended} of {plan.num_trials} trials have ended"
+    keeps = "" if plan.is_asked else f"; weights of the best {plan.search.settings.keep}"
     return [
         "",
         f"A sweep writes to {folder}/ ({state}):",
         f"  {DATABASE} {CONFIG_FILE} {PROVENANCE_FILE} {TABLE_FILE}  the study",
-        f"  trials/0000/ ... {plan.num_trials - 1:04d}/  one folder per trial;"
-        f" weights of the best {plan.search.settings.keep}",
-        "  wandb/ logs/",
+        f"  trials/0000/ ... {plan.num_trials - 1:04d}/  one folder per trial{keeps}",
+        *([] if plan.is_asked else ["  wandb/ logs/"]),
     ]

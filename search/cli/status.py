@@ -12,7 +12,7 @@ from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
 from search.report.guard import guard_lines
 from search.report.results import rows, snapshot, status, summarize
-from search.report.text import columns, duration, number, score, study_list
+from search.report.text import columns, duration, score, setting, study_list
 from search.study.heal import heal
 from search.study.open import load_study, study_folders
 from search.study.study import Study
@@ -97,7 +97,7 @@ def _table(study: Study) -> list[str]:
                 row["state"],
                 *(score(value) for value in finished),
                 mark if row["number"] in best else "",
-                *(number(row[path]) for path in paths),
+                *(setting(study.params_of(trial), path) for path in paths),
                 took,
                 row["reason"] or "",
             ]

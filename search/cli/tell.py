@@ -51,7 +51,8 @@ def main(words: Sequence[str]) -> int:
         for word in parsed.overrides
         if word.startswith(METRICS)
     }
-    found = keys([word for word in parsed.overrides if not word.startswith(METRICS)], KEYS)
+    others = [word for word in parsed.overrides if not word.startswith(METRICS)]
+    found = keys(others, {**KEYS, "metrics.NAME": "another result"})
     study = find_study(needed(found, "study", "NAME"))
     number, attempt = attempt_of(needed(found, "trial", "N"))
     result = result_of(
@@ -63,7 +64,7 @@ def main(words: Sequence[str]) -> int:
         ending=found.get("ending"),
         seconds=_number(found, "seconds"),
     )
-    told = tell_and_write(study, number, result, attempt)
+    told = tell_and_write(study, number, attempt, result)
     if parsed.json:
         values = {"trial": number, "ending": told.ending.value, "reason": told.reason}
         print(json.dumps({**values, "retried": told.is_retried}))

@@ -22,7 +22,7 @@ from search.config.guard import build_guards
 from search.config.legacy import completed
 from search.config.length import as_written
 from search.config.override import literal, parse_override
-from search.config.range import parse_range
+from search.config.range import parse_range, steps_problem
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
 from search.config.tree import CONF_DIR
@@ -51,6 +51,7 @@ __all__ = [
     "parse_range",
     "resolved",
     "run_tree",
+    "steps_problem",
     "strategy_class",
     "to_yaml",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lightning_modules.error import Problem, SpaceError, Verbatim, did_you_mean
 from search.config.build import GROUPS
@@ -170,6 +170,10 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
             yield problem
         else:
             yield from _range_problems(override.shown, str(got), bases[0], key)
+    elif isinstance(OmegaConf.select(bases[0], key), ListConfig) and isinstance(
+        override.parsed.value(), dict
+    ):
+        yield Problem(key, "must be a list", got, f"Write {key}=[{got}].")
     elif isinstance(OmegaConf.select(bases[0], key), DictConfig) and not isinstance(
         override.parsed.value(), dict
     ):

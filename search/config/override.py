@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.core.override_parser.types import Override as HydraOverride
 from hydra.errors import HydraException
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.config.grammar import parse
 from search.space.name import split_options, tagged
 
 _FOR_AN_ARM = re.compile(r"(?P<key>[\w.]+)\[(?P<options>[\w.,\- ]+)\]=(?P<value>.*)", re.DOTALL)
@@ -72,7 +72,7 @@ def parse_override(text: str) -> Override:
         text = f"{for_arm['key']}={for_arm['value']}"
         options = split_options(for_arm["options"])
     try:
-        parsed = OverridesParser.create().parse_override(text)
+        parsed = parse(text)
     except HydraException as error:
         first = str(error).splitlines()[0]
         key = text.split("=", maxsplit=1)[0] if "=" in text else text
@@ -95,7 +95,11 @@ def options_of(override: Override) -> tuple[str, ...] | None:
     sweep = override.parsed.value()
     if not isinstance(sweep, ChoiceSweep) or sweep.tags:
         return None
-    return tuple(str(getattr(element, "text", element)) for element in sweep.list)
+    return tuple(_spelled(element) for element in sweep.list)
+
+
+def _spelled(element: Any) -> str:
+    return "null" if element is None else str(getattr(element, "text", element))
 
 
 def range_problem(key: str, text: str) -> Problem:

@@ -10,11 +10,11 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
 
 from lightning_modules.error import Problem, SpaceError, Verbatim
+from search.config.grammar import parse
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -30,7 +30,7 @@ def parse_range(path: str, text: str, current: Any) -> BaseDistribution:
 
     """
     try:
-        sweep = OverridesParser.create().parse_override(f"key={text}").value()
+        sweep = parse(f"key={text}").value()
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise SpaceError(
@@ -45,16 +45,42 @@ def parse_range(path: str, text: str, current: Any) -> BaseDistribution:
     raise SpaceError(Problem(path, "must be a range", Verbatim(text), _FORMS))
 
 
+def steps_problem(path: str, text: str) -> Problem | None:
+    """Return the problem of a range of real numbers whose steps leave it one value, or none.
+
+    Earlier versions searched such ranges, so studies that have one still open.
+
+    >>> str(steps_problem("lr", "tag(log,range(1e-5,1e-2))")).partition(",")[0]
+    'lr: a log range with steps has no points between its ends'
+    """
+    sweep = parse(f"key={text}").value()
+    if not isinstance(sweep, RangeSweep):
+        return None
+    start, stop, step = sweep.start, sweep.stop, sweep.step
+    assert start is not None and stop is not None
+    if all(isinstance(value, int) for value in (start, stop, step)):
+        return None
+    interval = f"interval({start:g},{stop:g})"
+    if "log" in sweep.tags:
+        rule = "a log range with steps has no points between its ends"
+        fix = f"Write tag(log,{interval}), or list the values: choice(...)."
+        return Problem(path, rule, Verbatim(text), fix)
+    if start + step * (1 + 1e-9) >= stop:
+        rule = f"a range in steps of {step:g} must have more than one value"
+        return Problem(path, rule, Verbatim(text), f"Write {interval}, or a smaller step.")
+    return None
+
+
 def _categorical(path: str, text: str, sweep: ChoiceSweep) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution
 
     if sweep.tags:
         raise SpaceError(Problem(path, "a choice has no tags", Verbatim(text)))
-    choices: list[str | int | float | bool] = []
+    choices: list[str | int | float | bool | None] = []
     for element in sweep.list:
         choice = getattr(element, "text", element)
-        if not isinstance(choice, str | int | float | bool):
-            rule = "choices must be text, numbers, true or false"
+        if not isinstance(choice, str | int | float | bool | None):
+            rule = "choices must be text, numbers, true, false or null"
             raise SpaceError(Problem(path, rule, Verbatim(text)))
         choices.append(choice)
     # Optuna treats 1 and 1.0 as equal; here 1 and true differ.

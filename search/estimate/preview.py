@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
 from search.config import Composition
@@ -17,11 +17,18 @@ from search.plan.download import downloads_of
 from search.plan.length import read_rows, with_length
 from search.plan.pin import with_commits
 from search.plan.plan import Plan
+from search.space.key import canonical_key
+from search.storage.attribute import START
 from search.storage.location import study_folder
+from search.study.confirm import most_runs_left
 from search.study.knowledge import Prior
 from search.study.open import gives_up_prior, load_study, open_study, stored
 from search.study.prepare import NO_ROWS, check_asked_study, check_study, warm_to
-from search.study.suggest import first_suggestions
+from search.study.study import Study
+from search.study.suggest import first_suggestions, first_values
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,13 @@ class Preview:
         plan: What it will do.
         folder: Where its files go.
         rows: Its checked rows; None if a loop of the caller's own trains its trials.
-        suggestions: The configurations that it tries first, by config path.
+        suggestions: The configurations of its trials from trial 0 on, as far as known, by config
+            path. One that waits in the queue may leave some values to the sampler.
+        starts: The key of the values that a trial is queued with, by number.
         past: Time and memory of its earlier trials, if any.
         ended: Number and values of the trials that have already ended.
         prior: What it takes over from another study; None if nothing.
+        confirm_runs: The most runs that confirming its first few still takes.
         need: The disk and the memory that it needs; None if unknown.
 
     """
@@ -44,9 +54,11 @@ class Preview:
     folder: Path
     rows: CheckedRows | None
     suggestions: Sequence[dict[str, Any]]
+    starts: Mapping[int, str]
     past: Past
     ended: Mapping[int, Mapping[str, Any]]
     prior: Prior | None = None
+    confirm_runs: int = 0
     need: StudyNeed | None = None
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
@@ -56,6 +68,12 @@ class Preview:
         splits = self.rows.corpus.splits
         num_rows = len(splits["train"]), len(splits["validation"])
         return estimate(self.plan, num_rows, measured, self.suggestions, self.past)
+
+    @property
+    def best_of_other(self) -> str | None:
+        """The key of the best configuration of the study that this one learns from, if any."""
+        best = None if self.prior is None else self.prior["best"]
+        return None if best is None else canonical_key(best)
 
     def as_dict(self, estimate: Estimate | None) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -80,7 +98,7 @@ class Preview:
             "need": None if self.need is None else self.need.as_dict(),
             "ended": sorted(self.ended),
             "downloads": [] if rows is None else [each.as_dict() for each in downloads_of(plan)],
-            "confirm_runs": max_runs(plan) if confirms(plan) else 0,
+            "confirm_runs": self.confirm_runs,
             "folder": str(self.folder),
         }
 
@@ -109,16 +127,35 @@ def preview(composition: Composition) -> Preview:
         prior = None
     prior = prior if warm is None else warm.as_dict()
     suggestions = first_suggestions(plan, prior)
+    first = {canonical_key(values): values for values in first_values(plan, prior)}
     need = None if rows is None else study_need(plan, folder)
+    runs = max_runs(plan) if confirms(plan) else 0
     if before is None:
-        return Preview(plan, folder, rows, suggestions, Past(), {}, prior, need)
+        starts = dict(enumerate(first))
+        return Preview(plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need)
     past = Past()
     if rows is not None:
         import psutil
 
         free_bytes = psutil.virtual_memory().available
         num_validation = len(rows.corpus.splits["validation"])
-        past = past_of(plan, open_study(plan, folder), free_bytes, num_validation)
+        study = open_study(plan, folder)
+        past = past_of(plan, study, free_bytes, num_validation)
+        runs = most_runs_left(study)
     study = load_study(folder)
+    trials = study.optuna.get_trials(deepcopy=False)
     ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
-    return Preview(plan, folder, rows, suggestions, past, ended, prior, need)
+    starts = _starts(study, trials)
+    new = {key: dict(values) for key, values in first.items() if key not in starts.values()}
+    starts |= dict(enumerate(new, start=len(trials)))
+    known = [*(study.params_of(trial) for trial in trials), *new.values()]
+    known += suggestions[max(len(known), len(first)) :]
+    known = known[: plan.num_trials]
+    return Preview(plan, folder, rows, known, starts, past, ended, prior, runs, need)
+
+
+def _starts(study: Study, trials: Sequence[FrozenTrial]) -> dict[int, str]:
+    """Return the key of the values that a trial was queued with, by number."""
+    starts = {t.number: str(t.system_attrs[START]) for t in trials if START in t.system_attrs}
+    # Earlier versions did not store it.
+    return starts or {t.number: canonical_key(study.params_of(t)) for t in trials}

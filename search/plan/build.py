@@ -44,8 +44,10 @@ def build_plan(composition: Composition) -> Plan:
     arms = () if free or space is None else composition.arms
     first: list[Mapping[str, Any]] = [default_values(arm) for arm in arms]
     if search is not None and space is not None:
+        is_kept = any(word.startswith("search.enqueue=") for word in composition.earlier)
         for number, values in enumerate(search.settings.enqueue):
-            problems.extend(enqueue_problems(arms, space, number, values))
+            found = enqueue_problems(arms, space, number, values, is_kept=is_kept)
+            problems.extend(found)
             first.append(values)
     if space is not None:
         problems.extend(select_problems(space))

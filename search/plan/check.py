@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -20,7 +21,12 @@ SELECT = "trainer.select"
 
 
 def enqueue_problems(
-    arms: Sequence[Arm], space: Space, number: int, values: Mapping[str, Any]
+    arms: Sequence[Arm],
+    space: Space,
+    number: int,
+    values: Mapping[str, Any],
+    *,
+    is_kept: bool = False,
 ) -> Iterator[Problem]:
     """Yield a problem for each value of an entry of `search.enqueue` that no trial can have.
 
@@ -29,6 +35,7 @@ def enqueue_problems(
         space: What varies.
         number: The entry's number, from 0.
         values: The entry, by config path.
+        is_kept: Whether an earlier command named it, so that it has its trial.
 
     """
     where = f"search.enqueue.{number}"
@@ -37,7 +44,10 @@ def enqueue_problems(
         space.by_name(values)
     except SpaceError as error:
         problems += error.problems
-        yield from (problem.under(where) for problem in error.problems)
+        fix = "An earlier command enqueued it, and it has its trial: add search.enqueue=[]."
+        for each in error.problems:
+            problem = each.under(where)
+            yield replace(problem, fix=fix) if is_kept and not problem.fix else problem
     reported = {problem.where for problem in problems}
     for arm in arms:
         if all(values.get(group, option) == option for group, option in arm.choice.items()):

@@ -32,6 +32,17 @@ def number(value: object) -> str:
     return str(value)
 
 
+def setting(values: Mapping[str, Any], path: str) -> str:
+    """Return a setting of a trial for a table; `-` if the trial does not have it.
+
+    >>> setting({"trainer.patience": None}, "trainer.patience"), setting({}, "strategy.rank")
+    ('null', '-')
+    """
+    if path not in values:
+        return "-"
+    return "null" if values[path] is None else number(values[path])
+
+
 def score(value: float | None) -> str:
     """Return an objective's value, with four decimals for most metrics.
 
@@ -98,7 +109,7 @@ def settings(values: Mapping[str, Any]) -> str:
     >>> settings({"optimizer.lr": 0.001, "trainer.epochs": 2})
     'optimizer.lr=0.001 trainer.epochs=2'
     """
-    return " ".join(f"{path}={number(value)}" for path, value in values.items())
+    return " ".join(f"{path}={setting(values, path)}" for path in values)
 
 
 def trained(strategy: str, num_trainable: int, num_parameters: int) -> str:

@@ -55,7 +55,7 @@ class Parameter:
 
     def allows(self, value: Any) -> bool:
         """Return whether the value lies in the range."""
-        return _contains(self.distribution, value)
+        return contains(self.distribution, value)
 
     def includes(self, other: Parameter) -> bool:
         """Return whether the range has every value of another; False if that has infinitely many.
@@ -224,11 +224,12 @@ def _suggest(trial: BaseTrial, parameter: Parameter) -> Any:
     return trial.suggest_categorical(name, distribution.choices)
 
 
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether the value lies in a range of Optuna."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError):
-        return False  # not one of the choices, or not a number
+        return False  # not one of the choices, not a number, or none of a log scale
 
 
 def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.file import draft_of
 from search.storage.location import VARIABLE, file_of, is_local, shown
 from search.storage.retry import Retry
 
@@ -152,7 +153,7 @@ def _make_file(path: Path) -> None:
     from search.storage.tables import TABLES
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = draft_of(path)
     try:
         storage = RDBStorage(f"sqlite:///{draft}")
         TABLES.create_all(storage.engine)

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from search.storage.option import check_options
 
 DATABASE = "study.db"
 STUDY_FILE = "study.json"  # in the folder of a study whose trials are on a server
@@ -181,4 +182,5 @@ def _checked(where: str, url: str) -> str:
     if not has_all:
         got = Verbatim("one without a database, or with an invalid port")
         raise ConfigError(Problem(where, rule, got, fix))
+    check_options(where, parts.query)
     return f"{_DRIVER}://{rest}"

@@ -21,19 +21,32 @@ if TYPE_CHECKING:
 def decide_arm(study: optuna.Study, number: int, plan: Plan) -> None:
     """Store the arm of a claimed trial, and the values it opens with, unless it has an arm.
 
-    The sampler chooses the rest inside the arm.
+    The sampler chooses the rest inside the arm. If arms do not take turns, it chooses the arm, too,
+    unless only some arms have the values that the trial is queued with.
     """
-    if not plan.takes_turns:
+    if len(plan.space.arms) == 1:
         return
     trials = study.get_trials(deepcopy=False)
     storage, trial_id = study._storage, trials[number]._trial_id
-    dropped = dropped_numbers(storage.get_study_system_attrs(study._study_id))
-    start = start_of(plan, trials, number, dropped)
+    start: Mapping[str, Any] | None = None
+    if plan.takes_turns:
+        dropped = dropped_numbers(storage.get_study_system_attrs(study._study_id))
+        start = start_of(plan, trials, number, dropped)
     if start is None:
-        return
-    # In this order, because a killed worker may leave the first one alone.
-    storage.set_trial_system_attr(trial_id, TURN, True)
-    storage.set_trial_system_attr(trial_id, FIXED, plan.space.by_name(start))
+        start = _in_an_arm(plan.space, params_of(plan.space, trials[number]), number)
+    else:
+        # Before the values, because a killed worker may leave this one alone.
+        storage.set_trial_system_attr(trial_id, TURN, True)
+    if start is not None:
+        storage.set_trial_system_attr(trial_id, FIXED, plan.space.by_name(start))
+
+
+def _in_an_arm(space: Space, given: Values, number: int) -> Values | None:
+    """Return values with one of the arms that have them; None if an arm is named, or all do."""
+    arms = [options for options in space.arms if _admits(space, options, given)]
+    if _has_arm(space, given) or not arms or len(arms) == len(space.arms):
+        return None
+    return {**_choice(space, arms[number % len(arms)]), **given}
 
 
 def start_of(

@@ -8,6 +8,7 @@ a worker, and its next attempt has another number: what the late loop tells is r
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,21 @@ def as_number(where: str, value: object) -> float:
         raise ConfigError(Problem(where, "must be a number", value)) from None
 
 
-def as_numbers(where: str, values: Mapping[str, object]) -> dict[str, float]:
+def as_numbers(where: str, values: object) -> dict[str, float]:
     """Return numbers of a caller by name."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(Problem(where, "must be numbers by name", values))
     return {str(name): as_number(f"{where}.{name}", value) for name, value in values.items()}
+
+
+def as_count(where: str, value: object) -> int:
+    """Return a number of a trial or an attempt of a caller."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError(Problem(where, "must be a whole number", value)) from None
 
 
 def as_step(where: str, value: object) -> int:

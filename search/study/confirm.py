@@ -20,14 +20,14 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.rows.corpus import Corpus
 from search.config import Composition
-from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of
+from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of, max_runs
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.attribute import METRICS, START, broken_guards
 from search.storage.engine import open_storage
 from search.storage.location import CONFIRMING, MAX_NAME, confirming_folder, storage_of
 from search.study.confirmed import Confirmed
-from search.study.gain import differences, is_apart, standard_error
+from search.study.gain import is_apart, paired_error
 from search.study.heal import heal
 from search.study.open import create_or_update, load_study, stored
 from search.study.reserve import most_important_first, num_fitting, run_seconds
@@ -95,6 +95,22 @@ def chosen(study: Study) -> Chosen:
         [trial for trial in few if trial.number not in fitting],
         sum(seconds.values()),
     )
+
+
+def most_runs_left(study: Study) -> int:
+    """Return the most runs that confirming the first few still takes.
+
+    While trials are left, any of them may be among the first few, so the runs of the default alone
+    are known to count.
+    """
+    if not confirms(study.plan):
+        return 0
+    fresh, known = fresh_of(study.plan), _queued(confirming_folder(study.folder))
+    default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
+    certain = chosen(study).trials if is_over else [default] if default is not None else []
+    keys = map(canonical_key, fresh.entries([study.params_of(trial) for trial in certain]))
+    ended = [known.get(key, False) for key in keys]
+    return ended.count(False) if is_over else max_runs(study.plan) - ended.count(True)
 
 
 def is_due(study: Study) -> bool:
@@ -186,9 +202,9 @@ def _errors(
 ) -> Iterator[tuple[int, float]]:
     """Yield the standard error of the difference to the default's run, by split or seed."""
     for value in runs.keys() & of_default.keys():
-        found = differences(runs[value], of_default[value], name)
-        if found is not None:
-            yield value, standard_error(found)
+        error = paired_error(runs[value], of_default[value], name)
+        if error is not None:
+            yield value, error
 
 
 def ask_to_stop(study: Study) -> Sequence[FrozenTrial]:

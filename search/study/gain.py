@@ -105,12 +105,18 @@ def is_within_error(trial: FrozenTrial, default: FrozenTrial, name: str) -> bool
     return gains is not None and fmean(gains) <= CAUTION * standard_error(gains)
 
 
-def paired_error(trial: FrozenTrial, other: FrozenTrial) -> float | None:
-    """Return the standard error of the difference of two trials' metrics on the same rows.
+def paired_error(one: FrozenTrial, other: FrozenTrial, name: str = ROW_SCORES) -> float | None:
+    """Return the standard error of the difference of two trials' scores on the same rows.
 
-    None if what each row contributed was not kept, or if the rows differ.
+    None if that was not kept, or if the two scored different rows.
+
+    Args:
+        one: A trial.
+        other: Another one.
+        name: The attribute with what each row contributes to the score, by default to the metric.
+
     """
-    found = differences(trial, other, ROW_SCORES)
+    found = differences(one, other, name)
     return None if found is None else standard_error(found)
 
 

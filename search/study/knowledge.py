@@ -3,8 +3,9 @@
 A dropped trial does not count. A trial from before its range was changed is shown with today's
 ranges, because samplers leave out a parameter whose range differs between trials. A number outside
 the new range is shown too; TPE uses it, but `bayes` learns from no trial outside the ranges
-(`Encoding.holds`). A choice that is no longer in the range cannot be shown. The prior trials come
-from another study, see `search.study.warm`.
+(`Encoding.holds`). A choice that is no longer in the range cannot be shown, nor a number that a new
+log scale does not have. Such a trial is left out whole: Optuna's samplers model those parameters
+alone that all trials share. The prior trials come from another study, see `search.study.warm`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
 
 
 def in_space(trial: FrozenTrial, space: Space) -> FrozenTrial:
-    """Return the trial with the ranges of the space, without the choices that it lacks."""
+    """Return the trial with the ranges of the space; without parameters if one is not shown."""
     parameters = {n: space.parameters[n] for n in trial.params if n in space.parameters}
     if {name: p.distribution for name, p in parameters.items()} == trial.distributions:
         return trial
@@ -99,7 +100,9 @@ def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list
 def _with_params(
     trial: FrozenTrial, parameters: Mapping[str, Parameter], params: Mapping[str, Any]
 ) -> FrozenTrial:
-    shown = {n: v for n, v in params.items() if n in parameters and _is_shown(parameters[n], v)}
+    shown = {name: params[name] for name in parameters}
+    if not all(_is_shown(parameters[name], value) for name, value in shown.items()):
+        shown = {}
     trial.params = shown
     trial.distributions = {name: parameters[name].distribution for name in shown}
     return trial
@@ -108,4 +111,5 @@ def _with_params(
 def _is_shown(parameter: Parameter, value: Any) -> bool:
     if hasattr(parameter.distribution, "choices"):
         return parameter.allows(value)
-    return isinstance(value, int | float)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (value > 0 or not getattr(parameter.distribution, "log", False))

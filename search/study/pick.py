@@ -100,9 +100,12 @@ def drop_trial(study: Study, number: int, *, undo: bool = False) -> str:
     has_left = (
         not undo and trial.state.name == "WAITING" and withdraw(study.tables, trial._trial_id)
     )
+    was_dropped = number in study.dropped
     study.drop(number, undo=undo)
     if undo:
-        return "counts again"
+        return "counts again" if was_dropped else "was not dropped"
+    if was_dropped:
+        return "was dropped before"
     if has_left:
         return "leaves the queue; it still counts in the budget"
     state = "is dropped"

@@ -10,7 +10,7 @@ from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.rows.corpus import Corpus
-from search.config import Arm, Tree, leaves, resolved, to_yaml
+from search.config import Arm, Tree, leaves, resolved, steps_problem, to_yaml
 from search.config.revision import REVISION, is_unnamed
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
@@ -68,12 +68,13 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
 
     """
     _check_place(folder)
+    before = stored(folder)
+    old = None if before is None else build_plan(before.composition)
+    _check_ranges(plan, old)
     rows = _check_arms(plan, corpus)
     check_measurable(plan.objectives, plan.defaults.values())
     if problems := list(guard_problems(plan, rows.labels)):
         raise ConfigError(problems)
-    before = stored(folder)
-    old = None if before is None else build_plan(before.composition)
     if old is None or changes(old.space, plan.space):
         check_corners(plan, rows)
     if before is not None and old is not None:
@@ -95,8 +96,10 @@ def check_asked_study(plan: Plan, folder: Path) -> None:
     """
     _check_place(folder)
     before = stored(folder)
-    if before is not None:
-        _check_same(plan, before, build_plan(before.composition), NO_ROWS)
+    old = None if before is None else build_plan(before.composition)
+    _check_ranges(plan, old)
+    if before is not None and old is not None:
+        _check_same(plan, before, old, NO_ROWS)
     warm_to(plan, before, folder, NO_ROWS)
 
 
@@ -156,6 +159,18 @@ def _check_place(folder: Path) -> None:
         rule = f"{folder} must not belong to another study"
         got = Verbatim(f"one with its own {DATABASE}")
         raise ConfigError(Problem("study", rule, got, "Choose another study=NAME."))
+
+
+def _check_ranges(plan: Plan, old: Plan | None) -> None:
+    """Check what a range may no longer be; studies that have one of earlier versions keep it."""
+    known = {} if old is None else {name: each.text for name, each in ranges(old.space).items()}
+    problems = [
+        steps_problem(parameter.path, parameter.text)
+        for name, parameter in ranges(plan.space).items()
+        if parameter.text != known.get(name)
+    ]
+    if found := [problem for problem in problems if problem is not None]:
+        raise ConfigError(dict.fromkeys(found))
 
 
 def _check_same(plan: Plan, before: Stored, old: Plan, fingerprint: str) -> None:

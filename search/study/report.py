@@ -80,6 +80,8 @@ def report(
 ) -> Advice | None:
     """Store what a trial measured after `step`; return why it should stop, or None.
 
+    A trial that should stop once should stop for good: a later report takes nothing back.
+
     Args:
         study: The study.
         number: The trial's number.
@@ -96,10 +98,11 @@ def report(
     problems = list(_problems(study, step, metrics, last))
     if problems:
         raise ConfigError(problems)
-    advice = _divergence(step, metrics)
+    divergence = _divergence(step, metrics)
+    advice = last.advice if last and last.advice else divergence
     num_reports = last.number + (step > last.step) if last else _num_before(trial, step) + 1
     reported = Reported(attempt, step, num_reports, advice)
-    curve = [] if advice else [point_of(step, metrics)]
+    curve = [] if divergence else [point_of(step, metrics)]
     try:
         _store(study, trial, curve, reported)
         if advice is None:

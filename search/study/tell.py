@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.outcome import Ending
 from search.storage import asked
 from search.storage.asked import News
@@ -65,11 +65,14 @@ def result_of(
     """Return what a caller tells as a result; raise ConfigError if a part has the wrong type."""
     known = [each.value for each in Ending]
     if ending is not None and ending not in known:
-        fix = did_you_mean(ending, known)
+        near = nearest(str(ending), known)
+        fix = f"Did you mean {near}?" if near else ""
         raise ConfigError(Problem("ending", f"must be one of {', '.join(known)}", ending, fix))
+    if not isinstance(reason, str | None):
+        raise ConfigError(Problem("reason", "must be text", reason))
     return Result(
         value=None if value is None else as_number("value", value),
-        metrics=as_numbers("metrics", metrics or {}),
+        metrics=as_numbers("metrics", {} if metrics is None else metrics),
         curve=_by_step(objective, curve),
         reason=reason,
         ending=None if ending is None else Ending(ending),
@@ -77,8 +80,12 @@ def result_of(
     )
 
 
-def _by_step(objective: str, curve: Curve | None) -> dict[int, dict[str, float]]:
-    points = curve if isinstance(curve, Mapping) else dict(enumerate(curve or (), start=1))
+def _by_step(objective: str, curve: object) -> dict[int, dict[str, float]]:
+    if curve is None:
+        return {}
+    if isinstance(curve, str) or not isinstance(curve, Iterable):
+        raise ConfigError(Problem("curve", "must be a list, or a mapping from steps", curve))
+    points = curve if isinstance(curve, Mapping) else dict(enumerate(curve, start=1))
     return {
         as_step("curve", step): as_numbers(
             f"curve.{step}", point if isinstance(point, Mapping) else {objective: point}

@@ -60,10 +60,15 @@ class Warm:
     @property
     def note(self) -> str:
         """One line for people."""
+        if not self.num_trials:
+            return f"study {self.study} has no result to learn from"
         num_fit, line = len(self.trials), f"{len(self.trials)} of {self.num_trials} trials"
         line += f" of study {self.study} are prior observations"
         if num_fit < self.num_trials:
-            line += f"; {self.num_trials - num_fit} do not fit the space"
+            num_left = self.num_trials - num_fit
+            line += f"; {num_left} {'does' if num_left == 1 else 'do'} not fit the space"
+        if not num_fit:
+            return line
         rows = [] if self.same_rows else ["other or unknown rows"]
         differs = " and ".join([*rows, *([] if self.same_model else ["another model"])])
         if differs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search.report.text import columns, number
+from search.report.text import columns, setting
 from search.space.space import Space
 from search.study.study import Study
 
@@ -26,4 +26,4 @@ def next_commands(study: Study) -> list[str]:
 def setting_lines(space: Space, values: Mapping[str, Any]) -> list[str]:
     """Return one line per setting of a trial, aligned."""
     paths = [path for path in space.paths if path in values]
-    return columns([[f"  {path}", number(values[path])] for path in paths])
+    return columns([[f"  {path}", setting(values, path)] for path in paths])

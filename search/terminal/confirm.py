@@ -15,17 +15,25 @@ from search.study.study import Study
 from search.terminal.estimate import about
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """Yield what a study will confirm and at what cost, or why not; nothing if it need not."""
+def plan_lines(plan: Plan, num_runs: int | None = None) -> Iterator[str]:
+    """Yield what a study will confirm and at what cost, or why not; nothing if it need not.
+
+    Args:
+        plan: The study's plan.
+        num_runs: The most runs that it still takes, if some have been made.
+
+    """
     if not plan.search.settings.confirm:
         return
     reason = refusal(plan)
     if reason is not None:
         yield f"not done, because {reason}"
         return
+    num_runs = max_runs(plan) if num_runs is None else num_runs
+    cost = f"at most {_count(num_runs, 'more run')}" if num_runs else "no more runs"
     yield (
         f"at most {MAX_CANDIDATES} of the best trials, statistically tied, and the default, on "
-        f"{_splits(plan)}: at most {max_runs(plan)} more runs"
+        f"{_splits(plan)}: {cost}"
     )
     if plan.search.settings.max_hours is not None:
         yield "search.max_hours includes them: the search leaves them time, at most half of it"

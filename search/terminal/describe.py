@@ -12,7 +12,7 @@ from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
 from search.pruner.base import ComparingPruner
 from search.pruner.progress import LOSS
-from search.report.text import columns, number, score
+from search.report.text import columns, score, setting
 from search.space.space import Options
 from search.study.knowledge import Prior
 from search.study.warm import Warm
@@ -29,7 +29,11 @@ MAX_EARLIER = 160  # characters of what earlier commands had named
 
 
 def describe(
-    plan: Plan, rows: CheckedRows | None, fixed: Sequence[str] = (), prior: Prior | None = None
+    plan: Plan,
+    rows: CheckedRows | None,
+    fixed: Sequence[str] = (),
+    prior: Prior | None = None,
+    confirm_runs: int | None = None,
 ) -> list[str]:
     """Return a study's plan in a few lines: model, data, goal and search.
 
@@ -38,6 +42,7 @@ def describe(
         rows: Its rows; None if a loop of the caller's own trains its trials, with its own model.
         fixed: Overrides that removed their paths from the default space.
         prior: What it takes over from another study.
+        confirm_runs: The most runs that confirming the first few still takes, if some were made.
 
     """
     settings = plan.search.settings
@@ -60,7 +65,7 @@ def describe(
     if rows is not None:
         num_validation = len(rows.corpus.splits["validation"])
         lines += [["guard", text] for text in guard_lines(plan, rows.labels, num_validation)]
-    lines += [["confirm", text] for text in plan_lines(plan)]
+    lines += [["confirm", text] for text in plan_lines(plan, confirm_runs)]
     arms = arms_line(plan)
     lines += [["arms", arms]] if arms is not None else []
     lines += [["space", text] for text in _space(plan)]
@@ -105,9 +110,10 @@ def _space(plan: Plan) -> Iterator[str]:
     defaults = dict(zip(plan.space.arms, plan.first, strict=False))
     for name, parameter in plan.space.parameters.items():
         text = f"{name}  {parameter.text}"
-        yield (
-            text if plan.is_free else f"{text}  (default {number(_default(plan, name, defaults))})"
-        )
+        if not plan.is_free:
+            default = {name: _default(plan, name, defaults)}
+            text += f"  (default {setting(default, name)})"
+        yield text
 
 
 def _default(plan: Plan, name: str, defaults: Mapping[Options, Mapping[str, Any]]) -> Any:

@@ -16,12 +16,26 @@ MUCH = 0.2  # share of the CPU that other programs use
 WIDTH = 6  # characters of the names in front of the lines, like those of describe
 
 
-def estimate_lines(plan: Plan, estimate: Estimate | None) -> list[str]:
-    """Return the lines on time and memory, or one that says how to measure them."""
+def estimate_lines(
+    plan: Plan, estimate: Estimate | None, confirm_runs: int | None = None
+) -> list[str]:
+    """Return the lines on time and memory, or one that says how to measure them.
+
+    Args:
+        plan: The study's plan.
+        estimate: Its time and memory, if they were measured.
+        confirm_runs: The most runs that confirming the first few still takes, if some were made.
+
+    """
+    if confirm_runs is None:
+        confirm_runs = max_runs(plan) if confirms(plan) else 0
     if estimate is None:
         return ["time and memory: measure them with finesweep plan ... probe=true"]
     lines: list[list[str]] = []
-    for name, texts in (("time", _time(plan, estimate)), ("memory", _memory(estimate))):
+    for name, texts in (
+        ("time", _time(plan, estimate, confirm_runs)),
+        ("memory", _memory(estimate)),
+    ):
         lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
     return columns(lines)
 
@@ -49,7 +63,7 @@ def about(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
 
 
-def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
+def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
     if not estimate.num_trials:
         yield f"all {plan.num_trials} trials have ended"
         return
@@ -64,12 +78,13 @@ def _time(plan: Plan, estimate: Estimate) -> Iterator[str]:
         f" ({_count(estimate.num_workers, 'worker')}), {about(estimate.trial_seconds)} per trial"
         f"{less}"
     )
-    if confirms(plan) and max_runs(plan) and not _has_time_to_confirm(plan, estimate):
+    if confirm_runs and not _has_time_to_confirm(plan, estimate):
         least = 2 * plan.search.settings.confirm * estimate.trial_seconds
         yield f"search.max_hours={hours:g} has no room to confirm the best: {about(least)} or more"
-    elif confirms(plan) and max_runs(plan):
-        seconds = math.ceil(max_runs(plan) / estimate.num_workers) * estimate.trial_seconds
-        yield f"and at most about {about(seconds)} for {max_runs(plan)} runs that confirm the best"
+    elif confirm_runs:
+        seconds = math.ceil(confirm_runs / estimate.num_workers) * estimate.trial_seconds
+        runs = _count(confirm_runs, "run")
+        yield f"and at most about {about(seconds)} for {runs} that confirm the best"
     if num_trials < estimate.num_trials:
         yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)

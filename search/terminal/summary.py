@@ -13,7 +13,7 @@ from lightning_modules.trainer import Select
 from search.report.dashboard.page import read_records
 from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
-from search.report.text import columns, duration, gain_lines, number, score, spoken
+from search.report.text import columns, duration, gain_lines, number, score, setting, spoken
 from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.gain import CAUTION
@@ -223,7 +223,7 @@ def _line(
     return [
         name,
         *(f"{each:.4f}" if abs(each) < 100 else number(each) for each in scores),
-        *(number(values.get(path)) for path in paths),
+        *(setting(values, path) for path in paths),
     ]
 
 

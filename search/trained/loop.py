@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.report import results
-from search.study.ask import as_numbers, as_step, ask
+from search.study.ask import as_count, as_numbers, as_step, ask
 from search.study.report import report
 from search.study.study import Study
 from search.study.tell import Curve, Result, Told, result_of, tell
@@ -34,7 +34,7 @@ class Trial:
     notes: tuple[str, ...] = ()
 
 
-def tell_and_write(study: Study, number: int, result: Result, attempt: int) -> Told:
+def tell_and_write(study: Study, number: int, attempt: int, result: Result) -> Told:
     """Tell the end of a trial, and write `trials.csv`."""
     told = tell(study, number, result, attempt)
     num_written = -1
@@ -103,7 +103,7 @@ class Loop:
         """
         objective = self._study.plan.objectives[0].short
         result = result_of(objective, value, metrics, curve, reason, ending, seconds)
-        told = tell_and_write(self._study, number, result, self._attempt(number, attempt))
+        told = tell_and_write(self._study, *self._named(number, attempt), result)
         return told.ending.value
 
     def report(
@@ -130,9 +130,11 @@ class Loop:
 
         """
         values = as_numbers("report", metrics if loss is None else {"loss": loss, **metrics})
-        at = as_step("step", step)
-        advice = report(self._study, number, at, values, self._attempt(number, attempt))
+        at, (trial, attempt) = as_step("step", step), self._named(number, attempt)
+        advice = report(self._study, trial, at, values, attempt)
         return None if advice is None else advice.reason
 
-    def _attempt(self, number: int, attempt: int | None) -> int:
-        return self._asked.get(number, 1) if attempt is None else attempt
+    def _named(self, number: int, attempt: int | None) -> tuple[int, int]:
+        """Return the numbers of a trial and of its attempt."""
+        trial = as_count("trial", number)
+        return trial, self._asked.get(trial, 1) if attempt is None else as_count("attempt", attempt)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.space.space import contains
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
@@ -170,7 +172,7 @@ class Encoding:
         """
         arm = self._arms.get(tuple(str(params.get(group)) for group in self._groups))
         return arm == set(params) and all(
-            axis.distribution._contains(axis.distribution.to_internal_repr(params[axis.name]))
+            contains(axis.distribution, params[axis.name])
             for axis in self.axes
             if axis.name in params
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from optuna.distributions import (
 )
 
 from lightning_modules.error import SpaceError
-from search.config import parse_range
+from search.config import parse_range, steps_problem
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,9 @@ from search.config import parse_range
         ("choice('a b',c)", "c", CategoricalDistribution(("a b", "c"))),
         ("choice(true,false)", True, CategoricalDistribution((True, False))),
         ("8,16", 16, CategoricalDistribution((8, 16))),
+        ("choice(null,1,2)", None, CategoricalDistribution((None, 1, 2))),
+        ("null,balanced", None, CategoricalDistribution((None, "balanced"))),
+        ("choice('null',null)", None, CategoricalDistribution(("null", None))),
         ("range(1,5)", 2, IntDistribution(1, 4)),
         ("range(5)", 2, IntDistribution(0, 4)),
         ("range(-1,2)", 0, IntDistribution(-1, 1)),
@@ -69,9 +73,9 @@ def test_integer_choices_stay_integers() -> None:
         ("tag(lin,range(1,3))", "the only known tag is log"),
         ("choice(1,1)", "choices must differ"),
         ("choice(a,'a')", "choices must differ"),
-        ("choice([1],2)", "choices must be text, numbers, true or false"),
-        ("choice({a:1},2)", "choices must be text, numbers, true or false"),
-        ("choice(null,1)", "must be a range"),
+        ("choice([1],2)", "choices must be text, numbers, true, false or null"),
+        ("choice({a:1},2)", "choices must be text, numbers, true, false or null"),
+        ("choice(null,null)", "choices must differ"),
         ("5", r"must be a range, got 5\. Use choice\(a,b\)"),
         ("abc", "must be a range"),
         ("", "must be a range"),
@@ -83,6 +87,24 @@ def test_integer_choices_stay_integers() -> None:
 def test_a_mistake_names_the_broken_rule(text: str, rule: str) -> None:
     with pytest.raises(SpaceError, match=f"^optimizer.lr: .*{rule}"):
         parse_range("optimizer.lr", text, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("tag(log,range(0.5,10))", "log range with .*Write tag\\(log,interval\\(0.5,10\\)\\), or"),
+        ("tag(log,range(1e-5,1e-2,1e-5))", "a log range with steps has no points between"),
+        ("range(0.1,0.5)", "steps of 1 must have more than one value, .*interval\\(0.1,0.5\\)"),
+        ("range(0.1,0.3,0.2)", "a range in steps of 0.2 must have more than one value"),
+    ],
+)
+def test_steps_that_leave_one_value_are_a_problem(text: str, problem: str) -> None:
+    assert re.search(problem, str(steps_problem("optimizer.lr", text)))
+
+
+@pytest.mark.parametrize("text", ["range(1,2)", "tag(log,range(1,9))", "range(0.1,0.4,0.2)"])
+def test_other_steps_are_none(text: str) -> None:
+    assert steps_problem("optimizer.lr", text) is None
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,33 @@ def test_without_a_url_a_study_is_a_file_in_its_folder(here: Path) -> None:
     assert storage_of(here / "studies" / "s") == f"sqlite:///{here}/studies/s/study.db"
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            "schema=public",
+            "an option must be known to PostgreSQL's driver, got 'schema'. Remove it.",
+        ),
+        ("sslmod=require", "got 'sslmod'. Did you mean sslmode?"),
+        ("sslmode=on", 'driver knows, got invalid sslmode value: "on".'),
+        ("connect_timeout=soon", "connect_timeout must be a whole number, got 'soon'."),
+        ("application_name=x&target_session_attrs=any%27", "target_session_attrs value"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_options_are_checked_before_connecting(options: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        take_storage("status", [f"storage=postgresql://u:secret@127.0.0.1:1/db?{options}"])
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("storage: ") and problem in line and "secret" not in line
+
+
+@pytest.mark.usefixtures("here")
+def test_known_options_are_taken() -> None:
+    url = "postgresql://u:p@127.0.0.1:1/db?sslmode=require&connect_timeout=3&password=a b"
+    assert take_storage("status", [f"storage={url}"]) == []
+
+
 @pytest.mark.parametrize("key", ["storage", "search.storage"])
 def test_a_url_moves_from_the_arguments_to_the_environment(here: Path, key: str) -> None:
     word = f"{key}=postgresql://me:secret@db:5433/trials?sslmode=require"

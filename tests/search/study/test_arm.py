@@ -269,6 +269,16 @@ def test_a_setting_of_one_arm_is_searched_in_that_arm() -> None:
     assert draft(plan, 4)[3]["strategy"] == "lora"
 
 
+def test_an_enqueued_setting_of_one_arm_is_tried_there_in_a_joint_study(here: Path) -> None:
+    queue = "[{strategy.rank: 4},{strategy.rank: 8},{strategy.rank: 16}]"
+    words = ("search.arms=joint", "strategy.rank=choice(4,8,16)", f"search.enqueue={queue}")
+    plan = plan_of(THREE, *words)
+    assert strategies(first_suggestions(plan)[3:6]) == ["lora"] * 3
+    session = join(study_of(here, THREE, *words))
+    assert run(session, 6)[3:] == ["lora"] * 3
+    assert [trial.params["strategy.rank"] for trial in session.study.trials[3:6]] == [4, 8, 16]
+
+
 def test_arms_without_a_learning_rate_get_sampled_points() -> None:
     words = ("strategy=choice(lora,full)", "search/space=none", "data.batch_size=interval(4,64)")
     made = draft(plan_of(*words), 6)

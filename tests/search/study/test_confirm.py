@@ -355,3 +355,12 @@ def test_a_run_that_breaks_a_guard_on_a_fresh_split_has_no_result(here: Path) ->
     assert confirm.store_results(study, load_study(confirming.folder))
     assert study.ranking.confirmed_costs.keys() == {0}
     assert study.best is not None and study.best.number == 0
+
+
+def test_runs_that_were_made_are_not_announced_again(here: Path) -> None:
+    study = trained(here, (0.6, 0.9, 0.8))
+    assert confirm.most_runs_left(study) == 6
+    confirmed(study, lambda number, seed: 0.7 + 0.01 * number)
+    assert confirm.most_runs_left(load_study(study.folder)) == 0
+    grown = study_of(here, *CONFIRM, "search.num_trials=5")
+    assert confirm.most_runs_left(grown) == 6  # the default's two count in any case

@@ -7,9 +7,12 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.storage.attribute import RANGES
+from search.study.ask import ask
 from search.study.prepare import check_study
 from search.study.session import join
+from search.study.tell import result_of, tell
 from tests.search.study.conftest import finish, plan_of, study_of
+from tests.search.study.test_ask import asked_study
 
 OLD = ("data.batch_size=choice(8,16)", "trainer.epochs=range(1,4)", "search.portfolio=false")
 NEW = ("data.batch_size=choice(16,32)", "trainer.epochs=interval(2,6)", "search.portfolio=false")
@@ -74,3 +77,26 @@ def test_a_finite_space_is_only_widened(here: Path, range_: str, *, is_refused: 
         ConfigError, match=r"data\.batch_size: a space of choices alone can only be"
     ):
         check_study(plan, study.folder)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("sampler", ["bayes", "tpe", "gp", "cmaes", "qmc", "random"])
+def test_a_range_becomes_one_on_a_log_scale(here: Path, sampler: str) -> None:
+    """A value of 0 or less has no place on it, and neither has a choice that is gone."""
+    words = (
+        "y=interval(0,1)",
+        f"search/sampler={sampler}",
+        "search.sampler.num_startup_trials=2" if sampler in ("tpe", "gp", "cmaes") else "seed=0",
+        "search.enqueue=[{x: -1}]",
+    )
+    study = asked_study(here, "x=interval(-5,5)", "k=choice(a,b)", *words, "search.num_trials=5")
+    while (attempt := ask(study)) is not None:
+        tell(study, attempt.number, result_of("score", attempt.values["y"]))
+    ranges = ("x=tag(log,interval(1,50))", "k=choice(b,c)")
+    changed = asked_study(here, *ranges, *words[:-1], "search.enqueue=[]", "search.num_trials=9")
+    drawn = []
+    while (attempt := ask(changed)) is not None:
+        drawn.append(attempt.values)
+        tell(changed, attempt.number, result_of("score", attempt.values["y"]))
+    assert len(drawn) == 4
+    assert all(1 <= each["x"] <= 50 and each["k"] in ("b", "c") for each in drawn)

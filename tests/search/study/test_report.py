@@ -129,3 +129,12 @@ def test_the_live_table_shows_the_curve(here: Path) -> None:
     report(study, 0, 1, {"score": 0.25, "loss": 0.7})
     (row,) = snapshot(study).rows
     assert (row.state, row.curve) == ("running", (0.25,)) and row.seconds is not None
+
+
+def test_a_later_report_takes_no_advice_back(here: Path) -> None:
+    study = asked_study(here, "search.num_trials=1")
+    ask(study)
+    first = report(study, 0, 1, {"loss": math.nan})
+    assert first is not None and report(study, 0, 2, {"loss": 0.3}) == first
+    assert tell(study, 0, result_of("score", 0.9)).ending is Ending.diverged
+    assert study.best is None

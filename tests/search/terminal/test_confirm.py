@@ -38,3 +38,9 @@ GIVEN = "the validation rows are given and stay, so the seed of the training var
 )
 def test_the_cost_or_the_reason_is_said_before(words: tuple[str, ...], lines: list[str]) -> None:
     assert list(plan_lines(plan_of(*words))) == lines
+
+
+def test_runs_that_were_made_cost_nothing() -> None:
+    plan = plan_of(*FILES, "search.confirm=3")
+    assert list(plan_lines(plan, 9)) == [f"{MANY}3 fresh splits: at most 9 more runs"]
+    assert list(plan_lines(plan, 0)) == [f"{MANY}3 fresh splits: no more runs"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy
 import optuna
 import pytest
 
@@ -89,3 +92,41 @@ def test_plan_shows_what_would_be_asked(here: Path) -> None:
     assert ahead["space"] == {"x": "interval(-5,5)"} and ahead["rows"] == {}
     assert ahead["suggestions"][0] == {"x": 1.5} and ahead["metric"] == "error"
     assert not (here / "studies").exists()
+
+
+def test_loops_in_threads_share_a_study(here: Path) -> None:
+    study = started(num_trials=16)
+    numbers = []
+
+    def loop() -> None:
+        while (trial := study.ask()) is not None:
+            study.report(trial.number, 1, 0.5)
+            study.tell(trial.number, trial.params["x"] ** 2)
+            numbers.append(trial.number)
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(loop) for _ in range(4)]:
+            future.result()
+    assert sorted(numbers) == list(range(16))
+    assert set(study.leaderboard()["state"]) == {"complete"}
+    assert not list((here / "studies/s").glob(".*.draft"))
+
+
+def test_what_a_loop_gives_has_the_right_type(here: Path) -> None:
+    study = started()
+    trial = study.ask()
+    assert trial is not None
+    wrong = [
+        ("trial: must be a whole number, got Trial", lambda: study.tell(trial, 1.0)),
+        ("trial: must be a whole number, got '0'", lambda: study.report("0", 1, 0.5)),
+        ("attempt: must be a whole number", lambda: study.tell(0, 1.0, attempt=1.5)),
+        ("metrics: must be numbers by name, got ", lambda: study.tell(0, 1.0, metrics=[0.5])),
+        ("curve: must be a list", lambda: study.tell(0, 1.0, curve=0.5)),
+        ("curve: must be a list", lambda: study.tell(0, 1.0, curve="0.5")),
+        ("reason: must be text, got 3", lambda: study.tell(0, reason=3)),
+    ]
+    for message, call in wrong:
+        with pytest.raises(finesweep.UserError, match="^" + re.escape(message)):
+            call()
+    curve = numpy.array([0.5, 0.7])
+    assert study.tell(numpy.int64(0), numpy.float32(1.0), curve=curve) == "finished"
