@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -102,6 +103,7 @@ def key_problems(
     by_arm = [dict.fromkeys(paths(base)) for base in bases]
     known = list({path: None for paths in by_arm for path in paths})
     options = sorted({option for choice in choices for option in choice.values()})
+    is_asked = any(each.key == "search.ask_tell" and each.parsed.value() is True for each in values)
     for override in values:
         key = override.key
         if key.split(".")[0] in refused_groups:
@@ -113,6 +115,9 @@ def key_problems(
                 or "Search a group, e.g. strategy=choice(lora,full)."
             )
             yield Problem(override.shown, "must name searched options", foreign[0], fix)
+        elif key not in known and override.is_range and is_asked:
+            fix = "For names of your own, add search.direction=maximize, or minimize."
+            yield replace(_unknown_key(override, known), fix=fix)
         elif key not in known:
             yield _unknown_key(override, known)
         else:

@@ -78,7 +78,9 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
     """
     default = "the default configuration"
     if gain is None:
-        return ["The default configuration has not finished, so there is nothing to compare with."]
+        return [
+            "The default configuration has no result that counts, so there is nothing to compare with."
+        ]
     better = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'}"
     if gain.is_of_means:
         return [

@@ -24,6 +24,7 @@ def lines(*overrides: str) -> list[str]:
         ("optimizer.rate=3", "must be a known key, got optimizer.rate. Did you mean"),
         ("batch_size=8", "must be a known key, got batch_size. Did you mean data.batch_size?"),
         ("+trainer.novel=3", "must be a known key"),
+        ("search.enqueue={optimizer.lr: 4}", "must be a list, got {optimizer.lr: 4}. Write"),
         ("hydra.run.dir=x", "must be a known key"),
         ("strategi=lora", "must be a known key, got strategi. Did you mean strategy?"),
         (

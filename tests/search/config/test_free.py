@@ -80,3 +80,8 @@ def test_a_slip_is_one_line(word: str, line: str) -> None:
     with pytest.raises(UserError, match=line.replace("?", r"\?")) as error:
         compose_free([DIRECTION, "y=range(1,3)", word])
     assert len(error.value.problems) == 1
+
+
+def test_names_without_a_direction_are_refused_with_what_they_need() -> None:
+    with pytest.raises(UserError, match=r"^lr: must be a known key.* add search.direction="):
+        compose("sweep", ["search.ask_tell=true", "lr=interval(0,1)"])
