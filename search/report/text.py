@@ -78,9 +78,7 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
     """
     default = "the default configuration"
     if gain is None:
-        return [
-            "The default configuration has no result that counts, so there is nothing to compare with."
-        ]
+        return ["There is no result of the default configuration to compare with."]
     better = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'}"
     if gain.is_of_means:
         return [

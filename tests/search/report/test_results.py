@@ -135,7 +135,7 @@ def test_a_clear_gain_and_an_unknown_one_are_named() -> None:
     (unknown,) = gain_lines(Gain(-0.02), "accuracy")
     assert "0.0200 worse" in unknown and "not kept" in unknown
     assert gain_lines(None, "accuracy") == [
-        "The default configuration has no result that counts, so there is nothing to compare with."
+        "There is no result of the default configuration to compare with."
     ]
 
 
