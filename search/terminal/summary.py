@@ -127,9 +127,7 @@ def _seeds(study: Study, best: FrozenTrial) -> list[str]:
         return []
     mean = f"{study.plan.objectives[0].short} {score(sum(values.values()) / len(values))}"
     each = ", ".join(f"{score(value)} with seed {seed}" for seed, value in values.items())
-    return [
-        f"Its configuration counts by its mean {study.plan.objectives[0].short} {mean}: {each}."
-    ]
+    return [f"Its configuration counts by its mean {mean}: {each}."]
 
 
 def _written(study: Study, best: FrozenTrial) -> list[str]:

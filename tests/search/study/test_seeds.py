@@ -10,6 +10,7 @@ from search.report.text import gain_lines
 from search.study.pick import drop_trial
 from search.study.session import join
 from search.study.study import Study
+from search.terminal.summary import summary
 from tests.search.study.conftest import begin, finish, outcome, point, study_of
 
 SEEDS = "seed=choice(0,1,2)"
@@ -38,6 +39,10 @@ def test_the_mean_counts(study: Study) -> None:
     assert study.best is not None
     assert [trial.number for trial in study.ranking.by_seed(study.best).values()] == [0, 1, 2]
     assert status(study)["best"]["value_by_seed"] == {0: 0.5, 1: 0.6, 2: 0.7}
+    assert (
+        "Its configuration counts by its mean accuracy 0.6000: 0.5000 with seed 0, "
+        "0.6000 with seed 1, 0.7000 with seed 2."
+    ) in summary(study, ["study=s"], None, (600, 200))
 
 
 def test_a_configuration_that_diverged_is_left(study: Study) -> None:
