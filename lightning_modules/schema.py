@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib
 import math
 from abc import ABC
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from inspect import isabstract
 from typing import Any, TypeVar
 
 from lightning_modules.error import ConfigError, Problem
 
+MAX_TOKENS = 10_000_000
+"""More tokens than any model reads."""
+MAX_INT = 2**63 - 1
 OUR_PACKAGES = ("lightning_modules", "search")
 
 
@@ -25,6 +28,7 @@ class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
 
     def __post_init__(self) -> None:
         problems = list(self.problems())
+        problems += _too_large(self, {problem.where for problem in problems})
         if problems:
             raise ConfigError(problems)
 
@@ -33,17 +37,36 @@ class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
         return iter(())
 
 
-def positive(schema: Schema, *fields: str) -> Iterator[Problem]:
+def positive(schema: Schema, *names: str) -> Iterator[Problem]:
     """Yield a problem for each named field that is not > 0 and finite; None passes."""
-    for field in fields:
+    for field in names:
         value = getattr(schema, field)
         if value is not None and not (value > 0 and math.isfinite(value)):
             yield Problem(field, "must be > 0", value, f"Set {field} to a positive number.")
 
 
-def within(schema: Schema, low: float, high: float, *fields: str) -> Iterator[Problem]:
+def countable(schema: Schema, *names: str) -> Iterator[Problem]:
+    """Yield a problem for each named number of tokens that no model reads; None passes."""
+    for field in names:
+        value = getattr(schema, field)
+        if value is not None and value > MAX_TOKENS:
+            rule = f"must be <= {MAX_TOKENS:,} tokens, more than any model reads"
+            yield Problem(field, rule, value)
+
+
+def _too_large(schema: Schema, others: Collection[str]) -> Iterator[Problem]:
+    """Yield a problem for each whole number, but for others, that torch and Arrow cannot hold."""
+    for field in fields(schema):
+        value = getattr(schema, field.name)
+        if field.name in others:
+            continue
+        if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
+            yield Problem(field.name, f"must be <= {MAX_INT:,} in size, which has 64 bits", value)
+
+
+def within(schema: Schema, low: float, high: float, *names: str) -> Iterator[Problem]:
     """Yield a problem for each named field outside [low, high); None passes."""
-    for field in fields:
+    for field in names:
         value = getattr(schema, field)
         if value is not None and not low <= value < high:
             yield Problem(field, f"must be >= {low} and < {high}", value)

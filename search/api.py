@@ -195,7 +195,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
         print(f"{folder}/{results.TABLE_FILE} could not be written: {error}", file=sys.stderr)
     splits = rows.corpus.splits
     num_rows = len(splits["train"]), len(splits["validation"])
-    say("\n".join(summary(study, words, baseline(planned, rows), num_rows)), flush=True)
+    say("\n".join(summary(study, words, baseline(planned, rows), num_rows, rows)), flush=True)
     log_study(study)
     return Done(study, code, reason)
 

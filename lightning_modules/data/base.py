@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lightning_modules.error import Problem
 from lightning_modules.rows.corpus import Corpus
-from lightning_modules.schema import Schema, positive
+from lightning_modules.schema import Schema, countable, positive
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
@@ -35,6 +35,7 @@ class Data(Schema):
         yield from positive(self, "batch_size")
         if self.max_length <= 2:
             yield Problem("max_length", "must be > 2 tokens", self.max_length)
+        yield from countable(self, "max_length")
 
     @property
     def rows_key(self) -> str:

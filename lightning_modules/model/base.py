@@ -15,6 +15,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
 from lightning_modules.model.kind import Kind, kind_of
+from lightning_modules.model.light import LightTokenizer, read_light
 from lightning_modules.model.multimodal import (
     PROCESSOR_FILES,
     auto_class_of,
@@ -139,6 +140,10 @@ class Model(Schema):
     def check_tokenizer(self) -> None:
         """Raise ConfigError if the model has no tokenizer of its own."""
 
+    def light_tokenizer(self) -> LightTokenizer | None:
+        """Return the tokenizer through `tokenizers` alone; None if its files are not here."""
+        return None
+
     @abstractmethod
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer, with a padding token."""
@@ -244,6 +249,10 @@ class Pretrained(Model):
     def check_head(self, auto_class: str) -> None:
         if is_pair(auto_class, self.known_kind()):
             check_decoder(str((self._config() or {}).get("model_type")))
+
+    def light_tokenizer(self) -> LightTokenizer | None:
+        path = self._config_path()
+        return None if path is None else read_light(path.parent)
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer

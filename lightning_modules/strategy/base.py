@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.light import LightTokenizer
     from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
@@ -162,6 +163,15 @@ class Strategy(Schema):
     ) -> PreTrainedTokenizerBase:
         """Return the tokenizer; `rows` are the training rows."""
         return model.load_tokenizer()
+
+    def light_tokenizer(
+        self, model: Model, task: Task, rows: Sequence[Row]
+    ) -> LightTokenizer | None:
+        """Return the same through `tokenizers` alone, to count; None if its files are not here.
+
+        `rows` may be a part of the training rows.
+        """
+        return model.light_tokenizer()
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase

@@ -17,13 +17,14 @@ from lightning_modules.error import Problem
 from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import positive
 from lightning_modules.strategy.base import Strategy
-from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
+from lightning_modules.text.tokenizer import Vocabulary, train_light, train_tokenizer
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.light import LightTokenizer
     from lightning_modules.model.size import Size
     from lightning_modules.task.base import Task
 
@@ -68,6 +69,14 @@ class FromScratch(Strategy):
             return model.load_tokenizer()
         texts = chain.from_iterable(map(task.texts, rows))
         return train_tokenizer(texts, self.tokenizer, self.vocabulary_size, model.known_kind())
+
+    def light_tokenizer(
+        self, model: Model, task: Task, rows: Sequence[Row]
+    ) -> LightTokenizer | None:
+        if not self.trains_tokenizer:
+            return model.light_tokenizer()
+        texts = chain.from_iterable(map(task.texts, rows))
+        return train_light(texts, self.tokenizer, self.vocabulary_size, model.known_kind())
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase

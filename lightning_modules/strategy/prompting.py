@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
+    from lightning_modules.model.light import LightTokenizer
     from lightning_modules.task.base import Task
 
 PROMPTING_FILE = "prompting.json"
@@ -182,6 +183,14 @@ class Prompting(Strategy):
         if self.resolved_how(model) is not How.similarity:
             tokenizer.truncation_side = "left"  # the question is at the end
             tokenizer.init_kwargs["truncation_side"] = "left"  # saved with an export
+        return tokenizer
+
+    def light_tokenizer(
+        self, model: Model, task: Task, rows: Sequence[Row]
+    ) -> LightTokenizer | None:
+        tokenizer = model.light_tokenizer()
+        if tokenizer is not None and self.resolved_how(model) is not How.similarity:
+            tokenizer.truncation_side = "left"
         return tokenizer
 
     def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:

@@ -20,6 +20,7 @@ from lightning_modules.outcome import NOT_LEARNT
 from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.schema import Schema
+from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -264,6 +265,18 @@ class Task(Schema):
     ) -> dict[str, list[Any]]:
         """Return columns of examples to predict: one per row, without labels."""
         return self.encode(rows, tokenizer, max_length, labels)
+
+    def may_cut(self, row: Row) -> bool:
+        """Return whether a setting may cut rows like this one."""
+        return True
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        """Yield the lengths of what a setting may cut, e.g. of the texts."""
+        columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
+        tokens = [len(ids) for ids in columns["input_ids"]]
+        yield Lengths("texts", MAX_LENGTH, tokens, "lose their end")
 
     def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
         """Yield warnings about how the tokenizer makes examples of the training rows."""

@@ -32,13 +32,14 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Corpus, Row
-from lightning_modules.schema import positive
+from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
 from lightning_modules.text.answered import PLACEHOLDER, Answered, Answers, Conversations
 from lightning_modules.text.block import blocks
-from lightning_modules.text.causal import Marks, columns_of
+from lightning_modules.text.causal import Marks, columns_of, runs_of_targets
 from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
+from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.packing import packed
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 
@@ -117,6 +118,7 @@ class Generation(Task):
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         yield from positive(self, "max_new_tokens")
+        yield from countable(self, "max_new_tokens")
         if PLACEHOLDER not in self.template:
             fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
             yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
@@ -255,6 +257,22 @@ class Generation(Task):
             [number for number, _ in found],
             [each.prompt_length for _, each in found],
         )
+
+    def may_cut(self, row: Row) -> bool:
+        """Return whether rows are examples of their own; of packed texts no token is lost."""
+        return not self.packs_rows or _has_answers(row)
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
+        tokens = [len(ids) for ids in columns["input_ids"]]
+        if not _has_answers(rows[0]):
+            yield Lengths("texts", MAX_LENGTH, tokens, "lose their end")
+            return
+        yield Lengths("examples", MAX_LENGTH, tokens, "are cut, the prompt before the answer")
+        answers = [size for targets in columns["labels"] for size in runs_of_targets(targets)]
+        yield Lengths("answers", "task.max_new_tokens", answers, "cannot be written to their end")
 
     def _answers(self, tokenizer: Any, max_length: int | None) -> Answers:
         return Answers(tokenizer, self.template, self.chat_template, self.conversations, max_length)

@@ -18,6 +18,7 @@ from lightning_modules.task.base import MISTAKES, Baseline, Direction, Examples,
 from lightning_modules.task.metric.pairwise import DIRECTIONS, guess, mistakes, pair_scores
 from lightning_modules.text.answered import PLACEHOLDER
 from lightning_modules.text.chat import broken_rule, said
+from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.pair import asked, pair_of, refused_pair, text_of
 
 if TYPE_CHECKING:
@@ -84,6 +85,13 @@ class PairTask(Task):
         if 2 * spaced > len(pairs) and written and not pairs[0].is_whole:
             found = "answers start with a space, and task.template ends with one"
             yield f"{found}: set 'task.template=\"{PLACEHOLDER}\"' to write one alone"
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
+        tokens = [len(ids) // 2 for ids in columns["input_ids"]]  # two texts, padded to one length
+        yield Lengths("pairs", MAX_LENGTH, tokens, "are cut, the prompt before the answers")
 
     def configure_network(self, network: Any) -> None:
         """Turn dropout off: its noise would be in the difference of two rewards (as in TRL)."""

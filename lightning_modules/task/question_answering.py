@@ -24,7 +24,7 @@ from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row, normalized
-from lightning_modules.schema import positive
+from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import (
     MISTAKES,
     NUM_MISTAKES,
@@ -36,6 +36,7 @@ from lightning_modules.task.base import (
 )
 from lightning_modules.task.metric.squad import exact_match, f1
 from lightning_modules.task.span import Answer, best_answers, best_spans, check_offsets
+from lightning_modules.text.length import MAX_LENGTH, Lengths
 from lightning_modules.text.window import Sizes, Span, context_spans, tokens_of, windows
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class QuestionAnswering(Task):
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         yield from positive(self, "max_question_tokens", "max_answer_tokens", "num_best")
+        yield from countable(self, "max_question_tokens", "max_answer_tokens", "doc_stride")
         if self.doc_stride < 0:
             yield Problem("doc_stride", "must be >= 0", self.doc_stride)
 
@@ -148,6 +150,23 @@ class QuestionAnswering(Task):
                     columns["start_positions"].append(first)
                     columns["end_positions"].append(last)
         return columns
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        pair = [row["text_pair"] for row in rows], [row["text"] for row in rows]
+        read = tokenizer(*pair, return_offsets_mapping=True, verbose=False)
+        tokens, questions, answers = list(map(len, read["input_ids"])), [], []
+        for number, row in enumerate(rows):
+            parts = read.sequence_ids(number)
+            questions.append(parts.count(0))
+            spans = context_spans(parts, read["offset_mapping"][number], row["text"])
+            if (found := _target(spans, row["label"])) is not None:
+                answers.append(found[1] - found[0] + 1)
+        yield Lengths("questions with contexts", MAX_LENGTH, tokens, "are read in windows")
+        yield Lengths("questions", "task.max_question_tokens", questions, "lose their end")
+        if answers:
+            yield Lengths("answers", "task.max_answer_tokens", answers, "cannot be found")
 
     def _added_columns(self, rows: Sequence[Row]) -> list[str]:
         unlabelled = ["row", "context_start", "context_end"]

@@ -32,6 +32,7 @@ class Summarization(TextToText):
     """Summarization."""
 
     directions: ClassVar[Mapping[str, Direction]] = dict.fromkeys(_ROUGE, "maximize")
+    written: ClassVar[str] = "summaries"
 
     def measure(self, texts: Sequence[str], references: Sequence[list[str]]) -> dict[str, float]:
         sums = dict.fromkeys(_ROUGE, 0.0)

@@ -24,8 +24,9 @@ from lightning_modules.model.end import eos_setting
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row
-from lightning_modules.schema import positive, within
+from lightning_modules.schema import countable, positive, within
 from lightning_modules.task.base import GENERATED, Baseline, Examples, Tables, Task
+from lightning_modules.text.length import Lengths
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,11 +73,14 @@ class TextToText(Task):
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.encoder_decoder, Kind.encoder)
     cells: ClassVar[Mapping[str, cell.Cell]] = {"text": cell.text, "label": cell.texts}
     not_inputs: ClassVar[frozenset[str]] = frozenset(("labels", "is_generated"))
+    written: ClassVar[str] = "targets"
+    """What the network writes, in the plural."""
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         yield from positive(self, "num_beams", "num_generated")
         yield from within(self, 0, 1, "label_smoothing")
+        yield from countable(self, "max_new_tokens")
         if self.max_new_tokens <= 2:
             yield Problem("max_new_tokens", "must be > 2 tokens", self.max_new_tokens)
         if self.no_repeat_ngram_size < 0:
@@ -124,6 +128,14 @@ class TextToText(Task):
             )
             columns["labels"] = written["input_ids"]
         return columns
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        yield from super().lengths([{"text": row["text"]} for row in rows], tokenizer, labels)
+        targets = tokenizer(text_target=[row["label"][0] for row in rows])["input_ids"]
+        effect = "lose their end, which cannot be learnt or written"
+        yield Lengths(self.written, "task.max_new_tokens", list(map(len, targets)), effect)
 
     def configure_network(self, network: Any) -> None:
         """Set the network's generation settings, which are saved with it."""

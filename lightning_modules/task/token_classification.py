@@ -46,6 +46,7 @@ from lightning_modules.task.metric.entity import (
     tally,
 )
 from lightning_modules.task.span import check_offsets
+from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,6 +147,19 @@ class TokenClassification(Task):
             number = {name: index for index, name in enumerate(labels)}
             columns["labels"] = [[number[tag] for tag in row["label"]] for row in rows]
         return columns
+
+    def lengths(
+        self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
+    ) -> Iterator[Lengths]:
+        columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
+        tokens = [len(ids) for ids in columns["input_ids"]]
+        # A word is read if its first token is, and the special tokens after it need space too.
+        words: list[int] = []
+        for starts in columns["starts"]:
+            read = [start for start in starts if start >= 0]
+            num_after = tokenizer.num_special_tokens_to_add() - min(read, default=0)
+            words += [start + 1 + max(num_after, 0) for start in read]
+        yield Lengths("texts", MAX_LENGTH, tokens, "are cut", words, f"words count as {OUTSIDE}")
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {

@@ -39,6 +39,7 @@ class Translation(TextToText):
     bleu_tokenizer: str
 
     directions: ClassVar[Mapping[str, Direction]] = {"bleu": "maximize", "chrf": "maximize"}
+    written: ClassVar[str] = "translations"
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()

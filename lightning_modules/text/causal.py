@@ -7,6 +7,7 @@ end. For a question with its answer, only the answer's tokens and the end are ta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from lightning_modules.batch.type import IGNORED
@@ -110,3 +111,13 @@ def columns_of(
         "prompt_length": list(prompt_lengths),
         "row": list(rows),
     }
+
+
+def runs_of_targets(targets: Sequence[int]) -> list[int]:
+    """Return the number of tokens of each answer in an example.
+
+    >>> runs_of_targets([IGNORED, 5, 6, IGNORED, 7])
+    [2, 1]
+    """
+    groups = groupby(targets, key=lambda target: target != IGNORED)
+    return [len(list(group)) for is_answer, group in groups if is_answer]

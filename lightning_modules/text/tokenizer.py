@@ -12,12 +12,22 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.light import LightTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 PAD, BEGIN, END, UNKNOWN, MASK = SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
+_NAMED = {
+    "pad": PAD,
+    "bos": BEGIN,
+    "eos": END,
+    "cls": BEGIN,
+    "sep": END,
+    "unk": UNKNOWN,
+    "mask": MASK,
+}
 
 
 class Vocabulary(Enum):
@@ -43,8 +53,29 @@ def train_tokenizer(
             the decoder's own start token. For other models both are added.
 
     """
-    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_trained(texts, vocabulary, size, kind),
+        **{f"{role}_token": token for role, token in _NAMED.items()},
+        # No token types: few architectures have them, and BART rejects them.
+        model_input_names=["input_ids", "attention_mask"],
+        # Otherwise decoding would turn "do n't" into "don't".
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def train_light(
+    texts: Iterable[str], vocabulary: Vocabulary, size: int, kind: Kind | None
+) -> LightTokenizer:
+    """Return the same through `tokenizers` alone."""
+    return LightTokenizer(_trained(texts, vocabulary, size, kind), _NAMED)
+
+
+def _trained(
+    texts: Iterable[str], vocabulary: Vocabulary, size: int, kind: Kind | None
+) -> Tokenizer:
+    from tokenizers.processors import TemplateProcessing
 
     makers = {Vocabulary.bpe: _bpe, Vocabulary.characters: _characters}
     tokenizer = makers[vocabulary](texts, size)
@@ -54,20 +85,7 @@ def train_tokenizer(
         tokenizer.post_processor = TemplateProcessing(
             single=f"{begin}$A {END}", pair=f"{begin}$A {END} $B {END}", special_tokens=ids
         )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=BEGIN,
-        eos_token=END,
-        cls_token=BEGIN,
-        sep_token=END,
-        unk_token=UNKNOWN,
-        mask_token=MASK,
-        # No token types: few architectures have them, and BART rejects them.
-        model_input_names=["input_ids", "attention_mask"],
-        # Otherwise decoding would turn "do n't" into "don't".
-        clean_up_tokenization_spaces=False,
-    )
+    return tokenizer
 
 
 def _bpe(texts: Iterable[str], size: int) -> Tokenizer:

@@ -17,6 +17,7 @@ from search.plan.download import downloads_of
 from search.plan.length import read_rows, with_length
 from search.plan.pin import with_commits
 from search.plan.plan import Plan
+from search.plan.tokens import as_json
 from search.space.key import canonical_key
 from search.storage.attribute import START
 from search.storage.location import study_folder
@@ -88,6 +89,7 @@ class Preview:
             "objectives": {objective.name: objective.direction for objective in plan.objectives},
             "rows": {split: len(each) for split, each in splits.items()},
             "labels": [] if rows is None else list(rows.labels),
+            "lengths": [] if rows is None else as_json(plan.default, rows.corpus, rows.labels),
             "baseline": None if baseline is None else asdict(baseline),
             "priors": list(dict.fromkeys(prior.text for prior in priors if prior.text)),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},

@@ -10,6 +10,7 @@ from lightning_modules.check import CheckedRows
 from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
+from search.plan.tokens import token_lines
 from search.pruner.base import ComparingPruner
 from search.pruner.progress import LOSS
 from search.report.text import columns, score, setting
@@ -58,6 +59,7 @@ def describe(
         *([] if rows is None else [["held", text] for text in weights_lines(plan)]),
         *(["prior", text] for text in _priors(plan)),
         *([] if rows is None else [["data", _data(plan, rows)]]),
+        *([] if rows is None else (list(line) for line in _tokens(plan, rows))),
         *(["length", text] for text in lengths),
         ["goal", ", ".join(goals)],
         ["search", f"{_member(plan.search.sampler)}, pruner {pruner}"],
@@ -142,6 +144,19 @@ def _lengths(plan: Plan, num_rows: int) -> tuple[list[str], list[str]]:
     if len(set(lines.values())) > 1:
         lines = {name: f"{name}: {line}" for name, line in lines.items()}
     return list(dict.fromkeys(lines.values())), list(dict.fromkeys(notes))
+
+
+def _tokens(plan: Plan, rows: CheckedRows) -> list[tuple[str, str]]:
+    """Return what the limits of lengths cut, arm by arm if they differ."""
+    lines = {
+        " ".join(options): list(token_lines(run, rows.corpus, rows.labels))
+        for options, run in plan.defaults.items()
+    }
+    if len({tuple(of) for of in lines.values()}) > 1:
+        lines = {
+            name: [(word, f"{name}: {text}") for word, text in of] for name, of in lines.items()
+        }
+    return list(dict.fromkeys(line for of in lines.values() for line in of))
 
 
 def _kept(plan: Plan) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
+from search.plan.tokens import token_lines
 from search.report.dashboard.page import read_records
 from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
@@ -26,6 +27,7 @@ from search.trained.repeat import repeat_command
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from lightning_modules.check import CheckedRows
     from lightning_modules.task.base import Baseline
 
 
@@ -38,6 +40,7 @@ def summary(
     words: Sequence[str],
     baseline: Baseline | None,
     num_rows: tuple[int, int],
+    rows: CheckedRows | None = None,
 ) -> list[str]:
     """Return the summary lines of a study that has ended.
 
@@ -46,6 +49,7 @@ def summary(
         words: The words of its command.
         baseline: The score of guessing on the validation rows.
         num_rows: Numbers of training and validation rows.
+        rows: The rows; None leaves out what the limits of lengths cut of them.
 
     """
     state = status(study)
@@ -73,6 +77,7 @@ def summary(
     lines += _seeds(study, best)
     lines.append(f"It {state['best']['verdict']}.")
     lines += _warnings(study, best, baseline)
+    lines += _cut(study, best, rows)
     lines += _gain(study, comparison, metric, num_rows[1])
     lines += guard_lines(study)
     lines += confirm_lines(study)
@@ -118,6 +123,14 @@ def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> lis
     if collapse is not None:
         lines.append(f"It {collapse} of validation.")
     return lines
+
+
+def _cut(study: Study, best: FrozenTrial, rows: CheckedRows | None) -> list[str]:
+    """Return what the winner's limits of lengths cut."""
+    if rows is None:
+        return []
+    run = study.plan.run(study.params_of(best))
+    return [f"Lengths: {text}." for _, text in token_lines(run, rows.corpus, rows.labels)]
 
 
 def _seeds(study: Study, best: FrozenTrial) -> list[str]:

@@ -34,6 +34,7 @@ from search.machine.quiet import quiet_training
 from search.plan.download import download_of
 from search.plan.length import length_lines, read_rows, short_notes, with_length
 from search.plan.pin import with_commits
+from search.plan.tokens import token_lines
 from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
@@ -95,13 +96,15 @@ def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     run = job.run
     download = download_of(run.model, weights=run.strategy.reads_weights)
     hub = [] if download is None else [f"hub {download.text}", download.note]
+    tokens = [" ".join(line) for line in token_lines(run, rows.corpus, rows.labels)]
     if job.arm is None:
-        return [text for text in (*hub, *(f"kept {line}" for line in job.kept)) if text]
+        texts = [*hub, *(f"kept {line}" for line in job.kept), *tokens]
+        return [text for text in texts if text]
     prior, num_rows = job.arm.prior, len(rows.corpus.splits["train"])
     arm = job.arm
     texts = [*hub] if prior is None or not prior.text else [*hub, f"prior {prior.text}", prior.note]
     texts += [f"length {line}" for line in length_lines(arm, run, num_rows)]
-    return [text for text in (*texts, *short_notes(arm, run, num_rows)) if text]
+    return [text for text in (*texts, *tokens, *short_notes(arm, run, num_rows)) if text]
 
 
 def named_trial(study: str | None, trial: str | None, others: Sequence[str]) -> tuple[str, str]:

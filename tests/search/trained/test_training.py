@@ -12,6 +12,7 @@ from search.terminal.download import fetch_models
 from search.trained.training import Job, job_of, notes_of, start
 
 PRIOR = "prior full, small encoder: lr 0.0002"
+TOKENS = "data 0% of texts are longer than data.max_length=128; 31 holds 95%, 42 holds 99%"
 LENGTH = "length 600 rows in batches of 16: 38 steps an epoch; "
 
 
@@ -22,18 +23,19 @@ def job(*words: str) -> Job:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), [PRIOR, f"{LENGTH}3 epochs"]),
+        ((), [PRIOR, f"{LENGTH}3 epochs", TOKENS]),
         (
             ("trainer.epochs=1",),
             [
                 PRIOR,
                 f"{LENGTH}1 epoch",
+                TOKENS,
                 "trainer.epochs=1 in batches of 16 are 38 steps; full needs about 50, i.e. "
                 "trainer.epochs=2",
             ],
         ),
-        (("optimizer.lr=1e-3",), [f"{LENGTH}3 epochs"]),
-        (("strategy=prompting",), []),
+        (("optimizer.lr=1e-3",), [f"{LENGTH}3 epochs", TOKENS]),
+        (("strategy=prompting",), [TOKENS]),
     ],
 )
 def test_a_run_says_where_its_defaults_come_from(
