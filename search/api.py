@@ -20,6 +20,7 @@ from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
 from search.config import Composition, build_run, compose, literal
 from search.engine.local import LocalEngine
+from search.estimate.max_length import with_max_length
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
@@ -167,7 +168,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
         say_pending(composition)
     composition = with_commits(composition)
     corpus = read_rows(composition)
-    planned = build_plan(with_length(composition, corpus))
+    composition = with_max_length(with_length(composition, corpus), corpus, load=True)
+    planned = build_plan(composition)
     if planned.is_asked:
         return Done(start_asked(planned, composition.fixed, say), 0, "")
     folder = study_folder(Path(), planned.name)

@@ -11,7 +11,13 @@ from lightning_modules.error import ConfigError, Problem, SpaceError, Verbatim
 from search.config.build import Tree, strategy_class
 from search.config.check import SEARCHED_GROUPS, never_searched, paths
 from search.config.composition import Arm
-from search.config.length import steps_needed, take_epochs, take_range, usual_epochs
+from search.config.length import (
+    steps_needed,
+    take_epochs,
+    take_max_length,
+    take_range,
+    usual_epochs,
+)
 from search.config.override import Override
 from search.config.prior import Table, take_prior
 from search.config.tree import texts_of, with_values
@@ -54,7 +60,8 @@ def compose_arm(
     groups = [*texts_of(fixed_groups), *choice_words(choice)]
     config = with_values(name, base, groups, fixed)
     epochs = usual_epochs(config, table)
-    prior, open_length = take_prior(config, table), take_epochs(config, epochs)
+    prior = take_prior(config, table)
+    open_length = take_epochs(config, epochs) + take_max_length(config)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}

@@ -22,8 +22,8 @@ class Arm:
             values.
         prior: What it took from the table of priors, if anything.
         steps: Optimizer steps that its runs need at least; 0 if unknown.
-        open: What of its length the rows still have to decide, see `search.config.length`.
-        decided: What of its length the rows have decided.
+        open: What of its lengths the rows still have to decide, see `search.config.length`.
+        decided: What of its lengths the rows have decided.
         lengths: If the number of rows is searched, the epochs that suit each number, see
             `search.config.length.epochs_at`; empty if all trials train for `trainer.epochs`.
         epochs: Epochs of its runs with many rows.

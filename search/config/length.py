@@ -1,8 +1,9 @@
-"""The length of a run that the number of its rows decides: `trainer.epochs: auto`.
+"""What the rows decide: `trainer.epochs: auto` and `data.max_length: auto`.
 
 The rows are not read while a configuration is composed. Until they are, `auto` stands for the
 `epochs` of the task in `conf/prior.yaml`, e.g. two, and in the space for one to one more;
-`search.plan.length` puts in what the rows need.
+`search.plan.length` puts in what the rows need. The length of texts likewise stands for
+`USUAL_TOKENS` until `search.estimate.max_length` has counted tokens.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from search.config.prior import AUTO, Table, member_in
 
 EPOCHS = "trainer.epochs"
 ROWS = "data.max_train_rows"
-VALUE, RANGE = "value", "range"
-"""What the rows decide: the default length, and its range in the space."""
+MAX_LENGTH = "data.max_length"
+VALUE, RANGE, TOKENS = "value", "range", "tokens"
+"""What the rows decide: the default length, its range in the space, and the length of texts."""
+USUAL_TOKENS = 128
+"""The length of texts until they are counted."""
 USUAL = 2
 """Epochs of a run with many rows, of a task that the table does not have."""
 
@@ -28,6 +32,14 @@ def take_epochs(config: DictConfig, epochs: int) -> tuple[str, ...]:
         return ()
     OmegaConf.update(config, EPOCHS, epochs)
     return (VALUE,)
+
+
+def take_max_length(config: DictConfig) -> tuple[str, ...]:
+    """Replace `data.max_length: auto`, in place; return `TOKENS` if it was there."""
+    if OmegaConf.select(config, MAX_LENGTH) != AUTO:
+        return ()
+    OmegaConf.update(config, MAX_LENGTH, USUAL_TOKENS)
+    return (TOKENS,)
 
 
 def take_range(space: Mapping[str, str], epochs: int) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -55,6 +67,8 @@ def as_written(tree: Mapping[str, Any], open_length: Collection[str]) -> dict[st
     written = dict(tree)
     if VALUE in open_length:
         written["trainer"] = {**tree["trainer"], "epochs": AUTO}
+    if TOKENS in open_length:
+        written["data"] = {**tree["data"], "max_length": AUTO}
     if RANGE in open_length:
         space = {**tree["search"]["space"], EPOCHS: AUTO}
         written["search"] = {**tree["search"], "space": space}

@@ -21,7 +21,7 @@ from search.config.check import group_options
 from search.config.compose import compose
 from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free
-from search.config.length import EPOCHS, RANGE, VALUE
+from search.config.length import EPOCHS, MAX_LENGTH, RANGE, TOKENS, VALUE
 from search.config.override import Override, literal, parse_override
 from search.config.prior import AUTO
 from search.config.revision import REVISION, is_unnamed
@@ -300,9 +300,14 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
     """Yield path, value and value of a new study, for each setting and range that differs."""
     flat, new = _flat(arm), _flat(fresh)
     spaces: tuple[dict[str, Any], dict[str, Any]] = dict(arm.space), dict(fresh.space)
-    for what, values in ((VALUE, (flat, new)), (RANGE, spaces)):
+    lengths = (
+        (VALUE, EPOCHS, (flat, new)),
+        (RANGE, EPOCHS, spaces),
+        (TOKENS, MAX_LENGTH, (flat, new)),
+    )
+    for what, path, values in lengths:
         if what in fresh.open:  # the rows will decide, and would decide the same again
-            values[1][EPOCHS] = values[0].get(EPOCHS) if what in arm.decided else AUTO
+            values[1][path] = values[0].get(path) if what in arm.decided else AUTO
     if any(flat.get(f"search.{key}") is not None for key in ("metric", "objectives")):
         flat.pop("task.metric", None)  # follows from them
     if new.get(SELECT) == Select.auto.value and flat.get(SELECT) == _automatic(arm):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.check import CheckedRows
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.estimate.max_length import with_max_length
 from search.estimate.study_need import StudyNeed, study_need
 from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
@@ -114,7 +115,7 @@ def preview(composition: Composition) -> Preview:
     """
     composition = with_commits(composition)
     corpus = read_rows(composition)
-    plan = build_plan(with_length(composition, corpus))
+    plan = build_plan(with_max_length(with_length(composition, corpus), corpus))
     folder = study_folder(Path(), plan.name)
     rows, fingerprint = None, NO_ROWS
     if plan.is_asked:

@@ -149,7 +149,7 @@ def study_need(plan: Plan, folder: Path) -> StudyNeed | None:
     runs = {options: plan.run(largest(plan, options)) for options in plan.defaults}
     needs: dict[Any, Need] = {}
     for options, run in runs.items():
-        need = need_of(run, computes_bf16=_computes_bf16(run, on_gpu=_on_gpu(run, has_gpu)))
+        need = need_of(run, computes_bf16=computes_bf16_on(run, on_gpu=is_on_gpu(run, has_gpu)))
         if need is None:
             return None
         needs[options] = need
@@ -157,11 +157,13 @@ def study_need(plan: Plan, folder: Path) -> StudyNeed | None:
     return StudyNeed(_disk(plan, needs, folder), max(memories, key=lambda memory: memory.most))
 
 
-def _on_gpu(run: Run, has_gpu: bool) -> bool:
+def is_on_gpu(run: Run, has_gpu: bool) -> bool:
+    """Return whether a run trains on a GPU, on a machine that has one or not."""
     return run.trainer.device is Device.cuda or (run.trainer.device is Device.auto and has_gpu)
 
 
-def _computes_bf16(run: Run, *, on_gpu: bool) -> bool:
+def computes_bf16_on(run: Run, *, on_gpu: bool) -> bool:
+    """Return whether a run computes in bf16."""
     if run.trainer.precision is not Precision.auto:
         return run.trainer.precision is Precision.bf16
     return on_gpu or has_bf16_units()
@@ -187,7 +189,7 @@ def _disk(plan: Plan, needs: Mapping[Any, Need], folder: Path) -> DiskNeed:
 
 
 def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
-    on_gpu, num_tokens = _on_gpu(run, has_gpu), run.data.max_length
+    on_gpu, num_tokens = is_on_gpu(run, has_gpu), run.data.max_length
     example = None if need.token is None else num_tokens * need.token
     num_examples = min(run.data.batch_size, run.trainer.micro_batch_size or run.data.batch_size)
     num_workers = max(1, plan.search.settings.workers)

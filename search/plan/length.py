@@ -24,7 +24,7 @@ from lightning_modules.error import UserError
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from search.config import Arm, Composition, build_run, parse_range
-from search.config.length import EPOCHS, RANGE, ROWS, VALUE, epochs_at
+from search.config.length import EPOCHS, RANGE, ROWS, TOKENS, VALUE, epochs_at
 from search.space.space import Parameter
 
 BATCH_SIZE = "data.batch_size"
@@ -159,15 +159,17 @@ def short_notes(arm: Arm, run: Run, num_rows: int) -> Iterator[str]:
 
 
 def _settled(arm: Arm, num_rows: int) -> Arm:
-    if not arm.open:
+    asked = tuple(what for what in arm.open if what != TOKENS)
+    if not asked:
         return arm
+    others = tuple(what for what in arm.open if what == TOKENS)
     try:
         run = build_run(arm.tree)
     except UserError:
         return arm  # reported by `build_plan`
     length, few = (length_of(arm, run, n) for n in (num_rows, _fewest(arm, run, num_rows)))
     if length is None or few is None:
-        return replace(arm, open=())
+        return replace(arm, open=others)
     tree, words, lengths = arm.tree, arm.words, arm.lengths
     if RANGE in arm.open:
         text = f"range({few.shortest}, {few.longest + 1})"
@@ -177,14 +179,14 @@ def _settled(arm: Arm, num_rows: int) -> Arm:
         epochs = length.default
         if RANGE in arm.open:
             epochs = min(max(epochs, few.shortest), few.longest)
-        elif (searched := _searched(arm, run, EPOCHS)) is not None:
-            epochs = _nearest(searched, epochs)
+        elif (searched := searched_at(arm, run, EPOCHS)) is not None:
+            epochs = nearest(searched, epochs)
         tree = {**tree, "trainer": {**tree["trainer"], "epochs": epochs}}
         if EPOCHS not in arm.space:
             # Composed again as one run, the batch size may be another, and so the length.
             words = (*words, f"{EPOCHS}={epochs}")
             lengths = _lengths(arm, run, length) if ROWS in arm.space else ()
-    return replace(arm, tree=tree, words=words, open=(), decided=arm.open, lengths=lengths)
+    return replace(arm, tree=tree, words=words, open=others, decided=asked, lengths=lengths)
 
 
 def _lengths(arm: Arm, run: Run, length: Length) -> tuple[tuple[int, int], ...]:
@@ -211,13 +213,14 @@ def _fewest(arm: Arm, run: Run, num_rows: int) -> int:
 
 def _ends(arm: Arm, run: Run, path: str) -> list[float]:
     """Return the smallest and the largest number that the arm searches at a path; else nothing."""
-    searched = _searched(arm, run, path)
+    searched = searched_at(arm, run, path)
     corners = () if searched is None else searched.corners
     numbers = [each for each in corners if isinstance(each, int | float)]
     return [min(numbers), max(numbers)] if numbers else []
 
 
-def _searched(arm: Arm, run: Run, path: str) -> Parameter | None:
+def searched_at(arm: Arm, run: Run, path: str) -> Parameter | None:
+    """Return what the arm searches at a path; None if it does not, or if it is not a range."""
     text = arm.space.get(path)
     if text is None:
         return None
@@ -227,7 +230,7 @@ def _searched(arm: Arm, run: Run, path: str) -> Parameter | None:
         return None  # reported by `build_plan`
 
 
-def _nearest(searched: Parameter, epochs: int) -> int:
+def nearest(searched: Parameter, wanted: int) -> int:
     """Return the whole number of the range that is nearest; of two, the smaller."""
     numbers = [each for each in searched.values or () if isinstance(each, int)]
-    return min(numbers, key=lambda each: abs(each - epochs), default=epochs)
+    return min(numbers, key=lambda each: abs(each - wanted), default=wanted)

@@ -13,10 +13,10 @@ from functools import cache
 from typing import Any
 
 from lightning_modules.error import UserError
-from lightning_modules.model.light import LightTokenizer
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
-from lightning_modules.text.length import Lengths
+from lightning_modules.strategy.base import Strategy
+from lightning_modules.text.length import MAX_LENGTH, Lengths
 
 NUM_ROWS = 2_000
 NUM_CHARACTERS = 1_000_000
@@ -49,35 +49,79 @@ class Counted:
         return f" ({self.num_sampled:,} of {self.num_rows:,} training rows sampled)"
 
 
-def count_tokens(run: Run, corpus: Corpus, labels: Sequence[str]) -> Counted:
-    """Return the lengths of what the run's settings may cut; each is counted once per process."""
+def count_tokens(run: Run, corpus: Corpus, labels: Sequence[str], *, load: bool = False) -> Counted:
+    """Return the lengths of what the run's settings may cut; each is counted once per process.
+
+    Args:
+        run: The run.
+        corpus: Its rows.
+        labels: Its labels.
+        load: Whether transformers loads a tokenizer that `tokenizers` cannot read, or that is not
+            on this machine.
+
+    """
+    strategy = type(run.strategy)
+    reads_alike = (
+        strategy.prepare is Strategy.prepare
+        and strategy.light_tokenizer is Strategy.light_tokenizer
+    )
     key = (
         corpus.fingerprint,
         len(corpus.splits["train"]),
         repr(run.model),
-        repr(run.strategy),
+        "" if reads_alike else repr(run.strategy),
         run.task.cache_key,
     )
     known = _counted()
-    if key not in known:
-        known[key] = _count(run, corpus, labels)
+    if key not in known or (known[key].unknown and load):
+        known[key] = _count(run, corpus, labels, load=load)
     return known[key]
 
 
-def token_lines(run: Run, corpus: Corpus, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what the run's settings cut, each after `data`, or after `note` if it is much."""
+def token_lines(
+    run: Run, corpus: Corpus, labels: Sequence[str], *, is_auto: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield what the run's settings cut, each after `data`, or after `note` if it is much.
+
+    Args:
+        run: The run.
+        corpus: Its rows.
+        labels: Its labels.
+        is_auto: Whether the rows decide, or have decided, `data.max_length`.
+
+    """
     counted = count_tokens(run, corpus, labels)
+    length = run.data.max_length
     if counted.unknown:
-        yield "data", counted.unknown
+        until = f"; data.max_length=auto stands for {length} until they are" if is_auto else ""
+        yield "data", f"{counted.unknown}{until}"
         return
     if not counted.parts:
-        yield "data", f"texts are packed into blocks of data.max_length={run.data.max_length}"
+        yield "data", f"texts are packed into blocks of data.max_length={length}"
         return
     flat = run.flat()
     for part in counted.parts:
         limit = int(flat[part.key])
         is_much = part.longer(limit) > MUCH
-        yield "note" if is_much else "data", part.line(limit) + counted.sample
+        line = part.line(limit) + counted.sample
+        if is_auto and part.key == MAX_LENGTH:
+            line += f"; data.max_length is {_why(run, part)}"
+        yield "note" if is_much else "data", line
+
+
+def model_limit(run: Run) -> int | None:
+    """Return the most tokens that the model reads of a text; None if it sets no limit."""
+    longest = run.model.max_length
+    return None if longest is None else longest - run.strategy.num_virtual_tokens
+
+
+def _why(run: Run, part: Lengths) -> str:
+    limit = run.data.max_length
+    if part.holding(0.99) <= limit:
+        return "auto"
+    if limit == model_limit(run):
+        return f"auto: the most that {run.model.name} reads"
+    return "auto: the most that the memory holds"
 
 
 def sampled(rows: Sequence[Row], characters: Any) -> list[Row]:
@@ -100,28 +144,39 @@ def sampled(rows: Sequence[Row], characters: Any) -> list[Row]:
 
 
 def light_rows(
-    run: Run, corpus: Corpus, rows: Sequence[Row]
-) -> tuple[LightTokenizer, Sequence[Row]] | None:
+    run: Run, corpus: Corpus, rows: Sequence[Row], *, load: bool = False
+) -> tuple[Any, Sequence[Row]] | None:
     """Return the run's tokenizer, and rows as the model reads them; None if it is not here.
 
     Raises:
-        UserError: The strategy does not fit the rows.
+        UserError: The strategy does not fit the rows, or the tokenizer cannot be loaded.
 
     """
     tokenizer: Any = run.strategy.light_tokenizer(run.model, run.task, rows)
+    if tokenizer is None and load:
+        tokenizer = _loaded(run, rows)
     if tokenizer is None:
         return None
     strategy = run.strategy.fit_to_rows(run.model, run.task, corpus)
     return tokenizer, strategy.prepare(rows, tokenizer)
 
 
-def _count(run: Run, corpus: Corpus, labels: Sequence[str]) -> Counted:
+def _loaded(run: Run, rows: Sequence[Row]) -> Any:
+    """Return the tokenizer after downloading it, if need be by transformers."""
+    snapshot = run.model.snapshot()
+    if snapshot is not None:
+        snapshot.fetch(weights=False)
+    light = run.strategy.light_tokenizer(run.model, run.task, rows)
+    return run.strategy.load_tokenizer(run.model, run.task, rows) if light is None else light
+
+
+def _count(run: Run, corpus: Corpus, labels: Sequence[str], *, load: bool) -> Counted:
     rows = corpus.splits["train"]
     if not run.task.may_cut(rows[0]):
         return Counted(num_rows=len(rows))
     some = sampled(rows, lambda row: sum(map(len, run.task.texts(row))))
     try:
-        found = light_rows(run, corpus, some)
+        found = light_rows(run, corpus, some, load=load)
         if found is None:
             return Counted(unknown=_unknown(run))
         tokenizer, prepared = found

@@ -7,6 +7,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
+from search.config.length import TOKENS
 from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
@@ -148,9 +149,12 @@ def _lengths(plan: Plan, num_rows: int) -> tuple[list[str], list[str]]:
 
 def _tokens(plan: Plan, rows: CheckedRows) -> list[tuple[str, str]]:
     """Return what the limits of lengths cut, arm by arm if they differ."""
+    arms = zip(plan.composition.arms, plan.defaults.items(), strict=True)
     lines = {
-        " ".join(options): list(token_lines(run, rows.corpus, rows.labels))
-        for options, run in plan.defaults.items()
+        " ".join(options): list(
+            token_lines(run, rows.corpus, rows.labels, is_auto=TOKENS in (*arm.open, *arm.decided))
+        )
+        for arm, (options, run) in arms
     }
     if len({tuple(of) for of in lines.values()}) > 1:
         lines = {

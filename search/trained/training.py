@@ -29,6 +29,8 @@ from search.config import (
     run_tree,
     to_yaml,
 )
+from search.config.length import TOKENS
+from search.estimate.max_length import with_max_length
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.quiet import quiet_training
 from search.plan.download import download_of
@@ -78,15 +80,16 @@ def job_of(composition: Composition) -> Job:
     folder = new_run_folder(composition.tree["run"])
     before = _stored(folder)
     composition = with_commits(composition, named_only=before is not None)
+    named = composition.arms[0].words  # without what the rows decide, as they did when it began
     corpus = read_rows(composition)
-    composition = with_length(composition, corpus)
+    composition = with_max_length(with_length(composition, corpus), corpus, load=True)
     plugins = composition.tree["search"]["plugins"]
     (arm,), tree = composition.arms, run_tree(composition.tree)
     if before is None:
         return Job(
             build_run(composition.tree), to_yaml(tree), folder, plugins, arm=arm, corpus=corpus
         )
-    tree, kept = continued(tree, arm.words, before)
+    tree, kept = continued(tree, named, before)
     run = build_run({**tree, "search": {"plugins": plugins}})
     return Job(run, to_yaml(tree), folder, plugins, kept=kept)
 
@@ -96,7 +99,9 @@ def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     run = job.run
     download = download_of(run.model, weights=run.strategy.reads_weights)
     hub = [] if download is None else [f"hub {download.text}", download.note]
-    tokens = [" ".join(line) for line in token_lines(run, rows.corpus, rows.labels)]
+    is_auto = job.arm is not None and TOKENS in (*job.arm.open, *job.arm.decided)
+    lines = token_lines(run, rows.corpus, rows.labels, is_auto=is_auto)
+    tokens = [" ".join(line) for line in lines]
     if job.arm is None:
         texts = [*hub, *(f"kept {line}" for line in job.kept), *tokens]
         return [text for text in texts if text]
