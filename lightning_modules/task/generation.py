@@ -41,6 +41,7 @@ from lightning_modules.text.causal import Marks, columns_of, runs_of_targets
 from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.packing import packed
+from lightning_modules.text.shorten import CUT
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 
 if TYPE_CHECKING:
@@ -171,6 +172,10 @@ class Generation(Task):
         return ()
 
     @property
+    def cache_key(self) -> str:
+        return f"{super().cache_key}{CUT}"
+
+    @property
     def packs_rows(self) -> bool:
         return self.packing is not Packing.none
 
@@ -223,18 +228,8 @@ class Generation(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         """Return the prompts: questions up to the start of the answer, or texts to continue."""
-        marks = Marks(tokenizer)
-        chat = marks.chat(self.chat_template)
-        prompts = []
-        for row in rows:
-            text = row["text"]
-            if not isinstance(text, str):
-                messages = text[:-1] if text[-1]["role"] == ASSISTANT else text
-                prompts.append(marks.ids(chat.question(messages, row.get("text_pair", ()))))
-            else:
-                prompt = text if self.label is None else self._question(text)
-                prompts.append([marks.begin, *marks.ids(prompt)])
-        return {"input_ids": [prompt[-max_length:] for prompt in prompts]}
+        answers, is_question = self._answers(tokenizer, max_length), self.label is not None
+        return {"input_ids": [answers.prompt(row, is_question=is_question) for row in rows]}
 
     def _encode_documents(
         self, rows: Sequence[Row], marks: Marks, max_length: int
@@ -270,7 +265,12 @@ class Generation(Task):
         if not _has_answers(rows[0]):
             yield Lengths("texts", MAX_LENGTH, tokens, "lose their end")
             return
-        yield Lengths("examples", MAX_LENGTH, tokens, "are cut, the prompt before the answer")
+        yield Lengths(
+            "examples",
+            MAX_LENGTH,
+            tokens,
+            "lose the middle of the prompt, then the end of the answer",
+        )
         answers = [size for targets in columns["labels"] for size in runs_of_targets(targets)]
         yield Lengths("answers", "task.max_new_tokens", answers, "cannot be written to their end")
 

@@ -91,7 +91,12 @@ class PairTask(Task):
     ) -> Iterator[Lengths]:
         columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
         tokens = [len(ids) // 2 for ids in columns["input_ids"]]  # two texts, padded to one length
-        yield Lengths("pairs", MAX_LENGTH, tokens, "are cut, the prompt before the answers")
+        yield Lengths(
+            "pairs",
+            MAX_LENGTH,
+            tokens,
+            "lose the middle of the prompt, then the end of the answers",
+        )
 
     def configure_network(self, network: Any) -> None:
         """Turn dropout off: its noise would be in the difference of two rewards (as in TRL)."""

@@ -37,6 +37,7 @@ from lightning_modules.task.pair import PairTask
 from lightning_modules.text.answered import Conversations
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import alternated, continued, halves, pair_of, tokens_of
+from lightning_modules.text.shorten import CUT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +124,7 @@ class Preference(PairTask):
     def cache_key(self) -> str:
         """Return the cache key; neither rows, examples nor networks depend on the loss."""
         shared = {**vars(self), "loss": None, "beta": None, "simpo_gamma": None, "metric": None}
-        return f"{type(self).__module__}.{type(self).__name__}({shared})"
+        return f"{type(self).__module__}.{type(self).__name__}({shared}){CUT}"
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         yield from super().notes(splits)

@@ -29,6 +29,7 @@ from lightning_modules.task.base import Examples
 from lightning_modules.task.pair import PairTask, template_problems
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import Pair, alternated, halves, pair_of, tokens_of
+from lightning_modules.text.shorten import CUT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,10 @@ class Reward(PairTask):
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         yield from template_problems(self.template, self.chat_template)
+
+    @property
+    def cache_key(self) -> str:
+        return f"{super().cache_key}{CUT}"
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {"num_labels": 1}
@@ -78,7 +83,10 @@ class Reward(PairTask):
             chosen, rejected = (pair.prompt + each for each in (pair.chosen, pair.rejected))
             pair = Pair("", chosen, rejected, is_whole=True)
         prompt, answers = tokens_of(pair, marks, self.template, self.chat_template)
-        texts = [[*prompt, *answer] for answer in answers]
+        texts = []
+        for answer in answers:
+            size = max(max_length - len(answer), max_length // 2)
+            texts.append([*prompt(size, max_length), *answer])
         return [[*text[:1], *text[1:][-(max_length - 1) :]] for text in texts]
 
     def forward(self, network: Any, batch: Batch) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_modules.text.causal import Marks
 from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
 from lightning_modules.text.conversation import Conversation, OnePass
 from lightning_modules.text.packing import Document
+from lightning_modules.text.shorten import parts_of_messages, parts_of_template
 
 PLACEHOLDER = "{text}"
 NUM_CHECKED = 100
@@ -75,12 +76,33 @@ class Answers:
         text, tools = row["text"], row.get("text_pair", ())
         if isinstance(text, str):
             question = self.template.replace(PLACEHOLDER, text)
-            yield self._exchange(Exchange(question, row["label"], row["label"]), is_plain=True)
+            parts = parts_of_template(self.template, PLACEHOLDER, text)
+            exchange = Exchange(question, row["label"], row["label"], parts)
+            yield self._exchange(exchange, is_plain=True)
         elif "label" in row:
             answered = [*text, {"role": ASSISTANT, "content": row["label"]}]
             yield self._exchange(self._chat.exchange(answered, tools), is_plain=False)
         else:
             yield from self._of_conversation(self._conversation(row))
+
+    def prompt(self, row: Row, *, is_question: bool) -> list[int]:
+        """Return the tokens of what is asked, up to where the answer starts, as in training.
+
+        Args:
+            row: A row with or without an answer.
+            is_question: Whether a text is a question, rather than the start of a document.
+
+        """
+        text = row["text"]
+        if isinstance(text, str):
+            form = self.template if is_question else PLACEHOLDER
+            parts = parts_of_template(form, PLACEHOLDER, text)
+            asked = form.replace(PLACEHOLDER, text)
+            return self._marks.prompt(asked, parts, self._most, self._most, is_plain=True)
+        messages = text[:-1] if text[-1]["role"] == ASSISTANT else text
+        asked = self._chat.question(messages, row.get("text_pair", ()))
+        parts = parts_of_messages(asked, messages)
+        return self._marks.prompt(asked, parts, self._most, self._most, is_plain=False)
 
     def notes(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield a warning if conversations cannot be one example each; looks at the first ones."""

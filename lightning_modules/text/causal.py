@@ -14,6 +14,7 @@ from lightning_modules.batch.type import IGNORED
 from lightning_modules.error import DataError, Problem, Verbatim
 from lightning_modules.text.chat import Chat, Exchange
 from lightning_modules.text.packing import Document
+from lightning_modules.text.shorten import Parts, shortened
 
 
 class Marks:
@@ -61,8 +62,8 @@ class Marks:
     ) -> tuple[Document, int]:
         """Return a question with its answer as targets, and the number of tokens of the question.
 
-        If both are too long, each keeps at least half of `max_length`: the question loses its
-        start, the answer its end.
+        If both are too long, each keeps at least half of `max_length`: the question loses the
+        middle of its texts (`lightning_modules.text.shorten`), the answer its end.
 
         Args:
             exchange: The question and the answer.
@@ -70,11 +71,11 @@ class Marks:
             is_plain: Whether they come without a chat template, and need the start token.
 
         """
-        prompt = [*([self.begin] if is_plain else []), *self.ids(exchange.question)]
         # A chat template may write more after the end token; a plain answer may contain its text.
         ids = self.ids(exchange.answer)
         answer = self.ended(ids, is_plain=is_plain)
-        prompt = prompt[-max(max_length + 1 - len(answer), max_length // 2) :]
+        size = max(max_length + 1 - len(answer), max_length // 2)
+        prompt = self.prompt(exchange.question, exchange.parts, size, max_length, is_plain=is_plain)
         targets = answer[: max_length + 1 - len(prompt)]
         inputs = [*prompt, *targets][:-1]
         masked = [IGNORED] * (len(prompt) - 1) + targets
@@ -84,6 +85,24 @@ class Marks:
                 targets, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         return Document(inputs, masked, len(content), len(content.encode())), len(prompt)
+
+    def prompt(self, text: str, parts: Parts, size: int, most: int, *, is_plain: bool) -> list[int]:
+        """Return the tokens of a prompt, at most `size` unless its frame alone has more.
+
+        Args:
+            text: The prompt.
+            parts: What of it may be cut.
+            size: Most tokens.
+            most: Most tokens of its template and its system prompt.
+            is_plain: Whether it comes without a chat template, and needs the start token.
+
+        Raises:
+            DataError: Its template and its system prompt alone are longer.
+
+        """
+        begin = [self.begin] if is_plain else []
+        sizes = size - len(begin), most - len(begin)
+        return [*begin, *shortened(self._tokenizer, text, parts, *sizes)]
 
     def cut(self, document: Document, length: int) -> Document:
         """Return the document's first `length` pairs of input and target."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.text.shorten import NOTHING, Parts, parts_of_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,12 +36,14 @@ class Exchange:
         question: The full prompt.
         answer: The text to generate, including what the template adds at its end.
         content: The answer without the template.
+        parts: What of the question may be cut if it is too long.
 
     """
 
     question: str
     answer: str
     content: str
+    parts: Parts = NOTHING
 
 
 class Chat:
@@ -87,7 +90,8 @@ class Chat:
             got = Verbatim("a template that does not")
             fix = "Save the tokenizer with another chat_template."
             raise DataError(Problem("task.chat_template", rule, got, fix))
-        return Exchange(question, whole[len(question) :], contents(messages[start:]))
+        parts = parts_of_messages(question, messages[:start])
+        return Exchange(question, whole[len(question) :], contents(messages[start:]), parts)
 
     def _template(self, tools: Tools) -> str:
         if not self._tokenizer.chat_template:

@@ -31,7 +31,7 @@ def continuations(
     """Return the tokens after each prompt, (B, G), with `IGNORED` from the end token on.
 
     If a prompt and its continuation exceed the network's maximum length, the prompt loses its
-    start, down to half of that length.
+    middle, down to half of that length.
 
     Args:
         network: A causal language model in evaluation mode.
@@ -46,7 +46,7 @@ def continuations(
     positions = _num_positions(config)
     if positions is not None:
         max_prompt = max(positions - max_new_tokens, positions // 2)
-        prompts = [prompt[-max_prompt:] for prompt in prompts]
+        prompts = [_without_middle(prompt, max_prompt) for prompt in prompts]
         max_new_tokens = min(max_new_tokens, positions - max(map(len, prompts)))
     ends = end_tokens(network)
     padding = getattr(network.config, "pad_token_id", None)
@@ -69,6 +69,12 @@ def continuations(
             input_ids=ids_BP, attention_mask=mask_BP, generation_config=settings
         )
     return _until_end(found[:, ids_BP.shape[1] :].cpu(), ends)
+
+
+def _without_middle(prompt: Tensor, size: int) -> Tensor:
+    if len(prompt) <= size:
+        return prompt
+    return torch.cat([prompt[: (size + 1) // 2], prompt[len(prompt) - size // 2 :]])
 
 
 def _num_positions(config: Any) -> int | None:

@@ -15,20 +15,23 @@ Shapes: B pairs, T tokens of a text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Row
 from lightning_modules.text.chat import ASSISTANT, Messages, contents
+from lightning_modules.text.shorten import parts_of_template
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_modules.text.causal import Marks
 
+PLACE = "{text}"
 Said = str | Messages
 """A text, or messages."""
 
@@ -145,13 +148,17 @@ def _talk(prompt: Said | None, chosen: Messages, rejected: Messages) -> Pair | t
 def asked(pair: Pair, template: str) -> str:
     """Return the text of a plain pair's prompt, in a template with `{text}` unless it is whole."""
     prompt: str = pair.prompt
-    return prompt if pair.is_whole else template.replace("{text}", prompt)
+    return prompt if pair.is_whole else template.replace(PLACE, prompt)
+
+
+CutPrompt = Callable[[int, int], list[int]]
+"""Returns a prompt of at most so many tokens; its frame alone may have as many as the second."""
 
 
 def tokens_of(
     pair: Pair, marks: Marks, template: str, chat_template: str
-) -> tuple[list[int], list[list[int]]]:
-    """Return the tokens of a pair's prompt, and those of the two answers with their end tokens.
+) -> tuple[CutPrompt, list[list[int]]]:
+    """Return what makes the tokens of a pair's prompt, and those of the two answers with their end.
 
     Args:
         pair: The pair.
@@ -162,13 +169,16 @@ def tokens_of(
     """
     said = (pair.chosen, pair.rejected)
     if pair.is_plain:
-        prompt = [marks.begin, *marks.ids(asked(pair, template))]
+        form = PLACE if pair.is_whole else template
+        parts = parts_of_template(form, PLACE, pair.prompt)
+        prompt = partial(marks.prompt, asked(pair, template), parts, is_plain=True)
         return prompt, [marks.ended(marks.ids(each), is_plain=True) for each in said]
     chat = marks.chat(chat_template)
     start = len(pair.prompt)
     exchanges = [chat.exchange([*pair.prompt, *each], start=start) for each in said]
     answers = [marks.ended(marks.ids(each.answer), is_plain=False) for each in exchanges]
-    return marks.ids(exchanges[0].question), answers
+    first = exchanges[0]
+    return partial(marks.prompt, first.question, first.parts, is_plain=False), answers
 
 
 @dataclass(frozen=True)
@@ -179,22 +189,22 @@ class Tokens:
     targets: Sequence[int]
 
 
-def continued(prompt: Sequence[int], answers: Sequence[Sequence[int]], size: int) -> list[Tokens]:
+def continued(prompt: CutPrompt, answers: Sequence[Sequence[int]], size: int) -> list[Tokens]:
     """Return a prompt with each answer as targets, of at most `size` tokens each.
 
-    If they are longer, the prompt loses its start and the answers their end; each keeps at least
-    half of `size`. All have the same prompt.
+    If they are longer, the prompt is cut and the answers lose their end; each keeps at least half
+    of `size`. All have the same prompt.
 
-    >>> continued([1, 2], [[3, 4], [5]], 8)[1]
+    >>> continued(lambda size, most: [1, 2], [[3, 4], [5]], 8)[1]
     Tokens(inputs=[1, 2], targets=[-100, 5])
     """
     longest = max(map(len, answers))
-    prompt = prompt[-max(size + 1 - longest, size // 2) :]
+    begin = prompt(max(size + 1 - longest, size // 2), size)
     found = []
     for answer in answers:
-        targets = list(answer[: size + 1 - len(prompt)])
-        inputs = [*prompt, *targets][:-1]
-        found.append(Tokens(inputs, [IGNORED] * (len(prompt) - 1) + targets))
+        targets = list(answer[: size + 1 - len(begin)])
+        inputs = [*begin, *targets][:-1]
+        found.append(Tokens(inputs, [IGNORED] * (len(begin) - 1) + targets))
     return found
 
 

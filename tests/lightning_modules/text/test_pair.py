@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -85,11 +86,15 @@ def test_rows_that_are_no_pairs_are_refused(row: dict[str, Any], field: str, rul
     assert found[0] == field and found[1].rule.startswith(rule)
 
 
-def test_a_long_prompt_loses_its_start_in_both_texts() -> None:
-    chosen, rejected = continued([1, 2, 3, 4, 5], [[6, 7, 8], [9]], 5)
+def cut(prompt: list[int]) -> Callable[[int, int], list[int]]:
+    return lambda size, most: prompt[len(prompt) - min(size, len(prompt)) :]
+
+
+def test_a_long_prompt_is_cut_alike_in_both_texts() -> None:
+    chosen, rejected = continued(cut([1, 2, 3, 4, 5]), [[6, 7, 8], [9]], 5)
     assert (chosen.inputs, chosen.targets) == ([3, 4, 5, 6, 7], [-100, -100, 6, 7, 8])
     assert (rejected.inputs, rejected.targets) == ([3, 4, 5], [-100, -100, 9])
-    (both,) = continued([1, 2, 3, 4, 5], [[6, 7, 8, 9, 9]], 4)  # each keeps half
+    (both,) = continued(cut([1, 2, 3, 4, 5]), [[6, 7, 8, 9, 9]], 4)  # each keeps half
     assert both.inputs == [4, 5, 6, 7] and both.targets == [-100, 6, 7, 8]
 
 
