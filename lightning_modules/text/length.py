@@ -48,13 +48,14 @@ class Lengths:
         """Return the share of them that is longer than a limit."""
         return sum(each > limit for each in self.tokens) / len(self.tokens)
 
-    def line(self, limit: int) -> str:
-        """Return what a limit cuts, in one line.
+    def line(self, limit: int, how: str = "") -> str:
+        """Return what a limit cuts, in one line; `how` says in brackets where the limit is from.
 
         >>> Lengths("texts", "task.limit", [3, 1, 2, 4], "lose their end").line(3)
         '25% of texts are longer than task.limit=3 and lose their end; 4 holds 95%, 4 holds 99%'
         """
-        line = f"{percent(self.longer(limit))} of {self.what} are longer than {self.key}={limit}"
+        setting = f"{self.key}={limit}" + (f" ({how})" if how else "")
+        line = f"{percent(self.longer(limit))} of {self.what} are longer than {setting}"
         if self.longer(limit):
             line += f" and {self.effect}"
             if self.inner:

@@ -103,10 +103,8 @@ def token_lines(
     for part in counted.parts:
         limit = int(flat[part.key])
         is_much = part.longer(limit) > MUCH
-        line = part.line(limit) + counted.sample
-        if is_auto and part.key == MAX_LENGTH:
-            line += f"; data.max_length is {_why(run, part)}"
-        yield "note" if is_much else "data", line
+        how = _why(run, part) if is_auto and part.key == MAX_LENGTH else ""
+        yield "note" if is_much else "data", part.line(limit, how) + counted.sample
 
 
 def model_limit(run: Run) -> int | None:

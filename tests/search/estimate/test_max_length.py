@@ -58,17 +58,17 @@ def test_the_model_sets_a_limit_and_so_do_virtual_tokens(
 ) -> None:
     words = write_texts(here / "a.jsonl", [700] * 20)
     assert length_of(*words) == 512
-    virtual = ("strategy=prompt_tuning", "strategy.num_virtual_tokens=12")
+    virtual = ("strategy=prompt_tuning", "strategy.num_tokens=12")
     assert length_of(*words, *virtual) == 500
     printed = run_here("plan", "study=s", *SHORT, *words)
     assert (
-        "\nnote    100% of texts are longer than data.max_length=512 and lose their end; 702 holds "
-        "95%, 702 holds 99%; data.max_length is auto: the most that tiny reads\n"
+        "\nnote    100% of texts are longer than data.max_length=512 (auto: the most that tiny "
+        "reads) and lose their end; 702 holds 95%, 702 holds 99%\n"
     ) in printed
 
 
 def test_the_memory_sets_a_limit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = write_texts(here / "a.jsonl", [400] * 20)
+    words = (*write_texts(here / "a.jsonl", [400] * 20), "model=minilm")
     whole = length_of(*words)
     need = max_length.need_of(build_run(settled(*words).tree), computes_bf16=False)
     assert whole == 408 and need is not None and need.token is not None
@@ -101,7 +101,7 @@ def test_a_study_keeps_what_was_decided_when_it_began(here: Path, cache: Path) -
     words = write_texts(here / "a.jsonl", [30] * 20)
     swept = ("sweep", "study=s", *SHORT, *words, "search.workers=0", "search/pruner=none")
     printed = run_here(*swept, "search.num_trials=1")
-    assert "0% of texts are longer than data.max_length=32;" in printed
+    assert "0% of texts are longer than data.max_length=32 (auto);" in printed
     assert "max_length: 32\n" in Path("studies/s/config.yaml").read_text()
     again = run_here(*swept, "search.num_trials=2")
     assert "kept" not in again and "data.max_length=32" in again

@@ -12,7 +12,7 @@ from search.terminal.download import fetch_models
 from search.trained.training import Job, job_of, notes_of, start
 
 PRIOR = "prior full, small encoder: lr 0.0002"
-TOKENS = "data 0% of texts are longer than data.max_length=128; 31 holds 95%, 42 holds 99%"
+TOKENS = "data 0% of texts are longer than data.max_length=48 (auto); 31 holds 95%, 42 holds 99%"
 LENGTH = "length 600 rows in batches of 16: 38 steps an epoch; "
 
 
