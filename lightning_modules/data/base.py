@@ -22,6 +22,8 @@ class Data(Schema):
     Attributes:
         batch_size: Examples per optimizer step (the effective batch), > 0.
         max_length: Most tokens per example, including special tokens, > 2; the rest is cut off.
+            In a configuration, `auto` takes what holds 99% of the training texts, within the
+            model's limit and the memory.
 
     """
 

@@ -77,6 +77,16 @@ class LightTokenizer:
         """The special tokens, each once."""
         return list(dict.fromkeys(self.special_tokens_map.values()))
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The tokens that no text is made of."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return frozenset(number for number, token in added.items() if token.special)
+
+    def spelled(self, ids: Sequence[int]) -> str:
+        """Return tokens as they are spelled, one after the other."""
+        return "".join(self.convert_ids_to_tokens(list(ids)))
+
     def __call__(
         self,
         text: str | Sequence[str] | None = None,

@@ -21,6 +21,7 @@ from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.schema import Schema
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
+from lightning_modules.text.shown import Shown, labelled
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -277,6 +278,19 @@ class Task(Schema):
         columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
         tokens = [len(ids) for ids in columns["input_ids"]]
         yield Lengths("texts", MAX_LENGTH, tokens, "lose their end")
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        """Yield the parts of an example, with what of it is trained.
+
+        Args:
+            columns: What `encode_training` returned.
+            number: The example's number in them.
+            row: Its row.
+
+        """
+        yield Shown("input", columns["input_ids"][number])
+        if "label" in row:
+            yield labelled(row["label"])
 
     def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
         """Yield warnings about how the tokenizer makes examples of the training rows."""

@@ -42,6 +42,7 @@ from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.packing import packed
 from lightning_modules.text.shorten import CUT
+from lightning_modules.text.shown import Shown, shown_targets
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 
 if TYPE_CHECKING:
@@ -273,6 +274,9 @@ class Generation(Task):
         )
         answers = [size for targets in columns["labels"] for size in runs_of_targets(targets)]
         yield Lengths("answers", "task.max_new_tokens", answers, "cannot be written to their end")
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        yield shown_targets("input", columns["input_ids"][number], columns["labels"][number])
 
     def _answers(self, tokenizer: Any, max_length: int | None) -> Answers:
         return Answers(tokenizer, self.template, self.chat_template, self.conversations, max_length)

@@ -38,6 +38,7 @@ from lightning_modules.text.answered import Conversations
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import alternated, continued, halves, pair_of, tokens_of
 from lightning_modules.text.shorten import CUT
+from lightning_modules.text.shown import Shown, shown_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,6 +144,12 @@ class Preference(PairTask):
             columns["input_ids"].append(alternated(chosen.inputs, rejected.inputs, filler))
             columns["labels"].append(alternated(chosen.targets, rejected.targets, IGNORED))
         return columns
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        for turn, name in enumerate(("chosen", "rejected")):
+            ids, targets = (columns[key][number][turn::2] for key in ("input_ids", "labels"))
+            size = max(place for place, target in enumerate(targets) if target != IGNORED) + 1
+            yield shown_targets(name, ids[:size], targets[:size])
 
     def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

@@ -37,6 +37,7 @@ from lightning_modules.task.base import (
 from lightning_modules.task.metric.squad import exact_match, f1
 from lightning_modules.task.span import Answer, best_answers, best_spans, check_offsets
 from lightning_modules.text.length import MAX_LENGTH, Lengths
+from lightning_modules.text.shown import Shown
 from lightning_modules.text.window import Sizes, Span, context_spans, tokens_of, windows
 
 if TYPE_CHECKING:
@@ -167,6 +168,13 @@ class QuestionAnswering(Task):
         yield Lengths("questions", "task.max_question_tokens", questions, "lose their end")
         if answers:
             yield Lengths("answers", "task.max_answer_tokens", answers, "cannot be found")
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        """Yield a window with its answer; its first token stands for no answer."""
+        ids = columns["input_ids"][number]
+        first, last = (columns[f"{end}_positions"][number] for end in ("start", "end"))
+        yield Shown("input", ids, [first <= place <= last for place in range(len(ids))])
+        yield Shown("answers", text=" | ".join(dict.fromkeys(row["label"]["text"])) or "none")
 
     def _added_columns(self, rows: Sequence[Row]) -> list[str]:
         unlabelled = ["row", "context_start", "context_end"]

@@ -30,6 +30,7 @@ from lightning_modules.task.pair import PairTask, template_problems
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import Pair, alternated, halves, pair_of, tokens_of
 from lightning_modules.text.shorten import CUT
+from lightning_modules.text.shown import Shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,11 @@ class Reward(PairTask):
             columns["attention_mask"].append(alternated(masks[0], masks[1], 0))
             columns["labels"].append(1)  # the first is better
         return columns
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        for turn, name in enumerate(("chosen", "rejected")):
+            ids, mask = (columns[key][number][turn::2] for key in ("input_ids", "attention_mask"))
+            yield Shown(name, ids[: sum(mask)])
 
     def encode_unlabelled(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

@@ -27,6 +27,7 @@ from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import countable, positive, within
 from lightning_modules.task.base import GENERATED, Baseline, Examples, Tables, Task
 from lightning_modules.text.length import Lengths
+from lightning_modules.text.shown import Shown
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -136,6 +137,11 @@ class TextToText(Task):
         targets = tokenizer(text_target=[row["label"][0] for row in rows])["input_ids"]
         effect = "lose their end, which cannot be learnt or written"
         yield Lengths(self.written, "task.max_new_tokens", list(map(len, targets)), effect)
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        yield Shown("input", columns["input_ids"][number])
+        target = columns["labels"][number]
+        yield Shown("target", target, [True] * len(target))
 
     def configure_network(self, network: Any) -> None:
         """Set the network's generation settings, which are saved with it."""

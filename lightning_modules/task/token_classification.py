@@ -47,6 +47,7 @@ from lightning_modules.task.metric.entity import (
 )
 from lightning_modules.task.span import check_offsets
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
+from lightning_modules.text.shown import Shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,6 +161,15 @@ class TokenClassification(Task):
             num_after = tokenizer.num_special_tokens_to_add() - min(read, default=0)
             words += [start + 1 + max(num_after, 0) for start in read]
         yield Lengths("texts", MAX_LENGTH, tokens, "are cut", words, f"words count as {OUTSIDE}")
+
+    def shown(self, columns: Mapping[str, list[Any]], number: int, row: Row) -> Iterator[Shown]:
+        """Yield the tokens, of which the first of each word is trained, and the words' tags."""
+        ids, starts = columns["input_ids"][number], columns["starts"][number]
+        yield Shown("input", ids, [place in starts for place in range(len(ids))])
+        pairs = list(zip(row["text"], row.get("label", ()), starts, strict=False))
+        yield Shown("tags", text=" ".join(f"{word}/{tag}" for word, tag, at in pairs if at >= 0))
+        if unread := [word for word, _, at in pairs if at < 0]:
+            yield Shown("not read", text=" ".join(unread))
 
     def config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {

@@ -24,6 +24,7 @@ from search.study.attempt import CONFIG_FILE
 from search.terminal.describe import describe
 from search.terminal.download import say_pending
 from search.terminal.estimate import estimate_lines
+from search.terminal.example import example_lines
 from search.terminal.need import need_lines
 
 ABOUT = """\
@@ -67,7 +68,7 @@ def main(words: Sequence[str]) -> int:
             is_measured = estimate is not None and estimate.memory_bytes is not None
             needs = need_lines(ahead.need, is_measured=is_measured)
             print("\n".join([*needs, *estimate_lines(ahead.plan, estimate, ahead.confirm_runs)]))
-        print("\n".join(_first_trials(ahead)))
+        print("\n".join([*example_lines(ahead.examples), *_first_trials(ahead)]))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0
 

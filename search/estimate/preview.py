@@ -15,6 +15,7 @@ from search.estimate.study_need import StudyNeed, study_need
 from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
 from search.plan.download import downloads_of
+from search.plan.example import Example, examples_of
 from search.plan.length import read_rows, with_length
 from search.plan.pin import with_commits
 from search.plan.plan import Plan
@@ -49,6 +50,7 @@ class Preview:
         prior: What it takes over from another study; None if nothing.
         confirm_runs: The most runs that confirming its first few still takes.
         need: The disk and the memory that it needs; None if unknown.
+        examples: Two training examples of the default arm, as the model will read them.
 
     """
 
@@ -62,6 +64,7 @@ class Preview:
     prior: Prior | None = None
     confirm_runs: int = 0
     need: StudyNeed | None = None
+    examples: Sequence[Example] = ()
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
         """Return the study's time and memory; None if nothing was measured."""
@@ -91,6 +94,7 @@ class Preview:
             "rows": {split: len(each) for split, each in splits.items()},
             "labels": [] if rows is None else list(rows.labels),
             "lengths": [] if rows is None else as_json(plan.default, rows.corpus, rows.labels),
+            "examples": [each.as_dict() for each in self.examples],
             "baseline": None if baseline is None else asdict(baseline),
             "priors": list(dict.fromkeys(prior.text for prior in priors if prior.text)),
             "space": {name: parameter.text for name, parameter in plan.space.parameters.items()},
@@ -132,10 +136,11 @@ def preview(composition: Composition) -> Preview:
     suggestions = first_suggestions(plan, prior)
     first = {canonical_key(values): values for values in first_values(plan, prior)}
     need = None if rows is None else study_need(plan, folder)
+    examples = [] if rows is None else examples_of(plan.default, rows.corpus, rows.labels)
     runs = max_runs(plan) if confirms(plan) else 0
     if before is None:
         starts = dict(enumerate(first))
-        return Preview(plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need)
+        return Preview(plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need, examples)
     past = Past()
     if rows is not None:
         import psutil
@@ -154,7 +159,7 @@ def preview(composition: Composition) -> Preview:
     known = [*(study.params_of(trial) for trial in trials), *new.values()]
     known += suggestions[max(len(known), len(first)) :]
     known = known[: plan.num_trials]
-    return Preview(plan, folder, rows, known, starts, past, ended, prior, runs, need)
+    return Preview(plan, folder, rows, known, starts, past, ended, prior, runs, need, examples)
 
 
 def _starts(study: Study, trials: Sequence[FrozenTrial]) -> dict[int, str]:

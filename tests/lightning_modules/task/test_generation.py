@@ -179,7 +179,7 @@ def test_only_the_answer_has_losses() -> None:
     ("length", "prompt", "answer"),
     [(64, "\n", 4), (8, "abcdefgh?\n", 4), (8, "abc\n", 12), (8, "abcdefghij\n", 12)],
 )
-def test_a_long_prompt_loses_its_start_and_a_long_answer_its_end(
+def test_a_long_prompt_loses_its_middle_and_a_long_answer_its_end(
     length: int, prompt: str, answer: int
 ) -> None:
     row = {"text": prompt[:-1] or "a", "label": "x" * (answer - 1)}
@@ -189,7 +189,9 @@ def test_a_long_prompt_loses_its_start_and_a_long_answer_its_end(
     targets = [token for token in columns["labels"][0] if token != IGNORED]
     full = [*ids(row["label"]), END]
     assert len(columns["input_ids"][0]) <= length
-    assert kept == whole[len(whole) - len(kept) :]
+    # The start token, the ends of the question, and the template's line break.
+    half = (len(kept) - 2) // 2
+    assert kept == whole[: len(kept) - half - 1] + whole[len(whole) - half - 1 :]
     assert targets == full[: len(targets)]
     if len(whole) + len(full) <= length + 1:
         assert (kept, targets) == (whole, full)

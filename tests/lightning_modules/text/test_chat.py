@@ -6,6 +6,7 @@ from lightning_modules.error import DataError
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.text.chat import Chat, Exchange
+from lightning_modules.text.shorten import Parts
 from search.config import build_run, compose
 
 TALK = [
@@ -30,9 +31,12 @@ def ours() -> Chat:
 def test_each_answer_has_all_earlier_messages_as_its_question() -> None:
     opening = "<|system|>\nBe kind.[SEP]\n<|user|>\nHi.[SEP]\n<|assistant|>\n"
     between = "Hello![SEP]\n<|user|>\nBye.[SEP]\n<|assistant|>\n"
+    system, asked = "<|system|>\nBe kind.", opening + between
+    starts = {text: asked.index(text) for text in ("Hi.", "Hello!", "Bye.")}
+    spans = tuple((start, start + len(text)) for text, start in starts.items())
     assert list(ours().exchanges(TALK)) == [
-        Exchange(opening, "Hello![SEP]\n", "Hello!"),
-        Exchange(opening + between, "So long.[SEP]\n", "So long."),
+        Exchange(opening, "Hello![SEP]\n", "Hello!", Parts(spans[:1], len(system))),
+        Exchange(opening + between, "So long.[SEP]\n", "So long.", Parts(spans, len(system))),
     ]
 
 
