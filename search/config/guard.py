@@ -22,6 +22,8 @@ import yaml
 from lightning_modules.error import ConfigError, Problem, UserError, did_you_mean
 from lightning_modules.guard.base import Bound, Guard, Source, parse_bound
 from search.config.build import Tree, build_data
+from search.config.length import USUAL_TOKENS
+from search.config.prior import AUTO
 from search.config.tree import CONF_DIR
 
 KEY = "search.guards"
@@ -115,5 +117,8 @@ def _source(tree: Tree, data: str) -> tuple[Source, str]:
         return Harness(data.removeprefix(PREFIX)), data
     option = CONF_DIR / "data" / f"{data}.yaml"
     if option.is_file() and Path(data).name == data:
-        return DataRows(build_data(tree, yaml.safe_load(option.read_text("utf-8")))), data
+        node = yaml.safe_load(option.read_text("utf-8"))
+        if node.get("max_length") == AUTO:  # texts are cut as the run's are
+            node["max_length"] = USUAL_TOKENS
+        return DataRows(build_data(tree, node)), data
     return FileRows(Path(data)), Path(data).stem

@@ -13,7 +13,7 @@ from dataclasses import replace
 from lightning_modules.error import UserError
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
-from search.config import Arm, Composition, build_run
+from search.config import Arm, Composition, Tree, build_run
 from search.config.length import MAX_LENGTH, TOKENS, USUAL_TOKENS
 from search.estimate.need import need_of
 from search.estimate.study_need import PROCESS_BYTES, computes_bf16_on, is_on_gpu
@@ -53,14 +53,18 @@ def _settled(arm: Arm, corpus: Corpus, *, load: bool) -> Arm:
         length = _length(run, corpus, int(arm.tree.get("search", {}).get("workers", 1)), load=load)
     except UserError:
         return arm  # reported by the checks
-    if length is None:
-        return arm
+    if length is None:  # it stands for the usual length, and is left open
+        return replace(arm, tree=_with(arm, min(USUAL_TOKENS, model_limit(run) or USUAL_TOKENS)))
     if (searched := searched_at(arm, run, MAX_LENGTH)) is not None:
         length = nearest(searched, length)
-    tree = {**arm.tree, "data": {**arm.tree["data"], "max_length": length}}
     words = (*arm.words, f"{MAX_LENGTH}={length}")
     left = tuple(what for what in arm.open if what != TOKENS)
-    return replace(arm, tree=tree, words=words, open=left, decided=(*arm.decided, TOKENS))
+    decided = (*arm.decided, TOKENS)
+    return replace(arm, tree=_with(arm, length), words=words, open=left, decided=decided)
+
+
+def _with(arm: Arm, length: int) -> Tree:
+    return {**arm.tree, "data": {**arm.tree["data"], "max_length": length}}
 
 
 def _length(run: Run, corpus: Corpus, num_workers: int, *, load: bool) -> int | None:

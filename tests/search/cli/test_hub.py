@@ -17,6 +17,8 @@ import yaml
 from lightning_modules.machine.hub import download
 from lightning_modules.machine.hub.snapshot import forget_answers
 from search.cli import main
+from search.config import compose
+from search.trained.training import job_of
 from tests.conftest import run_here
 from tests.loopback import Hub, files_of
 
@@ -50,6 +52,14 @@ def bert(seed: int) -> dict[str, bytes]:
     network = transformers.BertForMaskedLM(config)
     network.save_pretrained(folder, max_shard_size="60KB")
     return {**files_of(folder), "pytorch_model.bin": b"pickle"}
+
+
+def tokenizer_of(folder: Path) -> bytes:
+    """Return the tokenizer of a folder in the format of `tokenizers`."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return bytes(tokenizer.backend_tokenizer.to_str(), "utf-8")
 
 
 def assert_no_secret(*texts: str) -> None:
@@ -106,6 +116,24 @@ def test_a_study_keeps_the_commit_that_it_began_with(
     adapter = json.loads(Path("best/adapter/adapter_config.json").read_text())
     assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("owner/name", first)
     assert_no_secret(printed, errors)
+
+
+def test_lengths_are_not_known_before_the_tokenizer_is_downloaded(hub: Hub) -> None:
+    files = bert(0)
+    hub.add("owner/name", {**files, "tokenizer.json": tokenizer_of(Path("bert-0"))})
+    words = ("study=mine", *MODEL, "logger=none")
+    printed = run_here("plan", *words)
+    assert (
+        "\ndata    lengths are not known: the tokenizer of owner/name is not downloaded yet; "
+        "data.max_length=auto stands for 64 until they are\n"
+    ) in printed
+    assert "Training example" not in printed
+    assert not hub.paths("GET", "tokenizer.json")
+    job = job_of(compose("train", ["run=one", *MODEL, "logger=none"]))
+    assert hub.paths("GET", "tokenizer.json") and job.run.data.max_length == 64
+    printed = run_here("plan", *words)
+    assert "texts are longer than data.max_length=64 (auto: the most that owner/name" in printed
+    assert "Training example 2, 64 tokens:" in printed
 
 
 @pytest.mark.thorough
