@@ -36,6 +36,10 @@ _USUAL: Mapping[str, Sequence[str]] = {
 }
 
 
+class NotLight(AttributeError):
+    """A task asks for what only transformers' tokenizers have."""
+
+
 class LightTokenizer:
     """A tokenizer with the names of its special tokens and its chat template.
 
@@ -66,8 +70,8 @@ class LightTokenizer:
             number = None if token is None else tokenizer.token_to_id(token)
             setattr(self, f"{role}_token_id", number)
 
-    def __getattr__(self, name: str) -> Any:  # for the types of what `__init__` sets
-        raise AttributeError(f"{type(self).__name__} has no {name}")
+    def __getattr__(self, name: str) -> Any:
+        raise NotLight(f"{type(self).__name__} has no {name}")
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
@@ -149,6 +153,9 @@ class LightEncoding(dict[str, Any]):
         if with_offsets:
             columns["offset_mapping"] = [each.offsets for each in found]
         super().__init__({name: of[0] if is_single else of for name, of in columns.items()})
+
+    def __missing__(self, name: str) -> Any:
+        raise NotLight(f"{type(self).__name__} has no {name}")
 
     def char_to_token(self, number: int, place: int) -> int | None:
         """Return the token of a character of text `number`; None if it has none."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_modules.model.light import NotLight
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
 from lightning_modules.text.shown import Shown
@@ -62,7 +63,10 @@ def examples_of(run: Run, corpus: Corpus, labels: Sequence[str]) -> list[Example
     if found is None:
         return []
     tokenizer, prepared = found
-    columns = run.task.encode_training(prepared, tokenizer, run.data.max_length, labels)
+    try:
+        columns = run.task.encode_training(prepared, tokenizer, run.data.max_length, labels)
+    except NotLight:  # `token_lines` says it
+        return []
     numbers = columns.get("row", range(len(columns["input_ids"])))
     firsts = [n for n, row in enumerate(numbers) if n == 0 or row != numbers[n - 1]][:2]
     if len(firsts) < 2:

@@ -13,8 +13,10 @@ from functools import cache
 from typing import Any
 
 from lightning_modules.error import UserError
+from lightning_modules.model.light import NotLight
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
+from lightning_modules.schema import member_of
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.text.length import MAX_LENGTH, Lengths
 
@@ -179,6 +181,9 @@ def _count(run: Run, corpus: Corpus, labels: Sequence[str], *, load: bool) -> Co
             return Counted(unknown=_unknown(run))
         tokenizer, prepared = found
         parts = tuple(run.task.lengths(prepared, tokenizer, labels))
+    except NotLight:
+        task = member_of(run.task)
+        return Counted(unknown=f"lengths are not known: task={task} needs transformers to count")
     except UserError:  # reported by the checks
         return Counted(unknown="lengths are not known, because the rows do not fit the run")
     return Counted(parts, len(some), len(rows))

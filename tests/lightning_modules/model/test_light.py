@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from lightning_modules.model.base import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.kind import Kind
-from lightning_modules.model.light import read_light
+from lightning_modules.model.light import NotLight, read_light
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.text.length import NO_LIMIT
@@ -102,6 +102,15 @@ def test_without_a_file_that_can_be_read_there_is_none(content: str | None, tmp_
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     assert read_light(tmp_path) is None
+
+
+def test_what_only_transformers_has_is_said() -> None:
+    light = TINY.light_tokenizer()
+    with pytest.raises(NotLight, match="apply_chat_template"):
+        light.apply_chat_template([])
+    with pytest.raises(NotLight, match="token_type_ids"):
+        light("a")["token_type_ids"]
+    assert not hasattr(light, "pad") and "token_type_ids" not in light("a")
 
 
 def test_neither_transformers_nor_torch_is_imported() -> None:
