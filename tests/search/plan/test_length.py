@@ -146,7 +146,8 @@ def test_every_arm_has_its_own_length() -> None:
 
 
 def test_a_decided_length_is_not_decided_again() -> None:
-    composition = with_length(compose("sweep", ["study=s"]), corpus_of(280))
+    words = ["study=s", "data.max_length=64"]
+    composition = with_length(compose("sweep", words), corpus_of(280))
     assert [(arm.open, arm.decided) for arm in composition.arms] == [((), ("value", "range"))]
     stored = Composition.from_dict(json.loads(json.dumps(composition.as_dict())))
     assert with_length(stored, corpus_of(10_000)) == composition
@@ -157,7 +158,9 @@ def test_rows_are_read_only_if_they_decide_something(here: Path) -> None:
     composition = compose("sweep", ["study=s"])
     corpus = read_rows(composition)
     assert corpus is not None and len(corpus.splits["train"]) == REVIEWS
-    assert read_rows(compose("sweep", ["study=s", "trainer.epochs=2"])) is None
+    assert read_rows(compose("sweep", ["study=s", "trainer.epochs=2"])) is not None  # for tokens
+    words = ["study=s", "trainer.epochs=2", "data.max_length=64"]
+    assert read_rows(compose("sweep", words)) is None
     missing = compose("sweep", ["study=s", "data=files", "data.train=missing.csv"])
     assert read_rows(missing) is None  # reported by the checks of the study
     assert with_length(missing, None) == missing
@@ -173,7 +176,7 @@ def test_the_command_for_one_run_names_a_length_that_is_not_searched() -> None:
     arm = arm_of(280, "search/space=none", "data.batch_size=choice(8,16)")
     assert arm.words[-1] == f"{EPOCHS}=6"
     again = compose("train", [*arm.words, "data.batch_size=8"])
-    assert again.arms[0].open == () and build_run(again.tree).trainer.epochs == 6
+    assert again.arms[0].open == ("tokens",) and build_run(again.tree).trainer.epochs == 6
     assert not any(word.startswith(EPOCHS) for word in arm_of(280).words)
 
 
