@@ -140,7 +140,9 @@ def preview(composition: Composition) -> Preview:
     runs = max_runs(plan) if confirms(plan) else 0
     if before is None:
         starts = dict(enumerate(first))
-        return Preview(plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need, examples)
+        return Preview(
+            plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need, examples
+        )
     past = Past()
     if rows is not None:
         import psutil
