@@ -150,5 +150,6 @@ class Validation(ValidationTimes):
             if task.better(point.metrics[task.metric], last_gain.metrics[task.metric]):
                 last_gain = point
         if patience is not None and len(points) - 1 - points.index(last_gain) >= patience:
-            reason = f"no better {task.metric} in {patience} validations"
+            validations = "validation" if patience == 1 else "validations"
+            reason = f"no better {task.metric} in {patience} {validations}"
             raise Stopped(Ending.finished, f"{reason}; the best was at epoch {last_gain.epoch:g}")

@@ -109,15 +109,17 @@ def test_a_nan_metric_ends_the_run_as_diverged(make_run: Callable[..., Run], her
     assert all(math.isfinite(point.metrics["mcc"]) for point in outcome.points)
 
 
-def test_patience_ends_the_run_early(make_run: Callable[..., Run], here: Path) -> None:
-    outcome = train(
-        make_run("trainer.epochs=30", "trainer.patience=2", "trainer.select=metric"), here / "run"
-    )
+@pytest.mark.parametrize(("patience", "words"), [(1, "1 validation;"), (2, "2 validations;")])
+def test_patience_ends_the_run_early(
+    make_run: Callable[..., Run], here: Path, patience: int, words: str
+) -> None:
+    settings = ("trainer.epochs=30", f"trainer.patience={patience}", "trainer.select=metric")
+    outcome = train(make_run(*settings), here / "run")
     assert outcome.ending is Ending.finished
-    assert "no better accuracy in 2 validations" in outcome.reason
+    assert f"no better accuracy in {words}" in outcome.reason
     accuracies = [point.metrics["accuracy"] for point in outcome.points]
     last_gain = accuracies.index(max(accuracies)) + 1
-    assert outcome.points[-1].number == last_gain + 2
+    assert outcome.points[-1].number == last_gain + patience
     # Among the points with the best accuracy, the one with the lowest loss is the best.
     assert outcome.best is not None and outcome.best.metrics["accuracy"] == max(accuracies)
     ties = [p for p in outcome.points if p.metrics["accuracy"] == max(accuracies)]
