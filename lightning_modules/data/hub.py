@@ -56,12 +56,12 @@ class HubData(Tabular):
         if self.train is None:
             yield Problem("train", "must be the name of a split", None, "Set data.train=train.")
 
-    def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
+    def opener(self, task: Task) -> Callable[[str, Any], list[Table]]:
         with _no_progress_bars():
             splits = self._splits()
 
-        def read(split: str, name: str) -> list[dict[str, Any]]:
-            return self._rows(splits[name], split, name, task)
+        def read(split: str, name: str) -> list[Table]:
+            return [self._table(splits[name], split, name, task)]
 
         return read
 
@@ -181,9 +181,9 @@ class HubData(Tabular):
     def _unreadable(self, error: Exception) -> Problem:
         return Problem("data.path", f"{self.path} must be readable", reason_of(error))
 
-    def _rows(self, dataset: Dataset, split: str, name: str, task: Task) -> list[dict[str, Any]]:
+    def _table(self, dataset: Dataset, split: str, name: str, task: Task) -> Table:
         place = Path(f"{self.path}/{name}")
-        wanted = [each for each in self.columns(task).values() if each in dataset.column_names]
+        wanted = [each for each in self.columns_of(task).values() if each in dataset.column_names]
         columns = dataset.select_columns(wanted).to_dict()
         feature = dataset.features.get(self.label)
         # For lists of labels, e.g. one per word, the names belong to the list's elements.
@@ -193,7 +193,7 @@ class HubData(Tabular):
         cells = zip(*columns.values(), strict=True)
         rows = [dict(zip(columns, row, strict=True)) for row in cells]
         numbers = range(1, len(rows) + 1)
-        return self.rows_of(Table(place, dataset.column_names, rows, numbers), task)
+        return Table(place, dataset.column_names, rows, numbers)
 
     def _named(self, cells: list[Any], names: list[str], split: str, place: Path) -> list[Any]:
         """Return the labels' names; refuse numbers that are not the number of a label."""

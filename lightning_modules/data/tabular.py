@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.base import Data
 from lightning_modules.data.split import split_off, stratified_part
-from lightning_modules.data.table import Table
+from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
 from lightning_modules.schema import positive, within
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
+
+NUM_FILES_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +77,15 @@ class Tabular(Data):
         return self.validation is None
 
     @abstractmethod
-    def reader(self, task: Task) -> Callable[[str, str], list[dict[str, Any]]]:
-        """Return a function from split and place (e.g. "train", "my.csv") to the split's rows."""
+    def opener(self, task: Task) -> Callable[[str, Any], Sequence[Table]]:
+        """Return a function from split and place (e.g. "train", "my.csv") to the split's tables."""
 
-    def columns(self, task: Task) -> dict[str, str]:
+    def reader(self, task: Task) -> Callable[[str, Any], list[dict[str, Any]]]:
+        """Return a function from split and place to the split's rows."""
+        opened = self.opener(task)
+        return lambda split, place: self.rows_of(opened(split, place), task)
+
+    def columns_of(self, task: Task) -> dict[str, str]:
         """Return the column of each of the task's fields; raise ConfigError if one is missing."""
         keys = self._keys(task)
         found = {f: getattr(task if f in task.own_fields else self, f) for f in task.cells}
@@ -95,22 +102,39 @@ class Tabular(Data):
         own = task.own_fields
         return {field: f"{'task' if field in own else 'data'}.{field}" for field in task.cells}
 
-    def rows_of(self, table: Table, task: Task) -> list[dict[str, Any]]:
-        """Return the table's rows by the task's fields; raises like `Table.read`."""
-        return table.read(self.columns(task), task.cells, task.check_row, self._keys(task))
+    def rows_of(self, tables: Sequence[Table], task: Task) -> list[dict[str, Any]]:
+        """Return the tables' rows by the task's fields; raises like `Table.read`."""
+        rows: list[Any] = []
+        problems: list[Problem] = []
+        for table in tables:
+            try:
+                rows += table.read(
+                    self.columns_of(task), task.cells, task.check_row, self._keys(task)
+                )
+            except DataError as error:
+                if error.rest is None:
+                    raise
+                problems += error.every
+                rows += error.rest
+        raise_first(problems, rows)
+        return rows
 
     def load(self, task: Task) -> Corpus:
-        read = self.reader(task)
+        opened = self.opener(task)
         splits: dict[str, Sequence[Row]] = {}
         problems: list[Problem] = []
+        tables: list[Table] = []
         for split, place in self.places():
             try:
-                splits[split] = read(split, place)
+                found = opened(split, place)
+                splits[split] = self.rows_of(found, task)
+                tables.extend(found)
             except ConfigError as error:
                 problems.extend(error.problems)
         if problems:
             raise ConfigError(problems)
-        return self.corpus_of(splits, task)
+        corpus = self.corpus_of(splits, task)
+        return replace(corpus, notes=(*reading_notes(tables), *corpus.notes))
 
     def corpus_of(self, splits: dict[str, Sequence[Row]], task: Task) -> Corpus:
         """Return the corpus of the rows that were read; raise UserError if they are unfit."""
@@ -133,8 +157,8 @@ class Tabular(Data):
                 yield f"{leaked} {split} {rows} also in train: {split} scores are too optimistic"
         yield from task.notes(splits)
 
-    def places(self) -> Iterator[tuple[str, str]]:
-        """Yield each split that is read, and where: a file, or a split of the hub's data set."""
+    def places(self) -> Iterator[tuple[str, Any]]:
+        """Yield each split that is read, and where: files, or a split of the hub's data set."""
         for split in SPLITS:
             place = getattr(self, split)
             if place is not None:
@@ -163,3 +187,17 @@ class Tabular(Data):
             rule = f"must be >= {num_strata}, the number of labels"
             raise DataError(Problem("data.max_train_rows", rule, self.max_train_rows))
         return stratified_part(rows, task, self.max_train_rows, self.split_seed)
+
+
+def reading_notes(tables: Sequence[Table]) -> list[str]:
+    """Return how files were read, once for those that were read alike, and what else to say."""
+    alike: dict[str, list[Table]] = {}
+    for table in tables:
+        if table.reading:
+            alike.setdefault(table.reading, []).append(table)
+    notes = []
+    for reading, group in alike.items():
+        more = f" and {len(group) - NUM_FILES_SHOWN} more" if len(group) > NUM_FILES_SHOWN else ""
+        names = ", ".join(str(each.path) for each in group[:NUM_FILES_SHOWN])
+        notes.append(f"{names}{more}: read with {reading}")
+    return [*notes, *dict.fromkeys(note for table in tables for note in table.notes)]

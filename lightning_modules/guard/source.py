@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.data.base import Data
-from lightning_modules.data.table import Table, read_table
+from lightning_modules.data.read import read_table
+from lightning_modules.data.table import Table
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.guard.language import language_rows, writes_text
 from lightning_modules.guard.rows import LoadedRows, limited, own_task
@@ -70,6 +71,6 @@ class DataRows:
 def _columns(run: Run, table: Table) -> dict[str, str]:
     """Return the column of each field, by the run's own data, or of the same name."""
     if isinstance(run.data, Tabular):
-        return run.data.columns(run.task)
+        return run.data.columns_of(run.task)
     optional = run.task.optional
     return {name: name for name in run.task.cells if name not in optional or name in table.columns}

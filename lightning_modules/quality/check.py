@@ -163,11 +163,11 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
     load, places = data.reader(task), dict(data.places())
     for split, place in places.items():
         try:
-            sources[split] = place, load(split, place)
+            sources[split] = str(place), load(split, place)
         except DataError as error:
             refused += error.every
             if error.rest is not None:
-                sources[split] = place, error.rest
+                sources[split] = str(place), error.rest
     splits = {
         split: [row for row in rows if row is not None] for split, (_, rows) in sources.items()
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.table import read_table
+from lightning_modules.data.file.form import Form
+from lightning_modules.data.files import has_words
+from lightning_modules.data.read import Wanted, read_table
+from lightning_modules.data.tabular import reading_notes
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import load_exported, read_manifest
 from lightning_modules.machine.file import replacing
@@ -28,6 +31,8 @@ are tags, or `start`, `end` and `score` if answers are quoted from a text.
   output=FILE    a new file that ends in .jsonl
   text=COLUMN    the column with the text, if not the one used in training
   text_pair=COLUMN   the same for a second text, e.g. a question
+  delimiter= quoting= header= encoding= columns=
+                 how the file is written, as data.delimiter etc. in training
 
 A task of your own needs the same --config-dir=DIR and search.plugins=[PACKAGE]
 as in training.
@@ -37,13 +42,14 @@ as in training.
 """
 
 PLUGINS = "search.plugins"
+FORM = ("delimiter", "quoting", "header", "encoding", "columns")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("predict", ABOUT, words, flags=("own",))
-    known = {"model": "", "input": "", "output": "", "text": "", "text_pair": "", PLUGINS: ""}
-    found = keys(parsed.overrides, known)
+    names = ("model", "input", "output", "text", "text_pair", *FORM, PLUGINS)
+    found = keys(parsed.overrides, dict.fromkeys(names, ""))
     folder = Path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
     output = Path(needed(found, "output", "FILE.jsonl"))
@@ -53,14 +59,20 @@ def main(words: Sequence[str]) -> int:
     if output.exists():
         fix = "Nothing is overwritten: choose another file, or remove this one."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
-    table = read_table(Path(needed(found, "input", "FILE")), "input")
+    path = Path(needed(found, "input", "FILE")).expanduser()
+    form = _form(found)
     own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
     task, plugins = exported_task(folder, own, parsed.config_dir)
+    columns = {name: found.get(name, column) for name, column in manifest["columns"].items()}
+    inputs = [c for name, c in columns.items() if c and name not in task.label_fields]
+    table = read_table(path, "input", form, Wanted(inputs, has_words(task)))
     rows = rows_to_predict(table, manifest["columns"], task, found)
     added = [name for name in task.decoded if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
+    for note in reading_notes([table]):
+        print(f"note: {note}")
     base = exported_base(folder, plugins)
     quiet_training()
     predictor = load_exported(folder, task, base, plugins)
@@ -72,6 +84,18 @@ def main(words: Sequence[str]) -> int:
             file.write(line + "\n")
     print(f"wrote {len(predictions)} rows to {output}")
     return 0
+
+
+def _form(found: Mapping[str, str]) -> Form:
+    """Return how the file is written, by the keys that are given."""
+    given = {name: found[name] for name in FORM if name in found}
+    columns = given.pop("columns", None)
+    names = None if columns is None else [each.strip() for each in columns.strip("[]").split(",")]
+    form = Form(**given, columns=names, prefix="")
+    problems = list(form.problems())
+    if problems:
+        raise ConfigError(problems)
+    return form
 
 
 def _json_cell(cell: Any) -> Any:

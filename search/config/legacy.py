@@ -20,6 +20,11 @@ from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
 LEGACY: Mapping[str, Any] = {
+    "data.columns": None,
+    "data.delimiter": "ending",
+    "data.encoding": "utf-8",
+    "data.header": "names",
+    "data.quoting": "double",
     "data.revision": None,
     "data.validation_seed": None,
     "model.dtype": "fp32",

@@ -30,6 +30,11 @@ def files(**changes: Any) -> Files:
         "split_seed": 0,
         "validation_seed": None,
         "max_train_rows": None,
+        "delimiter": "auto",
+        "quoting": "auto",
+        "header": "auto",
+        "encoding": "auto",
+        "columns": None,
     }
     return Files(**{**values, **changes})
 

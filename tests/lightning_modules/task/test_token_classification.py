@@ -22,7 +22,7 @@ from seqeval.metrics import (
 from seqeval.scheme import IOB1, IOB2, IOBES
 
 from lightning_modules.batch.collate import Collate
-from lightning_modules.data.table import read_table
+from lightning_modules.data.read import read_table
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit

@@ -1,0 +1,216 @@
+"""Delimited files: CSV, TSV, and others whose lines are cut at a character."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.data.file.detect import find_rows
+from lightning_modules.data.file.dialect import Cut, fits_header, used_length
+from lightning_modules.data.file.encoding import Decoded
+from lightning_modules.data.file.form import AUTO, NAMES, NO_NAMES, Form
+from lightning_modules.data.table import Table, raise_first
+from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
+
+MAX_NAME = 60
+"""Characters that the name of a column hardly exceeds."""
+NUM_EXAMINED = 20
+
+
+def read_delimited(
+    path: Path, content: Decoded, form: Form, ending: str, wanted: Sequence[str] = ()
+) -> Table:
+    """Return a text's rows as a table.
+
+    Args:
+        path: The file, for messages.
+        content: Its text.
+        form: What the user says of it.
+        ending: Its ending, without that of a container.
+        wanted: Names that one of the columns should have.
+
+    Raises:
+        ConfigError: `columns` does not fit the file.
+        DataError: A row has too few or too many cells, or quotes are not in pairs.
+
+    """
+    found = find_rows(content.text, form, str(path), ending, wanted)
+    cut = found.cut
+    if cut.error is not None:
+        fix = f'Write a quote inside a quoted cell twice: "". Or set {form.prefix}quoting=none.'
+        where, rule = f"{path}:{cut.error_line}", "must be quoted correctly"
+        raise DataError(Problem(where, rule, Verbatim(cut.error), fix))
+    table = table_of(path, cut, form)
+    how = f"{cut.dialect}, {table.reading}, {content.encoding} ({found.sure})"
+    return replace(table, reading=how, notes=(*content.notes, *table.notes))
+
+
+def table_of(path: Path, cut: Cut, form: Form) -> Table:
+    """Return rows of cells as a table; `reading` says where the names come from.
+
+    Raises:
+        ConfigError: `columns` does not fit the file.
+        DataError: A row has too few or too many cells.
+
+    """
+    if not cut.rows:
+        return Table(path, [], [], [])
+    head = _head(path, cut, form)
+    notes = list(head.notes)
+    if form.columns is None:
+        _check_widths(path, cut, head)
+    elif (beyond := _beyond(path, cut, head)) is not None:
+        notes.append(beyond)
+    rows: list[dict[str, Any]] = [_row(head, cells) for cells in cut.rows[head.first :]]
+    hint = ""
+    if form.columns is None and head.first and _is_like_rows(cut):
+        hint = f"If line {cut.lines[0]} is a row, name the columns: {form.prefix}columns=[A,B]."
+    return Table(
+        path,
+        head.columns,
+        rows,
+        cut.lines[head.first :],
+        head.how,
+        tuple(notes),
+        unusable=head.unusable,
+        hint=hint,
+    )
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The names of the columns.
+
+    Attributes:
+        names: One for each cell of a row; None for a column that is empty and has no name.
+        first: The first row that is not the names'.
+        how: Where they come from, in words.
+        unusable: Columns that no task can use, and why.
+        notes: What else must be said.
+
+    """
+
+    names: Sequence[str | None]
+    first: int
+    how: str
+    unusable: dict[str, Problem]
+    notes: Sequence[str] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for name in self.names if name is not None]
+
+
+def _head(path: Path, cut: Cut, form: Form) -> _Head:
+    first = [cell.strip() for cell in cut.rows[0]]
+    if form.columns is not None:
+        return _given_head(path, cut, form)
+    if form.header == NO_NAMES:
+        return _Head([str(n + 1) for n in range(len(first))], 0, "no line of names", {})
+    names: list[str | None] = []
+    seen: set[str] = set()
+    unusable: dict[str, Problem] = {}
+    line = cut.lines[0]
+    for number, name in enumerate(first):
+        if not name and not any(row[number].strip() for row in cut.rows if len(row) > number):
+            names.append(None)
+            continue
+        if name in seen:
+            rule = "column names must be unique"
+            unusable[name] = Problem(f"{path}:{line}", rule, name, "Rename one.")
+        unique = name if name and name not in seen else _unique(name, number, seen)
+        seen.add(unique)
+        names.append(unique)
+    return _Head(names, 1, f"names in line {line}", unusable)
+
+
+def _unique(name: str, number: int, seen: set[str]) -> str:
+    found = f"{name} (column {number + 1})" if name else f"column {number + 1}"
+    while found in seen:
+        found += "'"
+    return found
+
+
+def _given_head(path: Path, cut: Cut, form: Form) -> _Head:
+    assert form.columns is not None
+    names, first = list(form.columns), cut.rows[0]
+    usual = cut.lengths.most_common(1)[0][0]
+    if usual != len(names):
+        rule = f"must name each of the {usual} columns of {path}"
+        got = Verbatim(f"{len(names)}: {', '.join(names)}")
+        fix = f"Its first row: {_brief(first)}."
+        raise ConfigError(Problem(f"{form.prefix}columns", rule, got, fix))
+    same = [cell.strip().casefold() for cell in first] == [name.casefold() for name in names]
+    if form.header == NAMES or (form.header == AUTO and same):
+        return _Head(names, 1, f"names given, and in line {cut.lines[0]}", {})
+    return _Head(names, 0, f"names given, so line {cut.lines[0]} is a row", {})
+
+
+def _is_like_rows(cut: Cut) -> bool:
+    """Return whether the first row is hardly one of names: long, a number, or a value below."""
+    return any(
+        len(cell) > MAX_NAME
+        or cell.strip().replace(".", "", 1).isdecimal()
+        or (cell.strip() and any(row[n : n + 1] == [cell] for row in cut.rows[1:]))
+        for n, cell in enumerate(cut.rows[0][:NUM_EXAMINED])
+    )
+
+
+def _check_widths(path: Path, cut: Cut, head: _Head) -> None:
+    header = cut.rows[0]
+    if len(cut.lengths) == 1:
+        return
+    fix = "Remove them, or give their columns names."
+    if cut.dialect is not None:
+        fix = f"Quote cells that hold {cut.dialect.delimiter!r} or a line break."
+    like = "like the header" if head.first else "like the first row"
+    raise_first(
+        [
+            Problem(
+                f"{path}:{line}",
+                f"must have {len(header)} cells, {like}",
+                len(cells),
+                fix,
+            )
+            for line, cells in zip(cut.lines, cut.rows, strict=True)
+            if not fits_header(cells, header)
+        ]
+    )
+
+
+def _beyond(path: Path, cut: Cut, head: _Head) -> str | None:
+    """Return what to say of cells that no name is for; refuse rows with too few."""
+    num = len(head.names)
+    raise_first(
+        [
+            Problem(f"{path}:{line}", f"must have {num} cells, as named", len(cells))
+            for line, cells in zip(cut.lines, cut.rows, strict=True)
+            if len(cells) < num
+        ]
+    )
+    longer = [
+        (line, cells)
+        for line, cells in zip(cut.lines, cut.rows, strict=True)
+        if used_length(cells) > num
+    ]
+    if not longer:
+        return None
+    line, cells = longer[0]
+    are = "row has" if len(longer) == 1 else "rows have"
+    return (
+        f"{path}: {len(longer)} {are} more than the {num} cells that are named, which are not "
+        f"read, e.g. line {line}: {_brief(cells[num:])}"
+    )
+
+
+def _row(head: _Head, cells: Sequence[str]) -> dict[str, Any]:
+    named = zip_longest(head.names, cells[: len(head.names)], fillvalue="")
+    return {name: cell for name, cell in named if name is not None}
+
+
+def _brief(cells: Sequence[str]) -> str:
+    shown = " | ".join(cell.strip() for cell in cells)
+    return shown if len(shown) <= 100 else f"{shown[:100]}…"
