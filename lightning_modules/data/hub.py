@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.data.tabular import Tabular
-from lightning_modules.error import ConfigError, DataError, Problem, reason_of
+from lightning_modules.error import ConfigError, DataError, Problem, UserError, reason_of
 from lightning_modules.machine.hub.ask import asking_hub, hub_seconds, within
 from lightning_modules.machine.hub.refusal import meaning_of
 from lightning_modules.machine.hub.wanted import HubError, Wanted
@@ -31,13 +31,24 @@ if TYPE_CHECKING:
 
     from lightning_modules.task.base import Task
 
+AUTO = "auto"
+VALIDATION, TEST = "validation", "test"
+OWN_NAMES = {VALIDATION: ("validation", "valid", "val", "dev"), TEST: ("test",)}
+"""What data sets call their splits."""
+NO_LABEL = -1
+"""The label of rows whose labels are kept secret, e.g. GLUE's test rows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubData(Tabular):
     """Rows of a data set; `train`, `validation` and `test` are the names of its splits.
 
+    `auto` for `validation` and `test` takes the data set's own split, if it has one with labels;
+    else rows are taken from train, as for None.
+
     Attributes:
-        path: A hub name (`owner/name`), or a folder whose files are named by split.
+        path: A hub name (`owner/name`), or a folder whose files are named by split, or that
+            `datasets` saved.
         revision: A branch, a tag or a commit of the hub; None takes the newest commit of `main`
             when it is downloaded, and what was downloaded stays.
         subset: The data set's configuration; None for the only or default one.
@@ -57,16 +68,57 @@ class HubData(Tabular):
             yield Problem("train", "must be the name of a split", None, "Set data.train=train.")
 
     def opener(self, task: Task) -> Callable[[str, Any], list[Table]]:
-        with _no_progress_bars():
-            splits = self._splits()
+        splits = self._splits
 
         def read(split: str, name: str) -> list[Table]:
             return [self._table(splits[name], split, name, task)]
 
         return read
 
+    @property
+    def draws_validation(self) -> bool:
+        if self.validation != AUTO or not (self._is_folder or self._kept.is_dir()):
+            return self.validation in (None, AUTO)  # nothing is downloaded for this
+        try:
+            return self._own(VALIDATION) is None
+        except UserError:
+            return True  # `load` reports it
+
+    @property
+    def _is_folder(self) -> bool:
+        return Path(str(self.path)).expanduser().is_dir()
+
+    @property
+    def has_test(self) -> bool:
+        return self.test not in (None, AUTO) or self.test_fraction > 0
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        for split, name in super().places():
+            own = self._own(split) if name == AUTO else name
+            if own is not None:
+                yield split, own
+
+    def _own(self, split: str) -> str | None:
+        """Return the data set's own split that serves as one; None if it has none with labels."""
+        names = [name for name in OWN_NAMES[split] if name in self._splits]
+        return next((name for name in names if self._has_labels(self._splits[name])), None)
+
+    def _has_labels(self, dataset: Dataset) -> bool:
+        if self.label is None:
+            return True
+        if self.label not in dataset.column_names:
+            return self.label not in self._splits[str(self.train)].column_names
+        feature = dataset.features[self.label]
+        is_class = getattr(feature, "names", None) is not None
+        return not is_class or any(number != NO_LABEL for number in dataset[self.label])
+
+    @cached_property
     def _splits(self) -> DatasetDict:
-        """Return only the splits that are configured."""
+        """Only the splits that are configured, or that may be used."""
+        with _no_progress_bars():
+            return self._found()
+
+    def _found(self) -> DatasetDict:
         assert self.path is not None
         folder = Path(self.path).expanduser()
         if folder.is_dir():
@@ -138,15 +190,25 @@ class HubData(Tabular):
     def _names(self) -> set[str]:
         return {name for name in (self.train, self.validation, self.test) if name is not None}
 
+    def _used(self, found: DatasetDict) -> list[str]:
+        """Return the names of the splits that are configured, or that may be used."""
+        used = self._names - {AUTO}
+        for split in (VALIDATION, TEST):
+            if getattr(self, split) == AUTO:
+                used.update(name for name in OWN_NAMES[split] if name in found)
+        return sorted(used)
+
     def _loaded(
         self, path: str, commit: str | None = None, wanted: Wanted | None = None
     ) -> DatasetDict:
-        from datasets import DatasetDict, load_dataset
+        from datasets import Dataset, DatasetDict, load_dataset
         from datasets.exceptions import DatasetsError
 
         try:
             if (Path(path) / "dataset_dict.json").is_file():
                 found = DatasetDict.load_from_disk(path)
+            elif (Path(path) / "state.json").is_file():
+                found = DatasetDict({str(self.train): Dataset.load_from_disk(path)})
             else:
                 found = load_dataset(path, name=self.subset, revision=commit)
         except (DatasetsError, OSError, RuntimeError) as error:
@@ -164,11 +226,11 @@ class HubData(Tabular):
                 f"Use one of: {', '.join(found)}.",
             )
             for split in SPLITS
-            if getattr(self, split) not in (None, *found)
+            if getattr(self, split) not in (None, AUTO, *found)
         ]
         if problems:
             raise ConfigError(problems)
-        return DatasetDict({name: found[name] for name in sorted(self._names)})
+        return DatasetDict({name: found[name] for name in self._used(found)})
 
     def _refused(self, path: str, error: ValueError) -> Problem:
         from datasets import get_dataset_config_names
@@ -193,7 +255,22 @@ class HubData(Tabular):
         cells = zip(*columns.values(), strict=True)
         rows = [dict(zip(columns, row, strict=True)) for row in cells]
         numbers = range(1, len(rows) + 1)
-        return Table(place, dataset.column_names, rows, numbers)
+        notes = self._own_notes(split, name)
+        return Table(place, dataset.column_names, rows, numbers, notes=notes)
+
+    def _own_notes(self, split: str, name: str) -> tuple[str, ...]:
+        """Return what is said of the choice of a data set's own splits."""
+        if split != "train":
+            is_own = getattr(self, split) == AUTO
+            return (f"{self.path}: its own split {name} is the {split} split",) if is_own else ()
+        unlabelled = [
+            each
+            for other in (VALIDATION, TEST)
+            if getattr(self, other) == AUTO and self._own(other) is None
+            for each in OWN_NAMES[other]
+            if each in self._splits
+        ]
+        return tuple(f"{self.path}: its split {each} has no labels" for each in unlabelled)
 
     def _named(self, cells: list[Any], names: list[str], split: str, place: Path) -> list[Any]:
         """Return the labels' names; refuse numbers that are not the number of a label."""

@@ -44,6 +44,7 @@ from lightning_modules.task.metric.entity import (
     entities,
     flaw,
     tally,
+    type_of,
 )
 from lightning_modules.task.span import check_offsets
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
@@ -60,8 +61,9 @@ class TokenClassification(Task):
     """Token classification.
 
     Attributes:
-        scheme: How tags mark where entities start and end: `bio` (IOB2), `bioes`, `iob1`, or
-            `auto`, the first of these in which all rows are well-formed.
+        scheme: How tags mark where entities start and end: `bio` (IOB2), `bioes`, `iob1`, `plain`
+            (no prefixes: parts of speech), or `auto`, the first of these in which all rows are
+            well-formed.
 
     """
 
@@ -110,6 +112,8 @@ class TokenClassification(Task):
             problems.insert(0, Problem("data.label", rule, got, fix))
         if problems:
             raise DataError(problems)
+        if scheme is Scheme.plain:
+            return (OUTSIDE, *sorted(types["train"]))
         tags = (f"{each}-{kind}" for kind in sorted(types["train"]) for each in PREFIXES[scheme])
         return (OUTSIDE, *tags)
 
@@ -272,7 +276,7 @@ for number, word in enumerate(words):
 
 def _types(rows: Sequence[Row]) -> set[str]:
     tags = chain.from_iterable(row["label"] for row in rows)
-    return {tag.partition("-")[2] for tag in tags if tag != OUTSIDE}
+    return {type_of(tag) for tag in tags if tag != OUTSIDE}
 
 
 def _starts(encoded: Any, number: int, words: Sequence[str]) -> list[int]:

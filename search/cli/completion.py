@@ -46,7 +46,10 @@ KEYS = {
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
     "export": ("study=", "run=", "to=", "merge="),
-    "predict": ("model=", "input=", "output=", "text=", "text_pair="),
+    "predict": (
+        *("model=", "input=", "output=", "text=", "text_pair="),
+        *("delimiter=", "quoting=", "header=", "encoding=", "columns="),
+    ),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),
 }
 

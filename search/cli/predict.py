@@ -77,13 +77,20 @@ def main(words: Sequence[str]) -> int:
     quiet_training()
     predictor = load_exported(folder, task, base, plugins)
     predictions = predictor.predict(rows)
+    write_predictions(output, table.rows, predictions)
+    print(f"wrote {len(predictions)} rows to {output}")
+    return 0
+
+
+def write_predictions(
+    output: Path, rows: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write each row with its prediction as a line of JSON."""
     with replacing(output) as draft, draft.open("w", encoding="utf-8") as file:
-        for row, prediction in zip(table.rows, predictions, strict=True):
+        for row, prediction in zip(rows, predictions, strict=True):
             cells = {name: _json_cell(cell) for name, cell in row.items()}
             line = json.dumps({**cells, **prediction}, ensure_ascii=False, default=str)
             file.write(line + "\n")
-    print(f"wrote {len(predictions)} rows to {output}")
-    return 0
 
 
 def _form(found: Mapping[str, str]) -> Form:

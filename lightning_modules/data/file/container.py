@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from lightning_modules.error import DataError, Problem, Verbatim
 
@@ -64,7 +64,7 @@ def opened(path: Path, member: str | None = None) -> Opened:
         raise DataError(Problem(str(path), rule, got, "Download it again.")) from None
 
 
-_UNPACKERS: Mapping[str, Callable[[IO[bytes]], IO[bytes]]] = {
+_UNPACKERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,

@@ -28,6 +28,11 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
 _MARK = "\ufeff"
 _NAMES = {"cp1252": "Windows-1252", "cp932": "Shift-JIS", "gb18030": "GBK"}
 _HIGH = re.compile(rb"[\x80-\xff]")
+_HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+_UTF8_LIKE = re.compile(
+    rb"(?:[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3})+"
+)
+"""Overlong characters and halves of surrogate pairs too, which are no UTF-8."""
 _CONTROL = re.compile(r"[\x80-\x84\x86-\x9f]")  # U+0085 is a line end
 
 
@@ -135,7 +140,7 @@ def _is_broken_utf8(content: bytes) -> bool:
     text = content.decode(UTF8, errors="replace")
     num_broken = text.count("\ufffd")
     num_whole = sum(character > "\x7f" for character in text) - num_broken
-    if num_whole >= num_broken:
+    if num_whole >= num_broken or all(map(_UTF8_LIKE.fullmatch, _HIGH_RUN.findall(content))):
         return True
     # One character whose rest is missing, at the end of the file.
     head = content[: -len(content[-3:])] if len(content) > 3 else b""

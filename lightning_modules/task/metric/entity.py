@@ -5,6 +5,7 @@ A tag is `O`, or a prefix and a type, e.g. `B-person`. The schemes:
     BIO     B starts an entity, I continues it (IOB2)
     BIOES   the same; E ends an entity of several words, S is an entity of a single word
     IOB1    I is inside an entity; B only starts one directly after another of the same type
+    plain   no prefix: each word has a tag of its own, e.g. its part of speech, and is an "entity"
 
 Predicted tags may be malformed. In BIO and IOB1 an `I` without a start then starts an entity, as
 in the CoNLL and WNUT scorers and in published figures; in BIOES only well-formed entities count.
@@ -15,6 +16,7 @@ Papers: Ramshaw and Marcus 1995 (IOB1); Tjong Kim Sang and De Meulder 2003 (the 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +34,18 @@ class Scheme(Enum):
     bio = "bio"
     bioes = "bioes"
     iob1 = "iob1"
+    plain = "plain"
+    """Tags without a prefix, one per word: parts of speech."""
 
 
-PREFIXES: Mapping[Scheme, str] = {Scheme.bio: "BI", Scheme.bioes: "BIES", Scheme.iob1: "BI"}
+PREFIXES: Mapping[Scheme, tuple[str, ...]] = {
+    Scheme.bio: ("B", "I"),
+    Scheme.bioes: ("B", "I", "E", "S"),
+    Scheme.iob1: ("B", "I"),
+    Scheme.plain: (),
+}
+_PREFIXED = re.compile(r"[BIES]+-.")
+"""A tag that is meant to have a prefix, right or wrong; Brown's "NN-TL" is none."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +68,8 @@ def entities(tags: Sequence[str], labels: Sequence[str]) -> list[Entity]:
     [Entity(start=0, end=2, type='person'), Entity(start=3, end=4, type='place')]
 
     """
+    if not any(map(is_prefixed, labels)):
+        return [Entity(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE]
     if _is_bioes(labels):
         from seqeval.scheme import IOBES, Entities
 
@@ -81,8 +94,13 @@ def flaw(tags: Sequence[str], scheme: Scheme) -> str | None:
     >>> flaw(["O", "I-place"], Scheme.bio)
     'word 2 has I-place with no B-place or I-place before it'
     """
+    if scheme is Scheme.plain:
+        found = ((n, tag) for n, tag in enumerate(tags, start=1) if is_prefixed(tag))
+        return next((f"word {n} has {tag!r}, which has a prefix" for n, tag in found), None)
     for place, (before, tag) in enumerate(pairwise([OUTSIDE, *tags]), start=1):
         prefix, dash, kind = tag.partition("-")
+        if dash and is_prefixed(tag) and prefix not in PREFIXES[Scheme.bioes]:
+            return f"word {place} has {tag!r}, and {prefix} is no prefix of BIO, BIOES or IOB1"
         if tag != OUTSIDE and not (dash and kind and prefix and prefix in PREFIXES[scheme]):
             known = ", ".join(f"{each}-TYPE" for each in PREFIXES[scheme])
             return f"word {place} has {tag!r} instead of O, {known}"
@@ -91,6 +109,24 @@ def flaw(tags: Sequence[str], scheme: Scheme) -> str | None:
     if scheme is Scheme.bioes and _is_open(tags[-1]):
         return f"word {len(tags)} has {tags[-1]}, but the entity never ends"
     return None
+
+
+def is_prefixed(tag: str) -> bool:
+    """Return whether a tag is meant to have a prefix.
+
+    >>> is_prefixed("B-place"), is_prefixed("NN"), is_prefixed("-LRB-")
+    (True, False, False)
+    """
+    return _PREFIXED.match(tag) is not None
+
+
+def type_of(tag: str) -> str:
+    """Return a tag without its prefix.
+
+    >>> type_of("B-place"), type_of("NN")
+    ('place', 'NN')
+    """
+    return tag.partition("-")[2] if is_prefixed(tag) else tag
 
 
 def _bad_step(before: str, tag: str, scheme: Scheme) -> str | None:

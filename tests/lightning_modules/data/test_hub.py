@@ -483,3 +483,47 @@ def test_lists_of_labels_get_their_names() -> None:
         {"text": ["to", "Oslo"], "label": ["O", "B-place"]},
         {"text": ["no"], "label": ["O"]},
     ]
+
+
+def dataset_of(number: int, labels: list[int]) -> datasets.Dataset:
+    names = datasets.ClassLabel(names=["bad", "good"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    texts = [f"text {number} of {row}" for row in range(len(labels))]
+    return datasets.Dataset.from_dict({"text": texts, "label": labels}, features)
+
+
+def saved(**splits: list[int]) -> None:
+    sets = {name: dataset_of(n, labels) for n, (name, labels) in enumerate(splits.items())}
+    DatasetDict(sets).save_to_disk("own")
+
+
+def auto(**changes: Any) -> HubData:
+    return hub_data(**{"path": "./own", "validation": "auto", "test": "auto", **changes})
+
+
+def test_the_own_splits_of_a_data_set_are_used_and_said() -> None:
+    saved(train=[0, 1] * 20, dev=[0, 1] * 3, test=[0, 1] * 4)
+    data = auto()
+    corpus = data.load(TASK)
+    assert {name: len(rows) for name, rows in corpus.splits.items()} == {
+        "train": 40,
+        "validation": 6,
+        "test": 8,
+    }
+    assert "./own: its own split dev is the validation split" in corpus.notes
+    assert not data.draws_validation and data.has_test
+    assert len(auto(test=None).load(TASK).splits["train"]) == 36
+    assert len(auto(validation="test", test=None).load(TASK).splits["validation"]) == 8
+
+
+def test_an_own_split_without_labels_is_not_used() -> None:
+    saved(train=[0, 1] * 20, test=[-1] * 8)
+    data = auto()
+    corpus = data.load(TASK)
+    assert len(corpus.splits["test"]) == 4 and data.draws_validation
+    assert "./own: its split test has no labels" in corpus.notes
+
+
+def test_a_data_set_that_was_saved_alone_is_read() -> None:
+    dataset_of(0, [0, 1] * 20).save_to_disk("own")
+    assert len(auto().load(TASK).splits["train"]) == 32

@@ -32,7 +32,13 @@ from lightning_modules.model.tiny import Tiny
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
-from lightning_modules.task.metric.entity import Entity, Scheme, entities, flaw
+from lightning_modules.task.metric.entity import (
+    Entity,
+    Scheme,
+    detect_scheme,
+    entities,
+    flaw,
+)
 from lightning_modules.task.token_classification import TokenClassification
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
@@ -516,3 +522,22 @@ def test_no_entity_found_is_the_score_of_a_constant_guess() -> None:
         "has not learnt: its entity_f1 of 0 is that of always 'O'"
     )
     assert TASK.unlearnt({"entity_f1": 0.1}, examples) is None
+
+
+@pytest.mark.parametrize("tag", ["BI-PER", "ES-PER", "IES-LOC", "BIES-LOC"])
+@pytest.mark.parametrize("scheme", [Scheme.bio, Scheme.bioes, Scheme.iob1])
+def test_a_part_of_the_prefixes_is_no_prefix(tag: str, scheme: Scheme) -> None:
+    prefix = tag.partition("-")[0]
+    expected = f"word 2 has {tag!r}, and {prefix} is no prefix of BIO, BIOES or IOB1"
+    assert flaw(["O", tag], scheme) == expected
+    assert flaw(["O", tag], Scheme.plain) is not None
+
+
+PARTS = ["DET", "NN", "NN-TL", "-LRB-", "PRP$"]
+
+
+def test_parts_of_speech_are_tags_without_a_prefix() -> None:
+    assert detect_scheme([PARTS, ["O"]]) is Scheme.plain
+    assert detect_scheme([["O", "O"]]) is Scheme.bio
+    found = entities(["DET", "O", "NN"], ["O", *PARTS])
+    assert found == [Entity(0, 1, "DET"), Entity(2, 3, "NN")]

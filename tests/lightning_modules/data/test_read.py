@@ -1,0 +1,189 @@
+"""Containers, sheets, folders, patterns, and CoNLL's columns, from bytes to rows."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from lightning_modules.data.file.form import Form
+from lightning_modules.data.read import Wanted, read_table, read_tables
+from lightning_modules.data.table import Table
+from lightning_modules.error import ConfigError, DataError
+
+CSV = 'text,label\nfine,ham\n"so, so",spam\n'
+ROWS = [{"text": "fine", "label": "ham"}, {"text": "so, so", "label": "spam"}]
+BOTH = Wanted(("text", "label"))
+
+
+def written(name: str, content: bytes | str) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def zipped(members: dict[str, str]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def book(*sheets: list[list[Any]]) -> bytes:
+    file, found = io.BytesIO(), openpyxl.Workbook()
+    found.remove(found.active)
+    for rows in sheets:
+        sheet = found.create_sheet()
+        for row in rows:
+            sheet.append(row)
+    found.save(file)
+    return file.getvalue()
+
+
+def read(name: str, content: bytes | str, wanted: Wanted = BOTH) -> Table:
+    return read_table(written(name, content), "data.train", Form(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv.gz", gzip.compress(CSV.encode())),
+        ("a.csv.bz2", bz2.compress(CSV.encode())),
+        ("a.csv.xz", lzma.compress(CSV.encode())),
+        ("a.zip", zipped({"data/a.csv": CSV, "__MACOSX/._a.csv": "x"})),
+        ("a.jsonl.gz", gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode())),
+        ("a.xlsx", book([], [["text", "label"], ["fine", "ham"], [], ["so, so", "spam"]])),
+    ],
+)
+def test_containers_are_opened(name: str, content: bytes) -> None:
+    assert list(read(name, content).rows) == ROWS
+
+
+def test_a_zip_with_a_readme_says_what_it_read() -> None:
+    table = read("a.zip", zipped({"a.csv": CSV, "readme": "About."}))
+    assert list(table.rows) == ROWS and table.notes == ("a.zip: read a.csv, not readme",)
+
+
+def test_a_zip_with_several_files_needs_the_name_of_one() -> None:
+    path = written("a.zip", zipped({"a.csv": CSV, "b/b.csv": CSV}))
+    with pytest.raises(DataError) as raised:
+        read_table(path, "data.train")
+    assert str(raised.value) == (
+        "a.zip: must have one file, got a.csv, b/b.csv. Name one: a.zip/a.csv."
+    )
+    assert list(read_table(path / "b" / "b.csv", "data.train", wanted=BOTH).rows) == ROWS
+    with pytest.raises(DataError, match=r"must have the file that is named, got 'c\.csv'"):
+        read_table(path / "c.csv", "data.train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv.gz", gzip.compress(CSV.encode())[:-9], "must be a whole .gz file"),
+        ("a.csv.gz", b"no gzip", "must be a whole .gz file"),
+        ("a.zip", zipped({"a.csv": CSV})[:60], "must be a whole .zip file"),
+        ("a.csv", zipped({"a.csv": CSV}), "must be text, got a .zip or .xlsx file"),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0" + bytes(600), "must be an .xlsx workbook, got a file with"),
+        ("a.xlsx", zipped({"a.csv": CSV}), "must be an .xlsx workbook"),
+        ("a.xlsx", b"text", "must be an .xlsx workbook"),
+        ("a.csv.gz", gzip.compress(bytes(2**23), 1) * 33, "must unpack to at most 256 MiB"),
+    ],
+)
+def test_broken_containers_are_refused(name: str, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(name, content)
+
+
+def test_a_workbook_has_text_like_its_csv_and_says_which_sheet() -> None:
+    first = [["text", "label", None], [12, 4.0], ["yes", True, None], [None, None], ["half", 0.5]]
+    table = read("a.xlsx", book(first, [["other"], ["x"]]))
+    assert [tuple(row.values()) for row in table.rows] == [
+        ("12", "4"),
+        ("yes", "TRUE"),
+        ("half", "0.5"),
+    ]
+    assert list(table.lines) == [2, 3, 5] and "read sheet Sheet, not Sheet1" in table.notes[0]
+
+
+def test_a_folder_per_class_is_read_like_acl_imdb() -> None:
+    for name in ("pos/0_9.txt", "pos/1_7.txt", "neg/0_2.txt", "unsup/0_0.txt", "urls_pos.txt"):
+        written(f"imdb/train/{name}", f"A text <br /><br />of {name}.\n")
+    table = read_table(Path("imdb/train"), "data.train")
+    assert [row["label"] for row in table.rows] == ["neg", "pos", "pos"]
+    assert table.place(2) == "imdb/train/pos/1_7.txt:1"
+    assert any("not read: unsup, urls_pos.txt" in note for note in table.notes)
+    with pytest.raises(ConfigError, match=r"E.g. data.train=imdb/train"):
+        read_table(Path("imdb"), "data.train")
+
+
+def test_a_file_per_class_is_read_line_by_line() -> None:
+    written("polarity/rt-polarity.pos", "the café is fine\n\nso good\n".encode("cp1252"))
+    written("polarity/rt-polarity.neg", "bad\n")
+    table = read_table(Path("polarity"), "data.train")
+    rows = [(row["text"], row["label"]) for row in table.rows]
+    assert rows == [("bad", "neg"), ("the café is fine", "pos"), ("so good", "pos")]
+    assert table.place(2) == "polarity/rt-polarity.pos:3"
+    assert any("Windows-1252" in note for note in table.notes)
+
+
+def test_several_files_and_patterns_are_read_in_order() -> None:
+    for number in (2, 1):
+        written(f"part-{number}.csv", f"text,label\ntext {number},ham\n")
+    for place in ("part-*.csv", ["part-1.csv", "part-2.csv"]):
+        tables = read_tables(place, "data.train", Form(), BOTH)
+        assert [row["text"] for table in tables for row in table.rows] == ["text 1", "text 2"]
+    written("part-3.csv", "text,stars\nfine,4\n")
+    with pytest.raises(ConfigError, match=r"files must have the columns of part-1\.csv"):
+        read_tables("part-*.csv", "data.train", Form(), BOTH)
+    with pytest.raises(ConfigError, match="must be a pattern of files that exist"):
+        read_tables("none-*.csv", "data.train")
+
+
+WORDS = Wanted(("tokens", "ner_tags"), has_words=True)
+
+
+def test_conll_in_a_txt_file_with_comments_and_hashtags() -> None:
+    content = "# id 1\tdomain=en\nEU\tB-ORG\n#tag\tO\n\n# newdoc\n#\tO\nit\tO\n"
+    table = read("a.txt", content, WORDS)
+    assert [row["tokens"] for row in table.rows] == [["EU", "#tag"], ["#", "it"]]
+    assert table.notes == ("a.txt: 2 lines that begin with # were skipped as comments",)
+
+
+def test_columns_of_conll_have_numbers_or_given_names() -> None:
+    content = "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n"
+    assert read("a.conll", content).rows[0]["2"] == ["NNP", "VBZ"]
+    form = Form(columns=["tokens", "pos", "chunks", "ner_tags"])
+    assert read_table(Path("a.conll"), "data.train", form).rows[0]["pos"] == ["NNP", "VBZ"]
+
+
+def test_words_with_spaces_are_kept_if_tabs_separate() -> None:
+    table = read("a.conll", "New York\tB-LOC\nis\tO\n\n10 000\tO\n")
+    assert [row["tokens"] for row in table.rows] == [["New York", "is"], ["10 000"]]
+
+
+def test_universal_dependencies_are_read_by_their_columns() -> None:
+    lines = [
+        "# text = Im Haus",
+        "1-2\tIm\t_\t_\t_\t_\t_\t_\t_\t_",
+        "1\tIn\tin\tADP\tAPPR\t_\t3\tcase\t_\t_",
+        "2\tdem\tder\tDET\tART\t_\t3\tdet\t_\t_",
+        "3\tHaus\tHaus\tNOUN\tNN\t_\t0\troot\t_\t_",
+    ]
+    table = read("a.conllu", "\n".join(lines) + "\n")
+    assert table.rows[0]["tokens"] == ["In", "dem", "Haus"]
+    assert table.rows[0]["upos_tags"] == ["ADP", "DET", "NOUN"]
+
+
+def test_keys_that_an_object_has_twice_are_refused() -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl:1: an object must have each key once, got 'a'"):
+        read("a.jsonl", '{"a": 1, "b": {"a": 2}, "a": 3}\n')
