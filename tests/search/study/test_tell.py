@@ -113,9 +113,9 @@ def test_a_trial_that_was_advised_to_stop_is_pruned_whatever_is_told(study: Stud
 
 
 def test_a_loop_that_goes_on_against_advice_can_finish(study: Study) -> None:
-    assert report(study, 0, 2, {"loss": math.inf}) is not None
-    assert report(study, 0, 3, {"loss": 0.4}) is None
-    assert told(study, value=0.9).ending is Ending.finished
+    advice = report(study, 0, 2, {"loss": math.inf})
+    assert advice is not None and report(study, 0, 3, {"loss": 0.4}) == advice
+    assert told(study, value=0.9, ending="finished").ending is Ending.finished
 
 
 @pytest.mark.parametrize(
