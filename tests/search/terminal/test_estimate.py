@@ -140,7 +140,7 @@ def test_real_probe_measures_every_arm_and_leaves_nothing(
         assert 0 < arm["seconds_per_validation_row"] < 1
         assert 0 < arm["seconds_per_training_example"] < 1 or arm["strategy"] == "prompting"
         assert 0.3e9 < arm["memory_bytes"] < 5e9
-    assert found["memory_at"] == {"data.batch_size": 32, "data.max_length": 128}
+    assert found["memory_at"] == {"data.batch_size": 32, "data.max_length": 48}
     assert (found["source"], found["num_trials"], found["may_prune"]) == ("probe", 12, True)
     assert list(here.iterdir()) == []
     assert list(temporary.glob("finesweep-*")) == []
