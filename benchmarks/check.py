@@ -5,8 +5,8 @@
 In SST-2's training rows, 40 near duplicates of other rows are planted (a character or a word
 changed, Jaccard similarity of 0.8 or more on character 5-grams), 40 labels are flipped, and 10
 texts are repeated with the other label. It prints how many of these the report names, over several
-draws of what is planted. The second table reads a million rows: sentences of SST-2, each joined
-with another, so that all differ. `--quick` plants once, and reads 20,000 rows.
+draws of what is planted. The second table reads a million rows: the first words of a sentence and
+the last ones of another, so that nearly all differ. `--quick` plants once, and reads 20,000 rows.
 
 Without the files of SST-2 in ../shared/data/sst2 it uses the embedded reviews.
 """
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.quality.check import check_data
+from lightning_modules.quality.finding import Say, quiet
 from lightning_modules.quality.report import Report
 from lightning_modules.rows.corpus import normalized
 from lightning_modules.rows.embedded import REVIEWS
@@ -85,11 +86,11 @@ def plant(rows: Rows, draw: random.Random) -> tuple[Rows, dict[str, set[str]]]:
     return rows, planted
 
 
-def report_of(folder: Path) -> Report:
+def report_of(folder: Path, say: Say = quiet) -> Report:
     """Return the report on the files of a folder."""
     words = [f"data.{split}={folder / split}.jsonl" for split in SPLITS]
     composition = compose("train", ["data=files", *words, "strategy=feature_extraction"])
-    return check_data(build_run(composition.tree))
+    return check_data(build_run(composition.tree), say)
 
 
 def write(folder: Path, split: str, rows: Rows) -> None:
@@ -144,7 +145,9 @@ def many_rows(number: int, folder: Path) -> None:
         with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
             for _ in range(size):
                 one, other = draw.choice(rows), draw.choice(rows)
-                row = {"text": f"{one['text']} {other['text']}", "label": one["label"]}
+                first, last = one["text"].split(), other["text"].split()
+                words = first[: -(-len(first) // 2)] + last[len(last) // 2 :]
+                row = {"text": " ".join(words), "label": one["label"]}
                 file.write(json.dumps(row) + "\n")
 
 
@@ -169,9 +172,21 @@ def size_table(number: int) -> None:
 
 def measure(folder: Path) -> None:
     """Check a folder's files; print time and memory as JSON."""
-    report = report_of(folder)
+    began: dict[str, float] = {}
+
+    def say(doing: str, done: int, total: int) -> None:
+        if doing not in began:
+            print(f"{time.process_time():6.0f} s {doing}", file=sys.stderr, flush=True)
+            began[doing] = time.process_time()
+
+    report = report_of(folder, say)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    lines = [f"  {each.name}: {each.line()}" for each in report.findings]
+    ends = [*list(began.values())[1:], time.process_time()]
+    lines = [
+        f"  {end - start:6.0f} s of the processor {doing}"
+        for (doing, start), end in zip(began.items(), ends, strict=True)
+    ]
+    lines += [f"  {each.name}: {each.line()}" for each in report.findings]
     lines += [f"  left out: {name}: {why}" for name, why in report.left_out.items()]
     cpu = usage.ru_utime + usage.ru_stime
     print(json.dumps({"cpu": cpu, "bytes": usage.ru_maxrss * 1024, "lines": lines}))

@@ -46,7 +46,7 @@ from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
-from search.terminal.check import FEATURES, checked_data
+from search.terminal.check import FEATURES, checked_data, quick_lines
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
 from search.terminal.download import fetch_models, say_pending
@@ -177,7 +177,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
     task = describe(planned, rows, composition.fixed, study.prior, most_runs_left(study))
-    say("\n".join(task))
+    say("\n".join([*task, *quick_lines(rows.corpus, planned.default.task, folder)]))
     about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
     show_study(study.optuna, folder, task, about)
     if study.num_unqueued:

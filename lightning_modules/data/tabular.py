@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.base import Data
+from lightning_modules.data.leak import OnLeak, without_leaks
 from lightning_modules.data.split import split_off, stratified_part
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem
@@ -44,6 +45,8 @@ class Tabular(Data):
         max_train_rows: Most training rows to use, > 0; the other splits are not affected.
             `split_seed` decides which, and a larger number adds rows to those of a smaller one.
             None uses all.
+        on_leak: What happens to training rows that are also in validation or test, exactly or
+            nearly: `drop` leaves them out of training, `error` refuses, `keep` trains on them.
 
     """
 
@@ -58,6 +61,7 @@ class Tabular(Data):
     split_seed: int
     validation_seed: int | None
     max_train_rows: int | None
+    on_leak: OnLeak
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -141,9 +145,12 @@ class Tabular(Data):
         task.check_rows(splits["train"], str(self.train))
         self._take_missing(splits, task)
         every = dict(splits)
-        splits["train"] = self._limited(splits["train"], task)
+        kept = without_leaks(splits, task, self.on_leak)
+        splits["train"] = self._limited(kept.rows, task)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
-        return Corpus(ordered, tuple(self._notes(ordered, task)), every)
+        first = [kept.left_out] if kept.left_out else []
+        notes = (*first, *kept.notes, *self._notes(ordered, task))
+        return Corpus(ordered, notes, every, kept.left_out)
 
     def _notes(self, splits: Mapping[str, Sequence[Row]], task: Task) -> Iterator[str]:
         texts = (task.identity(row) for rows in splits.values() for row in rows)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lightning_modules.data.leak import LABELLING
 from lightning_modules.quality.finding import Place
 from lightning_modules.rows.corpus import Row
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
-
-LABELLING = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification")
-"""The heads of tasks that label texts or words."""
 
 
 @dataclass(frozen=True)

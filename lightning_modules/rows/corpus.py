@@ -24,12 +24,14 @@ class Corpus:
         notes: Warnings about the rows.
         read: All rows that were read, if `splits` holds only a part of them. Runs on parts of the
             same rows count as runs on the same data, because they share the validation rows.
+        left_out: Which training rows are not trained on because they are in another split too.
 
     """
 
     splits: Mapping[str, Sequence[Row]]
     notes: tuple[str, ...] = ()
     read: Mapping[str, Sequence[Row]] | None = None
+    left_out: str = ""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -25,6 +25,7 @@ LEGACY: Mapping[str, Any] = {
     "data.encoding": "utf-8",
     "data.header": "names",
     "data.quoting": "double",
+    "data.on_leak": "keep",
     "data.revision": None,
     "data.validation_seed": None,
     "model.dtype": "fp32",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self
 
-from lightning_modules.quality.check import check_data
+from lightning_modules.machine.file import write_json
+from lightning_modules.quality.check import check_data, quick_report
+from lightning_modules.quality.conflict import Conflicts
 from lightning_modules.quality.finding import quiet
 from lightning_modules.quality.report import Report
 from lightning_modules.run import Run
@@ -14,10 +16,16 @@ from search.report.text import rough
 from search.terminal.live import is_live
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from rich.progress import Progress
 
+    from lightning_modules.rows.corpus import Corpus
+    from lightning_modules.task.base import Task
+
+CHECK_FILE = "check.json"
+"""What was found in a study's rows, in its folder."""
 FEATURES = "strategy=feature_extraction"
 """Whose frozen features show which labels are probably wrong."""
 
@@ -29,6 +37,18 @@ def checked_data(run: Run, *, show: bool) -> Report:
         return check_data(run, quiet)
     with CheckProgress() as progress:
         return check_data(run, progress.say)
+
+
+def quick_lines(corpus: Corpus, task: Task, folder: Path) -> list[str]:
+    """Check a study's rows quickly and keep the report in its folder; return what to say."""
+    report = quick_report(corpus, task)
+    write_json(folder / CHECK_FILE, report.as_dict())
+    # Conflicts are a note of the data set already.
+    faults = [each for each in report.faults if not isinstance(each, Conflicts)]
+    if not faults:
+        return []
+    left_out = [f"{what}: {why}" for what, why in report.left_out.items()]
+    return [f"check   {line}" for line in (*(each.line() for each in faults), *left_out)]
 
 
 class CheckProgress:

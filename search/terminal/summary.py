@@ -49,7 +49,7 @@ def summary(
         words: The words of its command.
         baseline: The score of guessing on the validation rows.
         num_rows: Numbers of training and validation rows.
-        rows: The rows; None leaves out what the limits of lengths cut of them.
+        rows: The rows; None leaves out what is said of them.
 
     """
     state = status(study)
@@ -79,6 +79,7 @@ def summary(
     lines += _warnings(study, best, baseline)
     lines += _cut(study, best, rows)
     lines += _gain(study, comparison, metric, num_rows[1])
+    lines += [f"{rows.corpus.left_out}."] if rows is not None and rows.corpus.left_out else []
     lines += guard_lines(study)
     lines += confirm_lines(study)
     lines += curve_lines(study, *num_rows)

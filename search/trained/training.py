@@ -97,19 +97,20 @@ def job_of(composition: Composition) -> Job:
 def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     """Return where a job's model and defaults come from, and its length, to show at its start."""
     run = job.run
+    leaks = [f"note {rows.corpus.left_out}"] if rows.corpus.left_out else []
     download = download_of(run.model, weights=run.strategy.reads_weights)
     hub = [] if download is None else [f"hub {download.text}", download.note]
     is_auto = job.arm is not None and TOKENS in (*job.arm.open, *job.arm.decided)
     lines = token_lines(run, rows.corpus, rows.labels, is_auto=is_auto)
     tokens = [" ".join(line) for line in lines]
     if job.arm is None:
-        texts = [*hub, *(f"kept {line}" for line in job.kept), *tokens]
+        texts = [*hub, *leaks, *(f"kept {line}" for line in job.kept), *tokens]
         return [text for text in texts if text]
     prior, num_rows = job.arm.prior, len(rows.corpus.splits["train"])
     arm = job.arm
     texts = [*hub] if prior is None or not prior.text else [*hub, f"prior {prior.text}", prior.note]
     texts += [f"length {line}" for line in length_lines(arm, run, num_rows)]
-    return [text for text in (*texts, *tokens, *short_notes(arm, run, num_rows)) if text]
+    return [text for text in (*texts, *leaks, *tokens, *short_notes(arm, run, num_rows)) if text]
 
 
 def named_trial(study: str | None, trial: str | None, others: Sequence[str]) -> tuple[str, str]:

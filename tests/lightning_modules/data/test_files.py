@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lightning_modules.data.files import Files
+from lightning_modules.data.leak import OnLeak
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.rows.corpus import normalized
 from tests.conftest import classification
@@ -35,6 +36,7 @@ def files(**changes: Any) -> Files:
         "header": "auto",
         "encoding": "auto",
         "columns": None,
+        "on_leak": OnLeak.drop,
     }
     return Files(**{**values, **changes})
 
@@ -136,8 +138,8 @@ def test_taking_a_split_keeps_duplicates_out_of_train() -> None:
 def test_rows_that_are_also_in_train_are_noted() -> None:
     write("validation.jsonl", ["Train  7", "validation 1", "validation 2"])
     write("test.jsonl", ["train 8", "TRAIN 9", "test 1"])
-    notes = files(validation="validation.jsonl", test="test.jsonl").load(TASK).notes
-    assert notes == (
+    data = files(validation="validation.jsonl", test="test.jsonl", on_leak=OnLeak.keep)
+    assert data.load(TASK).notes == (
         "1 validation row is also in train: validation scores are too optimistic",
         "2 test rows are also in train: test scores are too optimistic",
         "1 text occurs with different labels",

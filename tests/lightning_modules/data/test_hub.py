@@ -19,6 +19,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from lightning_modules.check import check_run
 from lightning_modules.data.hub import HubData
+from lightning_modules.data.leak import OnLeak
 from lightning_modules.error import ConfigError, UserError
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import classification
@@ -132,6 +133,7 @@ def hub_data(**changes: Any) -> HubData:
         "split_seed": 0,
         "validation_seed": None,
         "max_train_rows": None,
+        "on_leak": OnLeak.drop,
     }
     return HubData(**{**values, **changes})
 

@@ -46,6 +46,25 @@ def test_a_wrong_key_is_one_line(here: Path, capsys: pytest.CaptureFixture[str])
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.thorough
+def test_a_study_is_checked_before_it_starts(learnable: Path) -> None:
+    rows = [json.loads(line) for line in learnable.read_text().splitlines()]
+    for name, part in {"train": rows[20:], "validation": rows[:10], "test": rows[10:20]}.items():
+        write_jsonl(Path(f"{name}.jsonl"), part)
+    twice = [*rows[20:], rows[30], {**rows[3], "text": rows[3]["text"].upper()}]
+    write_jsonl(Path("train.jsonl"), twice)
+    names = [f"data.{name}={name}.jsonl" for name in ("train", "validation", "test")]
+    words = ("data=files", *names, "experiment=smoke", "logger=none", "search.workers=0")
+    printed = run_here("sweep", "study=mine", *words, "search.num_trials=1")
+    left_out = "also in validation or test"
+    assert printed.count(left_out) == 2  # before the first trial and in the summary
+    assert "check   an equal text: " in printed
+    assert "check   near duplicates within a split" in printed
+    report = json.loads(Path("studies/mine/check.json").read_text())
+    assert report["findings"]["duplicates"]["within"]["train"] >= 1
+    assert report["left_out"] and any(left_out in note for note in report["notes"])
+
+
 def test_nothing_is_written(rows: Path) -> None:
     run_here("check", *WORDS)
     assert [each.name for each in rows.parent.iterdir()] == ["my.jsonl"]
