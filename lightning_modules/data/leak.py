@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_modules.task.base import Task
 
 MAX_CHARACTERS = 20_000_000
-"""Most characters of all rows that are compared nearly whenever rows are read: some 5 s."""
+"""Most characters of all rows that are compared nearly whenever rows are read: some 10 s."""
 LABELLING = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification")
 """The heads of tasks that label texts or words."""
 EVALUATED = ("validation", "test")

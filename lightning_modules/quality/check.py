@@ -86,7 +86,7 @@ def check_data(run: Run, say: Say = quiet) -> Report:
 def quick_report(corpus: Corpus, task: Task) -> Report:
     """Return what one pass over rows that have been read finds.
 
-    It costs some 10 microseconds per row, less than one step of training on the row.
+    It costs about 5 microseconds per row of 100 characters.
     """
     sources = {split: (split, rows) for split, rows in corpus.splits.items()}
     findings = quick_findings(listing_of(task, corpus.splits, sources))
