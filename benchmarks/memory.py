@@ -1,13 +1,19 @@
-"""The memory of a worker with a decoder of 0.1 billion parameters, in bytes per parameter.
+"""The memory of a worker: per parameter of a decoder, and by the number of long rows in a batch.
 
     python benchmarks/memory.py            # every case, some minutes
-    python benchmarks/memory.py --quick    # LoRA in bf16, as it is and with its weights in fp32
+    python benchmarks/memory.py --quick    # four cases
+    python benchmarks/memory.py --rows     # the second table alone
 
-Each case is a process that trains a tiny model first, so that everything is imported, and then two
-trials of the same random Llama, like a worker. Printed are, over what the process took before:
-`resident`, the memory it keeps between two trials, and `peak`, the most that it took, both divided
-by the number of the Llama's parameters; and `saved`, what a step keeps from the forward for the
-backward pass besides the parameters. The batches are small, so that the weights count.
+Each case of the first table, of 0.1 billion parameters, is a process that trains a tiny model
+first, so that everything is imported, and then two trials of the same random Llama, like a worker.
+Printed are, over what the process took before: `resident`, the memory it keeps between two trials,
+and `peak`, the most that it took, both divided by the number of the Llama's parameters; and
+`saved`, what a step keeps from the forward for the backward pass besides the parameters. The
+batches are small, so that the weights count.
+
+The second table has the most that one training step and one validation batch take over what the
+process took before. Each row has 1,024 tokens, and the model is tiny, so that the rows count: all
+at once, or in micro-batches of 8,192 tokens, as under `trainer.micro_batch_tokens=auto` on a CPU.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -48,6 +54,8 @@ CASES = {
 if find_spec("bitsandbytes") is None:
     del CASES["full bf16, adamw_8bit"]
 QUICK = tuple(CASES)[:2]
+NUM_ROWS = (8, 16, 32, 64)
+LIMITS = {"all at once": "null", "8,192 tokens": "auto"}
 SMALL = ("data.batch_size=2", "data.max_length=32", "trainer.max_steps=2", "task.num_generated=0")
 
 
@@ -117,6 +125,49 @@ def measure(words: tuple[str, ...], work: Path) -> dict[str, float]:
     }
 
 
+def measure_rows(num_rows: int, limit: str, work: Path) -> dict[str, int]:
+    """Train two steps of long rows in this process; return the most that they take."""
+    from unittest.mock import patch
+
+    from gpu_parts.training import make_run
+
+    from lightning_modules.fit import fit
+    from lightning_modules.logger.base import Identity
+    from lightning_modules.machine.memory import free_memory
+    from lightning_modules.module import FineTuner
+
+    peaks = {"training": 0, "validation": 0}
+
+    def counted(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            free_memory()
+            before = _resident()
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # a new VmHWM
+            result = act(*given)
+            peaks[name] = max(peaks[name], _peak() - before)
+            return result
+
+        return run
+
+    words = (
+        f"data.batch_size={num_rows}",
+        f"data.validation_fraction={num_rows / 400}",
+        f"trainer.micro_batch_tokens={limit}",
+        "trainer.max_steps=2",
+        "task.num_generated=0",
+    )
+    run = make_run(Call("long", on_cpu=True, work=work), *words, strategy="full")
+    folder = work / "runs" / f"{os.getpid()}-rows"
+    folder.mkdir(parents=True)
+    with (
+        patch.object(FineTuner, "_accumulate", counted("training", FineTuner._accumulate)),
+        patch.object(FineTuner, "_evaluate", counted("validation", FineTuner._evaluate)),
+    ):
+        outcome = fit(run, folder, Identity("rows", None, folder))
+    assert outcome.ending.value == "finished", outcome.reason
+    return peaks
+
+
 def _resident() -> int:
     return _status("VmRSS")
 
@@ -132,12 +183,12 @@ def _status(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def in_process(case: str, work: Path) -> dict[str, float]:
+def in_process(work: Path, *words: str) -> dict[str, float]:
     """Measure a case in a process of its own."""
     from search.machine.cpu import MALLOC
 
     done = subprocess.run(
-        [sys.executable, __file__, "--case", case, "--work", str(work)],
+        [sys.executable, __file__, *words, "--work", str(work)],
         env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         check=True,
@@ -148,25 +199,49 @@ def in_process(case: str, work: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table of the cases."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two cases")
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)  # in a case's process
+    parser.add_argument("--quick", action="store_true", help="two cases of each table")
+    parser.add_argument("--rows", action="store_true", help="the second table alone")
+    # In a case's process:
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--num-rows", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
         print(json.dumps(measure(CASES[options.case], options.work)))
         return
-    print(f"{'case':24}{'resident':>10}{'peak':>8}{'saved':>10}")
+    if options.num_rows:
+        print(json.dumps(measure_rows(options.num_rows, options.limit, options.work)))
+        return
     with tempfile.TemporaryDirectory(prefix="finesweep-memory-") as work:
-        for case in QUICK if options.quick else CASES:
-            found = in_process(case, Path(work))
-            print(
-                f"{case:24}{found['resident']:>8.2f} B{found['peak']:>6.2f} B"
-                f"{found['saved']:>7.1f} MB",
-                flush=True,
-            )
-    print(f"per parameter, of {found['parameters'] / 1e6:.0f} million; saved per step")
+        if not options.rows:
+            print_cases(QUICK if options.quick else tuple(CASES), Path(work))
+        print_rows(NUM_ROWS[1::2] if options.quick else NUM_ROWS, Path(work))
+
+
+def print_cases(cases: Sequence[str], work: Path) -> None:
+    """Print the bytes per parameter."""
+    print(f"{'case':24}{'resident':>10}{'peak':>8}{'saved':>10}")
+    for case in cases:
+        found = in_process(work, "--case", case)
+        print(
+            f"{case:24}{found['resident']:>8.2f} B{found['peak']:>6.2f} B{found['saved']:>7.1f} MB",
+            flush=True,
+        )
+    print(f"per parameter, of {found['parameters'] / 1e6:.0f} million; saved per step\n")
+
+
+def print_rows(numbers: Sequence[int], work: Path) -> None:
+    """Print what batches of long rows take."""
+    print(f"{'rows of 1,024 tokens':24}{'micro-batches':16}{'training':>12}{'validation':>12}")
+    for num_rows in numbers:
+        for name, limit in LIMITS.items():
+            found = in_process(work, "--num-rows", str(num_rows), "--limit", limit)
+            training, validation = found["training"] / 1e6, found["validation"] / 1e6
+            line = f"{num_rows:<24}{name:16}{training:>9.0f} MB{validation:>9.0f} MB"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

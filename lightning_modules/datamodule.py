@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from lightning_modules.batch.type import Batch
     from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 
@@ -104,6 +105,20 @@ class TextDataModule(pl.LightningDataModule):
             attribute = f"_{split}"
             extended = getattr(self, attribute).add_column(name, each.tolist())
             setattr(self, attribute, extended)
+
+    def longest_example(self) -> Batch:
+        """Return a batch of one training example, padded like the widest batch there can be."""
+        if isinstance(self._train, Windows | Featured):  # all of one length
+            return self._batch([0])
+        columns = self._train.features
+        names = [name for name in ("input_ids", "labels") if hasattr(columns.get(name), "feature")]
+        lengths = (lengths_of(self._train, name) for name in names)
+        batch = self._batch([max(range(len(each)), key=each.__getitem__) for each in lengths])
+        return {name: tensor[:1] for name, tensor in batch.items()}
+
+    def _batch(self, rows: list[int]) -> Batch:
+        batch: Batch = next(iter(self.loader(self._train, [rows])))
+        return batch
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self.loader(self._train, self._batches, self._run.trainer.num_data_workers)

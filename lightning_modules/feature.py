@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.batch.micro import halved, micro_batches, num_examples
+from lightning_modules.batch.micro import Limit, micro_batches, num_examples
 from lightning_modules.batch.order import evaluation_batches
 from lightning_modules.batch.tokenize import lengths_of
 from lightning_modules.machine.hardware import Hardware, Precision
@@ -100,7 +100,7 @@ class _Reader:
             torch.autocast, place.type, torch.bfloat16, enabled=precision is Precision.bf16
         )
         self._hooks = hooks
-        self._size: int | None = None
+        self._limit = Limit(tokens=run.trainer.first_tokens)
 
     def read(self, data: TextDataModule, dataset: Dataset) -> Tensor | None:
         """Return the features of all examples, (N, D) in fp32 on the CPU; None if too large."""
@@ -126,12 +126,13 @@ class _Reader:
 
     def _read_batch(self, batch: Batch) -> Tensor:
         batch = {name: tensor.to(self._place) for name, tensor in batch.items()}
+        width = self._task.width(batch)
         while True:
-            size = min(num_examples(batch), self._size or num_examples(batch))
+            size = self._limit.size(num_examples(batch), width)
             part = unless_out_of_memory(partial(self._pass, batch, size))
             if part is not None:
                 return part
-            self._size = halved(size, batch)
+            self._limit = self._limit.halved(size, width)
 
     def _pass(self, batch: Batch, size: int) -> Tensor:
         with torch.no_grad(), self._mixed():

@@ -432,6 +432,7 @@ def _outcome(
         num_threads=hardware.num_threads,
         verdict=fit_verdict(record.points) if start.run.strategy.trains else UNTRAINED,
         memory_bytes=start.memory.num_bytes,
+        micro_batch_tokens=record.micro_batch_tokens,
     )
 
 

@@ -27,6 +27,9 @@ class Hooks:
 
         """
 
+    def on_split(self, num_at_once: int) -> None:
+        """Receive that a batch does not fit into memory, and how many examples of it do."""
+
     def on_step(self, step: int, num_steps: int) -> None:
         """Receive the number of the optimizer step just done, of `num_steps`; must be quick."""
 

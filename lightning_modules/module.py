@@ -16,17 +16,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batch.budget import probed_tokens
 from lightning_modules.batch.join import in_row_order, joined
-from lightning_modules.batch.micro import (
-    halved,
-    is_small,
-    micro_batches,
-    num_examples,
-    smallest,
-)
+from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_examples, smallest
 from lightning_modules.distributed.group import Rank, Validated
-from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.model.recompute import recompute
+from lightning_modules.model.state import num_bytes_of, trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
@@ -76,7 +72,10 @@ class FineTuner(pl.LightningModule):
         self._observed_parts: list[dict[str, Tensor] | None] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0.0
-        self._validation_micro_batch_size: int | None = None
+        self._validation_limit: Limit | None = None
+        self._is_limit_known = record.micro_batch_tokens is not None
+        if not self._is_limit_known:
+            record.micro_batch_tokens = run.trainer.first_tokens
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.run.optimizer.build(self.network)
@@ -85,7 +84,10 @@ class FineTuner(pl.LightningModule):
         # transformers returns networks in evaluation mode.
         self.network.train()
         self._start_recomputing()
+        if self.rank.decides and not self._is_limit_known:
+            self._probe_memory()
         self.rank.synchronize(self.network, self.trainer.optimizers[0])
+        self.record.micro_batch_tokens = self.rank.agree(self.record.micro_batch_tokens)
         if self.rank.decides:
             with self.trainer.precision_plugin.forward_context():
                 for note in self._network_notes():
@@ -144,15 +146,17 @@ class FineTuner(pl.LightningModule):
         if num_examples(batch) == 0:
             self._observed_parts.append(None)
             return
+        width = self._width(batch)
         while True:
-            size = smallest(num_examples(batch), self._validation_micro_batch_size)
+            limit = self._validation_limit or Limit(tokens=self.record.micro_batch_tokens)
+            size = limit.size(num_examples(batch), width)
             evaluated = unless_out_of_memory(partial(self._evaluate, batch, size))
             if evaluated is not None:
                 break
-            self._validation_micro_batch_size = halved(size, batch)
+            self._validation_limit = limit.halved(size, width)
             self.hooks.warn(
                 f"out of memory in the validation after step {self.record.step}: "
-                f"{self._validation_micro_batch_size} examples at once instead of {size}"
+                f"{size // 2} examples at once instead of {size}"
             )
         loss_sum, observed = evaluated
         self._validation_loss_sum += loss_sum
@@ -185,9 +189,10 @@ class FineTuner(pl.LightningModule):
 
     def _backward(self, batch: Batch) -> Tensor:
         """Compute the batch's gradients, in micro-batches that fit into memory; return its loss."""
+        width = self._width(batch)
         while True:
-            configured = self.run.trainer.micro_batch_size
-            size = smallest(num_examples(batch), configured, self.record.micro_batch_size)
+            fitting = self._limit.size(num_examples(batch), width)
+            size = smallest(fitting, self.run.trainer.micro_batch_size)
             # Dropout is a function of (seed, step). So a resumed run draws the same dropout, and a
             # repeated step the same as if it had used these micro-batches from the start.
             names = ("step", self.record.step, *self.rank.seed_names)
@@ -196,9 +201,9 @@ class FineTuner(pl.LightningModule):
             if loss is not None:
                 return loss
             self.zero_grad()
-            self._take_less_memory(batch, size)
+            self._take_less_memory(batch, size, width)
 
-    def _take_less_memory(self, batch: Batch, size: int) -> None:
+    def _take_less_memory(self, batch: Batch, size: int, width: int) -> None:
         """Halve the micro-batches; if they are small, compute activations again instead."""
         where = f"out of memory at step {self.record.step + 1}"
         if self._may_recompute(batch, size) and recompute(self.network):
@@ -208,11 +213,18 @@ class FineTuner(pl.LightningModule):
                 "which changes no result"
             )
             return
-        self.record.micro_batch_size = halved(size, batch)
+        limit = self._limit.halved(size, width)
+        self.record.micro_batch_size = limit.examples
+        self.record.micro_batch_tokens = limit.tokens
+        self.hooks.on_split(size // 2)
         self.hooks.warn(
-            f"{where}: micro-batches of {self.record.micro_batch_size} instead of {size}; the "
-            f"effective batch size stays {self.run.data.batch_size}"
+            f"{where}: micro-batches of {size // 2} instead of {size}; the effective batch size "
+            f"stays {self.run.data.batch_size}"
         )
+
+    @property
+    def _limit(self) -> Limit:
+        return Limit(self.record.micro_batch_size, self.record.micro_batch_tokens)
 
     def _may_recompute(self, batch: Batch, size: int) -> bool:
         wanted = self.run.trainer.gradient_checkpointing
@@ -241,6 +253,45 @@ class FineTuner(pl.LightningModule):
             self.manual_backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
+
+    def _width(self, batch: Batch) -> int:
+        """Return the tokens per example, with padding, of a batch."""
+        return self.run.task.width(batch) + self.run.strategy.num_virtual_tokens
+
+    def _probe_memory(self) -> None:
+        """Measure how many tokens fit into one pass, on a device on which that is possible."""
+        memory = memory_of(self.device)
+        if memory is None or self.run.trainer.micro_batch_tokens != AUTO:
+            return
+        self.hooks.heartbeat("measuring how many tokens fit into memory")
+        example: Batch = self.trainer.datamodule.longest_example()  # type: ignore[attr-defined]
+        width, batch_size = self._width(example), self.run.data.batch_size
+        # AdamW keeps two values per trained one, from its first step on.
+        state_bytes = 2 * num_bytes_of(trained_tensors(self.network))
+        tokens = probed_tokens(memory, partial(self._try_pass, example), width, state_bytes)
+        self.record.micro_batch_tokens = tokens or width
+        if tokens is not None and tokens < batch_size * width:
+            self.hooks.on_split(tokens // width)
+            self.hooks.warn(
+                f"micro-batches of {tokens} tokens, e.g. {tokens // width} examples of {width}, "
+                f"fit into memory; the effective batch size stays {batch_size}"
+            )
+
+    def _try_pass(self, example: Batch, num_examples: int) -> bool:
+        """Run the pass of a step over copies of an example, and forget it."""
+        copies = {
+            name: tensor.to(self.device).repeat_interleave(num_examples, 0)
+            for name, tensor in example.items()
+        }
+        copies = dict(self.run.task.with_totals(copies))
+        try:
+            with self.trainer.precision_plugin.forward_context():
+                output = self.run.task.forward(self.network, copies)
+                loss = self.run.task.loss_sum(output, copies) / self.run.task.num_targets(copies)
+            self.manual_backward(loss)
+        finally:
+            self.zero_grad()
+        return True
 
     def _update(self, optimizer: Any) -> bool:
         step, num_steps = self.record.step + 1, self.length.num_steps

@@ -54,6 +54,8 @@ class Record:
     train_seconds: float = 0.0
     # Whether gradient checkpointing was turned on because memory ran out.
     recomputes: bool = False
+    # The most tokens that pass through the network at once; None sets no limit.
+    micro_batch_tokens: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -165,6 +167,8 @@ class Outcome:
         mfu: The share of the device's peak that these steps used (see `model.flops`), in [0, 1];
             None if the peak is unknown.
         guards: What the best validation's weights scored on the data of guards.
+        micro_batch_tokens: The most tokens that passed through the network at once, padding
+            included; None if there was no limit.
 
     """
 
@@ -185,6 +189,7 @@ class Outcome:
     tokens_per_second: float | None = None
     mfu: float | None = None
     guards: Sequence[GuardScore] = ()
+    micro_batch_tokens: int | None = None
 
     @property
     def peak_memory_gib(self) -> float:

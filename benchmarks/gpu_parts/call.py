@@ -69,6 +69,17 @@ SIZES = {
         num_tokens=32,
         num_steps=6,
     ),
+    "long": Size(  # rows that are long for so small a model
+        hidden=64,
+        intermediate=128,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        vocabulary=600,
+        batch_size=16,
+        num_tokens=1024,
+        num_steps=6,
+    ),
     "100m": Size(
         hidden=768,
         intermediate=2048,

@@ -17,7 +17,7 @@ from lightning_modules.task.generation import Generation
 
 def out_of_memory(call: Call) -> None:
     """Train with a batch that does not fit: it is split, and the validation loss stays the same."""
-    run = make_run(call, "trainer.max_steps=6")
+    run = make_run(call, "trainer.max_steps=6", "trainer.micro_batch_tokens=null")
     limit = call.size.memory_limit_gib
     if call.on_cpu or limit is None:
         with patch.object(Generation, "forward", _forward_two):
@@ -28,12 +28,23 @@ def out_of_memory(call: Call) -> None:
     torch.cuda.set_per_process_memory_fraction(limit * GIB / total)
     split = train(call, run, "oom")
     _report_recovery(split)
+    _measure_first(call)
     torch.cuda.set_per_process_memory_fraction(1.0)
     whole = train(call, run, "whole")
     if split.outcome.best and whole.outcome.best:
         loss = whole.outcome.best.validation_loss
         difference = abs(split.outcome.best.validation_loss - loss)
         report(kind="oom against whole", difference=difference, validation_loss=loss)
+
+
+def _measure_first(call: Call) -> None:
+    """Train in the same memory, but measure first how many tokens fit: it does not run out."""
+    torch.cuda.empty_cache()
+    measured = train(call, make_run(call, "trainer.max_steps=6"), "measured")
+    warnings = measured.timer.warnings
+    report(kind="measured", tokens=measured.outcome.micro_batch_tokens, warnings=warnings)
+    ran_out = any("out of memory" in warning for warning in warnings)
+    require(not ran_out, "a measured limit must fit into memory")
 
 
 def _report_recovery(split: Trained) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.outcome import Ending, Stopped
@@ -12,6 +13,43 @@ if TYPE_CHECKING:
 
 BUSY_TOKENS = 2048
 """Tokens at once below which a GPU is taken to be idle for a part of the time; not measured."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that passes through a network at once; None sets no limit.
+
+    Attributes:
+        examples: Examples.
+        tokens: Tokens, padding included. One example may have more, and passes alone.
+
+    """
+
+    examples: int | None = None
+    tokens: int | None = None
+
+    def size(self, num_examples: int, width: int) -> int:
+        """Return how many of the examples, of `width` tokens each, pass at once.
+
+        >>> Limit(tokens=1000).size(64, 300), Limit(tokens=1000).size(64, 1500)
+        (3, 1)
+        """
+        fitting = None if self.tokens is None else max(1, self.tokens // width)
+        return smallest(num_examples, self.examples, fitting)
+
+    def halved(self, size: int, width: int) -> Limit:
+        """Return the limit after `size` examples of `width` tokens did not fit into memory.
+
+        Raises:
+            Stopped: It was one example, so the run ends.
+
+        """
+        if size == 1:
+            reason = f"one example of {width} tokens does not fit into memory"
+            raise Stopped(Ending.infeasible, reason)
+        if self.tokens is None:
+            return replace(self, examples=size // 2)
+        return replace(self, tokens=size // 2 * width)
 
 
 def num_examples(batch: Batch) -> int:
@@ -39,11 +77,3 @@ def is_small(batch: Batch, size: int, device_type: str) -> bool:
         return True
     ids_BT = batch.get("input_ids")
     return device_type == "cuda" and ids_BT is not None and size * ids_BT.shape[1] <= BUSY_TOKENS
-
-
-def halved(size: int, batch: Batch) -> int:
-    """Return half of a size that did not fit into memory; at one example, end the run."""
-    if size > 1:
-        return size // 2
-    num_tokens = batch["input_ids"].shape[1]
-    raise Stopped(Ending.infeasible, f"one example of {num_tokens} tokens does not fit into memory")

@@ -71,13 +71,11 @@ def encoded(
         yield columns
 
 
-def lengths_of(dataset: Dataset) -> list[int]:
-    """Return the number of tokens of each example."""
+def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
+    """Return the length of each example's list in a column, by default its number of tokens."""
     import pyarrow.compute
 
-    lengths: list[int] = pyarrow.compute.list_value_length(
-        dataset.data.column("input_ids")
-    ).to_pylist()
+    lengths: list[int] = pyarrow.compute.list_value_length(dataset.data.column(name)).to_pylist()
     return lengths
 
 

@@ -30,17 +30,24 @@ class PeakMemory(pl.Callback):
 
     @property
     def num_bytes(self) -> int:
-        if self._is_cuda:
-            return int(torch.cuda.max_memory_allocated())
+        self.sample()
         return self._most
 
     def sample(self) -> None:
-        """Measure what the process holds now."""
+        """Measure the peak so far, or what the process holds now."""
+        self._sample_process()
+        if self._is_cuda:
+            self._most = max(self._most, int(torch.cuda.max_memory_allocated()))
+
+    def _sample_process(self) -> None:
         if not self._is_cuda:
             self._most = max(self._most, int(self._process.memory_info().rss))
 
+    def on_train_start(self, trainer: pl.Trainer, tuner: Any) -> None:
+        self.sample()  # a probe of the memory then resets the device's counter
+
     def on_before_backward(self, trainer: pl.Trainer, tuner: Any, loss: Any) -> None:
-        self.sample()
+        self._sample_process()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        self.sample()
+        self._sample_process()

@@ -74,6 +74,10 @@ class Rank:
     def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Copy rank 0's trained tensors and optimizer state to every rank."""
 
+    def agree(self, value: int | None) -> int | None:
+        """Return rank 0's value."""
+        return value
+
     def proceed(self) -> None:
         """Start a step or a validation together; raise Stopped if rank 0 has ended the run."""
 

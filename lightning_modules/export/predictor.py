@@ -15,22 +15,30 @@ from torch import Tensor, nn
 
 from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.join import in_row_order, joined
-from lightning_modules.batch.micro import micro_batches
-from lightning_modules.batch.order import NUM_EVALUATED_AT_ONCE, evaluation_batches
+from lightning_modules.batch.micro import Limit, micro_batches, num_examples
+from lightning_modules.batch.order import evaluation_batches
 from lightning_modules.batch.tokenize import encoded
 from lightning_modules.batch.type import Batch
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import BEST_FILE, FORM_FILE, STATE_FILE, TOKENIZER_FOLDER
+from lightning_modules.folder import (
+    BEST_FILE,
+    FORM_FILE,
+    OUTCOME_FILE,
+    STATE_FILE,
+    TOKENIZER_FOLDER,
+)
 from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.model.state import restore_state
 from lightning_modules.network import build_network, build_tokenizer
+from lightning_modules.outcome import read_outcome
 from lightning_modules.reference import reference_of
 from lightning_modules.rows.corpus import Row
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import REFERENCE, Examples, Task
+from lightning_modules.trainer import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,6 +62,8 @@ class Predictor:
         device: Where it computes.
         heartbeat: Called before each batch.
         is_for_export: Whether an export may change the network, which is used for nothing else.
+        micro_batch_tokens: The most tokens that pass through the network at once, padding included;
+            None sets no limit.
 
     """
 
@@ -68,6 +78,7 @@ class Predictor:
     device: Device = Device.auto
     heartbeat: Callable[[], None] = lambda: None
     is_for_export: bool = False
+    micro_batch_tokens: int | None = DEFAULT_TOKENS
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
@@ -108,20 +119,13 @@ class Predictor:
             device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
         )
         network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
-        observed, at_once = [], NUM_EVALUATED_AT_ONCE
+        observed, limit = [], Limit(tokens=self.micro_batch_tokens)
         with torch.inference_mode(), mixed:
             for batch in batches:
                 self.heartbeat()
                 inputs = collate([examples[index] for index in batch])
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-                while (
-                    outputs := unless_out_of_memory(
-                        partial(self._observe_batch, network, inputs, at_once)
-                    )
-                ) is None:
-                    if (size := min(at_once, len(batch))) == 1:
-                        raise ConfigError(_too_long(inputs))
-                    at_once = size // 2
+                outputs, limit = self._observe_batch(network, inputs, limit)
                 observed.append(outputs)
         return in_row_order(observed, batches)
 
@@ -134,7 +138,22 @@ class Predictor:
         for example, values in zip(examples, found.tolist(), strict=True):
             example[REFERENCE] = values
 
-    def _observe_batch(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
+    def _observe_batch(
+        self, network: nn.Module, inputs: Batch, limit: Limit
+    ) -> tuple[dict[str, Tensor], Limit]:
+        """Return what the task observes, and the limit under which the batch fits into memory."""
+        num_virtual = self.strategy.num_virtual_tokens if self.strategy else 0
+        width = self.task.width(inputs) + num_virtual
+        while True:
+            size = limit.size(num_examples(inputs), width)
+            outputs = unless_out_of_memory(partial(self._observe_pieces, network, inputs, size))
+            if outputs is not None:
+                return outputs, limit
+            if size == 1:
+                raise ConfigError(_too_long(inputs))
+            limit = limit.halved(size, width)
+
+    def _observe_pieces(self, network: nn.Module, inputs: Batch, size: int) -> dict[str, Tensor]:
         parts = []
         for piece in micro_batches(inputs, size):
             output = self.task.forward(network, piece)
@@ -185,6 +204,7 @@ def load_trained(
         run.strategy,
         untouched=again if is_compared else None,
         is_for_export=for_export,
+        micro_batch_tokens=_tokens_at_once(folder),
     )
 
 
@@ -200,6 +220,14 @@ def _as_in_file(run: Run) -> Run:
     if not run.strategy.supports_bf16:
         return run
     return replace(run, model=run.model.settled(computes_bf16=True))
+
+
+def _tokens_at_once(folder: Path) -> int | None:
+    """Return the most tokens that passed at once in the training; None if it had no limit."""
+    try:
+        return read_outcome(folder / OUTCOME_FILE).micro_batch_tokens
+    except FileNotFoundError:  # its training has not ended
+        return DEFAULT_TOKENS
 
 
 def _too_long(inputs: Batch) -> Problem:

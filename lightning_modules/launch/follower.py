@@ -86,11 +86,19 @@ class Follower(GroupRank):
         )
         super().synchronize(network, optimizer)
 
+    def agree(self, value: int | None) -> int | None:
+        agreed: int | None = self._receive_unless_stopped()
+        return agreed
+
     def proceed(self) -> None:
-        kind, _ = self._channel.receive()
+        self._receive_unless_stopped()
+
+    def _receive_unless_stopped(self) -> Any:
+        kind, content = self._channel.receive()
         if kind == "stop":
             self.has_stopped = True
             raise Stopped(Ending.interrupted, "rank 0 has ended the run")
+        return content
 
     def gather(self, validated: Validated) -> None:
         self._channel.send("validated", validated)

@@ -280,6 +280,11 @@ class _Leader(GroupRank):
             follower.send("optimizer", state.getvalue())
         super().synchronize(network, optimizer)
 
+    def agree(self, value: int | None) -> int | None:
+        for follower in self._followers:
+            follower.send("agreed", value)
+        return value
+
     def proceed(self) -> None:
         for follower in self._followers:
             follower.send("proceed")

@@ -1,11 +1,15 @@
-"""Detect that memory ran out, on any device, and recover from it."""
+"""Detect that memory ran out, on any device, and recover from it; measure a GPU's memory."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -60,3 +64,34 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def memory_of(device: torch.device) -> CudaMemory | None:
+    """Return the memory of a device on which a peak can be measured; None for any other."""
+    return CudaMemory(device) if device.type == "cuda" else None
+
+
+@dataclass(frozen=True)
+class CudaMemory:
+    """The memory of a CUDA device."""
+
+    device: torch.device
+
+    def free_bytes(self) -> int:
+        """Return how many bytes this process can still allocate: of its share if it has one."""
+        import torch
+
+        free, total = torch.cuda.mem_get_info(self.device)
+        allocated = torch.cuda.memory_allocated(self.device)
+        kept = torch.cuda.memory_reserved(self.device) - allocated  # freed, to be used again
+        share = torch.cuda.get_per_process_memory_fraction(self.device)
+        return min(free + kept, int(share * total) - allocated)
+
+    def peak_bytes(self, act: Callable[[], object]) -> int:
+        """Return the most bytes that were allocated at once during `act`, over those before it."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        act()
+        return int(torch.cuda.max_memory_allocated(self.device)) - before

@@ -101,6 +101,7 @@ class Prompting(Strategy):
         "trainer.patience",
         "trainer.max_grad_norm",
         "trainer.micro_batch_size",
+        "trainer.micro_batch_tokens",
     )
     shots: ClassVar[tuple[Row, ...]] = ()
 

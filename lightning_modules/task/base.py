@@ -327,6 +327,11 @@ class Task(Schema):
         left_out = {*self.not_inputs, LABELS_ON_HOST}
         return {name: tensor for name, tensor in batch.items() if name not in left_out}
 
+    def width(self, batch: Batch) -> int:
+        """Return the tokens per example, padding included, that the network reads and writes."""
+        ids_BT = batch.get("input_ids")
+        return 1 if ids_BT is None else int(ids_BT.shape[1])  # a frozen network has read them
+
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the network's output for a batch."""
         return network(**self.inputs(batch))

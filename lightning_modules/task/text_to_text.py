@@ -173,6 +173,9 @@ class TextToText(Task):
         chosen = [number < self.num_generated for number in range(len(examples))]
         return examples.add_column("is_generated", chosen)
 
+    def width(self, batch: Batch) -> int:
+        return super().width(batch) + (batch["labels"].shape[1] if "labels" in batch else 0)
+
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the losses of the target's tokens; None without one, e.g. in `predict`."""
         from lightning_modules.text.loss import target_losses

@@ -44,6 +44,7 @@ LEGACY: Mapping[str, Any] = {
     "task.pack_answers": False,
     "trainer.checkpoint_share": None,
     "trainer.gradient_checkpointing": False,
+    "trainer.micro_batch_tokens": None,
     "trainer.select": "metric",
     "search.portfolio": False,
     "search.seed": "${seed}",  # one seed was for all
