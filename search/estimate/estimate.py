@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.outcome import read_outcome
+from search.machine.gpu import gpus
 from search.plan.confirm import confirms
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
@@ -66,9 +67,11 @@ class Measured:
         num_trials: Number of trials they come from; 0 for a probe.
         start: Seconds from a worker's start to its first trial.
         device: The device whose memory is measured: `cpu`, `cuda` or `mps`.
-        free_bytes: Free memory of that device; None if unknown.
+        free_bytes: Free memory of one such device; None if unknown.
         busy: Share of the CPUs that other programs used meanwhile, in [0, 1].
         sizes: The settings at which memory was measured, e.g. `{"data.batch_size": 32}`.
+        num_shares: How many runs can train at once, each on devices of its own.
+        at_once: By arm, how many examples of that batch fit into memory at once, if not all do.
 
     """
 
@@ -79,6 +82,8 @@ class Measured:
     free_bytes: int | None = None
     busy: float = 0.0
     sizes: Mapping[str, int] = field(default_factory=dict)
+    num_shares: int = 1
+    at_once: Mapping[Options, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,21 @@ class Estimate:
         return None if self.memory_bytes is None else self.num_workers * self.memory_bytes
 
     @property
+    def workers_per_device(self) -> int:
+        """The most workers that share the memory of one device."""
+        return math.ceil(self.num_workers / self.measured.num_shares)
+
+    @property
+    def memory_bytes_per_device(self) -> int | None:
+        """Peak memory of the workers that share a device, if their peaks coincide."""
+        return None if self.memory_bytes is None else self.workers_per_device * self.memory_bytes
+
+    @property
     def fits(self) -> bool | None:
-        """Whether that much memory is free; None if either is unknown."""
-        if self.memory_bytes_all is None or self.measured.free_bytes is None:
+        """Whether a device has that much free memory; None if either is unknown."""
+        if self.memory_bytes_per_device is None or self.measured.free_bytes is None:
             return None
-        return self.memory_bytes_all <= self.measured.free_bytes
+        return self.memory_bytes_per_device <= self.measured.free_bytes
 
     def as_dict(self, groups: Sequence[str] = ()) -> dict[str, Any]:
         """Return it as plain values, for JSON; `groups` are the names of the arms' options."""
@@ -156,6 +171,7 @@ class Estimate:
                     "seconds_per_validation_row": pace.validation,
                     "start_seconds": pace.start,
                     "memory_bytes": pace.memory_bytes,
+                    "examples_at_once": self.measured.at_once.get(options),
                 }
                 for options, pace in self.measured.paces.items()
             ],
@@ -164,6 +180,7 @@ class Estimate:
             "memory_at": dict(self.measured.sizes),
             "memory_bytes": self.memory_bytes,
             "memory_bytes_all_workers": self.memory_bytes_all,
+            "memory_bytes_per_device": self.memory_bytes_per_device,
             "free_bytes": self.measured.free_bytes,
             "fits": self.fits,
         }
@@ -340,7 +357,11 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
         for options in plan.space.arms
     }
     free = free_bytes if device == "cpu" else None
-    return Past(len(ended), seconds, Measured(paces, len(trials), 0.0, device, free))
+    num_shares = 1
+    if device.startswith("cuda"):
+        num_shares = max(1, len(gpus()) // plan.default.trainer.devices)
+    measured = Measured(paces, len(trials), 0.0, device, free, num_shares=num_shares)
+    return Past(len(ended), seconds, measured)
 
 
 def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:

@@ -37,7 +37,7 @@ from lightning_modules.outcome import Point
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
 from search.config import Composition
-from search.estimate.probe import largest, too_large
+from search.estimate.probe import largest, too_large, untrainable
 from search.machine.quiet import quiet_process, quiet_training
 from search.plan.build import build_plan
 from search.plan.plan import Plan
@@ -91,12 +91,15 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
 
     default, large = plan.defaults[options], plan.run(largest(plan, options))
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
+    num_shares = 1
     if device == "cuda":
         free_bytes = torch.cuda.mem_get_info()[0]
+        num_shares = max(1, torch.cuda.device_count() // default.trainer.devices)
+    facts = {"free_bytes": free_bytes, "device": device, "num_shares": num_shares}
     checked = check_run(default)
     if not default.strategy.trains:
         created = process.create_time()
-        return _measure_untrained(default, checked, folder, device, free_bytes, created)
+        return {**_measure_untrained(default, checked, folder, device, created), **facts}
     cache = Cache()
     per_row = _examples_per_row(default, checked, cache)
     # A tokenizer that is built from rows needs all of them, like in a trial: its vocabulary decides
@@ -107,10 +110,14 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
         peak = _Try(large, longest, cache, folder / "peak", per_row, PEAK_STEPS)
     except torch.OutOfMemoryError:
         raise ConfigError(too_large(large, "out of memory")) from None
+    if not peak.steps:
+        raise ConfigError(untrainable(large, peak.outcome))
     memory_bytes = _peak_bytes(device)
     example_seconds = peak.steps[-1] / large.data.batch_size + peak.feature_seconds
     sample = _sample(default, checked, per_row, example_seconds)
     pace = _Try(default, sample, cache, folder / "pace", per_row, NUM_STEPS[1])
+    if not pace.steps:
+        raise ConfigError(untrainable(default, pace.outcome))
     num_sampled = len(sample.corpus.splits["train"]) * per_row
     batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: each batch has rows of similar length, and its time depends on it.
@@ -127,10 +134,10 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
         - process.create_time()
         + pace.feature_seconds * (trained + validated),
         "memory_bytes": memory_bytes,
-        "free_bytes": free_bytes,
-        "device": device,
+        "num_at_once": peak.num_at_once,
         "num_trainable": peak.num_trainable,
         "num_parameters": peak.num_parameters,
+        **facts,
     }
 
 
@@ -153,12 +160,14 @@ def _examples_per_row(run: Run, checked: CheckedRows, cache: Cache) -> float:
 
 
 def _measure_untrained(
-    run: Run, checked: CheckedRows, folder: Path, device: str, free_bytes: int, created: float
+    run: Run, checked: CheckedRows, folder: Path, device: str, created: float
 ) -> dict[str, Any]:
     """Return the same for an arm that trains nothing: its runs are one validation."""
     rows = checked.corpus.splits["validation"][: NUM_VALIDATED[1]]
     part = CheckedRows(Corpus({**checked.corpus.splits, "validation": rows}), checked.labels)
     tried = _Try(run, part, Cache(), folder / "pace")
+    if not tried.validations:
+        raise ConfigError(untrainable(run, tried.outcome))
     seconds = sum(tried.validations)
     return {
         "num_trainable": 0,
@@ -169,8 +178,7 @@ def _measure_untrained(
         "start": max(0.0, tried.seconds - seconds),
         "worker_start": tried.began_at - created,
         "memory_bytes": _peak_bytes(device),
-        "free_bytes": free_bytes,
-        "device": device,
+        "num_at_once": None,
     }
 
 
@@ -186,6 +194,8 @@ class _Try(Hooks):
         began_at: Unix time when its network was built.
         num_trainable: Trained parameters.
         num_parameters: All parameters.
+        num_at_once: How many examples of a batch fit into memory at once; None if all do.
+        outcome: How the run ended.
 
     """
 
@@ -203,6 +213,7 @@ class _Try(Hooks):
         self.num_features, self.feature_seconds = 0, 0.0
         self.began_at = 0.0
         self.num_trainable = self.num_parameters = 0
+        self.num_at_once: int | None = None
         self._mark = 0.0
         self._deadline = 0.0
         num_steps = math.ceil(len(part.corpus.splits["train"]) * per_row / run.data.batch_size)
@@ -217,7 +228,7 @@ class _Try(Hooks):
         )
         folder.mkdir()
         start = time.monotonic()
-        fit(
+        self.outcome = fit(
             replace(run, trainer=trainer, logger=NoLogger()),
             folder,
             Identity("probe", None, folder),
@@ -239,6 +250,9 @@ class _Try(Hooks):
         self.began_at = time.time()
         self._mark = time.monotonic()
         self._deadline = self._mark + MAX_SECONDS
+
+    def on_split(self, num_at_once: int) -> None:
+        self.num_at_once = num_at_once
 
     def on_step(self, step: int, num_steps: int) -> None:
         self.steps.append(self._lap())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
 from search.estimate.estimate import Measured, Pace
 from search.machine.allocator import allocator
 from search.machine.cpu import MALLOC, worker_threads
+from search.machine.process import num_memory_kills
 from search.plan.plan import Plan
 from search.space.space import Options
 
@@ -72,6 +75,12 @@ def probe(
         free_bytes=min(arm["free_bytes"] for arm in results.values()),
         busy=busy,
         sizes=sizes(plan.run(largest(plan, greediest))),
+        num_shares=min(arm["num_shares"] for arm in results.values()),
+        at_once={
+            options: arm["num_at_once"]
+            for options, arm in results.items()
+            if arm["num_at_once"] is not None
+        },
     )
 
 
@@ -99,6 +108,7 @@ def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
     environment = {**MALLOC, **allocator(), **os.environ}
     if plan.search.settings.workers:
         environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
+    num_kills = num_memory_kills()
     # Made here: a process that runs out of memory is killed, and would leave its folder behind.
     with TemporaryDirectory(prefix="finesweep-probe-") as folder:
         # Tokenized rows of a sample are useless to later runs.
@@ -112,8 +122,11 @@ def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
             env=environment,
             check=False,
         )
-    if done.returncode == -9:
-        raise ConfigError(too_large(plan.run(largest(plan, options)), "a killed process"))
+    if done.returncode == -signal.SIGKILL:
+        got = "a killed process"
+        if num_memory_kills() > num_kills:
+            got = "a process that the kernel killed because the machine's memory ran out"
+        raise ConfigError(too_large(plan.run(largest(plan, options)), got))
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ProbeFailed(lines[-1])
@@ -131,3 +144,14 @@ def too_large(run: Run, got: str) -> Problem:
     words = " ".join(f"{path}={value}" for path, value in sizes(run).items())
     fix = "Lower them, or set trainer.micro_batch_size=4."
     return Problem("probe", f"{words} must fit into memory", Verbatim(got), fix)
+
+
+def untrainable(run: Run, outcome: Outcome) -> Problem:
+    """Return the problem of a run that ended before its first step or validation."""
+    values = run.flat()
+    what = f"model={values['model']} strategy={values['strategy']}"
+    if outcome.ending is not Ending.infeasible:
+        return Problem("probe", f"{what} must train for a few steps", Verbatim(outcome.reason))
+    fix = "Lower data.max_length, or choose a smaller model"
+    fix += ", or strategy=lora." if values["strategy"] == "full" else "."
+    return Problem("probe", f"{what} must fit into memory", Verbatim(outcome.reason), fix)

@@ -109,24 +109,38 @@ def _source(measured: Measured) -> str:
 
 
 def _memory(estimate: Estimate) -> Iterator[str]:
-    measured, peak, total = estimate.measured, estimate.memory_bytes, estimate.memory_bytes_all
+    measured, peak = estimate.measured, estimate.memory_bytes
+    total, sharing = estimate.memory_bytes_per_device, estimate.workers_per_device
     if peak is None or total is None:
         return
     at = " ".join(f"{path}={value}" for path, value in measured.sizes.items())
     line = f"{size(peak)} per worker at {at}" if at else f"{size(peak)} per worker so far"
-    if estimate.num_workers > 1:
-        line += f", {size(total)} for {estimate.num_workers}"
+    if measured.num_shares > 1:
+        line += f", {size(total)} for the {sharing} on a GPU" if sharing > 1 else ", one per GPU"
+    elif sharing > 1:
+        line += f", {size(total)} for {sharing}"
     where = "free on the GPU" if measured.device == "cuda" else "free"
     free = measured.free_bytes
     yield line if free is None else f"{line}; {size(free)} {where}"
     arms = {m: p.memory_bytes / 1e9 for m, p in measured.paces.items() if p.memory_bytes}
     if len(arms) > 1:
         yield f"{_each(arms)} GB"
+    yield from _splits(measured)
     if free is not None and not estimate.fits:
-        fewer = "search.workers, " if estimate.num_workers > 1 else ""
+        fewer = "search.workers, " if sharing > 1 else ""
         yield (
             f"DOES NOT FIT: {size(total)} needed, {size(free)} free. Lower {fewer}"
             "data.batch_size or data.max_length, or set trainer.micro_batch_size."
+        )
+
+
+def _splits(measured: Measured) -> Iterator[str]:
+    """Yield a line for each arm whose batch does not fit into memory at once."""
+    for options, num_at_once in measured.at_once.items():
+        name = f"{' '.join(options)}: " if options else ""
+        yield (
+            f"{name}a batch does not fit at once and is processed {num_at_once} examples at a time;"
+            f" trainer.micro_batch_size={num_at_once} does so from the start"
         )
 
 

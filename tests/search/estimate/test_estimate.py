@@ -130,6 +130,18 @@ def test_workers_share_the_trials_and_add_up_their_memory() -> None:
     assert (few.num_workers, few.num_trials) == (2, 2)
 
 
+def test_workers_with_a_gpu_each_do_not_add_up_their_memory() -> None:
+    plan = plan_of("search.workers=4", "search.num_trials=10", "trainer.epochs=1")
+    pace, free = Pace(0.01, 0, 0, 10**9), 3 * 10**9
+    found = estimate(plan, ROWS, measured_of(plan, pace, free_bytes=free, num_shares=4))
+    assert (found.workers_per_device, found.memory_bytes_per_device, found.fits) == (1, 10**9, True)
+    assert found.memory_bytes_all == 4 * 10**9
+    two = estimate(plan, ROWS, measured_of(plan, pace, free_bytes=free, num_shares=3))
+    assert (two.workers_per_device, two.memory_bytes_per_device, two.fits) == (2, 2 * 10**9, True)
+    one = estimate(plan, ROWS, measured_of(plan, pace, free_bytes=free, num_shares=1))
+    assert (one.workers_per_device, one.fits) == (4, False)
+
+
 def test_hours_of_training_limit_the_trials() -> None:
     plan = plan_of("search.max_hours=0.01", "trainer.epochs=1", "search.num_trials=50")
     measured = measured_of(plan, Pace(0.02, 0, 3.0, None))

@@ -1,14 +1,20 @@
-"""What the probe counts if a row is not one example."""
+"""What the probe counts if a row is not one example, and what it says of memory that ran out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from lightning_modules.batch.type import Batch
+from lightning_modules.error import ConfigError
 from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
+from lightning_modules.task.classification import Classification
 from search.config import compose
 from search.estimate.measure import longest_rows, measure
 from search.plan.build import build_plan
@@ -100,3 +106,42 @@ def test_an_epoch_has_as_many_examples_as_in_training(plan: Plan, here: Path) ->
     fit(plan.defaults[options], here, Identity("x", None, here), count)
     assert result["epoch"] == pytest.approx(count.num_examples, rel=0.05)
     assert result["train"] > 0 and result["validation"] > 0 and result["start"] >= 0
+
+
+def forward(whole: Callable[..., Any], most: int, task: Any, network: Any, batch: Batch) -> Any:
+    """Stand in for a device on which `most` examples fit."""
+    if len(batch["input_ids"]) > most:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return whole(task, network, batch)
+
+
+@pytest.fixture
+def small(learnable: Path) -> Plan:
+    words = ("study=p", "model=tiny", "strategy=full", "logger=none", "data=files")
+    return build_plan(compose("sweep", [*words, f"data.train={learnable}", "trainer.epochs=1"]))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("most", "num_at_once"), [(1000, None), (9, 8)])
+def test_the_probe_says_how_much_of_a_batch_fits(
+    small: Plan, here: Path, monkeypatch: pytest.MonkeyPatch, most: int, num_at_once: int | None
+) -> None:
+    whole = Classification.forward
+    monkeypatch.setattr(Classification, "forward", lambda *given: forward(whole, most, *given))
+    (options,) = small.defaults
+    result = measure(small, options, here)
+    assert (result["num_at_once"], result["num_shares"]) == (num_at_once, 1)
+
+
+def test_the_probe_says_that_nothing_fits(
+    small: Plan, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Classification.forward
+    monkeypatch.setattr(Classification, "forward", lambda *given: forward(whole, 0, *given))
+    (options,) = small.defaults
+    with pytest.raises(ConfigError) as caught:
+        measure(small, options, here)
+    assert str(caught.value) == (
+        "probe: model=tiny strategy=full must fit into memory, got one example of 11 tokens does "
+        "not fit into memory. Lower data.max_length, or choose a smaller model, or strategy=lora."
+    )

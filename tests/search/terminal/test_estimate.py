@@ -75,6 +75,23 @@ def test_a_study_that_does_not_fit_shows_what_to_lower() -> None:
     )
 
 
+def test_memory_is_that_of_one_gpu() -> None:
+    words = ("search.workers=4", "search/pruner=none")
+    last = lines(*words, device="cuda", num_shares=4)[-1]
+    at = "data.batch_size=32 data.max_length=128"
+    assert last == f"memory  1.4 GB per worker at {at}, one per GPU; 21.3 GB free on the GPU"
+    last = lines(*words, device="cuda", num_shares=2)[-1]
+    assert f"at {at}, 2.8 GB for the 2 on a GPU; 21.3 GB free on the GPU" in last
+
+
+def test_a_batch_that_was_split_is_named_with_its_arm() -> None:
+    output = lines("strategy=choice(lora,full)", at_once={("full",): 4})
+    assert output[-1] == (
+        "        full: a batch does not fit at once and is processed 4 examples at a time;"
+        " trainer.micro_batch_size=4 does so from the start"
+    )
+
+
 def test_limits_and_the_end_are_reported() -> None:
     first, second, *_ = lines("search/pruner=none", "search.max_hours=0.05")
     assert first == "time    about 3 min for 5 trials (1 worker), 37 s per trial"
