@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending
 from search.storage.attribute import (
+    ALONE,
     ATTEMPT,
     ATTEMPTS,
     CHECKPOINT,
     ENDING,
     MICRO_BATCH,
+    PLACE,
     REASON,
     WORKER,
     constraint,
 )
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 from search.storage.lease import clock
+from search.storage.place import host_of, ran_beside
 from search.storage.row import locked, set_user, transaction, user_attribute
 
 if TYPE_CHECKING:
@@ -154,6 +157,7 @@ def _end_attempt(
     attempt = int(user_attribute(session, trial_id, ATTEMPT) or 0)
     if attempt <= len(ends):
         attempt = 0  # killed before its attempt started: nothing to count
+    kind, area = _tried(session, trial, kind)
     checkpoint = user_attribute(session, trial_id, CHECKPOINT) or {}
     end = FailedAttempt(attempt, kind, reason, int(checkpoint.get("step", 0)), worker or "")
     micro_batch = user_attribute(session, trial_id, MICRO_BATCH)
@@ -172,9 +176,29 @@ def _end_attempt(
         ATTEMPTS: [end.as_dict() for end in ends],
         REASON: verdict or reason,
         ENDING: None if ending is None else ending.value,
+        **({} if area is None else {ALONE: area}),
     }
     set_user(storage, session, trial_id, values)
     trial.state = state
     if state.is_finished():
         trial.datetime_complete = datetime.now()
     return AttemptEnd(int(trial.number or 0), attempt, reason, ending, verdict or "")
+
+
+def _tried(session: Session, trial: Any, kind: FailureKind) -> tuple[FailureKind, str | None]:
+    """Return the kind of an end, by whether it had neighbours, and the area that it needs alone.
+
+    The kernel kills a process for the memory of the host. Only on a CPU does a smaller micro-batch
+    take less of that.
+    """
+    place = user_attribute(session, trial.trial_id, PLACE)
+    if place is None:
+        return kind, None
+    if kind is FailureKind.crowded:
+        return kind, place
+    if kind is not FailureKind.out_of_memory:
+        return kind, None
+    host = host_of(place)
+    if ran_beside(session, trial, host):
+        return FailureKind.crowded, host
+    return (kind if place == host else FailureKind.crashed), None

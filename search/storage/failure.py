@@ -29,6 +29,7 @@ class FailureKind(Enum):
     lost = "lost"  # its worker sent no more heartbeats
     hung = "hung"  # no progress for search.hang_seconds
     out_of_memory = "out of memory"  # the kernel killed its process to free memory
+    crowded = "out of memory beside others"  # it has not been tried alone yet
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from search.space.key import renewed_key
-from search.storage.attribute import CURVE, FIXED, KEY, WORKER
+from search.storage.attribute import CURVE, FIXED, KEY, PLACE, WORKER
 from search.storage.curve import StoredPoint, extended
+from search.storage.place import active_trials, may_start
 from search.storage.row import (
     alone,
     locked,
@@ -33,28 +34,42 @@ if TYPE_CHECKING:
     from search.storage.tables import StudyStorage
 
 
-def claim(storage: StudyStorage, trial_ids: Sequence[int], worker: str, num: int = 1) -> list[int]:
+def claim(
+    storage: StudyStorage,
+    trial_ids: Sequence[int],
+    worker: str,
+    num: int = 1,
+    place: str | None = None,
+) -> list[int]:
     """Turn up to `num` waiting trials into running ones of `worker`; return their IDs.
+
+    While some trial must be alone in an area, they are claimed one at a time.
 
     Args:
         storage: The storage.
         trial_ids: Trials that were waiting a moment ago, in order of preference.
         worker: The worker's name.
         num: The maximum number to claim.
+        place: The memory that they will use, see `search.storage.place`; None if it is unknown.
 
     """
     from optuna.trial import TrialState
 
+    values = {WORKER: worker} if place is None else {WORKER: worker, PLACE: place}
+
     def take() -> list[int]:
         taken: list[int] = []
         with transaction(storage) as session:
+            active = () if place is None else active_trials(session, trial_ids[0])
             for trial_id in trial_ids:
-                if len(taken) == num:
+                if len(taken) == (1 if active else num):
                     break
                 trial: Any = locked(session, trial_id)
                 if trial.state is TrialState.WAITING:
+                    if place is not None and not may_start(trial_id, place, active):
+                        continue
                     trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
-                    set_user(storage, session, trial_id, {WORKER: worker})
+                    set_user(storage, session, trial_id, values)
                 elif trial.state is not TrialState.RUNNING:
                     continue
                 elif user_attribute(session, trial_id, WORKER) != worker:

@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import SpaceError
+from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
+from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.space.key import renewed_key
@@ -23,6 +26,7 @@ from search.storage import transaction
 from search.storage.add import add_trials
 from search.storage.attempt_end import AttemptEnd, hand_back
 from search.storage.attribute import (
+    ALONE,
     BEST_EPOCH,
     CHECKPOINT,
     CHOSEN_SCORES,
@@ -36,6 +40,7 @@ from search.storage.attribute import (
     MEMORY,
     METRICS,
     MFU,
+    PLACE,
     PROGRESS,
     REASON,
     ROW_SCORES,
@@ -49,7 +54,8 @@ from search.storage.attribute import (
 )
 from search.storage.curve import stored_point
 from search.storage.failure import FailureKind
-from search.storage.lease import Lease
+from search.storage.lease import Lease, this_host
+from search.storage.place import Active, had_neighbours, may_start, place_name
 from search.storage.retry import StorageGone
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.heal import heal
@@ -97,6 +103,17 @@ class Session:
         self._lease = lease
         self._tables = study.tables
 
+    @cached_property
+    def place(self) -> str | None:
+        """The memory that its trials use; None if they are trained elsewhere."""
+        plan = self.study.plan
+        if plan.is_asked:
+            return None
+        trainer = plan.default.trainer
+        on_host = trainer.device in (Device.cpu, Device.mps)
+        cards = () if on_host else gpus()[: trainer.devices]
+        return place_name(this_host(), [gpu.card.replace("/", "-") for gpu in cards])
+
     @property
     def is_lost(self) -> bool:
         """Whether this process has noticed that another one ended its lease."""
@@ -132,14 +149,26 @@ class Session:
         study = self.study
         while not study.is_stopping and study.out_of_time is None:
             waiting = {t._trial_id: t.number for t in study.trials if t.state.name == "WAITING"}
-            if 0 < len(waiting) < num and self._add(num - len(waiting)):
+            if 0 < len(waiting) < num and not self._active() and self._add(num - len(waiting)):
                 continue  # now there are more to claim
-            claimed = transaction.claim(self._tables, list(waiting), self.name, num)
+            claimed = transaction.claim(self._tables, list(waiting), self.name, num, self.place)
             if claimed:
                 return [self._start(waiting[trial_id]) for trial_id in claimed]
-            if not self._add(num) and not heal(study):
+            # A trial that waits until it is alone here keeps new ones away.
+            has_room = self.place is None or may_start(None, self.place, self._active())
+            if not (has_room and self._add(num)) and not heal(study):
                 return []
         return []
+
+    def retry_alone(self, attempt: Attempt, outcome: Outcome) -> AttemptEnd | None:
+        """Hand back an attempt that does not fit into memory, to be tried alone.
+
+        Returns: What happens to its trial; None if it had no neighbours.
+        """
+        if not had_neighbours(self._tables, attempt.trial_id):
+            return None
+        reason = f"{outcome.reason}, beside other trials"
+        return self.hand_back(attempt, FailureKind.crowded, reason, outcome.seconds)
 
     def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
         """Store how long the attempt's run is."""
@@ -219,6 +248,21 @@ class Session:
         if end.ending is not None:
             self._tidy()
         return end
+
+    def _active(self) -> list[Active]:
+        """Return the waiting and running trials; none if all of them may have neighbours."""
+        trials = [trial for trial in self.study.trials if not trial.state.is_finished()]
+        if not any(trial.user_attrs.get(ALONE) for trial in trials):
+            return []
+        return [
+            Active(
+                trial._trial_id,
+                trial.state.name == "RUNNING",
+                trial.user_attrs.get(PLACE),
+                trial.user_attrs.get(ALONE),
+            )
+            for trial in trials
+        ]
 
     def _add(self, num: int) -> int:
         """Add up to `num` trials without values, within the budget; return how many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ def start_attempt(
     transaction.set_attributes(tables, trial._trial_id, attributes)
     attempt = Attempt(trial.number, trial._trial_id, number, values, folder, micro_batch_size)
     if ends:
-        attempt = replace(attempt, notes=(_resume_note(trial, ends[-1], has_files),))
+        attempt = replace(attempt, notes=tuple(_resume_notes(trial, ends[-1], has_files)))
     return attempt
 
 
@@ -88,6 +88,12 @@ def _micro_batch_size(
     run = plan.run(values)
     size = before or run.trainer.micro_batch_size or run.data.batch_size
     return max(1, size // 2)
+
+
+def _resume_notes(trial: FrozenTrial, end: FailedAttempt, has_files: bool) -> Iterator[str]:
+    yield _resume_note(trial, end, has_files)
+    if end.kind is FailureKind.crowded:
+        yield f"trial {trial.number} trains alone: no other trial uses its memory meanwhile"
 
 
 def _resume_note(trial: FrozenTrial, end: FailedAttempt, has_files: bool) -> str:

@@ -55,19 +55,24 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
         StorageGone: The storage did not answer before a requested stop.
 
     """
-    cache, memory = Cache(), _Memory()
+    cache, memory, has_freed = Cache(), _Memory(), True
     while not interrupted():
         attempt = session.next_attempt()
         if attempt is None:
             if session.study.is_over:
                 return
-            # Other workers have the rest. If one dies, its trial returns to the queue.
+            # Other workers have the rest. If one dies, its trial returns to the queue. Meanwhile
+            # they can have the memory of what this one keeps.
+            if not has_freed:
+                cache, has_freed = Cache(), True
+                free_memory()
             emit(Alive("waiting for the trials of other workers"))
             time.sleep(POLL_SECONDS)
             continue
         emit(Began(attempt.number, attempt.attempt, attempt.values))
         for note in attempt.notes:
             emit(Note(note))
+        has_freed = False
         _work_on(session, attempt, interrupted, emit, cache)
         memory.check()
 
@@ -102,13 +107,17 @@ def _work_on(
         session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
         emit(Ended(attempt.number, Ending.interrupted, reason, None, outcome.seconds))
         return
+    is_infeasible = outcome.ending is Ending.infeasible
+    if is_infeasible and (end := session.retry_alone(attempt, outcome)) is not None:
+        emit(event_of(end))
+        raise Replace(f"trial {attempt.number} ran out of memory")
     _show(study, attempt)
     session.ended(attempt, outcome)
     for guard in outcome.guards:
         if guard.is_broken:
             emit(Note(f"trial {attempt.number}, {guard_line(guard)}"))
     emit(_ended(study, attempt, outcome))
-    if outcome.ending is Ending.infeasible:
+    if is_infeasible:
         raise Replace(f"trial {attempt.number} ran out of memory")
 
 

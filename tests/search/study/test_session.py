@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lightning_modules.outcome import Ending, Outcome
 from search.storage import transaction
 from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, GUARDS, WORKER
 from search.storage.curve import points_of
@@ -16,7 +18,7 @@ from search.storage.tables import StudyStorage
 from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import Session, join
-from tests.search.study.conftest import GUARD, begin, guarded, outcome, point, study_of
+from tests.search.study.conftest import GUARD, begin, finish, guarded, outcome, point, study_of
 
 
 def two_sessions(root: Path, *words: str) -> tuple[Session, Session]:
@@ -96,7 +98,7 @@ def test_a_claimed_trial_starts_from_its_current_state(
     claim = transaction.claim
 
     def after_the_other(
-        tables: StudyStorage, trial_ids: Sequence[int], worker: str, num: int
+        tables: StudyStorage, trial_ids: Sequence[int], worker: str, num: int, place: str | None
     ) -> list[int]:
         """Let the other worker run it between reading the queue and claiming."""
         monkeypatch.setattr(transaction, "claim", claim)
@@ -105,7 +107,7 @@ def test_a_claimed_trial_starts_from_its_current_state(
         (attempt.folder / "checkpoint.pt").write_bytes(b"of the first attempt")
         other.saved(attempt, step=7)
         other.hand_back(attempt, FailureKind.interrupted, "asked to stop", 1.0)
-        return claim(tables, trial_ids, worker, num)
+        return claim(tables, trial_ids, worker, num, place)
 
     monkeypatch.setattr(transaction, "claim", after_the_other)
     attempt = one.next_attempt()
@@ -282,3 +284,99 @@ def test_a_guard_is_stored_as_a_constraint_that_optuna_knows(here: Path) -> None
     assert broken.constraints["guard old"] == pytest.approx(0.2)
     assert broken.user_attrs[GUARDS]["old"]["value"] == 0.6
     assert broken.state.name == "COMPLETE" and broken.value == 0.7
+
+
+def ran_out() -> Outcome:
+    reason = "one example of 400 tokens does not fit into memory"
+    return replace(outcome(0.5, ending=Ending.infeasible), reason=reason)
+
+
+def test_a_trial_that_ran_out_of_memory_beside_another_is_tried_alone(here: Path) -> None:
+    one, other = two_sessions(here, "search.num_trials=4", "trainer.device=cpu")
+    small, large = begin(one), begin(other)
+    end = other.retry_alone(large, ran_out())
+    assert end is not None and end.ending is None
+    assert end.reason == "one example of 400 tokens does not fit into memory, beside other trials"
+
+    # It does not start beside the other, and nothing else starts before it.
+    assert other.next_attempts(2) == [] and len(one.study.trials) == 2
+    one.ended(small, outcome(0.5))
+    (alone,) = one.next_attempts(2)
+    assert (alone.number, alone.attempt, alone.micro_batch_size) == (large.number, 2, None)
+    assert alone.notes[-1] == "trial 1 trains alone: no other trial uses its memory meanwhile"
+    assert other.next_attempt() is None
+
+    # It was alone now, so it is infeasible.
+    assert one.retry_alone(alone, ran_out()) is None
+    one.ended(alone, ran_out())
+    trial = one.study.trial(large.number)
+    assert (trial.state.name, trial.user_attrs["ending"]) == ("PRUNED", "infeasible")
+    assert [end["fault"] for end in trial.user_attrs[ATTEMPTS]] == ["out of memory beside others"]
+    assert {begin(one).number, begin(other).number} == {2, 3}
+
+
+def test_a_trial_without_neighbours_is_infeasible_at_once(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=2"))
+    finish(session, 0.5)
+    assert session.retry_alone(begin(session), ran_out()) is None
+
+
+def test_two_trials_that_ran_out_beside_each_other_take_turns(here: Path) -> None:
+    one, other = two_sessions(here, "search.num_trials=2", "trainer.device=cpu")
+    first, second = begin(one), begin(other)
+    assert one.retry_alone(first, ran_out()) is not None
+    assert other.retry_alone(second, ran_out()) is not None
+    alone = begin(one)
+    assert other.next_attempt() is None
+    assert one.retry_alone(alone, ran_out()) is None
+    one.ended(alone, ran_out())
+    last = begin(other)
+    assert {alone.number, last.number} == {0, 1}
+    assert other.retry_alone(last, ran_out()) is None
+
+
+def test_a_worker_on_another_gpu_is_no_neighbour(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two_sessions(here, "search.num_trials=2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    begin(one)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert other.retry_alone(begin(other), ran_out()) is None
+
+
+@pytest.mark.parametrize(
+    ("gpus", "beside", "kind", "micro_batch_size"),
+    [
+        ("", True, "out of memory beside others", None),
+        ("", False, "out of memory", 16),  # on a CPU a smaller one takes less of this memory
+        ("0,1", True, "out of memory beside others", None),
+        ("0,1", False, "crashed", None),
+    ],
+)
+def test_a_kill_by_the_kernel_halves_the_micro_batch_on_a_cpu_alone(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: str,
+    kind: str,
+    micro_batch_size: int | None,
+    *,
+    beside: bool,
+) -> None:
+    words = ("search.num_trials=2", "data.batch_size=32")
+    one, other = two_sessions(here, *words)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus[:1])
+    killed = begin(one)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus[-1:])
+    if beside:
+        neighbour = begin(other)
+    reason = "the kernel killed the worker: the machine's memory ran out"
+    (end,) = end_worker(other.study, one.name, FailureKind.out_of_memory, reason)
+    assert end.ending is None
+    trial = other.study.trial(killed.number)
+    assert [end["fault"] for end in trial.user_attrs[ATTEMPTS]] == [kind]
+    if beside:
+        assert other.next_attempt() is None
+        other.ended(neighbour, outcome(0.5))
+    again = begin(other)
+    assert (again.number, again.micro_batch_size) == (killed.number, micro_batch_size)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from lightning_modules.error import DataError
 from lightning_modules.outcome import Ending
+from lightning_modules.task.classification import Classification
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.study.heal import end_worker
@@ -96,3 +98,27 @@ def test_a_worker_whose_lease_was_ended_stops_training(prepared: Prepare) -> Non
         work(session, never, emit)
     trial = other.trial(0)
     assert trial.state.name == "WAITING" and not trial.intermediate_values
+
+
+def test_a_trial_that_does_not_fit_beside_another_is_tried_alone_before_it_is_infeasible(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Classification, "forward", refuse)
+    study = prepared("search.num_trials=2", "trainer.device=cpu")
+    neighbour = join(load_study(study.folder))
+    beside = neighbour.next_attempt()
+    assert beside is not None
+    session, events = join(study), list[Event]()
+    with pytest.raises(Replace, match="trial 1 ran out of memory"):
+        work(session, never, events.append)
+    assert isinstance(events[-1], Note)
+    assert events[-1].text.startswith("trial 1 attempt 1 ended: one example of ")
+    assert events[-1].text.endswith("memory, beside other trials; it will be retried")
+    neighbour.hand_back(beside, FailureKind.interrupted, "asked to stop", 1.0)
+    with pytest.raises(Replace, match="trial 1 ran out of memory"):
+        work(session, never, events.append)
+    assert isinstance(events[-1], Ended) and events[-1].ending is Ending.infeasible
+    assert [trial.state.name for trial in study.trials] == ["WAITING", "PRUNED"]
