@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from lightning_modules.batch.micro import Limit
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best, load_observed
 from lightning_modules.callback.checkpoint import Checkpointing
@@ -221,8 +222,9 @@ def _reference(
         if hooks.interrupted():
             raise Stopped(Ending.interrupted, "interrupted before the first step")
 
+    limit = Limit(tokens=run.trainer.first_tokens)
     values = {
-        split: reference_of(run.task, network, part, tokenizer, start.hardware, heartbeat)
+        split: reference_of(run.task, network, part, tokenizer, start.hardware, limit, heartbeat)
         for split, part in data.examples.items()
     }
     write_when_free(hooks, lambda: write_reference(start.folder, values))

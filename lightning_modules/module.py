@@ -22,7 +22,7 @@ from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_ex
 from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.model.recompute import recompute
-from lightning_modules.model.state import num_bytes_of, trained_tensors
+from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
@@ -266,8 +266,7 @@ class FineTuner(pl.LightningModule):
         self.hooks.heartbeat("measuring how many tokens fit into memory")
         example: Batch = self.trainer.datamodule.longest_example()  # type: ignore[attr-defined]
         width, batch_size = self._width(example), self.run.data.batch_size
-        # AdamW keeps two values per trained one, from its first step on.
-        state_bytes = 2 * num_bytes_of(trained_tensors(self.network))
+        state_bytes = self._state_bytes()
         tokens = probed_tokens(memory, partial(self._try_pass, example), width, state_bytes)
         self.record.micro_batch_tokens = tokens or width
         if tokens is not None and tokens < batch_size * width:
@@ -276,6 +275,11 @@ class FineTuner(pl.LightningModule):
                 f"micro-batches of {tokens} tokens, e.g. {tokens // width} examples of {width}, "
                 f"fit into memory; the effective batch size stays {batch_size}"
             )
+
+    def _state_bytes(self) -> int:
+        """Return what the optimizer will keep from its first step on."""
+        keeps, trained = self.run.optimizer.state_bytes, trained_tensors(self.network)
+        return round(sum(each.numel() * keeps(each.element_size()) for each in trained.values()))
 
     def _try_pass(self, example: Batch, num_examples: int) -> bool:
         """Run the pass of a step over copies of an example, and forget it."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
+    from lightning_modules.batch.micro import Limit
     from lightning_modules.machine.hardware import Hardware
     from lightning_modules.task.base import Task
 
@@ -53,6 +54,7 @@ def reference_of(
     examples: Any,
     tokenizer: PreTrainedTokenizerBase,
     hardware: Hardware,
+    limit: Limit,
     heartbeat: Callable[[str], None] = lambda doing: None,
 ) -> Tensor:
     """Return `task.reference` of each example, in order, on the CPU.
@@ -63,6 +65,7 @@ def reference_of(
         examples: The encoded rows, a `Dataset` or a list.
         tokenizer: The tokenizer that made them.
         hardware: Where to compute, and in which precision.
+        limit: The most that passes through the network at once.
         heartbeat: Called before each batch with a description of the work.
 
     """
@@ -72,7 +75,7 @@ def reference_of(
     # The same mixed precision as Lightning's training.
     is_mixed = hardware.precision is Precision.bf16
     with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
-        found = over_examples(examples, lengths, Collate(tokenizer), device, see, heartbeat)
+        found = over_examples(examples, lengths, Collate(tokenizer), device, see, limit, heartbeat)
     return found[REFERENCE]
 
 

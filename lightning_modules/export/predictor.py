@@ -134,7 +134,8 @@ class Predictor:
         if not self.task.needs_reference or self.untouched is None:
             return
         network = self.untouched()
-        found = reference_of(self.task, network, examples, self.tokenizer, hardware)
+        limit = Limit(tokens=self.micro_batch_tokens)
+        found = reference_of(self.task, network, examples, self.tokenizer, hardware, limit)
         for example, values in zip(examples, found.tolist(), strict=True):
             example[REFERENCE] = values
 

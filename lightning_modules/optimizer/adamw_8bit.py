@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer as TorchOptimizer
 
+BLOCK, BLOCK_BYTES = 256, 4
+"""Values of a block, and the bytes of its largest magnitude."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adamw8bit(Adamw):
@@ -33,6 +36,9 @@ class Adamw8bit(Adamw):
             rule, got = "optimizer=adamw_8bit needs bitsandbytes", Verbatim("no such package")
             fix = "Run pip install bitsandbytes, or set optimizer=adamw."
             raise ConfigError(Problem("optimizer", rule, got, fix))
+
+    def state_bytes(self, value_bytes: float) -> float:
+        return 2 * (1 + BLOCK_BYTES / BLOCK)
 
     def build(self, network: nn.Module) -> TorchOptimizer:
         from bitsandbytes.optim import AdamW8bit

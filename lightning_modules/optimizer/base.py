@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
@@ -24,9 +24,6 @@ class Optimizer(Schema):
 
     """
 
-    state_bytes: ClassVar[float] = 8.0
-    """What it keeps per trained value in fp32, e.g. two moments."""
-
     lr: float
 
     def problems(self) -> Iterator[Problem]:
@@ -34,6 +31,10 @@ class Optimizer(Schema):
 
     def check(self) -> None:
         """Raise ConfigError if a package is missing that it needs."""
+
+    def state_bytes(self, value_bytes: float) -> float:
+        """Return what it keeps per trained value of so many bytes, e.g. two moments."""
+        return 2 * value_bytes
 
     @abstractmethod
     def build(self, network: nn.Module) -> TorchOptimizer:

@@ -66,7 +66,7 @@ def need_of(run: Run, *, computes_bf16: bool) -> Need | None:
     all_trained = num_trained >= size.parameters
     held_low = _in_bf16(run, computes_bf16=computes_bf16)
     value = LOW if all_trained and held_low else HIGH
-    state = min(run.optimizer.state_bytes, run.optimizer.state_bytes * value / HIGH)
+    state = run.optimizer.state_bytes(value)
     added = 0 if all_trained else value * num_trained
     if all_trained and computes_bf16 and value == HIGH:
         added = LOW * (size.parameters - size.embeddings)

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.batch.micro import Limit
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.machine.hardware import Device, Precision
 from lightning_modules.run import Run
+from lightning_modules.trainer import AUTO
 from search.estimate.need import Need, need_of
 from search.estimate.probe import largest
 from search.machine.cpu import has_bf16_units
@@ -64,7 +66,7 @@ class MemoryNeed:
         example: The activations of one example, with which a run gets along if it must; None if
             unknown.
         batch: Those of as many examples as are configured.
-        num_examples: How many these are.
+        num_examples: How many these are, at most.
         num_tokens: Tokens of an example.
         host: Main memory: the process, and the model or, with a GPU, what is copied from there.
         free: Free bytes of the GPU, or else of main memory; None if unknown.
@@ -191,7 +193,7 @@ def _disk(plan: Plan, needs: Mapping[Any, Need], folder: Path) -> DiskNeed:
 def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
     on_gpu, num_tokens = is_on_gpu(run, has_gpu), run.data.max_length
     example = None if need.token is None else num_tokens * need.token
-    num_examples = min(run.data.batch_size, run.trainer.micro_batch_size or run.data.batch_size)
+    num_examples = _num_at_once(run, num_tokens, on_gpu=on_gpu)
     num_workers = max(1, plan.search.settings.workers)
     batch = None if example is None else num_examples * example
     host = PROCESS_BYTES + (
@@ -213,3 +215,11 @@ def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
         num_sharing=-(-num_workers // num_gpus),
         num_workers=num_workers,
     )
+
+
+def _num_at_once(run: Run, num_tokens: int, *, on_gpu: bool) -> int:
+    """Return how many examples of a batch pass at once, if they fit."""
+    trainer = run.trainer
+    is_measured = on_gpu and trainer.micro_batch_tokens == AUTO
+    tokens = None if is_measured else trainer.first_tokens
+    return Limit(trainer.micro_batch_size, tokens).size(run.data.batch_size, num_tokens)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_modules.batch.evaluate import over_examples
+from lightning_modules.batch.micro import Limit
 from lightning_modules.batch.type import Batch
 from lightning_modules.outcome import Stopped
 
@@ -26,7 +27,7 @@ def test_results_are_in_the_order_of_the_examples_whatever_fits(fitting: int) ->
             raise torch.OutOfMemoryError
         return {"found": batch["input_ids"][:, 0]}
 
-    found = over_examples(LENGTHS, LENGTHS, collate, torch.device("cpu"), see)
+    found = over_examples(LENGTHS, LENGTHS, collate, torch.device("cpu"), see, Limit())
     assert found["found"].tolist() == LENGTHS
     assert sizes[-1] == fitting
 
@@ -36,4 +37,18 @@ def test_an_example_that_does_not_fit_ends_the_run() -> None:
         raise torch.OutOfMemoryError
 
     with pytest.raises(Stopped, match="one example of 5 tokens does not fit into memory"):
-        over_examples(LENGTHS, LENGTHS, collate, torch.device("cpu"), see)
+        over_examples(LENGTHS, LENGTHS, collate, torch.device("cpu"), see, Limit())
+
+
+def test_no_more_tokens_are_seen_at_once_than_the_limit() -> None:
+    shapes = []
+
+    def see(batch: Batch) -> dict[str, torch.Tensor]:
+        shapes.append(tuple(batch["input_ids"].shape))
+        return {"found": batch["input_ids"][:, 0]}
+
+    lengths = [3] * 70
+    cpu, limit = torch.device("cpu"), Limit(tokens=64)
+    found = over_examples(lengths, lengths, collate, cpu, see, limit)
+    assert found["found"].tolist() == lengths
+    assert set(shapes) == {(21, 3), (1, 3), (6, 3)}

@@ -66,6 +66,17 @@ def test_adapters_take_their_rank_times_the_ends(
     )
 
 
+def test_moments_in_8_bits_take_two_bytes(here: Path) -> None:
+    words = ("strategy=full", "optimizer=adamw_8bit")
+    for dtype, value in (("auto", 4), ("bf16", 2)):
+        need = need_of(run_of(here, *words, f"model.dtype={dtype}"), computes_bf16=False)
+        assert need is not None
+        # Of each block of 256 values, also the largest magnitude in fp32.
+        state = 2 * (1 + 4 / 256)
+        assert need.states == (value + state) * ALL
+        assert need.checkpoint == (value + state) * ALL
+
+
 @pytest.mark.parametrize(
     ("words", "weights", "states", "trained", "checkpoint"),
     [

@@ -76,6 +76,7 @@ def test_the_largest_batch_of_the_space_counts_up_to_the_micro_batch(here: Path)
     words = ("strategy=lora", "trainer.device=cpu", "data.batch_size=choice(4,16,64)")
     assert need(here, *words).memory.num_examples == 64
     assert need(here, *words, "trainer.micro_batch_size=2").memory.num_examples == 2
+    assert need(here, *words, "trainer.micro_batch_tokens=1000").memory.num_examples == 7
 
 
 def test_the_greediest_arm_counts(here: Path) -> None:
