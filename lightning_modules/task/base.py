@@ -19,7 +19,7 @@ from lightning_modules.model.kind import Kind
 from lightning_modules.outcome import NOT_LEARNT
 from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
-from lightning_modules.schema import Schema
+from lightning_modules.schema import Schema, member_of
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.shown import Shown, labelled
 
@@ -471,3 +471,13 @@ tokenizer = AutoTokenizer.from_pretrained(".")
     def usage_of_logits(self) -> str:
         """Return a Python expression for the prediction, given a text's `logits` and `labels`."""
         return "logits.tolist()"
+
+
+def without_reference(task: Task) -> Problem:
+    """Return what is wrong where the network before the training is missing."""
+    rule = f"task={member_of(task)} compares with the model before training, so it must be there"
+    fix = (
+        "Evaluate the study or the run: finesweep evaluate study=NAME. An export with merge=false "
+        "has it, too."
+    )
+    return Problem("model", rule, Verbatim("an export without it"), fix)

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.batch.type import IGNORED, Batch
-from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.corpus import Row
 from lightning_modules.schema import positive
-from lightning_modules.task.base import REFERENCE, Direction, Examples
+from lightning_modules.task.base import REFERENCE, Direction, Examples, without_reference
 from lightning_modules.task.generation import Generation, Packing
 from lightning_modules.task.metric.pairwise import DIRECTIONS
 from lightning_modules.task.metric.preference import Answers, Loss, pair_losses
@@ -210,9 +210,7 @@ class Preference(PairTask):
         if REFERENCE in batch:
             return batch[REFERENCE]
         if not hasattr(network, "disable_adapter"):
-            rule = f"the model before training must be there, with which {self.loss.value} compares"
-            fix = "Evaluate the study or the run: finesweep evaluate study=NAME."
-            raise ConfigError(Problem("model", rule, Verbatim("an export without it"), fix))
+            raise ConfigError(without_reference(self))
         with torch.no_grad(), keeping_no_casts(batch["labels"]), network.disable_adapter():
             return self.reference(network, batch)[REFERENCE]
 

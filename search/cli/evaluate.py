@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.cli.argument import one_of, parse
 from search.report.text import aligned
-from search.terminal.download import fetch_models
+from search.terminal.download import fetch_base, fetch_models
 from search.trained.find import find_trained, plugins_of
 from search.trained.score import score_exported, score_trained
 
@@ -47,7 +47,8 @@ def main(words: Sequence[str]) -> int:
     source = one_of("evaluate", own, SOURCES)
     split = own.get("split", "validation")
     if source == "model":
-        scores = score_exported(Path(own[source]), split, overrides, parsed.config_dir)
+        folder = Path(own[source])
+        scores = score_exported(folder, split, overrides, parsed.config_dir, fetch_base)
     else:
         plugins = plugins_of(source, own[source], overrides)
         trained = find_trained(source, own[source], plugins)

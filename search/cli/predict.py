@@ -17,6 +17,7 @@ from lightning_modules.export.model import load_exported, read_manifest
 from lightning_modules.machine.file import replacing
 from search.cli.argument import keys, needed, parse
 from search.machine.quiet import quiet_training
+from search.terminal.download import fetch_base
 from search.trained.ask import rows_to_predict
 from search.trained.exported import exported_base, exported_task
 
@@ -73,7 +74,7 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
     for note in reading_notes([table]):
         print(f"note: {note}")
-    base = exported_base(folder, plugins)
+    base = exported_base(folder, plugins, fetch_base)
     quiet_training()
     predictor = load_exported(folder, task, base, plugins)
     predictions = predictor.predict(rows)

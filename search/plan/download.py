@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lightning_modules.machine.hub.snapshot import Snapshot
 from lightning_modules.model.base import Model
 from search.plan.pin import models_of
 from search.plan.plan import Plan
@@ -63,8 +64,11 @@ def download_of(model: Model, *, weights: bool) -> Download | None:
 
     """
     snapshot = model.snapshot()
-    if snapshot is None:
-        return None
+    return None if snapshot is None else missing_of(snapshot, weights=weights)
+
+
+def missing_of(snapshot: Snapshot, *, weights: bool) -> Download:
+    """Return what is missing of one commit of a model, with or without its weights."""
     missing = sum(file.num_bytes for file in snapshot.missing(weights=weights))
     every = sum(file.num_bytes for file in snapshot.needed(weights=weights))
     num_bytes = None if snapshot.files is None else every

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import UserError
+from lightning_modules.machine.hub.snapshot import Snapshot
 from lightning_modules.model.base import Model
 from search.config import Composition, build_run
-from search.plan.download import download_of, size
+from search.plan.download import missing_of, size
 from search.terminal.live import is_live
 
 if TYPE_CHECKING:
@@ -31,11 +33,21 @@ def fetch_models(models: Iterable[tuple[Model, bool]], *, show: bool) -> None:
 
     """
     for model, weights in models:
-        snapshot, download = model.snapshot(), download_of(model, weights=weights)
-        if snapshot is None or download is None:
-            continue
-        with _shown(f"{download.name}", download.missing_bytes, show=show) as (on_bytes, say):
-            snapshot.fetch(weights=weights, on_bytes=on_bytes, say=say)
+        if (snapshot := model.snapshot()) is not None:
+            _fetch(snapshot, weights=weights, show=show)
+
+
+def fetch_base(snapshot: Snapshot) -> Path:
+    """Download what is missing of an export's base model, and say so; return its folder."""
+    if snapshot.note:
+        _print(snapshot.note)
+    return _fetch(snapshot, weights=True, show=True)
+
+
+def _fetch(snapshot: Snapshot, *, weights: bool, show: bool) -> Path:
+    download = missing_of(snapshot, weights=weights)
+    with _shown(download.name, download.missing_bytes, show=show) as (on_bytes, say):
+        return snapshot.fetch(weights=weights, on_bytes=on_bytes, say=say)
 
 
 def say_pending(composition: Composition) -> None:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from lightning_modules.error import ConfigError
 from lightning_modules.export.model import read_manifest, strategy_class
-from lightning_modules.machine.hub.snapshot import find_snapshot
+from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import Wanted
 from lightning_modules.model.base import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
-from lightning_modules.task.base import Task
+from lightning_modules.task.base import Task, without_reference
 from search.config import build_run, compose, literal
 from search.config.legacy import LEGACY
 
+Fetch = Callable[[Snapshot], Path]
+"""Downloads what is missing of a model; returns its folder."""
 
-def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
+
+def exported_base(
+    folder: Path, plugins: Sequence[str] = (), fetch: Fetch | None = None
+) -> str | None:
     """Return the pretrained model's folder, after downloading it; None if the export needs none.
+
+    Args:
+        folder: The export.
+        plugins: Packages, besides finesweep's, whose strategies may load it.
+        fetch: Downloads the model; None does so without a word.
 
     Raises:
         ConfigError: The model is not available.
@@ -33,7 +44,18 @@ def exported_base(folder: Path, plugins: Sequence[str] = ()) -> str | None:
         return None
     # Exports of earlier versions do not say which commit they were trained from.
     wanted = Wanted("model", "model", base, manifest.get("base_commit"), "or export it again")
-    return str(find_snapshot(wanted).fetch(weights=True))
+    snapshot = find_snapshot(wanted)
+    return str(snapshot.fetch(weights=True) if fetch is None else fetch(snapshot))
+
+
+def check_reference(folder: Path, task: Task, plugins: Sequence[str] = ()) -> None:
+    """Raise ConfigError if the task compares with the model before training, and it is not there.
+
+    It is there in exports that are loaded on top of their base.
+    """
+    writer = strategy_class(read_manifest(folder), plugins)
+    if task.needs_reference and not writer.needs_base(folder):
+        raise ConfigError(without_reference(task))
 
 
 def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:

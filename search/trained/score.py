@@ -12,7 +12,7 @@ from lightning_modules.rows.corpus import Corpus, Row
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
 from search.trained.export import Trained
-from search.trained.exported import exported_base, task_words
+from search.trained.exported import Fetch, check_reference, exported_base, task_words
 
 
 def score_trained(trained: Trained, split: str) -> dict[str, float]:
@@ -26,7 +26,11 @@ def score_trained(trained: Trained, split: str) -> dict[str, float]:
 
 
 def score_exported(
-    folder: Path, split: str, overrides: Sequence[str], config_dir: Path | None = None
+    folder: Path,
+    split: str,
+    overrides: Sequence[str],
+    config_dir: Path | None = None,
+    fetch: Fetch | None = None,
 ) -> dict[str, float]:
     """Return an exported model's metrics.
 
@@ -35,14 +39,19 @@ def score_exported(
         split: The split of the data that `overrides` describe.
         overrides: e.g. `data=files data.train=my.csv`.
         config_dir: A folder with more group options.
+        fetch: Downloads the base model; None does so without a word.
+
+    Raises:
+        ConfigError: The export cannot be scored on these rows.
 
     """
     labels = read_manifest(folder)["labels"]
     tree = compose("train", [*task_words(folder, config_dir), *overrides], config_dir).tree
     run, plugins = build_run(tree), tree["search"]["plugins"]
+    check_reference(folder, run.task, plugins)
     rows = _rows(run.data.load(run.task), split)
     run.task.check_known(rows, labels)
-    base = exported_base(folder, plugins)
+    base = exported_base(folder, plugins, fetch)
     quiet_training()
     return load_exported(folder, run.task, base, plugins).score(rows)
 

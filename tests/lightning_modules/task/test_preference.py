@@ -359,7 +359,10 @@ def test_a_guess_by_length_is_the_score_to_beat() -> None:
 
 def test_an_export_without_the_reference_is_refused() -> None:
     task = preference()
-    with pytest.raises(ConfigError, match="the model before training must be there"):
+    with pytest.raises(
+        ConfigError,
+        match="compares with the model before training",
+    ):
         task.forward(plain_network(), batch_of(task, ROWS))
 
 

@@ -6,6 +6,7 @@ The real client asks a hub on this machine (`tests/loopback.py`).
 from __future__ import annotations
 
 import json
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from lightning_modules.machine.hub import download
+from lightning_modules.machine.hub.local import folder_of
 from lightning_modules.machine.hub.snapshot import forget_answers
 from search.cli import main
 from search.config import compose
@@ -177,3 +179,24 @@ def test_a_named_model_is_asked_for_by_its_name_on_the_hub(
     assert main(["plan", "study=mine", "model=bert"]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "got 'google-bert/bert-base-uncased' (the hub has none that you may read, 401)" in line
+
+
+@pytest.mark.thorough
+def test_the_base_of_an_export_is_downloaded_with_a_word(
+    hub: Hub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repo = hub.add("owner/name", bert(0))
+    run_here("train", "run=one", *SHORT, *MODEL)
+    run_here("export", "run=one", "to=best", "merge=false")
+    shutil.rmtree(folder_of("owner/name", repo.refs["main"]).parents[1])
+    forget_answers()
+    Path("new.jsonl").write_text('{"text": "It was great."}\n')
+    capfd.readouterr()
+    for command in (
+        ["predict", "model=best", "input=new.jsonl", "output=out.jsonl"],
+        ["predict", "model=best", "input=new.jsonl", "output=again.jsonl"],
+    ):
+        assert main(command) == 0
+    lines = capfd.readouterr().err.splitlines()
+    said = [line for line in lines if line.startswith("downloading ")]
+    assert said == ["downloading owner/name (0.1 MB) ..."]
