@@ -94,6 +94,14 @@ class Loaded(Protocol):
     def size(self) -> str:
         """How much is scored, in words, e.g. `200 rows`."""
 
+    @property
+    def num_scored(self) -> int:
+        """How many rows are scored."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs if other data are scored."""
+
     def score(self, subject: Subject) -> float:
         """Return the metric of a network; the network may be moved, but it is not changed."""
 

@@ -89,8 +89,15 @@ class LoadedHarness:
 
     @property
     def size(self) -> str:
-        num = self.num_rows if self.max_rows is None else min(self.num_rows, self.max_rows)
-        return f"{num:,} rows of {self.task}"
+        return f"{self.num_scored:,} rows of {self.task}"
+
+    @property
+    def num_scored(self) -> int:
+        return self.num_rows if self.max_rows is None else min(self.num_rows, self.max_rows)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.num_rows} rows"  # lm_eval's own cache has them
 
     def score(self, subject: Subject) -> float:
         evaluator: Any = import_module("lm_eval.evaluator")

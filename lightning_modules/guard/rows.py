@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.rows.corpus import fingerprint_of
 from lightning_modules.schema import member_of
 from lightning_modules.task.generation import ANSWER_METRICS, Generation
 
@@ -39,6 +40,14 @@ class LoadedRows:
     @property
     def size(self) -> str:
         return f"{len(self.rows):,} row{'' if len(self.rows) == 1 else 's'}"
+
+    @property
+    def num_scored(self) -> int:
+        return len(self.rows)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.rows)
 
     def score(self, subject: Subject) -> float:
         from lightning_modules.export.predictor import Predictor

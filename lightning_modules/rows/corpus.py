@@ -47,6 +47,11 @@ class Corpus:
         return _sha256({"pool": pool, **{name: map(_text, rows) for name, rows in splits.items()}})
 
 
+def fingerprint_of(rows: Iterable[Row]) -> str:
+    """Return the SHA-256 of rows, in order."""
+    return _sha256({"rows": map(_text, rows)})
+
+
 def _sha256(texts: Mapping[str, Iterable[str]]) -> str:
     digest = hashlib.sha256()
     for split in sorted(texts):

@@ -192,6 +192,7 @@ def estimate(
     measured: Measured,
     suggestions: Sequence[Mapping[str, Any]] = (),
     past: Past | None = None,
+    num_guarded: int = 0,
 ) -> Estimate:
     """Return time and memory of the rest of the study.
 
@@ -202,23 +203,29 @@ def estimate(
         suggestions: Values of the first trials from trial 0 on, as far as known. Those that leave
             something to the sampler count as unknown.
         past: The study's past.
+        num_guarded: Rows that guards score at the end of each trial, and once per worker on the
+            untouched model.
 
     """
     past = past or Past()
+    # Measured trials took the time for their own, which is in what they took besides training.
+    num_unmeasured = 0 if measured.num_trials else num_guarded
+
+    def besides(values: Mapping[str, Any]) -> float:
+        pace = _pace(plan, values, measured)
+        return pace.start + num_unmeasured * pace.validation
+
     settings = plan.search.settings
     num_left = max(0, plan.num_trials - past.num_ended)
     ahead = suggestions[past.num_ended : plan.num_trials]
     known = [values for values in ahead if plan.space.is_complete(values)]
     training = [training_seconds(plan, values, measured, rows) for values in known]
-    whole = [
-        seconds + _pace(plan, v, measured).start for v, seconds in zip(known, training, strict=True)
-    ]
+    whole = [seconds + besides(v) for v, seconds in zip(known, training, strict=True)]
     if num_unknown := num_left - len(known):
         drawn = draws(plan)
         times = [training_seconds(plan, values, measured, rows) for values in drawn]
-        starts = [_pace(plan, values, measured).start for values in drawn]
         training += [fmean(times)] * num_unknown
-        whole += [fmean(times) + fmean(starts)] * num_unknown
+        whole += [fmean(times) + fmean(map(besides, drawn))] * num_unknown
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
@@ -229,12 +236,13 @@ def estimate(
     num_workers = max(1, min(settings.workers, num_limited))
     mean = fmean(whole) if whole else 0.0
     rounds = math.ceil(num_limited / num_workers)
+    untouched = num_unmeasured * max(pace.validation for pace in measured.paces.values())
     return Estimate(
         num_trials=num_left,
         num_limited=num_limited,
         num_workers=num_workers,
         trial_seconds=mean,
-        seconds=measured.start + rounds * mean if num_limited else 0.0,
+        seconds=measured.start + untouched + rounds * mean if num_limited else 0.0,
         is_pruned=len(plan.objectives) == 1 and not isinstance(plan.search.pruner, NoPruner),
         measured=measured,
     )

@@ -16,6 +16,7 @@ from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
 from search.plan.download import downloads_of
 from search.plan.example import Example, examples_of
+from search.plan.guard import num_guard_rows
 from search.plan.length import read_rows, with_length
 from search.plan.pin import with_commits
 from search.plan.plan import Plan
@@ -72,7 +73,8 @@ class Preview:
             return None
         splits = self.rows.corpus.splits
         num_rows = len(splits["train"]), len(splits["validation"])
-        return estimate(self.plan, num_rows, measured, self.suggestions, self.past)
+        num_guarded = num_guard_rows(self.plan, self.rows.labels)
+        return estimate(self.plan, num_rows, measured, self.suggestions, self.past, num_guarded)
 
     @property
     def best_of_other(self) -> str | None:

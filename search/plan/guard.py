@@ -9,6 +9,16 @@ from search.config.guard import KEY
 from search.plan.plan import Plan
 
 
+def num_guard_rows(plan: Plan, labels: Sequence[str]) -> int:
+    """Return how many rows the guards score together, once per trial."""
+    return sum(guard.load(plan.default, labels).num_scored for guard in plan.guards)
+
+
+def guard_fingerprints(plan: Plan, labels: Sequence[str]) -> dict[str, str]:
+    """Return the fingerprint of each guard's data, by the guard's name."""
+    return {guard.name: guard.load(plan.default, labels).fingerprint for guard in plan.guards}
+
+
 def guard_problems(plan: Plan, labels: Sequence[str]) -> Iterator[Problem]:
     """Yield why the network of some arm cannot be scored by a guard.
 

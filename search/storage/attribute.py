@@ -45,6 +45,7 @@ GUARD = f"{CONSTRAINT}guard "  # with a guard's name: by how much it is broken, 
 # System attributes of the study.
 PLAN = "finesweep.plan"
 DATA = "finesweep.data"
+GUARD_DATA = "finesweep.guard_data"  # the fingerprint of each guard's data, by its name
 STOP = "finesweep.stop"
 RANGES = "finesweep.ranges"  # the changes of its ranges: when, name, old, new
 PRIOR = "finesweep.prior"  # what it took over from another study, see search.study.warm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
 from search.storage.add import add_trials
-from search.storage.attribute import DATA, ID, PLAN, PRIOR, ROOT
+from search.storage.attribute import DATA, GUARD_DATA, ID, PLAN, PRIOR, ROOT
 from search.storage.engine import open_storage
 from search.storage.location import (
     DATABASE,
@@ -83,6 +83,7 @@ class Stored:
         fingerprint: The fingerprint of its rows.
         root: The host and folder where it was started, e.g. `host:/folder`.
         prior: What it has taken over from another study; None if nothing.
+        guards: The fingerprint of each guard's data, by its name; earlier versions stored none.
 
     """
 
@@ -91,6 +92,7 @@ class Stored:
     fingerprint: str
     root: str
     prior: Prior | None = None
+    guards: Mapping[str, str] = field(default_factory=dict)
 
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
@@ -117,7 +119,8 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     composition = replace(composition, arms=arms)
     fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
     prior = attributes.get(PRIOR) or None  # empty: it was given up
-    return Stored(str(attributes.get(ID)), composition, fingerprint, root, prior)
+    guards = attributes.get(GUARD_DATA, {})
+    return Stored(str(attributes.get(ID)), composition, fingerprint, root, prior, guards)
 
 
 def gives_up_prior(before: Tree, plan: Plan) -> bool:
@@ -132,6 +135,7 @@ def create_or_update(
     fingerprint: str,
     queue: Sequence[FrozenTrial] = (),
     prior: Prior | None = None,
+    guards: Mapping[str, str] | None = None,
 ) -> Study:
     """Create the study, or update its stored budget and settings to those of `plan`.
 
@@ -141,6 +145,7 @@ def create_or_update(
         fingerprint: The fingerprint of its rows.
         queue: Trials to add within the budget before any worker sees that budget.
         prior: What it takes over from another study; None leaves what it has.
+        guards: The fingerprint of each guard's data, by its name; None leaves what it has.
 
     """
     import optuna
@@ -165,6 +170,8 @@ def create_or_update(
         values[PRIOR] = {}
     if prior is not None:
         values[PRIOR] = dict(prior)
+    if guards is not None:
+        values[GUARD_DATA] = dict(guards)
     values[PLAN] = plan.composition.as_dict()  # last: a study exists once it has a plan
     for name, value in values.items():
         storage.set_study_system_attr(study._study_id, name, value)

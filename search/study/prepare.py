@@ -11,12 +11,13 @@ from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, steps_problem, to_yaml
+from search.config.guard import KEY
 from search.config.revision import REVISION, is_unnamed
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
 from search.plan.confirm import confirms
 from search.plan.corners import check_corners
-from search.plan.guard import guard_problems
+from search.plan.guard import guard_fingerprints, guard_problems
 from search.plan.objective import check_measurable
 from search.plan.plan import Plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
@@ -78,7 +79,7 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     if old is None or changes(old.space, plan.space):
         check_corners(plan, rows)
     if before is not None and old is not None:
-        _check_same(plan, before, old, rows.corpus.fingerprint)
+        _check_same(plan, before, old, rows)
     warm_to(plan, before, folder, rows.corpus.fingerprint)
     if confirms(plan):
         check_name(plan, folder)
@@ -99,7 +100,7 @@ def check_asked_study(plan: Plan, folder: Path) -> None:
     old = None if before is None else build_plan(before.composition)
     _check_ranges(plan, old)
     if before is not None and old is not None:
-        _check_same(plan, before, old, NO_ROWS)
+        _check_same(plan, before, old, None)
     warm_to(plan, before, folder, NO_ROWS)
 
 
@@ -121,7 +122,8 @@ def prepare_study(plan: Plan, folder: Path, rows: CheckedRows | None) -> Study:
         open_study(old, folder).mark_first(old.first)
     prior = taken_over or _kept_prior(plan, before)
     queue = [waiting_trial(plan.space, values) for values in first_values(plan, prior)]
-    study = create_or_update(plan, folder, fingerprint, queue, taken_over)
+    guards = {} if rows is None else guard_fingerprints(plan, rows.labels)
+    study = create_or_update(plan, folder, fingerprint, queue, taken_over, guards)
     write_text(folder / CONFIG_FILE, to_yaml(_whole(plan)))
     if before is None:
         values = provenance(plan.seed, fingerprint)
@@ -173,13 +175,26 @@ def _check_ranges(plan: Plan, old: Plan | None) -> None:
         raise ConfigError(dict.fromkeys(found))
 
 
-def _check_same(plan: Plan, before: Stored, old: Plan, fingerprint: str) -> None:
+def _check_same(plan: Plan, before: Stored, old: Plan, rows: CheckedRows | None) -> None:
     problems = list(_differences(old, plan))
+    fingerprint = NO_ROWS if rows is None else rows.corpus.fingerprint
     if before.fingerprint != fingerprint and old.is_asked == plan.is_asked:
         rule = f"study {plan.name} was started with other rows"
         problems.append(Problem("data", rule, Verbatim("changed files"), _OTHER_NAME))
+    if rows is not None and not problems:
+        problems.extend(_changed_guards(plan, before, rows))
     if problems:
         raise ConfigError(problems)
+
+
+def _changed_guards(plan: Plan, before: Stored, rows: CheckedRows) -> Iterator[Problem]:
+    """Yield the guards whose data have changed, so that new scores compare with no earlier one."""
+    found = guard_fingerprints(plan, rows.labels)
+    for number, guard in enumerate(plan.guards):
+        if before.guards.get(guard.name, found[guard.name]) != found[guard.name]:
+            rule = f"study {plan.name} was started with other rows for guard {guard.name}"
+            where = f"{KEY}.{number}.data"
+            yield Problem(where, rule, Verbatim("changed files"), _OTHER_NAME)
 
 
 def _check_arms(plan: Plan, corpus: Corpus | None) -> CheckedRows:

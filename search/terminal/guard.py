@@ -23,4 +23,4 @@ def plan_lines(plan: Plan, labels: Sequence[str], num_validation: int) -> Iterat
             "scored once per finished trial, and once per worker on the untouched model"
         )
     if plan.guards:
-        yield "their time is not part of the estimate"
+        yield "a row of theirs is estimated to take as long as one of a validation"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -89,6 +90,20 @@ def test_known_trials_count_exactly_and_others_as_the_mean_of_the_space() -> Non
     assert found.seconds == pytest.approx(5 + (2 * 3 + 8 * mean) * epoch + 10 * 1.0)
     assert found.trial_seconds == pytest.approx((found.seconds - 5) / 10)
     assert found.num_trials == found.num_limited == 10
+
+
+def test_rows_of_guards_take_as_long_as_validation_rows() -> None:
+    words = ("search.num_trials=4", "search.workers=2", "trainer.epochs=1")
+    plan = plan_of(*words, "trainer.validations_per_epoch=1")
+    measured = measured_of(plan, PACE, start=5.0)
+    without = estimate(plan, ROWS, measured)
+    found = estimate(plan, ROWS, measured, num_guarded=1000)
+    assert found.trial_seconds == pytest.approx(without.trial_seconds + 1000 * PACE.validation)
+    # Each worker scores the untouched model, and two trials.
+    assert found.seconds == pytest.approx(without.seconds + 3 * 1000 * PACE.validation)
+    # What earlier trials took has their guards' rows.
+    ended = replace(measured, num_trials=4)
+    assert estimate(plan, ROWS, ended, num_guarded=1000).seconds == pytest.approx(without.seconds)
 
 
 def test_a_grid_is_counted_exactly() -> None:

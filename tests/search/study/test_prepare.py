@@ -142,6 +142,21 @@ def test_changed_rows_in_the_same_file_are_reported(here: Path, learnable: Path)
     assert line.startswith("data: study default was started with other rows, got changed files.")
 
 
+def test_changed_rows_of_a_guard_are_reported(here: Path, learnable: Path) -> None:
+    old = here / "old.jsonl"
+    old.write_text('{"text": "It was great.", "label": "positive"}\n')
+    guard = f"{{data: {old}, metric: accuracy, at_least: 0.5}}"
+    words = ("data=files", f"data.train={learnable}", f"search.guards=[{guard}]")
+    study = prepare(here, *words)
+    check_study(plan_of(*words), study.folder)
+    with old.open("a") as file:
+        file.write('{"text": "It was awful.", "label": "negative"}\n')
+    assert differences(study, *words) == [
+        "search.guards.0.data: study default was started with other rows for guard old, got "
+        "changed files. Choose another study=NAME, or restore the old value."
+    ]
+
+
 def test_unusable_data_is_reported_before_any_file_is_written(here: Path) -> None:
     plan = plan_of("data=files", "data.train=nowhere.csv")
     with pytest.raises(UserError, match=r"data\.train"):
