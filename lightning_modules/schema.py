@@ -12,7 +12,7 @@ from abc import ABC
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from inspect import isabstract
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from lightning_modules.error import ConfigError, Problem
 
@@ -25,6 +25,9 @@ OUR_PACKAGES = ("lightning_modules", "search")
 @dataclass(frozen=True, kw_only=True)
 class Schema(ABC):  # noqa: B024 - its bases have the abstract methods
     """A member of a config group, as a value."""
+
+    words: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose values are text, or lists of it, although their type is Any."""
 
     def __post_init__(self) -> None:
         problems = list(self.problems())

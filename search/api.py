@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.machine.path import typed_path
 from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
 from search.config import Composition, build_run, compose, literal
@@ -317,7 +318,7 @@ def open(
         fix = 'Write finesweep.open(study="mine").'
         raise ConfigError(Problem("open", "must be given one of study, run and model", got, fix))
     if model is not None:
-        return Model(Path(model), words, _path(config_dir))
+        return Model(typed_path(model), words, _path(config_dir))
     if run is not None:
         plugins = plugins_of("run", run, words)
         return Run(find_run(run, plugins), plugins)
@@ -440,7 +441,7 @@ def _trained(job: Job, show: bool) -> Run:
 
 
 def _path(config_dir: str | Path | None) -> Path | None:
-    return None if config_dir is None else Path(config_dir)
+    return None if config_dir is None else typed_path(config_dir)
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_tables
@@ -45,6 +45,8 @@ class Files(Tabular):
             of the first row.
 
     """
+
+    words: ClassVar[frozenset[str]] = frozenset(SPLITS)
 
     train: Any
     validation: Any

@@ -22,6 +22,7 @@ from lightning_modules.error import ConfigError, DataError, Problem, UserError, 
 from lightning_modules.machine.hub.ask import asking_hub, hub_seconds, within
 from lightning_modules.machine.hub.refusal import meaning_of
 from lightning_modules.machine.hub.wanted import HubError, Wanted
+from lightning_modules.machine.path import is_path, typed_path
 from lightning_modules.machine.store import cache_folder, save_once
 from lightning_modules.rows.corpus import SPLITS
 
@@ -120,13 +121,13 @@ class HubData(Tabular):
 
     def _found(self) -> DatasetDict:
         assert self.path is not None
-        folder = Path(self.path).expanduser()
+        folder = typed_path(self.path)
         if folder.is_dir():
             if self.revision is not None:
                 rule, fix = "must be null for a folder", "Remove it."
                 raise ConfigError(Problem("data.revision", rule, self.revision, fix))
             return self._loaded(str(folder))
-        if self.path.startswith((".", "/", "~")):
+        if is_path(self.path):
             raise ConfigError(Problem("data.path", "must be a folder", self.path))
         return self._fetched(self.path)
 
@@ -134,7 +135,7 @@ class HubData(Tabular):
         from huggingface_hub import is_offline_mode
 
         path = str(self.path)
-        is_local = Path(path).expanduser().is_dir() or path.startswith((".", "/", "~"))
+        is_local = typed_path(path).is_dir() or is_path(path)
         if is_local or self._kept.is_dir() or is_offline_mode():
             return None
         try:

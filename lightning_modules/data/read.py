@@ -25,6 +25,7 @@ from lightning_modules.data.file.parquet import read_parquet
 from lightning_modules.data.file.sheet import read_sheet
 from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
+from lightning_modules.machine.path import typed_path
 
 TEXT = "text"
 _MAGIC = {
@@ -110,7 +111,7 @@ def read_tables(
 
 def _paths(place: str, key: str) -> list[Path]:
     """Return the paths of a place; those of a pattern in the order of their names."""
-    path = Path(place).expanduser()
+    path = typed_path(place)
     if path.exists() or not glob.has_magic(place):
         return [path]
     pattern = str(path)

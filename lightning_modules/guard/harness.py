@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
 from lightning_modules.guard.language import writes_text
+from lightning_modules.machine.path import typed_path
 from lightning_modules.schema import member_of
 from lightning_modules.text.causal import Marks
 
@@ -145,7 +145,7 @@ def _manager(task: str) -> tuple[Any, str]:
     manager: Any = import_module("lm_eval.tasks").TaskManager
     if not task.endswith(".yaml"):
         return manager(), task
-    path = Path(task).expanduser()
+    path = typed_path(task)
     if not path.is_file():
         raise ConfigError(Problem("data", "must be a file", str(path)))
     name = yaml.safe_load(path.read_text(encoding="utf-8")).get("task")

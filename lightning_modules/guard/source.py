@@ -13,6 +13,7 @@ from lightning_modules.data.table import Table
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.guard.language import language_rows, writes_text
 from lightning_modules.guard.rows import LoadedRows, limited, own_task
+from lightning_modules.machine.path import typed_path
 from lightning_modules.rows import cell
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class FileRows:
     path: Path
 
     def load(self, run: Run, labels: Sequence[str], guard: Guard) -> LoadedRows:
-        table = read_table(self.path.expanduser(), "data")
+        table = read_table(typed_path(self.path), "data")
         columns = _columns(run, table)
         if writes_text(run.task) and not set(columns.values()) <= set(table.columns):
             column = columns.get(TEXT, TEXT)

@@ -15,6 +15,7 @@ from lightning_modules.error import ConfigError, Problem
 from lightning_modules.machine.hub.local import is_commit
 from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import HubError, Wanted
+from lightning_modules.machine.path import is_path, typed_path
 from lightning_modules.model.base import Pretrained
 
 
@@ -47,7 +48,7 @@ class Hub(Pretrained):
 
     def location(self) -> str:
         assert self.path is not None
-        folder = Path(self.path).expanduser()
+        folder = typed_path(self.path)
         return str(folder) if folder.is_dir() else self.path
 
     def snapshot(self) -> Snapshot | None:
@@ -77,7 +78,7 @@ class Hub(Pretrained):
 
     def check(self) -> None:
         assert self.path is not None
-        folder = Path(self.path).expanduser()
+        folder = typed_path(self.path)
         if folder.is_dir():
             self._check_folder(folder)
         elif (snapshot := self.snapshot()) is None:
@@ -87,7 +88,7 @@ class Hub(Pretrained):
 
     def check_weights(self) -> None:
         assert self.path is not None
-        folder = Path(self.path).expanduser()
+        folder = typed_path(self.path)
         if (snapshot := self.snapshot()) is not None:
             snapshot.check(weights=True)
         elif not list(folder.glob("*.safetensors")):
@@ -105,7 +106,7 @@ class Hub(Pretrained):
     @property
     def _is_on_hub(self) -> bool:
         path = str(self.path)
-        return not Path(path).expanduser().is_dir() and not path.startswith((".", "/", "~"))
+        return not typed_path(path).is_dir() and not is_path(path)
 
     def _check_folder(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():

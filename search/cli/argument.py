@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.machine.path import typed_path
 from search.cli.help import composing_help
 
 
@@ -35,7 +35,7 @@ def parse(
         parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     if "config" in flags or "own" in flags:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder with more group options"
+            "--config-dir", type=typed_path, metavar="DIR", help="a folder with more group options"
         )
     return parser.parse_intermixed_args(list(words))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
+from lightning_modules.machine.path import typed_path
 from search.cli.argument import one_of, parse
 from search.report.text import aligned
 from search.terminal.download import fetch_base, fetch_models
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
     source = one_of("evaluate", own, SOURCES)
     split = own.get("split", "validation")
     if source == "model":
-        folder = Path(own[source])
+        folder = typed_path(own[source])
         scores = score_exported(folder, split, overrides, parsed.config_dir, fetch_base)
     else:
         plugins = plugins_of(source, own[source], overrides)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.machine.path import typed_path
 from search.cli.argument import keys, needed, one_of, parse
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_models
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     parsed = parse("export", ABOUT, words)
     found = keys(parsed.overrides, KNOWN)
     source = one_of("export", found, SOURCES)
-    to = Path(needed(found, "to", "best/"))
+    to = typed_path(needed(found, "to", "best/"))
     merge = found.get("merge", "true")
     if merge not in ("true", "false"):
         raise ConfigError(Problem("merge", "must be true or false", merge))

@@ -8,10 +8,11 @@ from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.cli.argument import parse
-from search.config import parse_override
-from search.config.override import range_problem
+from search.config import parse_override, typed_name, typed_words
+from search.config.override import Override, range_problem
 from search.report.text import setting
 from search.study.pick import queue_pick
+from search.study.study import Study
 from search.trained.find import find_study
 
 ABOUT = """\
@@ -30,9 +31,9 @@ the keys, but a value may lie outside its range.
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("try", ABOUT, words, flags=("json",))
-    name, values = _named(parsed.overrides)
+    name, overrides = _named(parsed.overrides)
     study = find_study(name)
-    pick = queue_pick(study, values)
+    pick = queue_pick(study, _values(study, overrides))
     if parsed.json:
         result = {"study": name, "trial": pick.number, "params": pick.values}
         print(json.dumps({**result, "needs_num_trials": pick.budget}, indent=2))
@@ -47,21 +48,30 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _named(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return the study's name and the values by config path."""
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for override in map(parse_override, words):
-        if override.is_range:
-            problems.append(range_problem(override.key, override.value))
-        else:
-            values[override.key] = override.parsed.value()
-    name = values.pop("study", None)
-    if name is None:
+def _named(words: Sequence[str]) -> tuple[str, list[Override]]:
+    """Return the study's name and the overrides of its keys."""
+    overrides = {override.key: override for override in map(parse_override, words)}
+    problems = [
+        range_problem(override.key, override.value)
+        for override in overrides.values()
+        if override.is_range
+    ]
+    names = [typed_name(word) for word in words if word.startswith("study=")]
+    overrides.pop("study", None)
+    if not names:
         problems.append(Problem("study", "must be set", Verbatim("nothing"), "Set study=NAME."))
-    elif not values and not problems:
+    elif not overrides and not problems:
         fix = "Add one, e.g. optimizer.lr=3e-4."
         problems.append(Problem("try", "must name a setting", Verbatim("nothing"), fix))
     if problems:
         raise ConfigError(problems)
-    return str(name), values
+    return names[-1], list(overrides.values())
+
+
+def _values(study: Study, overrides: Sequence[Override]) -> dict[str, Any]:
+    """Return the values by config path, with words as they were typed if a key is text."""
+    typed = [typed_words(override, study.plan.composition.tree) for override in overrides]
+    problems = [override.problem for override in typed if override.problem is not None]
+    if problems:
+        raise ConfigError(problems)
+    return {override.key: override.parsed.value() for override in typed}

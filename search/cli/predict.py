@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.file.form import Form
@@ -15,6 +14,7 @@ from lightning_modules.data.tabular import reading_notes
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import load_exported, read_manifest
 from lightning_modules.machine.file import replacing
+from lightning_modules.machine.path import typed_path
 from search.cli.argument import keys, needed, parse
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_base
@@ -51,16 +51,16 @@ def main(words: Sequence[str]) -> int:
     parsed = parse("predict", ABOUT, words, flags=("own",))
     names = ("model", "input", "output", "text", "text_pair", *FORM, PLUGINS)
     found = keys(parsed.overrides, dict.fromkeys(names, ""))
-    folder = Path(needed(found, "model", "DIR"))
+    folder = typed_path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
-    output = Path(needed(found, "output", "FILE.jsonl"))
+    output = typed_path(needed(found, "output", "FILE.jsonl"))
     if output.suffix.lower() != ".jsonl":
         fix = f"Predictions are written as JSONL: set output={output.with_suffix('.jsonl')}."
         raise ConfigError(Problem("output", "must end with .jsonl", str(output), fix))
     if output.exists():
         fix = "Nothing is overwritten: choose another file, or remove this one."
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
-    path = Path(needed(found, "input", "FILE")).expanduser()
+    path = typed_path(needed(found, "input", "FILE"))
     form = _form(found)
     own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
     task, plugins = exported_task(folder, own, parsed.config_dir)

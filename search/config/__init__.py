@@ -26,6 +26,7 @@ from search.config.range import parse_range, steps_problem
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
 from search.config.tree import CONF_DIR
+from search.config.word import typed_name, typed_words
 
 __all__ = [
     "CONF_DIR",
@@ -54,4 +55,6 @@ __all__ = [
     "steps_problem",
     "strategy_class",
     "to_yaml",
+    "typed_name",
+    "typed_words",
 ]

@@ -21,6 +21,7 @@ from search.config.length import (
 from search.config.override import Override
 from search.config.prior import Table, take_prior
 from search.config.tree import texts_of, with_values
+from search.config.word import typed_range
 from search.space.name import untagged
 
 
@@ -65,9 +66,6 @@ def compose_arm(
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
-    for key in ("study", "run"):  # Hydra reads a name like 2024 as a number
-        if isinstance(plain.get(key), int):
-            plain[key] = str(plain[key])
     removed_texts: list[str] = []
     useless: dict[str, Problem] = {}
     rest: dict[str, str] = {}
@@ -147,7 +145,7 @@ def _default_space(config: DictConfig, options: Mapping[str, str]) -> dict[str, 
             continue
         where = f"search.space.{key}"
         try:
-            ranges[path] = str(node[key])
+            ranges[path] = typed_range(path, str(node[key]), config)
         except OmegaConfBaseException as error:
             reason = Verbatim(str(error).splitlines()[0])
             raise SpaceError(Problem(where, "must resolve", reason)) from None

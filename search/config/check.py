@@ -39,7 +39,9 @@ def group_options(group: str) -> list[str]:
 def group_problems(override: Override) -> Iterator[Problem]:
     """Yield the problems of an override that chooses a group's option or a range of options."""
     group, known_options = override.key, group_options(override.key)
-    if override.is_range and group not in SEARCHED_GROUPS:
+    if override.problem is not None:
+        yield override.problem
+    elif override.is_range and group not in SEARCHED_GROUPS:
         searched = ", ".join(SEARCHED_GROUPS)
         fix = f"Only {searched} can vary in a study. Run one study per option: "
         fix += f"{group}={known_options[0]} study=NAME-{known_options[0]}."

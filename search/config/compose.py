@@ -26,6 +26,7 @@ from search.config.override import Override, options_of, parse_override, range_p
 from search.config.prior_table import load_table
 from search.config.pruning import take_min_fraction
 from search.config.tree import compose_tree, conf_dirs, hydra_ready, texts_of
+from search.config.word import hint_of, number_problems, typed_words
 from search.space.name import untagged
 
 _NAMES = ("study", "run")
@@ -51,7 +52,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         chosen = list(
             {override.key: override for override in parsed if is_group[override.key]}.values()
         )
-        values = {(w.key, w.options): w for w in parsed if not is_group[w.key]}.values()
+        values = list({(w.key, w.options): w for w in parsed if not is_group[w.key]}.values())
         problems = [problem for override in chosen for problem in group_problems(override)]
         refused = {problem.where for problem in problems}
         chosen = [override for override in chosen if override.key not in refused]
@@ -75,7 +76,9 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
             else compose_tree(name, [*texts_of(fixed), *choice_words(choice)])[0]
             for choice in choices
         ]
-        problems += key_problems(list(values), bases, choices, refused)
+        problems += key_problems(values, bases, choices, refused)
+        values = [_as_typed(override, bases) for override in values]
+        problems = problems or [each.problem for each in values if each.problem is not None]
         if problems:
             raise ConfigError(problems)
         if name != "sweep":
@@ -87,7 +90,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         for choice, arm_base in zip(choices, bases, strict=True):
             options = {**default, **choice} if written_for_arms else choice
             arm, removed, ignored = compose_arm(
-                name, arm_base, choice, options, fixed, list(values), table
+                name, arm_base, choice, options, fixed, values, table
             )
             arms.append(arm)
             removed_texts.update(dict.fromkeys(removed))
@@ -97,9 +100,18 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     ]
     if problems:
         raise SpaceError(problems)
+    untyped = {str(each): each for arm in arms for each in number_problems(arm.tree)}
+    if untyped:
+        raise ConfigError(untyped.values())
     take_min_fraction([arm.tree for arm in arms])
     words = tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key not in _NAMES)
     return Composition(groups, tuple(arms), tuple(removed_texts), all_options, words)
+
+
+def _as_typed(override: Override, bases: Sequence[DictConfig]) -> Override:
+    """Return the override as the first configuration that has its key reads it."""
+    has_key = [base for base in bases if hint_of(base, override.key) is not None]
+    return typed_words(override, has_key[0]) if has_key else override
 
 
 def _is_written_for_arms(base: DictConfig) -> bool:

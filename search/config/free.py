@@ -19,6 +19,7 @@ from search.config.composition import Arm, Composition
 from search.config.override import Override, parse_override
 from search.config.pruning import take_min_fraction
 from search.config.tree import compose_tree, hydra_ready, texts_of, with_values
+from search.config.word import typed_words
 
 DIRECTION = "search.direction"
 _GROUPS = ("search/space", "search/sampler", "search/pruner")
@@ -61,7 +62,7 @@ def _composed(overrides: Sequence[Override]) -> Composition:
     chosen = [*_WITHOUT_RUN, *texts_of(groups)]
     base = compose_tree("sweep", chosen)[0]
     known = dict.fromkeys(paths(base))
-    values = [override for override in overrides if override.key in known]
+    values = [each for each in overrides if each.key in known]
     names = [each for each in overrides if each.key not in known and each.key not in _GROUPS]
     fixed = [override for override in values if not override.is_range]
     problems += key_problems(fixed, [base], [{}], set())
@@ -69,13 +70,15 @@ def _composed(overrides: Sequence[Override]) -> Composition:
         problems += _fixed_problems(override)
     for override in names:
         problems += _name_problems(override, list(known))
+    values = [typed_words(override, base) for override in values]
+    problems = problems or [each.problem for each in values if each.problem is not None]
     if problems:
         raise ConfigError(problems)
     config = with_values("sweep", base, chosen, values)
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items() if key != "experiment"}
-    plain["study"] = str(plain["study"])  # Hydra reads a name like 2024 as a number
+    plain["study"] = str(plain["study"])  # 2024 in a YAML file
     ranges = {**_ranges(config), **{override.key: override.value for override in names}}
     plain["search"]["space"] = ranges
     take_min_fraction([plain])
@@ -103,7 +106,9 @@ def _fixed_problems(override: Override) -> Iterator[Problem]:
 
 def _name_problems(override: Override, known: Sequence[str]) -> Iterator[Problem]:
     got = Verbatim(override.value or "nothing")
-    if override.options:
+    if override.problem is not None:
+        yield override.problem
+    elif override.options:
         rule = "a study of your own loop has no arms"
         yield Problem(override.shown, rule, got, f"Write {override.key}={override.value}.")
     elif override.key.startswith(("search.", "hydra.")):

@@ -16,6 +16,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.schema import Schema, import_member
 from search.config.build import GROUPS, Tree, packages_of
 from search.config.settings import SearchSettings
+from search.config.word import as_text
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
@@ -71,7 +72,7 @@ def completed(tree: Tree, legacy: Mapping[str, Any] = LEGACY) -> Tree:
         node = _node(whole, group)
         if node is not None and key not in node and _has(whole, group, key):
             _set(whole, group, {**node, key: value})
-    return whole
+    return as_text(whole)
 
 
 def _node(tree: Tree, group: str) -> Mapping[str, Any] | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.path import typed_path
 from search.storage.option import check_options
 
 DATABASE = "study.db"
@@ -139,7 +140,7 @@ def forget_storage() -> None:
 
 
 def _go_to(path: str) -> None:
-    file = Path(path.removeprefix("sqlite:///")).absolute()
+    file = typed_path(path.removeprefix("sqlite:///")).absolute()
     if not file.is_file() or file.parent.parent.name != "studies":
         rule = f"must be a postgresql:// URL or the path of a study's {DATABASE}"
         raise ConfigError(Problem("storage", rule, Verbatim(str(file))))

@@ -14,7 +14,7 @@ from search.config import (
     compose_free,
     is_free,
     is_free_command,
-    parse_override,
+    typed_name,
 )
 from search.plan.name import plain_name
 from search.storage.location import study_folder
@@ -35,9 +35,9 @@ def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> C
     """
     free = is_free_command(overrides)
     make = compose_free if free else partial(compose, "sweep")
-    named = [parse_override(word) for word in overrides if word.startswith("study=")]
+    named = [typed_name(word) for word in overrides if word.startswith("study=")]
     composition = None if named else make(overrides, config_dir)
-    name = composition.tree["study"] if composition else named[-1].parsed.value()
+    name = composition.tree["study"] if composition else named[-1]
     try:
         before = stored(study_folder(Path(), plain_name("study", name)))
     except ConfigError:

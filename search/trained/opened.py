@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.machine.path import typed_path
 from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
@@ -104,10 +105,10 @@ class _Trained:
             merge: Whether adapters are merged into the weights; if not, they are written alone.
 
         """
-        check_new(Path(to))
+        check_new(typed_path(to))
         quiet_training()
-        export(self._source, Path(to), merge=merge)
-        return Model(Path(to), [f"search.plugins=[{','.join(self._plugins)}]"])
+        export(self._source, typed_path(to), merge=merge)
+        return Model(typed_path(to), [f"search.plugins=[{','.join(self._plugins)}]"])
 
     @cached_property
     def _predictor(self) -> Predictor:
