@@ -145,12 +145,13 @@ def _default_space(config: DictConfig, options: Mapping[str, str]) -> dict[str, 
             continue
         where = f"search.space.{key}"
         try:
-            ranges[path] = typed_range(path, str(node[key]), config)
+            ranges[path] = str(node[key])
         except OmegaConfBaseException as error:
             reason = Verbatim(str(error).splitlines()[0])
             raise SpaceError(Problem(where, "must resolve", reason)) from None
         problem = never_searched(where, path, ranges[path])
         if problem is not None:
             raise SpaceError(problem)
+        ranges[path] = typed_range(path, ranges[path], config)
     order = dict.fromkeys(untagged(key)[0] for key in keys)
     return {path: ranges[path] for path in order if path in ranges}

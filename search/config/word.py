@@ -47,6 +47,8 @@ def typed_words(override: Override, config: DictConfig | Tree) -> Override:
 
 def typed_range(path: str, text: str, config: DictConfig | Tree) -> str:
     """Return a range, as text, with bare words kept as text if the configuration's key is text."""
+    if not _is_text(hint_of(config, path)):
+        return text
     return typed_words(parse_override(f"{path}={text}"), config).value
 
 
