@@ -87,7 +87,7 @@ class HubData(Tabular):
 
     @property
     def _is_folder(self) -> bool:
-        return Path(str(self.path)).expanduser().is_dir()
+        return typed_path(str(self.path)).is_dir()
 
     @property
     def has_test(self) -> bool:
