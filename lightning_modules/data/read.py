@@ -8,6 +8,7 @@ which is one row with the column `text`, kept byte for byte; each also within .g
 
 from __future__ import annotations
 
+import codecs
 import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -162,12 +163,17 @@ def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> 
 
 
 def _plain_text(path: Path, content: bytes, form: Form) -> Table:
-    """Return a text as one row, byte for byte if it is UTF-8."""
+    """Return a text as one row, byte for byte if it is UTF-8 and not said to be another."""
     try:
-        found = Decoded(content.decode(UTF8), "UTF-8")
+        is_other = form.encoding != AUTO and codecs.lookup(form.encoding).name != UTF8
+        found = decoded(content, str(path), form) if is_other else _as_it_is(content)
     except UnicodeDecodeError:
         found = decoded(content, str(path), form)
     return Table(path, [TEXT], [{TEXT: found.text}], [1], notes=found.notes)
+
+
+def _as_it_is(content: bytes) -> Decoded:
+    return Decoded(content.decode(UTF8), "UTF-8")
 
 
 def _is_table(form: Form, wanted: Wanted, table: Table | None = None) -> bool:

@@ -101,8 +101,10 @@ def _read(content: bytes, encoding: str, sure: str, name: str, form: Form) -> De
 
 def _given(content: bytes, name: str, form: Form) -> Decoded:
     encoding = codecs.lookup(form.encoding).name
-    marks = [mark for mark, each in _MARKS if content.startswith(mark) and encoding in each]
-    text = _strictly(content[len(marks[0]) :] if marks else content, encoding, name, form)
+    # A mark also says which of the two byte orders "utf-16" is.
+    marks = [(m, each) for m, each in _MARKS if content.startswith(m) and each.startswith(encoding)]
+    mark, exact = marks[0] if marks else (b"", encoding)
+    text = _strictly(content[len(mark) :], exact, name, form)
     return _checked(Decoded(text, "UTF-8" if encoding == UTF8 else form.encoding), name)
 
 
@@ -159,9 +161,10 @@ def _is_cut(content: bytes) -> bool:
 def _strictly(content: bytes, encoding: str, name: str, form: Form) -> str:
     try:
         return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        got = Verbatim(f"byte 0x{content[error.start]:02x}")
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        line = content.count(b"\n", 0, start) + 1
+        got = Verbatim(f"byte 0x{content[start]:02x}")
         rule = f"must be {_shown(encoding)}"
         fix = "" if form.encoding == AUTO else f"Set {form.prefix}encoding to the file's own."
         raise DataError(Problem(f"{name}:{line}", rule, got, fix)) from None

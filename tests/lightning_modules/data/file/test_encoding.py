@@ -91,6 +91,18 @@ def test_the_signs_of_a_wrong_conversion_are_told() -> None:
     assert note.startswith("a.csv:1: has the control character U+0092")
 
 
+@pytest.mark.parametrize("given", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_a_mark_says_the_byte_order_of_a_given_encoding(given: str, order: str) -> None:
+    content = "\ufefftext,é\n".encode(f"{given}-{order}")
+    assert decoded(content, "a.csv", Form(encoding=given)).text == "text,é\n"
+
+
+def test_an_encoding_that_reads_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="must be UNDEFINED"):
+        decoded(b"text", "a.csv", Form(encoding="undefined"))
+
+
 def test_a_given_encoding_is_taken_and_checked() -> None:
     assert decoded(b"caf\xe9", "a.csv", Form(encoding="latin-1")).text == "café"
     with pytest.raises(DataError, match=r"a\.csv:1: must be UTF-8, got byte 0xe9"):
