@@ -31,6 +31,7 @@ UNIVERSAL = (
 _FIX = "Write each line as a word, spaces or tabs, and a tag; a blank line ends a sentence."
 # Other Unicode spaces may be part of a word.
 _SPACE = re.compile(r"[ \t]+")
+_TAG = re.compile(r"[A-Z]-\S+")  # of an entity, e.g. B-hashtag
 _ID, _NO_WORD = re.compile(r"\d+"), re.compile(r"\d+[-.]\d+")
 
 Line = tuple[int, list[str]]
@@ -111,7 +112,8 @@ def _at_tabs(line: str) -> list[str]:
 def _without_comments(lines: Sequence[Line]) -> tuple[list[Line], int]:
     """Return the lines without comments, and the number of those.
 
-    A word may begin with # too: then its line has the columns of the others, and a tag of theirs.
+    A word may begin with # too: then its line has the columns of the others, and a tag of theirs
+    or one of an entity.
     """
     others = [cells for _, cells in lines if cells and not cells[0].startswith("#")]
     usual = Counter(map(len, others)).most_common(1)
@@ -122,12 +124,18 @@ def _without_comments(lines: Sequence[Line]) -> tuple[list[Line], int]:
     kept: list[Line] = []
     num_comments = 0
     for number, cells in lines:
-        is_row = len(cells) == num_columns and (num_columns == 1 or cells[-1] in tags)
+        is_alike = len(cells) == num_columns
+        is_row = is_alike and (num_columns == 1 or cells[-1] in tags or _is_tagged(cells))
         if cells and cells[0].startswith("#") and not is_row:
             num_comments += 1
         else:
             kept.append((number, cells))
     return kept, num_comments
+
+
+def _is_tagged(cells: Sequence[str]) -> bool:
+    """Return whether a line is a word with a tag, e.g. "#oslo B-hashtag"."""
+    return cells[0] != "#" and _TAG.fullmatch(cells[-1]) is not None
 
 
 def _widths(lines: Sequence[Line]) -> set[int]:

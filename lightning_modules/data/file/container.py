@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,12 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.error import DataError, Problem, Verbatim, reason_of
 
 MAX_RATIO = 100
 MAX_UNCHECKED = 256 * 2**20
 """Bytes that may come of any file; more only if they are at most `MAX_RATIO` times its own."""
 _CHUNK = 2**20
+_BROKEN = (  # what the standard library raises for a broken container
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,9 @@ def opened(path: Path, member: str | None = None) -> Opened:
     try:
         with unpack(io.BytesIO(packed)) as stream:
             return Opened(_limited(path, stream, len(packed)), path.stem)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        got = Verbatim(str(error).splitlines()[0].rstrip("."))
+    except _BROKEN as error:
         rule = f"must be a whole {ending} file"
-        raise DataError(Problem(str(path), rule, got, "Download it again.")) from None
+        raise DataError(Problem(str(path), rule, reason_of(error), "Download it again.")) from None
 
 
 _UNPACKERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
@@ -84,10 +93,9 @@ def _of_zip(path: Path, packed: bytes, member: str | None) -> Opened:
             with archive.open(info) as stream:
                 content = _limited(path, stream, max(info.compress_size, 1))
             return Opened(content, PurePosixPath(info.filename).name, notes)
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        got = Verbatim(str(error).splitlines()[0].rstrip(".") or type(error).__name__)
+    except _BROKEN as error:
         rule = "must be a whole .zip file"
-        raise DataError(Problem(str(path), rule, got, "Download it again.")) from None
+        raise DataError(Problem(str(path), rule, reason_of(error), "Download it again.")) from None
     except NotImplementedError as error:
         rule = "must be packed in a way that Python knows"
         raise DataError(Problem(str(path), rule, Verbatim(str(error)), "Unpack it.")) from None
@@ -103,7 +111,7 @@ def _chosen(
             fix = f"It has {', '.join(names[:8]) or 'no file'}."
             raise DataError(Problem(str(path), "must have the file that is named", member, fix))
         return chosen[0], ()
-    chosen = [each for each in infos if not _is_about(each.filename)] or infos
+    chosen = [each for each in infos if not is_about(each.filename)] or infos
     if len(chosen) != 1:
         rule, got = "must have one file", Verbatim(", ".join(names[:8]) or "none")
         fix = f"Name one: {path}/{names[0]}." if names else ""
@@ -119,8 +127,14 @@ def _is_data(name: str) -> bool:
     return not (name.endswith("/") or "__MACOSX" in parts or parts[-1].startswith("."))
 
 
-def _is_about(name: str) -> bool:
-    return PurePosixPath(name).stem.lower() in ("readme", "license", "licence", "copying")
+def is_about(name: str) -> bool:
+    """Return whether a file is about others, and no data itself.
+
+    >>> is_about("LICENSE"), is_about("reviews.README.1.0.txt"), is_about("readmes.csv")
+    (True, True, False)
+    """
+    words = PurePosixPath(name).name.lower().split(".")
+    return not {"readme", "license", "licence", "copying"}.isdisjoint(words)
 
 
 def _limited(path: Path, stream: IO[bytes], packed_size: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lightning_modules.data.file.container import PACKED, is_about
 from lightning_modules.data.file.dialect import lines_of
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
 from lightning_modules.data.file.form import AUTO, Form
@@ -19,6 +20,11 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 TEXT, LABEL = "text", "label"
 _SPLITS = ("train", "test", "dev", "val", "valid", "validation")
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
+_NO_TEXTS = (
+    *(".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"),
+    *(".conll", ".conllu", ".iob", ".iob2", ".bio", *PACKED),
+)
+"""Endings of files that have rows, or other files."""
 NUM_SHOWN = 8
 
 
@@ -26,7 +32,7 @@ def read_folder(path: Path, key: str, form: Form) -> Table:
     """Return the texts of a folder with their labels.
 
     Raises:
-        ConfigError: Its folders are splits, or it has no texts.
+        ConfigError: Its folders or files are splits or tables, or it has no texts.
         DataError: A file is in no encoding that is recognized.
 
     """
@@ -40,7 +46,9 @@ def read_folder(path: Path, key: str, form: Form) -> Table:
             Problem(key, "must be one split", Verbatim(f"a folder with {', '.join(splits)}"), fix)
         )
     if not folders:
-        return _of_lines(path, key, files, form)
+        beside = [each for each in files if is_about(each.name)]
+        table = _of_lines(path, key, [each for each in files if each not in beside], form)
+        return replace(table, notes=(*table.notes, *_unread(path, beside)))
     skipped = [each for each in folders if each.name.lower() in _UNLABELLED]
     found = [
         (file, each.name)
@@ -50,10 +58,7 @@ def read_folder(path: Path, key: str, form: Form) -> Table:
     ]
     texts, notes = _decoded([file for file, _ in found], path, form)
     rows = [{TEXT: text.text, LABEL: label} for text, (_, label) in zip(texts, found, strict=True)]
-    beside = [each.name for each in (*skipped, *files)]
-    if beside:
-        more = f" and {len(beside) - NUM_SHOWN} more" if len(beside) > NUM_SHOWN else ""
-        notes.append(f"{path}: not read: {', '.join(beside[:NUM_SHOWN])}{more}")
+    notes += _unread(path, (*skipped, *files))
     labels = dict.fromkeys(label for _, label in found)
     notes.insert(0, f"{path}: read a text per file, with its folder as label: {_listed(labels)}")
     return Table(
@@ -70,13 +75,19 @@ def _texts_in(folder: Path, key: str) -> Iterator[Path]:
     for each in sorted(folder.iterdir()):
         if each.name.startswith("."):
             continue
-        if not each.is_file():
-            rule = "the folder of a class must have files only"
+        if not each.is_file() or each.suffix.lower() in _NO_TEXTS:
+            rule = "the folder of a class must have files of one text each only"
             raise ConfigError(Problem(key, rule, str(each)))
         yield each
 
 
 def _of_lines(path: Path, key: str, files: Sequence[Path], form: Form) -> Table:
+    for each in files:
+        is_split = each.stem.lower() in _SPLITS
+        if is_split or each.suffix.lower() in _NO_TEXTS:
+            rule = "must be one split" if is_split else "must be files, or a folder of texts"
+            got = Verbatim(f"a folder with {_listed([each.name for each in files])}")
+            raise ConfigError(Problem(key, rule, got, f"E.g. {key}={each}."))
     labels = [each.stem for each in files]
     if len(set(labels)) < len(files):
         labels = [each.suffix[1:] for each in files]
@@ -110,6 +121,11 @@ def _decoded(files: Sequence[Path], path: Path, form: Form) -> tuple[list[Decode
         for file, content in zip(files, contents, strict=True)
     ]
     return texts, [*notes, *(note for text in texts for note in text.notes)]
+
+
+def _unread(path: Path, entries: Sequence[Path]) -> list[str]:
+    names = [each.name for each in entries]
+    return [f"{path}: not read: {_listed(names)}"] if names else []
 
 
 def _is_utf8(content: bytes) -> bool:

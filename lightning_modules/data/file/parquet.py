@@ -18,7 +18,7 @@ def read_parquet(path: Path, content: bytes) -> Table:
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
         rows = table.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         reason = Verbatim((str(error).splitlines() or [type(error).__name__])[0])
         raise DataError(Problem(f"{path}", "must be a Parquet file", reason)) from None
     decimals = [field.name for field in table.schema if pyarrow.types.is_decimal(field.type)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import struct
 import warnings
 import zipfile
 import zlib
@@ -19,11 +20,12 @@ MAX_SIZE = 2 * 2**30
 _BROKEN = (  # openpyxl has no error of its own for a broken workbook
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     AttributeError,
     EOFError,
     LookupError,
-    NotImplementedError,
     OSError,
+    RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,

@@ -7,11 +7,14 @@ import gzip
 import io
 import json
 import lzma
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from lightning_modules.data.file.form import Form
@@ -37,6 +40,16 @@ def zipped(members: dict[str, str]) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def broken_zip() -> bytes:
+    """Return a .zip whose directory says that its file is longer than the archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.csv", CSV)
+    found = bytearray(buffer.getvalue())
+    struct.pack_into("<II", found, found.rindex(b"PK\x01\x02") + 20, 10**6, 10**6)
+    return bytes(found)
 
 
 def book(*sheets: list[list[Any]]) -> bytes:
@@ -98,6 +111,8 @@ def test_a_zip_with_several_files_needs_the_name_of_one() -> None:
         ("a.csv.gz", gzip.compress(CSV.encode())[:-9], "must be a whole .gz file"),
         ("a.csv.gz", b"no gzip", "must be a whole .gz file"),
         ("a.zip", zipped({"a.csv": CSV})[:60], "must be a whole .zip file"),
+        ("a.zip", broken_zip(), "must be a whole .zip file, got EOFError"),
+        ("a.zip", zipped({"a.csv": CSV})[40:], "must be a whole .zip file"),
         ("a.csv", zipped({"a.csv": CSV}), "must be text, got a .zip or .xlsx file"),
         ("a.xlsx", b"\xd0\xcf\x11\xe0" + bytes(600), "must be an .xlsx workbook, got a file with"),
         ("a.xlsx", zipped({"a.csv": CSV}), "must be an .xlsx workbook"),
@@ -143,6 +158,47 @@ def test_a_file_per_class_is_read_line_by_line() -> None:
     assert any("Windows-1252" in note for note in table.notes)
 
 
+def test_a_readme_is_no_class() -> None:
+    for name in ("rt-polarity.pos", "rt-polarity.neg", "rt-polarity.README.1.0.txt"):
+        written(f"rt/{name}", "a text\n")
+    table = read_table(Path("rt"), "data.train")
+    assert [row["label"] for row in table.rows] == ["neg", "pos"]
+    assert "rt: not read: rt-polarity.README.1.0.txt" in table.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        (
+            ("a.csv", "b.csv"),
+            r"must be files, or a folder of texts.* E\.g\. data\.train=parts/a\.csv",
+        ),
+        (("pos.txt.gz", "neg.txt.gz"), "must be files, or a folder of texts"),
+        (("train.txt", "test.txt"), r"must be one split.* E\.g\. data\.train=parts/test\.txt"),
+        (("data/a.csv", "data/b.csv"), "must have files of one text each only, got 'parts/data/a"),
+    ],
+    ids=name_of,
+)
+def test_a_folder_of_tables_or_splits_has_no_classes(names: tuple[str, ...], rule: str) -> None:
+    for name in names:
+        written(f"parts/{name}", CSV)
+    with pytest.raises(ConfigError, match=rule):
+        read_table(Path("parts"), "data.train", wanted=BOTH)
+
+
+def test_a_plain_text_is_read_in_the_encoding_that_is_given() -> None:
+    path = written("a.txt", "a café".encode("utf-16-le"))
+    (row,) = read_table(path, "data.train", Form(encoding="utf-16-le")).rows
+    assert row == {"text": "a café"}
+
+
+def test_dates_that_python_lacks_are_refused() -> None:
+    column = pyarrow.array([2**31 - 1], pyarrow.date32())
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["fine"], "day": column}), "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: must be a Parquet file, got days=2147483647"):
+        read_table(Path("a.parquet"), "data.train")
+
+
 def test_several_files_and_patterns_are_read_in_order() -> None:
     for number in (2, 1):
         written(f"part-{number}.csv", f"text,label\ntext {number},ham\n")
@@ -164,6 +220,13 @@ def test_conll_in_a_txt_file_with_comments_and_hashtags() -> None:
     table = read("a.txt", content, WORDS)
     assert [row["tokens"] for row in table.rows] == [["EU", "#tag"], ["#", "it"]]
     assert table.notes == ("a.txt: 2 lines that begin with # were skipped as comments",)
+
+
+def test_hashtags_with_a_tag_of_their_own_are_words() -> None:
+    content = "# id B-1\nwe O\nlove O\n#oslo B-hashtag\n#b O\n"
+    table = read("a.conll", content, WORDS)
+    assert [row["tokens"] for row in table.rows] == [["we", "love", "#oslo", "#b"]]
+    assert table.notes == ("a.conll: 1 line that begins with # was skipped as comments",)
 
 
 def test_columns_of_conll_have_numbers_or_given_names() -> None:
