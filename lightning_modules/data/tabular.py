@@ -84,11 +84,6 @@ class Tabular(Data):
     def opener(self, task: Task) -> Callable[[str, Any], Sequence[Table]]:
         """Return a function from split and place (e.g. "train", "my.csv") to the split's tables."""
 
-    def reader(self, task: Task) -> Callable[[str, Any], list[dict[str, Any]]]:
-        """Return a function from split and place to the split's rows."""
-        opened = self.opener(task)
-        return lambda split, place: self.rows_of(opened(split, place), task)
-
     def columns_of(self, task: Task) -> dict[str, str]:
         """Return the column of each of the task's fields; raise ConfigError if one is missing."""
         keys = self._keys(task)

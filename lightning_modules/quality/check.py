@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.data.leak import OnLeak
-from lightning_modules.data.tabular import Tabular
+from lightning_modules.data.table import Table
+from lightning_modules.data.tabular import Tabular, reading_notes
 from lightning_modules.error import DataError, Problem, UserError
 from lightning_modules.quality.balance import find_balance
 from lightning_modules.quality.baseline import Baselines, find_baselines
@@ -48,12 +49,14 @@ class Reading:
         sources: By split that was read, its name and its rows in the order of the file,
             with None for those that cannot be used.
         refused: What cannot be used.
+        notes: How files were read, and what else is to be said of them.
 
     """
 
     corpus: Corpus
     sources: Mapping[str, tuple[str, Sequence[Row | None]]]
     refused: Sequence[Problem]
+    notes: Sequence[str] = ()
 
 
 def check_data(run: Run, say: Say = quiet) -> Report:
@@ -74,13 +77,13 @@ def check_data(run: Run, say: Say = quiet) -> Report:
     findings: list[Finding] = [Broken(reading.refused)]
     listing = listing_of(run.task, reading.corpus.splits, reading.sources)
     if not listing.rows:
-        return Report(findings, {"everything else": "no row can be used"})
+        return Report(findings, {"everything else": "no row can be used"}, reading.notes)
     findings += quick_findings(listing, say)
     findings.append(find_near(listing, say))
     left_out: dict[str, str] = {}
     findings += _read_findings(run, listing, left_out, say)
     left_out["languages"] = "scripts are told apart, languages of one script are not"
-    return Report(findings, left_out)
+    return Report(findings, left_out, reading.notes)
 
 
 def quick_report(corpus: Corpus, task: Task) -> Report:
@@ -166,7 +169,7 @@ def read(data: Data, task: Task) -> Reading:
 
     """
     if isinstance(data, Tabular):
-        return _read_tables(replace(data, max_train_rows=None, on_leak=OnLeak.keep), task)
+        return _read_tables(data, task)
     corpus = data.load(task)
     return Reading(corpus, {split: (split, rows) for split, rows in corpus.splits.items()}, ())
 
@@ -174,10 +177,13 @@ def read(data: Data, task: Task) -> Reading:
 def _read_tables(data: Tabular, task: Task) -> Reading:
     refused: list[Problem] = []
     sources: dict[str, tuple[str, Sequence[Row | None]]] = {}
-    load, places = data.reader(task), dict(data.places())
+    tables: list[Table] = []
+    opened, places = data.opener(task), dict(data.places())
     for split, place in places.items():
         try:
-            sources[split] = str(place), load(split, place)
+            found = opened(split, place)
+            tables += found
+            sources[split] = str(place), data.rows_of(found, task)
         except DataError as error:
             refused += error.every
             if error.rest is not None:
@@ -186,9 +192,25 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
         split: [row for row in rows if row is not None] for split, (_, rows) in sources.items()
     }
     splits = {split: rows for split, rows in splits.items() if rows}
-    if places.keys() != splits.keys():  # a file that cannot be read at all
-        return Reading(Corpus(splits), sources, refused)
-    try:
-        return Reading(data.corpus_of({**splits}, task), sources, refused)
-    except UserError as error:
-        return Reading(Corpus(splits), sources, [*refused, *error.problems])
+    notes = reading_notes(tables)
+    corpus = Corpus(splits)
+    if places.keys() == splits.keys():  # else a file cannot be read at all
+        try:
+            corpus = _whole(data).corpus_of({**splits}, task)
+            _refuse(data, splits, task)
+        except UserError as error:
+            refused += error.problems
+    return Reading(corpus, sources, refused, notes)
+
+
+def _whole(data: Tabular) -> Tabular:
+    """Return the data with all of its training rows."""
+    return replace(data, max_train_rows=None, on_leak=OnLeak.keep)
+
+
+def _refuse(data: Tabular, splits: Mapping[str, Sequence[Row]], task: Task) -> None:
+    """Raise what a sweep refuses when it takes a part of the training rows."""
+    is_error = data.on_leak is OnLeak.error
+    if is_error or data.max_train_rows is not None:
+        on_leak = data.on_leak if is_error else OnLeak.keep
+        replace(data, on_leak=on_leak).corpus_of({**splits}, task)

@@ -65,6 +65,26 @@ def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
     assert finding(report, "balance")["rows"] == {"train": 40, "test": 10}
 
 
+def test_what_a_sweep_refuses_of_a_part_of_the_rows_is_refused(here: Path) -> None:
+    rows = clean()
+    rows["train"].append(rows["test"][0])
+    for word, where in (
+        ("data.on_leak=error", "data.on_leak"),
+        ("data.max_train_rows=1", "data.max_train_rows"),
+    ):
+        report = report_of(here, rows, word)
+        assert [each["where"] for each in finding(report, "broken")["rows"]] == [where]
+        assert finding(report, "balance")["rows"] == {"train": 41, "validation": 10, "test": 10}
+    assert not report_of(here, rows).is_refused
+
+
+def test_how_files_were_read_is_told(here: Path) -> None:
+    rows = [f"{each['text']} café,{each['label']}" for each in labelled(60)]
+    Path("train.csv").write_text("\n".join(["text,label", *rows]), "cp1252")
+    report = check_data(run_of("data=files", "data.train=train.csv", *CHEAP))
+    assert any("read as Windows-1252" in note for note in report.notes)
+
+
 def test_duplicates_within_and_between_splits(here: Path) -> None:
     rows = clean()
     rows["train"].append({**rows["train"][3], "text": f"  {rows['train'][3]['text'].title()} "})
