@@ -47,7 +47,8 @@ def near_pairs(
 
     Args:
         texts: Normalized texts; equal ones count as near too.
-        side: If given, only texts of different sides are compared, and each with all of a band.
+        side: If given, only texts of different sides are compared, e.g. 0 and 1: each of side 0
+            with the first `MAX_COMPARED` of side 1 in a band.
         advance: Called with the number of texts that have been read.
 
     """
