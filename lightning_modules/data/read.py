@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lightning_modules.data.file.conll import read_conll
 from lightning_modules.data.file.container import PACKED, Opened, opened
-from lightning_modules.data.file.delimited import read_delimited, table_of
+from lightning_modules.data.file.delimited import check_names_first, read_delimited, table_of
 from lightning_modules.data.file.dialect import Cut
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
 from lightning_modules.data.file.folder import read_folder
@@ -29,13 +29,24 @@ from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, n
 from lightning_modules.machine.path import typed_path
 
 TEXT = "text"
+_TAR = slice(257, 262)
+"""Where a .tar says what it is."""
 _MAGIC = {
-    b"PK\x03\x04": ".zip or .xlsx",
-    b"\x1f\x8b": ".gz",
-    b"BZh9": ".bz2",
-    b"\xfd7zXZ": ".xz",
-    b"PAR1": ".parquet",
-    b"\xd0\xcf\x11\xe0": ".xls",
+    b"PK\x03\x04": (".zip or .xlsx", "Rename it."),
+    b"\x1f\x8b": (".gz", "Rename it."),
+    b"BZh9": (".bz2", "Rename it."),
+    b"\xfd7zXZ": (".xz", "Rename it."),
+    b"PAR1": (".parquet", "Rename it."),
+    b"\xd0\xcf\x11\xe0": (".xls", "Save it as .xlsx or CSV."),
+    b"\x28\xb5\x2f\xfd": (".zst", "Unpack it."),
+    b"7z\xbc\xaf\x27\x1c": (".7z", "Unpack it."),
+    b"Rar!\x1a": (".rar", "Unpack it."),
+    b"ARROW1": ("Feather", "Save it as .parquet."),
+    b"\xff\xff\xff\xff": ("Arrow", "Save it as .parquet."),
+    b"SQLite format 3\0": ("SQLite", "Save its table as CSV."),
+    b"\x80\x04": ("pickle", "Save it as .parquet."),
+    b"\x80\x05": ("pickle", "Save it as .parquet."),
+    b"version https://git-lfs": ("Git LFS pointer", "Fetch it: git lfs pull."),
 }
 
 
@@ -139,16 +150,13 @@ def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> 
     if ending == ".parquet":
         return read_parquet(path, content)
     if ending == ".xlsx":
-        return _sheet(path, content, form)
-    for magic, kind in _MAGIC.items():
-        if content.startswith(magic):
-            raise DataError(
-                Problem(str(path), "must be text", Verbatim(f"a {kind} file"), "Rename it.")
-            )
+        return _sheet(path, content, form, wanted)
+    _check_is_text(path, content)
     if ending == ".txt" and not (wanted.has_words or _is_table(form, wanted)):
         return _plain_text(path, content, form)
     text = decoded(content, str(path), form)
-    if ending in _CONLL or (ending == ".txt" and wanted.has_words):
+    is_words = wanted.has_words and ending in ("", ".txt") and not _is_table(form, Wanted())
+    if ending in _CONLL or is_words:
         table = read_conll(path, text.text, form)
     elif ending in _TEXTS:
         table = _TEXTS[ending](path, text)
@@ -160,6 +168,15 @@ def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> 
             raise ConfigError(Problem(key, rule, str(path), fix))
         return table
     return replace(table, notes=(*text.notes, *table.notes))
+
+
+def _check_is_text(path: Path, content: bytes) -> None:
+    found = next((_MAGIC[each] for each in _MAGIC if content.startswith(each)), None)
+    if content[_TAR] == b"ustar":
+        found = (".tar", "Unpack it.")
+    if found is not None:
+        kind, fix = found
+        raise DataError(Problem(str(path), "must be text", Verbatim(f"a {kind} file"), fix))
 
 
 def _plain_text(path: Path, content: bytes, form: Form) -> Table:
@@ -182,7 +199,7 @@ def _is_table(form: Form, wanted: Wanted, table: Table | None = None) -> bool:
         return True
     if table is not None:
         return set(wanted.columns) <= set(table.columns)
-    return set(wanted.columns) > {TEXT}
+    return bool(wanted.columns) and not set(wanted.columns) <= {TEXT}
 
 
 def _ending_of(content: bytes, form: Form) -> str:
@@ -197,8 +214,9 @@ def _ending_of(content: bytes, form: Form) -> str:
     return ""
 
 
-def _sheet(path: Path, content: bytes, form: Form) -> Table:
+def _sheet(path: Path, content: bytes, form: Form, wanted: Wanted) -> Table:
     rows, lines, notes = read_sheet(path, content)
+    check_names_first(path, rows, lines, form, wanted.columns)
     table = table_of(path, Cut(None, rows, lines, lines), form)
     return replace(table, reading=f"its first sheet, {table.reading}", notes=(*notes, *table.notes))
 

@@ -19,6 +19,9 @@ NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell
 NUM_COLUMNS_SHOWN = 30
 
+_NAMES_AGAIN = ("must be a row", Verbatim("the names of the columns again"), "Remove the line.")
+"""Files that were joined have them in their middle, where they would be a row with a new label."""
+
 Check = Callable[[Mapping[str, Any]], tuple[str, Refused] | None]
 
 
@@ -88,6 +91,10 @@ class Table:
         rows: list[dict[str, Any] | None] = []
         for number, row in enumerate(self.rows):
             given = {field: row.get(column) for field, column in columns.items()}
+            if len(used) > 1 and all(row.get(column) == column for column in used):
+                problems.append(Problem(self.place(number), *_NAMES_AGAIN))
+                rows.append(None)
+                continue
             values = {
                 field: cells[field](cell) if is_whole(cell) else HALF_CHARACTER
                 for field, cell in given.items()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.base import Data
 from lightning_modules.data.leak import OnLeak, without_leaks
+from lightning_modules.data.missing import missing_notes
 from lightning_modules.data.split import split_off, stratified_part
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem
@@ -133,7 +134,8 @@ class Tabular(Data):
         if problems:
             raise ConfigError(problems)
         corpus = self.corpus_of(splits, task)
-        return replace(corpus, notes=(*reading_notes(tables), *corpus.notes))
+        missing = missing_notes(tables, self.columns_of(task))
+        return replace(corpus, notes=(*reading_notes(tables), *missing, *corpus.notes))
 
     def corpus_of(self, splits: dict[str, Sequence[Row]], task: Task) -> Corpus:
         """Return the corpus of the rows that were read; raise UserError if they are unfit."""

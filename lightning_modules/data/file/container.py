@@ -70,9 +70,14 @@ def opened(path: Path, member: str | None = None) -> Opened:
             return Opened(_limited(path, stream, len(packed)), path.stem)
     except _BROKEN as error:
         rule = f"must be a whole {ending} file"
-        raise DataError(Problem(str(path), rule, reason_of(error), "Download it again.")) from None
+        is_packed = packed.startswith(_STARTS[ending])
+        fix = (
+            "Download it again." if is_packed else f"Rename it without {ending} if it is unpacked."
+        )
+        raise DataError(Problem(str(path), rule, reason_of(error), fix)) from None
 
 
+_STARTS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ"}
 _UNPACKERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".bz2": bz2.BZ2File,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -9,15 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.file.detect import find_rows
-from lightning_modules.data.file.dialect import Cut, fits_header, used_length
+from lightning_modules.data.file.dialect import Cut, fits_header, lines_of, used_length
 from lightning_modules.data.file.encoding import Decoded
-from lightning_modules.data.file.form import AUTO, NAMES, NO_NAMES, Form
+from lightning_modules.data.file.form import AUTO, BY_ENDING, DELIMITERS, NAMES, NO_NAMES, Form
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim
 
+ROW_NAME = "row"
+"""Name of the numbers of rows, if the header has none for them."""
 MAX_NAME = 60
 """Characters that the name of a column hardly exceeds."""
 NUM_EXAMINED = 20
+MAX_ABOVE = 20_000
+"""Characters in which a line of names is looked for."""
+_SEP = re.compile(r'"?sep=([^\r\n"])"?(?=[\r\n])')
+"""Excel's own first line, which names the delimiter."""
 
 
 def read_delimited(
@@ -37,15 +44,59 @@ def read_delimited(
         DataError: A row has too few or too many cells, or quotes are not in pairs.
 
     """
-    found = find_rows(content.text, form, str(path), ending, wanted)
+    text, says = content.text, ""
+    if form.delimiter != BY_ENDING and (sep := _SEP.match(text)) is not None:
+        text = text[sep.end() :]  # a blank line stays, so that lines keep their numbers
+        says = f", line 1 says {sep[0]}"
+        form = replace(form, delimiter=sep[1]) if form.delimiter == AUTO else form
+    _check_first(path, text, form, wanted)
+    found = find_rows(text, form, str(path), ending, wanted)
     cut = found.cut
     if cut.error is not None:
         fix = f'Write a quote inside a quoted cell twice: "". Or set {form.prefix}quoting=none.'
         where, rule = f"{path}:{cut.error_line}", "must be quoted correctly"
         raise DataError(Problem(where, rule, Verbatim(cut.error), fix))
     table = table_of(path, cut, form)
-    how = f"{cut.dialect}, {table.reading}, {content.encoding} ({found.sure})"
+    how = f"{cut.dialect}{says}, {table.reading}, {content.encoding} ({found.sure})"
     return replace(table, reading=how, notes=(*content.notes, *table.notes))
+
+
+def _check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:
+    """Refuse lines above the names of the columns, e.g. a title."""
+    lines = lines_of(text[:MAX_ABOVE])[:NUM_EXAMINED]
+    by_delimiter = [
+        [[cell.strip(" \"'") for cell in line.split(delimiter)] for line in lines]
+        for delimiter in DELIMITERS.values()
+    ]
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if not any(set(wanted) <= set(rows[first]) for rows in by_delimiter):
+        for delimiter, rows in zip(DELIMITERS.values(), by_delimiter, strict=True):
+            if delimiter != DELIMITERS["space"]:  # a sentence may have the names as words
+                check_names_first(path, rows, range(1, len(rows) + 1), form, wanted)
+
+
+def check_names_first(
+    path: Path,
+    rows: Sequence[Sequence[str]],
+    lines: Sequence[int],
+    form: Form,
+    wanted: Sequence[str],
+) -> None:
+    """Refuse rows above the names of the columns.
+
+    Raises:
+        DataError: The wanted names are in a lower row, and not in the first.
+
+    """
+    filled = [(line, cells) for line, cells in zip(lines, rows, strict=True) if any(cells)]
+    if len(set(wanted)) < 2 or form.columns is not None or form.header != AUTO:
+        return
+    named = (line for line, cells in filled[:NUM_EXAMINED] if set(wanted) <= {*cells})
+    line = next(named, None)
+    if line is not None and line != filled[0][0]:
+        rule, got = "must begin with the names of the columns", f"them in line {line}"
+        fix = "Remove the lines above."
+        raise DataError(Problem(str(path), rule, Verbatim(got), fix))
 
 
 def table_of(path: Path, cut: Cut, form: Form) -> Table:
@@ -124,7 +175,11 @@ def _head(path: Path, cut: Cut, form: Form) -> _Head:
         unique = name if name and name not in seen else _unique(name, number, seen)
         seen.add(unique)
         names.append(unique)
-    return _Head(names, 1, f"names in line {line}", unusable)
+    how = f"names in line {line}"
+    if cut.has_row_names:
+        names.insert(0, _unique(ROW_NAME, 0, seen) if ROW_NAME in seen else ROW_NAME)
+        how += ", rows begin with numbers that have none"
+    return _Head(names, 1, how, unusable)
 
 
 def _unique(name: str, number: int, seen: set[str]) -> str:
@@ -161,7 +216,7 @@ def _is_like_rows(cut: Cut) -> bool:
 
 def _check_widths(path: Path, cut: Cut, head: _Head) -> None:
     header = cut.rows[0]
-    if len(cut.lengths) == 1:
+    if len(cut.lengths) == 1 or (head.first and cut.has_row_names):
         return
     fix = "Remove them, or give their columns names."
     if cut.dialect is not None:

@@ -115,9 +115,19 @@ class _Finder:
         return best
 
     def _fits_spaces(self, sample: str) -> bool:
+        if self.num_named is None and self.form.quoting == AUTO:
+            return sample.startswith(DOUBLE) and any(
+                max(found.lengths, default=0) > 1 and self._fits(found)
+                for found in self._quoted_at_spaces(sample)
+            )
         if self.num_named is None or self.num_named < 2 or self.form.quoting not in (AUTO, "none"):
             return False
         return cut(sample, self._dialect(SPACE, None)).share(self.num_named) >= MIN_SHARE
+
+    def _quoted_at_spaces(self, text: str) -> Iterator[Cut]:
+        """Yield the readings of R's `write.table`: with a backslash or a quote before quotes."""
+        for is_escaped in (True, False):
+            yield cut(text, Dialect(SPACE, DOUBLE, is_escaped=is_escaped))
 
     def _dialect(self, delimiter: str, quote: str | None, *, is_escaped: bool = False) -> Dialect:
         """Return a dialect; after a space, the last column takes the rest of the line."""
@@ -132,7 +142,8 @@ class _Finder:
             return Found(cut(self.text, dialect), SURE)
         none = self._cut(delimiter, None)
         if delimiter == SPACE:
-            return Found(none, SURE)
+            quoted = () if self.num_named is not None else self._quoted_at_spaces(self.text)
+            return Found(next(filter(self._fits, quoted), none), SURE)
         if SINGLE in self.text:
             single = self._cut(delimiter, SINGLE)
             if self._fits(single) and (not self._fits(none) or _quotes_columns(none, SINGLE)):

@@ -63,6 +63,19 @@ class Cut:
         """How many rows have how many cells."""
         return Counter(map(len, self.rows))
 
+    @cached_property
+    def has_row_names(self) -> bool:
+        """Whether each row begins with its own number, which the header has no name for.
+
+        R's `write.table` and pandas with `index_label=False` write so. Between commas, text with
+        an unquoted one in each row would look the same.
+        """
+        if self.dialect is None or self.dialect.delimiter not in "\t " or len(self.rows) < 3:
+            return False
+        width = len(self.rows[0]) + 1
+        numbers = {cells[0] for cells in self.rows[1:] if len(cells) == width}
+        return len(numbers) == len(self.rows) - 1 and all(map(str.isdecimal, numbers))
+
     def share(self, num_named: int | None) -> float:
         """Return the share of the rows that have a cell for each name.
 
@@ -72,7 +85,9 @@ class Cut:
         """
         if not self.rows:
             return 0.0
-        if num_named is None:
+        if num_named is None and self.has_row_names:
+            fitting = len(self.rows)
+        elif num_named is None:
             fitting = sum(fits_header(row, self.rows[0]) for row in self.rows)
         elif self.lengths.most_common(1)[0][0] != num_named:
             return 0.0

@@ -41,6 +41,7 @@ def read_folder(path: Path, key: str, form: Form) -> Table:
     files = [each for each in entries if each.is_file()]
     splits = [each.name for each in folders if each.name.lower() in _SPLITS]
     if splits:
+        splits.sort(key=lambda name: _SPLITS.index(name.lower()))
         fix = f"E.g. {key}={path / splits[0]}."
         raise ConfigError(
             Problem(key, "must be one split", Verbatim(f"a folder with {', '.join(splits)}"), fix)

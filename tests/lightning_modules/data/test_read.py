@@ -21,6 +21,7 @@ from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_table, read_tables
 from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.rows import cell
 
 CSV = 'text,label\nfine,ham\n"so, so",spam\n'
 ROWS = [{"text": "fine", "label": "ham"}, {"text": "so, so", "label": "spam"}]
@@ -109,7 +110,13 @@ def test_a_zip_with_several_files_needs_the_name_of_one() -> None:
     ("name", "content", "message"),
     [
         ("a.csv.gz", gzip.compress(CSV.encode())[:-9], "must be a whole .gz file"),
-        ("a.csv.gz", b"no gzip", "must be a whole .gz file"),
+        ("a.csv.gz", b"no gzip", "must be a whole .gz file.*Rename it without .gz"),
+        ("a.csv.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "got a .zst file. Unpack it"),
+        ("a.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(250)), "a .tar file. Unpack it"),
+        ("a.feather", b"ARROW1" + bytes(9), "got a Feather file. Save it as .parquet"),
+        ("a.pkl", b"\x80\x04" + bytes(9), "got a pickle file. Save it as .parquet"),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(9), "got a .xls file. Save it as .xlsx or CSV"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer file"),
         ("a.zip", zipped({"a.csv": CSV})[:60], "must be a whole .zip file"),
         ("a.zip", broken_zip(), "must be a whole .zip file, got EOFError"),
         ("a.zip", zipped({"a.csv": CSV})[40:], "must be a whole .zip file"),
@@ -144,6 +151,7 @@ def test_a_folder_per_class_is_read_like_acl_imdb() -> None:
     assert [row["label"] for row in table.rows] == ["neg", "pos", "pos"]
     assert table.place(2) == "imdb/train/pos/1_7.txt:1"
     assert any("not read: unsup, urls_pos.txt" in note for note in table.notes)
+    written("imdb/test/pos/0_9.txt", "A text.\n")
     with pytest.raises(ConfigError, match=r"E.g. data.train=imdb/train"):
         read_table(Path("imdb"), "data.train")
 
@@ -257,3 +265,30 @@ def test_universal_dependencies_are_read_by_their_columns() -> None:
 def test_keys_that_an_object_has_twice_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.jsonl:1: an object must have each key once, got 'a'"):
         read("a.jsonl", '{"a": 1, "b": {"a": 2}, "a": 3}\n')
+
+
+def test_a_text_file_is_a_table_if_other_columns_are_wanted() -> None:
+    content = "Quality\tOne\tTwo\n1\tso\tand so\n0\tyes\tno\n"
+    table = read("msr.txt", content, Wanted(("One", "Two", "Quality")))
+    assert [tuple(row.values()) for row in table.rows] == [
+        ("1", "so", "and so"),
+        ("0", "yes", "no"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["eng.train", "eng.testa", "words"])
+def test_words_are_read_whatever_the_file_is_called(name: str) -> None:
+    content = "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nrejects VBZ I-VP O\n"
+    table = read(name, content, Wanted(("tokens", "ner_tags"), has_words=True))
+    assert [row["ner_tags"] for row in table.rows] == [["I-ORG", "O"]]
+
+
+def test_a_title_above_a_sheets_names_is_refused() -> None:
+    with pytest.raises(DataError, match="must begin with the names of the columns, got them in"):
+        read("a.xlsx", book([["Survey", None], ["text", "label"], ["fine", "good"]]))
+
+
+def test_names_in_the_middle_of_joined_files_are_refused() -> None:
+    table = read("a.csv", CSV + CSV)
+    with pytest.raises(DataError, match="must be a row, got the names of the columns again"):
+        table.read({"text": "text", "label": "label"}, {"text": cell.text, "label": cell.label})

@@ -210,3 +210,56 @@ def test_many_columns_take_linear_time() -> None:
 def test_wrong_settings_are_refused(key: str, value: object, rule: str) -> None:
     (problem,) = Form(**{key: value}).problems()  # type: ignore[arg-type]
     assert problem.where == key and problem.rule.startswith(rule)
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"'])
+def test_excels_line_with_the_delimiter_is_read(first: str) -> None:
+    rows = [("3,50; too, much", "ham"), *LINES]
+    lines = [f'"{text}";{label}' for text, label in rows]
+    table = read("a.csv", "\r\n".join([first, "text;label", *lines]))
+    assert cells(table) == rows
+    assert "line 1 says" in table.reading and list(table.lines)[:2] == [3, 4]
+
+
+def test_a_name_like_excels_line_stays_a_name() -> None:
+    assert read("a.csv", "text,label,sep=;\nfine,ham,1\n").columns == ["text", "label", "sep=;"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+@pytest.mark.parametrize("quote", ['\\"', '""'])
+def test_what_rs_write_table_writes_is_read(name: str, quote: str) -> None:
+    rows = [(f'said "{n}", and left', label) for n, (_, label) in enumerate(LINES)]
+    lines = [
+        f'"{n}" "{text.replace(chr(34), quote)}" "{label}"'
+        for n, (text, label) in enumerate(rows, start=1)
+    ]
+    table = read(name, "\n".join(['"text" "label"', *lines, ""]))
+    assert [cell[1:] for cell in cells(table)] == rows
+    assert table.columns == ["row", "text", "label"]
+    assert "rows begin with numbers that have none" in table.reading
+
+
+def test_numbers_of_rows_without_a_name_are_read_between_tabs() -> None:
+    lines = [f"{n * 3}\t{text}\t{label}" for n, (text, label) in enumerate(LINES)]
+    table = read("a.tsv", "\n".join(["text\tlabel", *lines]))
+    assert [cell[1:] for cell in cells(table)] == LINES
+
+
+def test_a_comma_too_many_in_each_row_is_refused() -> None:
+    lines = [f"{n},Paris, France,ham" for n in range(5)]
+    with pytest.raises(DataError, match=r"a\.csv:2: must have 3 cells, like the header, got 4"):
+        read("a.csv", "\n".join(["id,text,label", *lines]))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("above", ["Our survey", "Our survey,,,", "# one\n\n# two, three"])
+def test_lines_above_the_names_are_refused_with_their_number(above: str, delimiter: str) -> None:
+    line = above.count("\n") + 2
+    with pytest.raises(DataError, match=rf"got them in line {line}\. Remove the lines above\."):
+        read("a.csv", f"{above}\n{table_text(LINES, delimiter)}")
+
+
+def test_names_within_a_later_sentence_are_no_names() -> None:
+    with pytest.raises(ConfigError, match="must be a column"):
+        table = read("a.csv", "review,stars\nthe text and the label differ,ham\n")
+        table.read({"text": "text"}, {"text": str})
