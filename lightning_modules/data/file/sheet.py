@@ -64,7 +64,7 @@ def _read(path: Path, content: bytes) -> tuple[list[list[str]], list[int], tuple
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         filled: list[tuple[str, list[list[str]], list[int]]] = []
         for sheet in book.worksheets:
-            numbered = [(line, cells) for line, cells in _rows(sheet) if any(cells)]
+            numbered = [(line, cells) for line, cells in _rows(sheet) if any(map(str.strip, cells))]
             if numbered:
                 lines, rows = (list(each) for each in zip(*numbered, strict=True))
                 filled.append((sheet.title, rows, lines))

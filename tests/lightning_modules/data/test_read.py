@@ -292,3 +292,8 @@ def test_names_in_the_middle_of_joined_files_are_refused() -> None:
     table = read("a.csv", CSV + CSV)
     with pytest.raises(DataError, match="must be a row, got the names of the columns again"):
         table.read({"text": "text", "label": "label"}, {"text": cell.text, "label": cell.label})
+
+
+def test_rows_of_spaces_below_a_sheet_are_none() -> None:
+    rows = [["text", "label", "note"], ["fine", "good", "x"], [None, "  "], ["poor", "bad", "y"]]
+    assert list(read("a.xlsx", book(rows)).lines) == [2, 4]
