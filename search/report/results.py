@@ -196,10 +196,10 @@ def write_table(study: Study) -> None:
     table = rows(study)
     if not table:
         return
-    for row, trial in zip(table, study.trials, strict=True):
-        row.update(
-            {path: "null" for path, value in study.params_of(trial).items() if value is None}
-        )
+    trials = {trial.number: trial for trial in study.trials}  # more than before, if others ask
+    for row in table:
+        params = study.params_of(trials[row["number"]])
+        row.update({path: "null" for path, value in params.items() if value is None})
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
     writer.writeheader()

@@ -69,6 +69,8 @@ COLUMNS = {
     keys.SECONDS: "training time over all attempts",
     keys.ATTEMPT: "number of attempts so far",
     keys.FOLDER: "folder of the last attempt's files",
+    keys.PLACE: "the memory that its worker uses or used last: a machine, a GPU or a part of one",
+    keys.ALONE: "whose memory it must have for itself, after it ran out of it beside others",
     keys.LENGTH: "training examples the run sees, and how many a longer run has in common with it",
     keys.THREADS: "CPU threads; a repeat is bit-equal only with the same number",
     keys.MEMORY: "peak memory, sampled",
