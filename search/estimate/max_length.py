@@ -50,7 +50,7 @@ def _settled(arm: Arm, corpus: Corpus, *, load: bool) -> Arm:
         return arm
     try:
         run = build_run(arm.tree)
-        length = _length(run, corpus, int(arm.tree.get("search", {}).get("workers", 1)), load=load)
+        length = _length(run, corpus, _num_workers(arm), load=load)
     except UserError:
         return arm  # reported by the checks
     if length is None:  # it stands for the usual length, and is left open
@@ -61,6 +61,12 @@ def _settled(arm: Arm, corpus: Corpus, *, load: bool) -> Arm:
     left = tuple(what for what in arm.open if what != TOKENS)
     decided = (*arm.decided, TOKENS)
     return replace(arm, tree=_with(arm, length), words=words, open=left, decided=decided)
+
+
+def _num_workers(arm: Arm) -> int:
+    """Return the number of workers; 1 without a study, or if it is wrong (the checks report it)."""
+    workers = arm.tree.get("search", {}).get("workers", 1)
+    return workers if isinstance(workers, int) else 1
 
 
 def _with(arm: Arm, length: int) -> Tree:

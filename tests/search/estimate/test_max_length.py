@@ -159,3 +159,11 @@ def test_broken_rows_are_reported_as_before(here: Path, capsys: pytest.CaptureFi
     write_texts(here / "a.jsonl", [30] * 20)
     assert main(["plan", "study=s", *SHORT, "data.train=a.jsonl", "data.text=absent"]) == 2
     assert "absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["two", "null"])
+def test_a_wrong_number_of_workers_is_reported_as_before(
+    here: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    assert main(["plan", "study=s", "model=tiny", "logger=none", f"search.workers={workers}"]) == 2
+    assert "search.workers: must be a whole number" in capsys.readouterr().err
