@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
+from lightning_modules.machine.store import TOKENIZED, check_cache
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.schema import member_of
 
@@ -45,7 +46,7 @@ def check_run(run: Run, corpus: Corpus | None = None) -> CheckedRows:
     def check_parts() -> None:
         check_fit(run, checked[0].corpus if checked else None)
 
-    _raise_all((check_data, check_model, check_parts))
+    _raise_all((partial(check_cache, TOKENIZED), check_data, check_model, check_parts))
     return checked[0]
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.machine.store import cache_folder, save_once
+from lightning_modules.machine.store import TOKENIZED, cache_folder, save_once
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,7 +39,7 @@ def tokenize(
     """
     from datasets import Dataset, concatenate_datasets, load_from_disk
 
-    folder = cache_folder() / "tokenized" / _key(rows, settings)
+    folder = cache_folder() / TOKENIZED / _key(rows, settings)
     if not folder.is_dir():
         # Arrow needs a tenth of the memory of Python's numbers.
         parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, heartbeat)]

@@ -23,7 +23,7 @@ from lightning_modules.machine.hub.ask import asking_hub, hub_seconds, within
 from lightning_modules.machine.hub.refusal import meaning_of
 from lightning_modules.machine.hub.wanted import HubError, Wanted
 from lightning_modules.machine.path import is_path, typed_path
-from lightning_modules.machine.store import cache_folder, save_once
+from lightning_modules.machine.store import HUB, cache_folder, check_cache, save_once
 from lightning_modules.rows.corpus import SPLITS
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class HubData(Tabular):
         from huggingface_hub import is_offline_mode
 
         if not self._kept.is_dir():
+            check_cache(HUB)
             with asking_hub(self._wanted):
                 # Reports what is wrong at once; `datasets` would retry for a long time.
                 commit = None if is_offline_mode() else self._checked_commit(name)
@@ -181,7 +182,7 @@ class HubData(Tabular):
         """Where the rows stay after they have been downloaded."""
         revision = [] if self.revision is None else [self.revision]
         key = json.dumps([self.path, self.subset, sorted(self._names), *revision])
-        return cache_folder() / "hub" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        return cache_folder() / HUB / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     @property
     def _wanted(self) -> Wanted:

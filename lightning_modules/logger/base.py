@@ -78,3 +78,7 @@ class Logger(Schema):
 
         """
         return RunLog()
+
+    def study_notes(self) -> list[str]:
+        """Return what to know before a study logs its trials here, a line each."""
+        return []

@@ -12,15 +12,20 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.logger.base import Identity, Logger, RunLog
+from lightning_modules.logger.environment import (
+    data_folder,
+    environment_of,
+    variables_of_one_run,
+)
 from lightning_modules.machine.file import free_bytes, megabytes
 
 if TYPE_CHECKING:
@@ -62,38 +67,52 @@ class Wandb(Logger):
         config: Mapping[str, Any],
         note: Callable[[str], None] = lambda text: None,
     ) -> RunLog:
-        import wandb
-
         try:
             identity.folder.mkdir(parents=True, exist_ok=True)
             _check_space(identity.folder)
-            run = wandb.init(
-                project=self.project,
-                entity=self.entity,
-                name=identity.name,
-                group=identity.group,
-                job_type=identity.job_type,
-                tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
-                # Absolute, because W&B's service process, which writes there, has its own folder.
-                dir=identity.folder.absolute(),
-                mode=self._resolved_mode(),
-                config=dict(config),
-                # Not the process's single global run: a worker opens one per attempt.
-                reinit="create_new",
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    init_timeout=FINISH_SECONDS,
-                    disable_code=True,
-                    # The default is the process that imported W&B, from which workers are forked.
-                    x_stats_pid=os.getpid(),
-                    x_stats_disk_paths=(str(identity.folder.absolute()),),
-                ),
-            )
+            with environment_of(identity.folder, is_one_of_many=identity.group is not None):
+                run = self._started(identity, config)
         except Exception as error:  # after any W&B error, training continues with the local files
             _warn(note, f"W&B logging is off for this run: {error}")
             return RunLog()
         return WandbLog(run, identity.folder, note)
+
+    def study_notes(self) -> list[str]:
+        names = variables_of_one_run()
+        if not names:
+            return []
+        verb, be = ("describes", "is") if len(names) == 1 else ("describe", "are")
+        what = f"{verb} a single W&B run, and so {be} not used for this study"
+        return [f"{', '.join(names)} {what}"]
+
+    def _started(self, identity: Identity, config: Mapping[str, Any]) -> wandb.Run:
+        import wandb
+
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            name=identity.name,
+            group=identity.group,
+            # A trial's own, even if the caller's process has started W&B for one run before.
+            id=None if identity.group is None else secrets.token_hex(6),
+            job_type=identity.job_type,
+            tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
+            # Absolute, because W&B's service process, which writes there, has its own folder.
+            dir=identity.folder.absolute(),
+            mode=self._resolved_mode(),
+            config=dict(config),
+            # Not the process's single global run: a worker opens one per attempt.
+            reinit="create_new",
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=FINISH_SECONDS,
+                disable_code=True,
+                # The default is the process that imported W&B, from which workers are forked.
+                x_stats_pid=os.getpid(),
+                x_stats_disk_paths=(str(identity.folder.absolute()),),
+            ),
+        )
 
     def _resolved_mode(self) -> Any:
         if self.mode is not Mode.auto:
@@ -163,7 +182,7 @@ class WandbLog(RunLog):
 
     def _show(self, name: str, make: Callable[[], Any]) -> None:
         def act() -> None:
-            with _data_folder(Path(self._run.settings.sync_dir)):
+            with data_folder(Path(self._run.settings.sync_dir)):
                 self._run.log({name: make()})
 
         self._try(act)
@@ -198,22 +217,6 @@ def _check_space(folder: Path) -> None:
     if free < NEEDED_BYTES:
         needed = megabytes(NEEDED_BYTES)
         raise OSError(f"the disk is full: {folder} needs {needed}, {megabytes(free)} are free")
-
-
-@contextmanager
-def _data_folder(folder: Path) -> Iterator[None]:
-    """Make W&B store its copies of tables, for a later `wandb sync`, in `folder`.
-
-    By default it stores them permanently in the user's home, and fails if that is not writable.
-    """
-    if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ["WANDB_DATA_DIR"]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

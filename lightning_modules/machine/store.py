@@ -7,22 +7,56 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.file import DiskFull, draft_of, raising_disk_full
+from lightning_modules.machine.path import typed_path
+from lightning_modules.machine.writable import check_writable
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+VARIABLE = "FINESWEEP_CACHE"
+TOKENIZED, HUB = "tokenized", "hub"
+"""The parts of the cache."""
+
 
 def cache_folder() -> Path:
-    """Return `$FINESWEEP_CACHE`, or finesweep's folder in the user's cache folder."""
-    chosen = os.environ.get("FINESWEEP_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finesweep"
+    """Return `$FINESWEEP_CACHE`, or finesweep's folder in the user's cache folder.
+
+    Raises:
+        ConfigError: Neither is named, and the user has no home folder.
+
+    """
+    if chosen := os.environ.get(VARIABLE):
+        return typed_path(chosen)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache, "finesweep")
+    try:
+        return Path.home() / ".cache" / "finesweep"
+    except RuntimeError:  # e.g. in a container, under a user ID without an entry
+        rule = "must be set if the user has no home folder"
+        raise ConfigError(Problem(VARIABLE, rule, Verbatim("nothing"), _FIX)) from None
+
+
+def check_cache(part: str) -> None:
+    """Raise ConfigError if a part of the cache cannot be written."""
+    folder = cache_folder()
+    check_writable(folder, VARIABLE, _FIX)
+    check_writable(folder / part, VARIABLE, _FIX)
+
+
+_FIX = f"Set {VARIABLE}=DIR to a folder that can be written."
 
 
 def save_once(dataset: Dataset | DatasetDict, folder: Path) -> None:
-    """Save to `folder`, completely or not at all; if several workers do, the first one's stays."""
+    """Save to `folder`, completely or not at all; if several workers do, the first one's stays.
+
+    Raises:
+        ConfigError: The folder, a part of the cache, cannot be written.
+        DiskFull: There is no space left for it.
+
+    """
+    check_writable(folder, VARIABLE, _FIX)
     draft = draft_of(folder)
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:

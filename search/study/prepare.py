@@ -9,6 +9,7 @@ from typing import Any
 from lightning_modules.check import CheckedRows, check_fit, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.file import write_json, write_text
+from lightning_modules.machine.writable import check_writable
 from lightning_modules.rows.corpus import Corpus
 from search.config import Arm, Tree, leaves, resolved, steps_problem, to_yaml
 from search.config.guard import KEY
@@ -154,6 +155,7 @@ def warm_to(plan: Plan, before: Stored | None, folder: Path, fingerprint: str) -
 
 
 def _check_place(folder: Path) -> None:
+    check_writable(folder, "study", "Change to a folder that can be written, e.g. cd ~.")
     url = storage_of(folder)
     if is_local(url):
         check_disk(folder)

@@ -79,7 +79,8 @@ def describe(
     of_rows = () if rows is None else (*_baseline_notes(plan, rows), *rows.corpus.notes)
     sizes = () if rows is None else size_notes(plan, len(rows.corpus.splits["train"]))
     hub = [each.note for each in downloads if each.note]
-    notes = (*hub, *_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
+    logs = [] if rows is None else plan.default.logger.study_notes()
+    notes = (*hub, *logs, *_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
     lines += [["note", note] for note in notes]
     return columns(lines)
 

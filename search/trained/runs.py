@@ -11,6 +11,7 @@ import yaml
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, did_you_mean
 from lightning_modules.folder import OUTCOME_FILE
+from lightning_modules.machine.writable import check_writable
 from search.config import build_run, completed
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.name import plain_name
@@ -25,12 +26,13 @@ def new_run_folder(name: str | None) -> Path:
     """Return the folder of a new run; None takes the next free number."""
     if name is None:
         taken = [int(path.name) for path in FOLDER.glob("[0-9]*") if path.name.isdigit()]
-        return FOLDER / str(max(taken, default=-1) + 1)
+        name = str(max(taken, default=-1) + 1)
     name = plain_name("run", name)
     folder = FOLDER / name
     if (folder / METRICS_FILE).exists():
         fix = "Nothing is overwritten: choose another run=NAME, or remove this run."
         raise ConfigError(Problem("run", f"must not be in {FOLDER}/ yet", name, fix))
+    check_writable(folder, "run", "Change to a folder that can be written, e.g. cd ~.")
     return folder
 
 
