@@ -28,7 +28,7 @@ LIMITS = {
     "speed": 110,  # LoRA as it is
     "plain": 80,  # LoRA in transformers' Trainer with PEFT
     "variants": 110,  # LoRA on a bf16 base
-    "options": 110,  # LoRA with gradient checkpointing, then with 8-bit AdamW
+    "options": 150,  # LoRA with gradient checkpointing, compiled layers, 8-bit AdamW
     "waits": 50,  # what makes the host wait for the card in a step
     "packed": 80,  # a prototype: several LoRA trials on one base
     "oom": 80,  # a batch that does not fit into memory

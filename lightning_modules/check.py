@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
 from lightning_modules.machine.store import TOKENIZED, check_cache
+from lightning_modules.model.compiled import has_compiler
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.schema import member_of
 
@@ -130,6 +131,13 @@ def _check_recomputing(run: Run) -> None:
         raise ConfigError(Problem(where, rule, Verbatim("true"), fix))
 
 
+def _check_compiler(run: Run) -> None:
+    if run.trainer.compile is True and run.strategy.trains and not has_compiler():
+        rule = "must be false or auto on a machine without a C++ compiler"
+        fix = "Install g++, or set trainer.compile=false."
+        raise ConfigError(Problem("trainer.compile", rule, Verbatim("true"), fix))
+
+
 def _check_optimizer(run: Run) -> None:
     if run.strategy.trains:
         run.optimizer.check()
@@ -143,6 +151,7 @@ _CHECKS = (
     _check_devices,
     _check_recomputing,
     _check_optimizer,
+    _check_compiler,
 )
 
 

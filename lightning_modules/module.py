@@ -21,6 +21,7 @@ from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_examples, smallest
 from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
+from lightning_modules.model.compiled import compile_layers, has_compiler, probe
 from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
@@ -88,6 +89,7 @@ class FineTuner(pl.LightningModule):
             self._probe_memory()
         self.rank.synchronize(self.network, self.trainer.optimizers[0])
         self.record.micro_batch_tokens = self.rank.agree(self.record.micro_batch_tokens)
+        self._start_compiling()
         if self.rank.decides:
             with self.trainer.precision_plugin.forward_context():
                 for note in self._network_notes():
@@ -237,11 +239,44 @@ class FineTuner(pl.LightningModule):
         is_configured = self.run.trainer.gradient_checkpointing is True
         if not is_configured and not self.record.recomputes:
             return
-        if not recompute(self.network) and self.rank.decides:
-            name = type(self.network).__name__
+        if not recompute(self.network):
+            self._warn_of_no_layers("gradient_checkpointing")
+
+    def _start_compiling(self) -> None:
+        """Compile the layers if that is configured, or if it pays, also before the run stopped."""
+        compiles = self.run.trainer.compile
+        if compiles == AUTO:
+            if self.rank.decides and self.record.compiles is None:
+                self.record.compiles = self._pays_to_compile()
+            compiles = self.record.compiles = bool(self.rank.agree(self.record.compiles))
+        if compiles and not compile_layers(self.network):
+            self._warn_of_no_layers("compile")
+
+    def _pays_to_compile(self) -> bool:
+        """Measure a pass over as many examples as pass at once, as it is and compiled."""
+        if not has_compiler():
             self.hooks.warn(
-                f"trainer.gradient_checkpointing=true has no effect: {name} has no repeated layers"
+                "trainer.compile=auto: there is no C++ compiler, so nothing is compiled"
             )
+            return False
+        example: Batch = self.trainer.datamodule.longest_example()  # type: ignore[attr-defined]
+        batch_size = self.run.data.batch_size
+        fitting = self._limit.size(batch_size, self._width(example))
+        size = smallest(fitting, self.run.trainer.micro_batch_size)
+        self.hooks.heartbeat("measuring whether it pays to compile the layers")
+        run_pass = partial(self._try_pass, example, size)
+        steps_left = self.length.num_steps - self.record.step
+        num_passes = steps_left * -(-batch_size // size)
+        probed = unless_out_of_memory(partial(probe, self.network, run_pass, num_passes))
+        if probed is None:
+            return False  # the step's own rule for memory applies
+        self.hooks.warn(f"trainer.compile=auto: {probed}")
+        return probed.pays
+
+    def _warn_of_no_layers(self, key: str) -> None:
+        if self.rank.decides:
+            name = type(self.network).__name__
+            self.hooks.warn(f"trainer.{key}=true has no effect: {name} has no repeated layers")
 
     def _accumulate(self, batch: Batch, size: int) -> Tensor:
         num_targets = self.run.task.num_targets(batch)
@@ -282,7 +317,7 @@ class FineTuner(pl.LightningModule):
         return round(sum(each.numel() * keeps(each.element_size()) for each in trained.values()))
 
     def _try_pass(self, example: Batch, num_examples: int) -> bool:
-        """Run the pass of a step over copies of an example, and forget it."""
+        """Run the pass of a step over copies of an example, wait for it, and forget it."""
         copies = {
             name: tensor.to(self.device).repeat_interleave(num_examples, 0)
             for name, tensor in example.items()
@@ -293,6 +328,8 @@ class FineTuner(pl.LightningModule):
                 output = self.run.task.forward(self.network, copies)
                 loss = self.run.task.loss_sum(output, copies) / self.run.task.num_targets(copies)
             self.manual_backward(loss)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
         finally:
             self.zero_grad()
         return True

@@ -54,6 +54,8 @@ class Record:
     train_seconds: float = 0.0
     # Whether gradient checkpointing was turned on because memory ran out.
     recomputes: bool = False
+    # Whether the repeated layers are compiled; None before `trainer.compile=auto` has settled it.
+    compiles: bool | None = None
     # The most tokens that pass through the network at once; None sets no limit.
     micro_batch_tokens: int | None = None
 

@@ -78,6 +78,9 @@ class Trainer(Schema):
             activations take no memory between the passes; gradients stay the same, and a step takes
             about a third longer. `auto` does so from when memory runs out with micro-batches that
             are too small to be halved: one example, or on a GPU 2048 tokens.
+        compile: Whether the repeated layers are compiled, which changes results a little (other
+            rounding, other dropout). `auto` does so if a short probe finds that it pays; see
+            `lightning_modules.model.compiled`.
         precision: `auto`, `fp32` or `bf16`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         devices: Number of GPUs, or of processes on a CPU, that share every batch, > 0.
@@ -99,6 +102,7 @@ class Trainer(Schema):
     micro_batch_size: int | None
     micro_batch_tokens: int | str | None
     gradient_checkpointing: bool | str
+    compile: bool | str
     precision: Precision
     device: Device
     devices: int
@@ -126,9 +130,9 @@ class Trainer(Schema):
             "checkpoint_seconds",
             "log_every_steps",
         )
-        if self.gradient_checkpointing not in (AUTO, True, False):
-            rule = "must be auto, true or false"
-            yield Problem("gradient_checkpointing", rule, self.gradient_checkpointing)
+        for name in ("gradient_checkpointing", "compile"):
+            if (value := getattr(self, name)) not in (AUTO, True, False):
+                yield Problem(name, "must be auto, true or false", value)
         tokens = self.micro_batch_tokens
         if tokens != AUTO and (isinstance(tokens, str) or (tokens is not None and tokens <= 0)):
             yield Problem("micro_batch_tokens", "must be auto, null or a number > 0", tokens)

@@ -14,6 +14,7 @@ from lightning_modules.logger.base import Identity
 
 OPTIONS = {
     "gradient checkpointing": ("trainer.gradient_checkpointing=true",),
+    "compiled layers": ("trainer.compile=true",),
     "8-bit AdamW": ("optimizer=adamw_8bit",),
 }
 ALLOWED = ("/transformers/",)  # it looks for padding in each pass

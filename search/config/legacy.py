@@ -44,6 +44,7 @@ LEGACY: Mapping[str, Any] = {
     "task.conversations": "turns",
     "task.pack_answers": False,
     "trainer.checkpoint_share": None,
+    "trainer.compile": False,
     "trainer.gradient_checkpointing": False,
     "trainer.micro_batch_tokens": None,
     "trainer.select": "metric",
