@@ -63,6 +63,7 @@ from lightning_modules.seed import seeded
 from lightning_modules.task.base import GENERATED, MISTAKES, REFERENCE, Tables
 from lightning_modules.task.jackknife import row_scores
 from lightning_modules.task.select import chosen_by
+from lightning_modules.task.verdict import unlearnt
 from lightning_modules.trainer import lightning_trainer
 
 NUM_LOGGED_ROWS = 20
@@ -413,8 +414,8 @@ def _verdict(prepared: _Prepared) -> str:
     if not run.strategy.trains:
         return UNTRAINED
     assert record.best is not None
-    unlearnt = run.task.unlearnt(record.best.metrics, prepared.data.validation)
-    return fit_verdict(record.points, unlearnt)
+    found = unlearnt(run.task, record.best.metrics, prepared.data.validation)
+    return fit_verdict(record.points, found)
 
 
 def _outcome(

@@ -251,7 +251,7 @@ def fit_verdict(points: Sequence[Point], unlearnt: str | None = None) -> str:
     Args:
         points: The validations.
         unlearnt: The verdict on the best validation's scores if they are those of a guess, see
-            `Task.unlearnt`: then the losses say nothing about the fit.
+            `lightning_modules.task.verdict`: then the losses say nothing about the fit.
 
     """
     if unlearnt is not None:

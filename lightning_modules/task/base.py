@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from lightning_modules.batch.type import LABELS_ON_HOST, Batch
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
-from lightning_modules.outcome import NOT_LEARNT
 from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.schema import Schema, member_of
@@ -411,30 +410,6 @@ class Task(Schema):
     def constant_guess(self, examples: Examples) -> Baseline | None:
         """Return the score of a guess that is the same for every row; None if it has none."""
         return self.baseline(examples.rows)
-
-    def unlearnt(self, metrics: Mapping[str, float], examples: Examples) -> str | None:
-        """Return the verdict on scores that are no better than the constant guess, else None.
-
-        A metric that counts right answers may stay there although the probabilities improve.
-        """
-        guess = self.constant_guess(examples)
-        value = metrics[self.metric]
-        if guess is None or self.beats(value, guess):
-            return None
-        own, other = f"{value:.4g}", f"{guess.score:.4g}"
-        found = f"its {self.metric} of {own} is no better than the {other} of {guess.guess}"
-        if own == other:
-            found = f"its {self.metric} of {own} is that of {guess.guess}"
-        if "log_loss" in metrics and self.metric != "log_loss":
-            by_loss = replace(self, metric="log_loss")
-            shares = by_loss.constant_guess(examples)
-            if shares is not None and by_loss.beats(metrics["log_loss"], shares):
-                return (
-                    f"has learnt too little to change its answers: {found}, although its log_loss "
-                    f"of {metrics['log_loss']:.4g} is below the {shares.score:.4g} of "
-                    f"{shares.guess}; try more epochs or a higher learning rate"
-                )
-        return f"{NOT_LEARNT}: {found}"
 
     def constant_prediction(self, tables: Tables) -> str | None:
         """Return a sentence if `tables` shows that all predictions are the same, else None."""

@@ -24,6 +24,7 @@ from lightning_modules.model.tiny import Tiny
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
 from lightning_modules.task.metric.calibration import TEMPERATURES
+from lightning_modules.task.verdict import unlearnt
 from tests.conftest import classification
 
 TASK = classification()
@@ -477,4 +478,4 @@ EXAMPLES = Examples(
 def test_scores_of_a_constant_guess_are_named(
     metric: str, scores: dict[str, float], verdict: str | None
 ) -> None:
-    assert classification(metric).unlearnt(scores, EXAMPLES) == verdict
+    assert unlearnt(classification(metric), scores, EXAMPLES) == verdict

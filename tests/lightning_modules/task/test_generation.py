@@ -27,6 +27,7 @@ from lightning_modules.rows.corpus import Corpus
 from lightning_modules.run import Run
 from lightning_modules.task.base import GENERATED, Examples
 from lightning_modules.task.generation import Generation
+from lightning_modules.task.verdict import unlearnt
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
 from search.trained.export import Trained, export
@@ -550,8 +551,8 @@ def test_a_perplexity_above_that_of_the_tokens_shares_has_not_learnt() -> None:
     examples = Examples([{"text": "aab"}, {"text": "aba"}], (), TOKENIZER)
     shares = math.exp(-(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)))  # 1.89
     assert TASK.constant_guess(examples).score == pytest.approx(shares)  # type: ignore[union-attr]
-    assert TASK.unlearnt({"perplexity": 1.8}, examples) is None
-    assert TASK.unlearnt({"perplexity": 1452.3}, examples) == (
+    assert unlearnt(TASK, {"perplexity": 1.8}, examples) is None
+    assert unlearnt(TASK, {"perplexity": 1452.3}, examples) == (
         "has not learnt: its perplexity of 1452 is no better than the 1.89 of guessing by the "
         "tokens' shares"
     )
@@ -560,9 +561,9 @@ def test_a_perplexity_above_that_of_the_tokens_shares_has_not_learnt() -> None:
 def test_answers_without_any_shared_word_have_not_learnt() -> None:
     task = generation("metric=rouge1", "label=answer", "num_generated=2")
     examples = Examples([{"text": "q", "label": "cat"}], (), TOKENIZER)
-    verdict = task.unlearnt({"rouge1": 0.0}, examples)
+    verdict = unlearnt(task, {"rouge1": 0.0}, examples)
     assert verdict == "has not learnt: its rouge1 of 0 is that of writing nothing"
-    assert task.unlearnt({"rouge1": 0.1}, examples) is None
+    assert unlearnt(task, {"rouge1": 0.1}, examples) is None
 
 
 def test_the_shares_are_of_the_tokens_that_an_example_has() -> None:

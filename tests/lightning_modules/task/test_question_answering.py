@@ -24,6 +24,7 @@ from lightning_modules.run import Run
 from lightning_modules.task.base import Examples
 from lightning_modules.task.metric.squad import f1
 from lightning_modules.task.question_answering import QuestionAnswering
+from lightning_modules.task.verdict import unlearnt
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import run_here, write_jsonl
@@ -503,6 +504,6 @@ def test_only_never_an_answer_is_a_constant_guess() -> None:
     examples = Examples(PAIR, (), None)  # type: ignore[arg-type]
     share = sum(not row["label"]["text"] for row in PAIR) / len(PAIR)
     task = qa(null_threshold=0.0)
-    verdict = task.unlearnt({task.metric: share}, examples)
+    verdict = unlearnt(task, {task.metric: share}, examples)
     assert verdict is not None and verdict.endswith("is that of never an answer")
-    assert task.unlearnt({task.metric: share + 0.1}, examples) is None
+    assert unlearnt(task, {task.metric: share + 0.1}, examples) is None

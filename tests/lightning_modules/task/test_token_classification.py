@@ -40,6 +40,7 @@ from lightning_modules.task.metric.entity import (
     flaw,
 )
 from lightning_modules.task.token_classification import TokenClassification
+from lightning_modules.task.verdict import unlearnt
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from search.config import build_run, compose
 from search.trained.export import Trained, export
@@ -518,10 +519,10 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
 
 def test_no_entity_found_is_the_score_of_a_constant_guess() -> None:
     examples = examples_of([["O", "B-place"]], BIO)
-    assert TASK.unlearnt({"entity_f1": 0.0}, examples) == (
+    assert unlearnt(TASK, {"entity_f1": 0.0}, examples) == (
         "has not learnt: its entity_f1 of 0 is that of always 'O'"
     )
-    assert TASK.unlearnt({"entity_f1": 0.1}, examples) is None
+    assert unlearnt(TASK, {"entity_f1": 0.1}, examples) is None
 
 
 @pytest.mark.parametrize("tag", ["BI-PER", "ES-PER", "IES-LOC", "BIES-LOC"])
