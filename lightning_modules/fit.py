@@ -32,6 +32,7 @@ from lightning_modules.folder import (
     LABELS_FILE,
     OUTCOME_FILE,
     STATE_FILE,
+    TASK_FILE,
     TOKENIZER_FOLDER,
 )
 from lightning_modules.guard.base import Guard
@@ -233,12 +234,13 @@ def _reference(
 
 
 def _fit_to_rows(start: _Start) -> Run:
-    """Fit the run's strategy to the rows, write its state to the folder and return the run."""
+    """Fit the run's strategy to the rows, write its and the task's state, and return the run."""
     run = start.run
     strategy = run.strategy.fit_to_rows(run.model, run.task, start.checked.corpus)
-    if strategy.state:
-        state = dict(strategy.state)
-        write_when_free(start.hooks, lambda: write_json(start.folder / STATE_FILE, state))
+    for name, state in ((STATE_FILE, strategy.state), (TASK_FILE, run.task.state)):
+        if state:
+            write = partial(write_json, start.folder / name, dict(state))
+            write_when_free(start.hooks, write)
     return replace(run, strategy=strategy)
 
 

@@ -27,14 +27,14 @@ def added(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub(r"^(_target_: )lightning_modules", r"\1added", content, flags=re.M))
     monkeypatch.syspath_prepend(str(here))
-    # One word of each text decides its number.
+    # One word of each text decides its share.
     rows = [
-        {"text": f"The {noun} was {word} {number}.", "label": stars}
+        {"text": f"The {noun} was {word} {number}.", "label": share}
         for number in range(40)
         for noun in ("meal", "room")
-        for word, stars in (("great", 5), ("fine", 3), ("awful", 1))
+        for word, share in (("great", 0.9), ("fine", 0.5), ("awful", 0.1))
     ]
-    write_jsonl(here / "stars.jsonl", rows)
+    write_jsonl(here / "liked.jsonl", rows)
     return here
 
 
@@ -79,36 +79,36 @@ def test_the_changelog_has_the_version_of_the_package() -> None:
 def test_the_page_has_a_file_and_a_yaml_for_each_example() -> None:
     assert sorted(BLOCKS) == [
         "conf/strategy/norms.yaml",
-        "conf/task/regression.yaml",
+        "conf/task/share.yaml",
         "lightning_modules/strategy/norms.py",
-        "lightning_modules/task/regression.py",
+        "lightning_modules/task/share.py",
     ]
 
 
 @pytest.mark.thorough
 def test_the_task_trains_scores_exports_and_predicts(added: Path) -> None:
-    data = ("data=files", "data.train=stars.jsonl", "task=regression")
+    data = ("data=files", "data.train=liked.jsonl", "task=share")
     words = ("strategy=full", "strategy.lr=3e-3", "trainer.epochs=12")
     printed = run_here(
-        *("sweep", "study=stars", *OURS, *data, *words),
+        *("sweep", "study=liked", *OURS, *data, *words),
         *("search.num_trials=1", "search.workers=0"),
     )
     assert "goal    minimize validation/mae" in printed
-    assert re.search(r"always the median \d would have mae [\d.]+", printed)
-    scores = json.loads(run_here("evaluate", "study=stars", "split=test", "--json"))
-    assert scores["mae"] < 0.5
-    run_here("export", "study=stars", "to=best")
+    assert re.search(r"always the median 0.\d would have mae [\d.]+", printed)
+    scores = json.loads(run_here("evaluate", "study=liked", "split=test", "--json"))
+    assert scores["mae"] < 0.1
+    run_here("export", "study=liked", "to=best")
     (added / "new.csv").write_text("text\nThe meal was great 7.\nThe room was awful 7.\n")
     config = ("--config-dir=conf", "search.plugins=[added]")
     run_here("predict", *config, "model=best", "input=new.csv", "output=out.jsonl")
     rows = [json.loads(line) for line in (added / "out.jsonl").read_text().splitlines()]
-    assert rows[0]["prediction"] == pytest.approx(5, abs=1)
-    assert rows[1]["prediction"] == pytest.approx(1, abs=1)
+    assert rows[0]["prediction"] == pytest.approx(0.9, abs=0.2)
+    assert rows[1]["prediction"] == pytest.approx(0.1, abs=0.2)
 
 
 @pytest.mark.thorough
 def test_the_task_trains_a_head_on_frozen_features(added: Path) -> None:
-    data = ("data=files", "data.train=stars.jsonl", "task=regression")
+    data = ("data=files", "data.train=liked.jsonl", "task=share")
     words = ("strategy=feature_extraction", "trainer.epochs=1", "search.num_trials=1")
     run_here("sweep", "study=frozen", *OURS, *data, *words, "search.workers=0")
     run_here("export", "study=frozen", "to=best")
@@ -121,16 +121,16 @@ def test_the_task_trains_a_head_on_frozen_features(added: Path) -> None:
     lines = card.partition("```")[0].replace("Your text.", "The meal was great 7.")
     command, folder = [sys.executable, "-c", lines], added / "best"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    (answer,) = json.loads(done.stdout.strip().splitlines()[-1])
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
     assert answer == pytest.approx(row["prediction"], abs=1e-4)
 
 
-def test_a_label_that_is_no_number_is_refused_with_its_place(
+def test_a_label_that_is_no_share_is_refused_with_its_place(
     added: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (added / "bad.csv").write_text("text,label\nfine,3\nbad,three\n")
-    run_here("plan", *OURS, "task=regression", "data=files", "data.train=bad.csv", code=2)
-    assert capsys.readouterr().err.startswith("bad.csv:3:label: must be a number, got 'three'.")
+    (added / "bad.csv").write_text("text,label\nfine,0.3\nbad,30\n")
+    run_here("plan", *OURS, "task=share", "data=files", "data.train=bad.csv", code=2)
+    assert capsys.readouterr().err.startswith("bad.csv:3:label: must be in [0, 1], got '30'.")
 
 
 def test_the_strategy_trains_only_the_norms_and_the_head(added: Path) -> None:

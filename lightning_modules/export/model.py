@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.model.base import Pretrained
 from lightning_modules.schema import import_member, member_of
@@ -64,7 +65,8 @@ def save_exported(
         assert isinstance(strategy, PeftStrategy)
         write = strategy.export_adapter
     network = predictor.network if predictor.is_for_export else copy.deepcopy(predictor.network)
-    loading = write(network, predictor.tokenizer, run.model, predictor.task, folder)
+    task = with_head_in_unit(network, predictor.task, strategy.export_dtype(run.model))
+    loading = write(network, predictor.tokenizer, run.model, task, folder)
     for file in run.model.other_files():
         shutil.copyfile(file, folder / file.name)
     write_json(
@@ -74,7 +76,7 @@ def save_exported(
             "base_commit": run.model.commit,
             "labels": list(predictor.labels),
             "max_length": predictor.max_length,
-            "task": _task_settings(run),
+            "task": _task_settings(run) | {f"task.{key}": task.state[key] for key in task.state},
             "columns": columns_of(run),
             "strategy": f"{type(run.strategy).__module__}.{type(run.strategy).__qualname__}",
         },

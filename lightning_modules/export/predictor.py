@@ -26,6 +26,7 @@ from lightning_modules.folder import (
     FORM_FILE,
     OUTCOME_FILE,
     STATE_FILE,
+    TASK_FILE,
     TOKENIZER_FOLDER,
 )
 from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
@@ -178,6 +179,9 @@ def load_trained(
     if (folder / STATE_FILE).is_file():
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         run = replace(run, strategy=run.strategy.from_state(state))
+    if (folder / TASK_FILE).is_file():
+        state = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))
+        run = replace(run, task=run.task.from_state(state))
     if for_export:
         run = _as_in_file(replace(run, strategy=run.strategy.for_export()))
     tokenizer_folder, cache = folder / TOKENIZER_FOLDER, Cache()

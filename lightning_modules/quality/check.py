@@ -21,6 +21,7 @@ from lightning_modules.quality.frozen import frozen_features
 from lightning_modules.quality.length import Lengths, find_lengths
 from lightning_modules.quality.listing import Listing, listing_of
 from lightning_modules.quality.near import find_near
+from lightning_modules.quality.number import find_numbers
 from lightning_modules.quality.report import Report
 from lightning_modules.quality.sample import READ, sample
 from lightning_modules.quality.script import Scripts, find_scripts
@@ -126,7 +127,7 @@ def _read_findings(
     if listing.has_classes:
         yield from _class_findings(run, listing, numbers, left_out, say)
     else:
-        left_out[f"{Suspects.name}, {Baselines.name}"] = "they need one label per text"
+        left_out[f"{Suspects.name}, {Baselines.name}"] = "they need one label per text, of a few"
 
 
 def _class_findings(
@@ -158,7 +159,8 @@ def quick_findings(listing: Listing, say: Say = quiet) -> list[Finding]:
     findings: list[Finding] = [find_balance(listing), find_duplicates(listing)]
     if listing.has_labels:
         findings.append(find_conflicts(listing))
-    return findings
+    numbers = find_numbers(listing) if listing.has_numbers else None
+    return findings if numbers is None else [*findings, numbers]
 
 
 def read(data: Data, task: Task) -> Reading:

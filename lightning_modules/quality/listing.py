@@ -54,6 +54,12 @@ class Listing:
         return self.has_labels and isinstance(self.rows[0]["label"], str)
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether each row has a number to predict."""
+        label = self.rows[0].get("label") if self.rows else None
+        return isinstance(label, float)
+
+    @property
     def has_labels(self) -> bool:
         """Whether equal texts must have equal labels: not so for summaries and answers."""
         label = self.rows[0].get("label") if self.rows else None

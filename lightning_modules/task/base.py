@@ -117,6 +117,9 @@ class Task(Schema):
     """Keys that `decode` may return for a row."""
     scoring_columns: ClassVar[frozenset[str]] = frozenset()
     """Columns from `encode` that scoring needs and training does not."""
+    smooth_metric: ClassVar[str | None] = None
+    """The metric that stands for the log loss and the Brier score in `trainer.select`, if the task
+    has neither."""
 
     def problems(self) -> Iterator[Problem]:
         if self.metric not in self.directions:
@@ -177,6 +180,27 @@ class Task(Schema):
         the rows.
         """
         return self
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What `fit_to_rows` computed and scores or predictions need, as JSON values.
+
+        The run stores it, and so does an export.
+        """
+        return {}
+
+    def from_state(self, state: Mapping[str, Any]) -> Self:
+        """Return the task that `fit_to_rows` returned, given its `state`."""
+        return self
+
+    @property
+    def shift_and_scale(self) -> tuple[float, float] | None:
+        """The m and s of predictions that are m + s * logit; None if they are something else.
+
+        An export takes them into the head, and then has m = 0 and s = 1, which are the keys
+        `center` and `scale` of `state`.
+        """
+        return None
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         """Raise DataError if rows have labels that the model does not know."""

@@ -17,16 +17,24 @@ AUTO = Select.cautious_brier
 
 
 def settled(select: Select, task: Task) -> Select:
-    """Return the rule that is followed: never `auto`, and none whose score the task lacks."""
+    """Return the rule that is followed: never `auto`, and none whose score the task lacks.
+
+    A task without classes may have a metric that stands for these scores, e.g. the squared error.
+    """
     if select is Select.auto:
         select = AUTO
-    return select if select.score in task.directions else Select.metric
+    has_score = select.score in task.directions or task.smooth_metric is not None
+    return select if has_score else Select.metric
 
 
 def chosen_by(select: Select, task: Task) -> tuple[str, ...]:
     """Return the metrics that are compared, each on a tie of those before."""
     rule = settled(select, task)
-    return (task.metric,) if rule is Select.metric else _once(rule.score, task.metric)
+    if rule is Select.metric:
+        return (task.metric,)
+    score = rule.score if rule.score in task.directions else task.smooth_metric
+    assert score is not None
+    return _once(score, task.metric)
 
 
 def _once(*names: str) -> tuple[str, ...]:

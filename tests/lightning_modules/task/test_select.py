@@ -23,6 +23,9 @@ from search.config import build_run, compose
         ("token_classification", "entity_f1", "cautious_log_loss", ("entity_f1",)),
         ("multi_label_classification", "micro_f1", "log_loss", ("log_loss", "micro_f1")),
         ("token_classification", "entity_f1", "log_loss", ("entity_f1",)),
+        ("regression", "rmse", "auto", ("mse", "rmse")),
+        ("regression", "spearman", "log_loss", ("mse", "spearman")),
+        ("regression", "spearman", "metric", ("spearman",)),
         ("summarization", "rougeL", "calibrated_log_loss", ("rougeL",)),
     ],
 )
