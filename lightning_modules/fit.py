@@ -45,6 +45,7 @@ from lightning_modules.machine.file import write_json
 from lightning_modules.machine.hardware import Hardware, choose_hardware
 from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
 from lightning_modules.model.held import holds
+from lightning_modules.model.plain import spelled_notes
 from lightning_modules.model.state import count_parameters, restore_state
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network, build_tokenizer
@@ -189,6 +190,9 @@ def _prepare(start: _Start) -> _Prepared:
     data = write_when_free(
         hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
     )
+    if run.strategy.trains_tokenizer or run.model.light_tokenizer() is None:  # else it was said
+        for note in spelled_notes(splits["train"], tokenizer, "training rows"):
+            hooks.warn(note)
     for note in run.task.encoding_notes(splits["train"], tokenizer):
         hooks.warn(note)
     hooks.heartbeat("loading the model")

@@ -103,6 +103,7 @@ def content_of(tokenizer: PreTrainedTokenizerBase) -> str:
         "special": tokenizer.special_tokens_map,
         "chat": tokenizer.chat_template,
         "cut": tokenizer.truncation_side,
+        "plain": tokenizer.split_special_tokens,
     }
     named = [type(tokenizer).__name__, content, around]
     return json.dumps(named, sort_keys=True, default=str)

@@ -14,6 +14,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.model.base import Pretrained
+from lightning_modules.model.plain import read_plainly
 from lightning_modules.schema import import_member, member_of
 from lightning_modules.strategy.adapter.base import PeftStrategy
 from lightning_modules.strategy.base import Strategy
@@ -60,6 +61,9 @@ def save_exported(
     # The loaded tokenizer then truncates where `predict` does.
     predictor.tokenizer.model_max_length = predictor.max_length
     strategy = predictor.strategy or run.strategy
+    if not (predictor.task.writes_specials or strategy.writes_specials):
+        # Plain transformers then reads special tokens in texts as `predict` does.
+        predictor.tokenizer.init_kwargs["split_special_tokens"] = True
     write = strategy.export
     if not merge:
         assert isinstance(strategy, PeftStrategy)
@@ -144,7 +148,7 @@ def load_exported(
     labels = tuple(manifest["labels"])
     strategy = strategy_class(manifest, plugins)
     network, prepares = strategy.load_export(folder, task, labels, base or manifest["base"])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = read_plainly(AutoTokenizer.from_pretrained(folder))
     return Predictor(network, tokenizer, task, labels, manifest["max_length"], strategy=prepares)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from lightning_modules.folder import (
 )
 from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.model.plain import read_plainly, spelled_notes
 from lightning_modules.model.state import restore_state
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import read_outcome
@@ -94,6 +95,10 @@ class Predictor:
         unlabelled = [{n: cell for n, cell in row.items() if n not in labels} for row in rows]
         observed = self._observe(unlabelled, Precision.fp32, self.task.encode_unlabelled)
         return self.task.decode(observed, self._examples(unlabelled))
+
+    def notes(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Yield how many rows to predict spell special tokens of the model, if any do."""
+        yield from spelled_notes(rows, self.tokenizer, "rows")
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
         return Examples(rows, self.labels, self.tokenizer, self.max_length)
@@ -188,7 +193,7 @@ def load_trained(
     if tokenizer_folder.is_dir():
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+        tokenizer = read_plainly(AutoTokenizer.from_pretrained(tokenizer_folder))
     else:
         tokenizer = build_tokenizer(run, (), cache)
     hardware = choose_hardware(Device.auto, run.trainer.precision)

@@ -23,6 +23,7 @@ from lightning_modules.model.multimodal import (
     wraps_decoder,
 )
 from lightning_modules.model.pair import PAIR, build_pair, check_decoder, freeze_pooler, is_pair
+from lightning_modules.model.plain import read_plainly
 from lightning_modules.model.size import Size, size_of
 from lightning_modules.schema import Schema
 
@@ -268,7 +269,7 @@ class Pretrained(Model):
             raise ConfigError(Problem("model", rule, got, fix))
         if tokenizer.pad_token is None:  # GPT-like tokenizers have none
             tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer
+        return read_plainly(tokenizer)
 
     def load_network(
         self, auto_class: str, *, quantization: Any = None, **config: Any

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.model.plain import keep_from_texts, specials_of
 from lightning_modules.schema import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class LightTokenizer:
     Attributes:
         is_fast: Like transformers' tokenizers on `tokenizers`, it knows each token's characters.
         truncation_side: Which end of a text that is too long is cut off.
+        split_special_tokens: Whether special tokens that texts spell are plain text, by default.
 
     """
 
@@ -59,9 +61,11 @@ class LightTokenizer:
     ) -> None:
         # As in transformers, they are whole tokens in every text.
         tokenizer.add_special_tokens(list(dict.fromkeys(special.values())))
+        keep_from_texts(tokenizer, special.get("unk"))
         self._tokenizer = tokenizer
         self.chat_template = chat_template
         self.truncation_side = "right"
+        self.split_special_tokens = True
         self.init_kwargs: dict[str, Any] = {}
         self.special_tokens_map = {f"{role}_token": text for role, text in special.items()}
         for role in _ROLES:
@@ -81,11 +85,14 @@ class LightTokenizer:
         """The special tokens, each once."""
         return list(dict.fromkeys(self.special_tokens_map.values()))
 
+    def get_added_tokens_decoder(self) -> dict[int, Any]:
+        """Return the tokens that are no part of the model's own vocabulary, and special ones."""
+        return dict(self._tokenizer.get_added_tokens_decoder())
+
     @property
     def special_ids(self) -> frozenset[int]:
         """The tokens that no text is made of."""
-        added = self._tokenizer.get_added_tokens_decoder()
-        return frozenset(number for number, token in added.items() if token.special)
+        return frozenset(specials_of(self).values())
 
     def spelled(self, ids: Sequence[int]) -> str:
         """Return tokens as they are spelled, one after the other."""
@@ -101,6 +108,7 @@ class LightTokenizer:
         truncation: bool = False,
         max_length: int | None = None,
         return_offsets_mapping: bool = False,
+        split_special_tokens: bool | None = None,
         **ignored: Any,
     ) -> LightEncoding:
         """Return the tokens of a text, of texts, or of pairs of texts, as transformers does."""
@@ -115,6 +123,10 @@ class LightTokenizer:
         else:
             self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        is_plain = (
+            self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        )
+        self._tokenizer.encode_special_tokens = is_plain
         found = self._tokenizer.encode_batch(inputs, add_special_tokens=add_special_tokens)
         return LightEncoding(found, is_single=is_single, with_offsets=return_offsets_mapping)
 

@@ -16,6 +16,7 @@ from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.light import LightTokenizer
 from lightning_modules.model.pair import build_pair, is_pair
+from lightning_modules.model.plain import read_plainly
 from lightning_modules.model.size import Size
 from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.schema import positive
@@ -73,7 +74,9 @@ class Tiny(Model):
         from transformers import PreTrainedTokenizerFast
 
         named = {f"{role}_token": token for role, token in _NAMED.items()}
-        return PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), model_max_length=512, **named)
+        return read_plainly(
+            PreTrainedTokenizerFast(tokenizer_object=_tokenizer(), model_max_length=512, **named)
+        )
 
     def load_network(self, auto_class: str, **config: Any) -> PreTrainedModel:
         return self.new_network(auto_class, **config)

@@ -164,6 +164,11 @@ class Strategy(Schema):
         """Return the tokenizer; `rows` are the training rows."""
         return model.load_tokenizer()
 
+    @property
+    def writes_specials(self) -> bool:
+        """Whether `prepare` writes special tokens around the texts of rows."""
+        return False
+
     def light_tokenizer(
         self, model: Model, task: Task, rows: Sequence[Row]
     ) -> LightTokenizer | None:

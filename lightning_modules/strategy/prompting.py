@@ -25,6 +25,7 @@ from lightning_modules.model.base import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
+from lightning_modules.model.plain import Reader, read_plainly
 from lightning_modules.model.saved import save_network
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import member_of, positive
@@ -194,14 +195,25 @@ class Prompting(Strategy):
             tokenizer.truncation_side = "left"
         return tokenizer
 
+    @property
+    def writes_specials(self) -> bool:
+        return self.how is How.mask
+
     def prepare(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Sequence[Row]:
         if self.how is How.similarity:
             return rows
-        shown = [filled(self.template, shot, self.word(shot["label"])) for shot in self.shots]
+        reader = Reader(tokenizer)
+        if self.writes_specials:
+            tokenizer.split_special_tokens = False
+        word = self.word
+        shown = [
+            filled(self.template, _escaped(shot, reader), word(shot["label"]))
+            for shot in self.shots
+        ]
         return [
             {
                 **{name: cell for name, cell in row.items() if name != "text_pair"},
-                "text": "\n".join([*shown, self._question(row, tokenizer)]),
+                "text": "\n".join([*shown, self._question(_escaped(row, reader), tokenizer)]),
             }
             for row in rows
         ]
@@ -257,7 +269,7 @@ class Prompting(Strategy):
         from transformers import AutoTokenizer
 
         strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = read_plainly(AutoTokenizer.from_pretrained(folder))
         model = Hub(
             path=base or str(folder / BACKBONE),
             revision=None,
@@ -290,6 +302,12 @@ class FittedPrompting(Prompting):
     @property
     def state(self) -> Mapping[str, Any]:
         return {"how": self.how.value, "shots": list(self.shots)}
+
+
+def _escaped(row: Row, reader: Reader) -> Row:
+    """Return a row whose texts spell no special token."""
+    texts = {name: reader.escape(row[name]) for name in ("text", "text_pair") if name in row}
+    return {**row, **texts}
 
 
 def read_prompting(values: Mapping[str, Any]) -> FittedPrompting:

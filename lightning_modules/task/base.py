@@ -111,6 +111,8 @@ class Task(Schema):
     """Columns from `encode` that are not passed to the network."""
     takes_apart: ClassVar[bool] = False
     """Whether an example is several texts, which `forward` takes apart."""
+    writes_specials: ClassVar[bool] = False
+    """Whether templates write special tokens around the texts of rows."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()
     """Keys that only the loss depends on; an exported model does not need them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")

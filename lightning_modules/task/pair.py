@@ -52,6 +52,7 @@ class PairTask(Task):
         "rejected": cell.spoken,
     }
     takes_apart: ClassVar[bool] = True
+    writes_specials: ClassVar[bool] = True
     optional: ClassVar[frozenset[str]] = frozenset(("text",))
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:

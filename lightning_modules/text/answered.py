@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from lightning_modules.batch.type import IGNORED
+from lightning_modules.model.plain import unmarked
 from lightning_modules.rows.corpus import Row
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
@@ -73,6 +74,7 @@ class Answers:
 
     def of(self, row: Row) -> Iterator[Answered]:
         """Yield the examples of a row; raises like `Chat.exchanges`."""
+        row = self._marks.reader.mark(row)
         text, tools = row["text"], row.get("text_pair", ())
         if isinstance(text, str):
             question = self.template.replace(PLACEHOLDER, text)
@@ -93,6 +95,7 @@ class Answers:
             is_question: Whether a text is a question, rather than the start of a document.
 
         """
+        row = self._marks.reader.mark(row)
         text = row["text"]
         if isinstance(text, str):
             form = self.template if is_question else PLACEHOLDER
@@ -135,13 +138,11 @@ class Answers:
     def _exchange(self, exchange: Exchange, *, is_plain: bool) -> Answered:
         # A chat template writes the start token itself.
         document, length = self._marks.answered(exchange, self._most, is_plain=is_plain)
-        return Answered(document, length, exchange.question, exchange.content)
+        return Answered(document, length, unmarked(exchange.question), unmarked(exchange.content))
 
     def _one_pass(self, one: OnePass) -> Answered:
-        read = self.tokenizer(
-            one.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        ids, spans = list(read["input_ids"]), read["offset_mapping"]
+        ids, spans = self._marks.reader.read(one.text)
+        assert spans is not None
         starts, ends = [start for start, _ in spans], [end for _, end in spans]
         targets = [IGNORED] * len(ids)
         for start, end in one.answers:
@@ -151,10 +152,11 @@ class Answers:
         if self._marks.end not in targets[length:]:
             # Else the network would never learn to stop.
             ids, targets = [*ids, self._marks.end], [*targets, self._marks.end]
-        num_characters = sum(map(len, one.contents))
-        num_bytes = sum(len(each.encode()) for each in one.contents)
+        contents = [unmarked(each) for each in one.contents]
+        num_characters = sum(map(len, contents))
+        num_bytes = sum(len(each.encode()) for each in contents)
         document = Document(ids[:-1], targets[1:], num_characters, num_bytes)
-        return Answered(document, length, one.text[: one.question_end], one.contents[-1])
+        return Answered(document, length, unmarked(one.text[: one.question_end]), contents[-1])
 
     def _conversation(self, row: Row) -> Conversation:
         return Conversation(self._chat, row["text"], row.get("text_pair", ()))

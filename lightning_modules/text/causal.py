@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.model.plain import Reader, unmarked
 from lightning_modules.text.chat import Chat, Exchange
 from lightning_modules.text.packing import Document
 from lightning_modules.text.shorten import Parts, shortened
@@ -22,10 +23,17 @@ class Marks:
 
     A text starts with the tokenizer's start token, or with its end token if it has none, so that
     the text's own first token is predicted, too.
+
+    Attributes:
+        end: The token that ends a text.
+        begin: The token that starts one.
+        reader: Reads what templates made of texts.
+
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.reader = Reader(tokenizer)
         ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
         self.end: int = next((end for end in ends if end is not None), -1)
         if self.end < 0:
@@ -36,9 +44,11 @@ class Marks:
         self.begin: int = next(begin for begin in begins if begin is not None)
 
     def ids(self, text: str) -> list[int]:
-        """Return the tokens of a text without special tokens."""
-        found = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return list(found)
+        """Return the tokens of a text; special ones are read where a template wrote them.
+
+        Users' texts are marked before (`lightning_modules.model.plain`).
+        """
+        return self.reader.read(text)[0]
 
     def ended(self, ids: list[int], *, is_plain: bool) -> list[int]:
         """Return the tokens of an answer up to its end token, which is added if it is missing.
@@ -53,7 +63,7 @@ class Marks:
 
     def document(self, text: str) -> Document:
         """Return a text whose tokens are all targets."""
-        ids = self.ids(text)
+        ids = self.ids(self.reader.mark(text))
         inputs, targets = [self.begin, *ids], [*ids, self.end]
         return Document(inputs, targets, len(text), len(text.encode()))
 
@@ -79,7 +89,7 @@ class Marks:
         targets = answer[: max_length + 1 - len(prompt)]
         inputs = [*prompt, *targets][:-1]
         masked = [IGNORED] * (len(prompt) - 1) + targets
-        content = exchange.content
+        content = unmarked(exchange.content)
         if len(targets) < len(answer):
             content = self._tokenizer.decode(
                 targets, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -102,7 +112,7 @@ class Marks:
         """
         begin = [self.begin] if is_plain else []
         sizes = size - len(begin), most - len(begin)
-        return [*begin, *shortened(self._tokenizer, text, parts, *sizes)]
+        return [*begin, *shortened(self.reader, text, parts, *sizes)]
 
     def cut(self, document: Document, length: int) -> Document:
         """Return the document's first `length` pairs of input and target."""

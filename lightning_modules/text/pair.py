@@ -167,6 +167,8 @@ def tokens_of(
         chat_template: The form of messages, if the tokenizer has none.
 
     """
+    mark = marks.reader.mark
+    pair = Pair(mark(pair.prompt), mark(pair.chosen), mark(pair.rejected), pair.is_whole)
     said = (pair.chosen, pair.rejected)
     if pair.is_plain:
         form = PLACE if pair.is_whole else template

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.model.plain import Reader
 
 Span = tuple[int, int]
 """Start and end, with the end excluded."""
@@ -76,12 +77,12 @@ def parts_of_messages(prompt: str, messages: Sequence[Any]) -> Parts:
     return Parts(tuple(texts), head)
 
 
-def shortened(tokenizer: Any, prompt: str, parts: Parts, size: int, most: int) -> list[int]:
+def shortened(reader: Reader, prompt: str, parts: Parts, size: int, most: int) -> list[int]:
     """Return the tokens of a prompt, of which `size` are left, or as many as the frame has.
 
     Args:
-        tokenizer: The tokenizer.
-        prompt: The prompt's text.
+        reader: Reads the prompt.
+        prompt: The prompt's text, with marks before the special tokens that are text.
         parts: What of it may be cut.
         size: Most tokens of the prompt, unless the frame alone has more.
         most: Most tokens of the frame.
@@ -90,14 +91,10 @@ def shortened(tokenizer: Any, prompt: str, parts: Parts, size: int, most: int) -
         DataError: The system prompt and the template's end alone are longer.
 
     """
-    settings = {"add_special_tokens": False, "verbose": False}
-    if tokenizer.is_fast:
-        settings["return_offsets_mapping"] = True
-    read = tokenizer(prompt, **settings)
-    ids = list(read["input_ids"])
+    ids, offsets = reader.read(prompt)
     if len(ids) <= size:
         return ids
-    spans, head, tail = _of_tokens(read, parts, len(ids), tokenizer, prompt)
+    spans, head, tail = _of_tokens(offsets, parts, len(ids), reader, prompt)
     cut = cut_middles(ids, spans, size)
     if len(cut) > size:
         if head + tail > most:
@@ -148,13 +145,12 @@ def _cap(lengths: Sequence[int], left: int) -> int:
 
 
 def _of_tokens(
-    read: Any, parts: Parts, num_tokens: int, tokenizer: Any, prompt: str
+    offsets: Sequence[Span] | None, parts: Parts, num_tokens: int, reader: Reader, prompt: str
 ) -> tuple[list[Span], int, int]:
     """Return the texts' spans in tokens, and the number of tokens of the head and of the end."""
-    offsets = read.get("offset_mapping")
     if offsets is None:  # a tokenizer that does not say where its tokens are
         sizes = (
-            len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            len(reader.read(text)[0])
             for text in (prompt[: parts.head], prompt[parts.texts[-1][1] if parts.texts else 0 :])
         )
         head, tail = sizes

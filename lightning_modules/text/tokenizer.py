@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.light import LightTokenizer
+from lightning_modules.model.plain import read_plainly
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,7 +56,7 @@ def train_tokenizer(
     """
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_trained(texts, vocabulary, size, kind),
         **{f"{role}_token": token for role, token in _NAMED.items()},
         # No token types: few architectures have them, and BART rejects them.
@@ -63,6 +64,7 @@ def train_tokenizer(
         # Otherwise decoding would turn "do n't" into "don't".
         clean_up_tokenization_spaces=False,
     )
+    return read_plainly(tokenizer)
 
 
 def train_light(

@@ -78,6 +78,8 @@ def main(words: Sequence[str]) -> int:
     base = exported_base(folder, plugins, fetch_base)
     quiet_training()
     predictor = load_exported(folder, task, base, plugins)
+    for note in predictor.notes(rows):
+        print(f"note: {note}")
     predictions = predictor.predict(rows)
     write_predictions(output, table.rows, predictions)
     print(f"wrote {len(predictions)} rows to {output}")

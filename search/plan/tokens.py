@@ -14,6 +14,7 @@ from typing import Any
 
 from lightning_modules.error import UserError
 from lightning_modules.model.light import NotLight
+from lightning_modules.model.plain import spelled_notes
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
 from lightning_modules.schema import member_of
@@ -107,6 +108,18 @@ def token_lines(
         is_much = part.longer(limit) > MUCH
         how = _why(run, part) if is_auto and part.key == MAX_LENGTH else ""
         yield "note" if is_much else "data", part.line(limit, how) + counted.sample
+
+
+def special_lines(run: Run, corpus: Corpus) -> Iterator[str]:
+    """Yield how many rows spell special tokens of the model, if any does and it is here."""
+    if run.strategy.trains_tokenizer:
+        return  # `fit` says it
+    tokenizer = run.model.light_tokenizer()
+    if tokenizer is not None:
+        rows = corpus.splits["train"]
+        some = sampled(rows, lambda row: sum(map(len, run.task.texts(row))))
+        name = "training rows" if len(some) == len(rows) else "sampled training rows"
+        yield from spelled_notes(some, tokenizer, name)
 
 
 def model_limit(run: Run) -> int | None:

@@ -11,7 +11,7 @@ from search.config.length import TOKENS
 from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
-from search.plan.tokens import token_lines
+from search.plan.tokens import special_lines, token_lines
 from search.pruner.base import ComparingPruner
 from search.pruner.progress import LOSS
 from search.report.text import columns, score, setting
@@ -155,6 +155,7 @@ def _tokens(plan: Plan, rows: CheckedRows) -> list[tuple[str, str]]:
         " ".join(options): list(
             token_lines(run, rows.corpus, rows.labels, is_auto=TOKENS in (*arm.open, *arm.decided))
         )
+        + [("note", line) for line in special_lines(run, rows.corpus)]
         for arm, (options, run) in arms
     }
     if len({tuple(of) for of in lines.values()}) > 1:

@@ -36,7 +36,7 @@ from search.machine.quiet import quiet_training
 from search.plan.download import download_of
 from search.plan.length import length_lines, read_rows, short_notes, with_length
 from search.plan.pin import with_commits
-from search.plan.tokens import token_lines
+from search.plan.tokens import special_lines, token_lines
 from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
@@ -103,6 +103,7 @@ def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     is_auto = job.arm is not None and TOKENS in (*job.arm.open, *job.arm.decided)
     lines = token_lines(run, rows.corpus, rows.labels, is_auto=is_auto)
     tokens = [" ".join(line) for line in lines]
+    tokens += [f"note {line}" for line in special_lines(run, rows.corpus)]
     if job.arm is None:
         texts = [*hub, *leaks, *(f"kept {line}" for line in job.kept), *tokens]
         return [text for text in texts if text]
