@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
-from lightning_modules.model.base import Attention, Model, num_positions
+from lightning_modules.model.base import Attention, Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
+from lightning_modules.model.position import num_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize, pad
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.model.base import num_positions
+from lightning_modules.model.position import num_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
