@@ -44,6 +44,7 @@ from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import write_json
 from lightning_modules.machine.hardware import Hardware, choose_hardware
 from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
+from lightning_modules.model.attention import attention_notes
 from lightning_modules.model.held import holds
 from lightning_modules.model.plain import spelled_notes
 from lightning_modules.model.state import count_parameters, restore_state
@@ -201,6 +202,8 @@ def _prepare(start: _Start) -> _Prepared:
     )
     if network is None:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
+    for note in attention_notes(network, getattr(run.model, "attention", None)):
+        hooks.warn(note)
     counts = count_parameters(network)
     hooks.on_network(*counts)
     values = _reference(start, run, network, data, tokenizer)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
-from lightning_modules.model.base import Attention, Model
+from lightning_modules.model.attention import Attention, built
+from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
 from lightning_modules.model.position import num_positions
@@ -30,7 +31,7 @@ class Architecture(Model):
         kind: The kind of that type: `encoder`, `decoder` or `encoder_decoder`.
         config: Values for its configuration class, e.g. `{n_layer: 4, n_embd: 128}`; the rest
             keep the defaults of the class.
-        attention: `sdpa` or `eager`.
+        attention: `sdpa`, with `eager` for architectures without it, or `eager`.
 
     """
 
@@ -102,8 +103,9 @@ class Architecture(Model):
         with self._building():
             values = {**self.config, **config}
             settings: PreTrainedConfig = transformers.CONFIG_MAPPING[self.type](**values)
-            network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-                settings, dtype=torch.float32, attn_implementation=self.attention.value
+            build = getattr(transformers, auto_class).from_config
+            network: PreTrainedModel = built(
+                lambda attention: build(settings, dtype=torch.float32, **attention), self.attention
             )
         return network
 

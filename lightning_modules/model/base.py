@@ -7,11 +7,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
+from lightning_modules.model.attention import Attention, built
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
 from lightning_modules.model.kind import Kind, kind_of
@@ -25,6 +26,7 @@ from lightning_modules.model.multimodal import (
 from lightning_modules.model.pair import build_pair, check_decoder, freeze_pooler, is_pair
 from lightning_modules.model.plain import read_plainly
 from lightning_modules.model.position import num_positions
+from lightning_modules.model.role import check_roles, name_roles
 from lightning_modules.model.size import Size, size_of
 from lightning_modules.schema import Schema
 
@@ -149,20 +151,13 @@ class Model(Schema):
         """Return the same architecture in float32 with random weights; arguments as above."""
 
 
-class Attention(Enum):
-    """How attention is computed; for others transformers would run kernels from the hub."""
-
-    eager = "eager"
-    sdpa = "sdpa"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Model):
     """A model in transformers' format, in a folder or on the hub.
 
     Attributes:
-        attention: `sdpa` (torch's fused attention) or `eager` (slower, but supported by every
-            architecture).
+        attention: `sdpa` (torch's fused attention, and `eager` for architectures without it) or
+            `eager` (slower).
         dtype: How frozen weights are held: `auto` (in bf16 if the model's file has them in bf16 and
             the device computes in bf16, else in fp32), `fp32` or `bf16`. Trained weights are in
             fp32, except under `strategy=full` with `bf16`, where all are in bf16.
@@ -237,7 +232,7 @@ class Pretrained(Model):
 
     def light_tokenizer(self) -> LightTokenizer | None:
         path = self._config_path()
-        return None if path is None else read_light(path.parent)
+        return None if path is None else read_light(path.parent, self._config())
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
@@ -251,8 +246,9 @@ class Pretrained(Model):
             rule, got = f"{self.name} must have a tokenizer", Verbatim("an empty one")
             fix = "Save it next to the weights: tokenizer.save_pretrained(folder)."
             raise ConfigError(Problem("model", rule, got, fix))
-        if tokenizer.pad_token is None:  # GPT-like tokenizers have none
-            tokenizer.pad_token = tokenizer.eos_token
+        for _ in name_roles(tokenizer, self._config() or {}):
+            pass  # `light_tokenizer` says it
+        check_roles(tokenizer, self.name)
         return read_plainly(tokenizer)
 
     def load_network(
@@ -276,17 +272,21 @@ class Pretrained(Model):
         with self._loading():
             architecture = self._architecture(config)
             auto_class = auto_class_of(auto_class, architecture.to_dict())
-            network, report = getattr(transformers, auto_class).from_pretrained(
+            load = partial(
+                getattr(transformers, auto_class).from_pretrained,
                 self.files(weights=True),
                 config=architecture,
                 # Loading a pickle can run code.
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 **quantized,
-                **self._settings(),
                 # By default transformers 5 uses the checkpoint's dtype, which may be float16.
                 dtype=torch.bfloat16 if self.in_bf16 else torch.float32,
             )
+            # The attention is passed in addition to the config: otherwise transformers would
+            # download a kernel that config.json names.
+            network, report = built(lambda settings: load(**settings), self.attention)
         network.drawn = frozenset(report["missing_keys"])
         if self.in_bf16:
             from lightning_modules.model.held import draw_in_fp32, hold
@@ -308,8 +308,10 @@ class Pretrained(Model):
         with self._loading():
             architecture = self._architecture(config)
             auto_class = auto_class_of(auto_class, architecture.to_dict())
-            network: PreTrainedModel = getattr(transformers, auto_class).from_config(
-                architecture, **self._settings(), dtype=torch.float32
+            build = getattr(transformers, auto_class).from_config
+            settings = {"trust_remote_code": False, "dtype": torch.float32}
+            network: PreTrainedModel = built(
+                lambda attention: build(architecture, **settings, **attention), self.attention
             )
         freeze_pooler(network)
         freeze_others(network)
@@ -346,23 +348,12 @@ class Pretrained(Model):
         )
         return config
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            # Passed in addition to the config, not among its changes: otherwise transformers would
-            # download a kernel that config.json names.
-            "attn_implementation": self.attention.value,
-            "trust_remote_code": False,
-        }
-
     @contextmanager
     def _loading(self) -> Iterator[None]:
         """Turn what transformers raises for files that it cannot use into a ConfigError."""
         try:
             yield
         except (OSError, ValueError) as error:
-            if "scaled_dot_product_attention" in str(error):
-                rule, fix = f"must be supported by {self.name}", "Set model.attention=eager."
-                raise ConfigError(Problem("model.attention", rule, "sdpa", fix)) from error
             if "Unrecognized configuration class" in str(error):
                 rule = f"{self.name} must have a network for this task in transformers"
                 fix = "Choose another model; most decoders have one for task=generation."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.model.plain import keep_from_texts, specials_of
+from lightning_modules.model.role import name_roles
 from lightning_modules.schema import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class LightTokenizer:
     Attributes:
         is_fast: Like transformers' tokenizers on `tokenizers`, it knows each token's characters.
         truncation_side: Which end of a text that is too long is cut off.
+        guessed: What its files do not say and was guessed, in words.
         split_special_tokens: Whether special tokens that texts spell are plain text, by default.
 
     """
@@ -67,12 +69,18 @@ class LightTokenizer:
         self.truncation_side = "right"
         self.split_special_tokens = True
         self.init_kwargs: dict[str, Any] = {}
-        self.special_tokens_map = {f"{role}_token": text for role, text in special.items()}
+        self.guessed: tuple[str, ...] = ()
+        self.special_tokens_map: dict[str, str] = {}
         for role in _ROLES:
-            token = special.get(role)
-            setattr(self, f"{role}_token", token)
-            number = None if token is None else tokenizer.token_to_id(token)
-            setattr(self, f"{role}_token_id", number)
+            setattr(self, f"{role}_token", special.get(role))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name.removesuffix("_token") in _ROLES:
+            number = None if value is None else self._tokenizer.token_to_id(value)
+            super().__setattr__(f"{name}_id", number)
+            if value is not None:
+                self.special_tokens_map[name] = value
 
     def __getattr__(self, name: str) -> Any:
         raise NotLight(f"{type(self).__name__} has no {name}")
@@ -179,8 +187,11 @@ class LightEncoding(dict[str, Any]):
         return list(self._found[number].sequence_ids)
 
 
-def read_light(folder: Path) -> LightTokenizer | None:
-    """Return the tokenizer in a folder; None if it is not there in the format of `tokenizers`."""
+def read_light(folder: Path, config: Mapping[str, Any] | None = None) -> LightTokenizer | None:
+    """Return the tokenizer in a folder; None if it is not there in the format of `tokenizers`.
+
+    `config` is the model's config.json, which may name tokens that the tokenizer does not.
+    """
     if not (folder / FILE).is_file():
         return None
     from tokenizers import Tokenizer
@@ -199,9 +210,9 @@ def read_light(folder: Path) -> LightTokenizer | None:
             if isinstance(token, str) and tokenizer.token_to_id(token) is not None:
                 special[role] = token
                 break
-    if "pad" not in special and "eos" in special:
-        special["pad"] = special["eos"]  # as `Pretrained.load_tokenizer` does
-    return LightTokenizer(tokenizer, special, _chat_template(folder, named))
+    light = LightTokenizer(tokenizer, special, _chat_template(folder, named))
+    light.guessed = tuple(name_roles(light, config or {}))
+    return light
 
 
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:

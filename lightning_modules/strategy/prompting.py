@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.file import write_json
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind

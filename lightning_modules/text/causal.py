@@ -50,13 +50,11 @@ class Marks:
         """
         return self.reader.read(text)[0]
 
-    def ended(self, ids: list[int], *, is_plain: bool) -> list[int]:
+    def ended(self, ids: list[int]) -> list[int]:
         """Return the tokens of an answer up to its end token, which is added if it is missing.
 
-        End tokens inside a plain answer are part of it; after a chat template the last one ends it.
+        Those of a chat template's answer end with the last one that the template writes.
         """
-        if is_plain:
-            return ids if ids[-1:] == [self.end] else [*ids, self.end]
         if self.end not in ids:
             return [*ids, self.end]
         return ids[: len(ids) - ids[::-1].index(self.end)]
@@ -81,9 +79,9 @@ class Marks:
             is_plain: Whether they come without a chat template, and need the start token.
 
         """
-        # A chat template may write more after the end token; a plain answer may contain its text.
+        # A chat template may write more after the end token.
         ids = self.ids(exchange.answer)
-        answer = self.ended(ids, is_plain=is_plain)
+        answer = self.ended(ids)
         size = max(max_length + 1 - len(answer), max_length // 2)
         prompt = self.prompt(exchange.question, exchange.parts, size, max_length, is_plain=is_plain)
         targets = answer[: max_length + 1 - len(prompt)]

@@ -174,11 +174,11 @@ def tokens_of(
         form = PLACE if pair.is_whole else template
         parts = parts_of_template(form, PLACE, pair.prompt)
         prompt = partial(marks.prompt, asked(pair, template), parts, is_plain=True)
-        return prompt, [marks.ended(marks.ids(each), is_plain=True) for each in said]
+        return prompt, [marks.ended(marks.ids(each)) for each in said]
     chat = marks.chat(chat_template)
     start = len(pair.prompt)
     exchanges = [chat.exchange([*pair.prompt, *each], start=start) for each in said]
-    answers = [marks.ended(marks.ids(each.answer), is_plain=False) for each in exchanges]
+    answers = [marks.ended(marks.ids(each.answer)) for each in exchanges]
     first = exchanges[0]
     return partial(marks.prompt, first.question, first.parts, is_plain=False), answers
 

@@ -111,7 +111,7 @@ def token_lines(
 
 
 def special_lines(run: Run, corpus: Corpus) -> Iterator[str]:
-    """Yield how many rows spell special tokens of the model, if any does and it is here."""
+    """Yield what was guessed of the model's tokens, and how many rows spell special ones."""
     if run.strategy.trains_tokenizer:
         return  # `fit` says it
     tokenizer = run.model.light_tokenizer()
@@ -119,6 +119,7 @@ def special_lines(run: Run, corpus: Corpus) -> Iterator[str]:
         rows = corpus.splits["train"]
         some = sampled(rows, lambda row: sum(map(len, run.task.texts(row))))
         name = "training rows" if len(some) == len(rows) else "sampled training rows"
+        yield from tokenizer.guessed
         yield from spelled_notes(some, tokenizer, name)
 
 

@@ -10,7 +10,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import Wanted
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
 from lightning_modules.task.base import Task, without_reference

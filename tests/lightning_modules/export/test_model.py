@@ -17,7 +17,7 @@ import torch
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.rows.embedded import REVIEWS

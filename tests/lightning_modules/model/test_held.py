@@ -13,7 +13,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lightning_modules.error import ConfigError
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.held import HeldConv1D, HeldLinear, in_fp32
 from lightning_modules.model.hub import Hub

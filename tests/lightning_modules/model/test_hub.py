@@ -37,7 +37,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention, attention_notes
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
@@ -460,15 +460,18 @@ def test_attention_is_the_configured_one(run_of: Callable[..., Run], name: str) 
 
 
 @pytest.mark.parametrize("strategy", ["full", "from_scratch"])
-def test_unsupported_attention_is_refused(run_of: Callable[..., Run], strategy: str) -> None:
+def test_without_sdpa_attention_is_eager_and_said(
+    run_of: Callable[..., Run], strategy: str
+) -> None:
     run = run_of("deberta", strategy)
     assert isinstance(run.model, Hub)
+    network = build_network(run, LABELS, Cache())
+    assert list(attention_notes(network, run.model.attention)) == []
     run = replace(run, model=replace(run.model, attention=Attention.sdpa))
-    with pytest.raises(ConfigError) as raised:
-        build_network(run, LABELS, Cache())
-    (problem,) = raised.value.problems
-    assert str(problem).startswith("model.attention: must be supported by ")
-    assert str(problem).endswith(", got 'sdpa'. Set model.attention=eager.")
+    network = build_network(run, LABELS, Cache())
+    assert list(attention_notes(network, run.model.attention)) == [
+        "attention is computed as eager: DebertaV2 has no other in transformers"
+    ]
 
 
 def test_attention_kernels_from_the_hub_are_refused() -> None:

@@ -13,7 +13,7 @@ import transformers
 
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind

@@ -22,7 +22,7 @@ from lightning_modules.fit import fit
 from lightning_modules.folder import BEST_FILE, STATE_FILE
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.minilm import Minilm, Source
 from lightning_modules.network import build_network, build_tokenizer

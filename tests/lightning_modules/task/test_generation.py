@@ -208,11 +208,12 @@ def test_a_truncated_answer_counts_only_the_characters_of_its_targets() -> None:
     assert columns["num_characters"] == columns["num_bytes"] == [len(targets)]
 
 
-def test_an_answer_may_contain_the_text_of_the_end_token() -> None:
+def test_the_text_of_the_end_token_in_an_answer_is_text() -> None:
     end = TOKENIZER.convert_ids_to_tokens(END)
     columns = encoded(TASK, [{"text": "a", "label": f"b{end}c"}, {"text": "a", "label": f"b{end}"}])
     answers = [[token for token in labels if token != IGNORED] for labels in columns["labels"]]
-    assert answers == [[*ids("b"), END, *ids("c"), END], [*ids("b"), END]]
+    assert answers == [[*ids(f"b{end}c"), END], [*ids(f"b{end}"), END]]
+    assert END not in ids(end)
 
 
 def test_prompts_need_no_forward_pass_before_generation() -> None:
