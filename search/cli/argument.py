@@ -20,8 +20,8 @@ def parse(
         about: Description and examples for `--help`; a command that composes a configuration
             also lists its groups and keys in between.
         words: The arguments after the command's name.
-        flags: `json` adds `--json`, `watch` adds `--watch`, `config` adds the options of a command
-            that composes a configuration, `own` only `--config-dir`.
+        flags: `json` adds `--json`, `watch` adds `--watch`, `yes` adds `--yes`, `config` adds the
+            options of a command that composes a configuration, `own` only `--config-dir`.
 
     """
     parser = _Parser(name, about, composes="config" in flags)
@@ -30,6 +30,8 @@ def parse(
         parser.add_argument("--json", action="store_true", help="print JSON")
     if "watch" in flags:
         parser.add_argument("--watch", action="store_true", help="show a live table")
+    if "yes" in flags:
+        parser.add_argument("--yes", action="store_true", help="do not ask")
     if "config" in flags:
         parser.add_argument("--cfg", choices=["job"], help="print the configuration and exit")
         parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)

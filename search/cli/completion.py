@@ -40,6 +40,7 @@ KEYS = {
     "try": ("study=", "--json"),
     "drop": ("study=", "trial=", "undo=", "--json"),
     "stop": ("study=",),
+    "delete": ("study=", "run=", "--yes", "--json"),
     "ask": ("study=", "--json"),
     "report": ("study=", "trial=", "step=", "loss=", "--json"),
     "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),

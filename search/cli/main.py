@@ -22,6 +22,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   try         queue a configuration of yours in a study
   drop        take a trial out of consideration, or back into it
   stop        end a study after its running trials
+  delete      delete a study or a run, with its files
   ask         get the next trial, for a loop of your own that trains it
   report      report on such a trial; says whether to stop it
   tell        tell how such a trial ended
@@ -41,7 +42,7 @@ Examples:
 
 finesweep COMMAND --help shows more. Options:
   --json              print JSON (status, evaluate, plan, check, train,
-                      try, drop, ask, report, tell)
+                      try, drop, delete, ask, report, tell)
   --cfg job           print the composed configuration (sweep, plan, check,
                       train)
   --config-dir DIR    a folder with more group options (sweep, plan, check,
@@ -61,6 +62,7 @@ COMMANDS = (
     "try",
     "drop",
     "stop",
+    "delete",
     "ask",
     "report",
     "tell",

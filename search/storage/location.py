@@ -28,7 +28,7 @@ MAX_NAME = 100
 
 _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_BY_FILE = ("worker", "status", "stop", "dashboard", "ask", "report", "tell")
+_BY_FILE = ("worker", "status", "stop", "dashboard", "ask", "report", "tell", "delete")
 _DRIVER = "postgresql+psycopg"
 # SQLite's locks fail there, and its write-ahead log needs memory shared within one host.
 _NETWORK_DISKS = (

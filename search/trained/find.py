@@ -19,7 +19,7 @@ def find_study(name: str) -> Study:
     """Open the study of that name; if there is none, raise ConfigError with similar names."""
     folder = study_folder(Path(), plain_name("study", name))
     if stored(folder) is None:
-        raise ConfigError(_missing(name, folder))
+        raise ConfigError(missing(name, folder))
     return load_study(folder)
 
 
@@ -45,7 +45,8 @@ def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:
     return plugins
 
 
-def _missing(name: str, folder: Path) -> Problem:
+def missing(name: str, folder: Path) -> Problem:
+    """Return the problem of a study that does not exist, with similar names."""
     if not is_local(storage_of(folder)):
         names = [path.name for path in study_folders(Path())]
         fix = (

@@ -1,0 +1,151 @@
+"""Delete a study or a run: the rows of its storage and its files, never a part of them.
+
+Rows are removed and files are moved out of sight in one transaction; then the files are deleted.
+What was killed on the way can be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from search.machine.aside import ASIDE, aside_of, disk_bytes, put_aside, remove
+from search.plan.name import plain_name
+from search.storage.engine import open_storage
+from search.storage.location import (
+    DATABASE,
+    STUDY_FILE,
+    confirming_folder,
+    is_local,
+    shown,
+    storage_of,
+    study_folder,
+)
+from search.storage.remove import InUse, remove_rows
+from search.study.confirm import refuse_confirming
+from search.study.open import Stored, stored
+from search.trained.find import missing
+from search.trained.runs import FOLDER as RUNS
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What would be deleted.
+
+    Attributes:
+        kind: `study` or `run`.
+        name: Its name.
+        folder: Its files.
+        num_bytes: The size of its files.
+        names: The studies in the storage: itself, and the one that confirms its first few.
+        num_trials: Its trials; 0 of a run.
+        elsewhere: The host and folder of a study whose files are not here; empty if they are.
+
+    """
+
+    kind: str
+    name: str
+    folder: Path
+    num_bytes: int
+    names: Sequence[str] = ()
+    num_trials: int = 0
+    elsewhere: str = ""
+
+
+def find_study_to_delete(name: str) -> Doomed:
+    """Return what there is of a study, which may be the rest of a deletion that was killed.
+
+    Raises:
+        ConfigError: There is nothing of that name, or it is part of another study.
+
+    """
+    folder = study_folder(Path(), plain_name("study", name))
+    found = stored(folder)
+    if found is None:
+        if not _is_rest(folder):
+            raise ConfigError(missing(name, folder))
+        return Doomed("study", folder.name, folder, disk_bytes(folder))
+    refuse_confirming(folder.name, found.composition)
+    _check_no_link("study", folder)
+    confirming = confirming_folder(folder)
+    other = stored(confirming)
+    names = [folder.name]
+    if other is not None and other.composition.confirms == folder.name:
+        names.append(confirming.name)
+    storage = open_storage(storage_of(folder))
+    num_trials = sum(
+        len(storage.get_all_trials(storage.get_study_id_from_name(each), deepcopy=False))
+        for each in names
+    )
+    storage.engine.dispose()
+    here = folder.is_dir() or aside_of(folder).is_dir()
+    elsewhere = "" if here else _root(found)
+    size = disk_bytes(folder)
+    return Doomed("study", folder.name, folder, size, names, num_trials, elsewhere)
+
+
+def find_run_to_delete(name: str) -> Doomed:
+    """Return what there is of a run; raise ConfigError if there is none of that name."""
+    folder = RUNS / plain_name("run", name)
+    if not folder.is_dir() and not aside_of(folder).is_dir():
+        names = [path.name for path in RUNS.glob("*/") if path.name != ASIDE]
+        fix = did_you_mean(name, names) if names else "There is none."
+        raise ConfigError(Problem("run", f"must be a run in {RUNS}/", name, fix))
+    _check_no_link("run", folder)
+    return Doomed("run", folder.name, folder, disk_bytes(folder))
+
+
+def delete(doomed: Doomed) -> None:
+    """Delete a study or a run.
+
+    Raises:
+        ConfigError: A worker trains trials of the study; nothing was deleted.
+        OSError: Its files could not all be deleted; it can be repeated.
+
+    """
+    if doomed.names:
+        storage = open_storage(storage_of(doomed.folder))
+        ids = [storage.get_study_id_from_name(name) for name in doomed.names]
+        try:
+            remove_rows(storage, ids, lambda: put_aside(doomed.folder))
+        except InUse as error:
+            raise ConfigError(_in_use(doomed.name, error)) from None
+        finally:
+            storage.engine.dispose()
+    remove(doomed.folder)
+
+
+def _in_use(name: str, error: InUse) -> Problem:
+    if error.workers:
+        num = len(error.workers)
+        got = f"{num} worker{'s' * (num != 1)}: {', '.join(error.workers[:3])}"
+        fix = f"End it with finesweep stop study={name}, and wait for the running trials."
+    else:
+        got = f"{error.num_asked} of its trials asked for and not told"
+        fix = f"Give each back: finesweep tell study={name} trial=N ending=interrupted."
+    return Problem("study", f"nobody may train trials of {name}", Verbatim(got), fix)
+
+
+def _is_rest(folder: Path) -> bool:
+    """Return whether a deletion of the study was killed after its rows were removed."""
+    if aside_of(folder).is_dir():
+        return not folder.exists()
+    if is_local(storage_of(folder)):
+        return (folder / DATABASE).is_file()  # a sweep was killed before it wrote the study
+    file = folder / STUDY_FILE
+    if not file.is_file():
+        return False
+    return bool(json.loads(file.read_text("utf-8"))["storage"] == shown(storage_of(folder)))
+
+
+def _check_no_link(kind: str, folder: Path) -> None:
+    if folder.is_symlink():
+        rule, got = "must be a folder", Verbatim(f"{folder}, a link to {folder.resolve()}")
+        raise ConfigError(Problem(kind, rule, got, "Delete both by hand."))
+
+
+def _root(found: Stored) -> str:
+    return found.root or "the machine where it was started"
