@@ -275,5 +275,5 @@ def postgres() -> Iterator[Postgres]:
 def classification(metric: str = "accuracy", **changes: Any) -> Classification:
     """Return the task of `conf/task/classification.yaml`, with changes."""
     values: dict[str, Any] = {"text": "text", "text_pair": None, "label": "label"}
-    values |= {"class_weights": None, "label_smoothing": 0.0}
+    values |= {"class_weights": None, "label_smoothing": 0.0, "positive": None, "at_recall": 0.9}
     return Classification(**{"metric": metric, **values, **changes})

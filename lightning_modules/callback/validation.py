@@ -54,7 +54,7 @@ def is_better(point: Point, best: Point, task: Task, select: Select = Select.met
     for name in chosen_by(select, task):
         value, best_value = point.metrics[name], best.metrics[name]
         if value != best_value:
-            is_maximized = task.directions[name] == "maximize"
+            is_maximized = task.goals[name] == "maximize"
             return value > best_value if is_maximized else value < best_value
     return point.validation_loss < best.validation_loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -69,18 +69,22 @@ class LoadedRows:
 
 def check_metric(task: type[Task] | Task, metric: str, bound: Bound) -> None:
     """Raise ConfigError if the task lacks the metric, or the bound is on its better side."""
-    known = [*task.directions, *([LOSS] if loss_of(task) else [])]
+    known = [*_directions(task), *([LOSS] if loss_of(task) else [])]
     if metric not in known:
         fix = did_you_mean(metric, known)
         raise ConfigError(Problem("metric", f"must be one of {', '.join(known)}", metric, fix))
     name = loss_of(task) if metric == LOSS else metric
     assert name is not None
-    is_minimized = task.directions[name] == "minimize"
+    is_minimized = _directions(task)[name] == "minimize"
     if bound.is_most != is_minimized:
         better, key = ("lower", "at_most") if is_minimized else ("higher", "at_least")
         rule = f"{metric} is better if it is {better}, so its bound must be {key}"
         wrong = "at_least" if is_minimized else "at_most"
         raise ConfigError(Problem(wrong, rule, str(bound), f"Write {key} in place of {wrong}."))
+
+
+def _directions(task: type[Task] | Task) -> Mapping[str, str]:
+    return task.directions if isinstance(task, type) else task.goals
 
 
 def loss_of(task: type[Task] | Task) -> str | None:

@@ -97,7 +97,7 @@ class Task(Schema):
     auto_class: ClassVar[str]
     """The transformers Auto class with the head for this task."""
     directions: ClassVar[Mapping[str, Direction]]
-    """Every metric of the task, with "maximize" or "minimize"."""
+    """The metrics of the task, with "maximize" or "minimize"; see `goals`."""
     cells: ClassVar[Mapping[str, Cell]]
     """The fields of a row and their cell types: "text", "text_pair", "label" or some of them, and
     fields of the task's own, whose columns its settings of the same names are."""
@@ -124,10 +124,19 @@ class Task(Schema):
     has neither."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.metric not in self.directions:
-            known = ", ".join(self.directions)
-            fix = did_you_mean(self.metric, self.directions)
-            yield Problem("metric", f"must be one of {known}", self.metric, fix)
+        if self.metric not in self.goals:
+            yield self.unknown_metric()
+
+    def unknown_metric(self) -> Problem:
+        """Return why `metric` is none of the task's."""
+        known = ", ".join(self.goals)
+        fix = did_you_mean(self.metric, self.goals)
+        return Problem("metric", f"must be one of {known}", self.metric, fix)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        """Every metric that is scored, with its direction: `directions`, and what settings add."""
+        return self.directions
 
     @property
     def cache_key(self) -> str:
@@ -140,7 +149,7 @@ class Task(Schema):
     @property
     def direction(self) -> Direction:
         """Return the direction of `metric`: "maximize" or "minimize"."""
-        return self.directions[self.metric]
+        return self.goals[self.metric]
 
     def better(self, value: float, than: float) -> bool:
         """Return whether `value` of `metric` is strictly better."""
@@ -387,7 +396,7 @@ class Task(Schema):
 
     @abstractmethod
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        """Return every metric of `directions` over the joined observations."""
+        """Return every metric of `goals` over the joined observations."""
 
     def row_values(
         self, observed: Mapping[str, Tensor], examples: Examples

@@ -7,6 +7,8 @@ Metrics: accuracy; macro_f1, the mean of the per-class F1; mcc, Matthews' correl
 calibrated_log_loss, the same after the best temperature for these rows (`metric.calibration`);
 brier, the mean over rows of the squared distance sum_c (p_c - [c is the label])^2, in [0, 2]
 (Brier 1950).
+With `positive` also f1, roc_auc, average_precision and precision_at_recall of that label against
+all others (`metric.binary`).
 Example row: `{"text": "Pity about the zip.", "label": "negative"}`.
 
 Shapes: B batch, T tokens, C classes.
@@ -22,8 +24,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lightning_modules.batch.type import Batch
-from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.transfer import to_device
+from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import within
 from lightning_modules.task import label
@@ -36,7 +39,9 @@ from lightning_modules.task.base import (
     Tables,
 )
 from lightning_modules.task.class_weight import weight_of_each, weight_problems
-from lightning_modules.task.metric.calibration import LOG_LOSSES, class_temperature
+from lightning_modules.task.metric.binary import BINARY, binary_guess, share_of
+from lightning_modules.task.metric.calibration import LOG_LOSSES
+from lightning_modules.task.metric.classes import brier, calibrated, mcc, one_class
 from lightning_modules.task.metric.confusion import (
     CONFUSION,
     confusion_counts,
@@ -65,11 +70,16 @@ class Classification(SequenceTask):
             equally. Metrics stay unweighted.
         label_smoothing: Share of each target that is spread evenly over all labels, in [0, 1)
             (epsilon in Szegedy et al. 2016, arXiv:1512.00567).
+        positive: The label that `f1`, `roc_auc`, `average_precision` and `precision_at_recall` are
+            about, against all others; None has none of them.
+        at_recall: The least recall of `precision_at_recall`, in (0, 1].
 
     """
 
     class_weights: Any
     label_smoothing: float
+    positive: str | None
+    at_recall: float
 
     directions: ClassVar[Mapping[str, Direction]] = {
         "accuracy": "maximize",
@@ -88,6 +98,19 @@ class Classification(SequenceTask):
         yield from super().problems()
         yield from within(self, 0, 1, "label_smoothing")
         yield from weight_problems(self.class_weights)
+        if not 0 < self.at_recall <= 1:
+            yield Problem("at_recall", "must be > 0 and <= 1", self.at_recall)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        return self.directions if self.positive is None else {**self.directions, **BINARY}
+
+    def unknown_metric(self) -> Problem:
+        if self.metric not in BINARY:
+            return super().unknown_metric()
+        rule = f"{self.metric} is about one label, which task.positive must name"
+        fix = "Set task.positive=LABEL, e.g. task.positive=spam."
+        return Problem("metric", rule, Verbatim("task.positive=null"), fix)
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
         """Refuse a label column that holds no labels, before it stratifies the splits."""
@@ -110,6 +133,10 @@ class Classification(SequenceTask):
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         label.check_known((row["label"] for row in rows), labels)
+        if self.positive is not None and self._positive not in labels:
+            rule = "must be one of the model's labels"
+            fix = did_you_mean(self._positive, labels)
+            raise DataError(Problem("task.positive", rule, self.positive, fix))
 
     def stratum(self, row: Row) -> str:
         return str(row["label"])
@@ -131,9 +158,18 @@ class Classification(SequenceTask):
             problems.append(Problem("data.label", LABELS_REPEAT, got, NAME_LABELS))
         found = {split: {row["label"] for row in rows} for split, rows in corpus.splits.items()}
         problems.extend(label.unseen(found, counts))
+        if self.positive is not None and self._positive not in counts:
+            fix = did_you_mean(str(self._positive), counts)
+            rule = "must be a label of the training rows"
+            problems.append(Problem("task.positive", rule, self.positive, fix))
         if problems:
             raise DataError(problems)
         return label.in_order(counts)
+
+    @property
+    def _positive(self) -> str:
+        """The label that `positive` names, spelt as in the rows: 1.0 is 1."""
+        return str(cell.label(self.positive))
 
     def fit_to_rows(self, corpus: Corpus, labels: Sequence[str]) -> Self:
         """Return the task with a weight for every label, in class-number order."""
@@ -190,11 +226,14 @@ class Classification(SequenceTask):
         scores: dict[str, Any] = {
             "accuracy": multiclass_accuracy(predicted_B, labels_B, num_classes, average="micro"),
             "macro_f1": multiclass_f1_score(predicted_B, labels_B, num_classes, average="macro"),
-            "mcc": _mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
+            "mcc": mcc(multiclass_confusion_matrix(predicted_B, labels_B, num_classes)),
             "log_loss": cross_entropy(logits_BC.double(), labels_B),
-            "calibrated_log_loss": cross_entropy(_calibrated(logits_BC, labels_B), labels_B),
-            "brier": _brier(logits_BC, labels_B).mean(),
+            "calibrated_log_loss": cross_entropy(calibrated(logits_BC, labels_B), labels_B),
+            "brier": brier(logits_BC, labels_B).mean(),
         }
+        if self.positive is not None:
+            number = examples.labels.index(self._positive)
+            scores |= one_class(logits_BC, labels_B, number, self.at_recall)
         # torchmetrics returns float32, in which 0.885 prints as 0.88499999.
         return {name: round(float(value), 6) for name, value in scores.items()}
 
@@ -210,9 +249,9 @@ class Classification(SequenceTask):
         elif self.metric == "log_loss":
             values_B = cross_entropy(logits_BC.double(), labels_B, reduction="none")
         elif self.metric == "calibrated_log_loss":
-            values_B = cross_entropy(_calibrated(logits_BC, labels_B), labels_B, reduction="none")
+            values_B = cross_entropy(calibrated(logits_BC, labels_B), labels_B, reduction="none")
         elif self.metric == "brier":
-            values_B = _brier(logits_BC, labels_B)
+            values_B = brier(logits_BC, labels_B)
         else:
             return None
         return list(map(float, values_B.tolist()))
@@ -234,6 +273,10 @@ class Classification(SequenceTask):
 
     def baseline(self, rows: Sequence[Row]) -> Baseline:
         """Return the score of the most frequent label; for losses, of the label shares."""
+        if self.metric in BINARY:
+            guess = "the same for every row"
+            share = share_of(self._positive, [row["label"] for row in rows])
+            return Baseline(guess, binary_guess(self.metric, share))
         counts = Counter(row["label"] for row in rows)
         largest = min(counts, key=lambda label: (-counts[label], label))
         share = counts[largest] / len(rows)
@@ -263,20 +306,6 @@ class Classification(SequenceTask):
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax().item()])
 """
-
-
-def _brier(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Return each row's squared distance, (B,)."""
-    from torch.nn.functional import one_hot
-
-    probabilities_BC = logits_BC.double().softmax(dim=1)
-    distance_BC = probabilities_BC - one_hot(labels_B, logits_BC.shape[1])
-    return distance_BC.square().sum(dim=1)
-
-
-def _calibrated(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Return the logits at their best temperature, in float64."""
-    return logits_BC.double() / class_temperature(logits_BC, labels_B)
 
 
 def _mistakes(
@@ -310,16 +339,3 @@ def _confusion(observed: Mapping[str, Tensor], labels: Sequence[str]) -> list[di
     predicted_B = observed["logits_BC"].argmax(dim=1)
     counts_CC = multiclass_confusion_matrix(predicted_B, observed["labels_B"], len(labels))
     return confusion_records(labels, counts_CC.tolist())
-
-
-def _mcc(counts_CC: Tensor) -> float:
-    """Return Matthews' correlation for C classes (Gorodkin 2004), 0 if it is undefined.
-
-    torchmetrics' version gives a constant guess 0.04 on unbalanced labels, and 1 on one label.
-    """
-    counts_CC = counts_CC.double()
-    total, right = counts_CC.sum(), counts_CC.diagonal().sum()
-    true_C, predicted_C = counts_CC.sum(dim=1), counts_CC.sum(dim=0)
-    covariance = right * total - true_C @ predicted_C
-    spread = (total**2 - true_C @ true_C) * (total**2 - predicted_C @ predicted_C)
-    return float(covariance / spread.sqrt()) if spread > 0 else 0.0

@@ -23,7 +23,7 @@ def settled(select: Select, task: Task) -> Select:
     """
     if select is Select.auto:
         select = AUTO
-    has_score = select.score in task.directions or task.smooth_metric is not None
+    has_score = select.score in task.goals or task.smooth_metric is not None
     return select if has_score else Select.metric
 
 
@@ -32,7 +32,7 @@ def chosen_by(select: Select, task: Task) -> tuple[str, ...]:
     rule = settled(select, task)
     if rule is Select.metric:
         return (task.metric,)
-    score = rule.score if rule.score in task.directions else task.smooth_metric
+    score = rule.score if rule.score in task.goals else task.smooth_metric
     assert score is not None
     return _once(score, task.metric)
 

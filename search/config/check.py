@@ -188,13 +188,17 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
         yield Problem(key, "is a group of keys", got, fix)
 
 
+DECIDE_METRIC = ("task.metric", "task.positive", "task.at_recall")
+"""Paths that decide what a score means, so that trials with different values cannot be compared."""
+
+
 def never_searched(where: str, path: str, text: str) -> Problem | None:
     """Return the problem of a range over a path that a study cannot search, or None."""
     if path in DECIDE_ROWS:
         rule = "must be one value, because it decides which rows trials are compared on"
         fix = f"Run one study per value: {path}=VALUE study=NAME."
         return Problem(where, rule, Verbatim(text), fix)
-    if path.partition(".")[0] in NOT_SEARCHED or path == "task.metric":
+    if path.partition(".")[0] in NOT_SEARCHED or path in DECIDE_METRIC:
         searchable = ", ".join(name for name in GROUPS if name not in NOT_SEARCHED)
         return Problem(where, f"only {searchable} can be searched", Verbatim(text))
     return None

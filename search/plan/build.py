@@ -83,7 +83,7 @@ def _objectives(settings: SearchSettings, defaults: Mapping[Options, Run]) -> tu
         return (free_objective(settings),)
     task = next(iter(defaults.values())).task
     names = settings.objectives or [METRIC_PREFIX + task.metric]
-    problems = list(objective_problems(names, type(task)))
+    problems = list(objective_problems(names, task))
     if problems:
         raise ConfigError(problems)
     return build_objectives(names, task)

@@ -96,7 +96,7 @@ def _samplers() -> dict[str, type[Sampler]]:
 
 def pruner_problems(pruner: Pruner, task: Task) -> Iterator[Problem]:
     """Yield a problem if no trial measures what the pruner compares."""
-    known = [AUTO, LOSS, METRIC, *task.directions]
+    known = [AUTO, LOSS, METRIC, *task.goals]
     for name in pruner.compare if isinstance(pruner, ComparingPruner) else ():
         if name not in known:
             fix = did_you_mean(name, known)

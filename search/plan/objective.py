@@ -71,13 +71,13 @@ class Objective:
 def build_objectives(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
     """Return the objectives by name; check the names with `objective_problems` first."""
     directions = dict(COSTS)
-    directions |= {METRIC_PREFIX + metric: way for metric, way in task.directions.items()}
+    directions |= {METRIC_PREFIX + metric: way for metric, way in task.goals.items()}
     return tuple(Objective(name, directions[name]) for name in map(full_name, names))
 
 
-def objective_problems(names: Sequence[str], task: type[Task]) -> Iterator[Problem]:
+def objective_problems(names: Sequence[str], task: type[Task] | Task) -> Iterator[Problem]:
     """Yield the problems of `search.objectives`."""
-    metrics = [METRIC_PREFIX + metric for metric in task.directions]
+    metrics = [METRIC_PREFIX + metric for metric in _metrics_of(task)]
     known = [*metrics, *COSTS]
     for number, name in enumerate(names):
         if full_name(name) not in known:
@@ -120,3 +120,8 @@ def full_name(name: str) -> str:
     ('validation/accuracy', 'validation/mcc', 'seconds')
     """
     return name if name in COSTS or name.startswith(METRIC_PREFIX) else METRIC_PREFIX + name
+
+
+def _metrics_of(task: type[Task] | Task) -> Sequence[str]:
+    """Return a task's metrics; of a class, those that need no setting."""
+    return list(task.directions if isinstance(task, type) else task.goals)

@@ -182,9 +182,7 @@ def _gain_columns(gain: Gain | None) -> dict[str, float | None]:
 def _metrics(study: Study) -> list[str]:
     """Return the names of all metrics; a loop of the caller's own may tell any."""
     plan = study.plan
-    known = dict.fromkeys(
-        [plan.objectives[0].short] if plan.is_free else plan.default.task.directions
-    )
+    known = dict.fromkeys([plan.objectives[0].short] if plan.is_free else plan.default.task.goals)
     if plan.is_asked:
         for trial in study.trials:
             known |= dict.fromkeys(trial.user_attrs.get(keys.METRICS, {}))

@@ -121,7 +121,7 @@ def _score(plan: Plan, trial: FrozenTrial, name: str | None) -> float | None:
         return None
     if name is None:
         return plan.objectives[0].sign * float(trial.values[0])
-    sign = -1 if plan.default.task.directions[name] == "minimize" else 1
+    sign = -1 if plan.default.task.goals[name] == "minimize" else 1
     return sign * float(trial.user_attrs[METRICS][name])
 
 

@@ -98,7 +98,7 @@ def _marks(trial: FrozenTrial, plan: Plan) -> Iterator[Mark]:
 def _values(point: StoredPoint, plan: Plan) -> dict[str, float]:
     """Return what a validation measured by name; larger is better."""
     objective = plan.objectives[0]
-    directions = {} if plan.is_free else plan.default.task.directions
+    directions = {} if plan.is_free else plan.default.task.goals
     values = {
         name: value if directions[name] == "maximize" else -value
         for name, value in point.metrics.items()

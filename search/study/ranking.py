@@ -102,7 +102,7 @@ class Ranking:
         objective = self.plan.objectives[0]
         if not self.chosen_by:
             return {objective.short: objective.sign}
-        directions = self.plan.default.task.directions
+        directions = self.plan.default.task.goals
         return {name: 1 if directions[name] == "maximize" else -1 for name in self.chosen_by}
 
     @property

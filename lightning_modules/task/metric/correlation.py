@@ -24,7 +24,17 @@ def pearson(one_N: NDArray[Any], other_N: NDArray[Any]) -> float:
 
 def spearman(one_N: NDArray[Any], other_N: NDArray[Any]) -> float:
     """Return Spearman's rho of two series of equal length."""
-    return pearson(_ranks(one_N), _ranks(other_N))
+    return pearson(ranks(one_N), ranks(other_N))
+
+
+def ranks(values_N: NDArray[Any]) -> NDArray[Any]:
+    """Return the rank of each number from 1; equal ones share the mean of their ranks."""
+    import numpy as np
+
+    _, place_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks_N: NDArray[Any] = ((last - counts + 1 + last) / 2)[place_N]
+    return ranks_N
 
 
 def _centred(values_N: NDArray[Any]) -> NDArray[Any]:
@@ -36,12 +46,3 @@ def _centred(values_N: NDArray[Any]) -> NDArray[Any]:
     centred_N = values_N - values_N.mean()
     scaled_N: NDArray[Any] = centred_N / np.abs(centred_N).max()
     return scaled_N
-
-
-def _ranks(values_N: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    _, place_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks_N: NDArray[Any] = ((last - counts + 1 + last) / 2)[place_N]
-    return ranks_N

@@ -11,10 +11,12 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     confusion_matrix,
     f1_score,
     log_loss,
     matthews_corrcoef,
+    roc_auc_score,
 )
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -479,3 +481,53 @@ def test_scores_of_a_constant_guess_are_named(
     metric: str, scores: dict[str, float], verdict: str | None
 ) -> None:
     assert unlearnt(classification(metric), scores, EXAMPLES) == verdict
+
+
+def test_a_named_label_has_its_metrics_among_three_labels() -> None:
+    labels, task = ("ham", "spam", "1"), classification("roc_auc", positive="spam")
+    rng = torch.Generator().manual_seed(0)
+    logits_BC = 2 * torch.randn(200, 3, generator=rng)
+    labels_B = torch.randint(3, (200,), generator=rng)
+    observed = {"logits_BC": logits_BC, "labels_B": labels_B}
+    rows = [{"text": str(n), "label": labels[number]} for n, number in enumerate(labels_B.tolist())]
+    scores = task.score(observed, Examples(rows, labels, NONE))
+    is_spam, share = (labels_B == 1).numpy(), logits_BC.double().softmax(1)[:, 1].numpy()
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(is_spam, share), abs=1e-6)
+    assert scores["average_precision"] == pytest.approx(
+        average_precision_score(is_spam, share), abs=1e-6
+    )
+    assert scores["f1"] == pytest.approx(
+        f1_score(is_spam, (logits_BC.argmax(1) == 1).numpy()), abs=1e-6
+    )
+    assert set(scores) == set(task.goals) and task.direction == "maximize"
+    assert set(TASK.goals).isdisjoint({"f1", "roc_auc"})
+    assert task.baseline(rows).score == 0.5
+
+
+def test_probabilities_that_round_to_one_are_still_ranked() -> None:
+    logits_BC = torch.tensor([[0.0, 50.0], [0.0, 60.0], [0.0, 40.0], [0.0, 45.0]])
+    observed = {"logits_BC": logits_BC, "labels_B": torch.tensor([1, 1, 0, 0])}
+    task = classification("roc_auc", positive="b")
+    assert task.score(observed, Examples([], ("a", "b"), NONE))["roc_auc"] == 1
+
+
+@pytest.mark.parametrize("metric", ["f1", "roc_auc", "average_precision", "precision_at_recall"])
+def test_a_metric_of_one_label_needs_its_name(metric: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        classification(metric)
+    assert str(raised.value) == (
+        f"metric: {metric} is about one label, which task.positive must name, got "
+        "task.positive=null. Set task.positive=LABEL, e.g. task.positive=spam."
+    )
+
+
+def test_a_label_that_no_row_has_cannot_be_the_positive_one() -> None:
+    rows = corpus(["ham", "spam"] * 5)
+    with pytest.raises(DataError, match=r"task.positive: must be a label of the training rows"):
+        classification("f1", positive="spma").labels(rows)
+    assert classification("f1", positive="spam").labels(rows) == ("ham", "spam")
+    assert classification("f1", positive="1.0").labels(corpus(["0", "1"] * 5)) == ("0", "1")
+    with pytest.raises(DataError, match=r"task.positive: must be one of the model's labels"):
+        classification("f1", positive="x").check_known([], ("ham", "spam"))
+    with pytest.raises(ConfigError, match="at_recall: must be > 0 and <= 1"):
+        classification(at_recall=0.0)
