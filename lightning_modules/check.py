@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.cache import Cache
 from lightning_modules.error import ConfigError, DataError, Problem, UserError, Verbatim
 from lightning_modules.machine.store import TOKENIZED, check_cache
 from lightning_modules.model.compiled import has_compiler
+from lightning_modules.model.light import NotLight
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.schema import member_of
 
 if TYPE_CHECKING:
     from lightning_modules.run import Run
+
+
+NUM_TRIED = 200
+"""So many rows are tokenized before a run may start."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,30 @@ def check_run(run: Run, corpus: Corpus | None = None) -> CheckedRows:
         check_fit(run, checked[0].corpus if checked else None)
 
     _raise_all((partial(check_cache, TOKENIZED), check_data, check_model, check_parts))
+    check_tokens(run, checked[0])
     return checked[0]
+
+
+def check_tokens(run: Run, checked: CheckedRows) -> None:
+    """Check that the model reads the tokens of the rows, and that its tokenizer can write them.
+
+    Makes examples of the first rows by the code that trains, without transformers or torch. If the
+    tokenizer is not on this machine, or `tokenizers` cannot read it, training reports the same.
+
+    Raises:
+        UserError: They do not fit together.
+    """
+    rows = checked.corpus.splits["train"]
+    some = rows[:NUM_TRIED]
+    tokenizer: Any = run.strategy.light_tokenizer(run.model, run.task, some)
+    if tokenizer is None:
+        return
+    if not run.strategy.trains_tokenizer:
+        run.model.check_tokens(tokenizer, rows)
+    strategy = run.strategy.fit_to_rows(run.model, run.task, checked.corpus)
+    prepared = strategy.prepare(some, tokenizer)
+    with suppress(NotLight):  # a task that counts on what only transformers' tokenizers have
+        run.task.encode_training(prepared, tokenizer, run.data.max_length, checked.labels)
 
 
 def checked_rows(run: Run, corpus: Corpus) -> CheckedRows:

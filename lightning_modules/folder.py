@@ -20,6 +20,8 @@ REFERENCE_FILE = "reference.safetensors"
 """What the network before the training says of each example, if the task compares with that."""
 FORM_FILE = "form.json"
 """The form of the training rows, only if an export must know it, e.g. of conversations."""
+START_FILES = (LABELS_FILE, STATE_FILE, TASK_FILE, REFERENCE_FILE, FORM_FILE)
+"""What may be written before the first step."""
 TOKENIZER_FOLDER = "tokenizer"
 """Only if the run trained its tokenizer on its rows."""
 

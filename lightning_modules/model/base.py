@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,12 +28,14 @@ from lightning_modules.model.plain import read_plainly
 from lightning_modules.model.position import num_positions
 from lightning_modules.model.role import check_roles, name_roles
 from lightning_modules.model.size import Size, size_of
+from lightning_modules.model.vocabulary import check_embeddings
 from lightning_modules.schema import Schema
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from lightning_modules.machine.hub.snapshot import Snapshot
+    from lightning_modules.rows.corpus import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,9 @@ class Model(Schema):
     def light_tokenizer(self) -> LightTokenizer | None:
         """Return the tokenizer through `tokenizers` alone; None if its files are not here."""
         return None
+
+    def check_tokens(self, tokenizer: LightTokenizer, rows: Sequence[Row]) -> None:
+        """Raise ConfigError if the network cannot read the tokens of rows; load nothing of it."""
 
     @abstractmethod
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -233,6 +238,10 @@ class Pretrained(Model):
     def light_tokenizer(self) -> LightTokenizer | None:
         path = self._config_path()
         return None if path is None else read_light(path.parent, self._config())
+
+    def check_tokens(self, tokenizer: LightTokenizer, rows: Sequence[Row]) -> None:
+        check_roles(tokenizer, self.name)
+        check_embeddings(tokenizer, self._config() or {}, rows, self.name)
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,11 @@ class LightTokenizer:
     def get_added_tokens_decoder(self) -> dict[int, Any]:
         """Return the tokens that are no part of the model's own vocabulary, and special ones."""
         return dict(self._tokenizer.get_added_tokens_decoder())
+
+    @property
+    def num_words(self) -> int:
+        """The tokens of the model's own vocabulary, without those that were added."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     @property
     def special_ids(self) -> frozenset[int]:
@@ -194,11 +200,8 @@ def read_light(folder: Path, config: Mapping[str, Any] | None = None) -> LightTo
     """
     if not (folder / FILE).is_file():
         return None
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / FILE))
-    except Exception:  # `tokenizers` has no other class; loading the model reports it
+    tokenizer = _read(folder / FILE, (folder / FILE).stat().st_mtime_ns)
+    if tokenizer is None:
         return None
     named = {**_json(folder / NAMES), **_json(folder / SETTINGS)}
     special: dict[str, str] = {}
@@ -213,6 +216,17 @@ def read_light(folder: Path, config: Mapping[str, Any] | None = None) -> LightTo
     light = LightTokenizer(tokenizer, special, _chat_template(folder, named))
     light.guessed = tuple(name_roles(light, config or {}))
     return light
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _: int) -> Tokenizer | None:
+    """Return the tokenizer of a file at a time; large ones take half a second."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception:  # `tokenizers` has no other class; loading the model reports it
+        return None
 
 
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:

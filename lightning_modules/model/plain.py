@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.rows.corpus import Row, texts_in
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from lightning_modules.rows.corpus import Row
 
 MARK = "\ufdd0"
 """Before a special token that is text. Unicode never assigns it a character."""
@@ -52,7 +52,7 @@ def keep_from_texts(backend: Any, unknown: str | None) -> None:
     firsts = dict.fromkeys(word[0] for word in words)
     rules = []
     for first in firsts:
-        rest = _any_of(word[1:] for word in words if word[0] == first)
+        rest = any_of(word[1:] for word in words if word[0] == first)
         rules.append(Replace(Regex(f"{re.escape(first)}(?={rest})"), f"{first} "))
     if rules:
         before = [] if backend.normalizer is None else [backend.normalizer]
@@ -83,8 +83,8 @@ class Reader:
         self.tokenizer = tokenizer
         self._numbers = specials_of(tokenizer)
         words = sorted(self._numbers, key=len, reverse=True)
-        self._special = re.compile(_any_of(words)) if words else None
-        self._unmarked = re.compile(f"(?<!{MARK})(?:{_any_of(words)})") if words else None
+        self._special = re.compile(any_of(words)) if words else None
+        self._unmarked = re.compile(f"(?<!{MARK})(?:{any_of(words)})") if words else None
 
     def spelled(self, text: str) -> str | None:
         """Return the first special token that a text spells; None if it spells none."""
@@ -184,23 +184,15 @@ def spelled_notes(rows: Sequence[Row], tokenizer: Any, name: str) -> Iterator[st
 
     """
     reader = Reader(tokenizer)
-    words = (next(filter(None, map(reader.spelled, _texts_in(row))), None) for row in rows)
+    words = (next(filter(None, map(reader.spelled, texts_in(row))), None) for row in rows)
     found = [word for word in words if word is not None]
     if found:
         what = f"spell{'s' * (len(found) == 1)} special tokens of the model, e.g. {found[0]}"
         yield f"{len(found):,} of {len(rows):,} {name} {what}; texts are read as plain text"
 
 
-def _texts_in(value: Any) -> Iterator[str]:
-    """Yield the texts of a row, or of a part of it."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts_in(each)
-
-
-def _any_of(words: Iterable[str]) -> str:
+def any_of(words: Iterable[str]) -> str:
+    """Return a regular expression of words, of which the first that fits counts."""
     return "|".join(map(re.escape, words))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,6 +63,19 @@ def _sha256(texts: Mapping[str, Iterable[str]]) -> str:
 
 def _text(row: Row) -> str:
     return json.dumps(row, sort_keys=True)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts of a row, or of a part of it.
+
+    >>> list(texts_in({"text": [{"role": "user", "content": "Hi."}], "label": 1}))
+    ['user', 'Hi.']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(each)
 
 
 def normalized(text: str) -> str:

@@ -18,6 +18,7 @@ from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
 from search.plan.confirm import confirms
 from search.plan.corners import check_corners
+from search.plan.device import check_devices
 from search.plan.guard import guard_fingerprints, guard_problems
 from search.plan.objective import check_measurable
 from search.plan.plan import Plan
@@ -73,6 +74,7 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     before = stored(folder)
     old = None if before is None else build_plan(before.composition)
     _check_ranges(plan, old)
+    check_devices(plan.defaults.values())
     rows = _check_arms(plan, corpus)
     check_measurable(plan.objectives, plan.defaults.values())
     if problems := list(guard_problems(plan, rows.labels)):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from lightning_modules.check import CheckedRows, check_run
-from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.folder import CHECKPOINT_PARTS
+from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
+from lightning_modules.folder import (
+    CHECKPOINT_PARTS,
+    OUTCOME_FILE,
+    START_FILES,
+    TOKENIZER_FOLDER,
+)
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.machine.file import write_json, write_text
@@ -33,6 +39,7 @@ from search.config.length import TOKENS
 from search.estimate.max_length import with_max_length
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.machine.quiet import quiet_training
+from search.plan.device import check_devices
 from search.plan.download import download_of
 from search.plan.length import length_lines, read_rows, short_notes, with_length
 from search.plan.pin import with_commits
@@ -160,6 +167,7 @@ def start(job: Job, fetch: Callable[[Iterable[tuple[Model, bool]]], None]) -> Ch
         UserError: Data or model cannot be used, or differ from those that the run started with.
 
     """
+    check_devices([job.run])
     rows = check_run(job.run, job.corpus)
     fetch([(job.run.model, job.run.strategy.reads_weights)])
     fingerprint = rows.corpus.fingerprint
@@ -179,14 +187,30 @@ def train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
 
     quiet_training()
     identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
-    with nullcontext() if job.repeat is None else job.repeat.same_threads():
-        outcome = fit(job.run, job.folder, identity, hooks, checked=rows)
+    try:
+        with nullcontext() if job.repeat is None else job.repeat.same_threads():
+            outcome = fit(job.run, job.folder, identity, hooks, checked=rows)
+    except UserError:
+        _remove_start(job.folder)
+        raise
     if has_result(outcome):
         assert outcome.best is not None
         for path in job.folder.glob(CHECKPOINT_PARTS):
             path.unlink(missing_ok=True)
         write_json(job.folder / METRICS_FILE, validation_metrics(outcome))
     return outcome
+
+
+def _remove_start(folder: Path) -> None:
+    """Remove what a run wrote before its training, if it was refused before its first step."""
+    if any(folder.glob(CHECKPOINT_PARTS)) or (folder / OUTCOME_FILE).exists():
+        return
+    for name in (CONFIG_FILE, PROVENANCE_FILE, *START_FILES):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
+    with suppress(OSError):  # there is more in it
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def has_result(outcome: Outcome) -> bool:
