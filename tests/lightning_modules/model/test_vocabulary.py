@@ -15,7 +15,8 @@ from lightning_modules.error import ConfigError
 from lightning_modules.run import Run
 from search.config import build_run, compose
 
-FIX = "Save it with more: model.resize_token_embeddings(len(tokenizer)), then save_pretrained of both."
+SAVED = "then save_pretrained of both."
+FIX = f"Save it with more: model.resize_token_embeddings(len(tokenizer)), {SAVED}"
 
 
 @pytest.fixture

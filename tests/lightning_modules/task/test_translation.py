@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 import sacrebleu
@@ -8,6 +10,7 @@ import sacrebleu
 from lightning_modules.error import ConfigError
 from lightning_modules.task.translation import Translation
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
+from search.cli import main
 from search.config import build_run, compose
 
 SENTENCE = "ein Hund läuft über die grüne Wiese, und zwei Männer sehen ihm zu ."
@@ -108,6 +111,20 @@ def test_a_tokenizer_that_drops_case_and_umlauts_is_refused_in_one_line() -> Non
     assert run.task.encode(alone, run.model.load_tokenizer(), 64, ())["labels"]
     lower = [{"text": "x", "label": ["a dog runs over the green grass"]}] * 3
     assert run.task.encode(lower, run.model.load_tokenizer(), 64, ())["labels"]
+
+
+@pytest.mark.parametrize("command", [["plan"], ["train", "run=x"], ["sweep", "study=x"]])
+def test_every_command_refuses_it_before_it_writes_anything(
+    command: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ({"source": f"x {n}", "target": f"{text} Ü{n}"} for n, text in enumerate(texts(0) * 9))
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["task=translation", "model=tiny", "model.kind=encoder_decoder", "data=files"]
+    words += ["data.train=rows.jsonl", "data.text=source", "data.label=target", "logger=none"]
+    assert main([*command, *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("model: its tokenizer must be able to write the targets, got '")
+    assert not Path("runs").exists() and not Path("studies").exists()
 
 
 def test_a_tokenizer_trained_on_the_rows_is_accepted() -> None:
