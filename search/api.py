@@ -58,7 +58,8 @@ from search.terminal.summary import summary
 from search.terminal.training import RunHooks
 from search.trained.find import find_study, plugins_of
 from search.trained.loop import Trial
-from search.trained.opened import Best, Model, Run, Study
+from search.trained.model import Model
+from search.trained.opened import Best, Run, Study
 from search.trained.runs import find_run
 from search.trained.training import Job, has_result, job_again, job_of, named_trial, notes_of, start
 from search.trained.training import train as train_job

@@ -125,6 +125,14 @@ def attempt_of(text: str) -> tuple[int, int]:
     return int(number), int(attempt or 1)
 
 
+def trial_of(found: Mapping[str, str]) -> int | None:
+    """Return the number of the trial that `trial=` names; None without it."""
+    text = found.get("trial")
+    if text is not None and not text.isdecimal():
+        raise ConfigError(Problem("trial", "must be a whole number >= 0", text))
+    return None if text is None else int(text)
+
+
 def number_of(key: str, text: str) -> float:
     """Return a number of the command line; it may be NaN or infinite."""
     try:

@@ -46,7 +46,7 @@ KEYS = {
     "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),
     "worker": ("study=", "storage=", "workers="),
     "dashboard": ("study=", "port="),
-    "export": ("study=", "run=", "to=", "merge="),
+    "export": ("study=", "run=", "trial=", "to=", "merge="),
     "predict": (
         *("model=", "input=", "output=", "text=", "text_pair="),
         *("delimiter=", "quoting=", "header=", "encoding=", "columns="),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from lightning_modules.error import ConfigError, Problem
-from search.cli.argument import keys, needed, parse
+from search.cli.argument import keys, needed, parse, trial_of
 from search.study.pick import drop_trial
 from search.trained.find import find_study
 
@@ -30,8 +30,7 @@ def main(words: Sequence[str]) -> int:
     known = {"study": "its name", "trial": "its number", "undo": "true to take it back"}
     found = keys(parsed.overrides, known)
     name, text = needed(found, "study", "NAME"), needed(found, "trial", "NUMBER")
-    if not text.isdecimal():
-        raise ConfigError(Problem("trial", "must be a whole number >= 0", text))
+    trial_of(found)
     undo = found.get("undo", "false")
     if undo not in ("true", "false"):
         raise ConfigError(Problem("undo", "must be true or false", undo))

@@ -1,23 +1,25 @@
-"""finesweep export: write a winner, or a run, as a model that other libraries load."""
+"""finesweep export: write a trial, or a run, as a model that other libraries load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.path import typed_path
-from search.cli.argument import keys, needed, one_of, parse
+from search.cli.argument import keys, needed, one_of, parse, trial_of
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_models
 from search.trained.export import check_new, export
 from search.trained.find import find_trained, plugins_of
 
 ABOUT = """\
-Write a study's winner, or a run, to a new folder, with a README that shows how
+Write a trial of a study, or a run, to a new folder, with a README that shows how
 to load it.
 
   study=NAME   a study's winner, or
   run=NAME     a run of finesweep train
+  trial=3      another finished trial of the study, if its weights were kept:
+               search.keep says of how many
   to=DIR       a new folder; nothing is overwritten
   merge=false  write the adapter alone, without the weights that it adapts
 
@@ -29,6 +31,7 @@ merged weights, and adapter/ for PEFT; with feature_extraction the head, and the
 backbone only if it cannot be downloaded.
 
   finesweep export study=mine to=best/
+  finesweep export study=mine trial=3 to=third/
   finesweep export run=one to=one/
   finesweep export study=mine to=adapter/ merge=false
 """
@@ -38,6 +41,7 @@ PLUGINS = "search.plugins"
 KNOWN = {
     "study": "its name",
     "run": "its name",
+    "trial": "the trial's number",
     "to": "the new folder",
     "merge": "false for the adapter alone",
     PLUGINS: "packages",
@@ -53,9 +57,15 @@ def main(words: Sequence[str]) -> int:
     merge = found.get("merge", "true")
     if merge not in ("true", "false"):
         raise ConfigError(Problem("merge", "must be true or false", merge))
+    trial = trial_of(found)
+    if trial is not None and source == "run":
+        fix = "Write study=NAME trial=3."
+        raise ConfigError(
+            Problem("trial", "belongs to a study", Verbatim(f"run={found[source]}"), fix)
+        )
     check_new(to)
     plugins = [word for word in parsed.overrides if word.startswith(f"{PLUGINS}=")]
-    trained = find_trained(source, found[source], plugins_of(source, found[source], plugins))
+    trained = find_trained(source, found[source], plugins_of(source, found[source], plugins), trial)
     fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
     quiet_training()
     export(trained, to, merge=merge == "true")

@@ -29,7 +29,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   worker      join a study, from this or another machine
   dashboard   show a study in the browser
   evaluate    score a study's winner, a run or an exported model on a split
-  export      write a study's winner as a model that plain transformers loads
+  export      write a winner, trial or run as a model for plain transformers
   predict     predict the rows of a file with an exported model
   train       train one configuration, or a trial again
 

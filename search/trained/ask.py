@@ -62,6 +62,14 @@ def rows_to_predict(
     return table.read(columns, task.cells, keys={field: field for field in columns})
 
 
+def checked_rows(
+    rows: Rows, columns: Mapping[str, str | None], task: Task, **named: str | None
+) -> list[dict[str, Any]]:
+    """Return the rows in the task's form; `named` are other columns for some fields."""
+    other = {name: column for name, column in named.items() if column is not None}
+    return rows_to_predict(table_of(rows, {**columns, **other}), columns, task, other)
+
+
 def _each(rows: Any) -> Iterator[Any]:
     to_dict = getattr(rows, "to_dict", None)
     if to_dict is not None and hasattr(rows, "columns"):

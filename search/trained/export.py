@@ -23,6 +23,8 @@ from search.study.confirm import refuse_confirming
 from search.study.study import Study
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from lightning_modules.export.predictor import Predictor
 
 
@@ -72,10 +74,54 @@ def winner(study: Study) -> Trained:
         rule = f"trial {best.number} must have its weights in {folder}"
         fix = f"Worker {best.user_attrs.get(WORKER)} trained it: copy the folder from its machine."
         raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
-    origin = f"study {study.plan.name}, trial {best.number}"
-    scores = best.user_attrs[METRICS]
-    run = study.plan.run(study.params_of(best))
-    return Trained(run, folder, origin, scores, study.data_fingerprint)
+    return _trained(study, best)
+
+
+def finished_trial(study: Study, number: int) -> Trained:
+    """Return a finished trial of a study.
+
+    Raises:
+        ConfigError: It is not finished, or its weights were not kept; names the trials that can be
+            exported.
+
+    """
+    check_trained(study)
+    refuse_confirming(study.plan.name, study.plan.composition)
+    name = study.plan.name
+    trials = {trial.number: trial for trial in study.trials}
+    trial = trials.get(number)
+    if trial is None or trial.state.name != "COMPLETE":
+        state = "no such trial" if trial is None else trial.state.name.lower()
+        rule = f"must be a finished trial of study {name}"
+        raise ConfigError(Problem("trial", rule, Verbatim(f"{number} ({state})"), _kept(study)))
+    if not (study.folder_of(trial) / BEST_FILE).is_file():
+        keep = study.plan.search.settings.keep
+        got = Verbatim(f"{number} (search.keep={keep} keeps those of the best, where they trained)")
+        again = f"finesweep train study={name} trial={number}"
+        fix = f"Train it again with {again}, then export run={name}-trial-{number}."
+        rule = "its weights must be here"
+        raise ConfigError(Problem("trial", rule, got, f"{_kept(study)} {fix}"))
+    return _trained(study, trial)
+
+
+def _trained(study: Study, trial: FrozenTrial) -> Trained:
+    return Trained(
+        study.plan.run(study.params_of(trial)),
+        study.folder_of(trial),
+        f"study {study.plan.name}, trial {trial.number}",
+        trial.user_attrs[METRICS],
+        study.data_fingerprint,
+    )
+
+
+def _kept(study: Study) -> str:
+    """Return which trials can be exported, as a sentence."""
+    numbers = [
+        str(trial.number)
+        for trial in study.trials
+        if trial.state.name == "COMPLETE" and (study.folder_of(trial) / BEST_FILE).is_file()
+    ]
+    return f"With weights: {', '.join(numbers)}." if numbers else "None has its weights."
 
 
 def export(trained: Trained, to: Path, *, merge: bool = True) -> None:

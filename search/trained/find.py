@@ -11,7 +11,7 @@ from search.plan.name import plain_name
 from search.storage.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
 from search.study.open import load_study, stored, study_folders
 from search.study.study import Study
-from search.trained.export import Trained, winner
+from search.trained.export import Trained, finished_trial, winner
 from search.trained.runs import find_run
 
 
@@ -23,9 +23,19 @@ def find_study(name: str) -> Study:
     return load_study(folder)
 
 
-def find_trained(source: str, name: str, plugins: Sequence[str] = ()) -> Trained:
-    """Return the winner of a `study`, or a `run`; raise ConfigError if there is none."""
-    return winner(find_study(name)) if source == "study" else find_run(name, plugins)
+def find_trained(
+    source: str, name: str, plugins: Sequence[str] = (), trial: int | None = None
+) -> Trained:
+    """Return a trial of a `study`, by default its winner, or a `run`.
+
+    Raises:
+        ConfigError: There is none, or it has no weights here.
+
+    """
+    if source == "run":
+        return find_run(name, plugins)
+    study = find_study(name)
+    return winner(study) if trial is None else finished_trial(study, trial)
 
 
 def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Studies, runs and exported models as objects: scores, tables, predictions, exports."""
+"""Studies and runs as objects: scores, tables, predictions, exports."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from search.study.gain import Gain
 from search.study.heal import heal
 from search.study.pick import drop_trial, queue_pick
 from search.study.study import Study as OpenStudy
-from search.trained.ask import Rows, rows_to_predict, table_of
-from search.trained.export import Trained, check_new, export, winner
-from search.trained.exported import exported_base, exported_task
+from search.trained.ask import Rows, checked_rows
+from search.trained.export import Trained, check_new, export, finished_trial, winner
 from search.trained.loop import Loop
+from search.trained.model import Model
 from search.trained.repeat import repeat_command
-from search.trained.score import score_exported, score_trained
+from search.trained.score import score_trained
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
 
     from lightning_modules.export.predictor import Predictor
-    from lightning_modules.task.base import Task
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class _Trained:
         from lightning_modules.export.model import columns_of
 
         run = self._source.run
-        checked = _checked(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
+        checked = checked_rows(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
         return self._predictor.predict(checked)
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:
@@ -105,10 +104,7 @@ class _Trained:
             merge: Whether adapters are merged into the weights; if not, they are written alone.
 
         """
-        check_new(typed_path(to))
-        quiet_training()
-        export(self._source, typed_path(to), merge=merge)
-        return Model(typed_path(to), [f"search.plugins=[{','.join(self._plugins)}]"])
+        return _exported(self._source, typed_path(to), self._plugins, merge=merge)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -139,6 +135,21 @@ class Study(_Trained, Loop):
         """The winner; None while no trial has finished."""
         trial = self._study.best
         return None if trial is None else self._best(trial)
+
+    def export(self, to: str | Path, *, merge: bool = True, trial: int | None = None) -> Model:
+        """Write a trial's model to a new folder, loadable by plain transformers or PEFT; return it.
+
+        Args:
+            to: The folder.
+            merge: Whether adapters are merged into the weights; if not, they are written alone.
+            trial: The number of a finished trial whose weights were kept; None is the winner.
+
+        Raises:
+            UserError: It is not finished, or has no weights; names the trials that have.
+
+        """
+        source = self._source if trial is None else finished_trial(self._study, trial)
+        return _exported(source, typed_path(to), self._plugins, merge=merge)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return the rows of `trials.csv`, one per trial in the order of their numbers.
@@ -270,63 +281,8 @@ class Run(_Trained):
         return self._own_plugins
 
 
-class Model:
-    """An exported model.
-
-    Args:
-        folder: Its folder.
-        overrides: e.g. `search.plugins=[mine]`, if it uses code from the user's package.
-        config_dir: A folder with more group options, if its task is one of them.
-
-    """
-
-    def __init__(
-        self, folder: Path, overrides: Sequence[str] = (), config_dir: Path | None = None
-    ) -> None:
-        from lightning_modules.export.model import read_manifest
-
-        self.folder = folder
-        self._manifest = read_manifest(folder)
-        self._overrides = overrides
-        self._config_dir = config_dir
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels in the order of their class numbers; empty if there are no classes."""
-        return tuple(self._manifest["labels"])
-
-    def predict(
-        self, rows: Rows, *, text: str | None = None, text_pair: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return `{"prediction": ...}` for each row, with `scores` if there are classes.
-
-        Arguments and errors are those of `Study.predict`.
-        """
-        task, columns = self._predictor.task, self._manifest["columns"]
-        checked = _checked(rows, columns, task, text=text, text_pair=text_pair)
-        return self._predictor.predict(checked)
-
-    def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
-        """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
-        words = [*self._overrides, *overrides]
-        return score_exported(self.folder, split, words, self._config_dir)
-
-    def __repr__(self) -> str:
-        return f"<finesweep model in {self.folder}>"
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        from lightning_modules.export.model import load_exported
-
-        task, plugins = exported_task(self.folder, self._overrides, self._config_dir)
-        base = exported_base(self.folder, plugins)
-        quiet_training()
-        return load_exported(self.folder, task, base, plugins)
-
-
-def _checked(
-    rows: Rows, columns: Mapping[str, str | None], task: Task, **named: str | None
-) -> list[dict[str, Any]]:
-    """Return the rows in the task's form; `named` are other columns for some fields."""
-    other = {name: column for name, column in named.items() if column is not None}
-    return rows_to_predict(table_of(rows, {**columns, **other}), columns, task, other)
+def _exported(source: Trained, to: Path, plugins: Sequence[str], *, merge: bool) -> Model:
+    check_new(to)
+    quiet_training()
+    export(source, to, merge=merge)
+    return Model(to, [f"search.plugins=[{','.join(plugins)}]"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+import finesweep
 from tests.conftest import run_here
+from tests.test_kept import KEPT
 
 WORDS = ("model=tiny", "strategy=full", "logger=none", "trainer.epochs=1", "data=files")
 
@@ -49,3 +52,48 @@ def test_a_failed_export_is_one_line(
     run_here("export", *words, "to=out", code=2)
     assert capsys.readouterr().err.startswith(line)
     assert not list(here.iterdir())
+
+
+@pytest.fixture
+def kept(here: Path) -> Path:
+    shutil.copytree(KEPT, here, dirs_exist_ok=True)
+    return here
+
+
+def test_a_finished_trial_with_weights_is_exported(kept: Path) -> None:
+    printed = run_here("export", "study=small", "trial=0", "to=out")
+    assert printed.startswith("study small, trial 0 is in out/;")
+    assert "study small, trial 0" in (kept / "out/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("trial", "line"),
+    [
+        ("7", "must be a finished trial of study small, got 7 (no such trial). With weights: 0."),
+        (
+            "1",
+            "its weights must be here, got 1 (search.keep=1 keeps those of the best, where they "
+            "trained). With weights: 0. Train it again with finesweep train study=small trial=1, "
+            "then export run=small-trial-1.",
+        ),
+        ("one", "must be a whole number >= 0, got 'one'."),
+    ],
+)
+def test_other_trials_are_refused_with_those_that_have_weights(
+    trial: str, line: str, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here("export", "study=small", f"trial={trial}", "to=out", code=2)
+    assert capsys.readouterr().err == f"trial: {line}\n"
+    assert not (kept / "out").exists()
+
+
+def test_a_run_has_no_trials(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here("export", "run=small", "trial=0", "to=out", code=2)
+    assert capsys.readouterr().err.startswith("trial: belongs to a study, got run=small.")
+
+
+def test_a_trial_is_exported_from_a_notebook(kept: Path) -> None:
+    study = finesweep.open(study="small")
+    assert study.export("out", trial=0).labels
+    with pytest.raises(finesweep.UserError, match="With weights: 0"):
+        study.export("other", trial=1)
