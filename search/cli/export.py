@@ -31,9 +31,8 @@ merged weights, and adapter/ for PEFT; with feature_extraction the head, and the
 backbone only if it cannot be downloaded.
 
   finesweep export study=mine to=best/
-  finesweep export study=mine trial=3 to=third/
+  finesweep export study=mine trial=3 to=third/ merge=false
   finesweep export run=one to=one/
-  finesweep export study=mine to=adapter/ merge=false
 """
 
 SOURCES = ("study", "run")
