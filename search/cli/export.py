@@ -13,7 +13,7 @@ from search.trained.export import check_new, export
 from search.trained.find import find_trained, plugins_of
 
 ABOUT = """\
-Write a trial of a study, or a run, to a new folder, with a README that shows how
+Write a study's trial, or a run, to a new folder, with a README that shows how
 to load it.
 
   study=NAME   a study's winner, or
