@@ -26,7 +26,7 @@ from lightning_modules.model.multimodal import (
 from lightning_modules.model.pair import build_pair, check_decoder, freeze_pooler, is_pair
 from lightning_modules.model.plain import read_plainly
 from lightning_modules.model.position import num_positions
-from lightning_modules.model.role import check_roles, name_roles
+from lightning_modules.model.role import check_roles, name_roles, text_config
 from lightning_modules.model.size import Size, size_of
 from lightning_modules.model.vocabulary import check_embeddings
 from lightning_modules.schema import Schema
@@ -336,7 +336,7 @@ class Pretrained(Model):
     def _with_padding(self, network: PreTrainedModel) -> PreTrainedModel:
         """Set the padding token of batches, by which a network finds a text's last token."""
         config = network.config
-        text = config.get_text_config()
+        text = text_config(config)
         padding = getattr(text, "pad_token_id", None)
         if padding is None:  # GPT-like models have none
             tokenizer, ends = self._own_tokenizer(), getattr(text, "eos_token_id", None)

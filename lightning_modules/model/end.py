@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightning_modules.model.role import text_config
+
 
 def end_tokens(network: Any, tokenizer: Any | None = None) -> list[int]:
     """Return the end tokens of a network that writes, in ascending order.
@@ -33,5 +35,5 @@ def keep_ends(network: Any, tokenizer: Any | None) -> None:
 
 
 def _parts(network: Any, tokenizer: Any | None) -> list[Any]:
-    text = network.config.get_text_config(decoder=True)
+    text = text_config(network.config, decoder=True)
     return [network.config, text, getattr(network, "generation_config", None), tokenizer]

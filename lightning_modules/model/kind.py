@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_modules.model.multimodal import wraps_decoder
 
-_WRITES = ("ForCausalLM", "LMHeadModel")
+_WRITES = ("ForCausalLM", "LMHeadModel", "BertGenerationDecoder", "ReformerModelWithLMHead")
 
 
 class Kind(Enum):

@@ -40,6 +40,20 @@ def check_roles(tokenizer: Any, name: str) -> None:
         raise ConfigError(Problem("model", rule, Verbatim("neither"), fix))
 
 
+def text_config(config: Any, *, decoder: bool = False) -> Any:
+    """Return the part of a transformers configuration that is about texts.
+
+    Args:
+        config: The configuration.
+        decoder: Whether it is that of the decoder, of a model with an encoder and a decoder.
+
+    """
+    try:
+        return config.get_text_config(decoder=decoder)
+    except ValueError:  # one with several parts for texts
+        return config
+
+
 def _end_of(config: Mapping[str, Any]) -> int | None:
     text = config.get("text_config")
     for part in (config, text if isinstance(text, Mapping) else {}):
