@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.model.base import Pretrained
+from lightning_modules.model.based import base_folder
+from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.manifest import MANIFEST, SUMS, write_sums
 from lightning_modules.model.plain import read_plainly
 from lightning_modules.schema import import_member, member_of
 from lightning_modules.strategy.adapter.base import PeftStrategy
@@ -23,8 +25,6 @@ from lightning_modules.task.base import Task
 if TYPE_CHECKING:
     from lightning_modules.export.predictor import Predictor
     from lightning_modules.run import Run
-
-MANIFEST = "finesweep.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def save_exported(
     loading = write(network, predictor.tokenizer, run.model, task, folder)
     for file in run.model.other_files():
         shutil.copyfile(file, folder / file.name)
+    sums = write_sums(folder)
     write_json(
         folder / MANIFEST,
         {
@@ -83,6 +84,7 @@ def save_exported(
             "task": _task_settings(run) | {f"task.{key}": task.state[key] for key in task.state},
             "columns": columns_of(run),
             "strategy": f"{type(run.strategy).__module__}.{type(run.strategy).__qualname__}",
+            SUMS: sums,
         },
     )
     write_text(folder / "README.md", _readme(card, loading))
@@ -123,8 +125,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         rule = f"must be a folder with {MANIFEST}"
         fix = "Run finesweep export study=NAME to=DIR to create one."
         raise ConfigError(Problem("model", rule, str(folder), fix))
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return manifest
+    return ModelFolder(folder).manifest()
+
+
+def check_exported(folder: Path, plugins: Sequence[str] = ()) -> None:
+    """Raise ConfigError if the export's files cannot be used; load none of them.
+
+    Args:
+        folder: The export.
+        plugins: Packages, besides finesweep's, whose strategies may load it.
+
+    """
+    manifest = read_manifest(folder)
+    ModelFolder(folder).check_sums()
+    ModelFolder(folder).check_tokenizer()
+    strategy_class(manifest, plugins).check_export(folder, manifest["labels"], manifest.get("base"))
 
 
 def load_exported(
@@ -140,15 +155,17 @@ def load_exported(
         plugins: Packages, besides finesweep's, whose strategies may load it.
 
     """
-    from transformers import AutoTokenizer
-
     from lightning_modules.export.predictor import Predictor
 
+    check_exported(folder, plugins)
     manifest = read_manifest(folder)
     labels = tuple(manifest["labels"])
     strategy = strategy_class(manifest, plugins)
-    network, prepares = strategy.load_export(folder, task, labels, base or manifest["base"])
-    tokenizer = read_plainly(AutoTokenizer.from_pretrained(folder))
+    base = base or manifest.get("base")
+    if base is not None and strategy.needs_base(folder):
+        base = str(base_folder(base, manifest.get("base_commit")))
+    network, prepares = strategy.load_export(folder, task, labels, base)
+    tokenizer = read_plainly(ModelFolder(folder).load_tokenizer())
     return Predictor(network, tokenizer, task, labels, manifest["max_length"], strategy=prepares)
 
 

@@ -31,6 +31,7 @@ from lightning_modules.folder import (
 )
 from lightning_modules.machine.hardware import Device, Hardware, Precision, choose_hardware
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.plain import read_plainly, spelled_notes
 from lightning_modules.model.state import restore_state
 from lightning_modules.network import build_network, build_tokenizer
@@ -191,9 +192,7 @@ def load_trained(
         run = _as_in_file(replace(run, strategy=run.strategy.for_export()))
     tokenizer_folder, cache = folder / TOKENIZER_FOLDER, Cache()
     if tokenizer_folder.is_dir():
-        from transformers import AutoTokenizer
-
-        tokenizer = read_plainly(AutoTokenizer.from_pretrained(tokenizer_folder))
+        tokenizer = read_plainly(ModelFolder(tokenizer_folder, "run").load_tokenizer())
     else:
         tokenizer = build_tokenizer(run, (), cache)
     hardware = choose_hardware(Device.auto, run.trainer.precision)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lightning_modules.error import ConfigError, Problem, Verbatim, reason_of
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.attention import Attention, built
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
+from lightning_modules.model.files.fault import loading
+from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.head import head_note, match_head, trained_labels
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.light import LightTokenizer, read_light
 from lightning_modules.model.multimodal import (
@@ -126,6 +127,16 @@ class Model(Schema):
     def check_head(self, auto_class: str) -> None:
         """Raise ConfigError if the model does not support such a head; load no weights."""
 
+    def head_note(self, auto_class: str, changes: Mapping[str, Any]) -> str:
+        """Return what becomes of the model's own head; empty if it has none or keeps it.
+
+        Args:
+            auto_class: A transformers Auto class.
+            changes: The changes that a task makes to the configuration, e.g. `num_labels`.
+
+        """
+        return ""
+
     def check_tokenizer(self) -> None:
         """Raise ConfigError if the model has no tokenizer of its own."""
 
@@ -185,6 +196,15 @@ class Pretrained(Model):
         """
         return self.location()
 
+    @property
+    def where(self) -> str:
+        """The config key in messages about its files."""
+        return "model"
+
+    def folder(self, *, weights: bool) -> ModelFolder:
+        """Return the folder to load from; arguments as of `files`."""
+        return ModelFolder(Path(self.files(weights=weights)), self.where, self.name)
+
     def known_kind(self) -> Kind | None:
         config = self._config()
         return None if config is None else kind_of(config)
@@ -235,6 +255,10 @@ class Pretrained(Model):
         if is_pair(auto_class, self.known_kind()):
             check_decoder(str((self._config() or {}).get("model_type")))
 
+    def head_note(self, auto_class: str, changes: Mapping[str, Any]) -> str:
+        before = trained_labels(self._config() or {}, auto_class)
+        return "" if before is None else head_note(self.name, before, changes)
+
     def light_tokenizer(self) -> LightTokenizer | None:
         path = self._config_path()
         return None if path is None else read_light(path.parent, self._config())
@@ -244,17 +268,7 @@ class Pretrained(Model):
         check_embeddings(tokenizer, self._config() or {}, rows, self.name)
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        from transformers import AutoTokenizer
-
-        with self._loading():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                self.files(weights=False), trust_remote_code=False
-            )
-        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-            # transformers 5 returns an empty tokenizer if it finds no tokenizer files.
-            rule, got = f"{self.name} must have a tokenizer", Verbatim("an empty one")
-            fix = "Save it next to the weights: tokenizer.save_pretrained(folder)."
-            raise ConfigError(Problem("model", rule, got, fix))
+        tokenizer = self.folder(weights=False).load_tokenizer()
         for _ in name_roles(tokenizer, self._config() or {}):
             pass  # `light_tokenizer` says it
         check_roles(tokenizer, self.name)
@@ -269,7 +283,6 @@ class Pretrained(Model):
         linear layers are quantized, and the network is on torch's default device.
         """
         import torch
-        import transformers
 
         quantized = {}
         if quantization is not None:
@@ -280,23 +293,21 @@ class Pretrained(Model):
         random_state = torch.get_rng_state()
         with self._loading():
             architecture = self._architecture(config)
-            auto_class = auto_class_of(auto_class, architecture.to_dict())
-            load = partial(
-                getattr(transformers, auto_class).from_pretrained,
-                self.files(weights=True),
-                config=architecture,
-                # Loading a pickle can run code.
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
+            network, drawn = self.folder(weights=True).load_network(
+                auto_class,
+                architecture,
+                self.attention,
+                new_head=True,
                 **quantized,
                 # By default transformers 5 uses the checkpoint's dtype, which may be float16.
                 dtype=torch.bfloat16 if self.in_bf16 else torch.float32,
             )
-            # The attention is passed in addition to the config: otherwise transformers would
-            # download a kernel that config.json names.
-            network, report = built(lambda settings: load(**settings), self.attention)
-        network.drawn = frozenset(report["missing_keys"])
+        before = trained_labels(self._config() or {}, auto_class)
+        labels = list(config.get("id2label", {}).values())
+        if before is not None and len(before) == len(labels):
+            with self._loading():
+                drawn |= match_head(network, before, labels)
+        network.drawn = drawn
         if self.in_bf16:
             from lightning_modules.model.held import draw_in_fp32, hold
 
@@ -350,33 +361,18 @@ class Pretrained(Model):
         return network
 
     def _architecture(self, changes: Mapping[str, Any]) -> PreTrainedConfig:
-        from transformers import AutoConfig
+        return self.folder(weights=False).load_config(**changes)
 
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            self.files(weights=False), trust_remote_code=False, **changes
-        )
-        return config
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
+    def _loading(self) -> AbstractContextManager[None]:
         """Turn what transformers raises for files that it cannot use into a ConfigError."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            if "Unrecognized configuration class" in str(error):
-                rule = f"{self.name} must have a network for this task in transformers"
-                fix = "Choose another model; most decoders have one for task=generation."
-                raise ConfigError(Problem("model", rule, Verbatim("none"), fix)) from error
-            rule = f"{self.name} must load from safetensors, without custom code"
-            raise ConfigError(Problem("model", rule, reason_of(error))) from error
+        return loading(self.where, self.name)
 
     def _config(self) -> dict[str, Any] | None:
-        """Return the content of config.json if it is already on this machine."""
+        """Return the checked content of config.json if it is already on this machine."""
         path = self._config_path()
         if path is None or not path.is_file():
             return None
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return config
+        return ModelFolder(path.parent, self.where, self.name).config()
 
     def _revision(self) -> str | None:
         """Return which revision of the hub is wanted; None is the newest commit."""

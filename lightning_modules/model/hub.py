@@ -17,6 +17,8 @@ from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import HubError, Wanted
 from lightning_modules.machine.path import is_path, typed_path
 from lightning_modules.model.base import Pretrained
+from lightning_modules.model.based import base_folder
+from lightning_modules.model.files.folder import ModelFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +93,21 @@ class Hub(Pretrained):
         folder = typed_path(self.path)
         if (snapshot := self.snapshot()) is not None:
             snapshot.check(weights=True)
-        elif not list(folder.glob("*.safetensors")):
-            fix = "Save it again with save_pretrained; pickled weights are not accepted."
-            rule = "must be a folder with *.safetensors"
-            raise ConfigError(Problem("model.path", rule, self.path, fix))
+        elif folder.is_dir():
+            super().folder(weights=True).check_weights()  # downloads no base
 
     def files(self, *, weights: bool) -> str:
         snapshot = self.snapshot()
         return self.location() if snapshot is None else str(snapshot.fetch(weights=weights))
+
+    @property
+    def where(self) -> str:
+        return "model.path"
+
+    def folder(self, *, weights: bool) -> ModelFolder:
+        found = super().folder(weights=weights)
+        based_on = found.based_on() if weights else None
+        return found if based_on is None else replace(found, base=base_folder(*based_on))
 
     def _revision(self) -> str | None:
         return self.revision
@@ -116,3 +125,10 @@ class Hub(Pretrained):
         if self.revision is not None:
             rule, fix = "must be null for a folder", "Remove it."
             raise ConfigError(Problem("model.revision", rule, self.revision, fix))
+        self.folder(weights=False).check()
+
+    def check_tokenizer(self) -> None:
+        assert self.path is not None
+        folder = typed_path(self.path)
+        if folder.is_dir() and (folder / "config.json").is_file():
+            self.folder(weights=False).check_tokenizer()

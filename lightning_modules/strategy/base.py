@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.multimodal import auto_class_of
 from lightning_modules.model.saved import save_network
 from lightning_modules.rows.corpus import Corpus, Row
@@ -185,6 +186,11 @@ class Strategy(Schema):
         network: nn.Module = model.load_network(task.auto_class, **task.config(labels))
         return network
 
+    def head_note(self, model: Model, task: Task, labels: Sequence[str]) -> str:
+        """Return what becomes of the head that the model has, in a line; empty if it is kept."""
+        changes = task.config(labels)
+        return model.head_note(task.auto_class, changes) if self.reads_weights else ""
+
     def check_architecture(self, skeleton: nn.Module) -> None:
         """Raise ConfigError if `adapt` would; the skeleton has no weights and may be modified."""
 
@@ -231,6 +237,20 @@ class Strategy(Schema):
         return False
 
     @classmethod
+    def check_export(cls, folder: Path, labels: Sequence[str], base: str | None) -> None:
+        """Raise ConfigError if the files that `load_export` needs cannot be used; load none.
+
+        Args:
+            folder: The folder that `export` wrote.
+            labels: The labels in the order of their class indices.
+            base: Folder or hub name of the pretrained model; None if it is in `folder` itself.
+
+        """
+        files = ModelFolder(folder)
+        files.check_labels(labels)
+        files.check_weights()
+
+    @classmethod
     def load_export(
         cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
     ) -> tuple[nn.Module, Strategy | None]:
@@ -244,8 +264,8 @@ class Strategy(Schema):
 
         """
         import torch
-        import transformers
 
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        auto = getattr(transformers, auto_class_of(task.auto_class, config.to_dict()))
-        return auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True), None
+        files = ModelFolder(folder)
+        network, missing = files.load_network(task.auto_class, dtype=torch.float32)
+        files.check_whole(missing)
+        return network, None

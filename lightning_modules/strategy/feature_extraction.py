@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.model.files.fault import loading
+from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.saved import save_network
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
@@ -61,6 +62,9 @@ class FeatureExtraction(Strategy):
             got = Verbatim(f"one that uses {task.auto_class}")
             fix = "Set strategy=lora or strategy=full."
             raise ConfigError(Problem("strategy", rule, got, fix))
+
+    def head_note(self, model: Model, task: Task, labels: Sequence[str]) -> str:
+        return "" if task.auto_class == POOLED else super().head_note(model, task, labels)
 
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
@@ -102,21 +106,30 @@ class FeatureExtraction(Strategy):
         return (folder / HEAD_FILE).is_file()
 
     @classmethod
+    def check_export(cls, folder: Path, labels: Sequence[str], base: str | None) -> None:
+        if not cls.needs_base(folder):
+            super().check_export(folder, labels, base)
+            return
+        ModelFolder(folder).check_header(HEAD_FILE)
+        if base is None:
+            ModelFolder(folder / BACKBONE).check_weights()
+
+    @classmethod
     def load_export(
         cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
     ) -> tuple[nn.Module, Strategy | None]:
         import torch
         from safetensors.torch import load_file
-        from transformers import AutoModel
 
         from lightning_modules.model.pooled import PooledClassifier
 
         if not cls.needs_base(folder):
             return super().load_export(folder, task, labels, base)
-        where = base or str(folder / BACKBONE)
-        backbone = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True)
+        files = ModelFolder(Path(base) if base else folder / BACKBONE)
+        backbone, _ = files.load_network("AutoModel", dtype=torch.float32)
         network = PooledClassifier(backbone, num_outputs(task, labels))
-        network.head.load_state_dict(load_file(folder / HEAD_FILE))
+        with loading("model", str(folder)):
+            network.head.load_state_dict(load_file(folder / HEAD_FILE))
         return network, None
 
 

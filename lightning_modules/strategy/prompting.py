@@ -13,7 +13,6 @@ its start, which removes the first shots first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
@@ -23,6 +22,9 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.file import write_json
 from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
+from lightning_modules.model.files.fault import loading
+from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.text import read_object
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.plain import Reader, read_plainly
@@ -223,6 +225,9 @@ class Prompting(Strategy):
             return filled(self.template, row, str(tokenizer.mask_token))
         return question(self.template, row)
 
+    def head_note(self, model: Model, task: Task, labels: Sequence[str]) -> str:
+        return ""
+
     def load(
         self, model: Model, task: Task, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase
     ) -> nn.Module:
@@ -263,13 +268,17 @@ class Prompting(Strategy):
         return True
 
     @classmethod
+    def check_export(cls, folder: Path, labels: Sequence[str], base: str | None) -> None:
+        _stored(folder)
+        if base is None:
+            ModelFolder(folder / BACKBONE).check_weights()
+
+    @classmethod
     def load_export(
         cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
     ) -> tuple[nn.Module, Strategy | None]:
-        from transformers import AutoTokenizer
-
-        strategy = read_prompting(json.loads((folder / PROMPTING_FILE).read_text(encoding="utf-8")))
-        tokenizer = read_plainly(AutoTokenizer.from_pretrained(folder))
+        strategy = _stored(folder)
+        tokenizer = read_plainly(ModelFolder(folder).load_tokenizer())
         model = Hub(
             path=base or str(folder / BACKBONE),
             revision=None,
@@ -308,6 +317,12 @@ def _escaped(row: Row, reader: Reader) -> Row:
     """Return a row whose texts spell no special token."""
     texts = {name: reader.escape(row[name]) for name in ("text", "text_pair") if name in row}
     return {**row, **texts}
+
+
+def _stored(folder: Path) -> FittedPrompting:
+    files = ModelFolder(folder)
+    with loading(files.where, str(folder)):
+        return read_prompting(read_object(folder, PROMPTING_FILE))
 
 
 def read_prompting(values: Mapping[str, Any]) -> FittedPrompting:

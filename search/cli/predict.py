@@ -13,7 +13,7 @@ from lightning_modules.data.files import has_words
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.data.tabular import reading_notes
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.export.model import load_exported, read_manifest
+from lightning_modules.export.model import check_exported, load_exported, read_manifest
 from lightning_modules.machine.file import replacing
 from lightning_modules.machine.path import typed_path
 from search.cli.argument import keys, needed, parse
@@ -54,6 +54,9 @@ def main(words: Sequence[str]) -> int:
     found = keys(parsed.overrides, dict.fromkeys(names, ""))
     folder = typed_path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
+    own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
+    task, plugins = exported_task(folder, own, parsed.config_dir)
+    check_exported(folder, plugins)
     output = typed_path(needed(found, "output", "FILE.jsonl"))
     if output.suffix.lower() != ".jsonl":
         fix = f"Predictions are written as JSONL: set output={output.with_suffix('.jsonl')}."
@@ -63,8 +66,6 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(Problem("output", "must be a new file", str(output), fix))
     path = typed_path(needed(found, "input", "FILE"))
     form = _form(found)
-    own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
-    task, plugins = exported_task(folder, own, parsed.config_dir)
     columns = {name: found.get(name, column) for name, column in manifest["columns"].items()}
     inputs = [c for name, c in columns.items() if c and name not in task.label_fields]
     table = read_table(path, "input", form, Wanted(inputs, has_words(task)))

@@ -56,6 +56,7 @@ def describe(
     lines = [
         ["study", f"{plan.name}: {plan.num_trials} trial{'s' * (plan.num_trials != 1)}{hours}"],
         *([] if rows is None else [["model", _model(plan)]]),
+        *(["head", text] for text in ([] if rows is None else _heads(plan, rows.labels))),
         *(["hub", each.text] for each in downloads),
         *([] if rows is None else [["held", text] for text in weights_lines(plan)]),
         *(["prior", text] for text in _priors(plan)),
@@ -100,6 +101,13 @@ def _model(plan: Plan) -> str:
         _either(groups[name]) if name in groups else flat[name] for name in ("model", "strategy")
     )
     return f"{model}, strategy {strategy}"
+
+
+def _heads(plan: Plan, labels: Sequence[str]) -> list[str]:
+    """Return what becomes of the heads that the models have, each once."""
+    runs = plan.defaults.values()
+    found = (run.strategy.head_note(run.model, run.task, labels) for run in runs)
+    return [text for text in dict.fromkeys(found) if text]
 
 
 def _data(plan: Plan, rows: CheckedRows) -> str:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError
 from lightning_modules.export.model import read_manifest, strategy_class
-from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
-from lightning_modules.machine.hub.wanted import Wanted
-from lightning_modules.model.attention import Attention
-from lightning_modules.model.dtype import Dtype
-from lightning_modules.model.minilm import HUB_NAME, PACKAGE, Minilm, Source
+from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.task.base import Task, without_reference
 from search.config import build_run, compose, literal
 from search.config.legacy import LEGACY
-
-Fetch = Callable[[Snapshot], Path]
-"""Downloads what is missing of a model; returns its folder."""
 
 
 def exported_base(
@@ -37,15 +29,11 @@ def exported_base(
     """
     manifest = read_manifest(folder)
     needs_base = strategy_class(manifest, plugins).needs_base(folder)
-    base: str | None = manifest["base"] if needs_base else None
-    if base == HUB_NAME and find_spec(PACKAGE) is not None:
-        return Minilm(source=Source.package, attention=Attention.sdpa, dtype=Dtype.fp32).location()
+    base: str | None = manifest.get("base") if needs_base else None
     if base is None:
         return None
     # Exports of earlier versions do not say which commit they were trained from.
-    wanted = Wanted("model", "model", base, manifest.get("base_commit"), "or export it again")
-    snapshot = find_snapshot(wanted)
-    return str(snapshot.fetch(weights=True) if fetch is None else fetch(snapshot))
+    return str(base_folder(base, manifest.get("base_commit"), fetch))
 
 
 def check_reference(folder: Path, task: Task, plugins: Sequence[str] = ()) -> None:

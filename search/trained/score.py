@@ -7,12 +7,13 @@ from pathlib import Path
 
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.export.model import load_exported, read_manifest
+from lightning_modules.export.model import check_exported, load_exported, read_manifest
+from lightning_modules.model.based import Fetch
 from lightning_modules.rows.corpus import Corpus, Row
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
 from search.trained.export import Trained
-from search.trained.exported import Fetch, check_reference, exported_base, task_words
+from search.trained.exported import check_reference, exported_base, task_words
 
 
 def score_trained(trained: Trained, split: str) -> dict[str, float]:
@@ -48,6 +49,7 @@ def score_exported(
     labels = read_manifest(folder)["labels"]
     tree = compose("train", [*task_words(folder, config_dir), *overrides], config_dir).tree
     run, plugins = build_run(tree), tree["search"]["plugins"]
+    check_exported(folder, plugins)
     check_reference(folder, run.task, plugins)
     rows = _rows(run.data.load(run.task), split)
     run.task.check_known(rows, labels)

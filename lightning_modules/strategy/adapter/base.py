@@ -10,17 +10,20 @@ PEFT: Mangrulkar et al. 2022, github.com/huggingface/peft.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
 from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.model.files.adapter import ADAPTER, BASE, is_adapter
+from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.manifest import MANIFEST
 from lightning_modules.model.head import task_type_of, writes
 from lightning_modules.model.multimodal import auto_class_of, other_parts
 from lightning_modules.model.part import backbone_of, linear_layers, new_parts, routers
@@ -29,17 +32,12 @@ from lightning_modules.strategy.adapter.merge import merged_in_place
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from peft import PeftConfig
     from torch import Tensor, nn
 
     from lightning_modules.model.base import Model
     from lightning_modules.task.base import Task
 
-ADAPTER = "adapter"
-BASE = "base"
-"""The folders of an export with the adapter, and with a base that cannot be downloaded."""
 ALL_LINEAR = "all-linear"
 
 
@@ -129,27 +127,43 @@ class PeftStrategy(Strategy):
 
     @classmethod
     def needs_base(cls, folder: Path) -> bool:
-        return (folder / ADAPTER).is_dir() and not any(folder.glob("*.safetensors"))
+        return is_adapter(folder)
+
+    @classmethod
+    def check_export(cls, folder: Path, labels: Sequence[str], base: str | None) -> None:
+        if not cls.needs_base(folder):
+            super().check_export(folder, labels, base)
+            return
+        ModelFolder(folder).check_labels(labels)
+        files = ModelFolder(folder / ADAPTER)
+        named = files.adapter_config()["base_model_name_or_path"]
+        if base is not None and named != base:
+            rule = f"its adapter must be one on {base}, as {MANIFEST} says"
+            fix = "Export the model again."
+            raise ConfigError(Problem("model", rule, named, fix))
+        if base is None:
+            where = Path(_base_of(folder))
+            if not where.is_dir():
+                rule, fix = "the adapter's base must be there", f"Copy it to {folder / BASE}."
+                raise ConfigError(Problem("model", rule, Verbatim(f"no folder {where}"), fix))
+            ModelFolder(where).check_weights()
 
     @classmethod
     def load_export(
         cls, folder: Path, task: Task, labels: Sequence[str], base: str | None
     ) -> tuple[nn.Module, Strategy | None]:
         import torch
-        import transformers
-        from peft import PeftModel
 
         if not cls.needs_base(folder):
             return super().load_export(folder, task, labels, base)
         # The config is that of the trained network, with its labels.
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        auto = getattr(transformers, auto_class_of(task.auto_class, config.to_dict()))
+        config = ModelFolder(folder).load_config()
         where = base or _base_of(folder)
-        plain = auto.from_pretrained(
-            where, config=config, dtype=torch.float32, use_safetensors=True
+        plain, _ = ModelFolder(Path(where)).load_network(
+            task.auto_class, config, dtype=torch.float32
         )
         task.configure_network(plain)
-        network: nn.Module = PeftModel.from_pretrained(plain, str(folder / ADAPTER))
+        network = ModelFolder(folder / ADAPTER).load_adapter(plain)
         cut_answers(network)
         return network, None
 
@@ -272,8 +286,7 @@ def _base_of(folder: Path) -> str:
     """Return the base of an adapter: the one beside it, or the one that it names."""
     if (folder / BASE).is_dir():
         return str(folder / BASE)
-    settings = json.loads((folder / ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
-    return str(settings["base_model_name_or_path"])
+    return str(ModelFolder(folder / ADAPTER).adapter_config()["base_model_name_or_path"])
 
 
 def _unwrapped(network: Any) -> Any:

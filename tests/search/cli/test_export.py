@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import finesweep
-from tests.conftest import run_here
+from tests.conftest import run_here, write_jsonl
+from tests.search.cli.test_folders import write_bert
 from tests.test_kept import KEPT
 
 WORDS = ("model=tiny", "strategy=full", "logger=none", "trainer.epochs=1", "data=files")
@@ -31,6 +32,36 @@ def test_a_run_is_exported_scored_elsewhere_and_trained_further(
     run_here("train", "run=two", *words, *further)
     again = json.loads(run_here("evaluate", "run=two", *split))
     assert again == pytest.approx(scores, abs=1e-4)  # it started from the weights of the first run
+
+
+@pytest.mark.thorough
+def test_an_adapter_alone_is_trained_further(
+    learnable: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bert(here / "bert")
+    data = ("data=files", f"data.train={learnable}", "data.max_length=24")
+    fixed = ("logger=none", "trainer.epochs=2", "trainer.precision=fp32", "model=hub")
+    first = ("model.path=./bert", "strategy=lora", "strategy.lr=1e-2")
+    run_here("train", "run=one", *data, *fixed, *first)
+    run_here("export", "run=one", "to=one", "merge=false")
+    scores = json.loads(run_here("evaluate", "run=one", "--json"))
+    further = ("model.path=./one", "strategy=full", "strategy.lr=1e-9")
+    printed = run_here("train", "run=two", *data, *fixed, *further)
+    assert "head" not in printed
+    again = json.loads(run_here("evaluate", "run=two", "--json"))
+    assert again == pytest.approx(scores, abs=1e-4)  # it started from the weights of the first run
+    other = [{"text": f"text {n}", "label": "yes" if n % 2 else "no"} for n in range(40)]
+    other_data = (f"data.train={write_jsonl(here / 'other.jsonl', other)}",)
+    printed = run_here("plan", *data, *fixed, *further, *other_data)
+    assert "head   new: one has one for other labels (negative, positive)" in printed.replace(
+        "head    ", "head   "
+    )
+    run_here("train", "run=three", *data, *fixed, *first, "strategy=prompt_tuning")
+    run_here("export", "run=three", "to=three", "merge=false")
+    capsys.readouterr()
+    run_here("plan", *data, *fixed, "model.path=./three", "strategy=full", code=2)
+    line = "got virtual tokens (PROMPT_TUNING). Train its base model instead."
+    assert line in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.export.model import MANIFEST
 from lightning_modules.machine.file import write_json
+from lightning_modules.model.files.manifest import MANIFEST
 from lightning_modules.task.generation import Generation
 from lightning_modules.text.answered import Conversations
 from search.trained.exported import exported_task
@@ -18,7 +18,8 @@ from search.trained.exported import exported_task
 def test_an_export_without_a_key_reads_rows_as_before_the_key(
     here: Path, settings: dict[str, str], wanted: Conversations
 ) -> None:
-    write_json(here / MANIFEST, {"task": {"task": "generation", "task.label": "b", **settings}})
+    task_of = {"task": "generation", "task.label": "b", **settings}
+    write_json(here / MANIFEST, {"task": task_of, "labels": [], "max_length": 8, "columns": {}})
     task, plugins = exported_task(here)
     assert isinstance(task, Generation) and list(plugins) == []
     assert (task.conversations, task.label) == (wanted, "b")

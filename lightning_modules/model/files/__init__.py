@@ -1,0 +1,1 @@
+"""The files of a model: checked before they are loaded, and loaded without running code."""
