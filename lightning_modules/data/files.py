@@ -75,7 +75,7 @@ class Files(Tabular):
         return Form(self.delimiter, self.quoting, self.header, self.encoding, self.columns)
 
     def opener(self, task: Task) -> Callable[[str, Any], list[Table]]:
-        wanted = Wanted(tuple(self.columns_of(task).values()), has_words(task))
+        wanted = Wanted(self.wanted(task), has_words(task))
 
         def read(split: str, place: Any) -> list[Table]:
             return read_tables(place, f"data.{split}", self.form, wanted)

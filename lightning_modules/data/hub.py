@@ -247,7 +247,7 @@ class HubData(Tabular):
 
     def _table(self, dataset: Dataset, split: str, name: str, task: Task) -> Table:
         place = Path(f"{self.path}/{name}")
-        wanted = [each for each in self.columns_of(task).values() if each in dataset.column_names]
+        wanted = [each for each in self.wanted(task) if each in dataset.column_names]
         columns = dataset.select_columns(wanted).to_dict()
         feature = dataset.features.get(self.label)
         # For lists of labels, e.g. one per word, the names belong to the list's elements.

@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.data.base import Data
+from lightning_modules.data.kind import kind_notes, spelling_notes
 from lightning_modules.data.leak import OnLeak, without_leaks
 from lightning_modules.data.missing import missing_notes
+from lightning_modules.data.multi import label_columns, with_labels
 from lightning_modules.data.split import split_off, stratified_part
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem
+from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
 from lightning_modules.schema import positive, within
 
@@ -102,15 +105,30 @@ class Tabular(Data):
         own = task.own_fields
         return {field: f"{'task' if field in own else 'data'}.{field}" for field in task.cells}
 
-    def rows_of(self, tables: Sequence[Table], task: Task) -> list[dict[str, Any]]:
-        """Return the tables' rows by the task's fields; raises like `Table.read`."""
+    def wanted(self, task: Task) -> tuple[str, ...]:
+        """Return the columns of a table that the task reads; raises like `columns_of`."""
+        columns = self.columns_of(task)
+        own = label_columns(task)
+        if own:
+            columns.pop("label", None)
+        return tuple(dict.fromkeys([*columns.values(), *own]))
+
+    def rows_of(
+        self, tables: Sequence[Table], task: Task, notes: list[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the tables' rows by the task's fields; raises like `Table.read`.
+
+        Args:
+            tables: The tables.
+            task: The task.
+            notes: How the rows are read is appended, if that is not plain.
+
+        """
         rows: list[Any] = []
         problems: list[Problem] = []
         for table in tables:
             try:
-                rows += table.read(
-                    self.columns_of(task), task.cells, task.check_row, self._keys(task)
-                )
+                rows += self._rows(table, task, [] if notes is None else notes)
             except DataError as error:
                 if error.rest is None:
                     raise
@@ -119,15 +137,27 @@ class Tabular(Data):
         raise_first(problems, rows)
         return rows
 
+    def _rows(self, table: Table, task: Task, notes: list[str]) -> Sequence[dict[str, Any]]:
+        columns = self.columns_of(task)
+        table, labels = with_labels(table, columns.get("label", ""), task)
+        rows = table.read(columns, task.cells, task.check_row, self._keys(task))
+        notes += labels
+        if task.cells.get("label") is cell.label and "label" in columns:
+            found = [row["label"] for row in rows]
+            notes += kind_notes(table, columns["label"], found)
+            notes += spelling_notes(table, columns["label"], found)
+        return rows
+
     def load(self, task: Task) -> Corpus:
         opened = self.opener(task)
         splits: dict[str, Sequence[Row]] = {}
         problems: list[Problem] = []
         tables: list[Table] = []
+        notes: list[str] = []
         for split, place in self.places():
             try:
                 found = opened(split, place)
-                splits[split] = self.rows_of(found, task)
+                splits[split] = self.rows_of(found, task, notes)
                 tables.extend(found)
             except ConfigError as error:
                 problems.extend(error.problems)
@@ -135,7 +165,7 @@ class Tabular(Data):
             raise ConfigError(problems)
         corpus = self.corpus_of(splits, task)
         missing = missing_notes(tables, self.columns_of(task))
-        return replace(corpus, notes=(*reading_notes(tables), *missing, *corpus.notes))
+        return replace(corpus, notes=(*reading_notes(tables), *notes, *missing, *corpus.notes))
 
     def corpus_of(self, splits: dict[str, Sequence[Row]], task: Task) -> Corpus:
         """Return the corpus of the rows that were read; raise UserError if they are unfit."""

@@ -21,6 +21,7 @@ from lightning_modules.schema import import_member, member_of
 from lightning_modules.strategy.adapter.base import PeftStrategy
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
+from lightning_modules.task.label import of_export
 
 if TYPE_CHECKING:
     from lightning_modules.export.predictor import Predictor
@@ -159,7 +160,7 @@ def load_exported(
 
     check_exported(folder, plugins)
     manifest = read_manifest(folder)
-    labels = tuple(manifest["labels"])
+    labels = of_export(manifest["labels"], task.cells.get("label"))
     strategy = strategy_class(manifest, plugins)
     base = base or manifest.get("base")
     if base is not None and strategy.needs_base(folder):

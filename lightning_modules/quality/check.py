@@ -180,12 +180,13 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
     refused: list[Problem] = []
     sources: dict[str, tuple[str, Sequence[Row | None]]] = {}
     tables: list[Table] = []
+    said: list[str] = []
     opened, places = data.opener(task), dict(data.places())
     for split, place in places.items():
         try:
             found = opened(split, place)
             tables += found
-            sources[split] = str(place), data.rows_of(found, task)
+            sources[split] = str(place), data.rows_of(found, task, said)
         except DataError as error:
             refused += error.every
             if error.rest is not None:
@@ -194,7 +195,7 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
         split: [row for row in rows if row is not None] for split, (_, rows) in sources.items()
     }
     splits = {split: rows for split, rows in splits.items() if rows}
-    notes = reading_notes(tables)
+    notes = [*reading_notes(tables), *said]
     corpus = Corpus(splits)
     if places.keys() == splits.keys():  # else a file cannot be read at all
         try:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lightning_modules.error import Verbatim
+from lightning_modules.rows.message import message, without_nulls
+from lightning_modules.rows.spelling import plain, spelt
 
-_WHOLE = re.compile(r"-?\d+\.0+")
+_EXACT = 2**53
 FIX_CELL = "Correct the row or convert the column."
 _ANSWER = '{"text": ["Oslo"], "answer_start": [12]}'
 _NO_ANSWER = '{"text": [], "answer_start": []}'
@@ -36,9 +38,6 @@ class Refused:
     fix: str = FIX_CELL
     got: str | None = None
 
-
-TOOL = "tool"
-"""Role of the messages that hold what a tool returned, which may be nothing."""
 
 EMPTY = Refused("must not be empty", "Fill it in or remove the row.")
 HALF_CHARACTER = Refused("must hold whole characters, not half of a surrogate pair")
@@ -69,23 +68,34 @@ def passage(cell: Any) -> str | Refused:
 
 
 def label(cell: Any) -> str | Refused:
-    """Return a label as text, with one spelling per value: 4, 4.0 and "4" are the same label.
+    """Return a label as text, with one spelling per value, whatever the format of the file.
 
-    >>> label(4.0), label("4.0"), label(True)
-    ('4', '4', 'true')
+    4, 4.0 and "4" are the same label, and so are true, "True" and "TRUE", 0.5 and "0.50", -0 and 0.
+    A word that only looks like a number, e.g. 007 or 1e3, stays as it is.
+
+    >>> label(4.0), label("4.0"), label(True), label("TRUE"), label("0.50"), label("-0")
+    ('4', '4', 'true', 'true', '0.5', '0')
     """
     if _is_empty(cell):
         return EMPTY
     if isinstance(cell, str):
-        word = cell.strip()
-        return word.split(".")[0] if _WHOLE.fullmatch(word) else word
-    if isinstance(cell, bool):
+        return spelt(cell.strip())
+    if isinstance(cell, bool | int):
         return str(cell).lower()
-    if isinstance(cell, int):
-        return str(cell)
-    if isinstance(cell, float) and math.isfinite(cell):
-        return str(int(cell)) if cell.is_integer() else str(cell)
+    if isinstance(cell, float | Decimal):
+        return _of_number(cell)
     return Refused("must be text or a number")
+
+
+def _of_number(number: float | Decimal) -> str | Refused:
+    if not math.isfinite(number):
+        return Refused("must be text or a number")
+    if isinstance(number, Decimal):
+        return plain(number)
+    if number.is_integer() and abs(number) > _EXACT:
+        rule = "must be a number that is exact as a float: at most 2^53"
+        return Refused(rule, "Write the column as text or as integers.", repr(number))
+    return plain(Decimal(repr(number)))
 
 
 def texts(cell: Any) -> list[str] | Refused:
@@ -140,32 +150,11 @@ def conversation(cell: Any) -> str | list[dict[str, Any]] | Refused:
         return verbatim(cell)
     if isinstance(cell, str) and not all(isinstance(each, dict) for each in found):
         return cell  # a text that happens to be valid JSON
-    messages = [_message(each) for each in found]
+    messages = [message(each) for each in found]
     if None in messages:
         rule = "must be text, or messages that each have a role and a content"
         return Refused(rule, 'Write [{"role": "user", "content": "Hello."}].')
-    return [message for message in messages if message is not None] or EMPTY
-
-
-def _message(given: Any) -> dict[str, Any] | None:
-    """Return the fields of a message that templates write; None if it says nothing."""
-    if not isinstance(given, dict):
-        return None
-    found = without_nulls(given)
-    role, content, calls = (found.get(name) for name in ("role", "content", "tool_calls"))
-    if not isinstance(role, str) or not role.strip():
-        return None
-    message: dict[str, Any] = {"role": role}
-    if isinstance(content, str) and (content.strip() or calls or role == TOOL):
-        message["content"] = content
-    elif not calls or content is not None:
-        return None
-    if calls:
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            return None
-        message["tool_calls"] = calls
-    names = ["reasoning_content", *(["name", "tool_call_id"] if role == TOOL else [])]
-    return message | {name: found[name] for name in names if name in found}
+    return [each for each in messages if each is not None] or EMPTY
 
 
 def tools(cell: Any) -> list[dict[str, Any]] | Refused:
@@ -182,17 +171,6 @@ def tools(cell: Any) -> list[dict[str, Any]] | Refused:
         return Refused("must be a list of tools, each a JSON schema", fix)
     # In JSON a null is meant; a table has one where a tool lacks a field that another has.
     return found if isinstance(cell, str) else list(map(without_nulls, found))
-
-
-def without_nulls(value: Any) -> Any:
-    """Return a value without the null fields of the objects in it, at any depth.
-
-    >>> without_nulls({"a": None, "b": [{"c": None}]})
-    {'b': [{}]}
-    """
-    if isinstance(value, dict):
-        return {name: without_nulls(each) for name, each in value.items() if each is not None}
-    return list(map(without_nulls, value)) if isinstance(value, list) else value
 
 
 def spoken(cell: Any) -> str | list[dict[str, Any]] | Refused:

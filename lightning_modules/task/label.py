@@ -6,7 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
+from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row
+from lightning_modules.rows.spelling import respelt
 
 NUM_SHOWN = 5
 
@@ -53,6 +55,18 @@ def check_known(found: Iterable[str], labels: Sequence[str]) -> None:
     if foreign:
         rule = f"must be one of the model's labels {', '.join(labels)}"
         raise DataError(Problem("data.label", rule, foreign[0]))
+
+
+def of_export(labels: Sequence[str], cell_type: cell.Cell | None) -> tuple[str, ...]:
+    """Return the labels of an export as rows have them now; tags stay as they are.
+
+    Args:
+        labels: The labels, in the order of their class numbers.
+        cell_type: The type of the cells with labels.
+
+    """
+    is_spelt = cell_type in (cell.label, cell.labels)
+    return respelt(labels) if is_spelt else tuple(labels)
 
 
 def conflicting(splits: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -50,10 +50,14 @@ class MultiLabelClassification(SequenceTask):
 
     Attributes:
         threshold: Lowest probability at which a label is predicted, in (0, 1).
+        separator: What stands between the labels of a cell, e.g. `|`; None: cells are lists.
+        label_columns: Columns of 0 and 1, one per label, in place of a column of lists.
 
     """
 
     threshold: float
+    separator: str | None
+    label_columns: list[str] | None
 
     directions: ClassVar[Mapping[str, Direction]] = {
         "micro_f1": "maximize",
@@ -70,6 +74,14 @@ class MultiLabelClassification(SequenceTask):
         yield from super().problems()
         if not 0 < self.threshold < 1:
             yield Problem("threshold", "must be > 0 and < 1", self.threshold)
+        if self.separator == "":
+            yield Problem("separator", "must not be empty", "", "Set task.separator='|', e.g.")
+        if self.label_columns is not None and len(self.label_columns) < 2:
+            rule = "must be null or at least two columns"
+            yield Problem("label_columns", rule, list(self.label_columns))
+        if self.separator is not None and self.label_columns is not None:
+            rule = "must be null if task.label_columns is set"
+            yield Problem("separator", rule, self.separator)
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         label.check_known(_all_labels(rows), labels)

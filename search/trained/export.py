@@ -15,6 +15,7 @@ from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
 from lightning_modules.run import Run
+from lightning_modules.task.label import of_export
 from search.report.guard import guard_line
 from search.report.results import status
 from search.storage.attribute import METRICS, WORKER
@@ -56,7 +57,8 @@ class Trained:
         from lightning_modules.export.predictor import load_trained
 
         labels = json.loads((self.folder / LABELS_FILE).read_text(encoding="utf-8"))
-        return load_trained(self.run, self.folder, labels, for_export=for_export)
+        found = of_export(labels, self.run.task.cells.get("label"))
+        return load_trained(self.run, self.folder, found, for_export=for_export)
 
 
 def winner(study: Study) -> Trained:

@@ -10,6 +10,7 @@ from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import check_exported, load_exported, read_manifest
 from lightning_modules.model.based import Fetch
 from lightning_modules.rows.corpus import Corpus, Row
+from lightning_modules.task.label import of_export
 from search.config import build_run, compose
 from search.machine.quiet import quiet_training
 from search.trained.export import Trained
@@ -46,13 +47,13 @@ def score_exported(
         ConfigError: The export cannot be scored on these rows.
 
     """
-    labels = read_manifest(folder)["labels"]
     tree = compose("train", [*task_words(folder, config_dir), *overrides], config_dir).tree
     run, plugins = build_run(tree), tree["search"]["plugins"]
     check_exported(folder, plugins)
     check_reference(folder, run.task, plugins)
     rows = _rows(run.data.load(run.task), split)
-    run.task.check_known(rows, labels)
+    labels = read_manifest(folder)["labels"]
+    run.task.check_known(rows, of_export(labels, run.task.cells.get("label")))
     base = exported_base(folder, plugins, fetch)
     quiet_training()
     return load_exported(folder, run.task, base, plugins).score(rows)
