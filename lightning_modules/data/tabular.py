@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.base import Data
 from lightning_modules.data.kind import kind_notes, spelling_notes
@@ -21,7 +21,7 @@ from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
-from lightning_modules.schema import positive, within
+from lightning_modules.schema import member_of, positive, within
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
@@ -40,6 +40,7 @@ class Tabular(Data):
         text: Column with the text, or another input of the task.
         text_pair: Column with a second text, or None.
         label: Column with the target, or None.
+        system: The system message of conversations that have none, or None; the task adds it.
         validation_fraction: Share of the training rows to take if `validation` is None, in
             [0, 0.5).
         test_fraction: The same for the test split; 0 means no test split.
@@ -60,12 +61,15 @@ class Tabular(Data):
     text: str | None
     text_pair: str | None
     label: str | None
+    system: str | None
     validation_fraction: float
     test_fraction: float
     split_seed: int
     validation_seed: int | None
     max_train_rows: int | None
     on_leak: OnLeak
+
+    not_rows: ClassVar[frozenset[str]] = Data.not_rows | {"system"}
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -89,7 +93,15 @@ class Tabular(Data):
         """Return a function from split and place (e.g. "train", "my.csv") to the split's tables."""
 
     def columns_of(self, task: Task) -> dict[str, str]:
-        """Return the column of each of the task's fields; raise ConfigError if one is missing."""
+        """Return the column of each of the task's fields.
+
+        Raises:
+            ConfigError: A column is not set, or the task has no use for the system message.
+
+        """
+        if self.system is not None and not hasattr(task, "system"):
+            rule = f"must be null for task={member_of(task)}, which reads no conversations"
+            raise ConfigError(Problem("data.system", rule, self.system))
         keys = self._keys(task)
         found = {f: getattr(task if f in task.own_fields else self, f) for f in task.cells}
         missing = [field for field in found if not found[field] and field not in task.optional]

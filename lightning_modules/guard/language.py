@@ -60,6 +60,7 @@ def language_rows(rows: Sequence[Row], guard: Guard) -> LoadedRows:
         label=None,
         packing=Packing.stream,
         template="{text}",
+        system=None,
         chat_template="",
         conversations=Conversations.whole,
         pack_answers=False,

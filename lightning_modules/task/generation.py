@@ -78,6 +78,7 @@ class Generation(Task):
             tokens, several in one, in which they do not see each other. `data.batch_size` then
             counts blocks.
         template: The prompt for a question, with `{text}` in place of the question.
+        system: The system message of conversations that have none, or None.
         chat_template: Jinja template that formats a list of messages, like transformers' chat
             templates; for tokenizers without one.
         max_new_tokens: Most tokens to generate, > 0.
@@ -90,6 +91,7 @@ class Generation(Task):
     conversations: Conversations
     pack_answers: bool
     template: str
+    system: str | None
     chat_template: str
     max_new_tokens: int
     num_generated: int
@@ -125,6 +127,8 @@ class Generation(Task):
         if PLACEHOLDER not in self.template:
             fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
             yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
+        if self.system is not None and not self.system.strip():
+            yield Problem("system", "must not be empty", self.system, "Set data.system=null.")
         if (rule := broken_rule(self.chat_template)) is not None:
             yield Problem("chat_template", rule, self.chat_template)
         for name in ("num_generated", "temperature"):
@@ -159,6 +163,10 @@ class Generation(Task):
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Refuse mixed kinds of rows, and a metric that needs answers if there are none."""
         for split, rows in corpus.splits.items():
+            if self.system is not None and isinstance(rows[0]["text"], str):
+                rule = f"must be null for the texts of {split}, which are no conversations"
+                fix = "Write it in task.template."
+                raise DataError(Problem("data.system", rule, self.system, fix))
             if "label" in rows[0] and self.label is None:
                 # Rows to predict have no labels: only the task shows that texts are questions.
                 rule = "must name the column of answers, like data.label"
@@ -196,6 +204,7 @@ class Generation(Task):
         if isinstance(row["text"], str):
             yield self._question(row["text"])
         else:
+            yield self.system or ""
             for message in row["text"]:
                 yield from (message["role"], said(message), message.get("reasoning_content", ""))
             if row.get("text_pair"):
@@ -280,7 +289,14 @@ class Generation(Task):
         yield shown_targets("input", columns["input_ids"][number], columns["labels"][number])
 
     def _answers(self, tokenizer: Any, max_length: int | None) -> Answers:
-        return Answers(tokenizer, self.template, self.chat_template, self.conversations, max_length)
+        return Answers(
+            tokenizer,
+            self.template,
+            self.chat_template,
+            self.conversations,
+            self.system,
+            max_length,
+        )
 
     def _question(self, text: str) -> str:
         return self.template.replace(PLACEHOLDER, text)
@@ -484,7 +500,7 @@ class ChatGeneration(Generation):
     """The same for a model trained on conversations, as its export shows it."""
 
     def usage_lines(self) -> str:
-        return conversation_lines(self.max_new_tokens)
+        return conversation_lines(self.max_new_tokens, self.system)
 
 
 def _has_answers(row: Row) -> bool:

@@ -115,6 +115,7 @@ class Preference(PairTask):
             conversations=Conversations.turns,
             pack_answers=False,
             template=self.template,
+            system=None,
             chat_template=self.chat_template,
             max_new_tokens=self.max_new_tokens,
             num_generated=0,

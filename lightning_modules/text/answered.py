@@ -18,7 +18,7 @@ from lightning_modules.text.causal import Marks
 from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
 from lightning_modules.text.conversation import Conversation, OnePass
 from lightning_modules.text.packing import Document
-from lightning_modules.text.shorten import parts_of_messages, parts_of_template
+from lightning_modules.text.shorten import SYSTEM, parts_of_messages, parts_of_template
 
 PLACEHOLDER = "{text}"
 NUM_CHECKED = 100
@@ -62,6 +62,7 @@ class Answers:
         template: The prompt for a question that is a text, with `{text}` in its place.
         chat_template: For tokenizers without one.
         conversations: How conversations become examples.
+        system: The system message of conversations that have none, or None.
         max_length: Most tokens of an example; None does not limit them.
 
     """
@@ -70,6 +71,7 @@ class Answers:
     template: str
     chat_template: str
     conversations: Conversations
+    system: str | None
     max_length: int | None
 
     def of(self, row: Row) -> Iterator[Answered]:
@@ -82,7 +84,7 @@ class Answers:
             exchange = Exchange(question, row["label"], row["label"], parts)
             yield self._exchange(exchange, is_plain=True)
         elif "label" in row:
-            answered = [*text, {"role": ASSISTANT, "content": row["label"]}]
+            answered = [*led(text, self.system), {"role": ASSISTANT, "content": row["label"]}]
             yield self._exchange(self._chat.exchange(answered, tools), is_plain=False)
         else:
             yield from self._of_conversation(self._conversation(row))
@@ -102,7 +104,7 @@ class Answers:
             parts = parts_of_template(form, PLACEHOLDER, text)
             asked = form.replace(PLACEHOLDER, text)
             return self._marks.prompt(asked, parts, self._most, self._most, is_plain=True)
-        messages = text[:-1] if text[-1]["role"] == ASSISTANT else text
+        messages = led(text[:-1] if text[-1]["role"] == ASSISTANT else text, self.system)
         asked = self._chat.question(messages, row.get("text_pair", ()))
         parts = parts_of_messages(asked, messages)
         return self._marks.prompt(asked, parts, self._most, self._most, is_plain=False)
@@ -159,7 +161,8 @@ class Answers:
         return Answered(document, length, unmarked(one.text[: one.question_end]), contents[-1])
 
     def _conversation(self, row: Row) -> Conversation:
-        return Conversation(self._chat, row["text"], row.get("text_pair", ()))
+        messages = led(row["text"], self.system)
+        return Conversation(self._chat, messages, row.get("text_pair", ()))
 
     @property
     def _can_mark(self) -> bool:
@@ -176,3 +179,10 @@ class Answers:
     @cached_property
     def _chat(self) -> Chat:
         return self._marks.chat(self.chat_template)
+
+
+def led(messages: Sequence[dict[str, Any]], system: str | None) -> Sequence[dict[str, Any]]:
+    """Return messages after a system message, unless they have one of their own."""
+    if system is None or (messages and messages[0]["role"] in SYSTEM):
+        return messages
+    return [{"role": SYSTEM[0], "content": system}, *messages]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 _BEGIN = "begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token\n"
 
 
@@ -22,10 +24,12 @@ inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
 {_answer_lines("inputs.input_ids", "inputs.input_ids", max_new_tokens)}"""
 
 
-def conversation_lines(max_new_tokens: int) -> str:
+def conversation_lines(max_new_tokens: int, system: str | None = None) -> str:
     """Return the lines that send one message by the tokenizer's chat template."""
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    messages += [{"role": "user", "content": "Your question"}]
     return f"""\
-messages = [{{"role": "user", "content": "Your question"}}]
+messages = {json.dumps(messages, ensure_ascii=False)}
 inputs = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )

@@ -24,6 +24,7 @@ def files(**changes: Any) -> Files:
         "text": "text",
         "text_pair": None,
         "label": "label",
+        "system": None,
         "batch_size": 16,
         "max_length": 128,
         "validation_fraction": 0.1,

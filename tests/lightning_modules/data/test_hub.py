@@ -131,6 +131,7 @@ def hub_data(**changes: Any) -> HubData:
         "validation_fraction": 0.1,
         "test_fraction": 0.1,
         "split_seed": 0,
+        "system": None,
         "validation_seed": None,
         "max_train_rows": None,
         "on_leak": OnLeak.drop,

@@ -32,8 +32,9 @@ def answers(
     template: str = PLAIN,
     conversations: Conversations = Conversations.whole,
     max_length: int | None = None,
+    system: str | None = None,
 ) -> Answers:
-    return Answers(TOKENIZER, "{text}\n", template, conversations, max_length)
+    return Answers(TOKENIZER, "{text}\n", template, conversations, system, max_length)
 
 
 def targets(example: Answered) -> str:
@@ -120,3 +121,17 @@ def test_tools_and_calls_are_written_by_the_template() -> None:
 def test_with_a_label_only_the_label_is_a_target() -> None:
     (example,) = answers().of({"text": TALK[:4], "label": "So long."})
     assert targets(example) == "So long.</s>"
+
+
+def test_a_system_message_comes_before_conversations_that_have_none() -> None:
+    told = answers(system="Be brief.")
+    hi, hello = {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}
+    start = "<system>Be brief.</s>\n<user>Hi.</s>\n<assistant>"
+    for row in ({"text": [hi, hello]}, {"text": [hi], "label": "Hello!"}):
+        (example,) = told.of(row)
+        assert read(example).startswith(f"{start}Hello!") and targets(example).strip() == "Hello!</s>"
+        assert TOKENIZER.decode(told.prompt(row, is_question=True)) == start
+    (own,) = told.of({"text": TALK})
+    assert read(own).startswith("<system>Be kind.</s>\n<user>Hi.")
+    (plain,) = told.of({"text": "Hi.", "label": "Hello!"})
+    assert "Be brief" not in read(plain)

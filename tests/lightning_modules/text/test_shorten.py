@@ -33,7 +33,7 @@ def words(num: int, seed: int = 0) -> str:
 
 
 def answers(tokenizer: Any, max_length: int) -> Answers:
-    return Answers(tokenizer, TEMPLATE, CHAT, Conversations.whole, max_length)
+    return Answers(tokenizer, TEMPLATE, CHAT, Conversations.whole, None, max_length)
 
 
 @pytest.mark.parametrize("name", ["light", "transformers"])
