@@ -35,6 +35,7 @@ from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
+from lightning_modules.task.metric.token import token_scores
 from lightning_modules.text.answered import PLACEHOLDER, Answered, Answers, Conversations
 from lightning_modules.text.block import blocks
 from lightning_modules.text.causal import Marks, columns_of, runs_of_targets
@@ -44,6 +45,7 @@ from lightning_modules.text.packing import packed
 from lightning_modules.text.shorten import CUT
 from lightning_modules.text.shown import Shown, shown_targets
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
+from lightning_modules.text.written import NUM_SHOWN, decoded, reference_of, scattered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
 ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
 CONVERSATIONS = "conversations"
 NUM_GUESSED = 2000  # validation rows whose tokens are counted for the guess by their shares
-NUM_SHOWN = 64  # tokens of a prompt and of its reference continuation in the table
 
 
 class Packing(Enum):
@@ -360,11 +361,11 @@ class Generation(Task):
         if chosen:
             lengths = batch["prompt_length"].tolist()
             prompts = [batch["input_ids"][row, : lengths[row]] for row in chosen]
-            references = [_reference_of(batch, row, lengths[row]) for row in chosen]
+            references = [reference_of(batch, row, lengths[row]) for row in chosen]
             found = self._generate(network, prompts)
-            observed["generated_BG"] = _scatter(found, chosen, size)
-            observed["prompt_BP"] = _scatter([each[-NUM_SHOWN:] for each in prompts], chosen, size)
-            observed["followed_BG"] = _scatter(references, chosen, size)
+            observed["generated_BG"] = scattered(found, chosen, size)
+            observed["prompt_BP"] = scattered([each[-NUM_SHOWN:] for each in prompts], chosen, size)
+            observed["followed_BG"] = scattered(references, chosen, size)
         return observed
 
     def _generate(self, network: Any, prompts: Sequence[Tensor]) -> Tensor:
@@ -373,10 +374,10 @@ class Generation(Task):
         return continuations(network, prompts, self.max_new_tokens, self.temperature)
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        scores = _token_scores(observed)
+        scores = token_scores(observed)
         if self.num_generated and _has_answers(examples.rows[0]):
             answers = [each.content for each in self._references(examples)]
-            written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
+            written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
             scores |= rouge(written, answers)
             scores["exact_match"] = exact_match(written, answers)
         return {name: round(value, 6) for name, value in scores.items()}
@@ -387,7 +388,7 @@ class Generation(Task):
         if self.metric not in ANSWER_METRICS:
             return None
         answers = [each.content for each in self._references(examples)]
-        written = _decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
+        written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
         pairs = [([text], [right]) for text, right in zip(written, answers, strict=True)]
         if self.metric == "exact_match":
             return [exact_match(*pair) for pair in pairs]
@@ -403,7 +404,7 @@ class Generation(Task):
         names = ("nats_B", "num_targets_B", "num_characters_B", "num_bytes_B")
 
         def score_of(kept: Sequence[int]) -> float:
-            return _token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
+            return token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
 
         return score_of
 
@@ -414,19 +415,19 @@ class Generation(Task):
         return list(islice(found, self.num_generated))
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        written = _decoded(observed["generated_BG"], examples.tokenizer)
+        written = decoded(observed["generated_BG"], examples.tokenizer)
         return [{"prediction": text} for text in written]
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the generated texts next to their references."""
-        written = _decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
+        written = decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
         if not written:
             return {}
         if _has_answers(examples.rows[0]):
             pairs = [(each.question, each.content) for each in self._references(examples)]
         else:
             tokens = (observed[name][: len(written)] for name in ("prompt_BP", "followed_BG"))
-            pairs = list(zip(*(_decoded(each, examples.tokenizer) for each in tokens), strict=True))
+            pairs = list(zip(*(decoded(each, examples.tokenizer) for each in tokens), strict=True))
         return {
             GENERATED: [
                 {"text": text, "prediction": prediction, "reference": reference}
@@ -505,45 +506,3 @@ class ChatGeneration(Generation):
 
 def _has_answers(row: Row) -> bool:
     return "label" in row or not isinstance(row["text"], str)
-
-
-def _token_scores(observed: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the metrics over tokens, characters and bytes."""
-    nats = float(observed["nats_B"].sum())
-    nats_per_token = nats / int(observed["num_targets_B"].sum())
-    return {
-        "perplexity": math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
-        "nats_per_token": nats_per_token,
-        "nats_per_character": nats / int(observed["num_characters_B"].sum()),
-        "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
-    }
-
-
-def _reference_of(batch: Batch, row: int, prompt_length: int) -> Tensor:
-    """Return the tokens after an example's prompt, up to the end of its document at most."""
-    import torch
-
-    labels_T = batch["labels"][row, prompt_length - 1 :]
-    if "position_ids" in batch:
-        (starts,) = torch.where(batch["position_ids"][row, prompt_length:] == 0)
-        labels_T = labels_T[: int(starts[0]) + 1] if len(starts) else labels_T
-    return labels_T[:NUM_SHOWN]
-
-
-def _scatter(found: Sequence[Tensor] | Tensor, places: Sequence[int], size: int) -> Tensor:
-    """Return `size` rows: the given ones at their places, `IGNORED` elsewhere."""
-    import torch
-
-    width = max(map(len, found))
-    spread = torch.full((size, width), IGNORED, dtype=torch.int32)
-    for place, each in zip(places, found, strict=True):
-        spread[place, : len(each)] = each.cpu()
-    return spread
-
-
-def _decoded(ids_BG: Tensor, tokenizer: Any) -> list[str]:
-    rows = ([number for number in row if number != IGNORED] for row in ids_BG.tolist())
-    return [
-        tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        for row in rows
-    ]
