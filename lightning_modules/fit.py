@@ -67,6 +67,7 @@ from lightning_modules.task.base import GENERATED, MISTAKES, REFERENCE, Tables
 from lightning_modules.task.jackknife import row_scores
 from lightning_modules.task.select import chosen_by
 from lightning_modules.task.verdict import unlearnt
+from lightning_modules.text.template import own_texts
 from lightning_modules.trainer import lightning_trainer
 
 NUM_LOGGED_ROWS = 20
@@ -192,7 +193,7 @@ def _prepare(start: _Start) -> _Prepared:
         hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
     )
     if run.strategy.trains_tokenizer or run.model.light_tokenizer() is None:  # else it was said
-        for note in spelled_notes(splits["train"], tokenizer, "training rows"):
+        for note in spelled_notes(own_texts(splits["train"]), tokenizer, "training rows"):
             hooks.warn(note)
     for note in run.task.encoding_notes(splits["train"], tokenizer):
         hooks.warn(note)

@@ -18,6 +18,7 @@ from lightning_modules.rows.cell import HALF_CHARACTER, Cell, Refused, is_whole
 NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell
 NUM_COLUMNS_SHOWN = 30
+NUM_FILES_SHOWN = 3
 
 _NAMES_AGAIN = ("must be a row", Verbatim("the names of the columns again"), "Remove the line.")
 """Files that were joined have them in their middle, where they would be a row with a new label."""
@@ -78,7 +79,7 @@ class Table:
                 f"data.{field}" if keys is None else keys[field],
                 f"must be a column of {self.path}",
                 column,
-                self._existing_columns(column),
+                self.existing_columns(column),
             )
             for field, column in columns.items()
             if column not in existing
@@ -115,13 +116,20 @@ class Table:
         path = self.path if self.files is None else self.files[number]
         return f"{path}:{self.lines[number]}"
 
-    def _existing_columns(self, wanted: str) -> str:
+    def existing_columns(self, wanted: str) -> str:
+        """Return what to try if a column is missing: a similar name, and the names that exist."""
         near = nearest(wanted, self.columns) if len(self.columns) <= 10_000 else None
         question = "" if near is None else f"Did you mean {near}? "
         rest = len(self.columns) - NUM_COLUMNS_SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
         shown = (_brief(name) for name in self.columns[:NUM_COLUMNS_SHOWN])
         return f"{question}Its columns: {', '.join(shown)}{more}. {self.hint}".rstrip()
+
+
+def names_of(tables: Sequence[Table]) -> str:
+    """Return the names of the tables' files, of many only the first few."""
+    more = f" and {len(tables) - NUM_FILES_SHOWN} more" if len(tables) > NUM_FILES_SHOWN else ""
+    return ", ".join(str(each.path) for each in tables[:NUM_FILES_SHOWN]) + more
 
 
 def raise_first(problems: Sequence[Problem], rest: Sequence[Any] | None = None) -> None:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.base import Data
+from lightning_modules.data.instruction import framed, prompt_columns
 from lightning_modules.data.kind import kind_notes, spelling_notes
 from lightning_modules.data.leak import OnLeak, without_leaks
 from lightning_modules.data.missing import missing_notes
 from lightning_modules.data.multi import label_columns, with_labels
 from lightning_modules.data.split import split_off, stratified_part
-from lightning_modules.data.table import Table, raise_first
+from lightning_modules.data.table import Table, names_of, raise_first
+from lightning_modules.data.templated import Templated, notes_of
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
@@ -25,8 +27,6 @@ from lightning_modules.schema import member_of, positive, within
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
-
-NUM_FILES_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +123,9 @@ class Tabular(Data):
         own = label_columns(task)
         if own:
             columns.pop("label", None)
+        if (named := prompt_columns(task, columns.get("text", ""))) is not None:
+            columns.pop("text")
+            own = [*own, *named]
         return tuple(dict.fromkeys([*columns.values(), *own]))
 
     def rows_of(
@@ -138,27 +141,39 @@ class Tabular(Data):
         """
         rows: list[Any] = []
         problems: list[Problem] = []
+        notes = [] if notes is None else notes
+        frames: list[Templated] = []
         for table in tables:
             try:
-                rows += self._rows(table, task, [] if notes is None else notes)
+                rows += self._rows(table, task, notes, frames)
             except DataError as error:
                 if error.rest is None:
                     raise
                 problems += error.every
                 rows += error.rest
         raise_first(problems, rows)
+        notes += notes_of(frames)
         return rows
 
-    def _rows(self, table: Table, task: Task, notes: list[str]) -> Sequence[dict[str, Any]]:
+    def _rows(
+        self, table: Table, task: Task, notes: list[str], frames: list[Templated]
+    ) -> Sequence[dict[str, Any]]:
         columns = self.columns_of(task)
         table, labels = with_labels(table, columns.get("label", ""), task)
-        rows = table.read(columns, task.cells, task.check_row, self._keys(task))
+        frame = framed(table, columns, task)
+        table, columns = frame.table, dict(frame.columns)
+        try:
+            rows = table.read(columns, task.cells, task.check_row, self._keys(task))
+        except DataError as error:
+            error.rest = None if error.rest is None else frame.marked(error.rest)
+            raise
+        frames.append(frame)
         notes += labels
         if task.cells.get("label") is cell.label and "label" in columns:
             found = [row["label"] for row in rows]
             notes += kind_notes(table, columns["label"], found)
             notes += spelling_notes(table, columns["label"], found)
-        return rows
+        return frame.marked(rows)
 
     def load(self, task: Task) -> Corpus:
         opened = self.opener(task)
@@ -241,9 +256,5 @@ def reading_notes(tables: Sequence[Table]) -> list[str]:
     for table in tables:
         if table.reading:
             alike.setdefault(table.reading, []).append(table)
-    notes = []
-    for reading, group in alike.items():
-        more = f" and {len(group) - NUM_FILES_SHOWN} more" if len(group) > NUM_FILES_SHOWN else ""
-        names = ", ".join(str(each.path) for each in group[:NUM_FILES_SHOWN])
-        notes.append(f"{names}{more}: read with {reading}")
+    notes = [f"{names_of(group)}: read with {reading}" for reading, group in alike.items()]
     return [*notes, *dict.fromkeys(note for table in tables for note in table.notes)]

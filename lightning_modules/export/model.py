@@ -84,6 +84,7 @@ def save_exported(
             "max_length": predictor.max_length,
             "task": _task_settings(run) | {f"task.{key}": task.state[key] for key in task.state},
             "columns": columns_of(run),
+            "prompt": predictor.task.prompt_of(None),
             "strategy": f"{type(run.strategy).__module__}.{type(run.strategy).__qualname__}",
             SUMS: sums,
         },

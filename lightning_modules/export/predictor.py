@@ -41,6 +41,7 @@ from lightning_modules.rows.corpus import Row
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import REFERENCE, Examples, Task
+from lightning_modules.text.template import own_texts
 from lightning_modules.trainer import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Predictor:
 
     def notes(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how many rows to predict spell special tokens of the model, if any do."""
-        yield from spelled_notes(rows, self.tokenizer, "rows")
+        yield from spelled_notes(own_texts(rows), self.tokenizer, "rows")
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
         return Examples(rows, self.labels, self.tokenizer, self.max_length)
@@ -202,7 +203,7 @@ def load_trained(
     restore_state(network, load_file(folder / BEST_FILE))
     is_compared = run.task.needs_reference and not run.strategy.keeps_base
     again = partial(build_network, run, labels, Cache(), tokenizer, hardware)
-    task = run.task.as_trained(_form_of(folder), tokenizer) if for_export else run.task
+    task = run.task.as_trained(form_of(folder), tokenizer) if for_export else run.task
     return Predictor(
         network,
         tokenizer,
@@ -217,7 +218,7 @@ def load_trained(
     )
 
 
-def _form_of(folder: Path) -> str | None:
+def form_of(folder: Path) -> str | None:
     """Return the form of the training rows; None if it is that of other rows or not known."""
     path = folder / FORM_FILE
     form: str | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

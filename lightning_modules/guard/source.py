@@ -39,14 +39,18 @@ class FileRows:
     def load(self, run: Run, labels: Sequence[str], guard: Guard) -> LoadedRows:
         table = read_table(typed_path(self.path), "data")
         columns = _columns(run, table)
-        if writes_text(run.task) and not set(columns.values()) <= set(table.columns):
+        needed = run.data.wanted(run.task) if isinstance(run.data, Tabular) else columns.values()
+        if writes_text(run.task) and not set(needed) <= set(table.columns):
             column = columns.get(TEXT, TEXT)
             rows = table.read(
                 {TEXT: column if column in table.columns else TEXT}, {TEXT: cell.text}
             )
             return language_rows(rows, guard)
         task = own_task(run, guard.metric, guard.bound)
-        rows = table.read(columns, task.cells, task.check_row)
+        if isinstance(run.data, Tabular):
+            rows = run.data.rows_of([table], task)
+        else:
+            rows = table.read(columns, task.cells, task.check_row)
         task.check_known(rows, labels)
         return LoadedRows(task, limited(rows, guard.max_rows), is_own=True)
 

@@ -454,6 +454,15 @@ class Task(Schema):
         """Return a word for the form of the rows, if `as_trained` needs it; the run keeps it."""
         return None
 
+    def prompt_of(self, form: str | None) -> str | None:
+        """Return the template that writes the prompts of rows from their columns; else None.
+
+        Args:
+            form: What `form_of` returned for the training rows.
+
+        """
+        return None
+
     def as_trained(self, form: str | None, tokenizer: Any) -> Task:
         """Return the task as an export shows it, whose `usage_lines` ask as the rows did.
 

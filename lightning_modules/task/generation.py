@@ -36,7 +36,14 @@ from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
 from lightning_modules.task.metric.token import token_scores
-from lightning_modules.text.answered import PLACEHOLDER, Answered, Answers, Conversations
+from lightning_modules.text.answered import (
+    DOCUMENT,
+    Answered,
+    Answers,
+    Conversations,
+    asked,
+    marked,
+)
 from lightning_modules.text.block import blocks
 from lightning_modules.text.causal import Marks, columns_of, runs_of_targets
 from lightning_modules.text.chat import ASSISTANT, broken_rule, contents, said
@@ -44,6 +51,8 @@ from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.packing import packed
 from lightning_modules.text.shorten import CUT
 from lightning_modules.text.shown import Shown, shown_targets
+from lightning_modules.text.template import ASKED, FIX_TEMPLATE, TEXT, columns_in
+from lightning_modules.text.template import broken_rule as template_rule
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 from lightning_modules.text.written import NUM_SHOWN, decoded, reference_of, scattered
 
@@ -78,7 +87,8 @@ class Generation(Task):
         pack_answers: Whether examples with answers are trained on in blocks of `data.max_length`
             tokens, several in one, in which they do not see each other. `data.batch_size` then
             counts blocks.
-        template: The prompt for a question, with `{text}` in place of the question.
+        template: The prompt for a question: `{text}` is the question, and any other column in
+            braces that column's cell (`lightning_modules.text.template`).
         system: The system message of conversations that have none, or None.
         chat_template: Jinja template that formats a list of messages, like transformers' chat
             templates; for tokenizers without one.
@@ -125,9 +135,8 @@ class Generation(Task):
         yield from super().problems()
         yield from positive(self, "max_new_tokens")
         yield from countable(self, "max_new_tokens")
-        if PLACEHOLDER not in self.template:
-            fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
-            yield Problem("template", f"must hold {PLACEHOLDER}", self.template, fix)
+        if (rule := template_rule(self.template)) is not None:
+            yield Problem("template", rule, self.template, FIX_TEMPLATE)
         if self.system is not None and not self.system.strip():
             yield Problem("system", "must not be empty", self.system, "Set data.system=null.")
         if (rule := broken_rule(self.chat_template)) is not None:
@@ -168,7 +177,11 @@ class Generation(Task):
                 rule = f"must be null for the texts of {split}, which are no conversations"
                 fix = "Write it in task.template."
                 raise DataError(Problem("data.system", rule, self.system, fix))
-            if "label" in rows[0] and self.label is None:
+            if self.prompt_of(None) is not None and ASKED not in rows[0]:
+                rule = "must hold {text} and no other column for data without columns"
+                raise DataError(Problem("task.template", rule, self.template))
+            is_question = isinstance(rows[0]["text"], str) and ASKED not in rows[0]
+            if "label" in rows[0] and self.label is None and is_question:
                 # Rows to predict have no labels: only the task shows that texts are questions.
                 rule = "must name the column of answers, like data.label"
                 fix = "Set task.label=COLUMN; data.label follows it."
@@ -203,7 +216,7 @@ class Generation(Task):
             yield row["text"]
             return
         if isinstance(row["text"], str):
-            yield self._question(row["text"])
+            yield asked(row, self.template)[0]
         else:
             yield self.system or ""
             for message in row["text"]:
@@ -246,7 +259,10 @@ class Generation(Task):
     def _encode_documents(
         self, rows: Sequence[Row], marks: Marks, max_length: int
     ) -> dict[str, list[Any]]:
-        documents = [marks.document(row["text"]) for row in rows]
+        read = (asked(marked(row, marks.reader), DOCUMENT)[0] for row in rows)
+        documents = [
+            marks.document(row["text"], text) for row, text in zip(rows, read, strict=True)
+        ]
         if self.packing is not Packing.none:
             apart = self.packing is Packing.documents
             return packed(documents, max_length, apart=apart, filler=marks.end)
@@ -298,9 +314,6 @@ class Generation(Task):
             self.system,
             max_length,
         )
-
-    def _question(self, text: str) -> str:
-        return self.template.replace(PLACEHOLDER, text)
 
     def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
         yield from self._answers(tokenizer, None).notes(rows)
@@ -480,15 +493,26 @@ class Generation(Task):
         return f"writes {written.pop()!r} for every row" if alike else None
 
     def form_of(self, rows: Sequence[Row]) -> str | None:
-        return None if isinstance(rows[0]["text"], str) else CONVERSATIONS
+        if not isinstance(rows[0]["text"], str):
+            return CONVERSATIONS
+        template: str | None = rows[0].get(ASKED, {}).get("template")
+        return template
+
+    def prompt_of(self, form: str | None) -> str | None:
+        if form is not None:
+            return None if form == CONVERSATIONS else form
+        return None if columns_in(self.template) == (TEXT,) else self.template
 
     def as_trained(self, form: str | None, tokenizer: Any) -> Task:
-        if form != CONVERSATIONS:
+        if form is None:
             return self
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        if form != CONVERSATIONS:
+            return AskedGeneration(**{**settings, "template": form})
         tokenizer.chat_template = tokenizer.chat_template or self.chat_template
         if tokenizer.eos_token is None:  # the template ends a message with it
             tokenizer.eos_token = tokenizer.convert_ids_to_tokens(Marks(tokenizer).end)
-        return ChatGeneration(**{each.name: getattr(self, each.name) for each in fields(self)})
+        return ChatGeneration(**settings)
 
     def usage_lines(self) -> str:
         if self.label is None:
@@ -502,6 +526,14 @@ class ChatGeneration(Generation):
 
     def usage_lines(self) -> str:
         return conversation_lines(self.max_new_tokens, self.system)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedGeneration(Generation):
+    """The same for a model trained on prompts of several columns, as its export shows it."""
+
+    def usage_lines(self) -> str:
+        return question_lines(self.template, self.max_new_tokens)
 
 
 def _has_answers(row: Row) -> bool:

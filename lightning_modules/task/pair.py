@@ -16,10 +16,11 @@ from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Row, normalized
 from lightning_modules.task.base import MISTAKES, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.pairwise import DIRECTIONS, guess, mistakes, pair_scores
-from lightning_modules.text.answered import PLACEHOLDER
 from lightning_modules.text.chat import broken_rule, said
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.pair import asked, pair_of, refused_pair, text_of
+from lightning_modules.text.template import TEXT, columns_in
+from lightning_modules.text.template import broken_rule as template_rule
 
 if TYPE_CHECKING:
     from typing import Any
@@ -82,10 +83,10 @@ class PairTask(Task):
             found = f"{equal} of {len(pairs)} training pairs"
             yield f"{found} have two equal answers, which teach nothing"
         spaced = sum(pair.is_plain and pair.chosen[:1].isspace() for pair in pairs)
-        written = self.template.partition(PLACEHOLDER)[2][-1:].isspace()
+        written = self.template.partition("{text}")[2][-1:].isspace()
         if 2 * spaced > len(pairs) and written and not pairs[0].is_whole:
             found = "answers start with a space, and task.template ends with one"
-            yield f"{found}: set 'task.template=\"{PLACEHOLDER}\"' to write one alone"
+            yield f"{found}: set 'task.template=\"{{text}}\"' to write one alone"
 
     def lengths(
         self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
@@ -130,8 +131,11 @@ class PairTask(Task):
 
 def template_problems(template: str, chat_template: str) -> Iterator[Problem]:
     """Yield the rules that the templates of prompts break."""
-    if PLACEHOLDER not in template:
+    rule = template_rule(template)
+    if columns_in(template) != (TEXT,):
+        rule = "must hold {text} and no other column"
+    if rule is not None:
         fix = "Write {text} in place of the question, e.g. 'Question: {text} Answer: '."
-        yield Problem("template", f"must hold {PLACEHOLDER}", template, fix)
+        yield Problem("template", rule, template, fix)
     if (rule := broken_rule(chat_template)) is not None:
         yield Problem("chat_template", rule, chat_template)

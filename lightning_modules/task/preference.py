@@ -33,7 +33,7 @@ from lightning_modules.task.base import REFERENCE, Direction, Examples, without_
 from lightning_modules.task.generation import Generation, Packing
 from lightning_modules.task.metric.pairwise import DIRECTIONS
 from lightning_modules.task.metric.preference import Answers, Loss, pair_losses
-from lightning_modules.task.pair import PairTask
+from lightning_modules.task.pair import PairTask, template_problems
 from lightning_modules.text.answered import Conversations
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import alternated, continued, halves, pair_of, tokens_of
@@ -98,10 +98,13 @@ class Preference(PairTask):
         if self.metric == "implicit_kl" and not self.loss.has_reference:
             rule = f"must be another for loss={self.loss.value}, which has no reference"
             yield Problem("metric", rule, self.metric, "Set metric=reward_accuracy, or loss=dpo.")
+        wrong = list(template_problems(self.template, self.chat_template))
+        yield from wrong
         try:
             _ = self._generation
         except ConfigError as error:
-            yield from error.problems
+            known = [each.where for each in wrong]
+            yield from (each for each in error.problems if each.where not in known)
 
     @property
     def _generation(self) -> Generation:

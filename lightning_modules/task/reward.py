@@ -31,6 +31,7 @@ from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import Pair, alternated, halves, pair_of, tokens_of
 from lightning_modules.text.shorten import CUT
 from lightning_modules.text.shown import Shown
+from lightning_modules.text.template import TEXT, filled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,7 +123,7 @@ class Reward(PairTask):
     def usage_lines(self) -> str:
         return f"""\
 begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token
-text = begin + {self.template!r}.replace("{{text}}", "Your question.") + "Its answer."
+text = begin + {filled(self.template, {TEXT: "Your question."})!r} + "Its answer."
 text += tokenizer.eos_token or tokenizer.sep_token
 inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
 print(model(inputs.input_ids, attention_mask=inputs.attention_mask).logits[0, 0].item())

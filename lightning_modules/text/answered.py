@@ -12,15 +12,16 @@ from itertools import islice
 from typing import Any
 
 from lightning_modules.batch.type import IGNORED
-from lightning_modules.model.plain import unmarked
+from lightning_modules.model.plain import Reader, unmarked
 from lightning_modules.rows.corpus import Row
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
 from lightning_modules.text.conversation import Conversation, OnePass
 from lightning_modules.text.packing import Document
-from lightning_modules.text.shorten import SYSTEM, parts_of_messages, parts_of_template
+from lightning_modules.text.shorten import SYSTEM, Parts, parts_of_messages
+from lightning_modules.text.template import ASKED, TEXT, written
 
-PLACEHOLDER = "{text}"
+DOCUMENT = "{text}"
 NUM_CHECKED = 100
 
 
@@ -59,7 +60,7 @@ class Answers:
 
     Attributes:
         tokenizer: The tokenizer.
-        template: The prompt for a question that is a text, with `{text}` in its place.
+        template: The prompt for a question that is a text (`lightning_modules.text.template`).
         chat_template: For tokenizers without one.
         conversations: How conversations become examples.
         system: The system message of conversations that have none, or None.
@@ -76,15 +77,14 @@ class Answers:
 
     def of(self, row: Row) -> Iterator[Answered]:
         """Yield the examples of a row; raises like `Chat.exchanges`."""
-        row = self._marks.reader.mark(row)
+        row = marked(row, self._marks.reader)
         text, tools = row["text"], row.get("text_pair", ())
         if isinstance(text, str):
-            question = self.template.replace(PLACEHOLDER, text)
-            parts = parts_of_template(self.template, PLACEHOLDER, text)
+            question, parts = asked(row, self.template)
             exchange = Exchange(question, row["label"], row["label"], parts)
             yield self._exchange(exchange, is_plain=True)
         elif "label" in row:
-            answered = [*led(text, self.system), {"role": ASSISTANT, "content": row["label"]}]
+            answered = [*led(text, self._system), {"role": ASSISTANT, "content": row["label"]}]
             yield self._exchange(self._chat.exchange(answered, tools), is_plain=False)
         else:
             yield from self._of_conversation(self._conversation(row))
@@ -97,17 +97,15 @@ class Answers:
             is_question: Whether a text is a question, rather than the start of a document.
 
         """
-        row = self._marks.reader.mark(row)
+        row = marked(row, self._marks.reader)
         text = row["text"]
         if isinstance(text, str):
-            form = self.template if is_question else PLACEHOLDER
-            parts = parts_of_template(form, PLACEHOLDER, text)
-            asked = form.replace(PLACEHOLDER, text)
-            return self._marks.prompt(asked, parts, self._most, self._most, is_plain=True)
-        messages = led(text[:-1] if text[-1]["role"] == ASSISTANT else text, self.system)
-        asked = self._chat.question(messages, row.get("text_pair", ()))
-        parts = parts_of_messages(asked, messages)
-        return self._marks.prompt(asked, parts, self._most, self._most, is_plain=False)
+            question, parts = asked(row, self.template if is_question else DOCUMENT)
+            return self._marks.prompt(question, parts, self._most, self._most, is_plain=True)
+        messages = led(text[:-1] if text[-1]["role"] == ASSISTANT else text, self._system)
+        question = self._chat.question(messages, row.get("text_pair", ()))
+        parts = parts_of_messages(question, messages)
+        return self._marks.prompt(question, parts, self._most, self._most, is_plain=False)
 
     def notes(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield a warning if conversations cannot be one example each; looks at the first ones."""
@@ -161,7 +159,7 @@ class Answers:
         return Answered(document, length, unmarked(one.text[: one.question_end]), contents[-1])
 
     def _conversation(self, row: Row) -> Conversation:
-        messages = led(row["text"], self.system)
+        messages = led(row["text"], self._system)
         return Conversation(self._chat, messages, row.get("text_pair", ()))
 
     @property
@@ -173,12 +171,38 @@ class Answers:
         return sys.maxsize if self.max_length is None else self.max_length
 
     @cached_property
+    def _system(self) -> str | None:
+        system: str | None = self._marks.reader.mark(self.system)
+        return system
+
+    @cached_property
     def _marks(self) -> Marks:
         return Marks(self.tokenizer)
 
     @cached_property
     def _chat(self) -> Chat:
         return self._marks.chat(self.chat_template)
+
+
+def asked(row: Row, template: str) -> tuple[str, Parts]:
+    """Return the prompt of a row whose text is a question, and what of it may be cut.
+
+    Args:
+        row: The row; it may have the cells of several columns, with a template of its own.
+        template: The template of a question that has only a text.
+
+    """
+    given = row.get(ASKED) or {"template": template, "cells": {TEXT: row["text"]}}
+    prompt, texts = written(given["template"], given["cells"])
+    return prompt, Parts(texts, texts[0][0] if texts else len(prompt))
+
+
+def marked(row: Row, reader: Reader) -> Row:
+    """Return a row whose texts are marked; its template keeps its special tokens."""
+    found: Row = reader.mark(row)
+    if (given := row.get(ASKED)) is None:
+        return found
+    return {**found, ASKED: {**given, "cells": found[ASKED]["cells"]}}
 
 
 def led(messages: Sequence[dict[str, Any]], system: str | None) -> Sequence[dict[str, Any]]:

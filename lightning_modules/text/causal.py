@@ -59,9 +59,9 @@ class Marks:
             return [*ids, self.end]
         return ids[: len(ids) - ids[::-1].index(self.end)]
 
-    def document(self, text: str) -> Document:
-        """Return a text whose tokens are all targets."""
-        ids = self.ids(self.reader.mark(text))
+    def document(self, text: str, marked: str | None = None) -> Document:
+        """Return a text whose tokens are all targets; `marked` is what a template made of it."""
+        ids = self.ids(self.reader.mark(text) if marked is None else marked)
         inputs, targets = [self.begin, *ids], [*ids, self.end]
         return Document(inputs, targets, len(text), len(text.encode()))
 

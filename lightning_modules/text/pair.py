@@ -24,14 +24,15 @@ from lightning_modules.batch.type import IGNORED
 from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Row
 from lightning_modules.text.chat import ASSISTANT, Messages, contents
-from lightning_modules.text.shorten import parts_of_template
+from lightning_modules.text.shorten import Parts
+from lightning_modules.text.template import TEXT, filled, written
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_modules.text.causal import Marks
 
-PLACE = "{text}"
+WHOLE = "{text}"
 Said = str | Messages
 """A text, or messages."""
 
@@ -148,7 +149,7 @@ def _talk(prompt: Said | None, chosen: Messages, rejected: Messages) -> Pair | t
 def asked(pair: Pair, template: str) -> str:
     """Return the text of a plain pair's prompt, in a template with `{text}` unless it is whole."""
     prompt: str = pair.prompt
-    return prompt if pair.is_whole else template.replace(PLACE, prompt)
+    return prompt if pair.is_whole else filled(template, {TEXT: prompt})
 
 
 CutPrompt = Callable[[int, int], list[int]]
@@ -171,9 +172,9 @@ def tokens_of(
     pair = Pair(mark(pair.prompt), mark(pair.chosen), mark(pair.rejected), pair.is_whole)
     said = (pair.chosen, pair.rejected)
     if pair.is_plain:
-        form = PLACE if pair.is_whole else template
-        parts = parts_of_template(form, PLACE, pair.prompt)
-        prompt = partial(marks.prompt, asked(pair, template), parts, is_plain=True)
+        form = WHOLE if pair.is_whole else template
+        text, places = written(form, {TEXT: pair.prompt})
+        prompt = partial(marks.prompt, text, Parts(places, places[0][0]), is_plain=True)
         return prompt, [marks.ended(marks.ids(each)) for each in said]
     chat = marks.chat(chat_template)
     start = len(pair.prompt)

@@ -43,21 +43,6 @@ class Parts:
 NOTHING = Parts()
 
 
-def parts_of_template(template: str, place: str, text: str) -> Parts:
-    """Return the parts of a template with a text in its place.
-
-    >>> parts_of_template("Q: {text} A:", "{text}", "Why?")
-    Parts(texts=((3, 7),), head=3)
-    """
-    texts, at = [], 0
-    pieces = template.split(place)
-    for piece in pieces[:-1]:
-        at += len(piece)
-        texts.append((at, at + len(text)))
-        at += len(text)
-    return Parts(tuple(texts), len(pieces[0]))
-
-
 def parts_of_messages(prompt: str, messages: Sequence[Any]) -> Parts:
     """Return the parts of a prompt that a chat template made of messages.
 

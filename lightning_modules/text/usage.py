@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from lightning_modules.text.template import columns_in, filled
+
 _BEGIN = "begin = tokenizer.bos_token or tokenizer.cls_token or tokenizer.eos_token\n"
 
 
@@ -17,9 +19,11 @@ print(tokenizer.decode(written[0], skip_special_tokens=True))
 
 
 def question_lines(template: str, max_new_tokens: int) -> str:
-    """Return the lines that ask a question; `template` has `{text}` in its place."""
+    """Return the lines that ask a question, with the cells of a row in the template's places."""
+    columns = columns_in(template)
+    cells = {name: "Your question" if name == columns[0] else f"Its {name}" for name in columns}
     return f"""\
-{_BEGIN}prompt = begin + {template!r}.replace("{{text}}", "Your question")
+{_BEGIN}prompt = begin + {filled(template, cells)!r}
 inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
 {_answer_lines("inputs.input_ids", "inputs.input_ids", max_new_tokens)}"""
 

@@ -19,7 +19,7 @@ from lightning_modules.machine.path import typed_path
 from search.cli.argument import keys, needed, parse
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_base
-from search.trained.ask import rows_to_predict
+from search.trained.ask import columns_asked, rows_to_predict
 from search.trained.exported import exported_base, exported_task
 
 ABOUT = """\
@@ -67,14 +67,17 @@ def main(words: Sequence[str]) -> int:
     path = typed_path(needed(found, "input", "FILE"))
     form = _form(found)
     columns = {name: found.get(name, column) for name, column in manifest["columns"].items()}
+    prompt, notes = manifest.get("prompt"), list[str]()
     inputs = [c for name, c in columns.items() if c and name not in task.label_fields]
+    if prompt is not None:
+        inputs = list(columns_asked(prompt, manifest["columns"], found).values())
     table = read_table(path, "input", form, Wanted(inputs, has_words(task)))
-    rows = rows_to_predict(table, manifest["columns"], task, found)
+    rows = rows_to_predict(table, manifest["columns"], task, found, prompt, notes)
     added = [name for name in task.decoded if name in table.columns]
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
-    for note in reading_notes([table]):
+    for note in (*reading_notes([table]), *notes):
         print(f"note: {note}")
     base = exported_base(folder, plugins, fetch_base)
     quiet_training()

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lightning_modules.error import ConfigError
 from lightning_modules.schema import Schema, import_member
+from lightning_modules.text.template import as_literal
 from search.config.build import GROUPS, Tree, packages_of
 from search.config.settings import SearchSettings
 from search.config.word import as_text
@@ -73,13 +74,31 @@ def completed(tree: Tree, legacy: Mapping[str, Any] = LEGACY) -> Tree:
 
     A key is added only if the schema that the tree names has it.
     """
-    whole = dict(tree)
+    whole = with_literal_braces(tree)
     for path, value in legacy.items():
         group, _, key = path.rpartition(".")
         node = _node(whole, group)
         if node is not None and key not in node and _has(whole, group, key):
             _set(whole, group, {**node, key: value})
     return as_text(whole)
+
+
+def with_literal_braces(tree: Tree) -> dict[str, Any]:
+    """Return a tree whose prompts mean what they meant when everything but {text} was text.
+
+    Trees of that time lack the system message, in their task or in their data.
+    """
+    whole = dict(tree)
+    task = _node(tree, "task")
+    if task is None or not isinstance(task.get("template"), str):
+        return whole
+    groups = {each: _node(tree, each) for each in ("task", "data")}
+    for group, node in groups.items():
+        if node is not None and _has(whole, group, "system"):
+            if "system" not in node:
+                _set(whole, "task", {**task, "template": as_literal(task["template"])})
+            break
+    return whole
 
 
 def _node(tree: Tree, group: str) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ from lightning_modules.run import Run
 from lightning_modules.schema import member_of
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.text.length import MAX_LENGTH, Lengths
+from lightning_modules.text.template import own_texts
 
 NUM_ROWS = 2_000
 NUM_CHARACTERS = 1_000_000
@@ -120,7 +121,7 @@ def special_lines(run: Run, corpus: Corpus) -> Iterator[str]:
         some = sampled(rows, lambda row: sum(map(len, run.task.texts(row))))
         name = "training rows" if len(some) == len(rows) else "sampled training rows"
         yield from tokenizer.guessed
-        yield from spelled_notes(some, tokenizer, name)
+        yield from spelled_notes(own_texts(some), tokenizer, name)
 
 
 def model_limit(run: Run) -> int | None:

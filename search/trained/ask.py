@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.table import Table
+from lightning_modules.data.templated import named_columns, notes_of, templated
 from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
 from lightning_modules.task.base import Task
+from lightning_modules.text.template import TEXT, needed_in
 
 Rows = Iterable[str | tuple[str, str] | Mapping[str, Any]]
 """Texts, pairs of texts, or mappings by column; a pandas DataFrame is read row by row."""
@@ -37,7 +40,9 @@ def rows_to_predict(
     trained_columns: Mapping[str, str | None],
     task: Task,
     named: Mapping[str, str] | None = None,
-) -> list[dict[str, Any]]:
+    prompt: str | None = None,
+    notes: list[str] | None = None,
+) -> Sequence[dict[str, Any]]:
     """Return the table's rows in the task's form, without labels.
 
     Args:
@@ -45,11 +50,15 @@ def rows_to_predict(
         trained_columns: The column of each field in the rows that the model was trained on.
         task: The task.
         named: Other columns for some fields.
+        prompt: The template that writes prompts from columns, if the model was trained so.
+        notes: How prompts are written is appended.
 
     Raises:
         UserError: A column is missing, or a cell cannot be used.
 
     """
+    if prompt is not None:
+        return _asked(table, task, columns_asked(prompt, trained_columns, named), prompt, notes)
     columns = {}
     for field, trained in trained_columns.items():
         if trained is None or field in task.label_fields:
@@ -63,11 +72,50 @@ def rows_to_predict(
 
 
 def checked_rows(
-    rows: Rows, columns: Mapping[str, str | None], task: Task, **named: str | None
-) -> list[dict[str, Any]]:
+    rows: Rows,
+    columns: Mapping[str, str | None],
+    task: Task,
+    prompt: str | None,
+    **named: str | None,
+) -> Sequence[dict[str, Any]]:
     """Return the rows in the task's form; `named` are other columns for some fields."""
     other = {name: column for name, column in named.items() if column is not None}
-    return rows_to_predict(table_of(rows, {**columns, **other}), columns, task, other)
+    into = {**columns, **other}
+    if prompt is not None:
+        into[TEXT] = columns_asked(prompt, columns, other)[first_asked(prompt)]
+    return rows_to_predict(table_of(rows, into), columns, task, other, prompt)
+
+
+def columns_asked(
+    prompt: str, trained_columns: Mapping[str, str | None], named: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the column of each name in a prompt's template; `text` is the first that it needs."""
+    columns = named_columns(prompt, trained_columns.get(TEXT) or TEXT)
+    if named and TEXT in named:
+        columns[first_asked(prompt)] = named[TEXT]
+    return columns
+
+
+def first_asked(prompt: str) -> str:
+    """Return the name in a prompt's template that a row which is one text stands for."""
+    needed = needed_in(prompt) or tuple(named_columns(prompt, TEXT))
+    return TEXT if TEXT in needed else needed[0]
+
+
+def _asked(
+    table: Table, task: Task, columns: Mapping[str, str], prompt: str, notes: list[str] | None
+) -> Sequence[dict[str, Any]]:
+    """Return rows with their prompts; a column that only a part in [[...]] needs may be missing."""
+    needed = [columns[name] for name in needed_in(prompt)]
+    missing = [column for column in columns.values() if column not in table.columns]
+    if absent := [column for column in missing if column in needed]:
+        raise ConfigError(_missing(table, TEXT, column) for column in absent)
+    whole = replace(table, columns=[*table.columns, *missing])
+    frame = templated(whole, {TEXT: needed[0] if needed else TEXT}, prompt, names=columns)
+    rows = frame.table.read(frame.columns, {TEXT: task.cells[TEXT]}, keys={TEXT: TEXT})
+    if notes is not None:
+        notes += notes_of([frame])
+    return frame.marked(rows)
 
 
 def _each(rows: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.task.base import Task, without_reference
+from lightning_modules.text.template import as_literal
 from search.config import build_run, compose, literal
 from search.config.legacy import LEGACY
 
@@ -51,7 +52,10 @@ def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:
 
     Keys that finesweep has got since have the value that changes nothing.
     """
-    settings = read_manifest(folder)["task"]
+    manifest = read_manifest(folder)
+    settings = manifest["task"]
+    if "prompt" not in manifest and "task.template" in settings:
+        settings = {**settings, "task.template": as_literal(settings["task.template"])}
     known = compose("train", [f"task={settings['task']}"], config_dir).tree["task"]
     before = {
         path: value

@@ -49,7 +49,8 @@ class Model:
         Arguments and errors are those of `Study.predict`.
         """
         task, columns = self._predictor.task, self._manifest["columns"]
-        checked = checked_rows(rows, columns, task, text=text, text_pair=text_pair)
+        prompt = self._manifest.get("prompt")
+        checked = checked_rows(rows, columns, task, prompt, text=text, text_pair=text_pair)
         return self._predictor.predict(checked)
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:

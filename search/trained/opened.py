@@ -87,9 +87,12 @@ class _Trained:
 
         """
         from lightning_modules.export.model import columns_of
+        from lightning_modules.export.predictor import form_of
 
         run = self._source.run
-        checked = checked_rows(rows, columns_of(run), run.task, text=text, text_pair=text_pair)
+        form = run.task.prompt_of(form_of(self._source.folder))
+        named = {"text": text, "text_pair": text_pair}
+        checked = checked_rows(rows, columns_of(run), run.task, form, **named)
         return self._predictor.predict(checked)
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:

@@ -336,7 +336,7 @@ def test_the_reference_of_a_packed_text_ends_with_the_document() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["template=Answer"], "task.template: must hold {text}, got 'Answer'."),
+        (["template=Answer"], "task.template: must hold {text} or another column, got 'Answer'."),
         (["metric=rougeL", "num_generated=0"], "task.num_generated: must be > 0 for metric=rougeL"),
         (["max_new_tokens=0"], "task.max_new_tokens: must be > 0, got 0."),
         (["chat_template='{% for'"], "task.chat_template: must be Jinja (unexpected "),

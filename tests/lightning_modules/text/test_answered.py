@@ -129,7 +129,9 @@ def test_a_system_message_comes_before_conversations_that_have_none() -> None:
     start = "<system>Be brief.</s>\n<user>Hi.</s>\n<assistant>"
     for row in ({"text": [hi, hello]}, {"text": [hi], "label": "Hello!"}):
         (example,) = told.of(row)
-        assert read(example).startswith(f"{start}Hello!") and targets(example).strip() == "Hello!</s>"
+        assert (
+            read(example).startswith(f"{start}Hello!") and targets(example).strip() == "Hello!</s>"
+        )
         assert TOKENIZER.decode(told.prompt(row, is_question=True)) == start
     (own,) = told.of({"text": TALK})
     assert read(own).startswith("<system>Be kind.</s>\n<user>Hi.")

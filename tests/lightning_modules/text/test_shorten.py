@@ -14,6 +14,7 @@ from lightning_modules.text.answered import Answers, Conversations
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import continued, pair_of, tokens_of
 from lightning_modules.text.shorten import cut_middles
+from lightning_modules.text.template import ASKED
 
 TINY = Tiny(kind=Kind.decoder, width=8, num_layers=1, num_heads=1)
 WORDS = ["hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "shoes"]
@@ -126,3 +127,20 @@ def test_every_length_is_reached_exactly() -> None:
         assert cut == sorted(set(cut)) and {*ids[:begin], *ids[end:]} <= {*cut}
         # Two texts that are cut alike may leave one token unused.
         assert frame <= len(cut) <= max(size, frame) and len(cut) >= min(size - 1, len(ids))
+
+
+@pytest.mark.parametrize("max_length", [36, 41, 60])
+def test_of_a_prompt_of_columns_the_longer_cell_is_cut(max_length: int) -> None:
+    tokenizer = TINY.light_tokenizer()
+    cells = {"instruction": words(12), "input": words(90, 1)}
+    template = "good {instruction}[[ ; {input}]] clean :"
+    row = {"text": "", "label": words(5, 2), ASKED: {"template": template, "cells": cells}}
+    (example,) = answers(tokenizer, max_length).of(row)
+    prompt = list(example.document.inputs)[: example.prompt_length]
+    ids = Marks(tokenizer).ids
+    start, whole, end = ids(f"good {words(12)} ;"), ids(words(90, 1)), ids("clean :")
+    assert prompt[1 : 1 + len(start)] == start and prompt[-len(end) :] == end
+    kept = prompt[1 + len(start) : -len(end)]
+    half = len(kept) // 2
+    assert len(kept) < 90 and kept == whole[: len(kept) - half] + whole[len(whole) - half :]
+    assert len(example.document.inputs) == max_length

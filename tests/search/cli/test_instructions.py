@@ -49,3 +49,75 @@ def test_a_system_message_for_texts_is_refused(
         "data.system: must be null for task=classification, which reads no conversations, got "
         "'Kind!'."
     )
+
+
+ASKED = r"task.template={instruction}[[\nThe input: {input}]] {{=}} "
+
+
+def test_a_template_of_columns_is_in_the_examples_and_lengths_of_plan(here: Path) -> None:
+    write(instruction="good hotel #", input="clean room", output="very good")
+    told = run_here("plan", "study=s", *WORDS, "task.label=output", ASKED)
+    assert "my.jsonl: read as prompt '{instruction}[[\\nThe input: {input}]] {{=}} '" in told
+    assert "the[UNK]: clean room {[UNK]}[[very good[SEP]]]" in told
+    assert "14 holds 99%" in told
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("{instrution}", "must name columns of my.jsonl, got '{instrution}'. Did you mean instruc"),
+        ("{instruction} {output}", "must not hold the answers, got"),
+        ("{instruction", "must hold a column in each pair of braces, got '{instruction'. Write"),
+        ("{instruction}[[ {input}", "must close each [[ with ]], and hold no part in another"),
+    ],
+)
+def test_a_wrong_template_is_one_line(
+    here: Path, template: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(instruction="good hotel #", input="clean room", output="very good")
+    said = refused(
+        capsys, "plan", "study=s", *WORDS, "task.label=output", f"task.template={template}"
+    )
+    assert said.startswith(f"task.template: {line}")
+    assert not Path("studies").exists()
+
+
+TRAIN = ("model=tiny", "model.kind=decoder", "strategy=full", "logger=none", "trainer.epochs=1")
+TRAIN += ("data=files", "data.train=my.jsonl", "task=generation", "task.max_new_tokens=2")
+TRAIN += ("data.max_length=64", "task.num_generated=0")
+
+
+def predictions(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+@pytest.mark.thorough
+def test_predict_asks_as_the_model_was_trained(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(instruction="good hotel #", input="clean room", output="very good")
+    run_here("train", "run=a", *TRAIN, "task.label=output", ASKED)
+    run_here("export", "run=a", "to=out")
+    card = Path("out/README.md").read_text()
+    assert "prompt = begin + 'Your question\\nThe input: Its input {=} '" in card
+    new = [{"instruction": f"good room {n}", "input": "" if n else "old"} for n in range(4)]
+    write_jsonl(Path("new.jsonl"), new)
+    told = run_here("predict", "model=out", "input=new.jsonl", "output=one.jsonl")
+    assert "new.jsonl: {input} is empty in 3 of 4 rows, which leaves out its part" in told
+    found = predictions("one.jsonl")
+    assert [{k: v for k, v in row.items() if k != "prediction"} for row in found] == new
+    # The same prompts, written by hand, to the same model.
+    write_jsonl(Path("other.jsonl"), [{"question": row["instruction"]} for row in new[1:]])
+    told = run_here(
+        "predict", "model=out", "input=other.jsonl", "output=two.jsonl", "text=question"
+    )
+    assert "other.jsonl: {input} is empty in 3 of 3 rows" in told
+    assert [row["prediction"] for row in predictions("two.jsonl")] == [
+        row["prediction"] for row in found[1:]
+    ]
+    write_jsonl(Path("wrong.jsonl"), [{"question": "good"}])
+    line = refused(capsys, "predict", "model=out", "input=wrong.jsonl", "output=three.jsonl")
+    assert line.startswith("wrong.jsonl: must have the column 'instruction' that the model was")
+    scores = run_here("evaluate", "run=a", "--json")
+    words = ("data=files", "data.train=my.jsonl", "--json")
+    assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)

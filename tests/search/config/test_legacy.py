@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
+from lightning_modules.text.template import filled
 from search.config import build_run, build_search, compose
 from search.config.legacy import completed
 
 WORDS = ("model=tiny", "logger=none")
+FILES = ("data=files", "data.train=a.csv", "model.kind=decoder")
 
 
 def test_a_missing_key_gets_the_value_of_before() -> None:
@@ -25,3 +29,16 @@ def test_only_the_option_that_has_the_key_gets_it() -> None:
         again = completed({**tree, "strategy": own}, {"strategy.rank": 3})
         assert ("rank" in again["strategy"]) is (name == "lora")
         build_run(again)
+
+
+@pytest.mark.parametrize("task", ["generation", "preference"])
+def test_a_template_of_before_columns_means_what_it_meant(task: str) -> None:
+    tree = compose("sweep", [*WORDS, *FILES, f"task={task}"]).tree
+    own = {key: value for key, value in tree["task"].items() if key != "system"}
+    data = {key: value for key, value in tree["data"].items() if key != "system"}
+    template = r"[[{text}]] {input} \n"
+    again = completed({**tree, "task": {**own, "template": template}, "data": data})
+    assert filled(again["task"]["template"], {"text": "Hi"}) == r"[[Hi]] {input} \n"
+    assert again["data"]["system"] is None
+    assert completed(again) == again
+    build_run(again)

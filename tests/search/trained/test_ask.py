@@ -8,7 +8,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
-from search.trained.ask import rows_to_predict, table_of
+from search.trained.ask import columns_asked, first_asked, rows_to_predict, table_of
 
 COLUMNS = {"text": "prompt", "chosen": "better", "rejected": "worse"}
 
@@ -36,3 +36,31 @@ def test_a_model_whose_training_rows_had_no_prompts_apart_is_asked_with_texts() 
     named = {"text": "prompt"}
     table = table_of([{"prompt": "Why?"}], columns)
     assert rows_to_predict(table, columns, task, named) == [{"text": "Why?"}]
+
+
+PROMPT = "{instruction}[[ ({input})]]:"
+
+
+def test_prompts_are_written_from_columns() -> None:
+    task, columns, notes = task_of("generation"), {"text": "text", "label": "out"}, list[str]()
+    rows = [{"instruction": "Add.", "input": "1"}, {"instruction": "Rhyme.", "input": ""}]
+    found = rows_to_predict(table_of(rows, columns), columns, task, None, PROMPT, notes)
+    assert [row["text"] for row in found] == ["Add. (1):", "Rhyme.:"]
+    assert (
+        notes[1]
+        == "rows: {input} is empty in 1 of 2 rows, which leaves out its part of the template"
+    )
+    alone = [{"question": "Rhyme."}]  # the column of a part that may be left out is not there
+    named = {"text": "question"}
+    found = rows_to_predict(table_of(alone, columns), columns, task, named, PROMPT)
+    assert [row["text"] for row in found] == ["Rhyme.:"]
+    with pytest.raises(ConfigError, match="must have the column 'instruction'"):
+        rows_to_predict(table_of(alone, columns), columns, task, None, PROMPT)
+
+
+def test_a_text_alone_is_the_first_column_of_a_prompt() -> None:
+    assert first_asked(PROMPT) == "instruction" and first_asked("{a} {text}") == "text"
+    assert columns_asked("{a} {text}", {"text": "title"}, {"text": "head"}) == {
+        "a": "a",
+        "text": "head",
+    }

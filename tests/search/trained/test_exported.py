@@ -23,3 +23,11 @@ def test_an_export_without_a_key_reads_rows_as_before_the_key(
     task, plugins = exported_task(here)
     assert isinstance(task, Generation) and list(plugins) == []
     assert (task.conversations, task.label) == (wanted, "b")
+
+
+def test_a_template_of_before_columns_means_what_it_meant(here: Path) -> None:
+    settings = {"task": "generation", "task.label": "b", "task.template": "{a} {text}"}
+    for more, template in (({}, "{{a}} {text}"), ({"prompt": None}, "{a} {text}")):
+        write_json(here / MANIFEST, {"task": settings, **more})
+        task, _ = exported_task(here)
+        assert isinstance(task, Generation) and task.template == template
