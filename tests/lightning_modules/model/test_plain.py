@@ -98,7 +98,7 @@ def test_a_vocabulary_with_special_tokens_as_words(here: Path) -> None:
 def test_a_chat_template_has_special_tokens_and_the_messages_have_none() -> None:
     tokenizer = chat_tokenizer()
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
-    answers = Answers(tokenizer, "{text}", "", Conversations.whole, None)
+    answers = Answers(tokenizer, "{text}", "", Conversations.whole, None, None)
 
     def row(first: str, second: str) -> dict[str, Any]:
         messages = [{"role": "user", "content": first}, {"role": "assistant", "content": second}]
@@ -127,10 +127,10 @@ def test_a_prompt_that_is_cut_keeps_its_frame_and_its_texts_plain() -> None:
     tokenizer = chat_tokenizer()
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     messages = [{"role": "user", "content": "one two " * 50 + HTML}]
-    whole = Answers(tokenizer, "", "", Conversations.whole, None).prompt(
+    whole = Answers(tokenizer, "", "", Conversations.whole, None, None).prompt(
         {"text": messages}, is_question=True
     )
-    cut = Answers(tokenizer, "", "", Conversations.whole, 60).prompt(
+    cut = Answers(tokenizer, "", "", Conversations.whole, None, 60).prompt(
         {"text": messages}, is_question=True
     )
     assert len(cut) == 60 and cut.count(end) == whole.count(end) == 1
