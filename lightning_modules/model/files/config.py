@@ -83,7 +83,9 @@ def _check_types(config: Mapping[str, Any]) -> None:
     for path, part in _parts(config):
         for name in _SIZES:
             value = part.get(name)
-            if value is not None and (not isinstance(value, int) or value is True or value < 1):
+            if isinstance(value, Mapping):  # of a few architectures with several parts
+                continue
+            if value is not None and (type(value) is not int or value < 1):
                 raise Fault(CONFIG, f"must have a whole number > 0 as {path}{name}", repr(value))
         names = part.get("architectures")
         if names is not None and not _is_texts(names):

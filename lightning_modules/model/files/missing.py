@@ -56,8 +56,11 @@ def outputs_of(network: Any, mismatched: Collection[Any]) -> frozenset[str]:
 
 def check_finite(network: Any) -> None:
     """Raise Fault if a weight is NaN or infinite."""
+    import torch
+
+    dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
     for name, tensor in network.named_parameters():
-        if tensor.is_floating_point() and tensor.numel() and tensor.device.type != "meta":
+        if tensor.dtype in dtypes and tensor.numel() and tensor.device.type != "meta":
             low, high = tensor.detach().aminmax()
             if not (low.isfinite() and high.isfinite()):
                 raise Fault(_FILE, f"must have finite numbers in {name}", "NaN or infinity")

@@ -32,6 +32,7 @@ _BITS = {
 _FLOATS = ("F16", "BF16", "F32", "F64")
 _EMBEDDINGS = re.compile(r"(^|\.)(word_embeddings|embed_tokens|wte|shared|tok_embeddings)\.weight$")
 _LAYER = re.compile(r"^(.*?)(^|\.)(layers?|h|blocks?)\.(\d+)\.(.*)$")
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
@@ -134,7 +135,14 @@ def _check_dtypes(file: str, shapes: Shapes) -> None:
 
 
 def _check_embeddings(file: str, shapes: Shapes, config: Mapping[str, Any]) -> None:
-    """Raise Fault if the embeddings have a number of rows or columns that no setting has."""
+    """Raise Fault if the embeddings have a number of rows or columns that no setting has.
+
+    A configuration may leave out sizes that are its architecture's defaults, which are not known
+    here, or have them in parts; then the loaded network is compared alone.
+    """
+    has_sizes = config.get("vocab_size") is not None and any(config.get(key) for key in _WIDTHS)
+    if not has_sizes or "text_config" in config:
+        return
     known = set(_numbers(config))
     for name, (_, shape) in shapes.items():
         if _EMBEDDINGS.search(name) and len(shape) == 2 and not known.issuperset(shape):
@@ -156,7 +164,7 @@ def _check_layers(file: str, shapes: Shapes, config: Mapping[str, Any]) -> None:
             raise Fault(file, f"must have every layer of {stack}", f"none of number {missing[0]}")
     text = config.get("text_config")
     parts = (config, text if isinstance(text, Mapping) else {})
-    depths = [value for part in parts for name in _DEPTHS if (value := part.get(name)) is not None]
+    depths = [part[name] for part in parts for name in _DEPTHS if type(part.get(name)) is int]
     most = max((len(numbers) for numbers in stacks.values()), default=0)
     if stacks and depths and most < min(depths):
         rule = f"must have the {min(depths)} layers of config.json"
