@@ -26,6 +26,7 @@ from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation, validation_steps
 from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
+from lightning_modules.export.rehearse import rehearse_export
 from lightning_modules.feature import use_features
 from lightning_modules.folder import (
     FORM_FILE,
@@ -203,6 +204,8 @@ def _prepare(start: _Start) -> _Prepared:
     )
     if network is None:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
+    tried = ("export", run.model, run.strategy.cache_key, run.task.cache_key)
+    start.cache.get_or_make(tried, lambda: rehearse_export(network, tokenizer, run.model.name))
     for note in attention_notes(network, getattr(run.model, "attention", None)):
         hooks.warn(note)
     counts = count_parameters(network)
