@@ -12,7 +12,12 @@ from torch.utils.data import DataLoader
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
 from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.featured import Featured
-from lightning_modules.batch.order import TrainingBatches, TrainingWindows, evaluation_batches
+from lightning_modules.batch.order import (
+    TrainingBatches,
+    TrainingWindows,
+    evaluation_batches,
+    sorted_batches,
+)
 from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.schedule.base import Length
@@ -74,7 +79,10 @@ class TextDataModule(pl.LightningDataModule):
             self._batches = TrainingWindows(
                 self._batches, length, num_blocks, seed=run.seed, start=start
             )
-        self.validation_batches = evaluation_batches(lengths_of(self._validation))
+        lengths = lengths_of(self._validation)
+        self.validation_batches = evaluation_batches(lengths)
+        if run.task.compares_in_batch:  # its losses are only alike in batches of one size
+            self.validation_batches = sorted_batches(lengths, run.data.batch_size)
         self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
 
     def replace_inputs(self, features_of: Callable[[Dataset], Tensor | None]) -> None:

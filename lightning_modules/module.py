@@ -74,6 +74,7 @@ class FineTuner(pl.LightningModule):
         self._validation_loss_sum = 0.0
         self._num_validated = 0.0
         self._validation_limit: Limit | None = None
+        self._is_parted = False
         self._is_limit_known = record.micro_batch_tokens is not None
         if not self._is_limit_known:
             record.micro_batch_tokens = run.trainer.first_tokens
@@ -195,6 +196,7 @@ class FineTuner(pl.LightningModule):
         while True:
             fitting = self._limit.size(num_examples(batch), width)
             size = smallest(fitting, self.run.trainer.micro_batch_size)
+            self._warn_of_parts(batch, size)
             # Dropout is a function of (seed, step). So a resumed run draws the same dropout, and a
             # repeated step the same as if it had used these micro-batches from the start.
             names = ("step", self.record.step, *self.rank.seed_names)
@@ -204,6 +206,21 @@ class FineTuner(pl.LightningModule):
                 return loss
             self.zero_grad()
             self._take_less_memory(batch, size, width)
+
+    def _warn_of_parts(self, batch: Batch, size: int) -> None:
+        """Say once if examples are compared with fewer others than their batch has."""
+        if not self.run.task.compares_in_batch or self._is_parted:
+            return
+        whole, part = num_examples(batch), min(size, num_examples(self.rank.share(batch)))
+        if part < whole:
+            self._is_parted = True
+            if self.rank.decides:
+                self.hooks.warn(
+                    f"a batch of {whole} examples passes in parts of at most {part}: each is "
+                    f"compared with {part - 1} others, not with {whole - 1}; a lower "
+                    "data.batch_size or data.max_length avoids this, or a higher "
+                    "trainer.micro_batch_tokens"
+                )
 
     def _take_less_memory(self, batch: Batch, size: int, width: int) -> None:
         """Halve the micro-batches; if they are small, compute activations again instead."""

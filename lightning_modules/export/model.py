@@ -74,6 +74,8 @@ def save_exported(
     loading = write(network, predictor.tokenizer, run.model, task, folder)
     for file in run.model.other_files():
         shutil.copyfile(file, folder / file.name)
+    if any(folder.glob("*.safetensors")):  # not an adapter alone
+        _write_others(task.export_files(network, predictor.max_length), folder)
     sums = write_sums(folder)
     write_json(
         folder / MANIFEST,
@@ -91,6 +93,12 @@ def save_exported(
     )
     write_text(folder / "README.md", _readme(card, loading))
     _share(folder)
+
+
+def _write_others(files: Mapping[str, Any], folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_json(folder / name, content)
 
 
 def check_merge(run: Run, *, merge: bool) -> None:

@@ -6,6 +6,7 @@ generate; a network without such a task gets the plain wrapper.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def task_type_of(network: nn.Module) -> TaskType | None:
     """Return PEFT's name for the network's task, from its class; None if there is none."""
     from peft import TaskType
 
-    name = _name_of(network)
+    name = "FEATURE_EXTRACTION" if is_backbone(network) else _name_of(network)
     return None if name is None else TaskType[name]
 
 
@@ -49,3 +50,16 @@ def _name_of(network: nn.Module) -> str | None:
             if base.__name__.endswith(end):
                 return _DECODER if name == _PAIR and not _reads_first(network) else name
     return None
+
+
+def is_backbone(network: nn.Module) -> bool:
+    """Return whether a network of transformers has no head: its class is one for `AutoModel`."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    return type(network).__name__ in _names(MODEL_MAPPING_NAMES.values())
+
+
+def _names(classes: Iterable[str | Sequence[str]]) -> set[str]:
+    """Return names that are given alone or several at a time."""
+    each = ([names] if isinstance(names, str) else names for names in classes)
+    return {name for names in each for name in names}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.model.head import writes
+from lightning_modules.model.head import is_backbone, writes
 from lightning_modules.model.multimodal import decoder_of
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def routers(network: nn.Module) -> list[str]:
 
 
 def _head(network: nn.Module) -> Iterator[str]:
+    if is_backbone(network):
+        return
     prefix = str(network.base_model_prefix)
     backbone = {prefix} if hasattr(network, prefix) else _OF_BACKBONES
     for name, part in network.named_children():

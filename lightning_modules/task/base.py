@@ -113,6 +113,8 @@ class Task(Schema):
     """Whether an example is several texts, which `forward` takes apart."""
     writes_specials: ClassVar[bool] = False
     """Whether templates write special tokens around the texts of rows."""
+    compares_in_batch: ClassVar[bool] = False
+    """Whether the loss of an example depends on the others of its batch."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()
     """Keys that only the loss depends on; an exported model does not need them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")
@@ -472,6 +474,10 @@ class Task(Schema):
 
         """
         return self
+
+    def export_files(self, network: Any, max_length: int) -> Mapping[str, Any]:
+        """Return what an export has besides the network for other libraries: JSON by path."""
+        return {}
 
     def usage(self, auto_class: str | None = None) -> str:
         """Return Python code that loads the model in "." with transformers and runs it once."""

@@ -18,14 +18,12 @@ TYPES = [
     (Kind.encoder, "AutoModelForQuestionAnswering", TaskType.QUESTION_ANS),
     (Kind.decoder, CAUSAL, TaskType.CAUSAL_LM),
     (Kind.encoder_decoder, SEQ2SEQ, TaskType.SEQ_2_SEQ_LM),
-    (Kind.encoder, "AutoModel", None),
+    (Kind.encoder, "AutoModel", TaskType.FEATURE_EXTRACTION),
 ]
 
 
 @pytest.mark.parametrize(("kind", "auto_class", "expected"), TYPES)
-def test_the_head_determines_the_task(
-    kind: Kind, auto_class: str, expected: TaskType | None
-) -> None:
+def test_the_head_determines_the_task(kind: Kind, auto_class: str, expected: TaskType) -> None:
     tiny = Tiny(kind=kind, width=8, num_layers=1, num_heads=2)
     assert task_type_of(tiny.load_network(auto_class)) is expected
 

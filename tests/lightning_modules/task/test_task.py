@@ -33,6 +33,7 @@ CLASSES = {
     *("classification", "multi_label_classification", "token_classification", "reward"),
     "regression",  # one class, so to say
 }
+EMBEDDING = ("similarity", "retrieval")
 WRITING = {"summarization": "encoder_decoder", "translation": "encoder_decoder"}
 ANSWERING = dict.fromkeys(("generation", "preference"), "decoder")
 KINDS = dict.fromkeys(TASKS, "encoder") | WRITING | ANSWERING
@@ -61,6 +62,8 @@ def row(task: str, number: int) -> dict[str, Any]:
     }
     rows: Mapping[str, dict[str, Any]] = {
         "classification": {"text": text, "label": verdict},
+        "similarity": {"text": text, "text_pair": f"It was {verdict}.", "label": is_good * 4.0},
+        "retrieval": {"text": text, "text_pair": f"It was the {noun} {number}."},
         "regression": {"text": text, "label": 2000 + 5 * is_good + number / 50},
         "multi_label_classification": {"text": text, "labels": sorted({noun, other})},
         "token_classification": {
@@ -148,6 +151,9 @@ def test_training_scores_every_metric_and_the_export_predicts_the_same(
     again_answers = [answer["prediction"] for answer in loaded.predict(rows)]
     if task == "regression":  # the head of the export has taken the unit over
         assert again_answers == pytest.approx(answers, abs=2e-3)
+    elif task in EMBEDDING:  # merging rounds in the last of the printed digits
+        for again, answer in zip(again_answers, answers, strict=True):
+            assert again == pytest.approx(answer, abs=1e-5)
     else:
         assert again_answers == answers
     assert len(answers) == len(rows)
