@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.data.instruction import form_columns
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.data.tabular import Tabular
 from lightning_modules.error import ConfigError, DataError, Problem, UserError, reason_of
@@ -247,7 +248,8 @@ class HubData(Tabular):
 
     def _table(self, dataset: Dataset, split: str, name: str, task: Task) -> Table:
         place = Path(f"{self.path}/{name}")
-        wanted = [each for each in self.wanted(task) if each in dataset.column_names]
+        known = {*self.wanted(task), *form_columns(task)}
+        wanted = [each for each in dataset.column_names if each in known]
         columns = dataset.select_columns(wanted).to_dict()
         feature = dataset.features.get(self.label)
         # For lists of labels, e.g. one per word, the names belong to the list's elements.

@@ -115,6 +115,8 @@ class Task(Schema):
     """Whether templates write special tokens around the texts of rows."""
     compares_in_batch: ClassVar[bool] = False
     """Whether the loss of an example depends on the others of its batch."""
+    reads_instructions: ClassVar[bool] = False
+    """Whether rows may be conversations, or prompts in several columns with an answer."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()
     """Keys that only the loss depends on; an exported model does not need them."""
     decoded: ClassVar[tuple[str, ...]] = ("prediction", "scores")

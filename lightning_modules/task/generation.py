@@ -126,6 +126,7 @@ class Generation(Task):
     optional: ClassVar[frozenset[str]] = frozenset(("text_pair", "label"))
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder,)
     writes_specials: ClassVar[bool] = True
+    reads_instructions: ClassVar[bool] = True
     scoring_columns: ClassVar[frozenset[str]] = frozenset(
         ("row", "number", "prompt_length", "num_characters", "num_bytes")
     )

@@ -65,6 +65,15 @@ def needed_in(template: str) -> tuple[str, ...]:
     )
 
 
+def replaced(template: str, own: str) -> str:
+    """Return a template with another one in the place of the text.
+
+    >>> replaced("Q: {text} {{text}}", "{a}[[, {b}]]")
+    'Q: {a}[[, {b}]] {{text}}'
+    """
+    return _TOKEN.sub(lambda token: own if token[1] == TEXT else token[0], template)
+
+
 def filled(template: str, cells: Mapping[str, str]) -> str:
     """Return a template with the cells of a row by column; a column that is not there is empty.
 

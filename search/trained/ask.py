@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.data.instruction import framed_talks
 from lightning_modules.data.table import Table
 from lightning_modules.data.templated import named_columns, notes_of, templated
 from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
@@ -59,6 +60,16 @@ def rows_to_predict(
     """
     if prompt is not None:
         return _asked(table, task, columns_asked(prompt, trained_columns, named), prompt, notes)
+    fields = {
+        field: column
+        for field, column in trained_columns.items()
+        if column is not None and field not in task.label_fields
+    }
+    talks = None if TEXT in (named or {}) else framed_talks(table, fields, task)
+    if talks is not None:
+        if notes is not None:
+            notes += notes_of([talks])
+        return talks.table.read(talks.columns, task.cells)
     columns = {}
     for field, trained in trained_columns.items():
         if trained is None or field in task.label_fields:

@@ -121,3 +121,38 @@ def test_predict_asks_as_the_model_was_trained(
     scores = run_here("evaluate", "run=a", "--json")
     words = ("data=files", "data.train=my.jsonl", "--json")
     assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)
+
+
+@pytest.mark.thorough
+def test_conversations_of_another_form_are_trained_and_asked(here: Path) -> None:
+    talk = [{"from": "human", "value": "good hotel #"}, {"from": "gpt", "value": "very good"}]
+    write(conversations=talk, system="be kind")
+    assert "ShareGPT's conversations" in run_here("train", "run=a", *TRAIN)
+    run_here("export", "run=a", "to=out")
+    asked = [{"from": "system", "value": "be kind"}, talk[0]]
+    write_jsonl(Path("new.jsonl"), [{"conversations": asked}] * 2)
+    told = run_here("predict", "model=out", "input=new.jsonl", "output=one.jsonl")
+    assert "new.jsonl: read as ShareGPT's conversations (from, value) in {conversations}" in told
+    messages = [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": "good hotel #"},
+    ]
+    write_jsonl(Path("own.jsonl"), [{"text": messages}])
+    run_here("predict", "model=out", "input=own.jsonl", "output=two.jsonl")
+    (own,) = predictions("two.jsonl")
+    assert [row["prediction"] for row in predictions("one.jsonl")] == [own["prediction"]] * 2
+
+
+@pytest.mark.thorough
+def test_a_form_that_was_recognized_is_asked_in_the_same_way(here: Path) -> None:
+    write(instruction="good hotel #", input="clean room", output="very good")
+    told = run_here("train", "run=a", *TRAIN)
+    how = "prompt '{instruction}[[\\n\\n{input}]]\\n'"
+    assert f"my.jsonl: read as instructions: {how}, answer {{output}}" in told
+    run_here("export", "run=a", "to=out")
+    assert "begin + 'Your question\\n\\nIts input\\n'" in Path("out/README.md").read_text()
+    told = run_here("predict", "model=out", "input=my.jsonl", "output=one.jsonl")
+    assert f"my.jsonl: read as {how}" in told
+    words = ("data=files", "data.train=my.jsonl", "--json")
+    scores = run_here("evaluate", "run=a", "--json")
+    assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)
