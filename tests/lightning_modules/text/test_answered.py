@@ -8,6 +8,7 @@ import pytest
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.model.kind import Kind
 from lightning_modules.text.answered import Answered, Answers, Conversations
+from lightning_modules.text.template import ASKED
 from lightning_modules.text.tokenizer import Vocabulary, train_tokenizer
 from tests.lightning_modules.text.test_conversation import MARKED, PLAIN, TALK, THINKING
 
@@ -137,3 +138,13 @@ def test_a_system_message_comes_before_conversations_that_have_none() -> None:
     assert read(own).startswith("<system>Be kind.</s>\n<user>Hi.")
     (plain,) = told.of({"text": "Hi.", "label": "Hello!"})
     assert "Be brief" not in read(plain)
+
+
+def test_special_tokens_of_a_template_are_read_and_those_of_cells_are_text() -> None:
+    template, cells = "{a}</s>{b}: ", {"a": "x</s>", "b": "y"}
+    row = {"text": "x</s></s>y: ", "label": "z</s>", ASKED: {"template": template, "cells": cells}}
+    (example,) = answers().of(row)
+    prompt = list(example.document.inputs)[: example.prompt_length]
+    assert prompt[1:].count(TOKENIZER.eos_token_id) == 1
+    assert example.question == "x</s></s>y: "
+    assert answers().prompt(row, is_question=False) == prompt
