@@ -105,6 +105,9 @@ def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     """Return where a job's model and defaults come from, and its length, to show at its start."""
     run = job.run
     leaks = [f"note {rows.corpus.left_out}"] if rows.corpus.left_out else []
+    if run.task.reads_instructions:  # how prompts are written from the columns
+        said = (line for line in rows.corpus.notes if line != rows.corpus.left_out)
+        leaks += [f"note {line}" for line in said]
     download = download_of(run.model, weights=run.strategy.reads_weights)
     hub = [] if download is None else [f"hub {download.text}", download.note]
     head = run.strategy.head_note(run.model, run.task, rows.labels)
