@@ -48,7 +48,7 @@ KEYS = {
     "dashboard": ("study=", "port="),
     "export": ("study=", "run=", "trial=", "to=", "merge="),
     "predict": (
-        *("model=", "input=", "output=", "text=", "text_pair="),
+        *("model=", "input=", "output=", "top=", "text=", "text_pair="),
         *("delimiter=", "quoting=", "header=", "encoding=", "columns="),
     ),
     "evaluate": ("study=", "run=", "model=", "split=", "--json"),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from lightning_modules.data.file.form import DELIMITERS, Form
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.error import DataError
-from search.cli.predict import write_predictions
+from search.trained.written import write_predictions
 
 Rows = list[dict[str, str]]
 WANTED = Wanted(("text", "label"))

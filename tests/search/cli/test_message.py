@@ -174,6 +174,7 @@ def exported(here: Path) -> Path:
     folder.mkdir()
     columns = {"text": "review", "text_pair": None, "label": "stars"}
     values = {"task": {"task": "classification"}, "columns": columns, "labels": ["a", "b"]}
+    values["max_length"] = 8
     (folder / "finesweep.json").write_text(json.dumps(values))
     return folder
 
@@ -182,9 +183,8 @@ def exported(here: Path) -> Path:
     ("words", "line"),
     [
         (
-            ("output=o.csv",),
-            "output: must end with .jsonl, got 'o.csv'. "
-            "Predictions are written as JSONL: set output=o.jsonl.",
+            ("output=o.txt",),
+            "output: must end with .jsonl, .csv or .parquet, got 'o.txt'. Set output=o.jsonl.",
         ),
         (
             ("output=o.jsonl",),
