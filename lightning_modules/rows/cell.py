@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from lightning_modules.error import Verbatim
+from lightning_modules.rows.depth import is_too_deep
 from lightning_modules.rows.message import message, without_nulls
 from lightning_modules.rows.spelling import plain, spelt
 
@@ -269,9 +270,10 @@ def from_json(cell: Any) -> Any:
     """Return a list or object parsed from JSON text, and anything else unchanged."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(cell)
+            found = json.loads(cell)
         except (ValueError, RecursionError):
             return cell
+        return cell if is_too_deep(cell, found) else found
     return cell
 
 

@@ -10,10 +10,15 @@ from typing import Any
 from lightning_modules.data.file.squad import is_squad, read_squad
 from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.rows.depth import MAX_DEPTH, is_too_deep
 
 
 class _Repeated(ValueError):
     """An object has a key twice."""
+
+
+class _Deep(ValueError):
+    """Lists or objects are nested too deep."""
 
 
 def read_jsonl(path: Path, text: str) -> Table:
@@ -60,7 +65,10 @@ def read_json(path: Path, text: str) -> Table:
 
 
 def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object)
+    value = json.loads(text, object_pairs_hook=_object)
+    if is_too_deep(text, value):
+        raise _Deep
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,6 +98,9 @@ def _not_json(path: Path, line: int, error: ValueError | RecursionError) -> Prob
     if isinstance(error, _Repeated):
         rule, fix = "an object must have each key once", "Rename one or remove it."
         return Problem(f"{path}:{line}", rule, str(error), fix)
+    if isinstance(error, _Deep):
+        rule = f"must be nested at most {MAX_DEPTH} levels deep"
+        return Problem(f"{path}:{line}", rule, Verbatim("more"), "Flatten it.")
     if not isinstance(error, json.JSONDecodeError):  # a number with thousands of digits, or nesting
         return Problem(f"{path}:{line}", "must be JSON", Verbatim(str(error).split(";")[0]))
     fix = "If each line is an object, rename the file to .jsonl."
