@@ -23,6 +23,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from lightning_modules.model.base import Pretrained
 from search.config import build_run, compose
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
@@ -97,11 +98,11 @@ def main() -> int:
 
 def _compare(folder: Path, num_pairs: int) -> int:
     test = PAIRS / "test.jsonl"
-    weights = build_run(compose("train", ["run=x", "model=minilm"]).tree).model.location()  # type: ignore[attr-defined]
-    train = str(folder / "train.jsonl")
-    theirs = _last_json(
-        [sys.executable, "-c", THEIRS, weights, train, str(test), str(num_pairs // 16)], folder
-    )
+    model = build_run(compose("train", ["model=minilm"]).tree).model
+    assert isinstance(model, Pretrained)
+    files = (model.location(), str(folder / "train.jsonl"), str(test))
+    printed = _printed([sys.executable, "-c", THEIRS, *files, str(num_pairs // 16)], folder)
+    theirs = json.loads(printed.splitlines()[-1])
     same, plain = (_ours(folder, name, words) for name, words in (("same", SAME), ("plain", ())))
     difference, num_tests = same - theirs["after"], len(test.read_text("utf-8").splitlines())
     print(f"{num_pairs:,} pairs; Spearman's correlation on {num_tests:,} test pairs\n")
@@ -118,20 +119,16 @@ def _ours(folder: Path, name: str, words: tuple[str, ...]) -> float:
     """Train, and return the correlation on the test pairs."""
     files = [f"data.{part}={PAIRS / part}.jsonl" for part in ("validation", "test")]
     data = [*DATA, f"data.train={folder / 'train.jsonl'}", *files]
-    subprocess.run(
-        [FINESWEEP, "train", f"run={name}", *data, *words],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    scores = _last_json([FINESWEEP, "evaluate", f"run={name}", "split=test", "--json"], folder)
+    _printed([FINESWEEP, "train", f"run={name}", *data, *words], folder)
+    evaluate = [FINESWEEP, "evaluate", f"run={name}", "split=test", "--json"]
+    scores: dict[str, float] = json.loads(_printed(evaluate, folder))
     return scores["spearman"]
 
 
-def _last_json(command: list[str], folder: Path) -> dict[str, float]:
+def _printed(command: list[str], folder: Path) -> str:
+    """Run a command and return what it prints."""
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    return done.stdout
 
 
 if __name__ == "__main__":
