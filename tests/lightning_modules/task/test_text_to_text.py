@@ -21,6 +21,7 @@ from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
+from lightning_modules.model.files.manifest import MANIFEST, SUMS
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
@@ -288,6 +289,9 @@ def test_an_adapter_generates_as_validated_whatever_the_settings_of_its_base(
     trained = Trained(run, here / "run", "run x", outcome.best.metrics, "")
     export(trained, here / "best")
     (here / "best/base/generation_config.json").unlink()  # a base from the hub has other settings
+    manifest = json.loads((here / "best" / MANIFEST).read_text())
+    del manifest[SUMS]  # which would not be those of that base
+    (here / "best" / MANIFEST).write_text(json.dumps(manifest))
     loaded = load_exported(here / "best", run.task)
     network: Any = loaded.network
     assert network.generation_config.max_new_tokens == 7

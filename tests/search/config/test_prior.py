@@ -19,8 +19,18 @@ from tests.models import models_of
 
 TABLE = load_table([CONF_DIR])
 LR = "optimizer.lr"
-BERT = {"architectures": ["BertModel"], "num_attention_heads": 8, "vocab_size": 30_000}
-LLAMA = {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": 32_000}
+BERT = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "num_attention_heads": 8,
+    "vocab_size": 30_000,
+}
+LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_act": "silu",
+    "vocab_size": 32_000,
+}
 
 
 def sizes(width: int, layers: int) -> dict[str, Any]:
@@ -35,8 +45,9 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "decoder to 12B": LLAMA | sizes(2048, 16),
     "large decoder": LLAMA | sizes(8192, 48),
     "mixture of experts": LLAMA | sizes(2048, 16) | {"num_experts": 64},
-    "encoder-decoder": {"is_encoder_decoder": True, "vocab_size": 32_000} | sizes(512, 6),
-    "any model": {"architectures": ["BertModel"]},
+    "encoder-decoder": {"model_type": "t5", "is_encoder_decoder": True, "vocab_size": 32_000}
+    | sizes(512, 6),
+    "any model": {"model_type": "bert", "architectures": ["BertModel"]},
 }
 PREFERENCES = "preferences"  # of one task, whatever the model
 OF_FULL = {"decoder to 12B": "decoder", "large decoder": "decoder", "mixture of experts": "decoder"}
