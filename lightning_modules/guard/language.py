@@ -67,5 +67,6 @@ def language_rows(rows: Sequence[Row], guard: Guard) -> LoadedRows:
         max_new_tokens=1,
         num_generated=0,
         temperature=0.0,
+        final_answer=None,
     )
     return LoadedRows(task, limited(rows, guard.max_rows), is_own=False)

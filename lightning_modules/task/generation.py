@@ -10,7 +10,8 @@ lists the tools that it may call. In both, only the answers are targets, includi
 Metrics, over all targets of a split: nats_per_token, the mean loss; perplexity, its exponential;
 nats_per_character and bits_per_byte (of UTF-8), which do not depend on the tokenizer. If rows have
 answers, also rouge1, rougeL (F1; Lin 2004, with stemming) and exact_match, over the answers that
-the network generates to the last question of each of the first `num_generated` examples.
+the network generates to the last question of each of the first `num_generated` examples; with a
+pattern `final_answer` the share of right final answers, too (`metric.final`).
 Example rows: `{"text": "To be, or not to be"}`, `{"text": "Capital of Peru?", "label": "Lima"}`.
 
 Shapes: B batch, T tokens, V vocabulary, P prompt tokens, G generated tokens.
@@ -34,6 +35,12 @@ from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
+from lightning_modules.task.metric.final import (
+    FINAL,
+    final_answer,
+    finals,
+    pattern_problems,
+)
 from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
 from lightning_modules.task.metric.token import token_scores
 from lightning_modules.text.answered import (
@@ -59,8 +66,10 @@ from lightning_modules.text.written import NUM_SHOWN, decoded, reference_of, sca
 if TYPE_CHECKING:
     from torch import Tensor
 
-ANSWER_METRICS = ("rouge1", "rougeL", "exact_match")
+ANSWER_METRICS = ("rouge1", "rougeL", "exact_match", FINAL)
 CONVERSATIONS = "conversations"
+_FINAL: Mapping[str, Direction] = {FINAL: "maximize"}
+_SET_PATTERN = "For '... #### 42' set 'task.final_answer=\"#### (.+)\"'."
 NUM_GUESSED = 2000  # validation rows whose tokens are counted for the guess by their shares
 
 
@@ -95,6 +104,8 @@ class Generation(Task):
         max_new_tokens: Most tokens to generate, > 0.
         num_generated: Generate for this many of the first validation examples, >= 0.
         temperature: >= 0; 0 is greedy decoding, higher values sample.
+        final_answer: A regular expression whose one group is the final answer in a worked one, e.g.
+            `#### (.+)`; None does not look for it.
 
     """
 
@@ -107,6 +118,7 @@ class Generation(Task):
     max_new_tokens: int
     num_generated: int
     temperature: float
+    final_answer: str | None
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     directions: ClassVar[Mapping[str, Direction]] = {
@@ -145,9 +157,20 @@ class Generation(Task):
         for name in ("num_generated", "temperature"):
             if getattr(self, name) < 0:
                 yield Problem(name, "must be >= 0", getattr(self, name))
+        yield from pattern_problems(self.final_answer)
         if self.metric in ANSWER_METRICS and self.num_generated == 0:
             rule, fix = f"must be > 0 for metric={self.metric}", "Set num_generated=100."
             yield Problem("num_generated", rule, 0, fix)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        return self.directions if self.final_answer is None else {**self.directions, **_FINAL}
+
+    def unknown_metric(self) -> Problem:
+        if self.metric != FINAL:
+            return super().unknown_metric()
+        rule, fix = "task.final_answer must be the pattern of it", _SET_PATTERN
+        return Problem("metric", rule, Verbatim("task.final_answer=null"), fix)
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:
         """Refuse a conversation that has no answer, or that starts with one."""
@@ -190,11 +213,25 @@ class Generation(Task):
             if len({_has_answers(row) for row in rows}) > 1:
                 rule = f"either all rows of {split} or none must have answers"
                 raise DataError(Problem("data.text", rule, Verbatim("both")))
+            if self.metric == FINAL and _has_answers(rows[0]):
+                self._check_finals(rows, split)
             if self.metric in ANSWER_METRICS and not _has_answers(rows[0]):
                 rule = f"{self.metric} must have answers to compare with"
                 fix = "Set task.label=COLUMN, or task.metric=perplexity."
                 raise DataError(Problem("task.metric", rule, Verbatim("only texts"), fix))
         return ()
+
+    def _check_finals(self, rows: Sequence[Row], split: str) -> None:
+        """Refuse rows in whose answers the pattern finds nothing to compare with."""
+        assert self.final_answer is not None
+        texts = [self._target_text(row) for row in rows]
+        wrong = [text for text in texts if final_answer(self.final_answer, text) is None]
+        if wrong:
+            rule = f"every answer of {split} must have a match of {self.final_answer!r}"
+            got = Verbatim(f"{len(wrong)} of {len(rows)} without one, e.g. {wrong[0][-60:]!r}")
+            raise DataError(
+                Problem("task.final_answer", rule, got, "Mend the rows or the pattern.")
+            )
 
     @property
     def cache_key(self) -> str:
@@ -394,6 +431,9 @@ class Generation(Task):
             written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
             scores |= rouge(written, answers)
             scores["exact_match"] = exact_match(written, answers)
+            if self.final_answer is not None:
+                right = finals(self.final_answer, written, answers)
+                scores[FINAL] = sum(right) / len(right)
         return {name: round(value, 6) for name, value in scores.items()}
 
     def row_values(
@@ -404,6 +444,8 @@ class Generation(Task):
         answers = [each.content for each in self._references(examples)]
         written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
         pairs = [([text], [right]) for text, right in zip(written, answers, strict=True)]
+        if self.metric == FINAL and self.final_answer is not None:
+            return finals(self.final_answer, written, answers)
         if self.metric == "exact_match":
             return [exact_match(*pair) for pair in pairs]
         return [rouge(*pair)[self.metric] for pair in pairs]

@@ -123,6 +123,7 @@ class Preference(PairTask):
             max_new_tokens=self.max_new_tokens,
             num_generated=0,
             temperature=self.temperature,
+            final_answer=None,
         )
 
     @property

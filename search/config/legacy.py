@@ -45,6 +45,7 @@ LEGACY: Mapping[str, Any] = {
     "search.select": None,
     "task.at_recall": 0.9,
     "task.conversations": "turns",
+    "task.final_answer": None,
     "task.label_columns": None,
     "task.pack_answers": False,
     "task.positive": None,

@@ -653,3 +653,34 @@ def test_documents_that_see_each_other_are_noted(here: Path) -> None:
     folder.mkdir()
     fit(run, folder, Identity("x", None, folder), hooks)
     assert any("MambaForCausalLM lets the documents of a block see" in w for w in hooks.texts)
+
+
+def test_the_final_answer_is_scored_if_there_is_a_pattern_for_it() -> None:
+    task = generation("metric=final_answer", 'final_answer=": (.+)"', "label=label")
+    rows = [{"text": "one", "label": f"a: {n}"} for n in (1, 2)]
+    written = [TOKENIZER(text, add_special_tokens=False)["input_ids"] for text in ("b: 1", ": 3")]
+    width = max(map(len, written))
+    padded = [[*ids, *[IGNORED] * (width - len(ids))] for ids in written]
+    observed = {
+        **{name: torch.ones(2) for name in ("nats_B", "num_targets_B")},
+        **{name: torch.ones(2) for name in ("num_characters_B", "num_bytes_B")},
+        "generated_BG": torch.tensor(padded),
+    }
+    examples = Examples(rows, (), TOKENIZER, 64)
+    scores = task.score(observed, examples)
+    assert scores["final_answer"] == 0.5 and task.row_values(observed, examples) == [1, 0]
+    assert set(scores) == set(task.goals) and "final_answer" not in TASK.goals
+    assert task.direction == "maximize"
+
+
+def test_a_final_answer_that_cannot_be_found_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"task.metric: task.final_answer must be the pattern"):
+        generation("metric=final_answer", "label=label")
+    task = generation("metric=final_answer", 'final_answer="#### (.+)"', "label=label")
+    rows = [{"text": "one", "label": "#### 1"}, {"text": "two", "label": "it is 2"}]
+    with pytest.raises(DataError) as raised:
+        task.labels(Corpus({"train": rows}))
+    assert str(raised.value) == (
+        "task.final_answer: every answer of train must have a match of '#### (.+)', got 1 of 2 "
+        "without one, e.g. 'it is 2'. Mend the rows or the pattern."
+    )
