@@ -84,6 +84,7 @@ def checked_rows(run: Run, corpus: Corpus) -> CheckedRows:
     """Return the rows with their labels; raise UserError if they do not fit the task."""
     labels = run.task.labels(corpus)
     run.task.fit_to_rows(corpus, labels)
+    run.task.try_metric(corpus.splits["validation"], labels)
     return CheckedRows(corpus, labels)
 
 

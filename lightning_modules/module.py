@@ -180,7 +180,7 @@ class FineTuner(pl.LightningModule):
         self.validation_loss = sum(each.loss_sum for each in gathered) / num_targets
         # Given NaN or infinite outputs, some metrics would raise and others mislead.
         is_finite = math.isfinite(self.validation_loss)
-        self.scores = self.run.task.score(self.observed, self._validation) if is_finite else {}
+        self.scores = self.run.task.scores(self.observed, self._validation) if is_finite else {}
 
     def _evaluate(self, batch: Batch, size: int) -> tuple[float, dict[str, Tensor]]:
         loss_sum, parts = 0.0, []

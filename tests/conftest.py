@@ -276,4 +276,5 @@ def classification(metric: str = "accuracy", **changes: Any) -> Classification:
     """Return the task of `conf/task/classification.yaml`, with changes."""
     values: dict[str, Any] = {"text": "text", "text_pair": None, "label": "label"}
     values |= {"class_weights": None, "label_smoothing": 0.0, "positive": None, "at_recall": 0.9}
+    values |= {"metric_direction": None}
     return Classification(**{"metric": metric, **values, **changes})

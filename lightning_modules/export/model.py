@@ -22,6 +22,7 @@ from lightning_modules.strategy.adapter.base import PeftStrategy
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
 from lightning_modules.task.label import of_export
+from lightning_modules.task.own_metric import is_own
 
 if TYPE_CHECKING:
     from lightning_modules.export.predictor import Predictor
@@ -125,6 +126,8 @@ def _task_settings(run: Run) -> dict[str, Any]:
     """Return the settings that compose the task again, without those used only in training."""
     only_training = {f"task.{name}" for name in run.task.loss_settings}
     settings = {key: value for key, value in run.flat().items() if key.split(".")[0] == "task"}
+    if is_own(run.task.metric):  # an export must need no code of the user's
+        only_training |= {"task.metric", "task.metric_direction"}
     return {key: value for key, value in settings.items() if key not in only_training}
 
 

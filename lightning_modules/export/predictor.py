@@ -87,7 +87,7 @@ class Predictor:
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
         observed = self._observe(rows, self.precision, self.task.encode)
-        return self.task.score(observed, self._examples(rows))
+        return self.task.scores(observed, self._examples(rows))
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""

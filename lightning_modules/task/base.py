@@ -217,6 +217,9 @@ class Task(Schema):
         """
         return None
 
+    def try_metric(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
+        """Raise ConfigError if a metric of the user's own fails on rows that are answered right."""
+
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         """Raise DataError if rows have labels that the model does not know."""
 
@@ -402,6 +405,10 @@ class Task(Schema):
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         """Return every metric of `goals` over the joined observations."""
 
+    def scores(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
+        """Return what `score` does, and the metric of the user's own if there is one."""
+        return self.score(observed, examples)
+
     def row_values(
         self, observed: Mapping[str, Tensor], examples: Examples
     ) -> Sequence[float] | None:
@@ -424,7 +431,7 @@ class Task(Schema):
         def score_of(kept: Sequence[int]) -> float:
             part = {name: tensor[list(kept)] for name, tensor in observed.items()}
             rows = [examples.rows[number] for number in kept]
-            return self.score(part, replace(examples, rows=rows))[self.metric]
+            return self.scores(part, replace(examples, rows=rows))[self.metric]
 
         return score_of
 

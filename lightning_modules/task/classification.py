@@ -103,7 +103,7 @@ class Classification(SequenceTask):
 
     @property
     def goals(self) -> Mapping[str, Direction]:
-        return self.directions if self.positive is None else {**self.directions, **BINARY}
+        return super().goals if self.positive is None else {**super().goals, **BINARY}
 
     def unknown_metric(self) -> Problem:
         if self.metric not in BINARY:
@@ -263,6 +263,10 @@ class Classification(SequenceTask):
             best = max(range(len(labels)), key=probabilities.__getitem__)
             decoded.append({"prediction": labels[best], "scores": scores})
         return decoded
+
+    def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
+        scores = {name: float(name == row["label"]) for name in labels}
+        return {"prediction": row["label"], "scores": scores}
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the most confident mistakes and the confusion matrix."""

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lightning_modules.error import UserError
 from lightning_modules.outcome import RowScores
 
 if TYPE_CHECKING:
@@ -52,16 +53,16 @@ def row_scores(task: Task, observed: Mapping[str, Tensor], examples: Examples) -
             kept = [row for row in range(number) if row not in left_out]
             return score_of(kept)
 
-        score = task.score(observed, examples)[task.metric]
+        score = task.scores(observed, examples)[task.metric]
         try:
             found = pseudo_values(number, NUM_GROUPS, score_without, score)
-        except (ArithmeticError, ValueError, IndexError):
+        except (ArithmeticError, ValueError, IndexError, UserError):
             # The metric is not defined for some rows, e.g. all tokens are in one, or one class is
             # missing. A run must not fail for its interval.
             return None
     if not found or not all(map(math.isfinite, found)):
         return None
-    return RowScores(_key(examples), tuple(round(value, 6) for value in found))
+    return RowScores(_key(examples), tuple(float(f"{value:.7g}") for value in found))
 
 
 def pseudo_values(

@@ -187,6 +187,10 @@ class MultiLabelClassification(SequenceTask):
         predicted_BC: Tensor = observed["logits_BC"].double().sigmoid() >= self.threshold
         return predicted_BC
 
+    def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
+        scores = {name: float(name in row["label"]) for name in labels}
+        return {"prediction": list(row["label"]), "scores": scores}
+
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the rows with the most wrong labels, and the scores of each label."""
         predicted_BC, labels_BC = self._predicted(observed), observed["labels_BC"]

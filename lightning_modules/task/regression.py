@@ -193,6 +193,9 @@ class Regression(SequenceTask):
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         return [{"prediction": short(each)} for each in observed["predicted_B"].tolist()]
 
+    def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
+        return {"prediction": row["label"]}
+
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the rows with the largest errors."""
         predicted = observed["predicted_B"].tolist()

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from lightning_modules.error import Problem
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import Row, normalized
-from lightning_modules.task.base import Task
+from lightning_modules.task.base import Direction, Examples, Task
+from lightning_modules.task.own_metric import (
+    DIRECTIONS,
+    NUM_TRIED,
+    direction_problems,
+    is_own,
+    own_score,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTask(Task):
-    """A task with one prediction per text."""
+    """A task with one prediction per text.
+
+    Attributes:
+        metric_direction: `maximize` or `minimize` if `metric` is a function of the user's own, e.g.
+            `my_package.metrics:score` (`task.own_metric`); else None.
+
+    """
+
+    metric_direction: str | None
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     cells: ClassVar[Mapping[str, cell.Cell]] = {
@@ -22,6 +41,34 @@ class SequenceTask(Task):
         "text_pair": cell.text,
         "label": cell.label,
     }
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from direction_problems(self.metric, self.metric_direction)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        if not is_own(self.metric):
+            return self.directions
+        known = self.metric_direction in DIRECTIONS  # else it is a problem of its own
+        direction = self.metric_direction if known else DIRECTIONS[0]
+        return {**self.directions, self.metric: cast(Direction, direction)}
+
+    def scores(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
+        scores = super().scores(observed, examples)
+        if is_own(self.metric):
+            answers = self.decode(observed, examples)
+            scores[self.metric] = own_score(self.metric, answers, examples.rows)
+        return scores
+
+    def try_metric(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
+        if is_own(self.metric):
+            tried = rows[:NUM_TRIED]
+            own_score(self.metric, [self.right_answer(row, labels) for row in tried], tried)
+
+    @abstractmethod
+    def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what `decode` would of a labelled row if the network were right and sure."""
 
     def near_key(self, row: Row) -> str:
         # Not joined: pairs that share a long text may differ in a short one.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_modules.outcome import NOT_LEARNT
+from lightning_modules.task.own_metric import is_own
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Examples, Task
@@ -17,7 +18,7 @@ def unlearnt(task: Task, metrics: Mapping[str, float], examples: Examples) -> st
 
     A metric that counts right answers may stay there although the probabilities improve.
     """
-    guess = task.constant_guess(examples)
+    guess = None if is_own(task.metric) else task.constant_guess(examples)
     value = metrics[task.metric]
     if guess is None or task.beats(value, guess):
         return None

@@ -26,6 +26,8 @@ from lightning_modules.schedule.base import Schedule
 from lightning_modules.schema import Schema, import_member
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import Task
+from lightning_modules.task.own_metric import check_own, is_own
+from lightning_modules.task.sequence import SequenceTask
 from lightning_modules.trainer import Trainer
 from search.config.settings import Search, SearchSettings
 from search.pruner.base import Pruner
@@ -65,6 +67,16 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
     seed = config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         problems.append(Problem("seed", "must be a whole number >= 0", seed))
+    task = built.get("task")
+    if isinstance(task, SequenceTask) and not is_own(task.metric) and task.metric_direction:
+        rule = "must be null unless task.metric is a function of your own"
+        fix = "Leave it out."
+        problems.append(Problem("task.metric_direction", rule, task.metric_direction, fix))
+    if isinstance(task, Task) and is_own(task.metric):
+        try:
+            check_own(task.metric, plugins)
+        except UserError as error:
+            problems.extend(error.problems)
     if problems:
         raise ConfigError(problems)
     return Run(seed=seed, **built)

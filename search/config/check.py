@@ -188,7 +188,13 @@ def _value_problems(override: Override, bases: Sequence[DictConfig]) -> Iterator
         yield Problem(key, "is a group of keys", got, fix)
 
 
-DECIDE_METRIC = ("task.metric", "task.positive", "task.at_recall", "task.final_answer")
+DECIDE_METRIC = (
+    "task.metric",
+    "task.metric_direction",
+    "task.positive",
+    "task.at_recall",
+    "task.final_answer",
+)
 """Paths that decide what a score means, so that trials with different values cannot be compared."""
 
 

@@ -47,6 +47,7 @@ LEGACY: Mapping[str, Any] = {
     "task.conversations": "turns",
     "task.final_answer": None,
     "task.label_columns": None,
+    "task.metric_direction": None,
     "task.pack_answers": False,
     "task.positive": None,
     "task.separator": None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
+from lightning_modules.task.own_metric import is_own
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.estimate.max_length import with_max_length
@@ -86,7 +87,8 @@ class Preview:
         """Return plain values, for JSON."""
         plan, rows = self.plan, self.rows
         splits = {} if rows is None else rows.corpus.splits
-        baseline = plan.default.task.baseline(splits["validation"]) if splits else None
+        is_known = bool(splits) and not is_own(plan.default.task.metric)
+        baseline = plan.default.task.baseline(splits["validation"]) if is_known else None
         priors = [arm.prior for arm in plan.composition.arms if arm.prior is not None]
         return {
             "study": plan.name,

@@ -7,6 +7,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import CheckedRows
+from lightning_modules.task.own_metric import is_own
 from search.config.length import TOKENS
 from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
@@ -87,7 +88,9 @@ def describe(
 
 
 def baseline(plan: Plan, rows: CheckedRows) -> Baseline | None:
-    """Return the score of guessing on the validation rows."""
+    """Return the score of guessing on the validation rows; None if nobody knows it."""
+    if is_own(plan.default.task.metric):
+        return None
     return plan.default.task.baseline(rows.corpus.splits["validation"])
 
 

@@ -37,7 +37,13 @@ from tests.conftest import write_jsonl
 
 def make_task(**changes: Any) -> MultiLabelClassification:
     values: dict[str, Any] = {"text": "text", "text_pair": None, "label": "labels"}
-    values |= {"metric": "micro_f1", "threshold": 0.5, "separator": None, "label_columns": None}
+    values |= {
+        "metric": "micro_f1",
+        "metric_direction": None,
+        "threshold": 0.5,
+        "separator": None,
+        "label_columns": None,
+    }
     return MultiLabelClassification(**{**values, **changes})
 
 

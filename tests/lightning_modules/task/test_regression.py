@@ -34,6 +34,7 @@ TASK = Regression(
     huber_delta=1.0,
     center=None,
     scale=None,
+    metric_direction=None,
 )
 
 
