@@ -2,8 +2,10 @@
 
 transformers runs code that comes with a model if `auto_map` names it and the caller allows or
 confirms that, and downloads kernels (compiled code) from the hub if the name of an attention, of a
-way to compute experts or of a quantization asks for them. PEFT imports the module that
-`megatron_core` of an adapter names.
+way to compute experts or of a quantization asks for them. It loads the file that
+`transformers_weights` names in place of model.safetensors, which may be pickled. PEFT imports the
+module that `megatron_core` of an adapter names, and may unpickle the file that
+`prompt_tuning_init_state_dict_path` names.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lightning_modules.machine.hub.file import SINGLE
 from lightning_modules.model.files.fault import Fault
 
 ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
@@ -26,11 +29,13 @@ _QUANTIZED = (
     *("gptq", "hqq", "quanto", "torchao"),
 )
 """Methods of quantization that compute with installed packages, not with kernels of the hub."""
+_WEIGHTS = "transformers_weights"
+_SOURCE = "prompt_tuning_init_state_dict_path"
 _NO_CODE = "Code that comes with a model is not run: choose a model that transformers has itself."
 
 
 def check_names(file: str, values: Mapping[str, Any]) -> None:
-    """Raise Fault if a configuration names an attention, kernels or experts of the hub."""
+    """Raise Fault if a configuration names code of the hub, or weights that are not checked."""
     for path, name, value in _walk(values):
         if name in _ALLOWED:
             _check_allowed(file, path, value, _ALLOWED[name])
@@ -40,6 +45,9 @@ def check_names(file: str, values: Mapping[str, Any]) -> None:
             fix = "Choose weights that are not quantized, or other ones."
             rule = f"must have {path} among {', '.join(_QUANTIZED)}, which need no code of the hub"
             raise Fault(file, rule, repr(value), fix)
+        elif name == _WEIGHTS and value not in (None, SINGLE):
+            fix = f"Rename the weights to {SINGLE}, and remove {path}."
+            raise Fault(file, f"must not name another file as {path}", repr(value)[:100], fix)
 
 
 def names_code(values: Mapping[str, Any], auto_class: str = "") -> bool:
@@ -60,7 +68,7 @@ def code_fault(file: str, kind: str) -> Fault:
 
 
 def check_library(file: str, values: Mapping[str, Any]) -> None:
-    """Raise Fault if an adapter's configuration names a module to import."""
+    """Raise Fault if an adapter's configuration names a module to import, or a file to unpickle."""
     found = values.get("auto_mapping")
     library = found.get("parent_library") if isinstance(found, Mapping) else None
     if library is not None and str(library).partition(".")[0] != "transformers":
@@ -68,6 +76,9 @@ def check_library(file: str, values: Mapping[str, Any]) -> None:
     if values.get("megatron_config") is not None:
         fix = "Choose an adapter for a model of transformers."
         raise Fault(file, "must not have megatron_config", "one", fix)
+    if (source := values.get(_SOURCE)) is not None:
+        fix = "Choose an adapter that needs no other file."
+        raise Fault(file, f"must not have {_SOURCE}", repr(source)[:100], fix)
 
 
 def _check_allowed(file: str, path: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -18,6 +18,10 @@ from lightning_modules.model.files.fault import Fault
         {"attn_implementation": {"text": "eager", "": "flash_attention_2"}},
         {"experts_implementation": "grouped_mm", "use_kernels": False},
         {"quantization_config": {"quant_method": "gptq"}},
+        {
+            "transformers_weights": "model.safetensors",
+            "text_config": {"transformers_weights": None},
+        },
     ],
 )
 def test_names_of_transformers_pass(values: dict[str, Any]) -> None:
@@ -33,6 +37,8 @@ def test_names_of_transformers_pass(values: dict[str, Any]) -> None:
         ({"experts_implementation": "a/b"}, "experts_implementation"),
         ({"quantization_config": {"quant_method": "fp8"}}, "'fp8'. Choose|got 'fp8'"),
         ({"kernel_config": {"a": "b/c"}}, "must not have kernel_config"),
+        ({"transformers_weights": "adapter_model.bin"}, "must not name another file as transf"),
+        ({"text_config": {"transformers_weights": "a.safetensors.index.json"}}, "as text_config"),
     ],
 )
 def test_names_of_the_hub_are_refused(values: dict[str, Any], line: str) -> None:
@@ -47,6 +53,13 @@ def test_an_adapter_names_models_of_transformers_alone() -> None:
     with pytest.raises(Fault, match=r"got 'transformers_like\.code'"):
         theirs = {"auto_mapping": {"parent_library": "transformers_like.code"}}
         check_library("adapter_config.json", theirs)
+
+
+def test_an_adapter_unpickles_no_other_file() -> None:
+    name = "prompt_tuning_init_state_dict_path"
+    check_library("adapter_config.json", {name: None})
+    with pytest.raises(Fault, match=rf"must not have {name}, got 'state\.bin'"):
+        check_library("adapter_config.json", {name: "state.bin"})
 
 
 def test_architectures_are_those_of_transformers() -> None:
