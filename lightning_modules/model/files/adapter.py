@@ -39,6 +39,24 @@ def auto_class_of(values: Mapping[str, Any]) -> str:
     return _AUTO_CLASSES.get(str(values.get("task_type")), "AutoModel")
 
 
+def base_of(values: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return folder or hub name, and commit, of an adapter's base; raise Fault if it names none."""
+    name, revision = values.get("base_model_name_or_path"), values.get("revision")
+    if not name:
+        rule, fix = "must name its base as base_model_name_or_path", "Export the model again."
+        raise Fault(CONFIG, rule, "none", fix)
+    return str(name), revision
+
+
+def check_complete(folder: Path, adapted: Any) -> None:
+    """Raise Fault if a loaded adapter did not get all its weights: others are drawn at random."""
+    from peft import get_peft_model_state_dict
+
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    for name in sorted(wanted - read_header(folder, WEIGHTS).keys()):
+        raise Fault(WEIGHTS, f"must have {name}", "none")
+
+
 def check_merges(values: Mapping[str, Any]) -> None:
     """Raise Fault if an adapter cannot become a part of its base's weights."""
     if values["peft_type"] in _VIRTUAL:
@@ -54,6 +72,8 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         raise Fault(CONFIG, "must name the method as peft_type", repr(kind))
     if base is not None and not isinstance(base, str):
         raise Fault(CONFIG, "must name its base as base_model_name_or_path", repr(base))
+    if (revision := values.get("revision")) is not None and not isinstance(revision, str):
+        raise Fault(CONFIG, "must have a text as revision, or null", repr(revision)[:100])
     if kind == "XLORA":
         raise Fault(CONFIG, "must not need other adapters", kind)
     check_library(CONFIG, values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -204,7 +205,8 @@ class ModelFolder:
         if not adapter.is_adapter(self.path) or (self.path / adapter.BASE).is_dir():
             return None
         values = ModelFolder(self.path / adapter.ADAPTER, self.where).adapter_config()
-        return str(values.get("base_model_name_or_path")), values.get("revision")
+        with self._reporting():
+            return adapter.base_of(values)
 
     def _base(self) -> ModelFolder:
         base = self.base or self.path / adapter.BASE
@@ -242,8 +244,11 @@ class ModelFolder:
         from peft import PeftModel
 
         self.adapter_config()
-        with self._reporting():
+        with self._reporting(), warnings.catch_warnings():
+            # The check says it in one line, and of the head's weights, too.
+            warnings.filterwarnings("ignore", "Found missing adapter keys")
             adapted: nn.Module = PeftModel.from_pretrained(network, str(self.path))
+            adapter.check_complete(self.path, adapted)
             check_finite(adapted)
         return adapted
 

@@ -111,7 +111,7 @@ class PeftStrategy(Strategy):
         merged = self._merged(network)
         if merged is not None:
             return super().export(merged, tokenizer, model, task, folder)
-        lines = _save_settings(network, tokenizer, model.hub_name or BASE, task, folder)
+        lines = _save_settings(network, tokenizer, model, model.hub_name or BASE, task, folder)
         if model.hub_name is None:
             virtual = network.peft_config["default"].is_prompt_learning
             base = network.get_base_model() if virtual else network.unload()
@@ -123,7 +123,7 @@ class PeftStrategy(Strategy):
     ) -> str:
         """Write the adapter without its base to `folder`; return lines like `export`."""
         _save_adapter(network, model, folder)
-        return _save_settings(network, tokenizer, model.hub_name or model.name, task, folder)
+        return _save_settings(network, tokenizer, model, model.hub_name or model.name, task, folder)
 
     @classmethod
     def needs_base(cls, folder: Path) -> bool:
@@ -136,7 +136,7 @@ class PeftStrategy(Strategy):
             return
         ModelFolder(folder).check_labels(labels)
         files = ModelFolder(folder / ADAPTER)
-        named = files.adapter_config()["base_model_name_or_path"]
+        named = files.adapter_config().get("base_model_name_or_path")
         if base is not None and named != base:
             rule = f"its adapter must be one on {base}, as {MANIFEST} says"
             fix = "Export the model again."
@@ -159,8 +159,9 @@ class PeftStrategy(Strategy):
         # The config is that of the trained network, with its labels.
         config = ModelFolder(folder).load_config()
         where = base or _base_of(folder)
+        # The base may be a classifier of other labels; the adapter's file has the trained head.
         plain, _ = ModelFolder(Path(where)).load_network(
-            task.auto_class, config, dtype=torch.float32
+            task.auto_class, config, new_head=True, dtype=torch.float32
         )
         task.configure_network(plain)
         network = ModelFolder(folder / ADAPTER).load_adapter(plain)
@@ -211,7 +212,9 @@ def _save_adapter(network: Any, model: Model, folder: Path) -> None:
     (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # PEFT's empty form
 
 
-def _save_settings(network: Any, tokenizer: Any, base: str, task: Task, folder: Path) -> str:
+def _save_settings(
+    network: Any, tokenizer: Any, model: Model, base: str, task: Task, folder: Path
+) -> str:
     """Write what an adapter needs besides its base; return Python lines that load both."""
     plain = network.get_base_model()
     plain.config.save_pretrained(folder)
@@ -219,8 +222,10 @@ def _save_settings(network: Any, tokenizer: Any, base: str, task: Task, folder: 
     if writes_texts:
         plain.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    other_head = model.head_note(task.auto_class, {"num_labels": plain.config.num_labels})
     return _LOAD_ADAPTER.format(
         auto=auto_class_of(task.auto_class, plain.config.to_dict()),
+        resized=", ignore_mismatched_sizes=True" if other_head else "",
         base=base,
         use=task.usage_lines(),
         imported=", GenerationConfig" if writes_texts else "",
@@ -286,7 +291,7 @@ def _base_of(folder: Path) -> str:
     """Return the base of an adapter: the one beside it, or the one that it names."""
     if (folder / BASE).is_dir():
         return str(folder / BASE)
-    return str(ModelFolder(folder / ADAPTER).adapter_config()["base_model_name_or_path"])
+    return str(ModelFolder(folder / ADAPTER).adapter_config().get("base_model_name_or_path"))
 
 
 def _unwrapped(network: Any) -> Any:
@@ -324,7 +329,7 @@ _LOAD_ADAPTER = """\
 from peft import PeftModel
 from transformers import {auto}, AutoConfig, AutoTokenizer{imported}
 
-base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."))
+base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."){resized})
 {writing}model = PeftModel.from_pretrained(base, "adapter")
 tokenizer = AutoTokenizer.from_pretrained(".")
 {use}"""
