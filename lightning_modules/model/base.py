@@ -304,9 +304,9 @@ class Pretrained(Model):
             )
         before = trained_labels(self._config() or {}, auto_class)
         labels = list(config.get("id2label", {}).values())
-        if before is not None and len(before) == len(labels):
+        if labels and len(before or labels) == len(labels):
             with self._loading():
-                drawn |= match_head(network, before, labels)
+                drawn |= match_head(network, before, labels, drawn)
         network.drawn = drawn
         if self.in_bf16:
             from lightning_modules.model.held import draw_in_fp32, hold

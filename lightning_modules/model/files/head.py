@@ -7,7 +7,7 @@ label would be a wrong start that nobody sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightning_modules.model.files.config import CONFIG, label_names
@@ -70,19 +70,32 @@ def head_note(name: str, before: Sequence[str], changes: Mapping[str, Any]) -> s
     return ""
 
 
-def match_head(network: Any, before: Sequence[str], labels: Sequence[str]) -> frozenset[str]:
+def match_head(
+    network: Any,
+    before: Sequence[str] | None,
+    labels: Sequence[str],
+    drawn: Collection[str] = frozenset(),
+) -> frozenset[str]:
     """Give each label its row of the output layer, in place; return the names of new weights.
 
     Args:
         network: The network, with the output layer of the labels `before`.
-        before: The labels in the order of the rows.
+        before: The labels in the order of the rows; None if the file has no head of this kind. It
+            may have one of another kind, with a layer of the same name and shape.
         labels: The labels in the order that is wanted, as many.
+        drawn: The names of the weights that are new already.
 
     """
-    order = order_in(before, labels)
+    order = None if before is None else order_in(before, labels)
     if order is not None and order == sorted(order):
         return frozenset()
-    name, layer = _output_layer(network, len(labels))
+    layers = _output_layers(network, len(labels))
+    if before is None and (not layers or f"{layers[-1][0]}.weight" in drawn):
+        return frozenset()
+    if not layers:
+        rule = f"must have a head with a linear layer of {len(labels)} outputs"
+        raise Fault(CONFIG, rule, "another head", "Choose the model that it was trained from.")
+    name, layer = layers[-1]
     if order is None:
         from torch import empty_like, nn
 
@@ -95,22 +108,18 @@ def match_head(network: Any, before: Sequence[str], labels: Sequence[str]) -> fr
     return frozenset()
 
 
-def _output_layer(network: Any, num_labels: int) -> tuple[str, Any]:
-    """Return the last linear layer with as many outputs, outside the backbone."""
+def _output_layers(network: Any, num_labels: int) -> list[tuple[str, Any]]:
+    """Return the linear layers with as many outputs, outside the backbone; the last is the head."""
     from torch import nn
 
     prefix = f"{network.base_model_prefix}."
-    layers = [
+    return [
         (name, module)
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
         and module.out_features == num_labels
         and not name.startswith(prefix)
     ]
-    if not layers:
-        rule = f"must have a head with a linear layer of {num_labels} outputs"
-        raise Fault(CONFIG, rule, "another head", "Choose the model that it was trained from.")
-    return layers[-1]
 
 
 def _shown(labels: Sequence[str]) -> str:

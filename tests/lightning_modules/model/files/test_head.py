@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,20 @@ def test_a_head_for_another_task_does_not_count(here: Path) -> None:
     model = save(here, "bert", ["O", "B-X"], TAGS)
     assert model.head_note(CLASSIFIES, changes(["bad", "good"])) == ""
     assert model.head_note(TAGS, changes(["O", "B-Y"])).startswith("new: model has one for other")
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_layer_of_another_head_with_the_same_name_is_drawn_anew(
+    here: Path, is_named: bool
+) -> None:
+    model = save(here, "bert", ["O", "B-X"], TAGS)
+    if not is_named:  # as in files of early versions of transformers
+        path = here / "model/config.json"
+        config = {**json.loads(path.read_text()), "architectures": None}
+        path.write_text(json.dumps(config))
+    network: Any = model.load_network(CLASSIFIES, **changes(["bad", "good"]))
+    assert {"classifier.weight", "classifier.bias"} <= network.drawn
+    assert not network.classifier.bias.any()
 
 
 def test_a_task_without_label_names(here: Path) -> None:
