@@ -120,6 +120,8 @@ class Hub(Pretrained):
     def _check_folder(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():
             fix = "Save a model there with save_pretrained."
+            if (folder / "adapter_config.json").is_file():
+                fix = "It is an adapter: choose its base model, which adapter_config.json names."
             rule = "must be a folder with config.json"
             raise ConfigError(Problem("model.path", rule, self.path, fix))
         if self.revision is not None:

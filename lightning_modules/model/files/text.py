@@ -55,6 +55,11 @@ def check_file(path: Path, file: str) -> None:
         raise Fault(file, "must be in the folder itself", f"a link to {path.readlink()}", fix)
 
 
+def is_snapshot(folder: Path) -> bool:
+    """Return whether a folder is a commit in the hub's cache, with the files asked for so far."""
+    return folder.resolve().parent.name == "snapshots"
+
+
 def _home(folder: Path) -> Path:
     folder = folder.resolve()
-    return folder.parent.parent if folder.parent.name == "snapshots" else folder
+    return folder.parent.parent if is_snapshot(folder) else folder

@@ -39,6 +39,7 @@ from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.attention import Attention, attention_notes
 from lightning_modules.model.dtype import Dtype
+from lightning_modules.model.files.manifest import MANIFEST, SUMS, write_sums
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
 from lightning_modules.network import build_network
@@ -535,6 +536,13 @@ def test_a_folder_without_safetensors_is_refused(bert: Path) -> None:
         model.load_network("AutoModel")
 
 
+def test_a_folder_with_an_adapter_alone_is_told(here: Path) -> None:
+    (here / "adapter_config.json").write_text("{}")
+    model = Hub(path=".", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    with pytest.raises(ConfigError, match=r"must be a folder with config\.json.* choose its base"):
+        model.check()
+
+
 def test_half_precision_weights_load_in_float32(bert: Path) -> None:
     network = transformers.AutoModel.from_pretrained(bert, dtype=torch.bfloat16)
     network.save_pretrained(bert)
@@ -611,6 +619,21 @@ def test_a_model_of_the_hub_loads_as_its_folder_does(
     assert not hub.requests
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     model.load_network("AutoModelForMaskedLM")
+
+
+def test_an_export_on_the_hub_loads(
+    hub: Server, folder_of: Callable[[str], Path], here: Path
+) -> None:
+    folder = Path(shutil.copytree(folder_of("bert"), here / "model"))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text("{}")
+    (folder / MANIFEST).write_text(json.dumps({SUMS: write_sums(folder)}))
+    hub.add("owner/name", files_of(folder))
+    model = Hub(path="owner/name", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    model.load_tokenizer()
+    assert not hub.paths(ending=".safetensors")
+    assert model.known_kind() is Kind.encoder
+    model.load_network("AutoModel")
 
 
 def test_a_pickle_on_the_hub_is_never_loaded(

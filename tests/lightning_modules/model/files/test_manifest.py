@@ -38,6 +38,20 @@ def test_a_missing_file_is_named(exported: Path) -> None:
         check_sums(exported, large=True)
 
 
+def test_an_export_on_the_hub_is_checked_as_far_as_it_is_here(here: Path) -> None:
+    folder = here / "snapshots/0123"
+    (folder / "1_Pooling").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "1_Pooling/config.json"):
+        (folder / name).write_text(name)
+    write_json(folder / MANIFEST, {SUMS: write_sums(folder)})
+    (folder / "model.safetensors").unlink()
+    (folder / "1_Pooling/config.json").unlink()
+    check_sums(folder, large=True)
+    (folder / "config.json").write_text("other")
+    with pytest.raises(Fault, match=r"^config\.json must have the sha256 "):
+        check_sums(folder, large=True)
+
+
 def test_a_file_beside_the_exported_ones_is_named(exported: Path) -> None:
     (exported / "added_tokens.json").write_text("{}")
     with pytest.raises(Fault, match=r"^added_tokens\.json must be among the files of finesweep"):
