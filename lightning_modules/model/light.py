@@ -213,7 +213,11 @@ def read_light(folder: Path, config: Mapping[str, Any] | None = None) -> LightTo
             if isinstance(token, str) and tokenizer.token_to_id(token) is not None:
                 special[role] = token
                 break
-    light = LightTokenizer(tokenizer, special, _chat_template(folder, named))
+    try:
+        template = _chat_template(folder, named)
+    except (KeyError, TypeError, ValueError):  # `check_tokenizer` reports it
+        return None
+    light = LightTokenizer(tokenizer, special, template)
     light.guessed = tuple(name_roles(light, config or {}))
     return light
 

@@ -16,8 +16,9 @@ from pathlib import Path
 CONFIG = "config.json"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
-_SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "vocab.*", "tokenizer*")
-_TOKENIZER = ("tokenizer*", "vocab.*", "*.model", "*.tiktoken")
+_VOCABULARIES = ("*.model", "*.tiktoken", "*.spm", "*.codes", "*.tokenizer", "vocab.*")
+_SMALL = ("*.json", "*.txt", "*.jinja", "tokenizer*", *_VOCABULARIES)
+_TOKENIZER = ("tokenizer*", *_VOCABULARIES)
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 

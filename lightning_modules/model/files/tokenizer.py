@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from lightning_modules.model.files.code import code_fault, names_code
 from lightning_modules.model.files.fault import Fault
 from lightning_modules.model.files.text import check_file, read_object
 
-TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 _VOCABULARIES = (
     *(TOKENIZER, "vocab.*", "vocab-*", "*.model", "*.tiktoken", "tekken.json"),
-    *("sentencepiece*", "spm*", "bpe.codes", "source.spm"),
+    *("sentencepiece*", "spm*", "bpe.codes", "source.spm", "*.tokenizer"),
 )
 _WITHOUT = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer", "MyT5Tokenizer")
 """Tokenizers whose vocabulary is the bytes or the characters."""
@@ -26,6 +28,7 @@ def check_tokenizer(folder: Path) -> None:
     kind = settings.get("tokenizer_class")
     if kind is not None and not isinstance(kind, str):
         raise Fault(SETTINGS, "must have a name as tokenizer_class", repr(kind))
+    _check_templates(folder, settings)
     if names_code(settings) and kind not in _WITHOUT and TOKENIZER not in names:
         raise code_fault(SETTINGS, "a tokenizer")
     if not any(fnmatch(name, each) for name in names for each in _VOCABULARIES):
@@ -34,6 +37,21 @@ def check_tokenizer(folder: Path) -> None:
         return
     if TOKENIZER in names:
         _check_readable(folder)
+
+
+def _check_templates(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise Fault if the chat templates are not texts; whether they are Jinja shows in use."""
+    found = settings.get("chat_template")
+    each = found if isinstance(found, list) else [{"name": "default", "template": found or ""}]
+    texts = [(part.get("name"), part.get("template")) for part in each if isinstance(part, dict)]
+    if len(texts) < len(each) or not all(isinstance(text, str) for pair in texts for text in pair):
+        rule = "must have a text as chat_template, or a list of objects with name and template"
+        raise Fault(SETTINGS, rule, repr(found)[:100])
+    if (folder / TEMPLATE).is_file():
+        try:
+            (folder / TEMPLATE).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise Fault(TEMPLATE, "must be text in UTF-8", "other bytes") from None
 
 
 def _check_readable(folder: Path) -> None:
