@@ -94,10 +94,12 @@ class Reader:
     def mark(self, value: Any) -> Any:
         """Return a text with a mark before each special token, or a list or mapping of such texts.
 
-        The keys of a mapping stay as they are.
+        The keys of a mapping stay as they are. A text's own marks are dropped: at its end, one
+        would make plain text of the special token that a template writes next.
         """
         if isinstance(value, str):
-            return self._special.sub(rf"{MARK}\g<0>", value) if self._special else value
+            plain = value.replace(MARK, "")
+            return self._special.sub(rf"{MARK}\g<0>", plain) if self._special else plain
         if isinstance(value, Mapping):
             return {key: self.mark(each) for key, each in value.items()}
         return [self.mark(each) for each in value] if isinstance(value, list | tuple) else value

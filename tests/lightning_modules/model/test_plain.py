@@ -137,6 +137,15 @@ def test_a_prompt_that_is_cut_keeps_its_frame_and_its_texts_plain() -> None:
     assert cut[:10] == whole[:10] and cut[-10:] == whole[-10:]
 
 
+def test_a_mark_in_a_text_does_not_reach_what_follows_it() -> None:
+    tokenizer: Any = train_light(TEXTS, Vocabulary.bpe, 400, Kind.decoder)
+    reader = Reader(tokenizer)
+    word, number = next(iter(specials_of(tokenizer).items()))
+    ids, _ = reader.read(reader.mark(f"one{MARK}") + word)
+    assert ids[-1] == number
+    assert reader.mark(reader.mark(word)) == reader.mark(word)
+
+
 @pytest.mark.parametrize("light", [True, False])
 def test_marked_texts_are_read_where_they_are(light: bool) -> None:
     train = train_light if light else train_tokenizer
