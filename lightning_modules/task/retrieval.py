@@ -8,11 +8,12 @@ text, d_j those of all pairs and negatives of the batch, cos their cosine, and t
 
 This is known as InfoNCE and as multiple negatives ranking loss (Henderson et al. 2017,
 arXiv:1705.00652; with t = 1 / 20 sentence-transformers' default). Another row's pair is left out of
-the sum if it is equal to the row's own, or belongs to an equal text. So the loss depends on which
+the sum if it is equal to the row's own, or belongs to an equal text. So is a candidate that is the
+row's text itself, as with pairs that are given in both directions. So the loss depends on which
 rows share a batch, and on the micro-batches if it is split.
 
 Metrics, over all pairs and negatives of a split as candidates: see `metric.ranking`. Other texts
-that belong to an equal text are no candidates.
+that belong to an equal text are no candidates, nor is the text itself.
 Example row: `{"text": "How old are you?", "text_pair": "I am six."}`.
 
 Shapes: B batch, M candidates, D width.
@@ -103,9 +104,10 @@ class Retrieval(EmbeddingTask):
         candidates_MD = torch.cat([unit[field] for field in wrong])
         keys_M = torch.cat([batch[KEYS[field]] for field in wrong])
         logits_BM = unit["text"] @ candidates_MD.T / self.temperature
-        # What is as right as the row's own pair: the same text, or a pair of the same text.
-        same_BM = keys_M == batch[KEYS["text_pair"]].unsqueeze(1)
+        # What is as right as the row's own pair: the same text, a pair of the same text, or itself.
         text_B, size = batch[KEYS["text"]], len(logits_BM)
+        same_BM = keys_M == batch[KEYS["text_pair"]].unsqueeze(1)
+        same_BM |= keys_M == text_B.unsqueeze(1)
         same_BM[:, :size] |= text_B == text_B.unsqueeze(1)
         targets_B = torch.arange(size, device=logits_BM.device)
         same_BM[targets_B, targets_B] = False
@@ -166,7 +168,7 @@ class _Ranked:
     Attributes:
         texts: The candidates.
         vectors: Their embeddings (M, D).
-        also: For each row, the numbers of the other candidates that belong to its text.
+        also: For each row, the numbers of the other candidates that belong to its text, or are it.
         ranks: The rank of each row's own candidate (B,).
 
     """
@@ -193,7 +195,9 @@ def _ranked(observed: Mapping[str, Tensor], rows: Sequence[Row]) -> _Ranked:
     right = [numbers[normalized(row["text_pair"])] for row in rows]
     belonging: dict[str, set[int]] = {}
     for row, number in zip(rows, right, strict=True):
-        belonging.setdefault(normalized(row["text"]), set()).add(number)
+        key = normalized(row["text"])
+        itself = {numbers[key]} if key in numbers else set()
+        belonging.setdefault(key, itself).add(number)
     also = [
         sorted(belonging[normalized(row["text"])] - {number})
         for row, number in zip(rows, right, strict=True)

@@ -105,6 +105,15 @@ def test_every_other_right_text_of_a_question_is_left_out_of_its_ranking() -> No
     assert worst == {"text": "two", "text_pair": "c", "rank": 3.0, "nearest": "a"}
 
 
+def test_a_text_is_no_candidate_for_itself() -> None:
+    rows = [{"text": "one", "text_pair": "two"}, {"text": "Two", "text_pair": "One"}]
+    unit_BD = normalize(torch.tensor([[1.0, 0.2], [1.0, 0.5]]), dim=-1)
+    output = {"text": unit_BD, "text_pair": unit_BD.flip(0)}
+    assert TASK.loss_sum(output, batch_of(rows)).item() == 0
+    observed = {f"{name}_BD": each for name, each in output.items()}
+    assert TASK.score(observed, Examples(rows, (), NONE))["mrr"] == 1
+
+
 def test_a_random_order_is_the_baseline() -> None:
     rows = [{**pair, "negative": "none"} for pair in pairs(3)]
     found = TASK.baseline(rows)
