@@ -117,8 +117,12 @@ def probe(
     plain = median(seconds() for _ in range(NUM_TIMED))
     if plain * num_passes < MIN_SECONDS or not compile_layers(network):
         return Probed(plain, None, 0.0, num_passes)
-    compiling = seconds()
-    compiled = median(seconds() for _ in range(NUM_TIMED))
+    try:
+        compiling = seconds()
+        compiled = median(seconds() for _ in range(NUM_TIMED))
+    except BaseException:
+        uncompile_layers(network)  # the caller goes on without if memory ran out
+        raise
     probed = Probed(plain, compiled, compiling, num_passes)
     if not probed.pays:
         uncompile_layers(network)

@@ -107,6 +107,19 @@ def test_few_passes_are_not_even_compiled_to_find_out() -> None:
     assert str(probed) == ("layers are not compiled: 299 passes of 1 s are too few to pay for it")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of modules that it imports
+def test_layers_do_not_stay_compiled_if_memory_runs_out() -> None:
+    network, times = nn.Sequential(Layer()), iter(range(1000))
+
+    def run_pass() -> None:
+        if is_compiled(network):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        probe(network, run_pass, num_passes=1000, clock=lambda: next(times))
+    assert not is_compiled(network)
+
+
 def test_layers_are_as_written_again() -> None:
     network = nn.Sequential(Layer(), Layer())
     assert compile_layers(network) and is_compiled(network)
