@@ -21,7 +21,8 @@ def name_roles(tokenizer: Any, config: Mapping[str, Any]) -> Iterator[str]:
     """
     if tokenizer.eos_token is None and tokenizer.sep_token is None:
         end = _end_of(config)
-        token = None if end is None else tokenizer.convert_ids_to_tokens(end)
+        is_token = end is not None and 0 <= end < len(tokenizer)
+        token = tokenizer.convert_ids_to_tokens(end) if is_token else None
         if token is not None:
             tokenizer.eos_token = token
             yield f"the tokenizer names no end token: {token} ends texts, as config.json says"

@@ -65,6 +65,9 @@ def rows_to_predict(
         for field, column in trained_columns.items()
         if column is not None and field not in task.label_fields
     }
+    if others := [field for field in fields if field not in task.cells]:
+        rule = "its columns must be those of fields that its task has"
+        raise ConfigError(Problem("model", rule, others[0], "Export the model again."))
     talks = None if TEXT in (named or {}) else framed_talks(table, fields, task)
     if talks is not None:
         if notes is not None:

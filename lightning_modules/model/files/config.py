@@ -109,7 +109,9 @@ def _parts(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _check_labels(config: Mapping[str, Any]) -> None:
-    names = config.get("id2label")
+    names, number = config.get("id2label"), config.get("num_labels")
+    if number is not None and (type(number) is not int or number < 0):
+        raise Fault(CONFIG, "must have a whole number >= 0 as num_labels", repr(number)[:100])
     if names is None:
         return
     rule = "must have id2label with the numbers from 0 as keys"
@@ -117,7 +119,6 @@ def _check_labels(config: Mapping[str, Any]) -> None:
         raise Fault(CONFIG, rule, repr(names)[:100])
     if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
         raise Fault(CONFIG, rule, ", ".join(map(str, list(names)[:10])) or "none")
-    number = config.get("num_labels")
     if number is not None and number != len(names):
         got = f"{number} for {len(names)} labels"
         raise Fault(CONFIG, "must have num_labels as many as id2label", got)

@@ -44,6 +44,14 @@ def test_the_end_is_that_of_the_configuration(here: Path, config: dict[str, Any]
     )
 
 
+@pytest.mark.parametrize("end", [-1, 4, 2**40])
+def test_an_end_that_is_no_token_is_none(here: Path, end: int) -> None:
+    model = hub(here, {"eos_token_id": end}, pad_token="good")
+    light, whole = model.light_tokenizer(), model.load_tokenizer()
+    assert light is not None and light.guessed == ()
+    assert light.eos_token is None and whole.eos_token is None
+
+
 def test_another_special_token_pads(here: Path) -> None:
     model = hub(here, {"eos_token_id": None}, unk_token="[UNK]")
     light, whole = model.light_tokenizer(), model.load_tokenizer()

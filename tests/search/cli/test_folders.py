@@ -254,6 +254,7 @@ EVERYWHERE: dict[str, tuple[Damage, str]] = {
     "architectures-text": (changed(CONFIG, architectures="Bert"), "list of names"),
     "labels-list": (changed(CONFIG, id2label=["a", "b"]), "numbers from 0 as keys"),
     "labels-with-a-gap": (changed(CONFIG, id2label={"0": "a", "2": "b"}), "numbers from 0"),
+    "number-of-labels-a-text": (changed(CONFIG, id2label=None, num_labels="2"), "as num_labels"),
     "wider-than-the-weights": (changed(CONFIG, hidden_size=1024), "of the sizes in config.json"),
     "more-tokens-than-weights": (changed(CONFIG, vocab_size=50000), "of the sizes in config"),
     "more-layers-than-weights": (changed(CONFIG, num_hidden_layers=30), "must have the 30 layers"),
@@ -261,6 +262,13 @@ EVERYWHERE: dict[str, tuple[Damage, str]] = {
     "pickled-weights": (
         both(removed(WEIGHTS), written("pytorch_model.bin", pickle.dumps(Touch()))),
         "because loading pickled weights can run code, got pytorch_model.bin",
+    ),
+    "weights-pickled-under-another-name": (
+        both(
+            changed(CONFIG, transformers_weights="adapter_model.bin"),
+            written("adapter_model.bin", pickle.dumps(Touch())),
+        ),
+        "must not name another file as transformers_weights, got 'adapter_model.bin'",
     ),
     "weights-empty": (written(WEIGHTS, b""), "whole file of safetensors"),
     "weights-a-page": (written(WEIGHTS, "<!DOCTYPE html>" * 9), "whole file of safetensors"),
@@ -302,6 +310,8 @@ EVERYWHERE: dict[str, tuple[Damage, str]] = {
     "tokenizer-a-list": (written(TOKENIZER, "[]"), "must be a tokenizer"),
     "tokenizer-settings-damaged": (written(SETTINGS, "{"), f"{SETTINGS} of "),
     "tokenizer-class-number": (changed(SETTINGS, tokenizer_class=3), "tokenizer_class"),
+    "chat-template-a-number": (changed(SETTINGS, chat_template=5), "must have a text as chat_te"),
+    "chat-template-of-bytes": (written("chat_template.jinja", b"\xff"), "must be text in UTF-8"),
     "tokenizer-of-code": (
         both(
             removed(*VOCABULARY),
@@ -360,6 +370,7 @@ OF_EXPORTS: dict[str, tuple[Damage, str]] = {
         changed(MANIFEST, strategy="lightning_modules.error.Problem"),
         "must be a concrete subclass of Strategy",
     ),
+    "prompt-a-number": (changed(MANIFEST, prompt=5), "a text as prompt"),
     "columns-a-list": (changed(MANIFEST, columns=[1]), "names as columns"),
 }
 
@@ -386,6 +397,10 @@ OF_ADAPTERS: dict[str, tuple[Damage, str]] = {
     "adapter-of-megatron": (
         changed("adapter/adapter_config.json", megatron_config={"a": 1}, megatron_core="code"),
         "must not have megatron_config",
+    ),
+    "adapter-of-other-weights": (
+        changed("adapter/adapter_config.json", prompt_tuning_init_state_dict_path="state.bin"),
+        "must not have prompt_tuning_init_state_dict_path, got 'state.bin'",
     ),
     "base-missing": (lambda folder: shutil.rmtree(folder / "base"), "the adapter's base must"),
     "base-cut": (cut("base/model.safetensors", 0.5), "bytes of weights instead of"),

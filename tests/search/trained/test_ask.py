@@ -30,6 +30,12 @@ def test_a_reward_model_needs_prompts_with_an_answer() -> None:
         rows_to_predict(table_of(["Why?"], COLUMNS), COLUMNS, task)
 
 
+def test_columns_of_fields_that_the_task_lacks_are_refused() -> None:
+    columns = {"text": "prompt", "odd": "prompt"}
+    with pytest.raises(ConfigError, match=r"columns must be those of fields .*, got 'odd'\."):
+        rows_to_predict(table_of(["Why?"], columns), columns, task_of("preference"))
+
+
 def test_a_model_whose_training_rows_had_no_prompts_apart_is_asked_with_texts() -> None:
     task, columns = task_of("preference"), {**COLUMNS, "text": None}
     assert rows_to_predict(table_of(["Why?"], columns), columns, task) == [{"text": "Why?"}]
