@@ -21,7 +21,13 @@ from search.terminal.download import fetch_base
 from search.trained.ask import columns_asked, rows_to_predict
 from search.trained.exported import exported_base, exported_task
 from search.trained.parts import Parts, folder_digest, num_rows_from, rows_digest
-from search.trained.written import SCORES, added_columns, check_ending, write_predictions
+from search.trained.written import (
+    SCORES,
+    added_columns,
+    check_cells,
+    check_ending,
+    write_predictions,
+)
 
 ABOUT = """\
 Predict the rows of a CSV, TSV, JSON, JSONL, Parquet, CoNLL or text file with an
@@ -76,6 +82,7 @@ def main(words: Sequence[str]) -> int:
     if added:
         rule = "the input must not have the columns that predict adds"
         raise ConfigError(Problem("input", rule, ", ".join(added), "Rename them."))
+    check_cells(table, output)
     check_exported(folder, plugins)
     digests = {"input": rows_digest([*table.rows, *rows]), "model": folder_digest(folder)}
     parts = Parts(output, digests)

@@ -1,6 +1,7 @@
 """Predictions as a file: JSONL, CSV or Parquet, by its ending; complete or not there at all.
 
 JSONL and Parquet keep the types of cells. In CSV a cell that is neither text nor a number is JSON.
+JSON has no NaN: it is null there.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.data.table import Table, raise_first
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.machine.file import replacing
+from lightning_modules.rows.cell import HALF_CHARACTER
 
 Cells = Mapping[str, Any]
 
@@ -26,6 +29,24 @@ def check_ending(output: Path) -> None:
         fix = f"Set output={output.with_suffix(JSONL)}."
         rule = "must end with .jsonl, .csv or .parquet"
         raise ConfigError(Problem("output", rule, str(output), fix))
+
+
+def check_cells(table: Table, output: Path) -> None:
+    """Raise DataError if a cell of the rows cannot be written to that file: half a character.
+
+    JSON writes it as an escape.
+    """
+    if output.suffix.lower() == JSONL:
+        return
+    fix = f"Correct it, or set output={output.with_suffix(JSONL)}, which can hold it."
+    raise_first(
+        [
+            Problem(f"{table.place(number)}:{name}", HALF_CHARACTER.rule, cell, fix)
+            for number, row in enumerate(table.rows)
+            for name, cell in row.items()
+            if not _is_utf8(cell)
+        ]
+    )
 
 
 def added_columns(output: Path, decoded: Sequence[str], top: int | None) -> list[str]:
@@ -78,10 +99,10 @@ def _of_top(prediction: Cells, top: int | None, *, nested: bool) -> Cells:
 
 
 def _write_jsonl(draft: Path, _: Sequence[str], records: Iterator[Cells]) -> None:
-    with draft.open("w", encoding="utf-8") as file:
+    # Half a character becomes its escape, as which JSON can hold it.
+    with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for record in records:
-            cells = {name: _json_cell(cell) for name, cell in record.items()}
-            file.write(json.dumps(cells, ensure_ascii=False, default=str) + "\n")
+            file.write(_as_json(dict(record)) + "\n")
 
 
 def _write_csv(draft: Path, own: Sequence[str], records: Iterator[Cells]) -> None:
@@ -121,28 +142,45 @@ def _arrow(cells: list[Any]) -> Any:
 
     try:
         column = pyarrow.array(cells)
-        if not _is_empty_struct(column.type):
+        if not _has_empty_struct(column.type):
             return column
     except (pyarrow.ArrowException, OverflowError):
         pass
     return pyarrow.array([None if cell is None else _as_json(cell) for cell in cells])
 
 
-def _is_empty_struct(kind: Any) -> bool:
+def _has_empty_struct(kind: Any) -> bool:
     import pyarrow
 
     if pyarrow.types.is_list(kind):
-        return _is_empty_struct(kind.value_type)
-    return bool(pyarrow.types.is_struct(kind) and kind.num_fields == 0)
+        return _has_empty_struct(kind.value_type)
+    if not pyarrow.types.is_struct(kind):
+        return False
+    return kind.num_fields == 0 or any(_has_empty_struct(each.type) for each in kind)
 
 
-def _json_cell(cell: Any) -> Any:
-    # JSON has no NaN; a Parquet file may.
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+def _is_utf8(cell: Any) -> bool:
+    try:
+        (cell if isinstance(cell, str) else _as_json(cell)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _as_json(cell: Any) -> str:
-    return json.dumps(_json_cell(cell), ensure_ascii=False, default=str)
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:  # it has a NaN, e.g. of a Parquet file
+        return json.dumps(_finite(value), ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with null in place of numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return list(map(_finite, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _csv_cell(cell: Any) -> str:

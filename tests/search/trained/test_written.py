@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
 
-from lightning_modules.error import ConfigError
-from search.trained.written import added_columns, check_ending, write_predictions
+from lightning_modules.data.table import Table
+from lightning_modules.error import ConfigError, DataError
+from search.trained.written import added_columns, check_cells, check_ending, write_predictions
 
 ROWS: list[dict[str, Any]] = [
     {"text": 'a "b", c\r\nd', "id": 1, "ok": True, "tags": ["x", "y"]},
@@ -71,6 +74,39 @@ def test_what_parquet_has_no_type_for_is_json(here: Path) -> None:
         {"x": "1", "y": "{}", "z": str(2**70), "prediction": []},
         {"x": '"one"', "y": "{}", "z": "0", "prediction": ["a"]},
     ]
+
+
+@pytest.mark.parametrize("cell", [{"a": {}}, [{"a": {"b": {}}}], {"a": [{}], "b": 1}])
+def test_an_empty_object_within_another_is_json_in_parquet(cell: Any, here: Path) -> None:
+    write_predictions(Path("out.parquet"), [{"meta": cell}, {}], SCORES[:2])
+    found = pyarrow.parquet.read_table("out.parquet")["meta"].to_pylist()
+    assert [None if each is None else json.loads(each) for each in found] == [cell, None]
+
+
+def test_half_a_character_is_kept_as_json_or_refused_with_its_place(here: Path) -> None:
+    rows: list[dict[str, Any]] = [{"id": "whole 😀"}, {"id": "half \ud83d", "more": ["\ud83d"]}]
+    table = Table(Path("in.jsonl"), ["id", "more"], rows, [1, 2])
+    check_cells(table, Path("out.jsonl"))
+    write_predictions(Path("out.jsonl"), rows, SCORES[:2])
+    first, second = map(json.loads, Path("out.jsonl").read_text("utf-8").splitlines())
+    assert (first["id"], second["id"], second["more"]) == ("whole 😀", "half \ud83d", ["\ud83d"])
+    for ending in ("csv", "parquet"):
+        with pytest.raises(DataError) as error:
+            check_cells(table, Path(f"out.{ending}"))
+        lines = str(error.value).splitlines()
+        assert [line.partition(" ")[0] for line in lines] == ["in.jsonl:2:id:", "in.jsonl:2:more:"]
+        assert lines[0].endswith("Correct it, or set output=out.jsonl, which can hold it.")
+        check_cells(replace(table, rows=rows[:1]), Path(f"out.{ending}"))
+
+
+def test_json_has_no_nan_at_any_depth(here: Path) -> None:
+    rows = [{"x": math.nan, "y": [{"z": math.inf}, 1.5]}]
+    for ending in ("jsonl", "csv"):
+        write_predictions(Path(f"out.{ending}"), rows, SCORES[:1])
+    found = json.loads(Path("out.jsonl").read_text("utf-8"))
+    assert (found["x"], found["y"]) == (None, [{"z": None}, 1.5])
+    (row,) = read_csv(Path("out.csv"))
+    assert (row["x"], row["y"]) == ("", '[{"z": null}, 1.5]')
 
 
 def test_a_failure_leaves_no_file(here: Path) -> None:
