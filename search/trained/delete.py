@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
+from lightning_modules.model.files.manifest import MANIFEST
 from search.machine.aside import ASIDE, aside_of, disk_bytes, put_aside, remove
 from search.plan.name import plain_name
+from search.storage.attribute import PLAN
 from search.storage.engine import open_storage
 from search.storage.location import (
     DATABASE,
@@ -59,17 +61,19 @@ def find_study_to_delete(name: str) -> Doomed:
     """Return what there is of a study, which may be the rest of a deletion that was killed.
 
     Raises:
-        ConfigError: There is nothing of that name, or it is part of another study.
+        ConfigError: There is nothing of that name, it is part of another study, or its folder holds
+            something else.
 
     """
     folder = study_folder(Path(), plain_name("study", name))
     found = stored(folder)
+    if found is None and not _is_rest(folder):
+        raise ConfigError(missing(name, folder))
+    _check_own("study", folder)
     if found is None:
-        if not _is_rest(folder):
-            raise ConfigError(missing(name, folder))
         return Doomed("study", folder.name, folder, disk_bytes(folder))
     refuse_confirming(folder.name, found.composition)
-    _check_no_link("study", folder)
+    _check_storage(folder)
     confirming = confirming_folder(folder)
     other = stored(confirming)
     names = [folder.name]
@@ -94,7 +98,7 @@ def find_run_to_delete(name: str) -> Doomed:
         names = [path.name for path in RUNS.glob("*/") if path.name != ASIDE]
         fix = did_you_mean(name, names) if names else "There is none."
         raise ConfigError(Problem("run", f"must be a run in {RUNS}/", name, fix))
-    _check_no_link("run", folder)
+    _check_own("run", folder)
     return Doomed("run", folder.name, folder, disk_bytes(folder))
 
 
@@ -130,21 +134,64 @@ def _in_use(name: str, error: InUse) -> Problem:
 
 
 def _is_rest(folder: Path) -> bool:
-    """Return whether a deletion of the study was killed after its rows were removed."""
+    """Return whether a deletion of the study was killed after its rows were removed.
+
+    Raises:
+        ConfigError: Its folder has the database of a study of another name.
+
+    """
     if aside_of(folder).is_dir():
         return not folder.exists()
     if is_local(storage_of(folder)):
-        return (folder / DATABASE).is_file()  # a sweep was killed before it wrote the study
+        if not (folder / DATABASE).is_file():
+            return False
+        if names := _studies(folder):
+            rule = f"{folder / DATABASE} must hold the study {folder.name}"
+            fix = f"Rename the folder to {folder.with_name(names[0])}, and name that study."
+            raise ConfigError(Problem("study", rule, ", ".join(names), fix))
+        return True  # a sweep was killed before it wrote the study
+    return _names_storage(folder) is True
+
+
+def _studies(folder: Path) -> list[str]:
+    """Return the names of the studies in a folder's database."""
+    storage = open_storage(storage_of(folder))
+    names = [each.study_name for each in storage.get_all_studies() if PLAN in each.system_attrs]
+    storage.engine.dispose()
+    return sorted(names, key=len)  # the one that confirms another has a longer name
+
+
+def _check_storage(folder: Path) -> None:
+    """Raise ConfigError if the folder of a study on a server has the files of another study."""
+    url = storage_of(folder)
+    if is_local(url) or not folder.is_dir():
+        return
+    has_database = (folder / DATABASE).is_file()
+    if has_database or _names_storage(folder) is False:
+        rule = f"{folder} must not belong to another study"
+        got = Verbatim(f"one whose trials are not on {shown(url)}")
+        fix = "Move it away, or run the command in another folder."
+        raise ConfigError(Problem("study", rule, got, fix))
+
+
+def _names_storage(folder: Path) -> bool | None:
+    """Return whether the folder's study is on the server; None if the folder does not say it."""
     file = folder / STUDY_FILE
     if not file.is_file():
-        return False
+        return None
     return bool(json.loads(file.read_text("utf-8"))["storage"] == shown(storage_of(folder)))
 
 
-def _check_no_link(kind: str, folder: Path) -> None:
+def _check_own(kind: str, folder: Path) -> None:
+    """Raise ConfigError if a folder is a link, or holds what must stay: an exported model."""
     if folder.is_symlink():
         rule, got = "must be a folder", Verbatim(f"{folder}, a link to {folder.resolve()}")
         raise ConfigError(Problem(kind, rule, got, "Delete both by hand."))
+    exported = sorted(path.parent for path in folder.rglob(MANIFEST))
+    if exported:
+        rule = f"{folder} must hold no exported models, which stay"
+        got, fix = Verbatim(", ".join(map(str, exported[:3]))), "Move them away, or delete them."
+        raise ConfigError(Problem(kind, rule, got, fix))
 
 
 def _root(found: Stored) -> str:

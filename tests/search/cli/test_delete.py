@@ -148,3 +148,62 @@ def test_a_link_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) ->
     (here / "runs/x").symlink_to(here / "elsewhere/runs/small")
     run_here("delete", "run=x", "--yes", code=2)
     assert "a link to" in capsys.readouterr().err and (here / "runs/x/metrics.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["study", "run"])
+def test_an_exported_model_in_the_folder_stays(
+    kind: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(KEPT, here, dirs_exist_ok=True)
+    folder = Path("studies/small" if kind == "study" else "runs/small")
+    shutil.move("export", folder / "best")
+    run_here("delete", f"{kind}=small", "--yes", code=2)
+    assert capsys.readouterr().err == (
+        f"{kind}: {folder} must hold no exported models, which stay, got {folder}/best. "
+        "Move them away, or delete them.\n"
+    )
+    shutil.move(folder / "best", "export")
+    run_here("delete", f"{kind}=small", "--yes")
+    assert not folder.exists() and Path("export/finesweep.json").is_file()
+
+
+def test_a_renamed_folder_is_not_the_rest_of_a_study(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(KEPT, here, dirs_exist_ok=True)
+    Path("studies/small").rename("studies/other")
+    run_here("delete", "study=other", "--yes", code=2)
+    assert capsys.readouterr().err == (
+        "study: studies/other/study.db must hold the study other, got 'small'. "
+        "Rename the folder to studies/small, and name that study.\n"
+    )
+    assert Path("studies/other/study.db").is_file()
+    Path("studies/other").rename("studies/small")
+    run_here("delete", "study=small", "--yes")
+    assert not Path("studies").exists() or not list(Path("studies").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("study.db", ""), ("study.json", '{"storage": "postgresql://other.example/trials"}')],
+)
+def test_the_files_of_another_study_of_that_name_stay(
+    name: str,
+    text: str,
+    here: Path,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FINESWEEP_STORAGE", postgres.new_database())
+    run_here("sweep", "study=s", *START, *SPACE)
+    shutil.rmtree("studies/s")
+    other = here / "studies/s" / name
+    other.parent.mkdir()
+    other.write_text(text)
+    run_here("delete", "study=s", "--yes", code=2)
+    assert capsys.readouterr().err.startswith("study: studies/s must not belong to another study")
+    assert other.read_text() == text and names() == ["s"]
+    other.unlink()
+    run_here("delete", "study=s", "--yes")
+    assert names() == []
