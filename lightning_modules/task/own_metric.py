@@ -77,8 +77,11 @@ def own_score(metric: str, answers: Answers, rows: Sequence[Row]) -> float:
     """
     function = _function(metric)
     try:
-        value = float(function([dict(each) for each in answers], [dict(row) for row in rows]))
-    except Exception as error:  # whatever the user's function raises
+        found = function(list(map(_copied, answers)), list(map(_copied, rows)))
+        if isinstance(found, str):  # float() would read it
+            raise TypeError("it returned a text")
+        value = float(found)
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         first = (str(error) or "no message").splitlines()[0]
         rule = f"{metric} must return a number"
         got = Verbatim(f"{type(error).__name__}: {first}{_line_of(error)}")
@@ -92,7 +95,7 @@ def _function(metric: str) -> Score:
     module, _, name = metric.partition(":")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # a script may end the process
         rule = "must be in a module that can be imported"
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         fix = f"{reason}. For a module of this folder: export PYTHONPATH=."
@@ -104,7 +107,16 @@ def _function(metric: str) -> Score:
     return function
 
 
-def _line_of(error: Exception) -> str:
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that the function may change, with its list of labels."""
+    return {name: _copy_of(value) for name, value in values.items()}
+
+
+def _copy_of(value: Any) -> Any:
+    return value.copy() if isinstance(value, list | dict) else value
+
+
+def _line_of(error: BaseException) -> str:
     """Return where the user's own code raised, in words."""
     trace, place = error.__traceback__, ""
     while trace is not None:

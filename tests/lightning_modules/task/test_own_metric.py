@@ -31,6 +31,20 @@ def nan(predictions, rows):
 def words(predictions, rows):
     return "good"
 
+def text(predictions, rows):
+    return "0.5"
+
+def leave(predictions, rows):
+    raise SystemExit(0)
+
+def left(predictions, rows):
+    """The share of the labels that are not predicted, which are crossed out on the way."""
+    for one, row in zip(predictions, rows, strict=True):
+        for label in one["prediction"]:
+            row["label"].remove(label)
+        one["scores"].clear()
+    return sum(len(row["label"]) for row in rows)
+
 def one(predictions):
     return 1
 
@@ -50,10 +64,11 @@ def my_metrics(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").write_text("")
     (package / "costs.py").write_text(METRICS)
     (package / "wrong.py").write_text("import no_such_module_at_all\n")
+    (package / "script.py").write_text("raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(str(here))
     others = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{others}" if others else str(here))
-    for name in ("my_metrics", "my_metrics.costs", "my_metrics.wrong"):
+    for name in ("my_metrics", *(f"my_metrics.{name}" for name in ("costs", "wrong", "script"))):
         monkeypatch.delitem(__import__("sys").modules, name, raising=False)
     return package
 
@@ -72,6 +87,7 @@ def test_a_function_has_a_module_and_a_name(metric: str, own: bool) -> None:
         ("os:system", r"search.plugins must name the package of os:system, got \[my_metrics\]"),
         ("my_metrics.none:cost", "must be in a module that can be imported, got 'my_metrics.none"),
         ("my_metrics.wrong:cost", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("my_metrics.script:cost", "must be in a module that can be imported, got .*SystemExit: 0"),
         ("my_metrics.costs:cots", "my_metrics.costs must have a function cots"),
         ("my_metrics.costs:number", "my_metrics.costs must have a function number"),
         ("my_metrics.costs:one", "must be a function of two arguments, predictions and rows"),
@@ -90,7 +106,9 @@ def test_a_function_that_cannot_be_used_is_refused(
     [
         ("broken", r"must return a number, got ZeroDivisionError: .* \(.*costs.py:12\)"),
         ("nan", "must return a finite number, got nan"),
-        ("words", "must return a number, got ValueError"),
+        ("words", "must return a number, got TypeError: it returned a text"),
+        ("text", "must return a number, got TypeError: it returned a text"),
+        ("leave", r"must return a number, got SystemExit: 0 \(.*costs.py:"),
     ],
 )
 def test_a_function_that_fails_is_said_in_one_line(
@@ -99,6 +117,14 @@ def test_a_function_that_fails_is_said_in_one_line(
     with pytest.raises(ConfigError, match=message) as raised:
         own_score(f"my_metrics.costs:{name}", [{"prediction": "a"}], [{"label": "a"}])
     assert "\n" not in str(raised.value)
+
+
+def test_a_function_may_change_what_it_gets(my_metrics: Path) -> None:
+    rows = [{"label": ["a", "b"]}]
+    answers = [{"prediction": ["a"], "scores": {"a": 0.9, "b": 0.1}}]
+    for _ in range(2):
+        assert own_score("my_metrics.costs:left", answers, rows) == 1
+    assert rows == [{"label": ["a", "b"]}] and answers[0]["scores"] == {"a": 0.9, "b": 0.1}
 
 
 @pytest.mark.parametrize(
