@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from lightning_modules.rows.cell import EMPTY, Refused
@@ -27,7 +28,7 @@ def number(cell: Any) -> float | Refused:
     """
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return EMPTY
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float | Decimal):
         return Refused("must be a number", _FIX)
     if isinstance(cell, str) and (refused := _refused_text(cell.strip())) is not None:
         return refused

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from lightning_modules.rows.number import number
         (0, 0.0),
         (-2.25, -2.25),
         ("-0", 0.0),
+        (Decimal("3.50"), 3.5),
     ],
 )
 def test_a_number_is_read_as_it_is_written(cell: Any, value: float) -> None:
