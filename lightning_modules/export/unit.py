@@ -2,8 +2,9 @@
 
 A task that learnt z = (y - m) / s predicts m + s (w h + b) = (s w) h + (s b + m), with h what the
 head's last layer reads: its weights become s w, and its bias s b + m. Where that layer has no bias
-(most decoders), or is not written in float32 (a bias of 2000 in bf16 is right to 8), the network
-stays as it is; the manifest and the lines of the model card have m and s.
+(most decoders), or is not written in float32 (a bias of 2000 in bf16 is right to 8), or where m has
+too many digits for it (`regression.DISTANT`), the network stays as it is; the manifest and the
+lines of the model card have m and s.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.strategy.adapter.base import answers
+from lightning_modules.task.regression import DISTANT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +37,8 @@ def with_head_in_unit(network: Any, task: Task, dtype: str | None) -> Task:
     if layer is None or layer.bias is None or str(layer.weight.dtype) != "torch.float32":
         return task
     center, scale = task.shift_and_scale
+    if abs(center) > DISTANT * scale:
+        return task
     before = _output(network)
     kept = [tensor.detach().clone() for tensor in (layer.weight, layer.bias)]
     layer.weight.data *= scale

@@ -47,6 +47,9 @@ FAR = 10
 """A number this many standard deviations from the mean is pointed out."""
 NARROW = 0.01
 """Predictions that spread less than this share of the numbers are the same for every row."""
+DISTANT = 1e4
+"""A mean of more standard deviations, e.g. of times in seconds since 1970, takes more digits than
+float32 has, so that it stays out of an export's weights."""
 ONE_NUMBER = "the training rows must have at least two different numbers"
 NAME_NUMBERS = "Set data.label to the column with the numbers."
 
@@ -191,7 +194,7 @@ class Regression(SequenceTask):
         return values
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        return [{"prediction": short(each)} for each in observed["predicted_B"].tolist()]
+        return [{"prediction": self._shown(each)} for each in observed["predicted_B"].tolist()]
 
     def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
         return {"prediction": row["label"]}
@@ -200,7 +203,7 @@ class Regression(SequenceTask):
         """Return the rows with the largest errors."""
         predicted = observed["predicted_B"].tolist()
         rows = [
-            {**row, "prediction": short(each), "error": short(each - row["label"])}
+            {**row, "prediction": self._shown(each), "error": short(each - row["label"])}
             for each, row in zip(predicted, examples.rows, strict=True)
         ]
         worst = sorted(rows, key=lambda row: -abs(row["error"]))
@@ -231,6 +234,11 @@ class Regression(SequenceTask):
             return None
         return f"predicts about {found[0]:.4g} for every row"
 
+    def _shown(self, value: float) -> float:
+        """Return a predicted number with 6 digits, or those that tell it from a distant mean."""
+        distance = abs(self._center) / self._scale
+        return short(value, 6 if distance <= DISTANT else min(15, 4 + int(math.log10(distance))))
+
     def usage_of_logits(self) -> str:
         return f"logits.item(){self._in_unit()}"
 
@@ -247,9 +255,9 @@ print(model(**inputs).logits.item(){self._in_unit()})
         return f" * {self._scale!r} + {self._center!r}"
 
 
-def short(value: float) -> float:
-    """Return a number with 6 digits, which are those that float32 surely holds."""
-    return float(f"{value:.6g}")
+def short(value: float, digits: int = 6) -> float:
+    """Return a number with 6 digits, which are those that float32 surely holds, or with more."""
+    return float(f"{value:.{digits}g}")
 
 
 def _numbers(

@@ -17,6 +17,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Baseline, Examples
 from lightning_modules.task.regression import Loss, Regression
@@ -86,6 +87,20 @@ def test_targets_have_mean_0_and_deviation_1_and_answers_the_unit_of_the_rows() 
     assert [each["prediction"] for each in decoded] == numbers
     assert task.score(observed, examples_of(numbers))["rmse"] == pytest.approx(0, abs=1e-4)
     assert TASK.from_state(json.loads(json.dumps(task.state))) == task
+
+
+@pytest.mark.parametrize("center", [0.0, 2e3, 1.7e9, -3e7])
+def test_predictions_and_exports_keep_the_digits_that_tell_rows_apart(center: float) -> None:
+    numbers = [center + each for each in (0.0, 7.0, 15.0, 28.0)]
+    task = TASK.fit_to_rows(corpus(numbers), ())
+    observed = {"predicted_B": torch.tensor(numbers, dtype=torch.float64)}
+    decoded = [each["prediction"] for each in task.decode(observed, examples_of(numbers))]
+    assert np.subtract(decoded, center) == pytest.approx([0, 7, 15, 28], abs=0.05)
+    assert task.constant_prediction(task.tables(observed, examples_of(numbers))) is None
+    network = torch.nn.Sequential(torch.nn.Linear(2, 1))
+    bias = network[0].bias.item()
+    exported = with_head_in_unit(network, task, None)
+    assert (network[0].bias.item() == bias) is (exported is task) is (abs(center) > 1e6)
 
 
 def test_center_and_scale_can_be_set() -> None:
