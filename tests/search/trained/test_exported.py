@@ -28,6 +28,7 @@ def test_an_export_without_a_key_reads_rows_as_before_the_key(
 def test_a_template_of_before_columns_means_what_it_meant(here: Path) -> None:
     settings = {"task": "generation", "task.label": "b", "task.template": "{a} {text}"}
     for more, template in (({}, "{{a}} {text}"), ({"prompt": None}, "{a} {text}")):
-        write_json(here / MANIFEST, {"task": settings, **more})
+        values = {"task": settings, "labels": [], "max_length": 8, "columns": {}}
+        write_json(here / MANIFEST, {**values, **more})
         task, _ = exported_task(here)
         assert isinstance(task, Generation) and task.template == template
