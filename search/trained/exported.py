@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.error import ConfigError
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.task.base import Task, without_reference
-from lightning_modules.text.template import as_literal
+from lightning_modules.text.template import as_literal, broken_rule
 from search.config import build_run, compose, literal
 from search.config.legacy import LEGACY
 
@@ -51,9 +51,16 @@ def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:
     """Return the overrides that compose the task that the model was trained for.
 
     Keys that finesweep has got since have the value that changes nothing.
+
+    Raises:
+        ConfigError: The manifest cannot be used.
+
     """
     manifest = read_manifest(folder)
-    settings = manifest["task"]
+    settings, prompt = manifest["task"], manifest.get("prompt")
+    if prompt is not None and (rule := broken_rule(prompt)) is not None:
+        fix = "Export the model again."
+        raise ConfigError(Problem("model", f"the prompt in {folder} {rule}", prompt, fix))
     if "prompt" not in manifest and "task.template" in settings:
         settings = {**settings, "task.template": as_literal(settings["task.template"])}
     known = compose("train", [f"task={settings['task']}"], config_dir).tree["task"]

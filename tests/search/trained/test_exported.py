@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_modules.error import ConfigError
 from lightning_modules.machine.file import write_json
 from lightning_modules.model.files.manifest import MANIFEST
 from lightning_modules.task.generation import Generation
@@ -32,3 +33,16 @@ def test_a_template_of_before_columns_means_what_it_meant(here: Path) -> None:
         write_json(here / MANIFEST, {**values, **more})
         task, _ = exported_task(here)
         assert isinstance(task, Generation) and task.template == template
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rule"),
+    [(5, "prompt"), ("{a", "must hold a column in each pair"), ("Hi.", "must hold {text} or")],
+)
+def test_a_prompt_that_cannot_be_written_is_refused(here: Path, prompt: object, rule: str) -> None:
+    task = {"task": "generation"}
+    values = {"task": task, "labels": [], "max_length": 8, "columns": {}, "prompt": prompt}
+    write_json(here / MANIFEST, values)
+    with pytest.raises(ConfigError, match=rule) as error:
+        exported_task(here)
+    assert "\n" not in str(error.value)
