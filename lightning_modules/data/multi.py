@@ -52,6 +52,7 @@ def _split(table: Table, column: str, separator: str) -> tuple[Table, list[str]]
 def _parts(value: Any, separator: str) -> Any:
     if value is None:
         return []
+    value = cell.from_json(value)
     if not isinstance(value, str):
         return value if isinstance(value, list) else [value]
     return [part.strip() for part in value.split(separator) if part.strip()]

@@ -26,6 +26,12 @@ def test_labels_between_bars() -> None:
     )
 
 
+def test_lists_as_json_stay_lists_also_with_a_separator() -> None:
+    rows = [{"labels": '["sport", "money"]'}, {"labels": "[sic]|law"}, {"labels": "[]"}]
+    found, _ = read(rows, separator="|")
+    assert found == [["sport", "money"], ["[sic]", "law"], []]
+
+
 def test_a_column_for_each_label() -> None:
     rows = [
         {"text": "a", "sport": "1", "money": 0},
