@@ -23,6 +23,8 @@ from lightning_modules.data.templated import Templated, notes_of
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
+from lightning_modules.rows.earlier import earlier
+from lightning_modules.rows.spelling import Spelling
 from lightning_modules.schema import member_of, positive, within
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Tabular(Data):
         max_train_rows: Most training rows to use, > 0; the other splits are not affected.
             `split_seed` decides which, and a larger number adds rows to those of a smaller one.
             None uses all.
+        spelling: How labels are spelt: by their `value`, e.g. True and true alike, or as `written`,
+            which earlier versions did and studies keep that began so.
         on_leak: What happens to training rows that are also in validation or test, exactly or
             nearly: `drop` leaves them out of training, `error` refuses, `keep` trains on them.
 
@@ -67,6 +71,7 @@ class Tabular(Data):
     split_seed: int
     validation_seed: int | None
     max_train_rows: int | None
+    spelling: Spelling
     on_leak: OnLeak
 
     not_rows: ClassVar[frozenset[str]] = Data.not_rows | {"system"}
@@ -162,14 +167,15 @@ class Tabular(Data):
         table, labels = with_labels(table, columns.get("label", ""), task)
         frame = framed(table, columns, task)
         table, columns = frame.table, dict(frame.columns)
+        cells = task.cells if self.spelling is Spelling.value else earlier(task.cells)
         try:
-            rows = table.read(columns, task.cells, task.check_row, self._keys(task))
+            rows = table.read(columns, cells, task.check_row, self._keys(task))
         except DataError as error:
             error.rest = None if error.rest is None else frame.marked(error.rest)
             raise
         frames.append(frame)
         notes += labels
-        if task.cells.get("label") is cell.label and "label" in columns:
+        if cells.get("label") is cell.label and "label" in columns:
             found = [row["label"] for row in rows]
             notes += kind_notes(table, columns["label"], found)
             notes += spelling_notes(table, columns["label"], found)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import Enum
 
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?|-?\.\d+")
+
+
+class Spelling(Enum):
+    """How labels are spelt."""
+
+    value = "value"
+    """By their value: True and true are one label, and so are 0.5 and 0.50."""
+    written = "written"
+    """As earlier versions spelt them (`lightning_modules.rows.earlier`)."""
 
 
 def spelt(word: str) -> str:

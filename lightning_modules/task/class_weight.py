@@ -47,7 +47,8 @@ def weight_of_each(given: Any, counts: Counter[str], labels: Sequence[str]) -> d
         # A sample of the rows, e.g. a probe's, may lack a label.
         share = counts.total() / len(labels)
         return {name: share / max(1, counts[name]) for name in labels}
-    named = {str(cell.label(name)): float(weight) for name, weight in given.items()}
+    words = {name: name if name in labels else str(cell.label(name)) for name in given}
+    named = {words[name]: float(weight) for name, weight in given.items()}
     for name in named:
         if name not in labels:
             rule = "must name labels of the training rows"

@@ -29,6 +29,7 @@ LEGACY: Mapping[str, Any] = {
     "data.quoting": "double",
     "data.on_leak": "keep",
     "data.revision": None,
+    "data.spelling": "written",
     "data.system": None,
     "data.validation_seed": None,
     "model.dtype": "fp32",

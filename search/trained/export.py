@@ -14,6 +14,7 @@ from lightning_modules.export.model import Card, check_merge, save_exported
 from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
 from lightning_modules.rows.corpus import SPLITS
+from lightning_modules.rows.spelling import Spelling
 from lightning_modules.run import Run
 from lightning_modules.task.label import of_export
 from search.report.guard import guard_line
@@ -57,7 +58,8 @@ class Trained:
         from lightning_modules.export.predictor import load_trained
 
         labels = json.loads((self.folder / LABELS_FILE).read_text(encoding="utf-8"))
-        found = of_export(labels, self.run.task.cells.get("label"))
+        is_written = getattr(self.run.data, "spelling", None) is Spelling.written
+        found = labels if is_written else of_export(labels, self.run.task.cells.get("label"))
         return load_trained(self.run, self.folder, found, for_export=for_export)
 
 

@@ -11,6 +11,7 @@ from lightning_modules.data.files import Files
 from lightning_modules.data.leak import OnLeak
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.rows.corpus import normalized
+from lightning_modules.rows.spelling import Spelling
 from tests.conftest import classification
 
 TASK = classification()
@@ -37,6 +38,7 @@ def files(**changes: Any) -> Files:
         "header": "auto",
         "encoding": "auto",
         "columns": None,
+        "spelling": Spelling.value,
         "on_leak": OnLeak.drop,
     }
     return Files(**{**values, **changes})

@@ -21,6 +21,7 @@ from lightning_modules.check import check_run
 from lightning_modules.data.hub import HubData
 from lightning_modules.data.leak import OnLeak
 from lightning_modules.error import ConfigError, UserError
+from lightning_modules.rows.spelling import Spelling
 from search.config import CONF_DIR, build_run, compose
 from tests.conftest import classification
 from tests.loopback import Hub, files_of
@@ -134,6 +135,7 @@ def hub_data(**changes: Any) -> HubData:
         "system": None,
         "validation_seed": None,
         "max_train_rows": None,
+        "spelling": Spelling.value,
         "on_leak": OnLeak.drop,
     }
     return HubData(**{**values, **changes})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lightning_modules.text.template import filled
@@ -42,3 +44,23 @@ def test_a_template_of_before_columns_means_what_it_meant(task: str) -> None:
     assert again["data"]["system"] is None
     assert completed(again) == again
     build_run(again)
+
+
+def test_labels_of_a_study_that_began_before_stay_as_they_are_written(here: Path) -> None:
+    """The rows, and so their fingerprint, are those of before: True and 0.50 are such labels."""
+    words = ("True", "0.50", "4.0", "-0")
+    lines = (f"text {n},{words[n % len(words)]}" for n in range(80))
+    Path("a.csv").write_text("\n".join(["text,label", *lines]))
+    own = (*WORDS, *FILES[:2], "data.max_length=32")
+    tree = compose("train", own).tree
+    assert tree["data"].pop("spelling") == "value"
+    tree["task"]["class_weights"] = {"True": 2.0}
+    run = build_run(completed(tree))
+    corpus = run.data.load(run.task)
+    labels = run.task.labels(corpus)
+    assert labels == ("-0", "0.50", "4", "True")
+    weights = run.task.fit_to_rows(corpus, labels).class_weights
+    assert weights == {"-0": 1.0, "0.50": 1.0, "4": 1.0, "True": 2.0}
+    assert not any("read as one label" in note for note in corpus.notes)
+    now = build_run(compose("train", own).tree)
+    assert now.task.labels(now.data.load(now.task)) == ("0", "0.5", "4", "true")
