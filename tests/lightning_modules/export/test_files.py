@@ -94,7 +94,7 @@ def test_weights_are_in_the_format_of_the_models_file(
     ("rows", "words", "asked"),
     [
         (TEXTS, (), "Your text"),
-        (QUESTIONS, (*LABELLED, "task.template='Q: {text} A: '"), "'Q: {text} A: '"),
+        (QUESTIONS, (*LABELLED, "task.template='Q: {text} A: '"), "'Q: Your question A: '"),
         (CHATS, (f'task.chat_template="{TEMPLATE}"',), "apply_chat_template"),
     ],
 )

@@ -24,6 +24,8 @@ from lightning_modules.model.compiled import (
 from lightning_modules.outcome import Ending
 from tests.training import tiny_run, train
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+"""torch.compile imports modules of torch that warn."""
 WORDS = ("strategy=lora", "strategy.dropout=0", "trainer.epochs=2", "data.batch_size=32")
 
 
@@ -45,7 +47,6 @@ def is_compiled(network: nn.Module) -> bool:
 
 
 @pytest.mark.thorough
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of modules that it imports
 # torch hides this one of its own where it would be shown, but here warnings are errors.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
@@ -107,7 +108,6 @@ def test_few_passes_are_not_even_compiled_to_find_out() -> None:
     assert str(probed) == ("layers are not compiled: 299 passes of 1 s are too few to pay for it")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of modules that it imports
 def test_layers_do_not_stay_compiled_if_memory_runs_out() -> None:
     network, times = nn.Sequential(Layer()), iter(range(1000))
 
