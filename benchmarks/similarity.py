@@ -9,8 +9,7 @@ correlation of the cosines and the scores of the test pairs. Good is a differenc
 Two more rows are finesweep with its own defaults, and the model before training.
 
 sentence-transformers is not among the requirements; install it for the benchmark:
-`pip install --no-deps sentence-transformers`. It takes some ten minutes on two cores; with
-`--quick`, on 1,600 pairs, two.
+`pip install --no-deps sentence-transformers`. With `--quick` it trains on 1,600 pairs.
 """
 
 from __future__ import annotations
