@@ -12,8 +12,9 @@ zero by more than its standard error.
 
     python benchmarks/product.py [--quick] [--strategy lora] [--text sst2] [--seeds 3] [--kept FILE]
 
-It takes hours. `--kept FILE` writes each pair of studies to a file of JSON lines; a pair that is
-there is not trained again.
+It takes hours. Each pair of studies is written to `benchmarks/records/product.jsonl` (or `--kept
+FILE`) with the commit that trained it; a pair that is there is not trained again. `--kept none`
+reads and writes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from typing import Any
 from search.config import compose
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[1] / "shared" / "data"
+KEPT = HERE / "records" / "product.jsonl"
 TEXTS = ("sst2", "ag_news_headlines")
 NUM_SEEDS = {"feature_extraction": 10, "lora": 3}
 NUM_ROWS, NUM_TRUE_ROWS = 400, 2000
@@ -61,12 +64,14 @@ class Pair:
         product: Accuracy in points.
         random: The same of random search.
         seconds: Of both studies together.
+        commit: The version that trained them.
 
     """
 
     product: float
     random: float
     seconds: float
+    commit: str
 
 
 @cache
@@ -125,7 +130,13 @@ def compared(text: str, strategy: str, seed: int, size: Size, data: Path) -> Pai
         few, many = (f"search.num_trials={n * size.num_trials}" for n in (1, 2))
         product = _scored(folder, f"product-{seed}", few, *words)
         other = _scored(folder, f"random-{seed}", many, *words, *baseline)
-    return Pair(100 * product, 100 * other, time.monotonic() - began)
+    return Pair(100 * product, 100 * other, time.monotonic() - began, _commit())
+
+
+@cache
+def _commit() -> str:
+    words = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @cache
@@ -211,7 +222,9 @@ def main() -> int:
     parser.add_argument("--text", choices=TEXTS, help="only this one")
     parser.add_argument("--seeds", type=int, help="seeds of each cell")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
-    parser.add_argument("--kept", type=Path, help="a file of the pairs that have been trained")
+    parser.add_argument(
+        "--kept", default=str(KEPT), help="a file of the pairs that have been trained"
+    )
     asked = parser.parse_args()
     if not asked.data.is_dir():
         print(f"{asked.data} is not there: nothing measured")
@@ -221,7 +234,7 @@ def main() -> int:
     if asked.quick:
         strategies = ["feature_extraction"]
         size = Size(QUICK_TRIALS, QUICK_TRUE_ROWS, QUICK_WORDS)
-    kept = Kept(asked.kept, size)
+    kept = Kept(None if asked.kept == "none" else Path(asked.kept), size)
     head = [f"{'text':18s}", f"{'strategy':18s}", "seeds", " product", "  random", "difference"]
     few, many = size.num_trials, 2 * size.num_trials
     print(f"{few} trials against {many}; accuracy on held-out rows, in points")
