@@ -7,6 +7,8 @@ of them and is stopped only by another writes on to the limit.
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.model.role import text_config
@@ -30,8 +32,18 @@ def eos_setting(network: Any, tokenizer: Any | None = None) -> int | list[int] |
 
 
 def keep_ends(network: Any, tokenizer: Any | None) -> None:
-    """Store the end tokens in the generation settings, which are exported with the network."""
+    """Store the end tokens in the generation settings, which are exported with the network.
+
+    Published settings often contradict themselves, e.g. have a temperature but do not sample.
+    transformers ignores and saves these as they were read, but refuses to save changed ones. So
+    the changed settings are read again, from a file of their own.
+    """
+    from transformers import GenerationConfig
+
     network.generation_config.eos_token_id = eos_setting(network, tokenizer)
+    with TemporaryDirectory() as folder:
+        network.generation_config.to_json_file(Path(folder) / "generation_config.json")
+        network.generation_config = GenerationConfig.from_pretrained(folder)
 
 
 def _parts(network: Any, tokenizer: Any | None) -> list[Any]:

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from lightning_modules.cache import Cache
 from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError
+from lightning_modules.export.rehearse import rehearse_export
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
@@ -167,13 +168,44 @@ def test_classification_does_not_depend_on_padding(
             torch.testing.assert_close(alone, logits, atol=1e-5, rtol=1e-5)
 
 
-def chat_model(folder: Path, target: Path) -> Path:
+# As in published files: each has settings that the others leave without an effect.
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.1},
+    {"temperature": 0.9, "typical_p": 0.8, "epsilon_cutoff": 0.1, "eta_cutoff": 0.1},
+    {"num_beams": 1, "early_stopping": True, "length_penalty": 2.0},
+    {"use_cache": False, "cache_implementation": "static", "output_scores": True},
+    {"do_sample": True, "temperature": 0.7},
+]
+
+
+def chat_model(folder: Path, target: Path, **generation: Any) -> Path:
     """Return a copy whose files name different end tokens, as those of chat models do."""
     shutil.copytree(folder, target)
-    for name, ends in (("config.json", 5), ("generation_config.json", [5, 6])):
+    for name, changes in (
+        ("config.json", {"eos_token_id": 5}),
+        ("generation_config.json", {"eos_token_id": [5, 6], **generation}),
+    ):
         settings = json.loads((target / name).read_text())
-        (target / name).write_text(json.dumps(settings | {"eos_token_id": ends}))
+        (target / name).write_text(json.dumps(settings | changes))
     return target
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize("generation", CONTRADICTIONS)
+def test_generation_settings_that_contradict_each_other_are_kept(
+    folder_of: Callable[[str], Path], here: Path, strategy: str, generation: dict[str, Any]
+) -> None:
+    folder = chat_model(folder_of("qwen3"), here / "chat", **generation)
+    run = run_of("qwen3", folder, f"strategy={strategy}")
+    network: Any = build_network(run, (), Cache())
+    tokenizer = run.model.load_tokenizer()
+    rehearse_export(network, tokenizer, "chat")
+    network.generation_config.save_pretrained(here / "saved")
+    saved = json.loads((here / "saved/generation_config.json").read_text())
+    assert saved["eos_token_id"] == sorted([tokenizer.eos_token_id, 5, 6])
+    read = transformers.GenerationConfig.from_pretrained(here / "saved")
+    for key, value in generation.items():
+        assert (getattr(read, key) or False) == value, key  # transformers writes no False
 
 
 @pytest.mark.parametrize("strategy", ["full", "lora"])
