@@ -130,7 +130,7 @@ class Difference:
 
     @property
     def probability(self) -> float:
-        """The probability that the first one is better, with a flat prior; 0.5 if they are equal."""
+        """The probability, with a flat prior, that the first is better; 0.5 if they are equal."""
         if self.error == 0:
             return 0.5 + 0.5 * float(np.sign(self.value))
         from scipy.special import stdtr
