@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.batch.type import Batch
+    from lightning_modules.cache import Cache
+    from lightning_modules.hooks import Hooks
     from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 
@@ -47,14 +49,16 @@ class TextDataModule(pl.LightningDataModule):
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
         start: int = 0,
-        heartbeat: Callable[[str], None] = lambda doing: None,
+        hooks: Hooks | None = None,
+        cache: Cache | None = None,
     ) -> None:
         super().__init__()
         self._run = run
         self._splits = splits
         self._labels = labels
         self._tokenizer = tokenizer
-        self._heartbeat = heartbeat
+        self._hooks = hooks
+        self._cache = cache
         # A strategy that does not train needs no tokens of the training rows.
         self._train: Any = self._training_rows() if run.strategy.trains else None
         self._validation = run.task.validation_examples(self._tokenized("validation"))
@@ -180,5 +184,6 @@ class TextDataModule(pl.LightningDataModule):
             rows,
             lambda chunk: encode(chunk, tokenizer, max_length, labels),
             settings,
-            self._heartbeat,
+            self._hooks,
+            self._cache,
         )

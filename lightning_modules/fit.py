@@ -191,7 +191,8 @@ def _prepare(start: _Start) -> _Prepared:
     tokenizer = _tokenizer(start, run)
     splits, labels, step = checked.corpus.splits, checked.labels, start.record.step
     data = write_when_free(
-        hooks, lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks.heartbeat)
+        hooks,
+        lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks, start.cache),
     )
     if run.strategy.trains_tokenizer or run.model.light_tokenizer() is None:  # else it was said
         for note in spelled_notes(own_texts(splits["train"]), tokenizer, "training rows"):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.machine.store import TOKENIZED, cache_folder, save_once
+from lightning_modules.cache import Cache
+from lightning_modules.hooks import Hooks
+from lightning_modules.machine.store import TOKENIZED
+from lightning_modules.machine.stored import stored
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,13 +21,16 @@ if TYPE_CHECKING:
 
 
 ROWS_AT_ONCE = 10_000  # takes a few seconds
+OTHER_BYTES = 2_000_000_000
+"""How much tokenized rows that are not in use may take; they are mapped, so files in memory."""
 
 
 def tokenize(
     rows: Sequence[Row],
     encode: Callable[[Sequence[Row]], dict[str, list[Any]]],
     settings: Sequence[str],
-    heartbeat: Callable[[str], None] = lambda doing: None,
+    hooks: Hooks | None = None,
+    cache: Cache | None = None,
 ) -> Dataset:
     """Return the rows as model inputs, from the cache if they were tokenized before.
 
@@ -31,23 +38,34 @@ def tokenize(
         rows: The rows.
         encode: Turns a part of the rows into columns.
         settings: Everything else that determines what `encode` returns; part of the cache key.
-        heartbeat: Called before each part with a description of the work.
+        hooks: Told of the progress; may interrupt.
+        cache: Keeps what was read from the disk, with its sums checked, for later runs.
 
     Raises:
         DiskFull: There is no space left for the cache.
+        Stopped: Interrupted while another process tokenizes the same rows.
 
     """
     from datasets import Dataset, concatenate_datasets, load_from_disk
 
-    folder = cache_folder() / TOKENIZED / _key(rows, settings)
-    if not folder.is_dir():
+    hooks, cache = hooks or Hooks(), cache or Cache()
+    key = _key(rows, settings)
+
+    def make(folder: Path) -> None:
         # Arrow needs a tenth of the memory of Python's numbers.
-        parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, heartbeat)]
-        heartbeat("writing the tokenized rows")
-        save_once(concatenate_datasets(parts), folder)
-    dataset = load_from_disk(str(folder))
-    assert isinstance(dataset, Dataset)
-    return dataset
+        parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, hooks.heartbeat)]
+        hooks.heartbeat("writing the tokenized rows")
+        concatenate_datasets(parts).save_to_disk(str(folder))
+
+    def load(folder: Path) -> Dataset:
+        dataset = load_from_disk(str(folder))
+        assert isinstance(dataset, Dataset)
+        return dataset
+
+    def read() -> Dataset:
+        return stored(TOKENIZED, key, make, load, hooks, cache)
+
+    return cache.get_or_make_large(TOKENIZED, key, read, _num_bytes, OTHER_BYTES)
 
 
 def encoded(
@@ -77,6 +95,10 @@ def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
 
     lengths: list[int] = pyarrow.compute.list_value_length(dataset.data.column(name)).to_pylist()
     return lengths
+
+
+def _num_bytes(dataset: Dataset) -> int:
+    return int(dataset.data.nbytes)
 
 
 def _key(rows: Sequence[Row], settings: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     run, hardware = start.run, start.hardware
     torch.set_num_threads(start.num_threads)
     tokenizer = start.tokenizer
-    data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step)
+    data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step, cache=cache)
     data.add_column(REFERENCE, start.reference)
     network = build_network(run, start.labels, cache, tokenizer, hardware, index)
     use_features(data, run, network, hardware, cache, Hooks())

@@ -60,11 +60,11 @@ def replacing(
     with raising_disk_full(path, num_bytes):
         try:
             yield draft
-            _sync(draft)
+            sync(draft)
             if previous is not None and path.exists():
                 path.replace(previous)
             draft.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -88,6 +88,18 @@ def raising_disk_full(path: Path, num_bytes: int | None = None) -> Iterator[None
     else:
         return
     raise DiskFull(path, num_bytes, code)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk.
+
+    A rename is durable only after the file, and then its folder, are.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def share(source: Path, path: Path) -> None:
@@ -161,12 +173,3 @@ def _total_bytes(path: Path) -> int:
 def _existing(path: Path) -> Path:
     """Return the path, or its closest parent that exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())
-
-
-def _sync(path: Path) -> None:
-    # A rename is durable only after the file and then its folder have reached the disk.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

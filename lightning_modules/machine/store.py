@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 VARIABLE = "FINESWEEP_CACHE"
-TOKENIZED, HUB = "tokenized", "hub"
+TOKENIZED, FEATURES, HUB = "tokenized", "features", "hub"
 """The parts of the cache."""
+BOUNDED = (TOKENIZED, FEATURES)
+"""The parts that can be made again without a network, and share `max_bytes`."""
+LIMIT = "FINESWEEP_CACHE_GB"
+DEFAULT_GB = 20.0
 
 
 def cache_folder() -> Path:
@@ -38,11 +43,36 @@ def cache_folder() -> Path:
         raise ConfigError(Problem(VARIABLE, rule, Verbatim("nothing"), _FIX)) from None
 
 
+def max_bytes() -> int:
+    """Return how many bytes the bounded parts may take together: `$FINESWEEP_CACHE_GB`.
+
+    Raises:
+        ConfigError: It is no number >= 0.
+
+    """
+    chosen = os.environ.get(LIMIT) or str(DEFAULT_GB)
+    try:
+        limit = float(chosen)
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        fix = f"Set {LIMIT}={DEFAULT_GB:g}."
+        raise ConfigError(Problem(LIMIT, "must be a number of gigabytes >= 0", chosen, fix))
+    return int(limit * 1e9)
+
+
 def check_cache(part: str) -> None:
-    """Raise ConfigError if a part of the cache cannot be written."""
+    """Raise ConfigError if a part of the cache cannot be written, and a run needs it."""
     folder = cache_folder()
-    check_writable(folder, VARIABLE, _FIX)
-    check_writable(folder / part, VARIABLE, _FIX)
+    if part not in BOUNDED:
+        check_writable(folder, VARIABLE, _FIX)
+        check_writable(folder / part, VARIABLE, _FIX)
+        return
+    max_bytes()
+    # A folder that is there, e.g. on a disk that others fill, is read. One that is named, and
+    # cannot be made, is a mistake.
+    if VARIABLE in os.environ and not folder.is_dir():
+        check_writable(folder, VARIABLE, _FIX)
 
 
 _FIX = f"Set {VARIABLE}=DIR to a folder that can be written."

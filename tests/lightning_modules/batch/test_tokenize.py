@@ -148,3 +148,17 @@ def test_tokenizers_with_equal_backends_but_other_inputs_share_no_cache() -> Non
     other.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
     assert "token_type_ids" not in call(tokenizer=tokenizer).column_names
     assert "token_type_ids" in call(tokenizer=other).column_names
+
+
+@pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "state.json", "dataset_info.json"])
+def test_a_damaged_file_is_noticed_and_the_rows_are_tokenized_again(
+    folder: Path, name: str
+) -> None:
+    expected = call()[:]
+    (entry,) = folder.iterdir()
+    content = bytearray((entry / name).read_bytes())
+    for place in range(0, len(content), 7):
+        content[place] ^= 4
+    (entry / name).write_bytes(content)
+    assert call()[:] == expected
+    assert call(rows=ROWS[:1])[:] != expected
