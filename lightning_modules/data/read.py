@@ -1,9 +1,10 @@
 """Read files strictly: return every row, or raise an error with file, row and column.
 
 CSV, TSV and other delimited text, JSON (a list of objects, or SQuAD's tree of questions), JSONL,
-Parquet, Excel's .xlsx, CoNLL's columns, a folder with a file per text or per class, and plain text,
-which is one row with the column `text`, kept byte for byte; each also within .gz, .bz2, .xz or a
-.zip. Files that can be read in several ways are read in the one that fits, and the table says how.
+Parquet, Arrow, Excel's .xlsx, CoNLL's columns, a folder with a file per text or per class, and
+plain text, which is one row with the column `text`, kept byte for byte; each also within .gz, .bz2,
+.xz or a .zip. Files that can be read in several ways are read in the one that fits, and the table
+says how.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lightning_modules.data.file.arrow import ARROW, read_arrow
 from lightning_modules.data.file.conll import read_conll
 from lightning_modules.data.file.container import PACKED, Opened, opened
 from lightning_modules.data.file.delimited import check_names_first, read_delimited, table_of
@@ -22,7 +24,6 @@ from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
 from lightning_modules.data.file.folder import read_folder
 from lightning_modules.data.file.form import AUTO, BY_ENDING, Form
 from lightning_modules.data.file.objects import read_json, read_jsonl
-from lightning_modules.data.file.parquet import read_parquet
 from lightning_modules.data.file.sheet import read_sheet
 from lightning_modules.data.table import Table
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
@@ -41,8 +42,8 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": (".zst", "Unpack it."),
     b"7z\xbc\xaf\x27\x1c": (".7z", "Unpack it."),
     b"Rar!\x1a": (".rar", "Unpack it."),
-    b"ARROW1": ("Feather", "Save it as .parquet."),
-    b"\xff\xff\xff\xff": ("Arrow", "Save it as .parquet."),
+    b"ARROW1": (".arrow or .feather", "Rename it."),
+    b"\xff\xff\xff\xff": (".arrow", "Rename it."),
     b"SQLite format 3\0": ("SQLite", "Save its table as CSV."),
     b"\x80\x04": ("pickle", "Save it as .parquet."),
     b"\x80\x05": ("pickle", "Save it as .parquet."),
@@ -147,8 +148,8 @@ def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> 
     ending = Path(found.name).suffix.lower()
     if ending not in _ENDINGS:
         ending = _ending_of(content, form)
-    if ending == ".parquet":
-        return read_parquet(path, content)
+    if ending in ARROW:
+        return read_arrow(path, content, ending)
     if ending == ".xlsx":
         return _sheet(path, content, form, wanted)
     _check_is_text(path, content)
@@ -207,6 +208,8 @@ def _ending_of(content: bytes, form: Form) -> str:
     if form.columns is None and form.delimiter in (AUTO, BY_ENDING):
         if content.startswith(b"PAR1"):
             return ".parquet"
+        if content.startswith(b"ARROW1"):
+            return ".arrow"
         if content.startswith(b"PK\x03\x04"):
             return ".xlsx"
         if content.lstrip().startswith(b"{"):
@@ -229,7 +232,7 @@ _TEXTS: Mapping[str, Callable[[Path, Decoded], Table]] = {
     ".ndjson": lambda path, content: read_jsonl(path, content.text),
 }
 _SHOWN = [".conll", ".csv", ".json", ".jsonl", ".parquet", ".tsv", ".txt", ".xlsx"]
-_ENDINGS = frozenset([*_DELIMITED, *_CONLL, *_TEXTS, *_SHOWN])
+_ENDINGS = frozenset([*_DELIMITED, *_CONLL, *_TEXTS, *ARROW, *_SHOWN])
 
 
 def _with_rows(path: Path, table: Table) -> Table:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lightning_modules.data.file.arrow import ARROW
 from lightning_modules.data.file.container import PACKED, is_about
 from lightning_modules.data.file.dialect import lines_of
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
@@ -21,7 +22,7 @@ TEXT, LABEL = "text", "label"
 _SPLITS = ("train", "test", "dev", "val", "valid", "validation")
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
 _NO_TEXTS = (
-    *(".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"),
+    *(".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".xlsx", *ARROW),
     *(".conll", ".conllu", ".iob", ".iob2", ".bio", *PACKED),
 )
 """Endings of files that have rows, or other files."""
