@@ -56,7 +56,8 @@ def _card() -> dict[str, Any]:
 def gpu_tests(call: Call) -> None:
     """Run the tests marked `gpu`; on the CPU only collect them."""
     # Collecting all tests would take longer than running these.
-    paths = (ROOT / "tests").rglob("test_*.py")
+    paths = set((ROOT / "tests").rglob("test_*.py"))
+    paths.remove(ROOT / "tests" / "benchmarks" / "test_gpu.py")  # it runs the other parts
     files = [str(path) for path in paths if "mark.gpu" in path.read_text(encoding="utf-8")]
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", *files]
     if call.on_cpu:
