@@ -47,13 +47,13 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines.splitlines() if line.startswith("finesweep ")]
 
 
-def unigram_perplexity(words: list[str]) -> float:
-    """Return the perplexity of guessing by the shares of the validation rows' own tokens."""
+def unigram_perplexity(words: list[str], split: str = "validation") -> float:
+    """Return the perplexity of guessing by the shares of the split's own tokens."""
     from transformers import AutoTokenizer
 
     run = build_run(compose("train", words).tree)
     name = next(word.removeprefix("run=") for word in words if word.startswith("run="))
-    rows = check_run(run).corpus.splits["validation"]
+    rows = check_run(run).corpus.splits[split]
     tokenizer = AutoTokenizer.from_pretrained(f"runs/{name}/tokenizer")
     guess = run.task.constant_guess(Examples(rows, (), tokenizer, run.data.max_length))
     assert guess is not None and guess.guess == "guessing by the tokens' shares"
