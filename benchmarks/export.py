@@ -108,12 +108,10 @@ def measure(size: str, strategy: str, work: Path) -> dict[str, float]:
 
 def in_process(mode: str, size: str, strategy: str, work: Path) -> str:
     """Run a part of this file in a process of its own; return the last line that it prints."""
-    from search.machine.cpu import MALLOC
-
     words = ["--mode", mode, "--size", size, "--strategy", strategy, "--work", str(work)]
     done = subprocess.run(
         [sys.executable, __file__, *words],
-        env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         check=True,
         text=True,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lightning_modules.batch.collate import Collate
@@ -34,6 +33,7 @@ from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.plain import read_plainly, spelled_notes
 from lightning_modules.model.state import restore_state
+from lightning_modules.model.tensor_file import TensorFile
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import read_outcome
 from lightning_modules.reference import reference_of
@@ -200,7 +200,7 @@ def load_trained(
     if for_export or not run.strategy.loads_on_device:
         hardware = replace(hardware, device=Device.cpu)
     network = build_network(run, labels, None if for_export else cache, tokenizer, hardware)
-    restore_state(network, load_file(folder / BEST_FILE))
+    restore_state(network, TensorFile(folder / BEST_FILE))
     is_compared = run.task.needs_reference and not run.strategy.keeps_base
     again = partial(build_network, run, labels, Cache(), tokenizer, hardware)
     task = run.task.as_trained(form_of(folder), tokenizer) if for_export else run.task
