@@ -95,6 +95,7 @@ def _fitting(run: Run, num_workers: int) -> int | None:
     if need is None or not need.token or free is None:
         return None
     num_gpus = max(1, len(gpus()) // run.trainer.devices) if on_gpu else 1
-    share = free / -(-max(1, num_workers) // num_gpus) - (0 if on_gpu else PROCESS_BYTES)
+    process = 0 if on_gpu else PROCESS_BYTES + need.loaded
+    share = free / -(-max(1, num_workers) // num_gpus) - process
     left = share - need.weights - need.states
     return max(int(left / need.token) // STEP * STEP, FEWEST)

@@ -9,6 +9,9 @@ trained value, a run holds
     activations  what `model.size` counts per token, in 3 bytes under bf16 and in 4.5 else; so much
                  small Llamas and BERTs keep, with 2 and 4 bytes per value and fp32 between layers
 
+A worker keeps the loaded model for its next trials, in main memory unless they share it. If they do
+not, each trains a copy of it.
+
 Frozen linear layers in 4 bits take 4.127 bits per value with their scales (QLoRA, Dettmers et al.
 2023, arXiv:2305.14314, section 3). Not counted are the output layer's piece of logits, what kernels
 need for a moment, and what an allocator keeps in reserve.
@@ -35,6 +38,7 @@ class Need:
 
     Attributes:
         weights: The model as it is held.
+        loaded: The same again in main memory, if each trial trains a copy of the loaded model.
         states: Adapters, gradients and the optimizer's state.
         token: Activations of one token; None for a mixture of experts.
         trained: The trained values, once: the file with a run's best weights.
@@ -43,6 +47,7 @@ class Need:
     """
 
     weights: float
+    loaded: float
     states: float
     token: float | None
     trained: float
@@ -70,8 +75,10 @@ def need_of(run: Run, *, computes_bf16: bool) -> Need | None:
     added = 0 if all_trained else value * num_trained
     if all_trained and computes_bf16 and value == HIGH:
         added = LOW * (size.parameters - size.embeddings)
+    weights = _weights(run, size, LOW if held_low else HIGH)
     return Need(
-        weights=_weights(run, size, LOW if held_low else HIGH),
+        weights=weights,
+        loaded=0 if run.strategy.keeps_frozen else weights,
         states=added + (value + state) * num_trained,
         token=_token(run, size, KEPT_LOW if computes_bf16 else KEPT_HIGH),
         trained=value * num_trained,

@@ -62,6 +62,7 @@ class MemoryNeed:
     Attributes:
         on_gpu: Whether the model is on a GPU.
         weights: The model as it is held.
+        loaded: The loaded model in main memory, if each trial trains a copy of it.
         states: Adapters, gradients and the optimizer's state.
         example: The activations of one example, with which a run gets along if it must; None if
             unknown.
@@ -78,6 +79,7 @@ class MemoryNeed:
 
     on_gpu: bool
     weights: float
+    loaded: float
     states: float
     example: float | None
     batch: float | None
@@ -91,8 +93,8 @@ class MemoryNeed:
 
     @property
     def process(self) -> float:
-        """What the worker's process takes on the model's device besides the model."""
-        return 0 if self.on_gpu else PROCESS_BYTES
+        """What the worker's process takes on the model's device besides the model of a trial."""
+        return 0 if self.on_gpu else PROCESS_BYTES + self.loaded
 
     @property
     def least(self) -> float:
@@ -198,12 +200,15 @@ def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
     batch = None if example is None else num_examples * example
     host = PROCESS_BYTES + (
         # The weights pass through main memory; the trained ones come back for a checkpoint.
-        max(need.weights, need.trained) if on_gpu else need.weights + need.states + (batch or 0)
+        max(need.weights, need.loaded + need.trained)
+        if on_gpu
+        else need.loaded + need.weights + need.states + (batch or 0)
     )
     num_gpus = max(1, len(gpus()) // run.trainer.devices) if on_gpu else 1
     return MemoryNeed(
         on_gpu=on_gpu,
         weights=need.weights,
+        loaded=need.loaded,
         states=need.states,
         example=example,
         batch=batch,

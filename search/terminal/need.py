@@ -85,8 +85,9 @@ def _host(need: MemoryNeed) -> Iterator[str]:
 
 
 def _parts(need: MemoryNeed) -> str:
-    process = "" if need.on_gpu else f"{amount(need.process)} process, "
-    parts = f"{process}{amount(need.weights)} weights, {amount(need.states)} to train them"
+    process = "" if need.on_gpu else f"{amount(need.process - need.loaded)} process, "
+    loaded = f"{amount(need.loaded)} loaded weights, " if need.loaded and not need.on_gpu else ""
+    parts = f"{process}{loaded}{amount(need.weights)} weights, {amount(need.states)} to train them"
     if need.example is None or need.batch is None:
         return f"{amount(need.least)} and activations ({parts})"
     return (

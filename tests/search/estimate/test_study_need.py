@@ -82,6 +82,9 @@ def test_the_largest_batch_of_the_space_counts_up_to_the_micro_batch(here: Path)
 def test_the_greediest_arm_counts(here: Path) -> None:
     memory = need(here, "strategy=choice(lora,full)", "trainer.device=cpu").memory
     assert memory.states == 12 * ALL
+    # Each trial trains a copy of the loaded weights.
+    assert memory.loaded == memory.weights == 4 * ALL
+    assert memory.host == memory.most >= PROCESS_BYTES + (4 + 4 + 12) * ALL
 
 
 @pytest.mark.usefixtures("gpu")
@@ -91,7 +94,8 @@ def test_with_a_gpu_the_model_is_on_it_and_the_host_holds_a_copy(here: Path) -> 
     assert memory.on_gpu and memory.free == GIB_80 and memory.num_sharing == 2
     assert memory.batch is not None
     assert memory.most == memory.weights + memory.states + memory.batch
-    assert memory.host == PROCESS_BYTES + 4 * ALL
+    # The loaded weights, and the trained ones on their way to the disk.
+    assert memory.host == PROCESS_BYTES + (4 + 4) * ALL
     assert memory.fits is True
     assert found.as_dict()["memory"]["most"] == memory.most
 

@@ -17,6 +17,7 @@ DISK = DiskNeed(
 GPU = MemoryNeed(
     on_gpu=True,
     weights=5.7e9,
+    loaded=0.0,
     states=0.3e9,
     example=0.5e9,
     batch=8e9,
