@@ -49,7 +49,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     | sizes(512, 6),
     "any model": {"model_type": "bert", "architectures": ["BertModel"]},
 }
-PREFERENCES = "preferences"  # of one task, whatever the model
+OF_A_TASK = {"preferences", "similarity", "retrieval"}  # whatever the model
 OF_FULL = {"decoder to 12B": "decoder", "large decoder": "decoder", "mixture of experts": "decoder"}
 
 
@@ -89,9 +89,9 @@ def test_every_strategy_of_the_table_ends_with_a_row_for_any_model() -> None:
 
 
 def test_every_row_can_be_reached() -> None:
-    assert {row.name for row in TABLE.rows["lora"]} == {*FOLDERS, PREFERENCES}
+    assert {row.name for row in TABLE.rows["lora"]} == {*FOLDERS, *OF_A_TASK}
     reached = {OF_FULL.get(name, name) for name in FOLDERS}
-    assert {row.name for row in TABLE.rows["full"]} == {*reached, PREFERENCES}
+    assert {row.name for row in TABLE.rows["full"]} == {*reached, *OF_A_TASK}
     assert TABLE.rows["qlora"] == TABLE.rows["lora"]
 
 
@@ -119,6 +119,10 @@ def test_named_models_are_of_the_kind_that_their_file_states(kind: Kind) -> None
             ("model=llama", "task=preference", "strategy=full"),
             "full, preferences: lr 1e-06 (5e-07 to 5e-06)",
         ),
+        (("task=similarity",), "lora, similarity: lr 0.0005 (0.0001 to 0.002), rank 8, alpha 16"),
+        (("task=retrieval",), "lora, retrieval: lr 0.0002 (5e-05 to 0.001), rank 8, alpha 16"),
+        (("task=similarity", "strategy=full"), "full, similarity: lr 5e-05 (1e-05 to 0.0002)"),
+        (("task=retrieval", "strategy=full"), "full, retrieval: lr 2e-05 (5e-06 to 0.0001)"),
         (("strategy=feature_extraction",), "feature_extraction, any model: lr 0.01 (0.001 to 0.1)"),
         # What the user sets is no longer from the table.
         (("strategy.lr=3e-3", "strategy.rank=4"), "lora, small encoder: lr 0.0005 to 0.005, alpha"),
@@ -180,12 +184,11 @@ def test_every_arm_has_its_own() -> None:
 
 
 def test_a_task_has_epochs_of_its_own() -> None:
-    assert {task: TABLE.epochs[task] for task in ("others", "preference")} == {
-        "others": 2,
-        "preference": 1,
-    }
+    expected = {"others": 2, "preference": 1, "regression": 4, "similarity": 4}
+    assert expected == TABLE.epochs
     usual, own = composed("model=llama"), composed("model=llama", "task=preference")
-    for composition, epochs in ((usual, 2), (own, 1)):
+    longer = composed("task=similarity")
+    for composition, epochs in ((usual, 2), (own, 1), (longer, 4)):
         (arm,) = composition.arms
         assert arm.epochs == arm.tree["trainer"]["epochs"] == epochs
         assert arm.space["trainer.epochs"] == f"range(1, {epochs + 2})"
