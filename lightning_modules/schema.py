@@ -101,7 +101,9 @@ def import_member(target: str, kind: type[S], where: str, packages: Sequence[str
     module_name, _, class_name = target.rpartition(".")
     if module_name.split(".")[0] not in allowed:
         rule = f"must be in one of the packages {', '.join(allowed)}"
-        raise ConfigError(Problem(where, rule, target, "Add your package to search.plugins."))
+        names = ",".join((*packages, module_name.split(".")[0]))
+        fix = f"If you trust its code, add 'search.plugins=[{names}]'."
+        raise ConfigError(Problem(where, rule, target, fix))
     try:
         member = getattr(importlib.import_module(module_name), class_name, None)
     except ImportError as error:

@@ -19,7 +19,7 @@ from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.path import typed_path
 from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
-from search.config import Composition, build_run, compose, literal
+from search.config import Composition, build_run, compose, literal, take_plugins
 from search.engine.local import LocalEngine
 from search.estimate.max_length import with_max_length
 from search.estimate.preview import preview
@@ -56,7 +56,7 @@ from search.terminal.notebook import quiet_widgets
 from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
-from search.trained.find import find_study, plugins_of
+from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
 from search.trained.model import Model
 from search.trained.opened import Best, Run, Study
@@ -277,11 +277,12 @@ def train(
             say_pending(composition)
         return _trained(job_of(composition), show)
     number = None if trial is None else str(trial)
-    return _trained(job_again(*named_trial(study, number, _words(*overrides)), run), show)
+    words = take_plugins("open", _words(*overrides))
+    return _trained(job_again(*named_trial(study, number, words), run), show)
 
 
 @overload
-def open(*, study: str) -> Study: ...
+def open(*overrides: str, study: str) -> Study: ...
 
 
 @overload
@@ -302,7 +303,7 @@ def open(
     """Open a study or a run by its name, or an exported model by its folder.
 
     Args:
-        overrides: `"search.plugins=[my_package]"`, if a run or a model uses code from there.
+        overrides: `"search.plugins=[my_package]"`, if it uses code from there.
         study: A study's name.
         run: A run's name.
         model: An exported model's folder.
@@ -312,20 +313,17 @@ def open(
         UserError: It does not exist; the message lists the ones that do.
 
     """
-    words = _words(*overrides)
+    words = take_plugins("open", _words(*overrides))
     given = {"study": study, "run": run, "model": model}
     if sum(value is not None for value in given.values()) != 1:
         got = Verbatim(", ".join(name for name, value in given.items() if value) or "none")
         fix = 'Write finesweep.open(study="mine").'
         raise ConfigError(Problem("open", "must be given one of study, run and model", got, fix))
+    ((kind, name),) = ((key, str(value)) for key, value in given.items() if value is not None)
+    check_no_words(kind, name, words)
     if model is not None:
-        return Model(typed_path(model), words, _path(config_dir))
-    if run is not None:
-        plugins = plugins_of("run", run, words)
-        return Run(find_run(run, plugins), plugins)
-    assert study is not None
-    plugins_of("study", study, words)
-    return Study(find_study(study))
+        return Model(typed_path(model), _path(config_dir))
+    return Run(find_run(name)) if run is not None else Study(find_study(name))
 
 
 def plan(
@@ -369,11 +367,17 @@ def check(*overrides: str, config_dir: str | Path | None = None, show: bool = Tr
     return report
 
 
-def status() -> pd.DataFrame:
-    """Return a row per study in this folder, or on the server that FINESWEEP_STORAGE names."""
+def status(*overrides: str) -> pd.DataFrame:
+    """Return a row per study in this folder, or on the server that FINESWEEP_STORAGE names.
+
+    Args:
+        overrides: `"search.plugins=[my_package]"`, if a study uses code from there.
+
+    """
     import pandas as pd
 
-    _words()
+    for word in take_plugins("status", _words(*overrides)):
+        raise ConfigError(Problem("overrides", "status takes search.plugins alone", word))
     studies = [load_study(folder) for folder in study_folders(Path())]
     columns = [each.name for each in fields(StudySummary)]
     return pd.DataFrame([vars(results.summarize(study)) for study in studies], columns=columns)
@@ -401,7 +405,7 @@ def _words(*overrides: Any) -> list[str]:
             key = word.partition("=")[0]
             raise ConfigError(Problem(key, "the name is given as an argument", word, "Remove it."))
     quiet_widgets()
-    return take_storage("sweep", overrides)
+    return take_plugins("sweep", take_storage("sweep", overrides))
 
 
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:
@@ -438,7 +442,7 @@ def _trained(job: Job, show: bool) -> Run:
         raise KeyboardInterrupt(f"{outcome.reason}; repeat the call with run {name} to continue")
     if not has_result(outcome):
         raise RuntimeError(f"run {name} {outcome.ending.value}: {outcome.reason}")
-    return Run(find_run(name, job.plugins), job.plugins)
+    return Run(find_run(name))
 
 
 def _path(config_dir: str | Path | None) -> Path | None:

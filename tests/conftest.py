@@ -83,6 +83,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FINESWEEP_CACHE", str(cache))
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("FINESWEEP_PLUGINS", "")  # so that what a test names is forgotten after it
     monkeypatch.chdir(tmp_path)
     yield tmp_path
 

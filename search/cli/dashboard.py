@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import keys, needed, parse
 from search.report.dashboard.server import open_dashboard
-from search.trained.find import find_study
+from search.trained.find import find_folder
 
 ABOUT = """\
 Show a study in the browser, live while it runs: its trials, which settings
@@ -31,9 +31,8 @@ def main(words: Sequence[str]) -> int:
     known = {"study": "its name", "port": "the port it listens on, 0 for any free one"}
     found = keys(parsed.overrides, known)
     port = _port(found.get("port", PORT))
-    study = find_study(needed(found, "study", "NAME"))
-
-    with open_dashboard(study.folder, study.plan.name, port) as server:
+    folder = find_folder(needed(found, "study", "NAME"))
+    with open_dashboard(folder, folder.name, port) as server:
         print(server.page)
         print("Ctrl-C ends the dashboard, not the study.", flush=True)
         server.serve_forever()

@@ -9,7 +9,7 @@ from lightning_modules.machine.path import typed_path
 from search.cli.argument import one_of, parse
 from search.report.text import aligned
 from search.terminal.download import fetch_base, fetch_models
-from search.trained.find import find_trained, plugins_of
+from search.trained.find import check_no_words, find_trained
 from search.trained.score import score_exported, score_trained
 
 ABOUT = """\
@@ -22,7 +22,7 @@ exported models in float32.
   model=DIR          an exported model, with overrides for the data
   split=validation   or train, test
 
-A run that uses your own code needs search.plugins=[PACKAGE], as in training.
+What uses your own code needs search.plugins=[PACKAGE], as in training.
 
   finesweep evaluate study=mine split=test
   finesweep evaluate run=one
@@ -50,8 +50,8 @@ def main(words: Sequence[str]) -> int:
         folder = typed_path(own[source])
         scores = score_exported(folder, split, overrides, parsed.config_dir, fetch_base)
     else:
-        plugins = plugins_of(source, own[source], overrides)
-        trained = find_trained(source, own[source], plugins)
+        check_no_words(source, own[source], overrides)
+        trained = find_trained(source, own[source])
         fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
         scores = score_trained(trained, split)
     if parsed.json:

@@ -10,7 +10,7 @@ from search.cli.argument import keys, needed, one_of, parse, trial_of
 from search.machine.quiet import quiet_training
 from search.terminal.download import fetch_models
 from search.trained.export import check_new, export
-from search.trained.find import find_trained, plugins_of
+from search.trained.find import find_trained
 
 ABOUT = """\
 Write a study's trial, or a run, to a new folder, with a README that shows how
@@ -23,7 +23,7 @@ to load it.
   to=DIR       a new folder; nothing is overwritten
   merge=false  write the adapter alone, without the weights that it adapts
 
-A run that uses your own code needs search.plugins=[PACKAGE], as in training.
+What uses your own code needs search.plugins=[PACKAGE], as in training.
 
 The strategy decides what is written: all weights for transformers' Auto
 classes, in the number format of the model's file; with lora and qlora the
@@ -36,14 +36,12 @@ backbone only if it cannot be downloaded.
 """
 
 SOURCES = ("study", "run")
-PLUGINS = "search.plugins"
 KNOWN = {
     "study": "its name",
     "run": "its name",
     "trial": "the trial's number",
     "to": "the new folder",
     "merge": "false for the adapter alone",
-    PLUGINS: "packages",
 }
 
 
@@ -63,8 +61,7 @@ def main(words: Sequence[str]) -> int:
             Problem("trial", "belongs to a study", Verbatim(f"run={found[source]}"), fix)
         )
     check_new(to)
-    plugins = [word for word in parsed.overrides if word.startswith(f"{PLUGINS}=")]
-    trained = find_trained(source, found[source], plugins_of(source, found[source], plugins), trial)
+    trained = find_trained(source, found[source], trial)
     fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
     quiet_training()
     export(trained, to, merge=merge == "true")

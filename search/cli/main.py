@@ -126,7 +126,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
         quiet_process()
         command = importlib.import_module(f"search.cli.{FILES.get(name, name)}")
         forget_storage()
-        return int(command.main(take_storage(name, words)))
+        return int(command.main(_without_plugins(name, take_storage(name, words))))
     except UserError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -134,3 +134,11 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     except StorageGone as error:
         print(f"storage: {error}", file=sys.stderr)
         return 1
+
+
+def _without_plugins(name: str, words: Sequence[str]) -> Sequence[str]:
+    if not any(word.startswith("search.plugins=") for word in words):
+        return words
+    from search.config import take_plugins  # 0.2 s, which --help does not need
+
+    return take_plugins(name, words)

@@ -54,20 +54,18 @@ as in training.
   finesweep predict model=best/ input=new.csv output=out.jsonl text=comment
 """
 
-PLUGINS = "search.plugins"
 FORM = ("delimiter", "quoting", "header", "encoding", "columns")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("predict", ABOUT, words, flags=("own",))
-    names = ("model", "input", "output", "top", "text", "text_pair", *FORM, PLUGINS)
+    names = ("model", "input", "output", "top", "text", "text_pair", *FORM)
     found = keys(parsed.overrides, dict.fromkeys(names, ""))
     folder = typed_path(needed(found, "model", "DIR"))
     manifest = read_manifest(folder)
     output = _output(found)
-    own = [f"{PLUGINS}={found[PLUGINS]}"] if PLUGINS in found else []
-    task, plugins = exported_task(folder, own, parsed.config_dir)
+    task, plugins = exported_task(folder, parsed.config_dir)
     path = typed_path(needed(found, "input", "FILE"))
     form = _form(found)
     top = _top(found, task, manifest["labels"])

@@ -15,13 +15,22 @@ from search.config.build import (
     strategy_class,
     to_yaml,
 )
-from search.config.compose import compose
+from search.config.compose import compose, own_plugins
 from search.config.composition import Arm, Composition
 from search.config.free import compose_free, is_free, is_free_command
 from search.config.guard import build_guards
 from search.config.legacy import completed
 from search.config.length import as_written
 from search.config.override import literal, parse_override
+from search.config.plugin import (
+    PLUGINS,
+    NotNamed,
+    check_named,
+    name_plugins,
+    named_plugins,
+    packages_of,
+    take_plugins,
+)
 from search.config.range import parse_range, steps_problem
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
@@ -30,13 +39,16 @@ from search.config.word import typed_name, typed_words
 
 __all__ = [
     "CONF_DIR",
+    "PLUGINS",
     "Arm",
     "Composition",
+    "NotNamed",
     "Tree",
     "as_written",
     "build_guards",
     "build_run",
     "build_search",
+    "check_named",
     "check_same",
     "completed",
     "compose",
@@ -48,12 +60,17 @@ __all__ = [
     "leaves",
     "literal",
     "model_of",
+    "name_plugins",
+    "named_plugins",
+    "own_plugins",
+    "packages_of",
     "parse_override",
     "parse_range",
     "resolved",
     "run_tree",
     "steps_problem",
     "strategy_class",
+    "take_plugins",
     "to_yaml",
     "typed_name",
     "typed_words",

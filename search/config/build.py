@@ -13,7 +13,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.data.base import Data
@@ -29,6 +29,7 @@ from lightning_modules.task.base import Task
 from lightning_modules.task.own_metric import check_own, is_own
 from lightning_modules.task.sequence import SequenceTask
 from lightning_modules.trainer import Trainer
+from search.config.plugin import packages_of
 from search.config.settings import Search, SearchSettings
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
@@ -147,13 +148,6 @@ def strategy_class(tree: Tree | DictConfig) -> type[Strategy]:
     strategy = import_member(str(target), Strategy, "strategy._target_", packages_of(config))
     assert issubclass(strategy, Strategy)
     return strategy
-
-
-def packages_of(config: DictConfig) -> tuple[str, ...]:
-    """Return the packages of `search.plugins`."""
-    names = OmegaConf.select(config, "search.plugins", default=[])
-    # Anything but a list of names is reported when the settings are built.
-    return tuple(str(name) for name in names if name) if isinstance(names, ListConfig) else ()
 
 
 def run_tree(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:

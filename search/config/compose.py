@@ -7,12 +7,13 @@ configuration with the ranges that exist in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.error import ConfigError, Problem, SpaceError
+from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
 from search.config.arm import choice_words, compose_arm
 from search.config.check import (
     SEARCHED_GROUPS,
@@ -23,6 +24,7 @@ from search.config.check import (
 )
 from search.config.composition import Composition
 from search.config.override import Override, options_of, parse_override, range_problem
+from search.config.plugin import packages_of
 from search.config.prior_table import load_table
 from search.config.pruning import take_min_fraction
 from search.config.tree import compose_tree, conf_dirs, hydra_ready, texts_of
@@ -106,6 +108,15 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     take_min_fraction([arm.tree for arm in arms])
     words = tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key not in _NAMES)
     return Composition(groups, tuple(arms), tuple(removed_texts), all_options, words)
+
+
+def own_plugins(overrides: Sequence[str], config_dir: Path) -> tuple[str, ...]:
+    """Return the packages that the chosen options of a user's own folder name."""
+    with suppress(UserError), hydra_ready(config_dir):  # reported when all is composed
+        chosen = [each for each in map(parse_override, overrides) if group_options(each.key)]
+        fixed = [each for each in chosen if not each.is_range and not any(group_problems(each))]
+        return packages_of(compose_tree("sweep", texts_of(fixed))[0])
+    return ()
 
 
 def _as_typed(override: Override, bases: Sequence[DictConfig]) -> Override:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from lightning_modules.error import ConfigError
 from lightning_modules.schema import Schema, import_member
 from lightning_modules.text.template import as_literal
-from search.config.build import GROUPS, Tree, packages_of
+from search.config.build import GROUPS, Tree
+from search.config.plugin import packages_of
 from search.config.settings import SearchSettings
 from search.config.word import as_text
 from search.pruner.base import Pruner
@@ -125,7 +124,7 @@ def _set(tree: Tree, group: str, node: Tree) -> None:
 def _has(tree: Tree, group: str, key: str) -> bool:
     if group not in _BASES:
         return group != "search" or key in {field.name for field in fields(SearchSettings)}
-    node, packages = _node(tree, group), packages_of(OmegaConf.create(tree))
+    node, packages = _node(tree, group), packages_of(tree)
     assert node is not None
     try:
         kind = import_member(str(node.get("_target_")), _BASES[group], group, packages)

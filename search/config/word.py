@@ -19,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.schema import Schema, import_member
-from search.config.build import GROUPS, Tree, leaves, packages_of
+from search.config.build import GROUPS, Tree, leaves
 from search.config.grammar import parse_words
 from search.config.override import Override, literal, parse_override
+from search.config.plugin import packages_of
 from search.config.settings import SearchSettings
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
@@ -97,7 +98,7 @@ def hint_of(config: DictConfig | Tree, key: str) -> Any:
         name = key.removeprefix(f"{group}.")
         if name != key:
             target = _select(config, f"{group}._target_")
-            return _hint(str(target), base, _packages(config), name) if target else None
+            return _hint(str(target), base, packages_of(config), name) if target else None
     name = key.removeprefix("search.")
     return get_type_hints(SearchSettings).get(name) if name != key else None
 
@@ -122,13 +123,6 @@ def _select(config: DictConfig | Tree, path: str) -> Any:
     for name in path.split("."):
         node = node.get(name) if isinstance(node, Mapping) else None
     return node
-
-
-def _packages(config: DictConfig | Tree) -> tuple[str, ...]:
-    if isinstance(config, DictConfig):
-        return packages_of(config)
-    names = _select(config, "search.plugins")
-    return tuple(str(name) for name in names if name) if isinstance(names, list) else ()
 
 
 def _is_text(hint: Any) -> bool:

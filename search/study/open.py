@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from search.config import Composition, Tree, completed
+from search.config import Composition, Tree, check_named, completed
 from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
@@ -96,7 +96,24 @@ class Stored:
 
 
 def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
-    """Return the stored plan of the study in `folder`, or None."""
+    """Return the stored plan of the study in `folder`, or None.
+
+    Raises:
+        NotNamed: It would import packages that nobody here has named; none was imported.
+
+    """
+    found = read_stored(folder, retry)
+    if found is None:
+        return None
+    arms = found.composition.arms
+    words = [*found.composition.words, *(word for arm in arms for word in arm.words)]
+    check_named(folder.name, [arm.tree for arm in arms], words)
+    arms = tuple(replace(arm, tree=completed(arm.tree)) for arm in arms)
+    return replace(found, composition=replace(found.composition, arms=arms))
+
+
+def read_stored(folder: Path, retry: Retry | None = None) -> Stored | None:
+    """Return the stored plan as it was written, perhaps by an earlier version; import nothing."""
     url = storage_of(folder)
     if is_local(url) and not file_of(url).is_file():
         return None
@@ -115,8 +132,6 @@ def stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     if PLAN not in attributes:
         return None
     composition = Composition.from_dict(attributes[PLAN])
-    arms = tuple(replace(arm, tree=completed(arm.tree)) for arm in composition.arms)
-    composition = replace(composition, arms=arms)
     fingerprint, root = str(attributes[DATA]), str(attributes.get(ROOT, ""))
     prior = attributes.get(PRIOR) or None  # empty: it was given up
     guards = attributes.get(GUARD_DATA, {})

@@ -47,6 +47,7 @@ MAY_CHANGE = (
     "search.hang_seconds",
     "search.lease_seconds",
     "search.ask_hours",
+    "search.plugins",
     "search.metric",  # compared as task.metric
     "search.select",  # compared as trainer.select
     "logger",

@@ -9,11 +9,15 @@ from pathlib import Path
 from lightning_modules.error import ConfigError
 from search.config import (
     Composition,
+    NotNamed,
     compose,
     compose_again,
     compose_free,
     is_free,
     is_free_command,
+    name_plugins,
+    own_plugins,
+    packages_of,
     typed_name,
 )
 from search.plan.name import plain_name
@@ -25,6 +29,8 @@ from search.study.open import stored
 def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> Composition:
     """Compose a sweep; what the command does not name stays as the stored study has it.
 
+    The packages that the command or files of `config_dir` name are named for its workers, too.
+
     Args:
         overrides: The overrides of the command.
         config_dir: A folder with more group options.
@@ -33,6 +39,14 @@ def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> C
         ConfigError, SpaceError: Like `search.config.compose`.
 
     """
+    if config_dir is not None:
+        name_plugins(own_plugins(overrides, config_dir))
+    composition = _composed(overrides, config_dir)
+    name_plugins(name for arm in composition.arms for name in packages_of(arm.tree))
+    return composition
+
+
+def _composed(overrides: Sequence[str], config_dir: Path | None) -> Composition:
     free = is_free_command(overrides)
     make = compose_free if free else partial(compose, "sweep")
     named = [typed_name(word) for word in overrides if word.startswith("study=")]
@@ -40,6 +54,8 @@ def compose_study(overrides: Sequence[str], config_dir: Path | None = None) -> C
     name = composition.tree["study"] if composition else named[-1]
     try:
         before = stored(study_folder(Path(), plain_name("study", name)))
+    except NotNamed:
+        raise
     except ConfigError:
         before = None  # reported with everything else that is wrong
     if before is not None:

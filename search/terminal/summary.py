@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.folder import table_file
 from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
+from search.config import PLUGINS
 from search.plan.tokens import token_lines
 from search.report.dashboard.page import read_records
 from search.report.guard import guard_lines
@@ -90,6 +91,7 @@ def summary(
         *lines,
         "",
         *_needed_storage(study),
+        *_needed_plugins(study),
         "Train the best trial again, to the same scores:",
         f"  {repeat_command(study, best)}",
         "Next:",
@@ -105,6 +107,11 @@ def _needed_storage(study: Study) -> list[str]:
         return []
     # The URL may have a password, so it is never printed.
     return [f"With {VARIABLE} set to the study's storage:"]
+
+
+def _needed_plugins(study: Study) -> list[str]:
+    names = study.plan.search.settings.plugins
+    return [f"With {PLUGINS}=[{','.join(names)}], in quotes for the shell:"] if names else []
 
 
 def _warnings(study: Study, best: FrozenTrial, baseline: Baseline | None) -> list[str]:

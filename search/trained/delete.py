@@ -28,7 +28,7 @@ from search.storage.location import (
 )
 from search.storage.remove import InUse, remove_rows
 from search.study.confirm import refuse_confirming
-from search.study.open import Stored, stored
+from search.study.open import Stored, read_stored
 from search.trained.find import missing
 from search.trained.runs import FOLDER as RUNS
 
@@ -66,7 +66,7 @@ def find_study_to_delete(name: str) -> Doomed:
 
     """
     folder = study_folder(Path(), plain_name("study", name))
-    found = stored(folder)
+    found = read_stored(folder)
     if found is None and not _is_rest(folder):
         raise ConfigError(missing(name, folder))
     _check_own("study", folder)
@@ -75,7 +75,7 @@ def find_study_to_delete(name: str) -> Doomed:
     refuse_confirming(folder.name, found.composition)
     _check_storage(folder)
     confirming = confirming_folder(folder)
-    other = stored(confirming)
+    other = read_stored(confirming)
     names = [folder.name]
     if other is not None and other.composition.confirms == folder.name:
         names.append(confirming.name)

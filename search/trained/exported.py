@@ -10,7 +10,7 @@ from lightning_modules.export.model import read_manifest, strategy_class
 from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.task.base import Task, without_reference
 from lightning_modules.text.template import as_literal, broken_rule
-from search.config import build_run, compose, literal
+from search.config import build_run, compose, literal, packages_of
 from search.config.legacy import LEGACY
 
 
@@ -72,16 +72,16 @@ def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:
     return [f"{key}={literal(value)}" for key, value in {**before, **settings}.items()]
 
 
-def exported_task(
-    folder: Path, own: Sequence[str] = (), config_dir: Path | None = None
-) -> tuple[Task, Sequence[str]]:
-    """Return the exported model's task and the plugins in `own`; raise ConfigError if unknown.
+def exported_task(folder: Path, config_dir: Path | None = None) -> tuple[Task, Sequence[str]]:
+    """Return the exported model's task and the packages that may be imported for it.
 
     Args:
         folder: The exported model.
-        own: More overrides, e.g. `search.plugins=[mine]`.
         config_dir: A folder with more group options.
 
+    Raises:
+        ConfigError: The task is unknown.
+
     """
-    tree = compose("train", [*task_words(folder, config_dir), *own], config_dir).tree
-    return build_run(tree).task, tree["search"]["plugins"]
+    tree = compose("train", task_words(folder, config_dir), config_dir).tree
+    return build_run(tree).task, packages_of(tree)

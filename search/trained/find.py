@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
-from search.config import compose
 from search.plan.name import plain_name
 from search.storage.location import STUDY_FILE, VARIABLE, is_local, storage_of, study_folder
-from search.study.open import load_study, stored, study_folders
+from search.study.open import load_study, read_stored, study_folders
 from search.study.study import Study
 from search.trained.export import Trained, finished_trial, winner
 from search.trained.runs import find_run
@@ -17,15 +16,23 @@ from search.trained.runs import find_run
 
 def find_study(name: str) -> Study:
     """Open the study of that name; if there is none, raise ConfigError with similar names."""
+    return load_study(find_folder(name))
+
+
+def find_folder(name: str) -> Path:
+    """Return the folder of the study of that name, of which nothing is imported.
+
+    Raises:
+        ConfigError: There is none; lists similar names.
+
+    """
     folder = study_folder(Path(), plain_name("study", name))
-    if stored(folder) is None:
+    if read_stored(folder) is None:
         raise ConfigError(missing(name, folder))
-    return load_study(folder)
+    return folder
 
 
-def find_trained(
-    source: str, name: str, plugins: Sequence[str] = (), trial: int | None = None
-) -> Trained:
+def find_trained(source: str, name: str, trial: int | None = None) -> Trained:
     """Return a trial of a `study`, by default its winner, or a `run`.
 
     Raises:
@@ -33,26 +40,16 @@ def find_trained(
 
     """
     if source == "run":
-        return find_run(name, plugins)
+        return find_run(name)
     study = find_study(name)
     return winner(study) if trial is None else finished_trial(study, trial)
 
 
-def plugins_of(source: str, name: str, words: Sequence[str]) -> Sequence[str]:
-    """Return the packages that `search.plugins=[...]` names for a run.
-
-    A run's stored configuration does not list the packages it may import; a study's does.
-
-    Raises:
-        ConfigError: There are other words; studies and runs bring their own data.
-
-    """
+def check_no_words(source: str, name: str, words: Sequence[str]) -> None:
+    """Raise ConfigError if there are overrides; studies and runs bring their own data."""
     for word in words:
-        key = word.partition("=")[0]
-        if source == "study" or key != "search.plugins":
-            raise ConfigError(Problem(key, f"{source}={name} brings its own data", Verbatim(word)))
-    plugins: Sequence[str] = compose("train", words).tree["search"]["plugins"]
-    return plugins
+        rule = f"{source}={name} brings its own data"
+        raise ConfigError(Problem(word.partition("=")[0], rule, Verbatim(word)))
 
 
 def missing(name: str, folder: Path) -> Problem:

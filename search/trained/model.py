@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.config import take_plugins
 from search.machine.quiet import quiet_training
 from search.trained.ask import Rows, checked_rows
 from search.trained.exported import exported_base, exported_task
@@ -21,19 +21,15 @@ class Model:
 
     Args:
         folder: Its folder.
-        overrides: e.g. `search.plugins=[mine]`, if it uses code from the user's package.
         config_dir: A folder with more group options, if its task is one of them.
 
     """
 
-    def __init__(
-        self, folder: Path, overrides: Sequence[str] = (), config_dir: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, config_dir: Path | None = None) -> None:
         from lightning_modules.export.model import read_manifest
 
         self.folder = folder
         self._manifest = read_manifest(folder)
-        self._overrides = overrides
         self._config_dir = config_dir
 
     @property
@@ -55,7 +51,7 @@ class Model:
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
-        words = [*self._overrides, *overrides]
+        words = take_plugins("evaluate", overrides)
         return score_exported(self.folder, split, words, self._config_dir)
 
     def __repr__(self) -> str:
@@ -65,7 +61,7 @@ class Model:
     def _predictor(self) -> Predictor:
         from lightning_modules.export.model import load_exported
 
-        task, plugins = exported_task(self.folder, self._overrides, self._config_dir)
+        task, plugins = exported_task(self.folder, self._config_dir)
         base = exported_base(self.folder, plugins)
         quiet_training()
         return load_exported(self.folder, task, base, plugins)

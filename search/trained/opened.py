@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,10 +67,6 @@ class _Trained:
     def _source(self) -> Trained:
         raise NotImplementedError
 
-    @property
-    def _plugins(self) -> Sequence[str]:
-        raise NotImplementedError
-
     def predict(
         self, rows: Rows, *, text: str | None = None, text_pair: str | None = None
     ) -> list[dict[str, Any]]:
@@ -107,7 +103,7 @@ class _Trained:
             merge: Whether adapters are merged into the weights; if not, they are written alone.
 
         """
-        return _exported(self._source, typed_path(to), self._plugins, merge=merge)
+        return _exported(self._source, typed_path(to), merge=merge)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -152,7 +148,7 @@ class Study(_Trained, Loop):
 
         """
         source = self._source if trial is None else finished_trial(self._study, trial)
-        return _exported(source, typed_path(to), self._plugins, merge=merge)
+        return _exported(source, typed_path(to), merge=merge)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return the rows of `trials.csv`, one per trial in the order of their numbers.
@@ -210,10 +206,6 @@ class Study(_Trained, Loop):
         return winner(self._study)
 
     @property
-    def _plugins(self) -> Sequence[str]:
-        return self._study.plan.search.settings.plugins
-
-    @property
     def _predictor(self) -> Predictor:
         trial = self._study.best
         if self._loaded is None or trial is None or self._loaded[0] != trial.number:
@@ -240,9 +232,8 @@ class Study(_Trained, Loop):
 class Run(_Trained):
     """A finished run outside any study."""
 
-    def __init__(self, trained: Trained, plugins: Sequence[str] = ()) -> None:
+    def __init__(self, trained: Trained) -> None:
         self._trained = trained
-        self._own_plugins = plugins
 
     @property
     def name(self) -> str:
@@ -279,13 +270,9 @@ class Run(_Trained):
     def _source(self) -> Trained:
         return self._trained
 
-    @property
-    def _plugins(self) -> Sequence[str]:
-        return self._own_plugins
 
-
-def _exported(source: Trained, to: Path, plugins: Sequence[str], *, merge: bool) -> Model:
+def _exported(source: Trained, to: Path, *, merge: bool) -> Model:
     check_new(to)
     quiet_training()
     export(source, to, merge=merge)
-    return Model(to, [f"search.plugins=[{','.join(plugins)}]"])
+    return Model(to)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -12,7 +11,7 @@ from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, did_you_mean
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.machine.writable import check_writable
-from search.config import build_run, completed
+from search.config import Tree, build_run, completed
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.name import plain_name
 from search.study.attempt import CONFIG_FILE
@@ -36,14 +35,8 @@ def new_run_folder(name: str | None) -> Path:
     return folder
 
 
-def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
-    """Return a trained run; if there is none, raise ConfigError with similar names.
-
-    Args:
-        name: The run's name.
-        plugins: Packages besides ours that it may import.
-
-    """
+def find_run(name: str) -> Trained:
+    """Return a trained run; if there is none, raise ConfigError with similar names."""
     name = plain_name("run", name)
     folder = FOLDER / name
     if not (folder / METRICS_FILE).is_file():
@@ -57,11 +50,16 @@ def find_run(name: str, plugins: Sequence[str] = ()) -> Trained:
             else "There is none yet; start one with finesweep train."
         )
         raise ConfigError(Problem("run", f"must be a run in {FOLDER}/", name, fix))
-    tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    tree = completed(read_config(folder))
     outcome = json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))
     origin, scores = f"run {name}", outcome["best"]["metrics"]
-    tree["search"] = {"plugins": list(plugins)}
-    return Trained(build_run(completed(tree)), folder, origin, scores, _stored_fingerprint(folder))
+    return Trained(build_run(tree), folder, origin, scores, _stored_fingerprint(folder))
+
+
+def read_config(folder: Path) -> Tree:
+    """Return the configuration that a run began with; it never says which packages to import."""
+    tree: Tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return {key: value for key, value in tree.items() if key != "search"}
 
 
 def check_rows(folder: Path, fingerprint: str) -> None:

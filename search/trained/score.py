@@ -11,7 +11,7 @@ from lightning_modules.export.model import check_exported, load_exported, read_m
 from lightning_modules.model.based import Fetch
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.task.label import of_export
-from search.config import build_run, compose
+from search.config import build_run, compose, packages_of
 from search.machine.quiet import quiet_training
 from search.trained.export import Trained
 from search.trained.exported import check_reference, exported_base, task_words
@@ -48,7 +48,7 @@ def score_exported(
 
     """
     tree = compose("train", [*task_words(folder, config_dir), *overrides], config_dir).tree
-    run, plugins = build_run(tree), tree["search"]["plugins"]
+    run, plugins = build_run(tree), packages_of(tree)
     check_exported(folder, plugins)
     check_reference(folder, run.task, plugins)
     rows = _rows(run.data.load(run.task), split)

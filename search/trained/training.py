@@ -8,8 +8,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from lightning_modules.check import CheckedRows, check_run
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.folder import (
@@ -32,6 +30,8 @@ from search.config import (
     build_run,
     check_same,
     continued,
+    name_plugins,
+    packages_of,
     run_tree,
     to_yaml,
 )
@@ -48,7 +48,7 @@ from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
 from search.trained.repeat import Repeat, find_repeat
-from search.trained.runs import METRICS_FILE, check_rows, new_run_folder
+from search.trained.runs import METRICS_FILE, check_rows, new_run_folder, read_config
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class Job:
         run: The run.
         config: Its resolved configuration, as YAML.
         folder: The folder for its files.
-        plugins: Packages besides ours that it may import.
         repeat: The trial that it repeats, if any.
         arm: Its composed configuration; None if it repeats a trial or is continued.
         corpus: Its rows, if they have been read.
@@ -70,7 +69,6 @@ class Job:
     run: Run
     config: str
     folder: Path
-    plugins: Sequence[str] = ()
     repeat: Repeat | None = None
     arm: Arm | None = None
     corpus: Corpus | None = None
@@ -90,15 +88,12 @@ def job_of(composition: Composition) -> Job:
     named = composition.arms[0].words  # without what the rows decide, as they did when it began
     corpus = read_rows(composition)
     composition = with_max_length(with_length(composition, corpus), corpus, load=True)
-    plugins = composition.tree["search"]["plugins"]
+    name_plugins(packages_of(composition.tree))
     (arm,), tree = composition.arms, run_tree(composition.tree)
     if before is None:
-        return Job(
-            build_run(composition.tree), to_yaml(tree), folder, plugins, arm=arm, corpus=corpus
-        )
+        return Job(build_run(composition.tree), to_yaml(tree), folder, arm=arm, corpus=corpus)
     tree, kept = continued(tree, named, before)
-    run = build_run({**tree, "search": {"plugins": plugins}})
-    return Job(run, to_yaml(tree), folder, plugins, kept=kept)
+    return Job(build_run(tree), to_yaml(tree), folder, kept=kept)
 
 
 def notes_of(job: Job, rows: CheckedRows) -> list[str]:
@@ -157,8 +152,7 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
     folder = new_run_folder(run or f"{study}-trial-{trial}")
     if (before := _stored(folder)) is not None:
         check_same(repeat.tree, before)
-    plugins = found.plan.search.settings.plugins
-    return Job(repeat.run, to_yaml(repeat.tree), folder, plugins, repeat)
+    return Job(repeat.run, to_yaml(repeat.tree), folder, repeat)
 
 
 def start(job: Job, fetch: Callable[[Iterable[tuple[Model, bool]]], None]) -> CheckedRows:
@@ -231,6 +225,4 @@ def validation_metrics(outcome: Outcome) -> dict[str, float]:
 
 def _stored(folder: Path) -> Tree | None:
     """Return the configuration that a run in the folder began with; None if there is none."""
-    path = folder / CONFIG_FILE
-    tree: Tree | None = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
-    return tree
+    return read_config(folder) if (folder / CONFIG_FILE).is_file() else None

@@ -355,6 +355,7 @@ def test_parts_of_the_users_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     study = finesweep.sweep("s", *words, num_trials=1, workers=0, config_dir="conf", show=False)
     run = finesweep.train("r", *words, config_dir=here / "conf", show=False)
     assert finesweep.train(study="s", trial=0, show=False).scores == study.best.scores  # type: ignore[union-attr]
+    monkeypatch.setenv("FINESWEEP_PLUGINS", "")  # as in another process
     with pytest.raises(finesweep.UserError, match="my_parts"):
         finesweep.open(run="r")
     opened = finesweep.open(plugin, run="r")
