@@ -83,6 +83,16 @@ class Saved:
             yield
 
 
+def write(work: Path) -> None:
+    """Write the models and rows, which must not count as memory of a case."""
+    from gpu_parts.llama import write_model, write_rows
+
+    for size in ("tiny", SIZE):
+        call = Call(size, on_cpu=True, work=work)
+        write_model(call)
+        write_rows(call)
+
+
 def measure(words: tuple[str, ...], work: Path) -> dict[str, float]:
     """Train two trials in this process; return what they take."""
     from unittest.mock import patch
@@ -203,12 +213,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two cases of each table")
     parser.add_argument("--rows", action="store_true", help="the second table alone")
-    # In a case's process:
+    # In processes of their own:
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--num-rows", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--limit", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write:
+        write(options.work)
+        print(json.dumps({}))
+        return
     if options.case:
         print(json.dumps(measure(CASES[options.case], options.work)))
         return
@@ -223,6 +238,7 @@ def main() -> None:
 
 def print_cases(cases: Sequence[str], work: Path) -> None:
     """Print the bytes per parameter."""
+    in_process(work, "--write")
     print(f"{'case':24}{'resident':>10}{'peak':>8}{'saved':>10}")
     for case in cases:
         found = in_process(work, "--case", case)
