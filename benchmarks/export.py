@@ -128,6 +128,10 @@ def main() -> None:
     parser.add_argument("--strategy", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.mode:
+        from lightning_modules.machine.memory import keep_buffers
+
+        keep_buffers()  # as commands and workers do
     if options.mode == "train":
         train(Call(options.size, on_cpu=True, work=options.work), options.strategy)
         return

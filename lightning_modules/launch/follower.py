@@ -27,7 +27,7 @@ from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
 from lightning_modules.feature import use_features
 from lightning_modules.hooks import Hooks
-from lightning_modules.machine.memory import free_memory
+from lightning_modules.machine.memory import free_memory, freeze_imports, keep_buffers
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Record, Stopped
@@ -119,6 +119,8 @@ def main(descriptor: int, index: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # rank 0 gets these signals too, and decides
     channel = Channel(Connection(descriptor))
     _silence()
+    keep_buffers()
+    freeze_imports()
     cache = Cache()
     try:
         while True:

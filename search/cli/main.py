@@ -114,6 +114,7 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(name: str, words: Sequence[str]) -> int:
     from lightning_modules.error import Problem, UserError, Verbatim, did_you_mean
+    from lightning_modules.machine.memory import keep_buffers
     from search.machine.quiet import quiet_process
     from search.storage.location import forget_storage, take_storage
     from search.storage.retry import StorageGone
@@ -124,6 +125,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             got = Verbatim(repr(name))
             raise UserError(Problem("command", rule, got, did_you_mean(name, COMMANDS)))
         quiet_process()
+        keep_buffers()
         command = importlib.import_module(f"search.cli.{FILES.get(name, name)}")
         forget_storage()
         return int(command.main(_without_plugins(name, take_storage(name, words))))

@@ -26,7 +26,7 @@ from lightning_modules.machine.hardware import Device
 from search.config.settings import SearchSettings
 from search.machine.allocator import allocator
 from search.machine.card import Taken, take
-from search.machine.cpu import MALLOC, worker_threads
+from search.machine.cpu import worker_threads
 from search.machine.gpu import gpus
 from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code, restore_handlers
@@ -359,7 +359,7 @@ class LocalEngine:
     @property
     def _environment(self) -> Mapping[str, str]:
         num_threads = worker_threads(self._num_workers)
-        return {**MALLOC, **allocator(), **os.environ, "OMP_NUM_THREADS": str(num_threads)}
+        return {**allocator(), **os.environ, "OMP_NUM_THREADS": str(num_threads)}
 
     def _end_forkserver(self) -> None:
         if self._forkserver is not None:

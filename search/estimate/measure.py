@@ -32,6 +32,7 @@ from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.machine.hardware import choose_hardware
+from lightning_modules.machine.memory import keep_buffers
 from lightning_modules.network import build_tokenizer
 from lightning_modules.outcome import Point
 from lightning_modules.rows.corpus import Corpus, Row
@@ -88,6 +89,7 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
 
     quiet_process()
     quiet_training()
+    keep_buffers()  # as workers do
 
     default, large = plan.defaults[options], plan.run(largest(plan, options))
     device = choose_hardware(default.trainer.device, default.trainer.precision).device.value

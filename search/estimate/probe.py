@@ -21,7 +21,7 @@ from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
 from search.estimate.estimate import Measured, Pace
 from search.machine.allocator import allocator
-from search.machine.cpu import MALLOC, worker_threads
+from search.machine.cpu import worker_threads
 from search.machine.process import num_memory_kills
 from search.plan.plan import Plan
 from search.space.space import Options
@@ -105,7 +105,7 @@ def sizes(run: Run) -> dict[str, int]:
 
 def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
     request = {"composition": plan.composition.as_dict(), "options": options}
-    environment = {**MALLOC, **allocator(), **os.environ}
+    environment = {**allocator(), **os.environ}
     if plan.search.settings.workers:
         environment["OMP_NUM_THREADS"] = str(worker_threads(plan.search.settings.workers))
     num_kills = num_memory_kills()

@@ -16,7 +16,6 @@ it is imported. With GPUs, or without a subreaper, each worker is started as a n
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import os
 import signal
@@ -26,6 +25,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
+
+from lightning_modules.machine.memory import freeze_imports
 
 _SET_SUBREAPER, _GET_SUBREAPER = 36, 37  # options of Linux' prctl
 _POLL_SECONDS = 0.5
@@ -138,8 +139,7 @@ def serve() -> tuple[int, int]:
 
     """
     channel = socket.socket(fileno=os.dup(0))
-    gc.collect()
-    gc.freeze()  # a collection in a worker would write to shared memory and so copy it
+    freeze_imports()
     while True:
         request, descriptors, _, _ = socket.recv_fds(channel, _MAX_BYTES, 3)
         if not request:

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightning_modules.error import UserError
+from lightning_modules.machine.memory import freeze_imports, keep_buffers
 from search.machine.card import limit_memory
 from search.machine.process import Process
-from search.machine.quiet import quiet_process, quiet_training
+from search.machine.quiet import import_all, quiet_training
 from search.machine.signals import Interrupt
 from search.storage.lease import LeaseLost
 from search.storage.location import shown, storage_of
@@ -44,8 +45,9 @@ def main(folder: Path, descriptor: int, engine_process: Process) -> int:
             orphaned.set()
 
     emit(Alive("starting"))
-    quiet_process()
-    quiet_training()
+    import_all()
+    freeze_imports()
+    keep_buffers()
     limit_memory()
     try:
         _work(folder, engine_process, lambda: signalled() or orphaned.is_set(), emit)

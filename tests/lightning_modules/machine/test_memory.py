@@ -487,3 +487,38 @@ def test_freed_memory_is_returned_to_the_system() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     kept, left = map(int, done.stdout.split())
     assert kept > 400 and left < 100
+
+
+KEEPS = """
+import ctypes, os, sys
+from pathlib import Path
+from lightning_modules.machine.memory import keep_buffers
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+keep_buffers()
+assert "torch" not in sys.modules
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+before, size = resident(), 64 << 20
+buffer = ctypes.c_void_p(libc.malloc(size))
+ctypes.memset(buffer, 1, size)
+assert resident() - before > 0.9 * size
+libc.free(buffer)
+print((resident() - before) / size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets glibc's malloc and reads /proc")
+@pytest.mark.parametrize("own", [{}, {"MALLOC_MMAP_THRESHOLD_": "65536"}], ids=["ours", "user"])
+def test_freed_buffers_are_kept_unless_the_user_has_set_malloc(own: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **own},
+    )
+    kept = float(done.stdout)
+    assert kept < 0.1 if own else kept > 0.9
