@@ -30,10 +30,11 @@ SEARCHED_GROUPS = ("model", "strategy", "optimizer", "schedule")
 
 def group_options(group: str) -> list[str]:
     """Return the options of a group; none if there is no such group."""
-    loader = GlobalHydra.instance().config_loader()
+    loader: Any = GlobalHydra.instance().config_loader()
     if group in ("", "hydra") or group.startswith("hydra/"):
         return []
-    return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
+    # The loader's own method copies all that it has read before it asks the same.
+    return [str(name) for name in loader.repository.get_group_options(group, ObjectType.CONFIG)]
 
 
 def group_problems(override: Override) -> Iterator[Problem]:

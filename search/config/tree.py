@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,26 @@ def compose_tree(name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[
         ConfigError: Hydra or OmegaConf refuses it.
 
     """
+    config, options = _composed(name, tuple(overrides), tuple(_files()))
+    return copy.deepcopy(config), dict(options)
+
+
+def _files() -> Iterator[tuple[str, int, int]]:
+    """Yield path, size and time of change of each file that Hydra may compose from."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    for source in loader.get_search_path().get_path():
+        folder = source.path.removeprefix("file://")
+        if "://" not in folder:  # else Hydra's own
+            for path in Path(folder).rglob("*.yaml"):
+                stat = path.stat()
+                yield str(path), stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _composed(
+    name: str, overrides: Sequence[str], files: Sequence[tuple[str, int, int]]
+) -> tuple[DictConfig, dict[str, str]]:
+    """Compose once per choice of options and state of the files: it takes 70 ms."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -90,7 +111,7 @@ def with_values(
     """
     if any(override.parsed.type is not OverrideType.CHANGE for override in values):
         return compose_tree(name, [*groups, *texts_of(values)])[0]
-    # Composing takes 0.1 s; Hydra also merges plain values last, in the same way.
+    # Composing takes 70 ms; Hydra also merges plain values last, in the same way.
     config = copy.deepcopy(base)
     for override in values:
         value = override.parsed.value()

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose
+from search.config.tree import CONF_DIR, _files, compose_tree, hydra_ready
 
 
 def test_experiment_may_be_null() -> None:
@@ -37,6 +38,31 @@ def test_config_dir_applies_to_one_composition_only(config_dir: Path) -> None:
     compose("sweep", ["strategy=gentle"], config_dir)
     with pytest.raises(ConfigError, match=r"one of adalora, .*, full, ia3, "):
         compose("sweep", ["strategy=gentle"])
+
+
+def test_an_option_that_has_changed_is_read_again(config_dir: Path) -> None:
+    def lr() -> float:
+        strategy: Any = build_run(compose("train", ["strategy=gentle"], config_dir).tree).strategy
+        return float(strategy.lr)
+
+    assert lr() == lr() == 1e-5
+    option = config_dir / "strategy/gentle.yaml"
+    option.write_text(option.read_text().replace("lr: 1e-5", "lr: 0.00002"))
+    assert lr() == 2e-5
+    with hydra_ready(config_dir):
+        read = {Path(name) for name, *_ in _files()}
+    assert read == {option, *CONF_DIR.rglob("*.yaml")}
+    option.unlink()
+    with pytest.raises(ConfigError, match="strategy: must be one of "):
+        lr()
+
+
+def test_what_is_done_to_a_composed_tree_stays_there() -> None:
+    with hydra_ready(None):
+        tree, options = compose_tree("train", ["strategy=full"])
+        tree.seed, options["strategy"] = 99, "lora"
+        again, again_options = compose_tree("train", ["strategy=full"])
+    assert again.seed != 99 and again_options["strategy"] == "full"
 
 
 @pytest.mark.parametrize("name", ["sweep", "train"])
