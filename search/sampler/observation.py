@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def is_infeasible(trial: FrozenTrial) -> bool:
 
 def violation(trial: FrozenTrial) -> float:
     """Return by how much the trial violates its constraints in all; 0 if it does not."""
-    attributes = trial.system_attrs.items()
-    found = (float(value) for name, value in attributes if name.startswith(_CONSTRAINT))
-    return sum(max(0.0, value) for value in found)
+    names = [name for name in trial.system_attrs if name.startswith(_CONSTRAINT)]
+    return sum(max(0.0, float(trial.system_attrs[name])) for name in names)
 
 
 def losses(trials: Sequence[FrozenTrial], signs: Sequence[int]) -> Mapping[int, list[float]]:
@@ -49,9 +48,10 @@ def losses(trials: Sequence[FrozenTrial], signs: Sequence[int]) -> Mapping[int, 
     finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not finished:
         return {}
-    held = [trial for trial in finished if not is_infeasible(trial)]
+    infeasible = {trial.number for trial in finished if is_infeasible(trial)}
+    held = [trial for trial in finished if trial.number not in infeasible]
     if held:
-        shown = _with_broken(finished, signs)
+        shown = _with_broken(finished, infeasible, signs)
     else:
         shown = {trial.number: [violation(trial)] * len(signs) for trial in finished}
     worst = [max(column) for column in zip(*shown.values(), strict=True)]
@@ -68,8 +68,10 @@ def losses(trials: Sequence[FrozenTrial], signs: Sequence[int]) -> Mapping[int, 
     return shown
 
 
-def _with_broken(finished: Sequence[FrozenTrial], signs: Sequence[int]) -> dict[int, list[float]]:
-    """Return the losses of finished trials, those that violate a constraint behind all others."""
+def _with_broken(
+    finished: Sequence[FrozenTrial], infeasible: Collection[int], signs: Sequence[int]
+) -> dict[int, list[float]]:
+    """Return the losses of finished trials, the infeasible ones behind all others."""
     values = {
         trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
         for trial in finished
@@ -80,10 +82,7 @@ def _with_broken(finished: Sequence[FrozenTrial], signs: Sequence[int]) -> dict[
         each if each > max(column) else each + 1.0
         for each, column in zip(beyond, columns, strict=True)
     ]
-    return {
-        trial.number: list(beyond) if is_infeasible(trial) else values[trial.number]
-        for trial in finished
-    }
+    return {**values, **{number: list(beyond) for number in infeasible}}
 
 
 def signs_of(study: Any) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -16,6 +17,7 @@ def canonical_key(values: Mapping[str, Any]) -> str:
     return json.dumps({path: _plain(value) for path, value in values.items()}, sort_keys=True)
 
 
+@lru_cache(maxsize=2**16)  # every ask looks at the keys of all trials
 def renewed_key(key: str) -> str:
     """Convert a key of an older version, in which 0.0 and 0 had different keys."""
     return canonical_key(json.loads(key))

@@ -39,10 +39,13 @@ def add_trials(
         num_added = 0
         with alone(storage, study_id) as session:
             count = session.query(TrialModel).filter_by(study_id=study_id).count()
-            known = _start_keys(session, study_id)
+            known: set[str] | None = None
             for template in templates:
                 start = template.system_attrs.get(START, ANYTHING)
-                is_new = again or start == ANYTHING or start not in known
+                is_new = again or start == ANYTHING
+                if not is_new:
+                    known = _start_keys(session, study_id) if known is None else known
+                    is_new = start not in known
                 if count + num_added < num_trials and is_new:
                     storage._get_prepared_new_trial(study_id, template, session)
                     session.flush()

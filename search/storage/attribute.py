@@ -62,11 +62,8 @@ def constraint(ending: Ending) -> str:
 
 def broken_guards(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the guards that a trial breaks, from its system attributes."""
-    return tuple(
-        name.removeprefix(GUARD)
-        for name, excess in attributes.items()
-        if name.startswith(GUARD) and excess > 0
-    )
+    names = [name for name in attributes if name.startswith(GUARD)]
+    return tuple(name.removeprefix(GUARD) for name in names if attributes[name] > 0)
 
 
 def drop_attribute(number: int) -> str:

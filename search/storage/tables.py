@@ -21,6 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text
 
+from search.storage.read import read_trials
 from search.storage.retry import Retry
 
 # Workers' leases; times are seconds since 1970 by the storage's clock.
@@ -88,8 +89,8 @@ class StudyStorage(RDBStorage):
     set_study_system_attr = _retried(RDBStorage.set_study_system_attr)
     get_all_studies = _retried(RDBStorage.get_all_studies)
     get_trial = _retried(RDBStorage.get_trial)
-    get_all_trials = _retried(RDBStorage.get_all_trials)
-    _get_trials = _retried(RDBStorage._get_trials)
+    get_all_trials = RDBStorage.get_all_trials  # calls the next one
+    _get_trials = _retried(read_trials)
     _get_best_trial_id = _retried(RDBStorage._get_best_trial_id)
     get_trial_id_from_study_id_trial_number = _retried(
         RDBStorage.get_trial_id_from_study_id_trial_number

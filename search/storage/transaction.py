@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from search.storage.tables import StudyStorage
 
+OLDER = ("%.0,%", "%.0}%")
+"""What keys of an older version may have: whole numbers as floats, see `search.space.key`."""
+
 
 def claim(
     storage: StudyStorage,
@@ -93,16 +96,18 @@ def reserve(
     from optuna.distributions import distribution_to_json
     from optuna.storages._rdb.models import TrialModel, TrialParamModel
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+    from sqlalchemy import or_
 
     def settle() -> bool:
         with alone(storage, study_id) as session:
             trial: Any = locked(session, trial_id)
             storage.check_trial_is_updatable(trial_id, trial.state)
+            same = or_(System.value_json == json.dumps(key), *map(System.value_json.like, OLDER))
             others = (
                 session.query(System.value_json)
                 .join(TrialModel, TrialModel.trial_id == System.trial_id)
                 .filter(TrialModel.study_id == study_id, System.trial_id != trial_id)
-                .filter(System.key == KEY)
+                .filter(System.key == KEY, same)
             )
             taken = (renewed_key(json.loads(str(other.value_json))) for other in others)
             if not even_if_taken and key in taken:

@@ -37,11 +37,19 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
         prior: What it has taken over; None reads it from the study's storage.
 
     """
+    ended: dict[int, FrozenTrial] = {}  # as they are shown: they change no more
+
+    def shown(trial: FrozenTrial) -> FrozenTrial:
+        if not trial.state.is_finished():
+            return in_space(trial, space)
+        if trial.number not in ended:
+            ended[trial.number] = in_space(trial, space)
+        return ended[trial.number]
 
     def view(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         attributes = study._storage.get_study_system_attrs(study._study_id)
         dropped = dropped_numbers(attributes)
-        own = [in_space(trial, space) for trial in trials if trial.number not in dropped]
+        own = [shown(trial) for trial in trials if trial.number not in dropped]
         taken_over = prior or attributes.get(PRIOR)
         return own if not taken_over else [*prior_trials(taken_over, space, own), *own]
 

@@ -212,12 +212,19 @@ class Ranking:
 
     def _losses(self, trial: FrozenTrial) -> list[float]:
         """Return what a finished trial is compared by, in order; less is better."""
-        signs, metrics = self.signs if self.chosen_by else {}, trial.user_attrs.get(METRICS, {})
-        objectives = zip(self.plan.objectives, trial.values, strict=True)
+        metrics = trial.user_attrs.get(METRICS, {}) if self.chosen_by else {}
+        of_metrics, of_objectives = self._least
         return [
-            *(-sign * metrics[name] for name, sign in signs.items()),
-            *(-objective.sign * value for objective, value in objectives),
+            *(sign * metrics[name] for name, sign in of_metrics),
+            *(sign * value for sign, value in zip(of_objectives, trial.values, strict=True)),
         ]
+
+    @cached_property
+    def _least(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:
+        """The signs that make metrics and objectives losses: less is better."""
+        signs = self.signs if self.chosen_by else {}
+        of_metrics = [(name, -sign) for name, sign in signs.items()]
+        return of_metrics, [-objective.sign for objective in self.plan.objectives]
 
     def _means(self, scores: Mapping[int, list[float]]) -> Mapping[int, list[float]]:
         """Return the scores of finished trials, by number; means over searched seeds."""

@@ -102,6 +102,7 @@ class Session:
         self.name = lease.name
         self._lease = lease
         self._tables = study.tables
+        self._tidied: dict[int, bool] = {}  # whether each trial's best weights were kept
 
     @cached_property
     def place(self) -> str | None:
@@ -324,7 +325,10 @@ class Session:
             kept |= {default.number}  # a later best trial may be within its noise
         for trial in study.trials:
             if trial.state.is_finished() and FOLDER in trial.user_attrs:
-                tidy(study.folder_of(trial), keep_best=trial.number in kept)
+                is_kept = trial.number in kept
+                if self._tidied.get(trial.number) is not is_kept:
+                    tidy(study.folder_of(trial), keep_best=is_kept)
+                    self._tidied[trial.number] = is_kept
 
 
 def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:

@@ -78,7 +78,11 @@ class Study:
 
     def trial(self, number: int) -> FrozenTrial:
         """Return the current state of the trial with that number."""
-        return self._study.get_trials(deepcopy=False)[number]
+        storage = self._study._storage
+        trial: FrozenTrial = storage.get_trial(
+            storage.get_trial_id_from_study_id_trial_number(self.id, number)
+        )
+        return trial
 
     @property
     def data_fingerprint(self) -> str:
