@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test test-thorough test-all test-slow check bench docs pictures install clean
+.PHONY: sweep test test-thorough test-slow check bench docs pictures install clean
 
 # Few and short trials, so that it takes less than 3 minutes on 2 cores.
 sweep: $(INSTALLED) ## set up, and run a small study
 	$(BIN)/finesweep sweep study=first search.num_trials=5 trainer.epochs=2 'data.batch_size=choice(8,16)'
 
 # One test file per core, with one thread each: threads that share a core mostly wait for each
-# other. FILE limits any of these to one file or one test:
+# other. FILE limits any of the three to one file or one test:
 #   make test FILE=tests/search/storage/test_lease.py
 #   make test-slow FILE=tests/faults/test_storm.py::test_workers_can_join_from_another_folder
 FILE ?=
@@ -23,10 +23,6 @@ test: $(INSTALLED) ## set up, and run the fast tests
 
 test-thorough: $(INSTALLED) ## run the combinations that make test leaves out
 	$(PYTEST) -m "thorough and not slow and not gpu"
-
-# One run collects once, and trains what a file's tests share once.
-test-all: $(INSTALLED) ## make test and make test-thorough in one run, which takes less time than both
-	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -q -m "slow" $(if $(FILE),'$(FILE)')
