@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import compress, zip_longest
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.file.detect import find_rows
+from lightning_modules.data.file.detect import Found, find_rows
 from lightning_modules.data.file.dialect import Cut, fits_header, lines_of, used_length
 from lightning_modules.data.file.encoding import Decoded
 from lightning_modules.data.file.form import AUTO, BY_ENDING, DELIMITERS, NAMES, NO_NAMES, Form
@@ -23,6 +23,7 @@ MAX_NAME = 60
 NUM_EXAMINED = 20
 MAX_ABOVE = 20_000
 """Characters in which a line of names is looked for."""
+_COMMENTS = re.compile(r"#[^\r\n]*(?:\r\n?|\n)(?:(?:#[^\r\n]*)?(?:\r\n?|\n))*")
 _SEP = re.compile(r'"?sep=([^\r\n"])"?(?=[\r\n])')
 """Excel's own first line, which names the delimiter."""
 
@@ -49,8 +50,13 @@ def read_delimited(
         text = text[sep.end() :]  # a blank line stays, so that lines keep their numbers
         says = f", line 1 says {sep[0]}"
         form = replace(form, delimiter=sep[1]) if form.delimiter == AUTO else form
-    _check_first(path, text, form, wanted)
-    found = find_rows(text, form, str(path), ending, wanted)
+    found, notes = _below_comments(path, text, form, ending, wanted), list(content.notes)
+    if found is None:
+        _check_first(path, text, form, wanted)
+        found = find_rows(text, form, str(path), ending, wanted)
+    else:
+        line = found.cut.lines[0]
+        notes.append(f"{path}: the lines above line {line} begin with #, and are not read")
     cut = found.cut
     if cut.error is not None:
         fix = f'Write a quote inside a quoted cell twice: "". Or set {form.prefix}quoting=none.'
@@ -58,7 +64,27 @@ def read_delimited(
         raise DataError(Problem(where, rule, Verbatim(cut.error), fix))
     table = table_of(path, cut, form)
     how = f"{cut.dialect}{says}, {table.reading}, {content.encoding} ({found.sure})"
-    return replace(table, reading=how, notes=(*content.notes, *table.notes))
+    return replace(table, reading=how, notes=(*notes, *table.notes))
+
+
+def _below_comments(
+    path: Path, text: str, form: Form, ending: str, wanted: Sequence[str]
+) -> Found | None:
+    """Return the rows below lines that begin with # and are like no row; None if it has none."""
+    comments = _COMMENTS.match(text)
+    if comments is None or form.delimiter == BY_ENDING:
+        return None
+    lines = re.split(r"\r\n?|\n", comments[0])[:-1]
+    blank = "\n" * len(lines)  # so that the rows keep their line numbers
+    try:
+        found = find_rows(blank + text[comments.end() :], form, str(path), ending, wanted)
+    except DataError:
+        return None
+    if found.cut.error is not None or len(found.cut.lengths) != 1 or found.cut.dialect is None:
+        return None
+    (width,) = found.cut.lengths
+    widths = {len(line.split(found.cut.dialect.delimiter)) for line in lines}
+    return found if width > 1 and width not in widths else None
 
 
 def _check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:
@@ -107,10 +133,11 @@ def table_of(path: Path, cut: Cut, form: Form) -> Table:
         DataError: A row has too few or too many cells.
 
     """
+    cut, notes = _filled(path, cut)
     if not cut.rows:
         return Table(path, [], [], [])
     head = _head(path, cut, form)
-    notes = list(head.notes)
+    notes += head.notes
     if form.columns is None:
         _check_widths(path, cut, head)
     elif (beyond := _beyond(path, cut, head)) is not None:
@@ -129,6 +156,24 @@ def table_of(path: Path, cut: Cut, form: Form) -> Table:
         unusable=head.unusable,
         hint=hint,
     )
+
+
+def _filled(path: Path, cut: Cut) -> tuple[Cut, list[str]]:
+    """Leave out rows of several cells that are all empty, as Excel writes them, and say so."""
+    is_filled = [len(cells) == 1 or any(map(str.strip, cells)) for cells in cut.rows]
+    number = is_filled.count(False)
+    if not number:
+        return cut, []
+    line = cut.lines[is_filled.index(False)]
+    are = "row has" if number == 1 else "rows have"
+    note = f"{path}: {number:,} {are} only empty cells, and are not read, e.g. line {line}"
+    filled = replace(
+        cut,
+        rows=list(compress(cut.rows, is_filled)),
+        lines=list(compress(cut.lines, is_filled)),
+        ends=list(compress(cut.ends, is_filled)),
+    )
+    return filled, [note]
 
 
 @dataclass(frozen=True)

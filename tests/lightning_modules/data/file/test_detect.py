@@ -252,11 +252,21 @@ def test_a_comma_too_many_in_each_row_is_refused() -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("above", ["Our survey", "Our survey,,,", "# one\n\n# two, three"])
+@pytest.mark.parametrize("above", ["Our survey", "Our survey,,,"])
 def test_lines_above_the_names_are_refused_with_their_number(above: str, delimiter: str) -> None:
     line = above.count("\n") + 2
     with pytest.raises(DataError, match=rf"got them in line {line}\. Remove the lines above\."):
         read("a.csv", f"{above}\n{table_text(LINES, delimiter)}")
+
+
+def test_comments_above_the_names_are_left_out_and_told() -> None:
+    above = "# one\n\n# two, three\n"
+    table = read("a.csv", f"{above}{table_text(LINES, ';')}")
+    assert cells(table) == LINES
+    assert table.notes == ("a.csv: the lines above line 4 begin with #, and are not read",)
+    # Here the last of them could be a row.
+    with pytest.raises(DataError, match=r"got them in line 4\. Remove the lines above\."):
+        read("a.csv", f"{above}{table_text(LINES, ',')}")
 
 
 def test_names_within_a_later_sentence_are_no_names() -> None:
