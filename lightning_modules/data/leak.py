@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 20_000_000
 """Most characters of all rows that are compared nearly whenever rows are read: some 10 s."""
+MAX_VERIFIED = 500_000_000
+"""Most characters of candidates that are verified then: rows of one template are all candidates."""
 LABELLING = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification")
 """The heads of tasks that label texts or words."""
 EVALUATED = ("validation", "test")
@@ -43,7 +45,7 @@ class Leaks:
     Attributes:
         equal: Numbers of the rows whose text is there.
         near: Numbers of the rows of which a near twin is there.
-        is_complete: Whether near twins were looked for.
+        is_complete: Whether all near twins were looked for.
 
     """
 
@@ -71,12 +73,13 @@ def find_leaks(splits: Mapping[str, Sequence[Row]], task: Task) -> Leaks:
     if sum(map(len, texts)) > MAX_CHARACTERS:
         return Leaks(equal, (), is_complete=False)
     sides = [0] * len(others) + [1] * len(evaluated)
+    found = near_pairs(texts, sides, max_characters=MAX_VERIFIED)
     near = {
         others[pair.first]
-        for pair in near_pairs(texts, sides)
+        for pair in found.pairs
         if _numbers(texts[pair.first]) == _numbers(texts[pair.second])
     }
-    return Leaks(equal, sorted(near), is_complete=True)
+    return Leaks(equal, sorted(near), found.is_complete)
 
 
 @dataclass(frozen=True)
@@ -157,5 +160,6 @@ _ALL = (
 )
 _INCOMPLETE = (
     "near duplicates between splits were not looked for in more than "
-    f"{MAX_CHARACTERS:,} characters; finesweep check finds them"
+    f"{MAX_CHARACTERS:,} characters, or {MAX_VERIFIED:,} of texts that are alike; finesweep check "
+    "looks for more"
 )

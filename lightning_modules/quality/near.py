@@ -11,7 +11,7 @@ from typing import ClassVar
 from lightning_modules.quality.duplicate import positive, repeats
 from lightning_modules.quality.finding import MAX_LISTED, NUM_SHOWN, Finding, Place, Say
 from lightning_modules.quality.listing import Listing
-from lightning_modules.rows.near import LEAST, near_pairs
+from lightning_modules.rows.near import LEAST, MAX_CHARACTERS, near_pairs
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class NearDuplicates(Finding):
         between: By two splits, e.g. `train/test`, the rows of the second with a near twin in the
             first.
         pairs: Near twins, those of different splits first.
+        is_complete: Whether all candidates were compared.
 
     """
 
     within: Mapping[str, int]
     between: Mapping[str, int]
     pairs: Sequence[Twins]
+    is_complete: bool
 
     name: ClassVar[str] = "near"
 
@@ -47,7 +49,10 @@ class NearDuplicates(Finding):
 
     def line(self) -> str:
         what = f"a text of Jaccard similarity >= {LEAST} on character 5-grams"
-        return repeats(what, self.within, self.between)
+        line = repeats(what, self.within, self.between)
+        if self.is_complete:
+            return line
+        return f"{line}; there may be more: the search ended after {MAX_CHARACTERS:,} characters"
 
     def details(self) -> Iterator[str]:
         for pair in self.pairs[:NUM_SHOWN]:
@@ -72,7 +77,8 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
     within: dict[str, set[int]] = {}
     between: dict[str, set[int]] = {}
     listed: list[tuple[bool, int, int, float]] = []
-    for pair in near_pairs(texts, advance=advance):
+    near = near_pairs(texts, advance=advance)
+    for pair in near.pairs:
         a, b = pair.first, pair.second
         for split in splits[a].keys() & splits[b].keys():
             within.setdefault(split, set()).add(b)
@@ -97,4 +103,5 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
             Twins(listing.place(first), listing.place(second), round(value, 4))
             for _, first, second, value in sorted(listed)[:MAX_LISTED]
         ],
+        near.is_complete,
     )

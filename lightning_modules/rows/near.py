@@ -5,15 +5,16 @@ J(A, B) = |A & B| / |A | B| for the sets A and B of a text's 5-grams. MinHash (B
 21 bands of 6 values are candidates: of pairs with J = 0.8 these find 99.8 %, of pairs with J = 0.5
 28 %. Every candidate is then verified on the 5-grams themselves, so no pair is wrong.
 
-Cost: about 50 microseconds per text of 100 characters, and 168 bytes.
+Cost: about 50 microseconds per text of 100 characters, and 168 bytes. Texts of one template are
+candidates of one another; so verifying ends after a number of characters.
 Shapes: N texts, B bands, V values of a band.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import starmap
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ NUM_BANDS, NUM_VALUES = 21, 6
 NUM_TOGETHER = 20_000  # texts whose signatures are in memory at once
 MAX_COMPARED = 10
 """Most texts of a band that one text is compared with; a band of more is one of boilerplate."""
+MAX_CHARACTERS = 4_000_000_000
+"""Most characters of candidates that are verified: some minutes."""
+NUM_KEPT = 64  # texts whose 5-grams are in memory
 SEED = 1
 
 
@@ -38,35 +42,71 @@ class Pair:
     jaccard: float
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """The near duplicates among some texts.
+
+    Attributes:
+        pairs: Each pair once, ordered by number.
+        is_complete: Whether all candidates were verified.
+
+    """
+
+    pairs: Sequence[Pair]
+    is_complete: bool
+
+
 def near_pairs(
     texts: Sequence[str],
     side: Sequence[int] | None = None,
     advance: Callable[[int], None] = lambda num_texts: None,
-) -> list[Pair]:
-    """Return the pairs of near duplicates, each once, ordered by number.
+    max_characters: int = MAX_CHARACTERS,
+) -> Pairs:
+    """Return the pairs of near duplicates.
 
     Args:
         texts: Normalized texts; equal ones count as near too.
         side: If given, only texts of different sides are compared, e.g. 0 and 1: each of side 0
             with the first `MAX_COMPARED` of side 1 in a band.
         advance: Called with the number of texts that have been read.
+        max_characters: Most characters of candidates that are verified.
 
     """
     bands_NB = _bands(texts, advance)
+    grams_of = lru_cache(NUM_KEPT)(grams)
     pairs: dict[tuple[int, int], float] = {}
+    left = max_characters
     for bucket in _buckets(bands_NB):
         for both in _candidates(bucket, side):
             if both not in pairs:
-                value = jaccard(*(texts[number] for number in both))
+                one, other = (texts[number] for number in both)
+                left -= len(one) + len(other)
+                if left < 0:
+                    return Pairs(_sorted(pairs), is_complete=False)
+                value = jaccard(one, other, grams_of)
                 if value >= LEAST:
                     pairs[both] = value
+    return Pairs(_sorted(pairs), is_complete=True)
+
+
+def _sorted(pairs: Mapping[tuple[int, int], float]) -> list[Pair]:
     return sorted(Pair(*both, value) for both, value in pairs.items())
 
 
-def jaccard(one: str, other: str) -> float:
+def grams(text: str) -> Set[str]:
+    """Return the character 5-grams of a text; a shorter text is one itself."""
+    return {text[at : at + WIDTH] for at in range(max(len(text) - WIDTH + 1, 1))}
+
+
+def jaccard(one: str, other: str, grams_of: Callable[[str], Set[str]] = grams) -> float:
     """Return the Jaccard similarity of the 5-grams of two normalized texts.
 
     Texts of several lines have that of their least similar lines.
+
+    Args:
+        one: A text.
+        other: Another one.
+        grams_of: Returns the 5-grams of a line, e.g. from memory.
 
     >>> jaccard("a good film, well made", "a good film, well made!")
     0.9473684210526315
@@ -76,20 +116,15 @@ def jaccard(one: str, other: str) -> float:
     ones, others = one.split("\n"), other.split("\n")
     if len(ones) != len(others):
         return 0.0
-    return min(starmap(_of_lines, zip(ones, others, strict=True)))
+    return min(_of_lines(*lines, grams_of) for lines in zip(ones, others, strict=True))
 
 
-def _of_lines(one: str, other: str) -> float:
+def _of_lines(one: str, other: str, grams_of: Callable[[str], Set[str]]) -> float:
     if one == other:
         return 1.0
-    a, b = grams(one), grams(other)
+    a, b = grams_of(one), grams_of(other)
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
-
-
-def grams(text: str) -> set[str]:
-    """Return the character 5-grams of a text; a shorter text is one itself."""
-    return {text[at : at + WIDTH] for at in range(max(len(text) - WIDTH + 1, 1))}
 
 
 def _bands(texts: Sequence[str], advance: Callable[[int], None]) -> NDArray[Any]:

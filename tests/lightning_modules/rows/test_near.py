@@ -27,7 +27,7 @@ def test_the_pairs_are_those_of_all_comparisons() -> None:
         for both in combinations(range(len(texts)), 2)
         if jaccard(texts[both[0]], texts[both[1]]) >= LEAST
     }
-    found = {(pair.first, pair.second): pair.jaccard for pair in near_pairs(texts)}
+    found = {(pair.first, pair.second): pair.jaccard for pair in near_pairs(texts).pairs}
     assert len(expected) > 30
     assert set(found) == expected
     assert all(value == jaccard(texts[a], texts[b]) for (a, b), value in found.items())
@@ -43,19 +43,31 @@ def test_similarity_is_that_of_the_sets_of_5_grams() -> None:
 def test_only_different_sides_are_compared() -> None:
     text = sentences(1)[0]
     texts = [text, f"{text}!", f"{text}?"]
-    assert [(pair.first, pair.second) for pair in near_pairs(texts)] == [(0, 1), (0, 2), (1, 2)]
-    pairs = near_pairs(texts, side=[0, 0, 1])
+    assert [(pair.first, pair.second) for pair in near_pairs(texts).pairs] == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+    ]
+    pairs = near_pairs(texts, side=[0, 0, 1]).pairs
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 2), (1, 2)]
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", ""], ["ab", "ab", "\ud800 half", "日本語"]])
 def test_short_and_odd_texts(texts: list[str]) -> None:
     equal = [(a, b) for a, b in combinations(range(len(texts)), 2) if texts[a] == texts[b]]
-    assert [(pair.first, pair.second) for pair in near_pairs(texts)] == equal
+    assert [(pair.first, pair.second) for pair in near_pairs(texts).pairs] == equal
 
 
 def test_a_text_among_many_equal_ones_is_compared_with_the_other_side() -> None:
     text = normalized(sentences(1)[0])
     texts = [text] * 200 + [f"{text}."]
-    pairs = near_pairs(texts, side=[0] * 200 + [1])
+    pairs = near_pairs(texts, side=[0] * 200 + [1]).pairs
     assert [(pair.first, pair.second) for pair in pairs] == [(each, 200) for each in range(200)]
+
+
+def test_the_search_ends_after_a_number_of_characters() -> None:
+    texts = [f"{sentence}{mark}" for sentence in sentences(20) for mark in ".!"]
+    whole = near_pairs(texts)
+    assert whole.is_complete and len(whole.pairs) == 20
+    cut = near_pairs(texts, max_characters=10 * len(texts[0]))
+    assert not cut.is_complete and set(cut.pairs) < set(whole.pairs)
