@@ -47,7 +47,7 @@ from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
-from search.terminal.check import FEATURES, checked_data, quick_lines
+from search.terminal.check import checked_data, quick_lines
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
 from search.terminal.download import fetch_models, say_pending
@@ -56,6 +56,7 @@ from search.terminal.notebook import quiet_widgets
 from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
+from search.trained.checked import FEATURES, study_to_check
 from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
 from search.trained.model import Model
@@ -179,7 +180,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
     task = describe(planned, rows, composition.fixed, study.prior, most_runs_left(study))
-    say("\n".join([*task, *quick_lines(rows.corpus, planned.default.task, folder)]))
+    task += quick_lines(rows.corpus, planned.default.task, folder)
+    say("\n".join(task))
     about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
     show_study(study.optuna, folder, task, about)
     if study.num_unqueued:
@@ -350,7 +352,8 @@ def check(*overrides: str, config_dir: str | Path | None = None, show: bool = Tr
     """Look for faults in a data set, like `finesweep check`; train nothing.
 
     Args:
-        overrides: e.g. `"data=files"`, `"data.train=my.csv"`, `"task=classification"`.
+        overrides: e.g. `"data=files"`, `"data.train=my.csv"`, `"task=classification"`; or
+            `"study=mine"` alone, for the rows of a study.
         config_dir: A folder with more group options.
         show: Whether to print the report.
 
@@ -358,10 +361,14 @@ def check(*overrides: str, config_dir: str | Path | None = None, show: bool = Tr
         UserError: A setting is wrong, or the data cannot be read.
 
     """
-    composition = compose("train", [*_words(*overrides), FEATURES], _path(config_dir))
-    if show:
-        say_pending(composition)
-    report = checked_data(build_run(composition.tree), show=show)
+    words = _words(*overrides)
+    run = study_to_check(words)
+    if run is None:
+        composition = compose("train", [*words, FEATURES], _path(config_dir))
+        if show:
+            say_pending(composition)
+        run = build_run(composition.tree)
+    report = checked_data(run, show=show)
     if show:
         print("\n".join(report.lines()))
     return report

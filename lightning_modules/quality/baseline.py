@@ -1,4 +1,8 @@
-"""Simple models that a trained one must beat: the largest class, TF-IDF, nearest neighbours."""
+"""Simple models that a trained one must beat.
+
+For classes: the largest one, TF-IDF with a linear SVM, and the nearest training row. For numbers:
+their mean, TF-IDF with ridge regression, and the mean number of the nearest training rows.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.quality.finding import Finding, Say
 from lightning_modules.quality.listing import Listing
+from lightning_modules.task.metric.correlation import pearson, spearman
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +21,10 @@ if TYPE_CHECKING:
 MOST_SCORED = 10_000
 """Most validation rows that are scored."""
 NUM_TOGETHER = 500  # rows that are compared with all training rows at once
+NUM_NEAREST = 5
+"""Training rows whose numbers are averaged."""
+RIDGE = 1.0
+"""Weight of ridge regression's penalty; the rows of TF-IDF are of length 1."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Baselines(Finding):
     Attributes:
         trained: Training rows that they read.
         scored: Validation rows.
-        scores: By model, its accuracy and macro F1.
+        scores: By model, its metrics; the first is the one that is printed first.
 
     """
 
@@ -40,13 +49,22 @@ class Baselines(Finding):
         return False
 
     def line(self) -> str:
-        each = ", ".join(f"{name} {scores['accuracy']:.3f}" for name, scores in self.scores.items())
-        return f"validation accuracy {each} ({self.scored:,} rows, {self.trained:,} trained on)"
+        first, *_ = self._metrics
+        return (
+            f"validation {_shown(first)} {self._each(first)} "
+            f"({self.scored:,} rows, {self.trained:,} trained on)"
+        )
 
     def details(self) -> Iterator[str]:
-        yield "macro F1 " + ", ".join(
-            f"{name} {scores['macro_f1']:.3f}" for name, scores in self.scores.items()
-        )
+        yield from (f"{_shown(metric)} {self._each(metric)}" for metric in self._metrics[1:])
+
+    @property
+    def _metrics(self) -> Sequence[str]:
+        return list(next(iter(self.scores.values())))
+
+    def _each(self, metric: str) -> str:
+        pairs = ((name, scores[metric]) for name, scores in self.scores.items())
+        return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
 
 
 def find_baselines(
@@ -55,50 +73,121 @@ def find_baselines(
     """Score simple models that read the training rows among `numbers`; None without either split.
 
     Args:
-        listing: The rows.
+        listing: The rows, with classes or numbers to predict.
         numbers: Those to read.
         features: Their frozen features, (N, D); None compares neighbours by TF-IDF.
         say: Receives what is being done.
 
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.svm import LinearSVC
-
     at = {
         split: [n for n, number in enumerate(numbers) if listing.splits[number] == split]
         for split in ("train", "validation")
     }
     at["validation"] = at["validation"][:MOST_SCORED]
-    labels = {split: [str(listing.labels[numbers[n]]) for n in each] for split, each in at.items()}
-    if not at["validation"] or len(set(labels["train"])) < 2:
+    labels = [listing.rows[number]["label"] for number in numbers]
+    train, validation = ([labels[n] for n in each] for each in at.values())
+    if not validation or len(set(train)) < 2:
         return None
     say("scoring simple models", 0, 0)
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    train = words.fit_transform([listing.texts[numbers[n]] for n in at["train"]])
-    validation = words.transform([listing.texts[numbers[n]] for n in at["validation"]])
-    largest = Counter(labels["train"]).most_common(1)[0][0]
-    linear = LinearSVC(random_state=0).fit(train, labels["train"]).predict(validation)
-    if features is None:
-        name, nearest = "nearest neighbour by TF-IDF", _nearest(validation, train)
+    texts = {split: [listing.texts[numbers[n]] for n in each] for split, each in at.items()}
+    inputs = _inputs(texts["train"], texts["validation"], at, features)
+    if listing.has_numbers:
+        scores = _numbers(inputs, train, validation)
     else:
-        scaled = _unit(features)
-        name = "nearest neighbour by frozen features"
-        nearest = _nearest(scaled[at["validation"]], scaled[at["train"]])
-    predicted: dict[str, Sequence[str]] = {
-        f"always {largest!r}": [largest] * len(at["validation"]),
-        "TF-IDF + linear": [str(each) for each in linear],
-        name: [labels["train"][each] for each in nearest],
-    }
-    scores = {model: _scores(each, labels["validation"]) for model, each in predicted.items()}
-    return Baselines(len(at["train"]), len(at["validation"]), scores)
+        scores = _classes(inputs, train, validation)
+    return Baselines(len(train), len(validation), scores)
 
 
-def _scores(predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+@dataclass(frozen=True)
+class _Inputs:
+    """What simple models read.
+
+    Attributes:
+        train: TF-IDF of the training texts.
+        validation: The same of the validation texts.
+        nearest: The numbers of the nearest training rows of each validation row, (V, K).
+        by: What says which are near.
+
+    """
+
+    train: Any
+    validation: Any
+    nearest: NDArray[Any]
+    by: str
+
+
+def _inputs(
+    train: Sequence[str],
+    validation: Sequence[str],
+    at: Mapping[str, Sequence[int]],
+    features: NDArray[Any] | None,
+) -> _Inputs:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
+    read, asked = words.fit_transform(train), words.transform(validation)
+    if features is None:
+        return _Inputs(read, asked, _nearest(asked, read), "TF-IDF")
+    scaled = _unit(features)
+    near = _nearest(scaled[at["validation"]], scaled[at["train"]])
+    return _Inputs(read, asked, near, "frozen features")
+
+
+def _classes(
+    inputs: _Inputs, train: Sequence[str], validation: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return accuracy and macro F1 of each model."""
     from sklearn.metrics import f1_score
+    from sklearn.svm import LinearSVC
 
-    equal = sum(one == other for one, other in zip(predicted, labels, strict=True))
-    macro = f1_score(labels, predicted, average="macro", zero_division=0)
-    return {"accuracy": equal / len(labels), "macro_f1": float(macro)}
+    largest = Counter(train).most_common(1)[0][0]
+    linear = LinearSVC(random_state=0).fit(inputs.train, train).predict(inputs.validation)
+    predicted: dict[str, Sequence[str]] = {
+        f"always {largest!r}": [largest] * len(validation),
+        "TF-IDF + linear": [str(each) for each in linear],
+        f"nearest neighbour by {inputs.by}": [train[each] for each in inputs.nearest[:, 0]],
+    }
+
+    def scores(found: Sequence[str]) -> dict[str, float]:
+        equal = sum(one == other for one, other in zip(found, validation, strict=True))
+        macro = f1_score(validation, found, average="macro", zero_division=0)
+        return {"accuracy": equal / len(validation), "macro_f1": float(macro)}
+
+    return {name: scores(found) for name, found in predicted.items()}
+
+
+def _numbers(
+    inputs: _Inputs, train: Sequence[float], validation: Sequence[float]
+) -> dict[str, dict[str, float]]:
+    """Return the errors and correlations of each model."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    known, true = np.array(train), np.array(validation)
+    mean, scale = known.mean(), known.std()
+    ridge = Ridge(RIDGE, solver="sparse_cg").fit(inputs.train, (known - mean) / scale)
+    num = inputs.nearest.shape[1]
+    predicted = {
+        f"always the mean {mean:.4g}": np.full(len(true), mean),
+        "TF-IDF + ridge": mean + scale * ridge.predict(inputs.validation),
+        f"{num} nearest neighbours by {inputs.by}": known[inputs.nearest].mean(axis=1),
+    }
+
+    def scores(found: NDArray[Any]) -> dict[str, float]:
+        errors = found - true
+        return {
+            "rmse": float(np.sqrt((errors**2).mean())),
+            "mae": float(np.abs(errors).mean()),
+            "pearson": pearson(found, true),
+            "spearman": spearman(found, true),
+        }
+
+    return {name: scores(found) for name, found in predicted.items()}
+
+
+def _shown(metric: str) -> str:
+    """Return a metric's name for people."""
+    return {"macro_f1": "macro F1", "rmse": "RMSE", "mae": "MAE"}.get(metric, metric)
 
 
 def _unit(features: NDArray[Any]) -> NDArray[Any]:
@@ -109,11 +198,19 @@ def _unit(features: NDArray[Any]) -> NDArray[Any]:
     return scaled
 
 
-def _nearest(rows: Any, among: Any) -> list[int]:
-    """Return the row of `among` with the largest product with each row; both are of unit length."""
-    found: list[int] = []
+def _nearest(rows: Any, among: Any) -> NDArray[Any]:
+    """Return the rows of `among` with the largest products with each row, the largest first.
+
+    All are of unit length. Shape: (N, K), K at most `NUM_NEAREST`.
+    """
+    import numpy as np
+
+    found = []
     for start in range(0, rows.shape[0], NUM_TOGETHER):
         products = rows[start : start + NUM_TOGETHER] @ among.T
         dense = products.toarray() if hasattr(products, "toarray") else products
-        found += dense.argmax(axis=1).tolist()
-    return found
+        num = min(NUM_NEAREST, dense.shape[1])
+        best = np.argpartition(-dense, num - 1, axis=1)[:, :num]
+        order = np.argsort(-np.take_along_axis(dense, best, axis=1), axis=1, kind="stable")
+        found.append(np.take_along_axis(best, order, axis=1))
+    return np.concatenate(found)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lightning_modules.data.leak import OnLeak
+from lightning_modules.data.leak import OnLeak, without_leaks
 from lightning_modules.data.table import Table
 from lightning_modules.data.tabular import Tabular, reading_notes
 from lightning_modules.error import DataError, Problem, UserError
@@ -124,29 +124,33 @@ def _read_findings(
         yield from [] if fragments is None else [fragments]
         if len(part) < len(numbers):
             left_out[Fragments.name] = f"looked for in {len(part):,} rows, drawn at random"
-    if listing.has_classes:
-        yield from _class_findings(run, listing, numbers, left_out, say)
+    if listing.has_classes or listing.has_numbers:
+        yield from _model_findings(run, listing, numbers, left_out, say)
     else:
-        left_out[f"{Suspects.name}, {Baselines.name}"] = "they need one label per text, of a few"
+        left_out[f"{Suspects.name}, {Baselines.name}"] = (
+            "they need one label of a few, or a number, per text"
+        )
 
 
-def _class_findings(
+def _model_findings(
     run: Run, listing: Listing, numbers: Sequence[int], left_out: dict[str, str], say: Say
 ) -> Iterator[Finding]:
+    """Yield what simple models of the rows say."""
     features = None
     try:
         rows = [listing.rows[number] for number in numbers]
-        labels = sorted({str(listing.labels[number]) for number in numbers})
+        labels = sorted({str(listing.labels[n]) for n in numbers}) if listing.has_classes else []
         features = frozen_features(run, rows, labels, say)
     except UserError as error:
         left_out["frozen features"] = str(error.problems[0])
-    suspects = find_suspects(listing, numbers, features, say)
-    if suspects is None:
+    if listing.has_numbers:
+        left_out[Suspects.name] = "they need one label of a few per text"
+    elif (suspects := find_suspects(listing, numbers, features, say)) is not None:
+        yield suspects
+    else:
         left_out[Suspects.name] = (
             "they need two classes of 5 rows, and models that are better than guessing"
         )
-    else:
-        yield suspects
     baselines = find_baselines(listing, numbers, features, say)
     yield from [] if baselines is None else [baselines]
 
@@ -173,7 +177,8 @@ def read(data: Data, task: Task) -> Reading:
     if isinstance(data, Tabular):
         return _read_tables(data, task)
     corpus = data.load(task)
-    return Reading(corpus, {split: (split, rows) for split, rows in corpus.splits.items()}, ())
+    sources = {split: (split, rows) for split, rows in corpus.splits.items()}
+    return Reading(corpus, sources, (), corpus.notes)
 
 
 def _read_tables(data: Tabular, task: Task) -> Reading:
@@ -201,6 +206,7 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
         try:
             corpus = _whole(data).corpus_of({**splits}, task)
             _refuse(data, splits, task)
+            notes += _leak_notes(corpus, data, task)
         except UserError as error:
             refused += error.problems
     return Reading(corpus, sources, refused, notes)
@@ -209,6 +215,13 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
 def _whole(data: Tabular) -> Tabular:
     """Return the data with all of its training rows."""
     return replace(data, max_train_rows=None, on_leak=OnLeak.keep)
+
+
+def _leak_notes(corpus: Corpus, data: Tabular, task: Task) -> Iterator[str]:
+    """Yield what `data.on_leak` makes of training rows that are in another split too."""
+    if data.on_leak is OnLeak.drop:
+        kept = without_leaks(corpus.splits, task, data.on_leak)
+        yield from filter(None, (kept.left_out, *kept.notes))
 
 
 def _refuse(data: Tabular, splits: Mapping[str, Sequence[Row]], task: Task) -> None:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 CHECK_FILE = "check.json"
 """What was found in a study's rows, in its folder."""
-FEATURES = "strategy=feature_extraction"
-"""Whose frozen features show which labels are probably wrong."""
 
 
 def checked_data(run: Run, *, show: bool) -> Report:

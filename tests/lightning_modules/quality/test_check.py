@@ -75,7 +75,10 @@ def test_what_a_sweep_refuses_of_a_part_of_the_rows_is_refused(here: Path) -> No
         report = report_of(here, rows, word)
         assert [each["where"] for each in finding(report, "broken")["rows"]] == [where]
         assert finding(report, "balance")["rows"] == {"train": 41, "validation": 10, "test": 10}
-    assert not report_of(here, rows).is_refused
+    report = report_of(here, rows)
+    assert not report.is_refused
+    line = "1 training row is also in validation or test: left out of training (data.on_leak=drop)"
+    assert line in report.notes
 
 
 def test_how_files_were_read_is_told(here: Path) -> None:
@@ -179,6 +182,23 @@ def test_flipped_labels_are_suspects_and_the_baselines_are_scored(here: Path) ->
     assert scores["TF-IDF + linear"] == {"accuracy": 1.0, "macro_f1": 1.0}
     assert scores["always 'bad'"]["accuracy"] == 0.5
     assert len(scores) == 3 and "frozen features" not in report.left_out
+
+
+def test_numbers_have_baselines_too(here: Path) -> None:
+    texts = sentences(80)
+    rows = [{"text": text, "label": float(text.count("harbour"))} for text in texts]
+    splits = {"train": rows[:60], "validation": rows[60:]}
+    report = report_of(here, splits, "task=regression", "data.test_fraction=0")
+    found = finding(report, "to beat")
+    mean, ridge, nearest = found["scores"].values()
+    true = [row["label"] for row in rows[60:]]
+    middle = sum(row["label"] for row in rows[:60]) / 60
+    assert mean["mae"] == pytest.approx(sum(abs(each - middle) for each in true) / 20)
+    assert mean["pearson"] == mean["spearman"] == 0
+    assert ridge["rmse"] < mean["rmse"] and ridge["spearman"] > 0.5
+    assert nearest.keys() == ridge.keys() == {"rmse", "mae", "pearson", "spearman"}
+    assert found["line"].startswith("validation RMSE always the mean ")
+    assert not any(each.is_fault for each in report.findings if each.name == "to beat")
 
 
 def test_a_model_that_cannot_be_used_leaves_the_rest(here: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import finesweep
+from search.report.dashboard.note import read_note
+from search.trained.find import find_study
 from tests.conftest import run_here, write_jsonl
 from tests.lightning_modules.quality.texts import labelled
 
@@ -54,8 +56,8 @@ def test_a_study_is_checked_before_it_starts(learnable: Path) -> None:
     twice = [*rows[20:], rows[30], {**rows[3], "text": rows[3]["text"].upper()}]
     write_jsonl(Path("train.jsonl"), twice)
     names = [f"data.{name}={name}.jsonl" for name in ("train", "validation", "test")]
-    words = ("data=files", *names, "experiment=smoke", "logger=none", "search.workers=0")
-    printed = run_here("sweep", "study=mine", *words, "search.num_trials=1")
+    words = ("data=files", *names, "experiment=smoke", "logger=none")
+    printed = run_here("sweep", "study=mine", *words, "search.workers=0", "search.num_trials=1")
     left_out = "also in validation or test"
     assert printed.count(left_out) == 2  # before the first trial and in the summary
     assert "check   an equal text: " in printed
@@ -63,6 +65,20 @@ def test_a_study_is_checked_before_it_starts(learnable: Path) -> None:
     report = json.loads(Path("studies/mine/check.json").read_text())
     assert report["findings"]["duplicates"]["within"]["train"] >= 1
     assert report["left_out"] and any(left_out in note for note in report["notes"])
+    assert "check   an equal text: " in read_note(find_study("mine").optuna, None)
+    checked = run_here("check", "study=mine", "--json")
+    assert json.loads(checked) == json.loads(run_here("check", *words, "--json"))
+    assert any("data.on_leak=drop" in note for note in json.loads(checked)["notes"])
+
+
+def test_only_the_rows_of_a_study_that_exists_are_checked(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here("check", "study=mine", *WORDS, code=2)
+    run_here("check", "study=mine", code=2)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "data: study=mine brings its own data, got data=files."
+    assert second.startswith("study: must ") and not Path("studies").exists()
 
 
 def test_nothing_is_written(rows: Path) -> None:
