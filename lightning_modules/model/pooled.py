@@ -2,7 +2,7 @@
 
 In an encoder-decoder that is the encoder's output; nothing is written.
 
-Shapes: B batch, T tokens, D width, C classes.
+Shapes: B batch, T tokens, L layers, D width, C classes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,26 @@ class PooledClassifier(nn.Module):
         """Return the mean of the backbone's last hidden state over each text's tokens, (B, D)."""
         reader = reading_part(self.backbone)
         hidden_BTD: Tensor = reader(attention_mask=attention_mask, **inputs).last_hidden_state
-        mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
-        return (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
+        return _mean(hidden_BTD, attention_mask)
+
+    def pooled_layers(self, num_layers: int, attention_mask: Tensor, **inputs: Any) -> Tensor:
+        """Return the same of the last layers, (B, L, D), the last one first.
+
+        Args:
+            num_layers: How many; a network with fewer, or that shows only its last, has fewer.
+            attention_mask: 1 for tokens that are not padding, (B, T).
+            inputs: The backbone's other inputs.
+
+        """
+        reader = reading_part(self.backbone)
+        found = reader(attention_mask=attention_mask, output_hidden_states=True, **inputs)
+        layers = (found.hidden_states or (found.last_hidden_state,))[-num_layers:]
+        return torch.stack([_mean(each, attention_mask) for each in reversed(layers)], dim=1)
+
+
+def _mean(hidden_BTD: Tensor, attention_mask: Tensor) -> Tensor:
+    mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
+    return (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
 
 
 def reading_part(backbone: PreTrainedModel) -> Any:

@@ -75,7 +75,7 @@ def find_baselines(
     Args:
         listing: The rows, with classes or numbers to predict.
         numbers: Those to read.
-        features: Their frozen features, (N, D); None compares neighbours by TF-IDF.
+        features: Their frozen features, (N, L, D); None compares neighbours by TF-IDF.
         say: Receives what is being done.
 
     """
@@ -128,8 +128,8 @@ def _inputs(
     read, asked = words.fit_transform(train), words.transform(validation)
     if features is None:
         return _Inputs(read, asked, _nearest(asked, read), "TF-IDF")
-    scaled = _unit(features)
-    near = _nearest(scaled[at["validation"]], scaled[at["train"]])
+    last = features[:, 0]
+    near = _nearest(last[at["validation"]], last[at["train"]])
     return _Inputs(read, asked, near, "frozen features")
 
 
@@ -190,18 +190,10 @@ def _shown(metric: str) -> str:
     return {"macro_f1": "macro F1", "rmse": "RMSE", "mae": "MAE"}.get(metric, metric)
 
 
-def _unit(features: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled: NDArray[Any] = features / np.maximum(lengths, 1e-12)
-    return scaled
-
-
 def _nearest(rows: Any, among: Any) -> NDArray[Any]:
     """Return the rows of `among` with the largest products with each row, the largest first.
 
-    All are of unit length. Shape: (N, K), K at most `NUM_NEAREST`.
+    All are of one length. Shape: (N, K), K at most `NUM_NEAREST`.
     """
     import numpy as np
 

@@ -1,13 +1,15 @@
 """Rows whose label is probably wrong, by confident learning.
 
-Each row gets class probabilities from models that were not trained on it (out of fold): a
-logistic regression on frozen features, and a naive Bayes on TF-IDF of words and pairs of words;
-their logarithms are averaged. A class's threshold t_j is the mean probability of class j over the
+Each row gets class probabilities p_m from models m that were not trained on it (out of fold): a
+logistic regression on frozen features, a naive Bayes on TF-IDF of words and pairs of words, and a
+logistic regression on TF-IDF of the characters in words. They are combined as log p = sum over m of
+w_m log p_m, normalized, with the w_m >= 0 that have the least log loss on the given labels
+(stacking, Wolpert 1992). A class's threshold t_j is the mean probability of class j over the
 rows labelled j. A row is a suspect if the most probable of the classes that reach their threshold
 is not its label. Suspects are ordered by the probability of their label, the least first.
 
 Paper: Northcutt et al. 2021, arXiv:1911.00068.
-Shapes: N rows, C classes, D width.
+Shapes: N rows, M models, C classes, L layers, D width.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_FOLDS = 5
+MAX_CHOSEN_BY = 5_000
+"""Most rows whose log loss decides on penalties and weights."""
+PENALTIES = (1e-4, 1e-3, 1e-2)
+"""Inverse strengths of the penalty of a head on frozen features, of which the folds choose one."""
+MAX_FEATURES = 200_000  # groups of characters
 NUM_PRINTED = 20
 
 
@@ -92,7 +99,7 @@ def find_suspects(
     Args:
         listing: The rows.
         numbers: Those to look at.
-        features: Their frozen features, (N, D); None if the model cannot be used.
+        features: Their frozen features, (N, L, D); None if the model cannot be used.
         say: Receives what is being done.
 
     """
@@ -109,12 +116,15 @@ def find_suspects(
     labels_N = np.array([index[str(listing.labels[number])] for number in rows])
     texts = [listing.texts[number] for number in rows]
     say("looking for wrong labels", 0, 0)
-    logs_NC = _log(_of_words(texts, labels_N))
-    models = "a naive Bayes on words"
+    logs = [_of_words(texts, labels_N), _of_characters(texts, labels_N)]
+    models = "models of words and characters"
     if features is not None:
-        logs_NC = (logs_NC + _log(_of_features(features[kept], labels_N))) / 2
-        models = "a head on frozen features and a naive Bayes on words"
-    probabilities_NC = np.exp(logs_NC - np.logaddexp.reduce(logs_NC, axis=1, keepdims=True))
+        logs.append(_of_features(features[kept], labels_N))
+        models = "models of frozen features, words and characters"
+    logs_NC = _combined(np.stack(logs), labels_N)
+    if not _says_more(logs_NC, labels_N):
+        return None
+    probabilities_NC = np.exp(logs_NC)
     accuracy = float((probabilities_NC.argmax(axis=1) == labels_N).mean())
     if accuracy <= np.bincount(labels_N).max() / len(labels_N):
         return None
@@ -158,34 +168,97 @@ def label_errors(probabilities_NC: NDArray[Any], labels_N: NDArray[Any]) -> list
 def _of_words(texts: Sequence[str], labels_N: NDArray[Any]) -> NDArray[Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    return _out_of_fold(make_pipeline(words, MultinomialNB(alpha=0.3)), texts, labels_N)
+    # Fitted to all texts: it sees no label.
+    return _out_of_fold(MultinomialNB(alpha=0.3), words.fit_transform(texts), labels_N)
 
 
-def _of_features(features_ND: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[Any]:
+def _of_characters(texts: Sequence[str], labels_N: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import SGDClassifier
+
+    characters = TfidfVectorizer(
+        analyzer="char_wb",
+        ngram_range=(2, 5),
+        sublinear_tf=True,
+        max_features=MAX_FEATURES,
+        dtype=np.float32,
+    )
+    # A logistic regression with C = 2, by stochastic gradient descent: fast with many classes too.
+    head = SGDClassifier(loss="log_loss", alpha=1 / (2 * len(texts)), random_state=0)
+    return _out_of_fold(head, characters.fit_transform(texts), labels_N)
+
+
+def _of_features(features_NLD: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[Any]:
+    """Return what a head says, with the penalty that fits the folds of some rows best."""
     from sklearn.linear_model import LogisticRegression
 
-    # All of one length, so that one strength of the penalty suits every model.
-    lengths_N1 = np.linalg.norm(features_ND, axis=1, keepdims=True)
-    scaled_ND = 10 * features_ND / np.maximum(lengths_N1, 1e-12)
-    return _out_of_fold(LogisticRegression(C=0.1, max_iter=200), scaled_ND, labels_N)
+    inputs = features_NLD.reshape(len(features_NLD), -1)
+    some, given = _some(labels_N)
+    heads = [LogisticRegression(C=each, tol=1e-3, max_iter=500) for each in PENALTIES]
+    losses = [_loss(_out_of_fold(head, inputs[some], given), given) for head in heads]
+    return _out_of_fold(heads[losses.index(min(losses))], inputs, labels_N)
+
+
+def _combined(logs_MNC: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[Any]:
+    """Return the models' log probabilities as one, with the weights of the least log loss."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    some = np.sort(np.random.default_rng(0).permutation(len(labels_N))[:MAX_CHOSEN_BY])
+    given, labels = logs_MNC[:, some], labels_N[some]
+    start = np.full(len(logs_MNC), 1 / len(logs_MNC))
+    found = minimize(
+        lambda weights: _loss(_normalized(np.tensordot(weights, given, 1)), labels),
+        start,
+        bounds=[(0, None)] * len(start),
+    )
+    return _normalized(np.tensordot(found.x, logs_MNC, 1))
+
+
+def _some(labels_N: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the numbers of some rows, of classes with a row per fold, and their classes."""
+    import numpy as np
+
+    drawn = np.sort(np.random.default_rng(0).permutation(len(labels_N))[:MAX_CHOSEN_BY])
+    _, classes, counts = np.unique(labels_N[drawn], return_inverse=True, return_counts=True)
+    kept = drawn[counts[classes] >= NUM_FOLDS]
+    return kept, np.unique(labels_N[kept], return_inverse=True)[1]
 
 
 def _out_of_fold(model: Any, inputs: Any, labels_N: NDArray[Any]) -> NDArray[Any]:
+    """Return the log probabilities of a model that is trained on the other folds, (N, C)."""
+    import numpy as np
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
-    found: NDArray[Any] = cross_val_predict(
-        model, inputs, labels_N, cv=folds, method="predict_proba"
-    )
-    return found
+    found = cross_val_predict(model, inputs, labels_N, cv=folds, method="predict_proba")
+    logs: NDArray[Any] = np.log(np.maximum(found, 1e-9))
+    return logs
 
 
-def _log(probabilities_NC: NDArray[Any]) -> NDArray[Any]:
+def _loss(logs_NC: NDArray[Any], labels_N: NDArray[Any]) -> float:
     import numpy as np
 
-    logs: NDArray[Any] = np.log(np.maximum(probabilities_NC, 1e-9))
-    return logs
+    return -float(logs_NC[np.arange(len(labels_N)), labels_N].mean())
+
+
+def _says_more(logs_NC: NDArray[Any], labels_N: NDArray[Any]) -> bool:
+    """Return whether the log loss is below that of guessing by the classes' shares.
+
+    By more than two standard errors: the weights were fitted to these rows.
+    """
+    import numpy as np
+
+    shares_C = np.bincount(labels_N) / len(labels_N)
+    gains_N = logs_NC[np.arange(len(labels_N)), labels_N] - np.log(shares_C)[labels_N]
+    return bool(gains_N.mean() > 2 * gains_N.std() / np.sqrt(len(gains_N)))
+
+
+def _normalized(logs_NC: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    normalized: NDArray[Any] = logs_NC - np.logaddexp.reduce(logs_NC, axis=1, keepdims=True)
+    return normalized
