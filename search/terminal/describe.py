@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.check import CheckedRows
 from lightning_modules.task.own_metric import is_own
 from search.config.length import TOKENS
+from search.estimate.study_need import is_on_gpu
+from search.machine.gpu import gpus
 from search.plan.download import downloads_of
 from search.plan.length import length_lines, short_notes
 from search.plan.plan import Plan
@@ -208,6 +210,11 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"there are {plan.limit} combinations, fewer than search.num_trials={budget}"
     elif plan.search.sampler.is_finite and len(plan.first) > budget:
         yield f"search.num_trials={budget} is fewer than the {len(plan.first)} combinations"
+    per_device = plan.search.settings.workers_per_device
+    if per_device is None or plan.is_asked:  # a loop of the caller's own has its own device
+        return
+    if not is_on_gpu(plan.default, bool(gpus())):
+        yield f"search.workers_per_device={per_device} has no use here: no trial trains on a GPU"
 
 
 def _pruner(plan: Plan) -> str:

@@ -48,6 +48,12 @@ def test_losses_differ_if_the_space_changes_the_loss() -> None:
     assert note not in _notes()
 
 
+def test_workers_per_device_without_a_gpu_is_said() -> None:
+    note = "search.workers_per_device=2 has no use here: no trial trains on a GPU"
+    assert note in _notes("search.workers_per_device=2", "trainer.device=cpu")
+    assert note not in _notes("trainer.device=cpu")
+
+
 def _notes(*overrides: str) -> str:
     plan = plan_of(*overrides)
     return "\n".join(describe(plan, check_run(plan.default)))
