@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adamw(Optimizer):
-    """AdamW.
+class DecoupledDecay(Optimizer):
+    """What the forms of AdamW share.
 
     Attributes:
         weight_decay: lambda in the paper, in [0, 1).
@@ -42,18 +42,6 @@ class Adamw(Optimizer):
         yield from positive(self, "eps")
         yield from within(self, 0, 1, "weight_decay", "beta1", "beta2")
 
-    def build(self, network: nn.Module) -> TorchOptimizer:
-        import torch
-
-        groups = self.groups(network)
-        return torch.optim.AdamW(
-            groups,
-            lr=self.lr,
-            betas=(self.beta1, self.beta2),
-            eps=self.eps,
-            fused=fused(each.device for group in groups for each in group["params"]),
-        )
-
     def groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Return the trained parameters, those that are decayed and those that are not."""
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -66,6 +54,31 @@ class Adamw(Optimizer):
         return [group for group in groups if group["params"]]
 
 
-def fused(devices: Iterable[torch.device]) -> bool | None:
-    """Return whether one kernel updates many tensors on these devices; None if torch decides."""
-    return True if {device.type for device in devices} == {"cuda"} else None
+@dataclass(frozen=True, kw_only=True)
+class Adamw(DecoupledDecay):
+    """AdamW.
+
+    Attributes:
+        fused: Whether one kernel does an update on a CPU, as on a GPU. It takes a quarter of the
+            time of torch's loop over the parts of the formula, and rounds differently.
+
+    """
+
+    fused: bool
+
+    def build(self, network: nn.Module) -> TorchOptimizer:
+        import torch
+
+        groups = self.groups(network)
+        return torch.optim.AdamW(
+            groups,
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            fused=self._fused(each.device for group in groups for each in group["params"]),
+        )
+
+    def _fused(self, devices: Iterable[torch.device]) -> bool | None:
+        """Return whether one kernel does an update on these devices; None if torch decides."""
+        has_kernel = ({"cuda"}, {"cpu"}) if self.fused else ({"cuda"},)
+        return True if {device.type for device in devices} in has_kernel else None

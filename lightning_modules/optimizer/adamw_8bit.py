@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.optimizer.adamw import Adamw
+from lightning_modules.optimizer.adamw import DecoupledDecay
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ BLOCK, BLOCK_BYTES = 256, 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adamw8bit(Adamw):
+class Adamw8bit(DecoupledDecay):
     """AdamW with moments in 8 bits; needs bitsandbytes."""
 
     def check(self) -> None:

@@ -33,6 +33,7 @@ LEGACY: Mapping[str, Any] = {
     "data.validation_seed": None,
     "model.dtype": "fp32",
     "model.revision": None,
+    "optimizer.fused": False,
     "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,

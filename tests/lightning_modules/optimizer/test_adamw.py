@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -7,11 +8,18 @@ import torch
 from torch import nn
 
 from lightning_modules.error import ConfigError
-from lightning_modules.optimizer.adamw import Adamw, fused
+from lightning_modules.optimizer.adamw import Adamw
 
 
 def adamw(**changes: Any) -> Adamw:
-    values = {"lr": 0.01, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 1e-6}
+    values = {
+        "lr": 0.01,
+        "weight_decay": 0.1,
+        "beta1": 0.8,
+        "beta2": 0.95,
+        "eps": 1e-6,
+        "fused": True,
+    }
     return Adamw(**{**values, **changes})
 
 
@@ -74,8 +82,45 @@ def test_invalid_values_are_refused(field: str, value: float) -> None:
         adamw(**{field: value})
 
 
-def test_weights_on_a_gpu_are_updated_by_one_kernel() -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
-    assert fused([gpu, gpu]) is True
-    assert fused([cpu]) is fused([gpu, cpu]) is fused([]) is None
-    assert [group["fused"] for group in adamw().build(network()).param_groups] == [None, None]
+def test_weights_on_one_device_are_updated_by_one_kernel() -> None:
+    cpu, gpu, mps = torch.device("cpu"), torch.device("cuda", 1), torch.device("mps")
+    assert adamw()._fused([gpu, gpu]) is adamw()._fused([cpu, cpu]) is True
+    for devices in ([gpu, cpu], [mps], []):
+        assert adamw()._fused(devices) is None
+    # As in the runs that began before CPUs had the kernel.
+    assert adamw(fused=False)._fused([gpu]) is True
+    assert adamw(fused=False)._fused([cpu]) is None
+    assert [group["fused"] for group in adamw().build(network()).param_groups] == [True, True]
+    (loop, _) = adamw(fused=False).build(network()).param_groups
+    assert loop["fused"] is None
+
+
+def steps(net: nn.Module, optimizer: torch.optim.Optimizer, seeds: range) -> None:
+    for seed in seeds:
+        torch.manual_seed(seed)
+        for parameter in net.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+
+
+def test_the_kernel_updates_like_torchs_loop() -> None:
+    looped, net = network(), network()
+    net.load_state_dict(looped.state_dict())
+    loop = adamw(fused=False).build(looped)
+    kernel = adamw().build(net)
+    steps(looped, loop, range(20))
+    steps(net, kernel, range(20))
+    torch.testing.assert_close(net.state_dict(), looped.state_dict(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_began_with_the_loop_resumes_with_the_same_bits() -> None:
+    looped, net = network(), network()
+    loop = adamw(fused=False).build(looped)
+    steps(looped, loop, range(3))
+    net.load_state_dict(looped.state_dict())
+    resumed = adamw().build(net)
+    resumed.load_state_dict(deepcopy(loop.state_dict()))  # else they share the moments
+    steps(looped, loop, range(3, 6))
+    steps(net, resumed, range(3, 6))
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, looped.state_dict()[name])

@@ -12,6 +12,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.model.state import num_bytes_of
 from lightning_modules.optimizer.adamw import Adamw
 from lightning_modules.optimizer.adamw_8bit import Adamw8bit
+from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.outcome import Ending
 from tests.cut import assert_cut_is_whole
 from tests.training import tiny_run, train
@@ -40,7 +41,7 @@ def test_a_run_that_does_not_train_needs_no_optimizer(learnable: Path) -> None:
     check_fit(tiny_run(learnable, *words), None)
 
 
-def stepped(optimizer: Adamw, num_steps: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
+def stepped(optimizer: Optimizer, num_steps: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 256), nn.LayerNorm(256), nn.Linear(256, 64))
     made = optimizer.build(network)
@@ -58,13 +59,16 @@ def test_its_moments_take_two_bytes_per_value() -> None:
     # The tables of 256 values are shared by all tensors, and belong to each one's state.
     tables = 2 * 4 * 256 * 2
     assert num_bytes_of(made.state_dict()["state"]) - tables < 2.2 * num_values
-    _, whole = stepped(Adamw(**SETTINGS))
+    _, whole = stepped(Adamw(**SETTINGS, fused=True))
     assert num_bytes_of(whole.state_dict()["state"]) > 8 * num_values
 
 
 @needs_bitsandbytes
 def test_its_steps_are_close_to_those_of_adamw() -> None:
-    (found, made), (wanted, _) = stepped(Adamw8bit(**SETTINGS)), stepped(Adamw(**SETTINGS))
+    (found, made), (wanted, _) = (
+        stepped(Adamw8bit(**SETTINGS)),
+        stepped(Adamw(**SETTINGS, fused=True)),
+    )
     for one, other in zip(found.parameters(), wanted.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=3e-3, rtol=0)
     decays = {group["weight_decay"]: len(group["params"]) for group in made.param_groups}
