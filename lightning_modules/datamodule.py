@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
 from lightning_modules.batch.collate import Collate
-from lightning_modules.batch.featured import Featured
+from lightning_modules.batch.featured import Featured, TokenFeatured
 from lightning_modules.batch.order import (
     TrainingBatches,
     TrainingWindows,
@@ -89,19 +89,29 @@ class TextDataModule(pl.LightningDataModule):
             self.validation_batches = sorted_batches(lengths, run.data.batch_size)
         self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
 
-    def replace_inputs(self, features_of: Callable[[Dataset], Tensor | None]) -> None:
-        """Replace the inputs of the training and validation examples by `features_of` them.
+    def use_features(
+        self, features_of: Callable[[Dataset], Tensor | None], *, per_token: bool
+    ) -> None:
+        """Give batches the column `features`, in the same order as before.
 
-        Batches then hold `features` and what the network does not read, in the same order as
-        before. A split for which it returns None keeps its inputs.
+        Args:
+            features_of: Returns the features of examples, (N, D); or None, then they stay as they
+                are.
+            per_token: Whether it returns those of tokens, (S, D). Otherwise they replace what the
+                network reads.
+
         """
-        self._train = self._replaced(self._train, features_of)
-        self._validation = self._replaced(self._validation, features_of)
+        self._train = self._featured(self._train, features_of(self._train), per_token)
+        self._validation = self._featured(
+            self._validation, features_of(self._validation), per_token
+        )
 
-    def _replaced(self, dataset: Dataset, features_of: Callable[[Dataset], Tensor | None]) -> Any:
-        features = features_of(dataset)
+    def _featured(self, dataset: Dataset, features: Tensor | None, per_token: bool) -> Any:
         if features is None:
             return dataset
+        if per_token:
+            lengths, collate = lengths_of(dataset), Collate(self._tokenizer)
+            return TokenFeatured(features, lengths, dataset, collate)
         names = [name for name in dataset.column_names if name in self._run.task.not_inputs]
         return Featured(features, {name: list(dataset[name]) for name in names})
 
@@ -122,9 +132,10 @@ class TextDataModule(pl.LightningDataModule):
         """Return a batch of one training example, padded like the widest batch there can be."""
         if isinstance(self._train, Windows | Featured):  # all of one length
             return self._batch([0])
-        columns = self._train.features
+        examples = getattr(self._train, "examples", self._train)
+        columns = examples.features
         names = [name for name in ("input_ids", "labels") if hasattr(columns.get(name), "feature")]
-        lengths = (lengths_of(self._train, name) for name in names)
+        lengths = (lengths_of(examples, name) for name in names)
         batch = self._batch([max(range(len(each)), key=each.__getitem__) for each in lengths])
         return {name: tensor[:1] for name, tensor in batch.items()}
 
@@ -148,7 +159,7 @@ class TextDataModule(pl.LightningDataModule):
     def loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
         """Return the loader of these batches, which are lists of example numbers."""
         collate: Any = Collate(self._tokenizer)
-        if isinstance(examples, Featured):
+        if isinstance(examples, Featured | TokenFeatured):
             collate = collate_batch
         elif isinstance(examples, Blocks) or are_blocks(examples):
             collate = collate_batch

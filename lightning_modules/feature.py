@@ -1,34 +1,46 @@
 """Run a network's frozen part once per example, and train what is above it on its outputs.
 
 A strategy's `stem` names the frozen part. It computes the same in every epoch and in every trial,
-so its outputs stay in memory, and each further batch, validation or trial costs only what is
-trained. The results are those of the whole network up to rounding: a sum over padded texts depends
-on which texts are padded together.
+so its outputs stay on disk, mapped into memory, and each further batch, validation or trial costs
+only what is trained. They are kept by content: the frozen weights, the tokens, the precision. The
+results are those of the whole network up to rounding: a sum over padded texts depends on which
+texts are padded together.
 
 Not done for runs of less than one epoch, which would read rows that they do not train on, for
-outputs of more than `MAX_BYTES` per split, nor for tasks whose examples are several texts.
+outputs that would take more than `FINESWEEP_CACHE_GB`, for packed texts, nor for tasks whose
+examples are several texts.
 
-Shapes: N examples, D width of the frozen part's output.
+Shapes: N examples, S tokens of all examples, D width of the frozen part's output.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batch.block import Windows
 from lightning_modules.batch.micro import Limit, micro_batches, num_examples
 from lightning_modules.batch.order import evaluation_batches
 from lightning_modules.batch.tokenize import lengths_of
+from lightning_modules.machine.file import DiskFull, has_space
 from lightning_modules.machine.hardware import Hardware, Precision
 from lightning_modules.machine.memory import unless_out_of_memory
+from lightning_modules.machine.store import FEATURES, max_bytes
+from lightning_modules.machine.stored import stored
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Sequence
 
     from datasets import Dataset
 
@@ -36,12 +48,12 @@ if TYPE_CHECKING:
     from lightning_modules.cache import Cache
     from lightning_modules.datamodule import TextDataModule
     from lightning_modules.hooks import Hooks
+    from lightning_modules.model.stem import Stem
     from lightning_modules.run import Run
 
-MAX_BYTES = 1_000_000_000
-"""Most bytes of the features of one split; those of 600,000 rows at a width of 384."""
 OTHER_BYTES = 2_000_000_000
-"""How much features that are not in use may take together."""
+"""How much features that are not in use may take together; they are mapped, so files in memory."""
+FILE, SHAPE_FILE = "features", "shape.json"
 
 
 def use_features(
@@ -52,7 +64,7 @@ def use_features(
     cache: Cache,
     hooks: Hooks,
 ) -> None:
-    """Let `data` return features in place of inputs, if the run's strategy has a stem.
+    """Let `data` return features, if the run's strategy has a stem.
 
     Args:
         data: The run's batches.
@@ -66,19 +78,52 @@ def use_features(
         Stopped: Interrupted, or one example does not fit into memory.
 
     """
-    stem = run.strategy.stem(network)
-    if run.task.takes_apart or stem is None or data.length.num_steps < data.length.steps_per_epoch:
+    stem = _stem(data, run, network)
+    if stem is None:
         return
     place = next(network.parameters()).device
-    same = (run.strategy.cache_key, run.model, run.seed, hardware.precision, place)
+    same = (stem.name, run.strategy.cache_key, run.model, run.task.auto_class, run.seed, place)
+    network.eval()
+    found = cache.get_or_make(("stem", *same), stem.probe)
+    if found is None:
+        return
+    stem.start(found)
+    content = cache.get_or_make(("content", *same), stem.content)
 
     def features_of(dataset: Dataset) -> Tensor | None:
-        reader = _Reader(stem, run, place, hardware.precision, hooks)
-        key, read = (*same, dataset._fingerprint), partial(reader.read, data, dataset)
-        return cache.get_or_make_large("features", key, read, _size, OTHER_BYTES)
+        inputs = ("inputs", dataset._fingerprint, run.task.not_inputs)
+        examples = cache.get_or_make(inputs, partial(_content_of, dataset, run.task.not_inputs))
+        key = _key(content, examples, hardware.precision, place)
+        make = partial(_Reader(stem, run, place, hardware.precision, hooks).write, data, dataset)
 
-    network.eval()
-    data.replace_inputs(features_of)
+        def read() -> Tensor | None:
+            try:
+                return stored(FEATURES, key, make, _load, hooks, cache)
+            except (_TooLarge, DiskFull) as error:
+                hooks.warn(f"the frozen part runs again in every epoch: {error}")
+                return None
+
+        return cache.get_or_make_large(FEATURES, key, read, _size, OTHER_BYTES)
+
+    data.use_features(features_of, per_token=stem.per_token)
+
+
+def _stem(data: TextDataModule, run: Run, network: nn.Module) -> Stem | None:
+    if not run.trainer.cache_features or run.task.takes_apart:
+        return None
+    if data.length.num_steps < data.length.steps_per_epoch:
+        return None
+    stem = run.strategy.stem(network)
+    if stem is None or not stem.per_token:
+        return stem
+    # Windows start anywhere in a block. Whether the documents of a block see each other depends on
+    # the padding of its batch. Compiled layers are not to be changed.
+    is_stream = any(isinstance(each, Windows) for each in data.examples.values())
+    return None if is_stream or data.keeps_apart or run.trainer.compile else stem
+
+
+class _TooLarge(Exception):
+    """The features would take more than may be kept."""
 
 
 class _Reader:
@@ -86,7 +131,7 @@ class _Reader:
 
     def __init__(
         self,
-        stem: Callable[..., Tensor],
+        stem: Stem,
         run: Run,
         place: torch.device,
         precision: Precision,
@@ -102,27 +147,39 @@ class _Reader:
         self._hooks = hooks
         self._limit = Limit(tokens=run.trainer.first_tokens)
 
-    def read(self, data: TextDataModule, dataset: Dataset) -> Tensor | None:
-        """Return the features of all examples, (N, D) in fp32 on the CPU; None if too large."""
+    def write(self, data: TextDataModule, dataset: Dataset, folder: Path) -> None:
+        """Write the features of all examples: (N, D), or (S, D) for those of tokens."""
         began, lengths = time.monotonic(), lengths_of(dataset)
-        batches = evaluation_batches(lengths)
-        features: Tensor | None = None
-        num_read = 0
+        sizes = lengths if self._stem.per_token else [1] * len(lengths)
+        starts = list(accumulate(sizes, initial=0))
+        dtype, row_bytes, width = "", 0, 0
+        with (folder / FILE).open("wb") as file:
+            for rows, part in self._parts(data, dataset, lengths):
+                if not row_bytes:
+                    row_bytes, width = part[0, ..., :].nbytes, part.shape[-1]
+                    row_bytes = part.element_size() * width
+                    dtype = str(part.dtype).removeprefix("torch.")
+                    _check_size(folder, row_bytes * starts[-1], len(lengths))
+                for row, each in zip(rows, part, strict=True):
+                    values = each[: sizes[row]] if self._stem.per_token else each
+                    raw = values.contiguous().flatten().view(torch.uint8).numpy()
+                    os.pwrite(file.fileno(), raw.data, starts[row] * row_bytes)
+        shape = {"dtype": dtype, "shape": [starts[-1], width]}
+        (folder / SHAPE_FILE).write_text(json.dumps(shape))
+        seconds = time.monotonic() - began
+        self._hooks.on_features(len(lengths), seconds, row_bytes * starts[-1])
+
+    def _parts(
+        self, data: TextDataModule, dataset: Dataset, lengths: Sequence[int]
+    ) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """Yield the features of batches, with their rows."""
+        batches, num_read = evaluation_batches(lengths), 0
         for rows, batch in zip(batches, data.loader(dataset, batches), strict=True):
             self._hooks.heartbeat(f"computing features, example {num_read} of {len(lengths)}")
             if self._hooks.interrupted():
                 raise Stopped(Ending.interrupted, "interrupted while it computed features")
-            part = self._read_batch(batch)
-            if features is None:
-                num_bytes = part[0].nbytes * len(lengths)
-                if num_bytes > MAX_BYTES:
-                    self._hooks.warn(_too_large(len(lengths), num_bytes))
-                    return None
-                features = part.new_empty(len(lengths), *part.shape[1:])
-            features[torch.tensor(rows)] = part
+            yield rows, self._read_batch(batch)
             num_read += len(rows)
-        self._hooks.on_features(num_read, time.monotonic() - began)
-        return features
 
     def _read_batch(self, batch: Batch) -> Tensor:
         batch = {name: tensor.to(self._place) for name, tensor in batch.items()}
@@ -137,16 +194,50 @@ class _Reader:
     def _pass(self, batch: Batch, size: int) -> Tensor:
         with torch.no_grad(), self._mixed():
             pieces = micro_batches(batch, size)
-            parts = [self._stem(**self._task.inputs(piece)).float().cpu() for piece in pieces]
+            parts = [self._stem.read(**self._task.inputs(piece)).cpu() for piece in pieces]
         return torch.cat(parts)
+
+
+def _check_size(folder: Path, num_bytes: int, num_rows: int) -> None:
+    needs = f"its outputs for {num_rows:,} examples take {num_bytes / 1e9:.1f} GB"
+    if num_bytes > max_bytes():
+        raise _TooLarge(f"{needs}, more than FINESWEEP_CACHE_GB={max_bytes() / 1e9:g}")
+    if not has_space(folder, num_bytes):
+        raise _TooLarge(f"{needs}, more than is free where {folder.parent} is")
+
+
+def _load(folder: Path) -> Tensor:
+    found: dict[str, Any] = json.loads((folder / SHAPE_FILE).read_text())
+    shape, dtype = found["shape"], getattr(torch, found["dtype"])
+    return torch.from_file(
+        str(folder / FILE), shared=False, size=math.prod(shape), dtype=dtype
+    ).view(shape)
+
+
+def _key(content: str, examples: str, precision: Precision, place: torch.device) -> str:
+    import transformers
+
+    versions = f"{torch.__version__} {transformers.__version__}"
+    parts = (content, examples, precision.value, place.type, versions)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _content_of(dataset: Dataset, not_inputs: frozenset[str]) -> str:
+    """Return a text that is equal for examples with equal inputs."""
+    import numpy as np
+    import pyarrow.compute
+
+    digest = hashlib.sha256()
+    for name in sorted(set(dataset.column_names) - not_inputs):
+        digest.update(name.encode())
+        for chunk in dataset.data.column(name).chunks:
+            values = chunk
+            if pyarrow.types.is_list(chunk.type):
+                values = chunk.flatten()
+                digest.update(np.asarray(pyarrow.compute.list_value_length(chunk)).tobytes())
+            digest.update(np.asarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def _size(features: Tensor | None) -> int:
     return 0 if features is None else int(features.nbytes)
-
-
-def _too_large(num_rows: int, num_bytes: int) -> str:
-    return (
-        f"the frozen part runs again in every epoch: its outputs for {num_rows:,} examples take "
-        f"{num_bytes / 1e9:.1f} GB, more than the {MAX_BYTES / 1e9:.0f} GB that are kept"
-    )

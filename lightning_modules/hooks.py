@@ -11,10 +11,16 @@ class Hooks:
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         """Receive the number of trained parameters, and of all parameters."""
 
-    def on_features(self, num_examples: int, seconds: float) -> None:
-        """Receive how many examples the frozen part of the network has read, and how long it took.
+    def on_features(self, num_examples: int, seconds: float, num_bytes: int) -> None:
+        """Receive how many examples the frozen part of the network has read, and at which cost.
 
-        Not called if their features are in memory, nor by strategies that have no such part.
+        Not called if their features are in the cache, nor by strategies that have no such part.
+
+        Args:
+            num_examples: Examples.
+            seconds: How long it took.
+            num_bytes: What their features take in the cache.
+
         """
 
     def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:

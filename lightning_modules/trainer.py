@@ -78,6 +78,9 @@ class Trainer(Schema):
             activations take no memory between the passes; gradients stay the same, and a step takes
             about a third longer. `auto` does so from when memory runs out with micro-batches that
             are too small to be halved: one example, or on a GPU 2048 tokens.
+        cache_features: Whether the outputs of a frozen part below all that is trained are computed
+            once, kept on disk, and trained on from there, if the strategy has such a part. Scores
+            stay the same up to rounding.
         compile: Whether the repeated layers are compiled, which changes results a little (other
             rounding, other dropout). `auto` does so if a short probe finds that it pays; see
             `lightning_modules.model.compiled`.
@@ -102,6 +105,7 @@ class Trainer(Schema):
     micro_batch_size: int | None
     micro_batch_tokens: int | str | None
     gradient_checkpointing: bool | str
+    cache_features: bool
     compile: bool | str
     precision: Precision
     device: Device

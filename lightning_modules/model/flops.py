@@ -64,7 +64,9 @@ def _matrices(network: Any, output: Tensor | None) -> Iterator[tuple[bool, Tenso
     config = getattr(network, "peft_config", {}).get("default")
     is_above = config is not None and config.is_prompt_learning
     is_trained = any(each.requires_grad for each in network.parameters())
-    seen = set[int]()
+    # Frozen layers whose outputs are given do not compute, see `model.stem`.
+    left_out = getattr(network, "left_out", ())
+    seen = {id(parameter) for layer in left_out for parameter in layer.parameters()}
     for module in network.modules():
         is_lookup = isinstance(module, nn.Embedding)
         for parameter in module.parameters(recurse=False):

@@ -76,6 +76,19 @@ def modules_after_layers(backbone: nn.Module) -> Iterator[nn.Module]:
             yield module
 
 
+def modules_before_layers(backbone: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that a backbone has before its first list of layers, e.g. embeddings.
+
+    In most architectures they are also used before it.
+    """
+    first = next(iter(stacks_of(backbone)), None)
+    for module in backbone.modules():
+        if module is first:
+            return
+        if not any(part is first for part in module.modules()):
+            yield module
+
+
 def linear_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield each linear layer with its name, including GPT-2's Conv1D."""
     from torch import nn

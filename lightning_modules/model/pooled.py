@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from lightning_modules.model.stem import Stem
+
 
 class PooledClassifier(nn.Module):
     """logits_BC = head(mean over the unpadded T of the backbone's last hidden state)."""
@@ -54,6 +56,24 @@ class PooledClassifier(nn.Module):
 def _mean(hidden_BTD: Tensor, attention_mask: Tensor) -> Tensor:
     mask_BT1 = attention_mask.unsqueeze(-1).to(hidden_BTD.dtype)
     return (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1)
+
+
+class PooledStem(Stem):
+    """The backbone of a `PooledClassifier`."""
+
+    per_token = False
+
+    def __init__(self, network: PooledClassifier) -> None:
+        super().__init__(network, "pooled")
+        self._backbone = network.backbone
+        self._read = network.pooled
+
+    @property
+    def config(self) -> Any:
+        return self._backbone.config
+
+    def read(self, **inputs: Tensor) -> Tensor:
+        return self._read(**inputs).float()
 
 
 def reading_part(backbone: PreTrainedModel) -> Any:

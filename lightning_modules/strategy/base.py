@@ -10,7 +10,7 @@ differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,12 +25,13 @@ from lightning_modules.schema import Schema, positive
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
     from lightning_modules.model.light import LightTokenizer
     from lightning_modules.model.size import Size
+    from lightning_modules.model.stem import Stem
     from lightning_modules.task.base import Task
 
 
@@ -198,12 +199,10 @@ class Strategy(Schema):
         """Return the network with `requires_grad` set on exactly the parameters to train."""
         return network
 
-    def stem(self, network: Any) -> Callable[..., Tensor] | None:
-        """Return the frozen part below everything that is trained, if the network has one.
+    def stem(self, network: Any) -> Stem | None:
+        """Return the frozen part below everything that is trained, if the adapted network has one.
 
-        It maps a batch's inputs to a tensor with one entry per example, on which only these inputs
-        and the frozen weights have an influence. The network accepts that tensor as `features` in
-        place of its inputs. None runs the whole network in every batch.
+        None runs the whole network in every batch.
         """
         return None
 

@@ -11,7 +11,7 @@ Shapes: B batch, T tokens, D width, C classes. Cost: (D + 1) * C trainable value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,12 @@ from lightning_modules.model.saved import save_network
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.model.base import Model
     from lightning_modules.model.size import Size
+    from lightning_modules.model.stem import Stem
     from lightning_modules.task.base import Task
 
 
@@ -82,10 +83,13 @@ class FeatureExtraction(Strategy):
         disable_dropout(backbone)
         return network
 
-    def stem(self, network: Any) -> Callable[..., Tensor] | None:
-        from lightning_modules.model.pooled import PooledClassifier
+    def stem(self, network: Any) -> Stem | None:
+        from lightning_modules.model.pooled import PooledClassifier, PooledStem
+        from lightning_modules.model.stem import layers_stem
 
-        return network.pooled if isinstance(network, PooledClassifier) else None
+        if isinstance(network, PooledClassifier):
+            return PooledStem(network)
+        return layers_stem(network, num_trained=0)
 
     def export(self, network: Any, tokenizer: Any, model: Model, task: Task, folder: Path) -> str:
         from safetensors.torch import save_file

@@ -13,17 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.dropout import disable_dropout
-from lightning_modules.model.part import backbone_of, modules_after_layers, new_parts, stacks_of
+from lightning_modules.model.part import (
+    backbone_of,
+    modules_after_layers,
+    modules_before_layers,
+    new_parts,
+    stacks_of,
+)
 from lightning_modules.strategy.base import Strategy
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lightning_modules.model.size import Size
+    from lightning_modules.model.stem import Stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +69,18 @@ class Freeze(Strategy):
             lowest = len(stack) - self.num_layers
             stack[lowest:].requires_grad_(True)
             disable_dropout(stack[:lowest])
+        for module in modules_before_layers(backbone):
+            disable_dropout(module)
         for module in modules_after_layers(backbone) if self.num_layers else ():
             module.requires_grad_(True)
         for name in new_parts(network):
             network.get_submodule(name).requires_grad_(True)
         return network
+
+    def stem(self, network: Any) -> Stem | None:
+        from lightning_modules.model.stem import layers_stem
+
+        return layers_stem(network, self.num_layers)
 
     def _check_stacks(self, network: nn.Module, sizes: list[int]) -> None:
         most = min(sizes, default=0)

@@ -53,6 +53,7 @@ LEGACY: Mapping[str, Any] = {
     "task.positive": None,
     "task.separator": None,
     "task.system": None,
+    "trainer.cache_features": False,
     "trainer.checkpoint_share": None,
     "trainer.compile": False,
     "trainer.gradient_checkpointing": False,

@@ -72,6 +72,8 @@ class Measured:
         sizes: The settings at which memory was measured, e.g. `{"data.batch_size": 32}`.
         num_shares: How many runs can train at once, each on devices of its own.
         at_once: By arm, how many examples of that batch fit into memory at once, if not all do.
+        feature_seconds: Seconds of `start` that frozen parts take to pass all rows, once.
+        feature_bytes: What the cache keeps of their outputs.
 
     """
 
@@ -84,6 +86,8 @@ class Measured:
     sizes: Mapping[str, int] = field(default_factory=dict)
     num_shares: int = 1
     at_once: Mapping[Options, int] = field(default_factory=dict)
+    feature_seconds: float = 0.0
+    feature_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ class Estimate:
                 }
                 for options, pace in self.measured.paces.items()
             ],
+            "feature_seconds": self.measured.feature_seconds,
+            "feature_bytes": self.measured.feature_bytes,
             "device": self.measured.device,
             "busy": self.measured.busy,
             "memory_at": dict(self.measured.sizes),

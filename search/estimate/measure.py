@@ -125,16 +125,18 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     # The mean, not the median: each batch has rows of similar length, and its time depends on it.
     step = sum(pace.steps[1:]) / len(pace.steps[1:])
     trained, validated = (per_row * len(checked.corpus.splits[s]) for s in ("train", "validation"))
-    passed = pace.feature_seconds * pace.num_features  # the sample; a worker passes all rows, once
+    passed = pace.feature_seconds * pace.num_features  # the sample; all rows are passed once
+    feature_seconds = pace.feature_seconds * (trained + validated)
+    feature_bytes = pace.feature_bytes / max(1, pace.num_features) * (trained + validated)
     return {
         "train": step / batch_size,
         "validation": _validation_seconds((pace, sample), (peak, longest))
         or per_row * step / batch_size / BACKWARD,
         "epoch": trained,
         "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations) - passed),
-        "worker_start": peak.began_at
-        - process.create_time()
-        + pace.feature_seconds * (trained + validated),
+        "worker_start": peak.began_at - process.create_time() + feature_seconds,
+        "feature_seconds": feature_seconds,
+        "feature_bytes": round(feature_bytes),
         "memory_bytes": memory_bytes,
         "num_at_once": peak.num_at_once,
         "num_trainable": peak.num_trainable,
@@ -192,6 +194,7 @@ class _Try(Hooks):
         validations: Seconds of each validation.
         num_features: Examples that the network's frozen part read on its own.
         feature_seconds: Seconds that it took for each of them; 0 if there is no such part.
+        feature_bytes: What their features take together.
         seconds: Seconds of the whole run.
         began_at: Unix time when its network was built.
         num_trainable: Trained parameters.
@@ -212,7 +215,7 @@ class _Try(Hooks):
     ) -> None:
         self.steps: list[float] = []
         self.validations: list[float] = []
-        self.num_features, self.feature_seconds = 0, 0.0
+        self.num_features, self.feature_seconds, self.feature_bytes = 0, 0.0, 0
         self.began_at = 0.0
         self.num_trainable = self.num_parameters = 0
         self.num_at_once: int | None = None
@@ -243,9 +246,10 @@ class _Try(Hooks):
     def on_network(self, num_trainable: int, num_parameters: int) -> None:
         self.num_trainable, self.num_parameters = num_trainable, num_parameters
 
-    def on_features(self, num_examples: int, seconds: float) -> None:
+    def on_features(self, num_examples: int, seconds: float, num_bytes: int) -> None:
         total = self.feature_seconds * self.num_features + seconds
         self.num_features += num_examples
+        self.feature_bytes += num_bytes
         self.feature_seconds = total / self.num_features
 
     def on_train_start(self, num_examples: int, stable_examples: int, hardware: str) -> None:

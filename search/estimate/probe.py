@@ -71,6 +71,8 @@ def probe(
             for options, arm in results.items()
         },
         start=max(arm["worker_start"] for arm in results.values()),
+        feature_seconds=sum(arm.get("feature_seconds", 0.0) for arm in results.values()),
+        feature_bytes=sum(arm.get("feature_bytes", 0) for arm in results.values()),
         device=results[greediest]["device"],
         free_bytes=min(arm["free_bytes"] for arm in results.values()),
         busy=busy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from lightning_modules.machine.file import megabytes
 from search.estimate.estimate import Estimate, Measured
 from search.plan.confirm import confirms, max_runs
 from search.plan.plan import Plan
@@ -88,6 +89,9 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
     if num_trials < estimate.num_trials:
         yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)
+    if num_bytes := estimate.measured.feature_bytes:
+        span, taken = about(estimate.measured.feature_seconds), megabytes(num_bytes)
+        yield f"the frozen part runs once, {span}: its outputs take {taken} of cache"
     if estimate.measured.busy > MUCH:
         busy = f"{estimate.measured.busy:.0%}"
         yield f"other programs used {busy} of the CPU; without them it takes less"

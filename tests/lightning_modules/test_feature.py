@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules import feature
 from lightning_modules.cache import Cache
 from lightning_modules.check import load_rows
 from lightning_modules.export.predictor import load_trained
+from lightning_modules.machine.store import FEATURES
 from lightning_modules.model.pooled import PooledClassifier
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
-from lightning_modules.strategy.feature_extraction import FeatureExtraction
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
 from tests.training import Listener, tiny_run, train
 
 FROZEN = ("strategy=feature_extraction", "strategy.lr=1e-2", "trainer.epochs=3")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole(FeatureExtraction):
-    """The same strategy, without a part that is run once."""
-
-    def stem(self, network: Any) -> None:
-        return None
 
 
 class Reader(Listener):
@@ -41,8 +33,14 @@ class Reader(Listener):
         super().__init__()
         self.num_read = 0
 
-    def on_features(self, num_examples: int, seconds: float) -> None:
+    def on_features(self, num_examples: int, seconds: float, num_bytes: int) -> None:
         self.num_read += num_examples
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
+    return here / "cache" / FEATURES
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def make_run(learnable: Path) -> Callable[..., Run]:
 
 
 def whole(run: Run) -> Run:
-    return replace(run, strategy=Whole(**asdict(run.strategy)))
+    return replace(run, trainer=replace(run.trainer, cache_features=False))
 
 
 def curve(outcome: Outcome) -> list[float]:
@@ -115,6 +113,70 @@ def test_a_later_run_of_the_same_worker_reads_nothing(
     assert third.num_read == first.num_read  # texts cut elsewhere have other features
 
 
+def test_another_worker_reads_them_from_the_disk(
+    make_run: Callable[..., Run], here: Path, cache_of_its_own: Path
+) -> None:
+    first, second = Reader(), Reader()
+    expected = train(make_run(), here / "first", first, Cache())
+    assert curve(train(make_run(), here / "second", second, Cache())) == curve(expected)
+    assert second.num_read == 0
+    assert len(list(cache_of_its_own.iterdir())) == 2  # training and validation rows
+
+
+def test_damaged_features_are_computed_again(
+    make_run: Callable[..., Run], here: Path, cache_of_its_own: Path
+) -> None:
+    expected, reader = train(make_run(), here / "first"), Reader()
+    for path in cache_of_its_own.glob("*/features"):
+        content = bytearray(path.read_bytes())
+        content[100] ^= 64
+        path.write_bytes(content)
+    assert curve(train(make_run(), here / "second", reader)) == curve(expected)
+    assert reader.num_read == run_rows(here, make_run())
+    assert len([text for text in reader.warnings if "is damaged, and is made again" in text]) == 2
+
+
+def test_other_weights_and_another_precision_have_their_own(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    cases = ((), ("seed=1",), ("trainer.precision=bf16",), ("model.width=16",))
+    for number, words in enumerate(cases):
+        reader = Reader()
+        train(make_run(*words), here / str(number), reader)
+        assert reader.num_read > 0, words
+
+
+TOP = ("strategy=freeze", "strategy.num_layers=1", "strategy.lr=1e-2", "trainer.epochs=3")
+"""A network whose lower layer is frozen, with features of tokens."""
+
+
+@pytest.mark.parametrize("words", [(), ("data.batch_size=5", "trainer.micro_batch_size=3")])
+def test_features_of_tokens_train_as_the_whole_network(
+    learnable: Path, here: Path, words: tuple[str, ...]
+) -> None:
+    run, reader = tiny_run(learnable, *TOP, *words), Reader()
+    quick, slow = train(run, here / "quick", reader), train(whole(run), here / "slow")
+    assert reader.num_read == run_rows(here, run)
+    assert curve(quick) == pytest.approx(curve(slow), rel=1e-5)
+
+
+def test_answers_train_on_features_of_tokens(here: Path) -> None:
+    rows = [{"text": f"how is {n} car", "label": "red" if n % 2 else "blue"} for n in range(60)]
+    path = write_jsonl(here / "rows.jsonl", rows)
+    words = ("task=generation", "task.label=label", "task.num_generated=2", "model.kind=decoder")
+    run, reader = tiny_run(path, *TOP, *words), Reader()
+    quick, slow = train(run, here / "quick", reader), train(whole(run), here / "slow")
+    assert reader.num_read == run_rows(here, run)
+    assert curve(quick) == pytest.approx(curve(slow), rel=1e-5)
+    assert quick.best is not None and slow.best is not None
+    assert quick.best.metrics == pytest.approx(dict(slow.best.metrics), rel=1e-4)
+
+
+@pytest.mark.thorough
+def test_a_resumed_run_on_features_of_tokens_is_bit_equal(learnable: Path, here: Path) -> None:
+    assert_cut_is_whole(tiny_run(learnable, *TOP), here, 5)
+
+
 def test_a_run_of_less_than_an_epoch_reads_no_row_that_it_does_not_need(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -124,19 +186,23 @@ def test_a_run_of_less_than_an_epoch_reads_no_row_that_it_does_not_need(
     assert outcome.ending is Ending.finished
 
 
-def test_features_that_would_take_too_much_memory_are_not_kept_and_it_says_so(
+def test_features_that_would_take_too_much_space_are_not_kept_and_it_says_so(
     make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feature, "MAX_BYTES", 1000)
     reader, run = Reader(), make_run()
-    quick, slow = train(run, here / "quick", reader), train(whole(run), here / "slow")
+    slow = train(whole(run), here / "slow")
+    monkeypatch.setenv("FINESWEEP_CACHE_GB", "1e-6")
+    quick = train(run, here / "quick", reader)
     assert reader.num_read == 0
     assert [text for text in reader.warnings if "runs again in every epoch" in text]
     assert curve(quick) == curve(slow)
 
 
 def test_running_out_of_memory_halves_the_rows_at_once(
-    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
+    make_run: Callable[..., Run],
+    here: Path,
+    cache_of_its_own: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pooled, sizes = PooledClassifier.pooled, []
 
@@ -147,6 +213,7 @@ def test_running_out_of_memory_halves_the_rows_at_once(
         return pooled(self, **inputs)
 
     expected = train(make_run(), here / "expected")
+    shutil.rmtree(cache_of_its_own)
     monkeypatch.setattr(PooledClassifier, "pooled", scarce)
     outcome = train(make_run(), here / "run")
     assert curve(outcome) == pytest.approx(curve(expected), rel=1e-5)

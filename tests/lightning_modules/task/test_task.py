@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,16 @@ from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.logger.base import Identity
-from lightning_modules.outcome import Ending, read_outcome
+from lightning_modules.machine.store import FEATURES
+from lightning_modules.outcome import Ending, Outcome, read_outcome
 from lightning_modules.run import Run
+from lightning_modules.schema import import_member
+from lightning_modules.strategy.base import Strategy
 from search.config import build_run, compose
 from search.trained.export import Trained, export
 from tests.conftest import write_jsonl
 from tests.cut import assert_cut_is_whole
+from tests.options import files_of as files_of_group
 from tests.options import names_of, needed_by
 
 NOUNS = ("hotel", "novel", "kettle", "museum", "bicycle", "train", "concert", "garden")
@@ -157,6 +163,55 @@ def test_training_scores_every_metric_and_the_export_predicts_the_same(
     else:
         assert again_answers == answers
     assert len(answers) == len(rows)
+
+
+def has_stem(strategy: str) -> bool:
+    """Return whether a strategy names a frozen part."""
+    (path,) = (each for each in files_of_group("strategy") if each.stem == strategy)
+    (target,) = re.findall(r"^_target_: (\S+)", path.read_text(), re.MULTILINE)
+    found: Any = import_member(target, Strategy, "strategy")
+    return found.stem is not Strategy.stem
+
+
+PARTED = [(task, strategy) for task, strategy in ABLE if has_stem(strategy)]
+
+
+def test_the_strategies_with_a_frozen_part_are_found() -> None:
+    assert {strategy for _, strategy in PARTED} == {"feature_extraction", "freeze"}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("task", "strategy"), PARTED)
+def test_a_frozen_part_that_is_computed_once_changes_no_score(
+    task: str, strategy: str, folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
+    run = make_run(task, strategy, *files_of(task, folder), "trainer.epochs=2")
+    whole = replace(run, trainer=replace(run.trainer, cache_features=False))
+    outcomes = {}
+    for name, each in (("whole", whole), ("once", run), ("again", run)):
+        found = identity(here / name)
+        outcomes[name] = fit(each, found.folder, found)
+    # Encoder-decoders have a frozen part in the middle; pairs of texts are taken apart; texts to
+    # continue are packed.
+    is_parted = not run.task.takes_apart and KINDS[task] != "encoder_decoder"
+    is_parted &= not run.task.packs_rows
+    assert (here / "cache" / FEATURES).is_dir() == is_parted
+    assert curve_of(outcomes["once"]) == pytest.approx(curve_of(outcomes["whole"]), rel=1e-5)
+    assert curve_of(outcomes["again"]) == curve_of(outcomes["once"])  # to the last bit
+    for name in ("whole", "once"):
+        best = outcomes[name].best
+        assert best is not None
+        metrics = (
+            Trained(run, here / name, "run x", best.metrics, "")
+            .load()
+            .score(check_run(run).corpus.splits["validation"])
+        )
+        assert metrics == pytest.approx(dict(best.metrics), abs=1e-5)
+
+
+def curve_of(outcome: Outcome) -> list[float]:
+    return [point.validation_loss for point in outcome.points]
 
 
 @pytest.mark.thorough

@@ -48,6 +48,12 @@ def test_time_and_memory_align_with_the_other_lines() -> None:
     ]
 
 
+def test_the_cost_of_a_frozen_part_is_said() -> None:
+    output = lines("search/pruner=none", feature_seconds=3.3, feature_bytes=2_875_392)
+    line = "        the frozen part runs once, 3 s: its outputs take 2.9 MB of cache"
+    assert output[2] == line
+
+
 def test_pruning_workers_arms_and_a_busy_machine_are_mentioned() -> None:
     output = lines("search.workers=2", "strategy=choice(lora,full)", busy=0.5, device="cuda")
     assert output == [
