@@ -93,7 +93,8 @@ def test_an_interrupted_run_continues_as_it_began(kept: Path) -> None:
     assert "kept strategy.lr=0.0001 (a new run: 0.0002)" in " ".join(" ".join(lines).split())
     scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     before = json.loads((KEPT / "runs/small/metrics.json").read_text(encoding="utf-8"))
-    assert {name: scores[name] for name in before} == before
+    # Processors round bf16 differently: one without AMX gives 0.693227 in place of 0.693225.
+    assert {name: scores[name] for name in before} == pytest.approx(before, abs=1e-5)
     text = (run / "config.yaml").read_text(encoding="utf-8")
     assert text == (KEPT / "runs/small/config.yaml").read_text(encoding="utf-8")
 
