@@ -19,7 +19,7 @@ way, the same command deletes the rest.
 
   study=NAME   the study, with the trials that confirm its first few; refused
                while a worker trains one of its trials, or
-  run=NAME     a run of finesweep train
+  run=NAME     a run of finesweep train; refused while it is being trained
   --yes        do not ask; needed if there is no terminal
 
   finesweep delete study=mine

@@ -31,6 +31,7 @@ from search.study.confirm import refuse_confirming
 from search.study.open import Stored, read_stored
 from search.trained.find import missing
 from search.trained.runs import FOLDER as RUNS
+from search.trained.runs import alone, check_idle
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def find_run_to_delete(name: str) -> Doomed:
         fix = did_you_mean(name, names) if names else "There is none."
         raise ConfigError(Problem("run", f"must be a run in {RUNS}/", name, fix))
     _check_own("run", folder)
+    check_idle(folder)
     return Doomed("run", folder.name, folder, disk_bytes(folder))
 
 
@@ -106,7 +108,7 @@ def delete(doomed: Doomed) -> None:
     """Delete a study or a run.
 
     Raises:
-        ConfigError: A worker trains trials of the study; nothing was deleted.
+        ConfigError: The run or a trial of the study is being trained; nothing was deleted.
         OSError: Its files could not all be deleted; it can be repeated.
 
     """
@@ -119,6 +121,9 @@ def delete(doomed: Doomed) -> None:
             raise ConfigError(_in_use(doomed.name, error)) from None
         finally:
             storage.engine.dispose()
+    elif doomed.kind == "run" and doomed.folder.is_dir():
+        with alone(doomed.folder):
+            put_aside(doomed.folder)
     remove(doomed.folder)
 
 

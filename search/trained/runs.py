@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
 
 from lightning_modules.check import check_same_rows
-from lightning_modules.error import ConfigError, Problem, did_you_mean
+from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.machine.writable import check_writable
 from search.config import Tree, build_run, completed
+from search.machine.lock import InUse, locked
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.name import plain_name
 from search.study.attempt import CONFIG_FILE
@@ -32,7 +35,33 @@ def new_run_folder(name: str | None) -> Path:
         fix = "Nothing is overwritten: choose another run=NAME, or remove this run."
         raise ConfigError(Problem("run", f"must not be in {FOLDER}/ yet", name, fix))
     check_writable(folder, "run", "Change to a folder that can be written, e.g. cd ~.")
+    check_idle(folder)
     return folder
+
+
+def check_idle(folder: Path) -> None:
+    """Raise ConfigError if a process trains the run in the folder."""
+    if folder.is_dir():
+        with alone(folder):
+            pass
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from training or deleting the run in a folder.
+
+    Raises:
+        ConfigError: Another process trains it.
+
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except InUse:
+            got = Verbatim(f"{folder.name}, which another process trains")
+            fix = "Wait until it has ended, or end it with Ctrl-C."
+            raise ConfigError(Problem("run", "must not be in training", got, fix)) from None
+        yield
 
 
 def find_run(name: str) -> Trained:

@@ -48,7 +48,7 @@ from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
 from search.trained.repeat import Repeat, find_repeat
-from search.trained.runs import METRICS_FILE, check_rows, new_run_folder, read_config
+from search.trained.runs import METRICS_FILE, alone, check_rows, new_run_folder, read_config
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,17 @@ def start(job: Job, fetch: Callable[[Iterable[tuple[Model, bool]]], None]) -> Ch
 
 
 def train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
-    """Train or continue a job on the rows that `start` returned; write its metrics at the end."""
+    """Train or continue a job on the rows that `start` returned; write its metrics at the end.
+
+    Raises:
+        UserError: The network cannot be trained, or another process trains it.
+
+    """
+    with alone(job.folder):
+        return _train(job, rows, hooks)
+
+
+def _train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
     from lightning_modules.fit import fit
 
     quiet_training()

@@ -6,18 +6,23 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from faults.postgres import Postgres
 
+from lightning_modules.error import ConfigError
 from search.machine.aside import put_aside
+from search.machine.lock import locked
 from search.storage.engine import open_storage
 from search.storage.location import storage_of
 from search.storage.remove import remove_rows
 from search.study.session import join
+from search.trained.delete import delete, find_run_to_delete
 from search.trained.find import find_study
-from tests.conftest import run_here
+from tests.conftest import run_here, wait_until
 from tests.test_kept import KEPT
 
 START = ("search.ask_tell=true", "search.metric=score", "search.direction=maximize")
@@ -122,6 +127,39 @@ def test_a_run_is_deleted(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert run_here("delete", "run=small", "--yes") == "deleted run small: 0.4 MB in runs/small/\n"
     assert not list((here / "runs").iterdir())
     assert names() == ["small"]
+
+
+@pytest.mark.thorough
+def test_a_run_is_neither_deleted_nor_trained_twice_while_a_process_trains_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "run=r", "experiment=smoke", "logger=none", "trainer.epochs=100000"]
+    command = [sys.executable, "-c", f"from search.cli import main; main({words!r})"]
+    folder = here / "runs" / "r"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_until((folder / "best.safetensors").is_file, "a validation")
+            for again in (("delete", "run=r", "--yes"), tuple(words)):
+                run_here(*again, code=2)
+                assert capsys.readouterr().err == (
+                    "run: must not be in training, got r, which another process trains. "
+                    "Wait until it has ended, or end it with Ctrl-C.\n"
+                )
+            assert (folder / "config.yaml").is_file() and process.poll() is None
+        finally:
+            process.kill()
+    assert run_here("delete", "run=r", "--yes").startswith("deleted run r: ")
+    assert not folder.exists()
+
+
+def test_a_run_that_starts_while_delete_asks_stays(here: Path) -> None:
+    shutil.copytree(KEPT, here, dirs_exist_ok=True)
+    doomed = find_run_to_delete("small")
+    with locked(here / "runs" / "small"), pytest.raises(ConfigError, match="another process"):
+        delete(doomed)
+    assert (here / "runs" / "small" / "config.yaml").is_file()
+    delete(doomed)
+    assert not (here / "runs").exists() or not list((here / "runs").iterdir())
 
 
 @pytest.mark.parametrize("name", ["../studies", ".", "/", "*", ".deleted"])
