@@ -412,7 +412,7 @@ def _words(*overrides: Any) -> list[str]:
             key = word.partition("=")[0]
             raise ConfigError(Problem(key, "the name is given as an argument", word, "Remove it."))
     quiet_widgets()
-    return take_plugins("sweep", take_storage("sweep", overrides))
+    return take_plugins("sweep", take_storage("api", overrides))
 
 
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:

@@ -28,7 +28,12 @@ MAX_NAME = 100
 
 _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_BY_FILE = ("worker", "status", "stop", "dashboard", "ask", "report", "tell", "delete")
+_BY_FILE = (
+    *("worker", "status", "stop", "dashboard", "ask", "report", "tell", "delete"),
+    *("sweep", "plan", "try", "drop", "evaluate", "export", "train"),
+)
+_OUR_PATHS = ("to=", "--config-dir=")
+"""Beginnings of words that name folders of the user, not of the study."""
 _DRIVER = "postgresql+psycopg"
 # SQLite's locks fail there, and its write-ahead log needs memory shared within one host.
 _NETWORK_DISKS = (
@@ -112,9 +117,8 @@ def shown(url: str) -> str:
 def take_storage(command: str, words: Sequence[str]) -> list[str]:
     """Move `storage=URL` from the arguments into the environment; return the other arguments.
 
-    Without it, the variable in the environment is checked. For a command that only reads a study
-    or joins it, the storage may be the path of its SQLite file: the working folder becomes the
-    root of that study.
+    Without it, the variable in the environment is checked. For a command on a study, the storage
+    may be the path of its SQLite file: the working folder becomes the root of that study.
 
     Raises:
         ConfigError: It is neither a PostgreSQL URL nor such a file.
@@ -125,6 +129,7 @@ def take_storage(command: str, words: Sequence[str]) -> list[str]:
     if urls:
         where, url = "storage", urls[-1].strip("'\"")
     if command in _BY_FILE and url.endswith(DATABASE):
+        words = _with_whole_paths(words)
         _go_to(url)
         url = ""
     if url:
@@ -137,6 +142,20 @@ def take_storage(command: str, words: Sequence[str]) -> list[str]:
 def forget_storage() -> None:
     """Remove `storage=URL` from `sys.argv`, which W&B and provenance store."""
     sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(WORDS)]
+
+
+def _with_whole_paths(words: Sequence[str]) -> list[str]:
+    """Return the words with the paths that stay those of the present working folder."""
+    whole = list[str]()
+    for word in words:
+        key, _, path = word.partition("=")
+        if whole and whole[-1] == "--config-dir":
+            whole.append(str(typed_path(word).absolute()))
+        elif word.startswith(_OUR_PATHS):
+            whole.append(f"{key}={typed_path(path).absolute()}")
+        else:
+            whole.append(word)
+    return whole
 
 
 def _go_to(path: str) -> None:

@@ -147,6 +147,19 @@ def test_a_command_that_joins_finds_a_study_by_its_file(here: Path) -> None:
         take_storage("worker", ["storage=nowhere/study.db"])
 
 
+def test_every_command_on_a_study_does_and_keeps_the_users_own_paths(here: Path) -> None:
+    folder = here / "there" / "studies" / "s"
+    folder.mkdir(parents=True)
+    (folder / "study.db").touch()
+    words = ["study=s", "to=best", "--config-dir=conf", "--config-dir", "other", "data.train=a.csv"]
+    taken = take_storage("export", [*words, f"search.storage={folder}/study.db"])
+    own = [f"to={here}/best", f"--config-dir={here}/conf", "--config-dir", f"{here}/other"]
+    assert taken == ["study=s", *own, "data.train=a.csv"]
+    assert Path.cwd() == here / "there"
+    for command in ("sweep", "plan", "try", "drop", "evaluate", "export", "train"):
+        assert take_storage(command, [f"storage={folder}/study.db"]) == []
+
+
 Disk = namedtuple("Disk", ["mountpoint", "fstype"])
 
 
