@@ -163,7 +163,8 @@ def _check(
         hooks.heartbeat("loading the data")
         checked = load_rows(run, cache)
     check_fit(run, checked.corpus)
-    run = replace(run, task=run.task.fit_to_rows(checked.corpus, checked.labels))
+    task = run.task.fit_to_model(run.model).fit_to_rows(checked.corpus, checked.labels)
+    run = replace(run, task=task)
     num_devices = run.trainer.devices
     hardware = choose_hardware(run.trainer.device, run.trainer.precision, num_devices)
     followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
@@ -207,8 +208,10 @@ def _prepare(start: _Start) -> _Prepared:
         raise Stopped(Ending.infeasible, "the network does not fit into memory")
     tried = ("export", run.model, run.strategy.cache_key, run.task.cache_key)
     start.cache.get_or_make(tried, lambda: rehearse_export(network, tokenizer, run.model.name))
+    said = set(run.model.notes())  # before the first trial
     for note in attention_notes(network, getattr(run.model, "attention", None)):
-        hooks.warn(note)
+        if note not in said:
+            hooks.warn(note)
     counts = count_parameters(network)
     hooks.on_network(*counts)
     values = _reference(start, run, network, data, tokenizer)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.model.attention import Attention, built
+from lightning_modules.model.attention import Attention, built, eager_note, has_sdpa
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
+from lightning_modules.model.files.embedder import Embedder, read_embedder
 from lightning_modules.model.files.fault import loading
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.head import head_note, match_head, trained_labels
@@ -137,6 +138,19 @@ class Model(Schema):
         """
         return ""
 
+    def notes(self) -> Iterator[str]:
+        """Yield what a user must know about the model before it is trained; load nothing of it."""
+        return iter(())
+
+    def embedder(self) -> Embedder | None:
+        """Return how sentence-transformers embeds texts with the model; None if it does not say.
+
+        Raises:
+            ConfigError: Its files cannot be used, or the hub does not send them.
+
+        """
+        return None
+
     def check_tokenizer(self) -> None:
         """Raise ConfigError if the model has no tokenizer of its own."""
 
@@ -258,6 +272,18 @@ class Pretrained(Model):
     def head_note(self, auto_class: str, changes: Mapping[str, Any]) -> str:
         before = trained_labels(self._config() or {}, auto_class)
         return "" if before is None else head_note(self.name, before, changes)
+
+    def notes(self) -> Iterator[str]:
+        architecture = (self._config() or {}).get("model_type")
+        if self.attention is Attention.sdpa and has_sdpa(str(architecture)) is False:
+            yield eager_note(str(architecture))
+
+    def embedder(self) -> Embedder | None:
+        snapshot, folder = self.snapshot(), Path(self.location())
+        with self._loading():
+            if snapshot is not None:
+                return read_embedder(snapshot.small_file)
+            return read_embedder(lambda name: path if (path := folder / name).is_file() else None)
 
     def light_tokenizer(self) -> LightTokenizer | None:
         path = self._config_path()

@@ -196,16 +196,24 @@ class Task(Schema):
         """
         return self
 
+    def fit_to_model(self, model: Model) -> Self:
+        """Return the task with the settings that the model decides; called before each training."""
+        return self
+
+    def model_notes(self, model: Model) -> Iterator[str]:
+        """Yield what a user must know about the model before it is trained for the task."""
+        return iter(())
+
     @property
     def state(self) -> Mapping[str, Any]:
-        """What `fit_to_rows` computed and scores or predictions need, as JSON values.
+        """What `fit_to_*` found and scores or predictions need, as JSON values.
 
         The run stores it, and so does an export.
         """
         return {}
 
     def from_state(self, state: Mapping[str, Any]) -> Self:
-        """Return the task that `fit_to_rows` returned, given its `state`."""
+        """Return the task that `fit_to_*` returned, given its `state`."""
         return self
 
     @property

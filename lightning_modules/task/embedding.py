@@ -13,11 +13,14 @@ Shapes: B batch, T tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lightning_modules.batch.type import IGNORED, Batch
+from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.machine.hub.wanted import HubError
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.corpus import Row, normalized
 from lightning_modules.task.base import Task
@@ -27,6 +30,8 @@ from lightning_modules.text.shown import Shown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_modules.model.base import Model
+
 IDS = {"text": "input_ids", "text_pair": "pair_ids", "negative": "negative_ids"}
 """The column of examples with the tokens of each field, padded with `IGNORED` but for the first."""
 
@@ -34,6 +39,7 @@ IDS = {"text": "input_ids", "text_pair": "pair_ids", "negative": "negative_ids"}
 class Pooling(Enum):
     """Which of a network's last states are a text's embedding."""
 
+    auto = "auto"
     mean = "mean"
     cls = "cls"
 
@@ -43,7 +49,8 @@ class EmbeddingTask(Task):
     """A task whose network embeds texts.
 
     Attributes:
-        pooling: `mean` (over the text's tokens) or `cls` (the first token).
+        pooling: `mean` (over the text's tokens), `cls` (the first token) or `auto` (that of a model
+            of sentence-transformers, and the mean for others).
 
     """
 
@@ -52,6 +59,53 @@ class EmbeddingTask(Task):
     auto_class: ClassVar[str] = "AutoModel"
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.encoder,)
     takes_apart: ClassVar[bool] = True
+
+    def check(self, model: Model) -> None:
+        with suppress(HubError):  # the check of the model reports it
+            self._pooling_of(model)
+
+    def fit_to_model(self, model: Model) -> Self:
+        """Return the task with the pooling of the model."""
+        return replace(self, pooling=self._pooling_of(model))
+
+    def _pooling_of(self, model: Model) -> Pooling:
+        """Return the pooling that is trained; raise ConfigError if that of the model cannot be."""
+        embedder = model.embedder() if self.pooling is Pooling.auto else None
+        if embedder is None or not embedder.poolings:
+            return Pooling.mean if self.pooling is Pooling.auto else self.pooling
+        own = embedder.poolings
+        if len(own) > 1 or own[0] not in _POOLINGS:
+            rule = f"must be mean or cls to train {model.name}, which pools otherwise"
+            fix = "Set task.pooling=mean, or choose another model."
+            raise ConfigError(Problem("task.pooling", rule, Verbatim(" and ".join(own)), fix))
+        return _POOLINGS[own[0]]
+
+    def model_notes(self, model: Model) -> Iterator[str]:
+        with suppress(HubError):
+            embedder = model.embedder()
+            if embedder is None:
+                return
+            pooling, own = self._pooling_of(model), embedder.poolings
+            if self.pooling is Pooling.auto and pooling is not Pooling.mean:
+                yield f"texts are embedded by task.pooling={pooling.value}, as {model.name} does"
+            if self.pooling is not Pooling.auto and own and _POOLINGS.get(own[0]) is not pooling:
+                yield (
+                    f"task.pooling={pooling.value} is trained, but {model.name} pools by "
+                    f"{' and '.join(own)}; leave task.pooling out to continue with that"
+                )
+            if embedder.others:
+                yield (
+                    f"sentence-transformers also applies {', '.join(embedder.others)} of "
+                    f"{model.name}; training, predictions and exports leave that out"
+                )
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return {"pooling": self.pooling.value}
+
+    def from_state(self, state: Mapping[str, Any]) -> Self:
+        """Return the task with its pooling; earlier runs have that in their settings alone."""
+        return replace(self, pooling=Pooling(state.get("pooling", self.pooling)))
 
     def near_key(self, row: Row) -> str:
         return "\n".join(normalized(row[field]) for field in IDS if field in row)
@@ -104,10 +158,11 @@ class EmbeddingTask(Task):
         return {field: self._embedded(network, ids_BT) for field, ids_BT in ids.items()}
 
     def _embedded(self, network: Any, ids_BT: Tensor) -> Tensor:
+        assert self.pooling is not Pooling.auto, "call fit_to_model before"
         is_text_BT, padding = ids_BT != IGNORED, network.config.pad_token_id
         read_BT = ids_BT.masked_fill(~is_text_BT, 0 if padding is None else padding)
         output = network(input_ids=read_BT, attention_mask=is_text_BT.long())
-        states_BTD = output.last_hidden_state[:, -ids_BT.shape[1] :]  # virtual tokens come first
+        states_BTD = output.last_hidden_state
         if self.pooling is Pooling.cls:
             first_BD: Tensor = states_BTD[:, 0].float()
             return first_BD
@@ -129,7 +184,7 @@ class EmbeddingTask(Task):
             "config_sentence_transformers.json": {"prompts": {}, "similarity_fn_name": "cosine"},
             "1_Pooling/config.json": {
                 "word_embedding_dimension": network.config.hidden_size,
-                **{f"pooling_mode_{_NAMES[each]}": each is self.pooling for each in Pooling},
+                **{f"pooling_mode_{_NAMES[each]}": each is self.pooling for each in _NAMES},
             },
         }
 
@@ -148,6 +203,12 @@ print((embeddings[0] @ embeddings[1]).item())
 
 _PACKAGE = "sentence_transformers"
 _NAMES = {Pooling.mean: "mean_tokens", Pooling.cls: "cls_token"}
+_POOLINGS = {
+    "mean": Pooling.mean,
+    "mean_sqrt_len_tokens": Pooling.mean,  # of another length, so with the same cosines
+    "cls": Pooling.cls,
+}
+"""The pooling for each of sentence-transformers' that can be trained."""
 
 
 def cosines(one_BD: Tensor, other_BD: Tensor) -> Tensor:

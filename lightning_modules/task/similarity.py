@@ -119,10 +119,10 @@ class Similarity(EmbeddingTask):
 
     @property
     def state(self) -> Mapping[str, Any]:
-        return {"low": self.low, "high": self.high}
+        return {**super().state, "low": self.low, "high": self.high}
 
     def from_state(self, state: Mapping[str, Any]) -> Self:
-        return replace(self, **state)
+        return replace(super().from_state(state), low=state["low"], high=state["high"])
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

@@ -84,7 +84,8 @@ def describe(
     sizes = () if rows is None else size_notes(plan, len(rows.corpus.splits["train"]))
     hub = [each.note for each in downloads if each.note]
     logs = [] if rows is None else plan.default.logger.study_notes()
-    notes = (*hub, *logs, *_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
+    models = [] if rows is None else _model_notes(plan)
+    notes = (*hub, *models, *logs, *_prior_notes(plan), *of_rows, *_notes(plan), *sizes, *short)
     lines += [["note", note] for note in notes]
     return columns(lines)
 
@@ -113,6 +114,14 @@ def _heads(plan: Plan, labels: Sequence[str]) -> list[str]:
     runs = plan.defaults.values()
     found = (run.strategy.head_note(run.model, run.task, labels) for run in runs)
     return [text for text in dict.fromkeys(found) if text]
+
+
+def _model_notes(plan: Plan) -> list[str]:
+    """Return what to know about the models, each once."""
+    notes = (
+        [*run.model.notes(), *run.task.model_notes(run.model)] for run in plan.defaults.values()
+    )
+    return list(dict.fromkeys(text for of in notes for text in of))
 
 
 def _data(plan: Plan, rows: CheckedRows) -> str:

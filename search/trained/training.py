@@ -107,6 +107,8 @@ def notes_of(job: Job, rows: CheckedRows) -> list[str]:
     hub = [] if download is None else [f"hub {download.text}", download.note]
     head = run.strategy.head_note(run.model, run.task, rows.labels)
     hub += [f"head {head}"] if head else []
+    of_model = (*run.model.notes(), *run.task.model_notes(run.model))
+    hub += [f"note {line}" for line in of_model]
     is_auto = job.arm is not None and TOKENS in (*job.arm.open, *job.arm.decided)
     lines = token_lines(run, rows.corpus, rows.labels, is_auto=is_auto)
     tokens = [" ".join(line) for line in lines]

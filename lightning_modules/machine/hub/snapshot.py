@@ -88,13 +88,33 @@ class Snapshot:
         """Raise ConfigError if the commit cannot be used; download its config.json alone."""
         self._check_files(weights=weights)
         if not (self.folder / CONFIG).is_file():
-            import huggingface_hub.file_download  # not in the seconds that the hub has
-
-            assert huggingface_hub.file_download
-            with asking_hub(self.wanted):
-                within(hub_seconds(), partial(download, self.wanted.name, self.commit, CONFIG))
+            self._download_small(CONFIG)
             if _in_cache(self.wanted) is None:
                 remember(self.wanted.name, self.wanted.revision, self.commit)
+
+    def small_file(self, path: str) -> Path | None:
+        """Return a small file, which is downloaded if need be; None if the commit has none.
+
+        Of a commit that the hub did not list, the files beside config.json are all here.
+
+        Raises:
+            HubError: The hub does not send it.
+
+        """
+        if not (self.folder / path).is_file():
+            if self.files is None and "/" not in path:
+                return None
+            if self.files is not None and path not in {file.path for file in self.files}:
+                return None
+            self._download_small(path)
+        return self.folder / path
+
+    def _download_small(self, path: str) -> None:
+        import huggingface_hub.file_download  # not in the seconds that the hub has
+
+        assert huggingface_hub.file_download
+        with asking_hub(self.wanted):
+            within(hub_seconds(), partial(download, self.wanted.name, self.commit, path))
 
     def fetch(
         self, *, weights: bool, on_bytes: OnBytes | None = None, say: Say | None = None

@@ -1,4 +1,4 @@
-"""Read the small files of a model, as JSON objects."""
+"""Read the small files of a model, which are in JSON."""
 
 from __future__ import annotations
 
@@ -15,25 +15,44 @@ MAX_BYTES = 256 * 2**20
 
 def read_object(folder: Path, file: str) -> dict[str, Any]:
     """Return the JSON object in a file of the folder; raise Fault if there is none."""
+    rule = "must be a JSON object"
+    values = _read(folder, file, rule)
+    if not isinstance(values, dict):
+        raise Fault(file, rule, _KINDS.get(type(values), "a number"))
+    return values
+
+
+def read_list(folder: Path, file: str) -> list[Any]:
+    """Return the JSON list in a file of the folder; raise Fault if there is none."""
+    rule = "must be a JSON list"
+    values = _read(folder, file, rule)
+    if not isinstance(values, list):
+        raise Fault(file, rule, _KINDS.get(type(values), "a number"))
+    return values
+
+
+def _read(folder: Path, file: str, rule: str) -> Any:
     path = folder / file
     check_file(path, file)
-    rule = "must be a JSON object"
     try:
         if path.stat().st_size > MAX_BYTES:
             raise Fault(file, f"must have at most {MAX_BYTES >> 20} MiB", "a larger one")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Fault(file, "must be readable", str(error.strerror), "See who may read it.") from None
     except RecursionError:
         raise Fault(file, rule, "one that is nested too deeply") from None
     except ValueError as error:
         raise Fault(file, rule, f"something else ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise Fault(file, rule, _KINDS.get(type(values), "a number"))
-    return values
 
 
-_KINDS: dict[type, str] = {list: "a list", str: "a text", type(None): "null", bool: "true or false"}
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    type(None): "null",
+    bool: "true or false",
+}
 
 
 def check_file(path: Path, file: str) -> None:
@@ -61,5 +80,7 @@ def is_snapshot(folder: Path) -> bool:
 
 
 def _home(folder: Path) -> Path:
+    """Return where links in a folder of a model, or in a folder within it, may lead."""
     folder = folder.resolve()
-    return folder.parent.parent if is_snapshot(folder) else folder
+    commit = next((each for each in (folder, folder.parent) if is_snapshot(each)), None)
+    return folder if commit is None else commit.parent.parent

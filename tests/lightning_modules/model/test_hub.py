@@ -39,6 +39,7 @@ from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.attention import Attention, attention_notes
 from lightning_modules.model.dtype import Dtype
+from lightning_modules.model.files.embedder import Embedder
 from lightning_modules.model.files.manifest import MANIFEST, SUMS, write_sums
 from lightning_modules.model.hub import Hub
 from lightning_modules.model.kind import Kind
@@ -467,12 +468,12 @@ def test_without_sdpa_attention_is_eager_and_said(
     run = run_of("deberta", strategy)
     assert isinstance(run.model, Hub)
     network = build_network(run, LABELS, Cache())
-    assert list(attention_notes(network, run.model.attention)) == []
+    assert list(attention_notes(network, run.model.attention)) == list(run.model.notes()) == []
     run = replace(run, model=replace(run.model, attention=Attention.sdpa))
     network = build_network(run, LABELS, Cache())
-    assert list(attention_notes(network, run.model.attention)) == [
-        "attention is computed as eager: DebertaV2 has no other in transformers"
-    ]
+    note = "attention is computed as eager: deberta-v2 has no other in transformers"
+    assert list(attention_notes(network, run.model.attention)) == [note]
+    assert list(run.model.notes()) == [note]  # said by plan, before anything is loaded
 
 
 def test_attention_kernels_from_the_hub_are_refused() -> None:
@@ -634,6 +635,28 @@ def test_an_export_on_the_hub_loads(
     assert not hub.paths(ending=".safetensors")
     assert model.known_kind() is Kind.encoder
     model.load_network("AutoModel")
+
+
+def test_how_a_sentence_transformer_pools_is_known_before_its_download(
+    hub: Server, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+    modules = [{"path": path, "type": f"x.models.{kind}"} for path, kind in kinds.items()]
+    parts = {"modules.json": modules, "1_Pooling/config.json": {"pooling_mode": "cls"}}
+    others = {name: json.dumps(content).encode() for name, content in parts.items()}
+    hub.add("owner/name", {**files_of(folder_of("bert")), **others})
+    hub.add("owner/plain", files_of(folder_of("bert")))
+    model = Hub(path="owner/name", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
+    found = Embedder(("cls",), ("its 2_Dense (a Dense module)",))
+    assert model.embedder() == found
+    assert replace(model, path="owner/plain").embedder() is None
+    assert not hub.paths(ending=".safetensors")
+    model.check()
+    model.load_network("AutoModel")
+    hub.requests.clear()
+    assert model.pinned().embedder() == found and not hub.requests
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert model.embedder() == found
 
 
 def test_a_pickle_on_the_hub_is_never_loaded(

@@ -19,6 +19,7 @@ from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Examples
 from lightning_modules.task.embedding import Pooling, cosines
 from lightning_modules.task.similarity import Similarity
+from search.cli import main
 from search.config import build_run, compose
 from tests.conftest import run_here, write_jsonl
 
@@ -64,7 +65,7 @@ def pairs(here: Path) -> Path:
 
 def test_the_numbers_become_shares_of_the_training_range() -> None:
     fitted = TASK.fit_to_rows(corpus([1, 3, 5]), ())
-    assert fitted.state == {"low": 1, "high": 5}
+    assert fitted.state == {"pooling": "mean", "low": 1, "high": 5}
     columns = fitted.encode(rows_of([1, 2, 5, 7]), fake_tokenizer, 16, ())
     assert columns["labels"] == [0, 0.25, 1, 1.5]
     assert TASK.from_state(fitted.state) == fitted
@@ -172,7 +173,8 @@ def test_padding_changes_no_embedding(pairs: Path) -> None:
     from lightning_modules.network import build_network, build_tokenizer
 
     words = ("task=similarity", "model=tiny", "model.kind=encoder", "strategy=full", "data=files")
-    run = build_run(compose("train", [*words, f"data.train={pairs}", "logger=none"]).tree)
+    words = (*words, "task.pooling=mean", f"data.train={pairs}", "logger=none")
+    run = build_run(compose("train", words).tree)
     rows = [
         {"text": "a hotel", "text_pair": "the novel and the kettle and the museum", "label": 1.0},
         {"text": "the kettle and the hotel and a novel", "text_pair": "a museum", "label": 0.0},
@@ -202,3 +204,98 @@ def test_an_adapter_alone_is_not_said_to_be_a_sentence_transformer(pairs: Path, 
     task = TASK.from_state({"low": 10.0, "high": 50.0})
     (found,) = load_exported(here / "alone", task).predict(rows)
     assert -1 <= found["prediction"] <= 1
+
+
+def sentence_model(folder: Path, pooling: Any, **files: Any) -> Path:
+    """Write a tiny encoder as sentence-transformers does, with more files."""
+    tiny: Any = build_run(compose("train", ["model=tiny", "model.kind=encoder"]).tree).model
+    tiny.load_tokenizer().save_pretrained(folder)
+    tiny.load_network("AutoModel").save_pretrained(folder)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    kinds |= {name: name.partition("_")[2] for name in files if name[0].isdigit()}
+    modules = [
+        {"idx": at, "name": str(at), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for at, (path, kind) in enumerate(kinds.items())
+    ]
+    others = {f"{n}/config" if n[0].isdigit() else n: content for n, content in files.items()}
+    for name, content in {"modules": modules, "1_Pooling/config": pooling, **others}.items():
+        (folder / f"{name}.json").parent.mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+FLAGS = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": False}
+CLS = {**FLAGS, "pooling_mode_cls_token": True}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (CLS, "cls"),
+        ({"pooling_mode": "cls", "embedding_dimension": 32}, "cls"),  # as since version 5
+        ({"pooling_mode": ["mean"]}, "mean"),
+        ({**FLAGS, "pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
+        ({"word_embedding_dimension": 32}, "mean"),
+    ],
+)
+@pytest.mark.parametrize("task", ["similarity", "retrieval"])
+def test_a_sentence_transformers_own_pooling_is_trained(
+    task: str, own: Any, expected: str, here: Path
+) -> None:
+    folder = sentence_model(here / "model", own)
+    words = (f"task={task}", "model=hub", f"model.path={folder}")
+    run = build_run(compose("train", words).tree)
+    assert run.task.fit_to_model(run.model).state["pooling"] == expected
+    typed = build_run(compose("train", [*words, "task.pooling=mean"]).tree)
+    assert typed.task.fit_to_model(typed.model).state["pooling"] == "mean"
+
+
+def test_a_pooling_that_cannot_be_trained_is_refused_before_training(
+    pairs: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = {**CLS, "pooling_mode_max_tokens": True}
+    folder = sentence_model(here / "model", both)
+    words = ["task=similarity", "model=hub", f"model.path={folder}", "data=files"]
+    words += [f"data.train={pairs}", "logger=none", "trainer.max_steps=2"]
+    assert main(["train", "run=x", *words]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].strip() == (
+        f"task.pooling: must be mean or cls to train {folder}, which pools otherwise, got cls and "
+        "max. Set task.pooling=mean, or choose another model."
+    )
+    assert main(["plan", "study=x", *words, "task.pooling=mean"]) == 0
+    assert "pools by cls and max" in " ".join(capsys.readouterr().out.split())
+    (folder / "1_Pooling/config.json").unlink()
+    assert main(["train", "run=x", *words]) == 2
+    assert "1_Pooling/config.json" in capsys.readouterr().err
+
+
+def test_what_a_sentence_transformer_has_besides_is_said(
+    pairs: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = {"prompts": {"query": "query: ", "document": ""}}
+    others = {"2_Dense": {"out_features": 8}, "3_Normalize": {}}
+    reader = {"do_lower_case": True}
+    folder = sentence_model(
+        here / "model",
+        CLS,
+        **others,
+        config_sentence_transformers=prompts,
+        sentence_bert_config=reader,
+    )
+    words = ["task=similarity", "model=hub", f"model.path={folder}", "data=files", "strategy=full"]
+    words += [f"data.train={pairs}", "logger=none", "trainer.max_steps=2", "data.max_length=32"]
+    for command in (["plan", "study=x"], ["train", "run=x"]):
+        assert main([*command, *words]) == 0
+        said = " ".join("".join(capsys.readouterr()).split())
+        assert f"texts are embedded by task.pooling=cls, as {folder} does" in said
+        assert (
+            "sentence-transformers also applies its 2_Dense (a Dense module), its prompts (query), "
+            f"its lower case of {folder}; training, predictions and exports leave that out" in said
+        )
+    run_here("export", "run=x", "to=best")
+    pooling = json.loads((here / "best/1_Pooling/config.json").read_text())
+    assert pooling["pooling_mode_cls_token"] and not pooling["pooling_mode_mean_tokens"]
+    assert "states[:, 0]" in (here / "best/README.md").read_text()
+    again = build_run(compose("train", ["task=similarity", "model=hub", "model.path=best"]).tree)
+    assert again.task.fit_to_model(again.model).state["pooling"] == "cls"
+    assert not any("sentence-transformers" in n for n in again.task.model_notes(again.model))
