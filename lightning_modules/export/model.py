@@ -13,7 +13,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.machine.file import write_json, write_text
 from lightning_modules.model.base import Pretrained
-from lightning_modules.model.based import base_folder
+from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.manifest import MANIFEST, SUMS, write_sums
 from lightning_modules.model.plain import read_plainly
@@ -155,6 +155,30 @@ def check_exported(folder: Path, plugins: Sequence[str] = ()) -> None:
     strategy_class(manifest, plugins).check_export(folder, manifest["labels"], manifest.get("base"))
 
 
+def base_of(folder: Path, plugins: Sequence[str] = (), fetch: Fetch | None = None) -> str | None:
+    """Return the folder of the pretrained model that an export needs, after downloading it.
+
+    Args:
+        folder: The export.
+        plugins: Packages, besides finesweep's, whose strategies may load it.
+        fetch: Downloads the model; None does so without a word.
+
+    Returns:
+        None if the export needs none, or has it.
+
+    Raises:
+        ConfigError: The model is not available.
+
+    """
+    manifest = read_manifest(folder)
+    if not strategy_class(manifest, plugins).needs_base(folder):
+        return None
+    # Exports of earlier versions do not say which commit they were trained from.
+    named = manifest.get("base"), manifest.get("base_commit")
+    base, commit = named if named[0] is not None else ModelFolder(folder).based_on() or named
+    return None if base is None else str(base_folder(base, commit, fetch))
+
+
 def load_exported(
     folder: Path, task: Task, base: str | None = None, plugins: Sequence[str] = ()
 ) -> Predictor:
@@ -164,7 +188,7 @@ def load_exported(
         folder: The folder that `save_exported` wrote.
         task: The task that decodes the network's outputs.
         base: Folder or hub name of the pretrained model, for an export that needs one; None takes
-            the one that the manifest names, or the one in the folder.
+            the one that the export names, or the one in it.
         plugins: Packages, besides finesweep's, whose strategies may load it.
 
     """
@@ -174,8 +198,9 @@ def load_exported(
     manifest = read_manifest(folder)
     labels = of_export(manifest["labels"], task.cells.get("label"))
     strategy = strategy_class(manifest, plugins)
-    base = base or manifest.get("base")
-    if base is not None and strategy.needs_base(folder):
+    if base is None:
+        base = base_of(folder, plugins)
+    elif strategy.needs_base(folder):
         base = str(base_folder(base, manifest.get("base_commit")))
     network, prepares = strategy.load_export(folder, task, labels, base)
     tokenizer = read_plainly(ModelFolder(folder).load_tokenizer())

@@ -35,17 +35,42 @@ from lightning_modules.model.plain import read_plainly, spelled_notes
 from lightning_modules.model.state import restore_state
 from lightning_modules.model.tensor_file import TensorFile
 from lightning_modules.network import build_network, build_tokenizer
-from lightning_modules.outcome import read_outcome
+from lightning_modules.outcome import RowScores, read_outcome
 from lightning_modules.reference import reference_of
 from lightning_modules.rows.corpus import Row
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
 from lightning_modules.task.base import REFERENCE, Examples, Task
+from lightning_modules.task.jackknife import row_scores
 from lightning_modules.text.template import own_texts
 from lightning_modules.trainer import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network said of labelled rows.
+
+    Attributes:
+        task: Its task.
+        observed: What the task kept of its outputs.
+        examples: The rows.
+
+    """
+
+    task: Task
+    observed: Mapping[str, Tensor]
+    examples: Examples
+
+    def scores(self) -> dict[str, float]:
+        """Return the task's metrics."""
+        return self.task.scores(self.observed, self.examples)
+
+    def row_scores(self) -> RowScores | None:
+        """Return what groups of rows contribute to the task's metric; None if that is unknown."""
+        return row_scores(self.task, self.observed, self.examples)
 
 
 @dataclass(frozen=True)
@@ -86,8 +111,12 @@ class Predictor:
 
     def score(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the task's metrics over labelled rows."""
+        return self.evaluate(rows).scores()
+
+    def evaluate(self, rows: Sequence[Row]) -> Evaluation:
+        """Return what the network says of labelled rows."""
         observed = self._observe(rows, self.precision, self.task.encode)
-        return self.task.scores(observed, self._examples(rows))
+        return Evaluation(self.task, observed, self._examples(rows))
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Return `{"prediction": ...}`, with `scores` if there are any, for each row in order."""

@@ -20,6 +20,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.model.files.fault import loading
 from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.missing import check_finite
 from lightning_modules.model.saved import save_network
 from lightning_modules.strategy.base import Strategy
 
@@ -134,6 +135,7 @@ class FeatureExtraction(Strategy):
         network = PooledClassifier(backbone, num_outputs(task, labels))
         with loading("model", str(folder)):
             network.head.load_state_dict(load_file(folder / HEAD_FILE))
+            check_finite(network.head, HEAD_FILE)
         return network, None
 
 

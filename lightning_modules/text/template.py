@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning_modules.rows.corpus import Row
@@ -63,6 +63,24 @@ def needed_in(template: str) -> tuple[str, ...]:
     return columns_in(
         _PART.sub(lambda part: "" if columns_in(part[1] or "") else part[0], template)
     )
+
+
+def notes_of(template: str) -> Iterator[str]:
+    r"""Yield what [[ and ]] in a template mean, which may have been meant as text.
+
+    >>> [note.partition(",")[0] for note in notes_of('{{"a": [[{text}]]}}')]
+    ['[[{text}]] in task.template is written without the brackets']
+    >>> list(notes_of(r"\[[{text}]]"))
+    []
+    """
+    for part in _PART.finditer(template):
+        if names := columns_in(part[1] or ""):
+            shown = part[0].replace("\n", r"\n")
+            columns = " or ".join(f"{{{name}}}" for name in names)
+            yield (
+                f"{shown} in task.template is written without the brackets, and left out if "
+                f"{columns} is empty; for brackets in the text, write \\[["
+            )
 
 
 def replaced(template: str, own: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from lightning_modules.machine.path import typed_path
 from search.cli.argument import one_of, parse
-from search.report.text import aligned
+from search.report.text import aligned, interval_line
 from search.terminal.download import fetch_base, fetch_models
 from search.trained.find import check_no_words, find_trained
-from search.trained.score import score_exported, score_trained
+from search.trained.score import evaluate_exported, evaluate_trained
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
@@ -48,15 +48,18 @@ def main(words: Sequence[str]) -> int:
     split = own.get("split", "validation")
     if source == "model":
         folder = typed_path(own[source])
-        scores = score_exported(folder, split, overrides, parsed.config_dir, fetch_base)
+        evaluation = evaluate_exported(folder, split, overrides, parsed.config_dir, fetch_base)
     else:
         check_no_words(source, own[source], overrides)
         trained = find_trained(source, own[source])
         fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
-        scores = score_trained(trained, split)
+        evaluation = evaluate_trained(trained, split)
+    scores = evaluation.scores()
     if parsed.json:
         print(json.dumps(scores, indent=2))
     else:
         print(f"{source} {own[source]}, {split} rows")
         print("\n".join(aligned(scores)))
+        if (kept := evaluation.row_scores()) is not None:
+            print(interval_line(evaluation.task.metric, kept.values, len(evaluation.examples.rows)))
     return 0

@@ -8,6 +8,7 @@ from search.config.build import (
     Tree,
     build_run,
     build_search,
+    escaped,
     leaves,
     model_of,
     resolved,
@@ -35,7 +36,7 @@ from search.config.range import parse_range, steps_problem
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
 from search.config.tree import CONF_DIR
-from search.config.word import typed_name, typed_words
+from search.config.word import typed_name, typed_names, typed_words
 
 __all__ = [
     "CONF_DIR",
@@ -55,6 +56,7 @@ __all__ = [
     "compose_again",
     "compose_free",
     "continued",
+    "escaped",
     "is_free",
     "is_free_command",
     "leaves",
@@ -73,5 +75,6 @@ __all__ = [
     "take_plugins",
     "to_yaml",
     "typed_name",
+    "typed_names",
     "typed_words",
 ]

@@ -6,6 +6,7 @@ allowed package, so that a config file cannot run arbitrary code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
@@ -13,7 +14,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.data.base import Data
@@ -111,14 +112,17 @@ _SEARCH_GROUPS = ("space", "sampler", "pruner")
 
 
 def resolved(tree: Tree, values: Mapping[str, Any] | None = None) -> Tree:
-    """Return the tree with `values` set and every interpolation resolved."""
+    """Return the tree with `values` set and every interpolation resolved.
+
+    It is a tree like any other: text that looks like an interpolation is escaped.
+    """
     config = _with_values(tree, values or {})
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_interpolation_problem("config", error)) from None
     assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return {str(key): escaped(value) for key, value in container.items()}
 
 
 def build_model(config: DictConfig) -> Model:
@@ -171,6 +175,27 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
+def escaped(value: Any) -> Any:
+    r"""Return a plain value as a tree has it: with `${` escaped, which would refer to a key.
+
+    >>> print(escaped("Costs ${text}"), escaped([r"\${a}", 1]))
+    Costs \${text} ['\\\\\\${a}', 1]
+    """
+    if isinstance(value, str):
+        return _REFERENCE.sub(r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: escaped(each) for key, each in value.items()}
+    return [escaped(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+_REFERENCE = re.compile(r"(\\*)\$\{")
+
+
+def _plain(value: Any) -> Any:
+    is_node = isinstance(value, DictConfig | ListConfig)
+    return OmegaConf.to_container(value, resolve=True) if is_node else value
+
+
 def to_yaml(tree: Tree) -> str:
     """Return the tree as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(tree))
@@ -203,8 +228,7 @@ def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:
             problems.append(Problem(f"{key}.{name}", "must be a known key", Verbatim(name), fix))
             continue
         try:
-            value = node[name]
-            OmegaConf.update(typed, name, value)
+            OmegaConf.update(typed, name, escaped(_plain(node[name])))
         except OmegaConfBaseException:
             problems.append(_value_problem(schema, name, node).under(key))
     for name in sorted(known_keys - {str(name) for name in node}):
@@ -240,7 +264,8 @@ def _value_problem(schema: type[Schema], name: str, node: DictConfig) -> Problem
 
 def _interpolation_problem(where: str, error: Exception) -> Problem:
     reason = str(error).splitlines()[0]
-    return Problem(where, "must refer to an existing key", Verbatim(reason))
+    fix = r"To write the characters ${ themselves, put a backslash before: \${."
+    return Problem(where, "must refer to an existing key", Verbatim(reason), fix)
 
 
 def _type_words(hint: Any) -> str:

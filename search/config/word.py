@@ -40,6 +40,15 @@ def typed_name(text: str) -> str:
     return str(_plain(_in_words(parse_override(text), str).parsed.value()))
 
 
+def typed_names(text: str) -> list[str]:
+    """Return the names that an override such as `input=[a.csv,1e-4.csv]` gives, as typed."""
+    override = _in_words(parse_override(text), list[str])
+    if override.problem is not None:
+        raise ConfigError(override.problem)
+    found = _plain(override.parsed.value())
+    return [str(each) for each in found] if isinstance(found, list) else [str(found)]
+
+
 def typed_words(override: Override, config: DictConfig | Tree) -> Override:
     """Return the override with bare words kept as text, if the configuration's key is text."""
     hint = hint_of(config, override.key)

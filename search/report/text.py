@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from search.report.snapshot import StudySummary
-from search.study.gain import Gain
+from search.study.gain import Gain, half_width
 
 
 def aligned(scores: Mapping[str, float]) -> list[str]:
@@ -101,6 +102,22 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
         f"The interval covers the choice of the {rows}, not the seed. The best trial was chosen "
         "on these rows, so its gain looks larger than it is.",
     ]
+
+
+def interval_line(metric: str, contributed: Sequence[float], num_rows: int) -> str:
+    """Return how exact a score is.
+
+    Args:
+        metric: Its name.
+        contributed: What groups of rows contribute to it; their mean is the score.
+        num_rows: Number of rows.
+
+    >>> interval_line("accuracy", [0.0, 1.0, 0.0, 1.0, 0.0], 5)
+    'accuracy: 95 % interval -0.2801 to 1.0801, for the choice of these 5 rows'
+    """
+    middle, half = fmean(contributed), half_width(contributed)
+    interval = f"95 % interval {middle - half:.4f} to {middle + half:.4f}"
+    return f"{metric}: {interval}, for the choice of these {num_rows:,} rows"
 
 
 def settings(values: Mapping[str, Any]) -> str:

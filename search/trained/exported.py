@@ -1,4 +1,4 @@
-"""What an exported folder needs before it can be used: its task and its base model."""
+"""The task of an exported folder."""
 
 from __future__ import annotations
 
@@ -7,34 +7,10 @@ from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import read_manifest, strategy_class
-from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.task.base import Task, without_reference
 from lightning_modules.text.template import as_literal, broken_rule
-from search.config import build_run, compose, literal, packages_of
+from search.config import build_run, compose, escaped, literal, packages_of
 from search.config.legacy import LEGACY
-
-
-def exported_base(
-    folder: Path, plugins: Sequence[str] = (), fetch: Fetch | None = None
-) -> str | None:
-    """Return the pretrained model's folder, after downloading it; None if the export needs none.
-
-    Args:
-        folder: The export.
-        plugins: Packages, besides finesweep's, whose strategies may load it.
-        fetch: Downloads the model; None does so without a word.
-
-    Raises:
-        ConfigError: The model is not available.
-
-    """
-    manifest = read_manifest(folder)
-    needs_base = strategy_class(manifest, plugins).needs_base(folder)
-    base: str | None = manifest.get("base") if needs_base else None
-    if base is None:
-        return None
-    # Exports of earlier versions do not say which commit they were trained from.
-    return str(base_folder(base, manifest.get("base_commit"), fetch))
 
 
 def check_reference(folder: Path, task: Task, plugins: Sequence[str] = ()) -> None:
@@ -69,7 +45,7 @@ def task_words(folder: Path, config_dir: Path | None = None) -> list[str]:
         for path, value in LEGACY.items()
         if path.startswith("task.") and path.removeprefix("task.") in known
     }
-    return [f"{key}={literal(value)}" for key, value in {**before, **settings}.items()]
+    return [f"{key}={literal(escaped(value))}" for key, value in {**before, **settings}.items()]
 
 
 def exported_task(folder: Path, config_dir: Path | None = None) -> tuple[Task, Sequence[str]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from search.config import take_plugins
 from search.machine.quiet import quiet_training
 from search.trained.ask import Rows, checked_rows
-from search.trained.exported import exported_base, exported_task
-from search.trained.score import score_exported
+from search.trained.exported import exported_task
+from search.trained.score import evaluate_exported
 
 if TYPE_CHECKING:
     from lightning_modules.export.predictor import Predictor
@@ -52,16 +52,16 @@ class Model:
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
         words = take_plugins("evaluate", overrides)
-        return score_exported(self.folder, split, words, self._config_dir)
+        return evaluate_exported(self.folder, split, words, self._config_dir).scores()
 
     def __repr__(self) -> str:
         return f"<finesweep model in {self.folder}>"
 
     @cached_property
     def _predictor(self) -> Predictor:
-        from lightning_modules.export.model import load_exported
+        from lightning_modules.export.model import base_of, load_exported
 
         task, plugins = exported_task(self.folder, self._config_dir)
-        base = exported_base(self.folder, plugins)
+        base = base_of(self.folder, plugins)
         quiet_training()
         return load_exported(self.folder, task, base, plugins)

@@ -22,7 +22,7 @@ from search.trained.export import Trained, check_new, export, finished_trial, wi
 from search.trained.loop import Loop
 from search.trained.model import Model
 from search.trained.repeat import repeat_command
-from search.trained.score import score_trained
+from search.trained.score import evaluate_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ class _Trained:
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Return the task's metrics on a split; look at `test` once, at the end."""
-        return score_trained(self._source, split)
+        return evaluate_trained(self._source, split).scores()
 
     def export(self, to: str | Path, *, merge: bool = True) -> Model:
         """Write the model to a new folder, loadable by plain transformers or PEFT; return it.

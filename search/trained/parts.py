@@ -1,54 +1,82 @@
 """Predictions so far, in a folder beside their file: what a killed command leaves to the next one.
 
+The command that adds to them holds a lock, so that a second one does not add the same rows. A
+command that is killed after its file is complete leaves the folder; the next one there removes it.
+
 Parts grow with the number of rows before them, so that a kill costs little and there are few parts.
 Their sizes depend on nothing else, so that a continued file is the same as one made at once.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.file import write_json, write_text
 
 MIN_ROWS, MAX_ROWS = 256, 8192
-ABOUT = "about.json"
+ABOUT, LOCK = "about.json", "lock"
+ENDING = ".parts"
 
 
 class Parts:
-    """The predictions of an output so far.
+    """The predictions of an output so far; a context that removes them once the file is there.
 
     Args:
         output: The file that they will become.
         about: Digests of what they are made of, e.g. `input` and `model`.
 
     Raises:
-        ConfigError: Those in the folder are made of something else.
+        ConfigError: Those in the folder are made of something else, or another command adds to
+            them, or has completed the file.
 
     """
 
     def __init__(self, output: Path, about: Mapping[str, str]) -> None:
-        self.folder = output.with_name(f".{output.name}.parts")
-        file = self.folder / ABOUT
-        if file.is_file():
-            before = json.loads(file.read_text(encoding="utf-8"))
-            other = [name for name, digest in about.items() if before.get(name) != digest]
-            if other:
-                rule = f"its predictions so far must be of the same {' and '.join(other)}"
-                fix = f"Choose another file, or remove {self.folder} to begin again."
-                got = Verbatim(f"{output}, begun with another")
-                raise ConfigError(Problem("output", rule, got, fix))
-        self._about = about
+        self.folder = _folder_of(output)
+        self._output, self._about = output, about
+        self._lock: int | None = None
 
-    def start(self) -> None:
-        """Begin to keep predictions."""
-        if not (self.folder / ABOUT).is_file():
-            write_json(self.folder / ABOUT, dict(self._about))
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.folder / LOCK, self._output)
+        try:
+            check_new(self._output)  # another command may have completed it since
+            self._check()
+        except BaseException:
+            if self._output.exists():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._output.exists() or not self.num_done:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._release()
+
+    def _check(self) -> None:
+        file = self.folder / ABOUT
+        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if before is None:
+            write_json(file, dict(self._about))
+            return
+        if other := [name for name, digest in self._about.items() if before.get(name) != digest]:
+            rule = f"its predictions so far must be of the same {' and '.join(other)}"
+            fix = f"Choose another file, or remove {self.folder} to begin again."
+            got = Verbatim(f"{self._output}, begun with another")
+            raise ConfigError(Problem("output", rule, got, fix))
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
 
     @property
     def num_done(self) -> int:
@@ -65,16 +93,61 @@ class Parts:
             for line in part:
                 yield json.loads(line)
 
-    def remove(self) -> None:
-        """Delete the folder; the file has all of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _parts(self) -> Iterator[list[str]]:
         done = 0
         while (file := self.folder / f"{done:010}.jsonl").is_file():
             part = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             done += len(part)
             yield part
+
+
+def check_new(output: Path) -> None:
+    """Raise ConfigError if there is a file that would be overwritten."""
+    if output.exists():
+        fix = "Nothing is overwritten: choose another file, or remove this one."
+        raise ConfigError(Problem("output", "must be a new file", str(output), fix))
+
+
+def remove_finished(folder: Path) -> None:
+    """Remove the parts of complete files: their commands were killed at the very end."""
+    for parts in folder.glob(f".*{ENDING}"):
+        if (folder / parts.name[1:].removesuffix(ENDING)).exists() and not _is_locked(parts / LOCK):
+            shutil.rmtree(parts, ignore_errors=True)
+
+
+def _folder_of(output: Path) -> Path:
+    return output.with_name(f".{output.name}{ENDING}")
+
+
+def _locked(file: Path, output: Path) -> int | None:
+    """Return the descriptor of a file that this process locks; None if the disk has no locks."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        rule, fix = "must be written by one command at a time", "Wait for it, or name another file."
+        got = Verbatim(f"{output}, which another finesweep predict writes")
+        raise ConfigError(Problem("output", rule, got, fix)) from None
+    except OSError:  # some network disks have none
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_locked(file: Path) -> bool:
+    """Return whether a command holds the lock."""
+    try:
+        descriptor = os.open(file, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def num_rows_from(start: int) -> int:

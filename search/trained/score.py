@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.export.model import check_exported, load_exported, read_manifest
+from lightning_modules.export.model import base_of, check_exported, load_exported, read_manifest
 from lightning_modules.model.based import Fetch
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.task.label import of_export
 from search.config import build_run, compose, packages_of
 from search.machine.quiet import quiet_training
 from search.trained.export import Trained
-from search.trained.exported import check_reference, exported_base, task_words
+from search.trained.exported import check_reference, task_words
+
+if TYPE_CHECKING:
+    from lightning_modules.export.predictor import Evaluation
 
 
-def score_trained(trained: Trained, split: str) -> dict[str, float]:
-    """Return a trained run's metrics on a split of its own data."""
+def evaluate_trained(trained: Trained, split: str) -> Evaluation:
+    """Return what a trained run says of a split of its own data."""
     corpus = trained.run.data.load(trained.run.task)
     # Changed files may be split differently, and training rows would be scored as unseen.
     check_same_rows(corpus.fingerprint, trained.fingerprint)
     rows = _rows(corpus, split)
     quiet_training()
-    return trained.load().score(rows)
+    return trained.load().evaluate(rows)
 
 
-def score_exported(
+def evaluate_exported(
     folder: Path,
     split: str,
     overrides: Sequence[str],
     config_dir: Path | None = None,
     fetch: Fetch | None = None,
-) -> dict[str, float]:
-    """Return an exported model's metrics.
+) -> Evaluation:
+    """Return what an exported model says of rows.
 
     Args:
         folder: The export.
@@ -54,9 +58,9 @@ def score_exported(
     rows = _rows(run.data.load(run.task), split)
     labels = read_manifest(folder)["labels"]
     run.task.check_known(rows, of_export(labels, run.task.cells.get("label")))
-    base = exported_base(folder, plugins, fetch)
+    base = base_of(folder, plugins, fetch)
     quiet_training()
-    return load_exported(folder, run.task, base, plugins).score(rows)
+    return load_exported(folder, run.task, base, plugins).evaluate(rows)
 
 
 def _rows(corpus: Corpus, split: str) -> Sequence[Row]:

@@ -249,7 +249,7 @@ class ModelFolder:
             warnings.filterwarnings("ignore", "Found missing adapter keys")
             adapted: nn.Module = PeftModel.from_pretrained(network, str(self.path))
             adapter.check_complete(self.path, adapted)
-            check_finite(adapted)
+            check_finite(adapted, adapter.WEIGHTS)
         return adapted
 
     def _reporting(self) -> AbstractContextManager[None]:

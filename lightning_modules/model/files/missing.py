@@ -54,8 +54,8 @@ def outputs_of(network: Any, mismatched: Collection[Any]) -> frozenset[str]:
     )
 
 
-def check_finite(network: Any) -> None:
-    """Raise Fault if a weight is NaN or infinite."""
+def check_finite(network: Any, file: str = _FILE) -> None:
+    """Raise Fault about the file if a weight of the network is NaN or infinite."""
     import torch
 
     dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -63,4 +63,4 @@ def check_finite(network: Any) -> None:
         if tensor.dtype in dtypes and tensor.numel() and tensor.device.type != "meta":
             low, high = tensor.detach().aminmax()
             if not (low.isfinite() and high.isfinite()):
-                raise Fault(_FILE, f"must have finite numbers in {name}", "NaN or infinity")
+                raise Fault(file, f"must have finite numbers in {name}", "NaN or infinity")

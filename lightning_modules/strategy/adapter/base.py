@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
+from lightning_modules.machine.path import is_path
 from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.model.files.adapter import ADAPTER, BASE, is_adapter
 from lightning_modules.model.files.folder import ModelFolder
@@ -141,12 +142,14 @@ class PeftStrategy(Strategy):
             rule = f"its adapter must be one on {base}, as {MANIFEST} says"
             fix = "Export the model again."
             raise ConfigError(Problem("model", rule, named, fix))
-        if base is None:
-            where = Path(_base_of(folder))
-            if not where.is_dir():
-                rule, fix = "the adapter's base must be there", f"Copy it to {folder / BASE}."
-                raise ConfigError(Problem("model", rule, Verbatim(f"no folder {where}"), fix))
-            ModelFolder(where).check_weights()
+        if base is not None:
+            return
+        where = _base_of(folder)
+        if Path(where).is_dir():
+            ModelFolder(Path(where)).check_weights()
+        elif is_path(where):  # else it is one of the hub
+            rule, fix = "the adapter's base must be there", f"Copy it to {folder / BASE}."
+            raise ConfigError(Problem("model", rule, Verbatim(f"no folder {where}"), fix))
 
     @classmethod
     def load_export(
@@ -223,6 +226,9 @@ def _save_settings(
         plain.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     other_head = model.head_note(task.auto_class, {"num_labels": plain.config.num_labels})
+    names = () if writes_texts else _answers_for_virtual_tokens(network)
+    cut = "".join(f"    output.{name} = output.{name}[:, {{num}}:]\n" for name in names)
+    num_virtual = getattr(network.peft_config["default"], "num_virtual_tokens", 0)
     return _LOAD_ADAPTER.format(
         auto=auto_class_of(task.auto_class, plain.config.to_dict()),
         resized=", ignore_mismatched_sizes=True" if other_head else "",
@@ -230,25 +236,43 @@ def _save_settings(
         use=task.usage_lines(),
         imported=", GenerationConfig" if writes_texts else "",
         writing=_LOAD_WRITING if writes_texts else "",
+        cut=_CUT.format(num=num_virtual, lines=cut.format(num=num_virtual)) if cut else "",
     )
 
 
 def cut_answers(network: Any) -> None:
     """Restrict a PEFT network's outputs to the text's own tokens, in place."""
+    if names := _answers_for_virtual_tokens(network):
+        num_tokens = network.peft_config["default"].num_virtual_tokens
+        network.register_forward_hook(partial(_cut, names=names, num_tokens=num_tokens))
+
+
+def _answers_for_virtual_tokens(network: Any) -> tuple[str, ...]:
+    """Return the names of those outputs of a PEFT network that begin with its virtual tokens'."""
     config = network.peft_config["default"]
     # A prefix consists of keys and values only, so it has no outputs.
-    if config.is_prompt_learning and config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
-        network.register_forward_hook(partial(_cut, num_tokens=config.num_virtual_tokens))
+    if not config.is_prompt_learning or config.peft_type in ("PREFIX_TUNING", "CARTRIDGE"):
+        return ()
+    return _EACH_TOKEN.get(config.task_type, ())
 
 
-def _cut(network: nn.Module, inputs: Any, output: Any, num_tokens: int) -> None:
+_EACH_TOKEN = {
+    "TOKEN_CLS": ("logits",),
+    "QUESTION_ANS": ("start_logits", "end_logits"),
+    "CAUSAL_LM": ("logits",),
+    "FEATURE_EXTRACTION": ("last_hidden_state",),
+}
+"""The outputs that have a value for each token, by PEFT's name for a network's task."""
+
+
+def _cut(
+    network: nn.Module, inputs: Any, output: Any, names: Sequence[str], num_tokens: int
+) -> None:
     if getattr(network, "_adapters_disabled", False):  # then there are no virtual tokens
         return
-    task_type = getattr(network, "peft_config")["default"].task_type  # noqa: B009 - PEFT's own
-    if task_type in ("TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM"):
-        for name in ("logits", "start_logits", "end_logits"):
-            if name in output:
-                output[name] = output[name][:, num_tokens:]
+    for name in names:
+        if name in output:
+            output[name] = output[name][:, num_tokens:]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -288,10 +312,9 @@ def chosen_targets(network: nn.Module, targets: str) -> str | list[str]:
 
 
 def _base_of(folder: Path) -> str:
-    """Return the base of an adapter: the one beside it, or the one that it names."""
-    if (folder / BASE).is_dir():
-        return str(folder / BASE)
-    return str(ModelFolder(folder / ADAPTER).adapter_config().get("base_model_name_or_path"))
+    """Return the base of an adapter: the folder beside it, or the folder or hub name it names."""
+    based_on = ModelFolder(folder).based_on()
+    return str(folder / BASE) if based_on is None else based_on[0]
 
 
 def _unwrapped(network: Any) -> Any:
@@ -332,4 +355,9 @@ from transformers import {auto}, AutoConfig, AutoTokenizer{imported}
 base = {auto}.from_pretrained({base!r}, config=AutoConfig.from_pretrained("."){resized})
 {writing}model = PeftModel.from_pretrained(base, "adapter")
 tokenizer = AutoTokenizer.from_pretrained(".")
-{use}"""
+{cut}{use}"""
+_CUT = """
+def cut(model, inputs, output):  # the outputs for {num} virtual tokens come first
+{lines}
+model.register_forward_hook(cut)
+"""

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
@@ -24,6 +26,7 @@ from lightning_modules.rows.embedded import REVIEWS
 from lightning_modules.run import Run
 from search.config import build_run, compose
 from search.trained.export import Trained, export
+from tests.conftest import write_jsonl
 
 TEXTS = [
     json.loads(line)["text"] for line in REVIEWS.read_text(encoding="utf-8").splitlines()[-60:]
@@ -129,6 +132,72 @@ def test_a_backbone_that_is_not_on_the_hub_is_exported(
     assert again.predict([{"text": text} for text in TEXTS]) == ours
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_head_with_other_than_finite_numbers_is_refused(
+    trained: Callable[..., Trained], here: Path, value: float
+) -> None:
+    result = trained("model=tiny", "strategy=feature_extraction")
+    export(result, here / "best")
+    path = here / "best/head.safetensors"
+    head = load_file(path)
+    head["bias"][0] = value
+    save_file(head, path)
+    manifest = json.loads((here / "best/finesweep.json").read_text())
+    del manifest["files"]  # the sums: as if somebody else had written it
+    (here / "best/finesweep.json").write_text(json.dumps(manifest))
+    rule = r"head\.safetensors of \S+ must have finite numbers in bias, got NaN or infinity"
+    with pytest.raises(ConfigError, match=rule):
+        load_exported(here / "best", result.run.task, None)
+
+
+WORDS = ["Anna", "Berg", "left", "Oslo"]
+CONTEXT = "It was Ann Bell who wrote it."
+WITH_A_VALUE_PER_TOKEN: dict[str, tuple[Callable[[int], dict[str, Any]], dict[str, Any]]] = {
+    "token_classification": (
+        lambda n: {"text": [f"No{n}", *WORDS], "label": ["O", "B-PER", "I-PER", "O", "B-LOC"]},
+        {"text": WORDS},
+    ),
+    "question_answering": (
+        lambda n: {
+            "text": CONTEXT,
+            "text_pair": f"Who wrote it, {n}?",
+            "label": {"text": ["Ann Bell"], "answer_start": [7]},
+        },
+        {"text": CONTEXT, "text_pair": "Who wrote it?"},
+    ),
+    "similarity": (
+        lambda n: {"text": f"one {n}", "text_pair": f"two {n % 7}", "label": n % 5},
+        {"text": "A text.", "text_pair": "Another."},
+    ),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("task", WITH_A_VALUE_PER_TOKEN)
+def test_the_card_leaves_out_what_the_network_says_of_virtual_tokens(
+    trained: Callable[..., Trained], here: Path, task: str
+) -> None:
+    row_of, row = WITH_A_VALUE_PER_TOKEN[task]
+    path = write_jsonl(here / "rows.jsonl", [row_of(n) for n in range(40)])
+    data = ("data=files", f"data.train={path}", "data.text=text", "data.label=label")
+    data = (*data, "data.text_pair=text_pair") if "text_pair" in row else data
+    result = trained(
+        f"task={task}", "model=tiny", "model.kind=encoder", "strategy=prompt_tuning", *data
+    )
+    export(result, here / "best")
+    (ours,) = load_exported(here / "best", result.load().task).predict([row])
+    card = (here / "best/README.md").read_text()
+    assert "virtual tokens come first" in card
+    printed = _run_card(here / "best", {}, num_lines=len(WORDS))
+    if task == "token_classification":
+        expected = [f"{word} {tag}" for word, tag in zip(WORDS, ours["prediction"], strict=True)]
+        assert printed.splitlines() == expected
+    elif task == "similarity":
+        assert float(printed) == pytest.approx(ours["prediction"], abs=1e-5)
+    else:
+        assert printed == ours["prediction"]
+
+
 @pytest.mark.thorough
 def test_feature_extraction_ignores_the_decoder(
     trained: Callable[..., Trained], here: Path
@@ -192,7 +261,8 @@ def _any_run() -> Run:
     return build_run(compose("train", ["model=tiny"]).tree)
 
 
-def _run_card(folder: Path, replaced: dict[str, str]) -> str:
+def _run_card(folder: Path, replaced: dict[str, str], num_lines: int = 1) -> str:
+    """Return the last lines that the code of a card prints."""
     card = (folder / "README.md").read_text(encoding="utf-8")
     code = card.split("```python\n")[1].split("```")[0]
     for old, new in replaced.items():
@@ -202,4 +272,4 @@ def _run_card(folder: Path, replaced: dict[str, str]) -> str:
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
+    return "\n".join(done.stdout.strip().splitlines()[-num_lines:])

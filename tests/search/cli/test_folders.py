@@ -362,8 +362,8 @@ OF_EXPORTS: dict[str, tuple[Damage, str]] = {
         "must have settings of the task alone",
     ),
     "environment-in-the-manifest": (
-        changed(MANIFEST, task={"task": "classification", "task.text": "${oc.env:HOME}"}),
-        "must have a plain value for task.text",
+        changed(MANIFEST, task={"task": "classification", "task.metric": "${oc.env:HOME}"}),
+        "task.metric: must be one of accuracy",
     ),
     "strategy-of-others": (changed(MANIFEST, strategy="os.path.Mine"), "must be in one of the"),
     "strategy-that-is-none": (

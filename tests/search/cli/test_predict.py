@@ -71,6 +71,43 @@ def test_more_labels_than_there_are_is_said(kept: Path) -> None:
     assert "note: top=3, but the model has 2 labels\n" in printed
 
 
+@pytest.mark.parametrize("place", ["[a 1.csv,1e5.csv]", "*.csv", "['a 1.csv', '1e*.csv']"])
+def test_several_files_are_predicted_in_their_order(place: str, kept: Path) -> None:
+    (kept / "a 1.csv").write_text("text\ngood\nbad\n")
+    (kept / "1e5.csv").write_text("text\nfine\n")
+    predict(f"input={place}", "output=out.jsonl")
+    rows = [json.loads(line) for line in (kept / "out.jsonl").read_text().splitlines()]
+    found = sorted((row["text"], row["file"]) for row in rows)
+    assert found == [("bad", "a 1.csv"), ("fine", "1e5.csv"), ("good", "a 1.csv")]
+    predict("input=1e5.csv", "output=one.jsonl")
+    (row,) = map(json.loads, (kept / "one.jsonl").read_text().splitlines())
+    assert "file" not in row
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("[a.csv,b.csv]", "input: files must have the columns of a.csv: text, file, got"),
+        (
+            "[a.csv,c.csv]",
+            "input: the input must not have the columns that predict adds, got 'file'.",
+        ),
+        ("no*.csv", "input: must be a pattern of files that exist, got 'no*.csv'."),
+        ("[a.csv,gone.csv]", "input: must be a file, got 'gone.csv'."),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused(
+    place: str, line: str, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (kept / "a.csv").write_text("text,file\ngood,1\n")
+    (kept / "b.csv").write_text("text\ngood\n")
+    (kept / "c.csv").write_text("text,file\ngood,1\n")
+    predict(f"input={place}", "output=out.jsonl", code=2)
+    error = capsys.readouterr().err
+    assert error.startswith(line) and error.count("\n") == 1
+    assert not list(kept.glob("*out.jsonl*"))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_killed_command_is_continued(

@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from lightning_modules.error import ConfigError
 from lightning_modules.machine.hardware import Precision
-from search.config import Tree, build_run, build_search, compose, leaves, resolved, to_yaml
+from search.config import (
+    Tree,
+    build_run,
+    build_search,
+    compose,
+    escaped,
+    leaves,
+    literal,
+    resolved,
+    run_tree,
+    to_yaml,
+)
 
 
 def tree_of(*overrides: str) -> Tree:
@@ -237,6 +249,37 @@ def test_resolved_has_no_interpolations() -> None:
     assert "${" in to_yaml(tree)
     assert "${" not in to_yaml(resolved(tree))
     assert resolved(tree, {"strategy.lr": 5e-4})["optimizer"]["lr"] == 5e-4
+
+
+TEMPLATES = [
+    "Costs ${text}",
+    r"\${text}",
+    r"a\n\\${text} ${{x}}",
+    "{text} $ {{",
+    "${oc.env:HOME} {text}",
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_text_that_looks_like_an_interpolation_stays_as_it_is(template: str) -> None:
+    words = ("task=generation", "model.kind=decoder")
+    word = f"task.template={literal(escaped(template))}"
+    tree = tree_of(*words, word)
+    assert build_run(tree).flat()["task.template"] == template
+    stored = OmegaConf.to_container(OmegaConf.create(to_yaml(run_tree(tree))))
+    assert isinstance(stored, dict)
+    again = {str(key): value for key, value in stored.items()}
+    assert build_run({**again, "search": {"plugins": []}}).flat()["task.template"] == template
+    tree = tree_of(*words)
+    values = {"task.template": escaped(template)}
+    assert build_run(tree, values).flat()["task.template"] == template
+
+
+def test_a_key_that_is_not_there_is_refused_with_how_to_write_the_characters() -> None:
+    with pytest.raises(ConfigError, match="must refer to an existing key") as raised:
+        build_run(tree_of("task=generation", "model.kind=decoder", "task.template='a ${text}'"))
+    (problem,) = raised.value.problems
+    assert problem.fix == r"To write the characters ${ themselves, put a backslash before: \${."
 
 
 def test_resolved_refuses_a_dangling_interpolation() -> None:

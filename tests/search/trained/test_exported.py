@@ -36,6 +36,17 @@ def test_a_template_of_before_columns_means_what_it_meant(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "template", ["{text} costs ${{5}}: ", "${oc.env:HOME} {text}", r"\${text}"]
+)
+def test_a_template_refers_to_nothing_of_this_machine(here: Path, template: str) -> None:
+    settings = {"task": "generation", "task.label": "b", "task.template": template}
+    values = {"task": settings, "labels": [], "max_length": 8, "columns": {}, "prompt": None}
+    write_json(here / MANIFEST, values)
+    task, _ = exported_task(here)
+    assert isinstance(task, Generation) and task.template == template
+
+
+@pytest.mark.parametrize(
     ("prompt", "rule"),
     [(5, "prompt"), ("{a", "must hold a column in each pair"), ("Hi.", "must hold {text} or")],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from lightning_modules.error import ConfigError
+from lightning_modules.export.model import base_of
 from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.manifest import MANIFEST
 from lightning_modules.strategy.lora import Lora
 from search.config import build_run, compose
+from tests.loopback import Hub as Server
 
 LABELS = ("bad", "good", "odd")
 
@@ -81,10 +85,40 @@ def test_an_adapter_names_its_base(exported: Path, changes: dict[str, Any], line
         ModelFolder(exported).based_on()
 
 
+def test_a_base_of_the_hub_that_the_adapter_alone_names_is_loaded(
+    exported: Path, hub: Server
+) -> None:
+    names = ("config.json", "model.safetensors")
+    files = {name: (exported.parent / "base" / name).read_bytes() for name in names}
+    hub.add("owner/base", {**files, "tokenizer.json": b"{}"})
+    path = exported / "adapter/adapter_config.json"
+    named = {"base_model_name_or_path": "owner/base"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **named}))
+    shutil.rmtree(exported.parent / "base")
+    strategy = "lightning_modules.strategy.lora.Lora"
+    task: dict[str, Any] = {"task": {"task": "classification"}, "columns": {}}
+    manifest = {"labels": list(LABELS), "max_length": 8, "strategy": strategy, **task}
+    (exported / MANIFEST).write_text(json.dumps(manifest))
+    Lora.check_export(exported, (), None)
+    folder = base_of(exported)
+    assert folder is not None and (Path(folder) / "model.safetensors").is_file()
+    run = build_run(compose("train", ["model=tiny", "logger=none"]).tree)
+    network, _ = Lora.load_export(exported, run.task, LABELS, folder)
+    assert network is not None
+
+
+def test_a_base_that_is_nowhere_is_refused(exported: Path) -> None:
+    path = exported / "adapter/adapter_config.json"
+    named = {"base_model_name_or_path": "./gone"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **named}))
+    with pytest.raises(ConfigError, match=r"got no folder \./gone\. Copy it to"):
+        Lora.check_export(exported, (), None)
+
+
 def test_a_base_that_is_not_named_is_not_there(exported: Path) -> None:
     path = exported / "adapter/adapter_config.json"
     values = json.loads(path.read_text())
     del values["base_model_name_or_path"]
     path.write_text(json.dumps(values))
-    with pytest.raises(ConfigError, match="the adapter's base must be there, got no folder None"):
+    with pytest.raises(ConfigError, match="must name its base as base_model_name"):
         Lora.check_export(exported, (), None)
