@@ -21,6 +21,7 @@ from lightning_modules.data.templated import Templated, named_columns, templated
 from lightning_modules.rows import cell
 from lightning_modules.rows.message import without_nulls
 from lightning_modules.task.base import Task
+from lightning_modules.text.shorten import SYSTEM as SYSTEM_ROLES
 from lightning_modules.text.template import TEXT, needed_in, replaced
 
 INSTANCES, SYSTEM, TOOLS = "instances", "system", "tools"
@@ -92,17 +93,38 @@ def _talks(table: Table, columns: Mapping[str, str]) -> Templated | None:
     how, found = f"{kind} in {{{talk}}}", {**columns, TEXT: talk}
     if SYSTEM in table.columns:
         rows = [{**row, talk: _led(row.get(talk), row.get(SYSTEM))} for row in table.rows]
+        num_own = sum(_has_other(row.get(talk), row.get(SYSTEM)) for row in table.rows)
         table, how = replace(table, rows=rows), f"{how}, after the system messages in {{{SYSTEM}}}"
+        if num_own:
+            how += f", but {num_own} of {len(rows)} rows keep another one of their own"
     if TOOLS in table.columns and "text_pair" not in columns:
         found, how = {**found, "text_pair": TOOLS}, f"{how}, with the tools in {{{TOOLS}}}"
     return Templated(table, found, how)
 
 
 def _led(talk: Any, system: Any) -> Any:
+    """Return a conversation after a system message, unless it has one of its own."""
     found = cell.from_json(talk)
     if not isinstance(system, str) or not system.strip() or not isinstance(found, list):
         return talk
-    return [{"role": "system", "content": system}, *found]
+    return (
+        talk if _own_system(found) is not None else [{"role": "system", "content": system}, *found]
+    )
+
+
+def _has_other(talk: Any, system: Any) -> bool:
+    """Return whether a conversation has another system message than the one that is given."""
+    found = cell.from_json(talk)
+    own = _own_system(found) if isinstance(found, list) else None
+    given = system.strip() if isinstance(system, str) else ""
+    return bool(given) and own is not None and str(own).strip() != given
+
+
+def _own_system(talk: list[Any]) -> Any:
+    """Return the content of the system message that a conversation begins with; None without."""
+    first = talk[0] if talk and isinstance(talk[0], dict) else {}
+    is_led = first.get("role", first.get("from")) in SYSTEM_ROLES
+    return first.get("content", first.get("value", "")) if is_led else None
 
 
 def _pairs(table: Table, columns: Mapping[str, str], template: str) -> Templated | None:

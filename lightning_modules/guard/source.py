@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,10 @@ class DataRows:
 
     def load(self, run: Run, labels: Sequence[str], guard: Guard) -> LoadedRows:
         task = own_task(run, guard.metric, guard.bound)
-        rows = self.data.load(task).splits["validation"]
+        data = self.data
+        if isinstance(data, Tabular) and isinstance(run.data, Tabular):
+            data = replace(data, spelling=run.data.spelling)  # as the labels of the run
+        rows = data.load(task).splits["validation"]
         task.check_known(rows, labels)
         return LoadedRows(task, limited(rows, guard.max_rows), is_own=True)
 

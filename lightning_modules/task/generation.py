@@ -60,6 +60,7 @@ from lightning_modules.text.shorten import CUT
 from lightning_modules.text.shown import Shown, shown_targets
 from lightning_modules.text.template import ASKED, FIX_TEMPLATE, TEXT, columns_in
 from lightning_modules.text.template import broken_rule as template_rule
+from lightning_modules.text.template import notes_of as template_notes
 from lightning_modules.text.usage import continue_lines, conversation_lines, question_lines
 from lightning_modules.text.written import NUM_SHOWN, decoded, reference_of, scattered
 
@@ -223,15 +224,18 @@ class Generation(Task):
 
     def _check_finals(self, rows: Sequence[Row], split: str) -> None:
         """Refuse rows in whose answers the pattern finds nothing to compare with."""
-        assert self.final_answer is not None
-        texts = [self._target_text(row) for row in rows]
-        wrong = [text for text in texts if final_answer(self.final_answer, text) is None]
-        if wrong:
+        if wrong := self._without_final(rows):
             rule = f"every answer of {split} must have a match of {self.final_answer!r}"
             got = Verbatim(f"{len(wrong)} of {len(rows)} without one, e.g. {wrong[0][-60:]!r}")
             raise DataError(
                 Problem("task.final_answer", rule, got, "Mend the rows or the pattern.")
             )
+
+    def _without_final(self, rows: Sequence[Row]) -> list[str]:
+        """Return the answers in which the pattern finds nothing."""
+        assert self.final_answer is not None
+        texts = [self._target_text(row) for row in rows]
+        return [text for text in texts if final_answer(self.final_answer, text) is None]
 
     @property
     def cache_key(self) -> str:
@@ -352,6 +356,16 @@ class Generation(Task):
             self.system,
             max_length,
         )
+
+    def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+        if any("label" in row and isinstance(row["text"], str) for row in splits["train"]):
+            yield from template_notes(self.template)
+        for split in ("validation", "test") if self.final_answer is not None else ():
+            rows = splits.get(split) or ()
+            wrong = len(self._without_final([row for row in rows if _has_answers(row)]))
+            if wrong:
+                found = f"{wrong} of {len(rows)} answers of {split} have no match"
+                yield f"{found} of task.final_answer; what is written for them counts as wrong"
 
     def encoding_notes(self, rows: Sequence[Row], tokenizer: Any) -> Iterator[str]:
         yield from self._answers(tokenizer, None).notes(rows)

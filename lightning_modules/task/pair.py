@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lightning_modules.error import Problem
+from lightning_modules.error import DataError, Problem
 from lightning_modules.model.dropout import disable_dropout
 from lightning_modules.rows import cell
 from lightning_modules.rows.cell import Refused
-from lightning_modules.rows.corpus import Row, normalized
+from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.task.base import MISTAKES, Baseline, Direction, Examples, Tables, Task
 from lightning_modules.task.metric.pairwise import DIRECTIONS, guess, mistakes, pair_scores
 from lightning_modules.text.chat import broken_rule, said
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.pair import asked, pair_of, refused_pair, text_of
-from lightning_modules.text.template import TEXT, columns_in
+from lightning_modules.text.template import TEXT, columns_in, notes_of
 from lightning_modules.text.template import broken_rule as template_rule
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class PairTask(Task):
         chosen: Column with the better answers.
         rejected: Column with the worse answers.
         template: The prompt for a question, with `{text}` in place of the question.
+        system: The system message of conversations that have none, or None.
         chat_template: Jinja template that formats a list of messages, like transformers' chat
             templates; for tokenizers without one.
 
@@ -44,6 +45,7 @@ class PairTask(Task):
     chosen: str
     rejected: str
     template: str
+    system: str | None
     chat_template: str
 
     directions: ClassVar[Mapping[str, Direction]] = DIRECTIONS
@@ -55,6 +57,21 @@ class PairTask(Task):
     takes_apart: ClassVar[bool] = True
     writes_specials: ClassVar[bool] = True
     optional: ClassVar[frozenset[str]] = frozenset(("text",))
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from template_problems(self.template, self.chat_template)
+        if self.system is not None and not self.system.strip():
+            yield Problem("system", "must not be empty", self.system, "Set data.system=null.")
+
+    def labels(self, corpus: Corpus) -> tuple[str, ...]:
+        """Return none; refuse a system message for rows that are no conversations."""
+        for split, rows in corpus.splits.items():
+            if self.system is not None and any(pair_of(row).is_plain for row in rows):
+                rule = f"must be null for the texts of {split}, which are no conversations"
+                fix = "Write it in task.template."
+                raise DataError(Problem("data.system", rule, self.system, fix))
+        return ()
 
     def check_row(self, row: Row) -> tuple[str, Refused] | None:
         return refused_pair(row)
@@ -73,12 +90,15 @@ class PairTask(Task):
             yield asked(pair, self.template)
             yield from (pair.chosen, pair.rejected)
         else:
+            yield self.system or ""
             for message in (*pair.prompt, *pair.chosen, *pair.rejected):
                 yield from (message["role"], said(message))
             yield self.chat_template  # a vocabulary of characters must include the template's
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
         pairs = [pair_of(row) for row in splits["train"]]
+        if any(pair.is_plain and not pair.is_whole for pair in pairs):
+            yield from notes_of(self.template)
         if equal := sum(pair.chosen == pair.rejected for pair in pairs):
             found = f"{equal} of {len(pairs)} training pairs"
             yield f"{found} have two equal answers, which teach nothing"

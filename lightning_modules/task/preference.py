@@ -33,7 +33,7 @@ from lightning_modules.task.base import REFERENCE, Direction, Examples, without_
 from lightning_modules.task.generation import Generation, Packing
 from lightning_modules.task.metric.pairwise import DIRECTIONS
 from lightning_modules.task.metric.preference import Answers, Loss, pair_losses
-from lightning_modules.task.pair import PairTask, template_problems
+from lightning_modules.task.pair import PairTask
 from lightning_modules.text.answered import Conversations
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import alternated, continued, halves, pair_of, tokens_of
@@ -98,12 +98,10 @@ class Preference(PairTask):
         if self.metric == "implicit_kl" and not self.loss.has_reference:
             rule = f"must be another for loss={self.loss.value}, which has no reference"
             yield Problem("metric", rule, self.metric, "Set metric=reward_accuracy, or loss=dpo.")
-        wrong = list(template_problems(self.template, self.chat_template))
-        yield from wrong
         try:
             _ = self._generation
         except ConfigError as error:
-            known = [each.where for each in wrong]
+            known = [each.where for each in super().problems()]
             yield from (each for each in error.problems if each.where not in known)
 
     @property
@@ -118,7 +116,7 @@ class Preference(PairTask):
             conversations=Conversations.turns,
             pack_answers=False,
             template=self.template,
-            system=None,
+            system=self.system,
             chat_template=self.chat_template,
             max_new_tokens=self.max_new_tokens,
             num_generated=0,
@@ -144,7 +142,7 @@ class Preference(PairTask):
         filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else marks.end
         for row in rows:
             pair = pair_of(row)
-            prompt, answers = tokens_of(pair, marks, self.template, self.chat_template)
+            prompt, answers = tokens_of(pair, marks, self.template, self.chat_template, self.system)
             chosen, rejected = continued(prompt, answers, max_length)
             columns["input_ids"].append(alternated(chosen.inputs, rejected.inputs, filler))
             columns["labels"].append(alternated(chosen.targets, rejected.targets, IGNORED))

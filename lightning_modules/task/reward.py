@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.batch.type import Batch
-from lightning_modules.error import Problem
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.corpus import Row
 from lightning_modules.task.base import Examples
-from lightning_modules.task.pair import PairTask, template_problems
+from lightning_modules.task.pair import PairTask
 from lightning_modules.text.causal import Marks
 from lightning_modules.text.pair import Pair, alternated, halves, pair_of, tokens_of
 from lightning_modules.text.shorten import CUT
@@ -44,10 +43,6 @@ class Reward(PairTask):
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     label_fields: ClassVar[frozenset[str]] = frozenset(("rejected",))
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.decoder, Kind.encoder)
-
-    def problems(self) -> Iterator[Problem]:
-        yield from super().problems()
-        yield from template_problems(self.template, self.chat_template)
 
     @property
     def cache_key(self) -> str:
@@ -89,7 +84,7 @@ class Reward(PairTask):
         if pair.is_whole:  # in one piece, as they are predicted
             chosen, rejected = (pair.prompt + each for each in (pair.chosen, pair.rejected))
             pair = Pair("", chosen, rejected, is_whole=True)
-        prompt, answers = tokens_of(pair, marks, self.template, self.chat_template)
+        prompt, answers = tokens_of(pair, marks, self.template, self.chat_template, self.system)
         texts = []
         for answer in answers:
             size = max(max_length - len(answer), max_length // 2)

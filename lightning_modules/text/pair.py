@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Row
+from lightning_modules.text.answered import led
 from lightning_modules.text.chat import ASSISTANT, Messages, contents
 from lightning_modules.text.shorten import Parts
 from lightning_modules.text.template import TEXT, filled, written
@@ -157,7 +158,7 @@ CutPrompt = Callable[[int, int], list[int]]
 
 
 def tokens_of(
-    pair: Pair, marks: Marks, template: str, chat_template: str
+    pair: Pair, marks: Marks, template: str, chat_template: str, system: str | None = None
 ) -> tuple[CutPrompt, list[list[int]]]:
     """Return what makes the tokens of a pair's prompt, and those of the two answers with their end.
 
@@ -166,6 +167,7 @@ def tokens_of(
         marks: The tokenizer.
         template: The form of a plain prompt, with `{text}`.
         chat_template: The form of messages, if the tokenizer has none.
+        system: The system message of messages that have none.
 
     """
     mark = marks.reader.mark
@@ -177,8 +179,8 @@ def tokens_of(
         prompt = partial(marks.prompt, text, Parts(places, places[0][0]), is_plain=True)
         return prompt, [marks.ended(marks.ids(each)) for each in said]
     chat = marks.chat(chat_template)
-    start = len(pair.prompt)
-    exchanges = [chat.exchange([*pair.prompt, *each], start=start) for each in said]
+    messages = led(pair.prompt, mark(system))
+    exchanges = [chat.exchange([*messages, *each], start=len(messages)) for each in said]
     answers = [marks.ended(marks.ids(each.answer)) for each in exchanges]
     first = exchanges[0]
     return partial(marks.prompt, first.question, first.parts, is_plain=False), answers

@@ -195,6 +195,8 @@ DECIDE_METRIC = (
     "task.positive",
     "task.at_recall",
     "task.final_answer",
+    "task.low",
+    "task.high",
 )
 """Paths that decide what a score means, so that trials with different values cannot be compared."""
 
@@ -205,7 +207,11 @@ def never_searched(where: str, path: str, text: str) -> Problem | None:
         rule = "must be one value, because it decides which rows trials are compared on"
         fix = f"Run one study per value: {path}=VALUE study=NAME."
         return Problem(where, rule, Verbatim(text), fix)
-    if path.partition(".")[0] in NOT_SEARCHED or path in DECIDE_METRIC:
+    if path in DECIDE_METRIC:
+        rule = "must be one value, because it decides what a score means"
+        fix = f"Run one study per value: {path}=VALUE study=NAME."
+        return Problem(where, rule, Verbatim(text), fix)
+    if path.partition(".")[0] in NOT_SEARCHED:
         searchable = ", ".join(name for name in GROUPS if name not in NOT_SEARCHED)
         return Problem(where, f"only {searchable} can be searched", Verbatim(text))
     return None

@@ -96,7 +96,8 @@ def with_literal_braces(tree: Tree) -> dict[str, Any]:
     task = _node(tree, "task")
     if task is None or not isinstance(task.get("template"), str):
         return whole
-    groups = {each: _node(tree, each) for each in ("task", "data")}
+    # Tasks of pairs got it later.
+    groups = {each: _node(tree, each) for each in ("data", "task")}
     for group, node in groups.items():
         if node is not None and _has(whole, group, "system"):
             if "system" not in node:

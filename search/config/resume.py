@@ -307,7 +307,7 @@ def _differences(arm: Arm, fresh: Arm) -> Iterator[tuple[str, str, str]]:
     )
     for what, path, values in lengths:
         if what in fresh.open:  # the rows will decide, and would decide the same again
-            is_alike = what in arm.decided or (what == TOKENS and what in arm.open)
+            is_alike = what in arm.decided or what in arm.open  # a loop of the user's has the rows
             values[1][path] = values[0].get(path) if is_alike else AUTO
     if any(flat.get(f"search.{key}") is not None for key in ("metric", "objectives")):
         flat.pop("task.metric", None)  # follows from them

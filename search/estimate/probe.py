@@ -93,7 +93,10 @@ def largest(plan: Plan, options: Options) -> dict[str, Any]:
         if path in plan.space.arms[options]:
             distribution: Any = plan.space.arms[options][path].distribution
             choices = getattr(distribution, "choices", None)
-            values[path] = max(choices) if choices else distribution.high
+            if choices:  # null is no limit
+                values[path] = None if None in choices else max(choices)
+            else:
+                values[path] = distribution.high
     return values
 
 

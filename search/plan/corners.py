@@ -132,7 +132,7 @@ class _CornerCheck:
 
     def _is_read(self, parameter: Parameter, value: Any) -> bool:
         others = [each for each in parameter.corners if each != self._values[parameter.path]]
-        return isinstance(value, str | bool) or value == min(others)
+        return not _is_number(value) or value == min(filter(_is_number, others))
 
     def _corpus(self, run: Run) -> Corpus:
         key = f"{run.data.rows_key} {run.task}"
@@ -168,11 +168,14 @@ def _shown_value(parameter: Parameter, value: Any) -> Verbatim:
 
 
 def _extremes(parameter: Parameter) -> tuple[Any, ...]:
-    """Return the smallest and the largest number, or every value if they are not numbers."""
-    values = parameter.corners
-    if any(isinstance(value, bool | str) for value in values):
-        return values
-    return min(values), max(values)
+    """Return the smallest and the largest number, and every value that is none, e.g. null."""
+    numbers = [value for value in parameter.corners if _is_number(value)]
+    others = [value for value in parameter.corners if not _is_number(value)]
+    return (*others, *dict.fromkeys((min(numbers), max(numbers)) if numbers else ()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _read(corpus: Corpus) -> Any:

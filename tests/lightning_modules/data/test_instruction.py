@@ -94,6 +94,20 @@ def test_sharegpt(here: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("role", "content"), [("role", "content"), ("from", "value")])
+def test_a_conversation_keeps_its_own_system_message(here: Path, role: str, content: str) -> None:
+    turns = [{role: "user", content: "Hi."}, {role: "assistant", content: "Hello."}]
+    rows = [
+        {"messages": [{role: "system", content: own}, *turns], "system": "Be kind."}
+        for own in ["Be brief.", "Be kind."] * (NUM // 2)
+    ]
+    corpus = load([*rows, {"messages": turns, "system": "Be kind."}])
+    rows = [row for split in corpus.splits.values() for row in split]
+    led = [[turn["content"] for turn in row["text"] if turn["role"] == "system"] for row in rows]
+    assert {tuple(each) for each in led} == {("Be brief.",), ("Be kind.",)}
+    assert f"but {NUM // 2} of {NUM + 1} rows keep another one of their own" in corpus.notes[0]
+
+
 def test_messages(here: Path) -> None:
     talk = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
     corpus = load([{"messages": talk}] * NUM)

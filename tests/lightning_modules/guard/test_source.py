@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.error import UserError
+from lightning_modules.guard.source import DataRows, FileRows
 from tests.conftest import write_jsonl
 from tests.lightning_modules.guard.conftest import DECODER, guard_of, run_of, write_texts
 
@@ -68,3 +69,20 @@ def test_answers_are_compared_only_if_they_are_generated(here: Path) -> None:
     with pytest.raises(UserError, match=r"rougeL compares answers that are generated"):
         guard.load(run_of(*chat), ())
     assert guard.load(run_of(*chat, "task.num_generated=3"), ()).task.metric == "rougeL"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "labels"), [("written", ("False", "True")), ("value", ("false", "true"))]
+)
+def test_labels_are_spelt_as_those_of_the_run(
+    here: Path, spelling: str, labels: tuple[str, str]
+) -> None:
+    """A study of an earlier version has True where a new one has true."""
+    lines = "".join(f"text {n},{n % 2 == 0}\n" for n in range(20))
+    Path("old.csv").write_text(f"text,label\n{lines}")
+    files = ("model=tiny", "data=files", "data.train=old.csv")
+    run = run_of(*files, f"data.spelling={spelling}")
+    guard = guard_of(OLD.format("old.csv", "accuracy", "at_least: -2%"))
+    for source in (FileRows(Path("old.csv")), DataRows(run_of(*files).data)):
+        loaded = source.load(run, labels, guard)
+        assert {row["label"] for row in loaded.rows} == set(labels)

@@ -684,3 +684,13 @@ def test_a_final_answer_that_cannot_be_found_is_refused() -> None:
         "task.final_answer: every answer of train must have a match of '#### (.+)', got 1 of 2 "
         "without one, e.g. 'it is 2'. Mend the rows or the pattern."
     )
+
+
+def test_a_final_answer_that_cannot_be_found_is_said_if_another_metric_chooses() -> None:
+    task = generation("metric=exact_match", 'final_answer="#### (.+)"', "label=label")
+    rows = [{"text": "one", "label": "#### 1"}, {"text": "two", "label": "it is 2"}]
+    task.labels(Corpus({"train": rows, "validation": rows}))
+    assert list(task.notes({"train": rows, "validation": rows, "test": rows[:1]})) == [
+        "1 of 2 answers of validation have no match of task.final_answer; what is written for them "
+        "counts as wrong"
+    ]

@@ -16,11 +16,12 @@ from peft import LoraConfig, get_peft_model
 from lightning_modules.batch.collate import Collate
 from lightning_modules.batch.type import IGNORED
 from lightning_modules.check import check_run
-from lightning_modules.error import ConfigError
+from lightning_modules.error import ConfigError, DataError
 from lightning_modules.fit import fit
 from lightning_modules.folder import REFERENCE_FILE
 from lightning_modules.logger.base import Identity
 from lightning_modules.model.kind import Kind
+from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import MISTAKES, REFERENCE, Examples
 from lightning_modules.task.preference import Preference
 from lightning_modules.text.loss import target_losses
@@ -215,6 +216,41 @@ def test_a_conversation_is_asked_like_the_text_that_its_template_writes() -> Non
     assert preference().encode([whole], TOKENIZER, 99, ())["input_ids"] == [ids]
 
 
+TALK = {
+    "text": [{"role": "user", "content": "Why?"}],
+    "chosen": [{"role": "assistant", "content": "So"}],
+    "rejected": [{"role": "assistant", "content": "No"}],
+}
+SYSTEM = {"role": "system", "content": "Be kind."}
+
+
+@pytest.mark.parametrize("task", ["preference", "reward"])
+def test_a_system_message_leads_conversations_that_have_none(task: str) -> None:
+    words = (f"task={task}", "model=tiny", "data=files", "data.train=x")
+    plain = build_run(compose("train", words).tree).task
+    led = build_run(compose("train", [*words, "data.system=Be kind."]).tree).task
+    own = {**TALK, "text": [SYSTEM, *TALK["text"]]}
+    whole = {name: [*TALK["text"], *TALK[name]] for name in ("chosen", "rejected")}
+    expected = plain.encode([own], TOKENIZER, 99, ())
+    assert led.encode([TALK], TOKENIZER, 99, ()) == expected
+    assert led.encode([whole], TOKENIZER, 99, ()) == expected
+    assert led.encode([own], TOKENIZER, 99, ()) == expected
+    asked = {name: TALK[name] for name in TALK if name not in led.label_fields}
+    own_asked = {**asked, "text": own["text"]}
+    found = [
+        t.encode_unlabelled([r], TOKENIZER, 99, ()) for t, r in ((led, asked), (plain, own_asked))
+    ]
+    assert found[0] == found[1]
+    assert "Be kind." in list(led.texts(TALK))
+    led.labels(Corpus({"train": [TALK]}))
+    with pytest.raises(DataError) as raised:
+        led.labels(Corpus({"train": [TALK], "validation": ROWS}))
+    assert str(raised.value) == (
+        "data.system: must be null for the texts of validation, which are no conversations, got "
+        "'Be kind.'. Write it in task.template."
+    )
+
+
 def run_of(here: Path, *words: str, rows: int = 40) -> Any:
     path = here / "pairs.jsonl"
     if not path.is_file():
@@ -304,6 +340,7 @@ def test_what_is_odd_about_the_rows_is_said() -> None:
         (("metric=implicit_kl", "loss=orpo"), "task.metric: must be another for loss=orpo"),
         (("template=Question",), "task.template: must hold {text}"),
         (("max_new_tokens=0",), "task.max_new_tokens: must be > 0"),
+        (("system=' '",), "task.system: must not be empty, got ' '. Set data.system=null."),
     ],
 )
 def test_settings_are_checked(words: tuple[str, ...], line: str) -> None:

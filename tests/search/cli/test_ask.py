@@ -124,3 +124,11 @@ def test_a_study_on_our_paths_says_what_a_trained_one_says(here: Path) -> None:
     again = run_here("sweep", "study=two", "data.batch_size=choice(8,16)")
     assert "changed  data.batch_size=choice(8,16), was choice(8, 16, 32)" in again
     assert "prior   lora, small encoder" in run_here("plan", "study=two")
+
+
+def test_a_study_that_is_continued_keeps_no_length_that_nothing_decided(here: Path) -> None:
+    words = ("study=s", "search.ask_tell=true", "model=tiny", "logger=none")
+    run_here("sweep", *words)
+    printed = run_here("plan", "study=s")
+    assert "kept    search.ask_tell=true model=tiny logger=none (earlier commands)" in printed
+    assert "a new study: auto" not in printed

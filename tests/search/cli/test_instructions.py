@@ -156,3 +156,31 @@ def test_a_form_that_was_recognized_is_asked_in_the_same_way(here: Path) -> None
     words = ("data=files", "data.train=my.jsonl", "--json")
     scores = run_here("evaluate", "run=a", "--json")
     assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)
+
+
+@pytest.mark.parametrize(
+    ("template", "is_said"), [('{{"a": [[1,{text}]]}}', True), (r"{{\[[1,{text}]]}}", False)]
+)
+def test_brackets_that_make_a_part_optional_are_said(
+    here: Path, template: str, is_said: bool
+) -> None:
+    write(text="Hi #.", label="Hello.")
+    told = run_here("plan", "study=s", *WORDS, "task.label=label", f"task.template={template}")
+    line = "[[1,{text}]] in task.template is written without the brackets, and left out if {text}"
+    assert (line in " ".join(told.split())) is is_said
+
+
+@pytest.mark.thorough
+def test_a_template_with_the_characters_of_a_reference_is_trained_and_predicted(
+    here: Path,
+) -> None:
+    write(text="Hi #.", label="Hello.")
+    word = r"task.template='Costs \${text} each: '"
+    run_here("train", "run=r", *WORDS, "task.label=label", word, "trainer.max_steps=2")
+    run_here("export", "run=r", "to=best")
+    manifest = json.loads(Path("best/finesweep.json").read_text())
+    assert manifest["task"]["task.template"] == "Costs ${text} each: "
+    write_jsonl(Path("new.jsonl"), [{"text": "two"}])
+    run_here("predict", "model=best", "input=new.jsonl", "output=out.jsonl")
+    run_here("evaluate", "run=r")
+    run_here("evaluate", "model=best", *DATA[1:3], "data.label=label")

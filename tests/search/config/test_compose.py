@@ -6,7 +6,7 @@ import pytest
 
 from lightning_modules.error import ConfigError, SpaceError, UserError
 from search.config import build_run, compose
-from search.config.check import DECIDE_ROWS
+from search.config.check import DECIDE_METRIC, DECIDE_ROWS
 
 
 def lines(*overrides: str) -> list[str]:
@@ -57,6 +57,19 @@ def test_a_mistake_gives_one_line_with_the_fix(override: str, line: str) -> None
 
 OF_PAIRS = ("task.chosen", "task.rejected")
 DECIDES = "must be one value, because it decides which rows trials are compared on, got"
+
+
+@pytest.mark.parametrize("path", DECIDE_METRIC)
+def test_what_a_score_means_is_not_searched(path: str) -> None:
+    others = {"final_answer": "generation", "low": "similarity", "high": "similarity"}
+    task = others.get(path.rpartition(".")[2], "classification")
+    with pytest.raises(ConfigError) as refused:
+        compose("sweep", [f"task={task}", f"{path}=choice(null,a)"])
+    (problem,) = refused.value.problems
+    assert str(problem) == (
+        f"{path}: must be one value, because it decides what a score means, got choice(null,a). "
+        f"Run one study per value: {path}=VALUE study=NAME."
+    )
 
 
 @pytest.mark.parametrize("path", DECIDE_ROWS)

@@ -186,6 +186,8 @@ def test_the_peak_is_measured_at_the_largest_sizes() -> None:
         "data.batch_size": 32,
         "data.max_length": 128,
     }
+    whole = plan_of(ARMS, "trainer.micro_batch_size=choice(2,null,4)")
+    assert largest(whole, ("full",))["trainer.micro_batch_size"] is None
 
 
 class Trials:

@@ -10,6 +10,7 @@ from lightning_modules.error import SpaceError
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Task
 from search.config import compose
+from search.estimate.probe import largest
 from search.plan.build import build_plan
 from search.storage.location import study_folder
 from search.study.prepare import check_study
@@ -62,6 +63,27 @@ def test_a_value_in_conflict_with_other_settings_is_refused(
     words: tuple[str, ...], line: str
 ) -> None:
     assert refusals(*words) == [line]
+
+
+NULLABLE = {
+    "trainer.max_grad_norm": "0.1",
+    "trainer.patience": "1,3",
+    "trainer.max_steps": "5",
+    "trainer.micro_batch_size": "2",
+    "trainer.micro_batch_tokens": "512,auto",
+    "trainer.checkpoint_share": "0.1",
+    "task.class_weights": "balanced",
+}
+
+
+@pytest.mark.parametrize("path", NULLABLE)
+def test_null_is_a_value_among_others_of_any_kind(path: str) -> None:
+    assert refusals(f"{path}=choice(null,{NULLABLE[path]})", "optimizer.lr=choice(1e-4,1e-3)") == []
+    words = (f"{path}=choice({NULLABLE[path]},null)", "trainer.epochs=choice(1,2)")
+    plan = build_plan(compose("sweep", ["model=tiny", "search/space=none", *words]))
+    for options in plan.defaults:
+        plan.run(largest(plan, options))  # whose memory is estimated
+    assert None in plan.space.parameters[path].corners
 
 
 def test_values_in_conflict_with_each_other_are_refused() -> None:
