@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, zip_longest
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from lightning_modules.data.file.detect import Found, find_rows
@@ -145,7 +146,11 @@ def table_of(path: Path, cut: Cut, form: Form) -> Table:
     rows: list[dict[str, Any]] = [_row(head, cells) for cells in cut.rows[head.first :]]
     hint = ""
     if form.columns is None and head.first and _is_like_rows(cut):
-        hint = f"If line {cut.lines[0]} is a row, name the columns: {form.prefix}columns=[A,B]."
+        names = ",".join(ascii_uppercase[: len(head.names)])
+        fix = f"name the columns: {form.prefix}columns=[{names}]"
+        if len(head.names) > len(ascii_uppercase):
+            fix = f"set {form.prefix}header=none, which names them column 1, column 2, ..."
+        hint = f"If line {cut.lines[0]} is a row, {fix}."
     return Table(
         path,
         head.columns,

@@ -55,7 +55,11 @@ def packaged(package: str, path: str) -> Path:
     [
         ("sklearn", "datasets/data/digits.csv.gz", {"header": "none"}, 1797, 65),
         ("sklearn", "datasets/data/linnerud_exercise.csv", {"delimiter": "space"}, 20, 3),
+        ("sklearn", "datasets/data/linnerud_physiological.csv", {"delimiter": "space"}, 20, 3),
+        ("sklearn", "datasets/data/diabetes_target.csv.gz", {"header": "none"}, 442, 1),
+        ("sklearn", "datasets/data/iris.csv", {}, 150, 5),
         ("matplotlib", "mpl-data/sample_data/msft.csv", {}, 65, 7),
+        ("matplotlib", "mpl-data/sample_data/Stocks.csv", {}, 524, 11),
     ],
 )
 def test_files_of_packages_are_read(

@@ -273,3 +273,16 @@ def test_names_within_a_later_sentence_are_no_names() -> None:
     with pytest.raises(ConfigError, match="must be a column"):
         table = read("a.csv", "review,stars\nthe text and the label differ,ham\n")
         table.read({"text": "text"}, {"text": str})
+
+
+@pytest.mark.parametrize("num", [3, 6, 30])
+def test_the_fix_for_a_file_without_names_reads_it(num: int) -> None:
+    row = ["fine", "ham", *"1" * (num - 2)]
+    text = "".join(",".join([*row[:-1], str(n)]) + "\n" for n in range(5))
+    hint = read("a.csv", text).hint
+    fix, _, value = hint.rpartition("data.")[2].rstrip(".").partition("=")
+    if fix == "columns":
+        table = read("a.csv", text, columns=value.strip("[]").split(","))
+    else:
+        table = read("a.csv", text, header=value.partition(",")[0])
+    assert cells(table) == [(*row[:-1], str(n)) for n in range(5)]
