@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from lightning_modules.run import Run
 
 MAX_LAYERS = 7
-MAX_VALUES = 64_000_000
-"""Most values that are kept, 256 MB: more rows or a wider model have fewer layers."""
+MAX_VALUES = 24_000_000
+"""Most values that are kept, 96 MB, unless one layer has more: the fewer layers, the more rows and
+the wider the model."""
 NUM_TOGETHER = 2_000
 """Rows that are tokenized, sorted by length and embedded together."""
 

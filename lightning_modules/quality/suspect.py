@@ -6,7 +6,8 @@ logistic regression on TF-IDF of the characters in words. They are combined as l
 w_m log p_m, normalized, with the w_m >= 0 that have the least log loss on the given labels
 (stacking, Wolpert 1992). A class's threshold t_j is the mean probability of class j over the
 rows labelled j. A row is a suspect if the most probable of the classes that reach their threshold
-is not its label. Suspects are ordered by the probability of their label, the least first.
+is not its label. Texts that have several labels are conflicts, and no suspects. Suspects are
+ordered by the probability of their label, the least first.
 
 Paper: Northcutt et al. 2021, arXiv:1911.00068.
 Shapes: N rows, M models, C classes, L layers, D width.
@@ -105,9 +106,10 @@ def find_suspects(
     """
     import numpy as np
 
-    sizes = Counter(listing.labels[number] for number in numbers)
+    kept = _without_conflicts(listing, numbers)
+    sizes = Counter(listing.labels[numbers[at]] for at in kept)
     # A class needs a row in each fold.
-    kept = [at for at, number in enumerate(numbers) if sizes[listing.labels[number]] >= NUM_FOLDS]
+    kept = [at for at in kept if sizes[listing.labels[numbers[at]]] >= NUM_FOLDS]
     rows = [numbers[at] for at in kept]
     classes = sorted({str(listing.labels[number]) for number in rows})
     if len(classes) < 2:
@@ -142,6 +144,18 @@ def find_suspects(
             for at, other in label_errors(probabilities_NC, labels_N)
         ],
     )
+
+
+def _without_conflicts(listing: Listing, numbers: Sequence[int]) -> list[int]:
+    """Return the places in `numbers` of rows whose text has one label.
+
+    The others are listed as conflicts. A model that is trained on the text with the other label
+    would find each of them wrong.
+    """
+    labels: dict[str, set[str | None]] = {}
+    for number in numbers:
+        labels.setdefault(listing.texts[number], set()).add(listing.labels[number])
+    return [at for at, number in enumerate(numbers) if len(labels[listing.texts[number]]) == 1]
 
 
 def label_errors(probabilities_NC: NDArray[Any], labels_N: NDArray[Any]) -> list[tuple[int, int]]:

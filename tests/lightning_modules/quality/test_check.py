@@ -172,10 +172,15 @@ def test_flipped_labels_are_suspects_and_the_baselines_are_scored(here: Path) ->
     flipped = [3, 50, 77]
     for number in flipped:
         rows[number]["label"] = {"bad": "good", "good": "bad"}[rows[number]["label"]]
-    report = report_of(here, {"train": rows[:100], "validation": rows[100:]}, "model=minilm")
+    rows[99] = {**rows[98], "label": rows[99]["label"]}  # a conflict, and no suspect
+    splits = {"train": rows[:100], "validation": rows[100:]}
+    report = report_of(here, splits, "model=minilm", "data.test_fraction=0")
     suspects = finding(report, "labels")["rows"]
     assert {each["row"]["where"] for each in suspects[:3]} == {
         f"train.jsonl row {number + 1}" for number in flipped
+    }
+    assert not {"train.jsonl row 99", "train.jsonl row 100"} & {
+        each["row"]["where"] for each in suspects
     }
     assert all(each["looks_like"] != each["row"]["label"] for each in suspects)
     scores = finding(report, "to beat")["scores"]
