@@ -118,12 +118,20 @@ class Table:
 
     def existing_columns(self, wanted: str) -> str:
         """Return what to try if a column is missing: a similar name, and the names that exist."""
-        near = nearest(wanted, self.columns) if len(self.columns) <= 10_000 else None
+        near = self.similar_column(wanted)
         question = "" if near is None else f"Did you mean {near}? "
+        return f"{question}Its columns: {self.shown_columns}. {self.hint}".rstrip()
+
+    def similar_column(self, wanted: str) -> str | None:
+        """Return the column with the most similar name, if there is one."""
+        return nearest(wanted, self.columns) if len(self.columns) <= 10_000 else None
+
+    @property
+    def shown_columns(self) -> str:
+        """The names of the columns, of many only the first ones."""
         rest = len(self.columns) - NUM_COLUMNS_SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
-        shown = (_brief(name) for name in self.columns[:NUM_COLUMNS_SHOWN])
-        return f"{question}Its columns: {', '.join(shown)}{more}. {self.hint}".rstrip()
+        return ", ".join(_brief(name) for name in self.columns[:NUM_COLUMNS_SHOWN]) + more
 
 
 def names_of(tables: Sequence[Table]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from lightning_modules.data.instruction import framed_talks
 from lightning_modules.data.table import Table
 from lightning_modules.data.templated import named_columns, notes_of, templated
-from lightning_modules.error import ConfigError, Problem, Verbatim, nearest
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.task.base import Task
 from lightning_modules.text.template import TEXT, needed_in
 
@@ -161,6 +161,6 @@ def _no_rows(got: object) -> Problem:
 
 def _missing(table: Table, field: str, column: str) -> Problem:
     rule = f"must have the column {column!r} that the model was trained on"
-    got = Verbatim(f"columns {', '.join(table.columns)}")
-    fix = f"Name the right one: {field}={nearest(column, table.columns) or 'COLUMN'}."
+    got = Verbatim(f"columns {table.shown_columns}")
+    fix = f"Name the right one: {field}={table.similar_column(column) or 'COLUMN'}."
     return Problem(str(table.path), rule, got, fix)
