@@ -80,8 +80,8 @@ def test_predict_refuses_it_with_exit_code_2_or_keeps_its_rows(
     lines = Path("out.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     texts = [json.loads(line)["text"] for line in lines]
     assert code == 0 and all(text.strip() for text in texts)
-    if poison.rows is not None:
-        assert texts == [text for text, _ in poison.rows]
+    if poison.rows is not None:  # the file's own cells, with the spaces that training leaves out
+        assert [text.strip() for text in texts] == [text for text, _ in poison.rows]
 
 
 def is_one_line_each(said: str) -> None:
