@@ -159,8 +159,8 @@ WITH_A_VALUE_PER_TOKEN: dict[str, tuple[Callable[[int], dict[str, Any]], dict[st
     ),
     "question_answering": (
         lambda n: {
-            "text": CONTEXT,
-            "text_pair": f"Who wrote it, {n}?",
+            "text": f"{CONTEXT} {n}",
+            "text_pair": "Who wrote it?",
             "label": {"text": ["Ann Bell"], "answer_start": [7]},
         },
         {"text": CONTEXT, "text_pair": "Who wrote it?"},
