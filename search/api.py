@@ -19,7 +19,7 @@ from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.path import typed_path
 from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
-from search.config import Composition, build_run, compose, literal, take_plugins
+from search.config import Composition, build_run, compose, literal, take_typed
 from search.engine.local import LocalEngine
 from search.estimate.max_length import with_max_length
 from search.estimate.preview import preview
@@ -279,7 +279,7 @@ def train(
             say_pending(composition)
         return _trained(job_of(composition), show)
     number = None if trial is None else str(trial)
-    words = take_plugins("open", _words(*overrides))
+    words = take_typed("open", _words(*overrides))
     return _trained(job_again(*named_trial(study, number, words), run), show)
 
 
@@ -315,7 +315,7 @@ def open(
         UserError: It does not exist; the message lists the ones that do.
 
     """
-    words = take_plugins("open", _words(*overrides))
+    words = take_typed("open", _words(*overrides))
     given = {"study": study, "run": run, "model": model}
     if sum(value is not None for value in given.values()) != 1:
         got = Verbatim(", ".join(name for name, value in given.items() if value) or "none")
@@ -383,7 +383,7 @@ def status(*overrides: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    for word in take_plugins("status", _words(*overrides)):
+    for word in take_typed("status", _words(*overrides)):
         raise ConfigError(Problem("overrides", "status takes search.plugins alone", word))
     studies = [load_study(folder) for folder in study_folders(Path())]
     columns = [each.name for each in fields(StudySummary)]
@@ -412,7 +412,7 @@ def _words(*overrides: Any) -> list[str]:
             key = word.partition("=")[0]
             raise ConfigError(Problem(key, "the name is given as an argument", word, "Remove it."))
     quiet_widgets()
-    return take_plugins("sweep", take_storage("api", overrides))
+    return take_typed("sweep", take_storage("api", overrides))
 
 
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:

@@ -28,6 +28,7 @@ from lightning_modules.distributed.group import Collective, GroupRank, Lost, Val
 from lightning_modules.feature import use_features
 from lightning_modules.hooks import Hooks
 from lightning_modules.machine.memory import free_memory, freeze_imports, keep_buffers
+from lightning_modules.model.files.trust import take_trust
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network
 from lightning_modules.outcome import Ending, Record, Stopped
@@ -184,4 +185,4 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, take_trust(sys.argv[1:])))

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Rank, Validated
+from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ def _start(index: int) -> _Follower:
                 "-m",
                 "lightning_modules.launch.follower",
                 *map(str, (theirs.fileno(), index)),
+                *trust_arguments(),
             ],
             stdin=subprocess.DEVNULL,
             stdout=2,  # its output must not mix with that of rank 0

@@ -17,6 +17,7 @@ from lightning_modules.model.files.embedder import Embedder, read_embedder
 from lightning_modules.model.files.fault import loading
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.head import head_note, match_head, trained_labels
+from lightning_modules.model.files.trust import is_code_trusted
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.light import LightTokenizer, read_light
 from lightning_modules.model.multimodal import (
@@ -82,6 +83,11 @@ class Model(Schema):
     @property
     def in_bf16(self) -> bool:
         """Whether its weights are to be held in bf16."""
+        return False
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether code that comes with it is to run."""
         return False
 
     def settled(self, *, computes_bf16: bool) -> Self:
@@ -355,7 +361,7 @@ class Pretrained(Model):
             architecture = self._architecture(config)
             auto_class = auto_class_of(auto_class, architecture.to_dict())
             build = getattr(transformers, auto_class).from_config
-            settings = {"trust_remote_code": False, "dtype": torch.float32}
+            settings = {"trust_remote_code": is_code_trusted(), "dtype": torch.float32}
             network: PreTrainedModel = built(
                 lambda attention: build(architecture, **settings, **attention), self.attention
             )

@@ -1,6 +1,7 @@
 """Any model from the hub or a local folder: `model=hub model.path=NAME_OR_FOLDER`.
 
-Only safetensors are read, and code that comes with a model never runs.
+Only safetensors are read. Code that comes with a model runs only from a folder, and only if
+`model.trust_remote_code=true` was typed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lightning_modules.machine.path import is_path, typed_path
 from lightning_modules.model.base import Pretrained
 from lightning_modules.model.based import base_folder
 from lightning_modules.model.files.folder import ModelFolder
+from lightning_modules.model.files.trust import KEY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,13 @@ class Hub(Pretrained):
         path: A hub name (`owner/name`) or a folder with `config.json` and safetensors.
         revision: A branch, a tag or a commit of the hub; None takes the newest commit of `main`.
             Studies and runs store the commit that they began with.
+        trust_remote_code: Whether code in the folder runs. It must be typed on the command line.
 
     """
 
     path: str | None
     revision: str | None
+    trust_remote_code: bool = False
 
     def problems(self) -> Iterator[Problem]:
         if not self.path:
@@ -43,6 +47,10 @@ class Hub(Pretrained):
     @property
     def name(self) -> str:
         return self.location()
+
+    @property
+    def runs_code(self) -> bool:
+        return self.trust_remote_code
 
     @property
     def hub_name(self) -> str | None:
@@ -81,6 +89,10 @@ class Hub(Pretrained):
     def check(self) -> None:
         assert self.path is not None
         folder = typed_path(self.path)
+        if self.trust_remote_code and self._is_on_hub:
+            rule = "must be false for a name of the hub, where code may change"
+            fix = f"Read its code, and name the folder: hf download {self.path} --local-dir DIR."
+            raise ConfigError(Problem(KEY, rule, True, fix))
         if folder.is_dir():
             self._check_folder(folder)
         elif (snapshot := self.snapshot()) is None:

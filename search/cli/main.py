@@ -77,6 +77,9 @@ COMMANDS = (
 FILES = {"try": "pick"}
 """The files of commands whose name cannot be that of a module."""
 
+_TYPED = ("search.plugins=", "model.trust_remote_code=")
+"""Words that count only because a person types them; every command takes them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -128,7 +131,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
         keep_buffers()
         command = importlib.import_module(f"search.cli.{FILES.get(name, name)}")
         forget_storage()
-        return int(command.main(_without_plugins(name, take_storage(name, words))))
+        return int(command.main(_typed(name, take_storage(name, words))))
     except UserError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -138,9 +141,13 @@ def _run_command(name: str, words: Sequence[str]) -> int:
         return 1
 
 
-def _without_plugins(name: str, words: Sequence[str]) -> Sequence[str]:
-    if not any(word.startswith("search.plugins=") for word in words):
+def _typed(name: str, words: Sequence[str]) -> Sequence[str]:
+    """Do what only a person's own words can do; return the words that the command needs."""
+    if not any(word.startswith(_TYPED) for word in words):
         return words
-    from search.config import take_plugins  # 0.2 s, which --help does not need
+    from search.config import take_typed, trusts_code  # 0.2 s, which --help does not need
 
-    return take_plugins(name, words)
+    if trusts_code(words):
+        note = "note: code that comes with a model runs, as model.trust_remote_code=true says"
+        print(note, file=sys.stderr)
+    return take_typed(name, words)

@@ -12,7 +12,7 @@ from functools import partial
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
-from search.config import PLUGINS
+from search.config import TYPED_KEYS
 from search.machine.allocator import allocator
 from search.machine.signals import Interrupt
 from search.report.text import aligned, duration
@@ -89,7 +89,7 @@ def _again(parsed: argparse.Namespace) -> Job | None:
     )
     if not own.keys() & {"study", "trial"}:
         return None
-    others = [word for word in parsed.overrides if word.split("=")[0] not in (*own, PLUGINS)]
+    others = [word for word in parsed.overrides if word.split("=")[0] not in (*own, *TYPED_KEYS)]
     study, trial = named_trial(own.get("study"), own.get("trial"), others)
     return job_again(study, trial, own.get("run"))
 

@@ -30,17 +30,18 @@ from search.config.plugin import (
     name_plugins,
     named_plugins,
     packages_of,
-    take_plugins,
 )
 from search.config.range import parse_range, steps_problem
 from search.config.resume import compose_again
 from search.config.stored_run import check_same, continued
 from search.config.tree import CONF_DIR
+from search.config.typed import TYPED_KEYS, take_typed, trusts_code
 from search.config.word import typed_name, typed_names, typed_words
 
 __all__ = [
     "CONF_DIR",
     "PLUGINS",
+    "TYPED_KEYS",
     "Arm",
     "Composition",
     "NotNamed",
@@ -72,8 +73,9 @@ __all__ = [
     "run_tree",
     "steps_problem",
     "strategy_class",
-    "take_plugins",
+    "take_typed",
     "to_yaml",
+    "trusts_code",
     "typed_name",
     "typed_names",
     "typed_words",

@@ -21,6 +21,7 @@ from lightning_modules.data.base import Data
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim, did_you_mean
 from lightning_modules.logger.base import Logger
 from lightning_modules.model.base import Model
+from lightning_modules.model.files.trust import KEY, TYPED, is_code_trusted
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.run import Run
 from lightning_modules.schedule.base import Schedule
@@ -213,7 +214,13 @@ def _build(node: Any, base: type[Schema], key: str, plugins: Sequence[str]) -> S
     if not isinstance(node, DictConfig) or "_target_" not in node:
         rule = "must be a group with a _target_"
         raise ConfigError(Problem(key, rule, node, f"Choose one: {key}=NAME."))
-    return _typed(import_member(str(node["_target_"]), base, f"{key}._target_", plugins), node, key)
+    member = import_member(str(node["_target_"]), base, f"{key}._target_", plugins)
+    built = _typed(member, node, key)
+    if isinstance(built, Model) and built.runs_code and not is_code_trusted():
+        rule = "must be typed on the command line to count; no file, study or run can set it"
+        fix = f"If you have read its code and trust it, add {TYPED}."
+        raise ConfigError(Problem(KEY, rule, True, fix))
+    return built
 
 
 def _typed(schema: type[Schema], node: DictConfig, key: str) -> Schema:

@@ -34,6 +34,7 @@ LEGACY: Mapping[str, Any] = {
     "model.dtype": "fp32",
     "model.revision": None,
     "optimizer.fused": False,
+    "model.trust_remote_code": False,
     "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,

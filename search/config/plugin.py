@@ -21,7 +21,7 @@ from search.config.override import parse_override
 PLUGINS = "search.plugins"
 VARIABLE = "FINESWEEP_PLUGINS"
 
-_COMPOSE = ("sweep", "plan", "check", "train")
+COMPOSE = ("sweep", "plan", "check", "train")
 """Commands that compose a configuration, in which the word has its place."""
 
 
@@ -68,7 +68,7 @@ def take_plugins(command: str, words: Sequence[str]) -> list[str]:
         names = _typed(word)
         if names is not None:
             name_plugins(names)
-        if command in _COMPOSE:
+        if command in COMPOSE:
             others.append(word)  # a wrong value is reported with everything else
         elif names is None:
             fix = f"Write '{PLUGINS}=[my_package]'."

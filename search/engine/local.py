@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.machine.hardware import Device
+from lightning_modules.model.files.trust import trust_arguments
 from search.config.settings import SearchSettings
 from search.machine.allocator import allocator
 from search.machine.card import Taken, take
@@ -311,7 +312,7 @@ class LocalEngine:
             return None
         if self._forkserver is None:
             with self._log("forkserver").open("ab") as said:
-                command = [*_WORKER, str(self._study.folder)]
+                command = [*_WORKER, str(self._study.folder), *trust_arguments()]
                 self._forkserver = Forkserver(command, self._environment, said)
         latest = time.monotonic() + START_SECONDS
         worker = self._forkserver.fork(
@@ -346,7 +347,7 @@ class LocalEngine:
     ) -> subprocess.Popen[bytes]:
         """Return a worker in a new process, which must import everything first."""
         return subprocess.Popen(
-            [*_WORKER, str(self._study.folder), str(events)],
+            [*_WORKER, str(self._study.folder), str(events), *trust_arguments()],
             stdin=lifeline,
             stdout=output,
             stderr=output,

@@ -33,6 +33,7 @@ from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
 from lightning_modules.machine.hardware import choose_hardware
 from lightning_modules.machine.memory import keep_buffers
+from lightning_modules.model.files.trust import take_trust
 from lightning_modules.network import build_tokenizer
 from lightning_modules.outcome import Point
 from lightning_modules.rows.corpus import Corpus, Row
@@ -339,4 +340,5 @@ def _peak_bytes(device: str) -> int:
 
 
 if __name__ == "__main__":
+    take_trust(sys.argv[1:])
     sys.exit(main())

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
 from search.estimate.estimate import Measured, Pace
@@ -120,7 +121,7 @@ def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
         environment["FINESWEEP_CACHE"] = str(Path(folder, "cache"))
         done = subprocess.run(
             # -P: a folder "search" in the user's working directory must not be imported.
-            [sys.executable, "-P", "-m", "search.estimate.measure"],
+            [sys.executable, "-P", "-m", "search.estimate.measure", *trust_arguments()],
             input=json.dumps({**request, "folder": folder}),
             capture_output=True,
             text=True,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_modules.run import Run
-from search.config import build_run, compose, take_plugins
+from search.config import build_run, compose, take_typed
 from search.study.ask import check_trained
 from search.trained.find import check_no_words, find_study
 
@@ -26,7 +26,7 @@ def study_to_check(words: Sequence[str]) -> Run | None:
         return None
     name = named[-1].partition("=")[2]
     others = [word for word in words if word not in named]
-    check_no_words("study", name, take_plugins("open", others))
+    check_no_words("study", name, take_typed("open", others))
     study = find_study(name)
     check_trained(study)
     strategy = build_run(compose("train", [FEATURES]).tree).strategy

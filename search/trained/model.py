@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.config import take_plugins
+from search.config import take_typed
 from search.machine.quiet import quiet_training
 from search.trained.ask import Rows, checked_rows
 from search.trained.exported import exported_task
@@ -51,7 +51,7 @@ class Model:
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
-        words = take_plugins("evaluate", overrides)
+        words = take_typed("evaluate", overrides)
         return evaluate_exported(self.folder, split, words, self._config_dir).scores()
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from lightning_modules.model.files.trust import take_trust
 from search.machine.process import Process
 from search.machine.quiet import import_all
 from search.worker.forkserver import serve
@@ -21,4 +22,4 @@ def _run(folder: str, descriptor: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run(*sys.argv[1:]))
+    sys.exit(_run(*take_trust(sys.argv[1:])))

@@ -15,6 +15,7 @@ from typing import Any
 
 from lightning_modules.machine.hub.file import SINGLE
 from lightning_modules.model.files.fault import Fault
+from lightning_modules.model.files.trust import TYPED, is_code_trusted
 
 ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 EXPERTS = ("eager", "batched_mm", "grouped_mm")
@@ -32,6 +33,7 @@ _QUANTIZED = (
 _WEIGHTS = "transformers_weights"
 _SOURCE = "prompt_tuning_init_state_dict_path"
 _NO_CODE = "Code that comes with a model is not run: choose a model that transformers has itself."
+_READ_IT = f"{_NO_CODE[:-1]}, or, if you have read the code and trust it, add {TYPED}."
 
 
 def check_names(file: str, values: Mapping[str, Any]) -> None:
@@ -64,7 +66,25 @@ def names_code(values: Mapping[str, Any], auto_class: str = "") -> bool:
 
 def code_fault(file: str, kind: str) -> Fault:
     """Return what is wrong with a file that only code beside it can read."""
-    return Fault(file, f"must be of {kind} that transformers has", "code of its own", _NO_CODE)
+    return Fault(file, f"must be of {kind} that transformers has", "code of its own", _READ_IT)
+
+
+def runs_code(file: str, values: Mapping[str, Any]) -> bool:
+    """Return whether a file names code beside it that may run.
+
+    Raises:
+        Fault: The code would be downloaded.
+
+    """
+    if not is_code_trusted() or not names_code(values):
+        return False
+    found = values["auto_map"]
+    names = found.values() if isinstance(found, Mapping) else [found]
+    for name in (name for each in names for name in (each if isinstance(each, list) else [each])):
+        if name is not None and ("--" in str(name) or not isinstance(name, str)):
+            fix = "Download that code into the folder, and name it there."
+            raise Fault(file, "must name code of its own folder", repr(name)[:100], fix)
+    return True
 
 
 def check_library(file: str, values: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import did_you_mean
-from lightning_modules.model.files.code import check_names, code_fault, names_code
+from lightning_modules.model.files.code import check_names, code_fault, names_code, runs_code
 from lightning_modules.model.files.fault import AGAIN, Fault
 from lightning_modules.model.files.text import read_object
 
@@ -32,7 +32,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         rule, got = "must name the architecture as model_type", repr(kind)
         got = "none" if kind is None else got
         raise Fault(CONFIG, rule, got, 'Add it, e.g. "model_type": "bert".')
-    if not is_architecture(kind):
+    if not runs_code(CONFIG, config) and not is_architecture(kind):
         if names_code(config):
             raise code_fault(CONFIG, "an architecture")
         fix = did_you_mean(kind, architectures()) if len(kind) < 100 else AGAIN

@@ -1,8 +1,9 @@
 """A folder with a model of transformers: the one way in which its files are loaded.
 
-Whatever wrote the folder, a hub, an export or somebody else: only safetensors are read, no code of
-its own and no kernel of the hub runs, nothing is asked, and a file that is missing or damaged is
-named in one line. Training, `predict` and `evaluate` all load through here.
+Whatever wrote the folder, a hub, an export or somebody else: only safetensors are read, no kernel
+of the hub runs, no code of its own unless a person typed that (`trust`), nothing is asked, and a
+file that is missing or damaged is named in one line. Training, `predict` and `evaluate` all load
+through here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lightning_modules.model.files.fault import Fault, loading
 from lightning_modules.model.files.manifest import MANIFEST, check_sums, read_manifest
 from lightning_modules.model.files.missing import check_complete, check_finite, outputs_of
 from lightning_modules.model.files.text import check_file
+from lightning_modules.model.files.trust import KEY, is_code_trusted
 from lightning_modules.model.multimodal import auto_class_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 _DISTRIBUTED = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 
 Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of each file of a folder: with the same ones it is not checked again."""
+"""Name, size and time of each file of a folder: with the same ones it is not checked again.
+
+One more entry has whether its code is trusted.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class ModelFolder:
         self.check()
         with self._reporting():
             config: PreTrainedConfig = AutoConfig.from_pretrained(
-                str(self.path), trust_remote_code=False, **changes
+                str(self.path), trust_remote_code=is_code_trusted(), **changes
             )
         return config
 
@@ -122,7 +127,7 @@ class ModelFolder:
         self.check_tokenizer()
         with self._reporting():
             loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(self.path), trust_remote_code=False
+                str(self.path), trust_remote_code=is_code_trusted()
             )
             if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
                 # transformers 5 returns an empty tokenizer if it finds no files of one.
@@ -171,7 +176,7 @@ class ModelFolder:
                 str(self.path),
                 config=architecture,
                 use_safetensors=True,
-                trust_remote_code=False,
+                trust_remote_code=is_code_trusted(),
                 ignore_mismatched_sizes=True,  # reported below, by name
                 output_loading_info=True,
                 **settings,
@@ -264,7 +269,8 @@ def _stamp(folder: Path) -> Stamp:
     except OSError as error:
         raise Fault("The folder", "must be readable", str(error.strerror)) from None
     stats = [(name, Path(path).stat() if Path(path).exists() else None) for name, path in found]
-    return tuple((name, s.st_size, s.st_mtime_ns) if s else (name, 0, 0) for name, s in stats)
+    times = [(name, s.st_size, s.st_mtime_ns) if s else (name, 0, 0) for name, s in stats]
+    return (*times, (KEY, int(is_code_trusted()), 0))
 
 
 @lru_cache(maxsize=64)

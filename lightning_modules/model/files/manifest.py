@@ -21,7 +21,7 @@ LARGE_BYTES = 200_000_000
 """Files of more bytes are summed when they are loaded, not by every check."""
 _READ = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.bin", "vocab.txt", "merges.txt")
 """Files that change what is loaded, so none may be beside those with a sum."""
-_SUMMED = (*_READ, "*.spm", "*.codes", "*.tiktoken", "*.tokenizer")
+_SUMMED = (*_READ, "*.py", "*.spm", "*.codes", "*.tiktoken", "*.tokenizer")
 _BLOCK = 2**22
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.model.files.code import code_fault, names_code
+from lightning_modules.model.files.code import code_fault, names_code, runs_code
 from lightning_modules.model.files.fault import Fault
 from lightning_modules.model.files.text import check_file, read_object
 
@@ -29,6 +29,8 @@ def check_tokenizer(folder: Path) -> None:
     if kind is not None and not isinstance(kind, str):
         raise Fault(SETTINGS, "must have a name as tokenizer_class", repr(kind))
     _check_templates(folder, settings)
+    if runs_code(SETTINGS, settings) and TOKENIZER not in names:
+        return
     if names_code(settings) and kind not in _WITHOUT and TOKENIZER not in names:
         raise code_fault(SETTINGS, "a tokenizer")
     if not any(fnmatch(name, each) for name in names for each in _VOCABULARIES):
