@@ -5,7 +5,8 @@ Nothing here depends on which task, strategy or model is trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ from lightning_modules.guard.base import Guard
 from lightning_modules.guard.score import Guarded, logged_guards
 from lightning_modules.hooks import Hooks
 from lightning_modules.launch.leader import Followers
-from lightning_modules.logger.base import Identity, RunLog
+from lightning_modules.logger.base import Identity, Logs, RunLog
 from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import write_json
 from lightning_modules.machine.hardware import Hardware, choose_hardware
@@ -84,6 +85,7 @@ def fit(
     cache: Cache | None = None,
     checked: CheckedRows | None = None,
     guards: Sequence[Guard] = (),
+    logs: Logs | None = None,
 ) -> Outcome:
     """Train one run; resume from the checkpoint in `folder` if there is one.
 
@@ -99,6 +101,7 @@ def fit(
         cache: Objects kept in memory between runs; None keeps nothing.
         checked: The rows to train on: those from `check_run`, or part of them; None loads them.
         guards: Scored at the end with the best validation's weights if the run finishes.
+        logs: Where the run's log is opened; None starts and closes them with the run.
 
     Raises:
         UserError: The data or the model cannot be used.
@@ -109,7 +112,29 @@ def fit(
         prepared = _prepare(start)
     except Stopped as stop:
         return _write(start, _outcome(start, stop.ending, stop.reason, (0, 0)))
-    log = _open_log(prepared, identity)
+    with _started(logs, start, identity) as opened:
+        return _train_and_review(prepared, identity, guards, opened)
+
+
+@contextmanager
+def _started(logs: Logs | None, start: _Start, identity: Identity) -> Iterator[Logs]:
+    """Yield the caller's logs, or the run's own, which are closed at the end."""
+    if logs is not None:
+        yield logs
+        return
+    own = start.run.logger.start(identity.folder)
+    try:
+        yield own
+    finally:
+        for text in own.close(in_a_hurry=start.hooks.interrupted()):
+            start.hooks.warn(text)
+
+
+def _train_and_review(
+    prepared: _Prepared, identity: Identity, guards: Sequence[Guard], logs: Logs
+) -> Outcome:
+    start = prepared.start
+    log = _open_log(prepared, identity, logs)
     guarded = _guarded(prepared, guards)
     scores: tuple[GuardScore, ...] = ()
     try:
@@ -273,11 +298,11 @@ def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _open_log(prepared: _Prepared, identity: Identity) -> RunLog:
+def _open_log(prepared: _Prepared, identity: Identity, logs: Logs) -> RunLog:
     start = prepared.start
     start.hooks.heartbeat("opening the log")
     config = {**start.run.flat(), "num_trainable": prepared.num_parameters[0]}
-    return start.run.logger.open(identity, config, start.hooks.warn)
+    return logs.open(identity, config, start.hooks.warn)
 
 
 def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:

@@ -202,7 +202,8 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     splits = rows.corpus.splits
     num_rows = len(splits["train"]), len(splits["validation"])
     say("\n".join(summary(study, words, baseline(planned, rows), num_rows, rows)), flush=True)
-    log_study(study)
+    for note in log_study(study):
+        say(note)
     return Done(study, code, reason)
 
 
@@ -417,6 +418,7 @@ def _words(*overrides: Any) -> list[str]:
 
 def _work(study: OpenStudy, show: bool) -> tuple[int, str]:
     """Train the remaining trials; return the exit code and the workers' last message."""
+    study.plan.default.logger.forget_failure(study.folder)
     num_left = results.status(study)["remaining"]
     if num_left == 0 or study.out_of_time is not None:
         return 0, ""

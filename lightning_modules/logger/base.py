@@ -59,9 +59,33 @@ class RunLog:
         """Write the summary and close."""
 
 
+class Logs:
+    """The logs that a process opens in one folder, one after the other."""
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    def open(
+        self, identity: Identity, config: Mapping[str, Any], note: Callable[[str], None]
+    ) -> RunLog:
+        """Return an open log for one attempt, as `Logger.open` does."""
+        return self._logger.open(identity, config, note)
+
+    def close(self, *, in_a_hurry: bool = False) -> list[str]:
+        """Wait a bounded time for what is still being sent; return what a person should know."""
+        return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Logger(Schema):
     """A logger."""
+
+    def start(self, folder: Path) -> Logs:
+        """Return the logs of a process in a folder: a study's, or that of a single run."""
+        return Logs(self)
+
+    def forget_failure(self, folder: Path) -> None:
+        """Send the logs of a folder again, although an earlier command could not send them."""
 
     def open(
         self,

@@ -18,6 +18,7 @@ OF_ONE_RUN = (
 )
 """Variables that describe one run of W&B. Under them, all trials of a study would be one run."""
 CACHE = "WANDB_CACHE_DIR"
+ERROR_REPORTING = "WANDB_ERROR_REPORTING"
 DATA = "WANDB_DATA_DIR"
 
 
@@ -35,8 +36,13 @@ def environment_of(folder: Path, *, is_one_of_many: bool) -> Iterator[None]:
         is_one_of_many: Whether the run belongs to a study, so that no variable may describe it.
 
     """
-    # W&B's service prints its log on the terminal if it cannot write it to its cache.
-    values = {} if _can_cache() else {CACHE: str((folder / "wandb" / "cache").absolute())}
+    values = {}
+    if not _can_cache():
+        # W&B's service prints its log on the terminal if it cannot write it to its cache.
+        values[CACHE] = str((folder / "wandb" / "cache").absolute())
+    if ERROR_REPORTING not in os.environ:
+        # Reports of W&B's own errors go to other hosts, and look up their names offline, too.
+        values[ERROR_REPORTING] = "false"
     with _changed(values, variables_of_one_run() if is_one_of_many else ()):
         yield
 

@@ -1,7 +1,8 @@
 """Weights & Biases: one W&B run per attempt, grouped by study.
 
-Online if there is an API key, otherwise offline: `wandb leet` shows the files and `wandb sync`
-uploads them. If W&B fails or hangs, the run continues; the local files are complete without it.
+Every run is written offline: `wandb leet` shows the files and `wandb sync` uploads them. If there
+is an API key, they are uploaded while they are written (`upload.py`). If W&B fails or hangs, the
+run continues; the local files are complete without it.
 
 On a full disk W&B silently loses data and then fails when it finishes. So the free space is checked
 before every entry, and logging stops if there is too little.
@@ -10,7 +11,6 @@ before every entry, and logging stops if there is too little.
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import secrets
 import threading
@@ -20,18 +20,25 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.logger.base import Identity, Logger, RunLog
+from lightning_modules.logger.base import Identity, Logger, Logs, RunLog
 from lightning_modules.logger.environment import (
     data_folder,
     environment_of,
     variables_of_one_run,
+)
+from lightning_modules.logger.upload import (
+    FINISH_SECONDS,
+    Server,
+    UploadError,
+    Uploads,
+    forget_failure,
 )
 from lightning_modules.machine.file import free_bytes, megabytes
 
 if TYPE_CHECKING:
     import wandb
 
-FINISH_SECONDS = 30.0
+HURRY_SECONDS = 3.0
 NEEDED_BYTES = 256 * 1024  # some blocks of W&B's log, and its list of installed packages
 TAG_LENGTH = 64  # W&B refuses a run with a longer tag, or an empty one
 
@@ -53,7 +60,8 @@ class Wandb(Logger):
     Attributes:
         project: The project's name.
         entity: The team or user; None takes the API key's default.
-        mode: `auto` (online if there is an API key), `online` or `offline`.
+        mode: `auto` (online if there is an API key), `online` or `offline`. Online, runs are sent
+            while they are written.
 
     """
 
@@ -61,12 +69,19 @@ class Wandb(Logger):
     entity: str | None
     mode: Mode
 
+    def start(self, folder: Path) -> Logs:
+        return WandbLogs(self, folder)
+
+    def forget_failure(self, folder: Path) -> None:
+        forget_failure(folder)
+
     def open(
         self,
         identity: Identity,
         config: Mapping[str, Any],
         note: Callable[[str], None] = lambda text: None,
     ) -> RunLog:
+        """Return a log that is only local."""
         try:
             identity.folder.mkdir(parents=True, exist_ok=True)
             _check_space(identity.folder)
@@ -99,14 +114,14 @@ class Wandb(Logger):
             tags=[tag[:TAG_LENGTH] for tag in identity.tags if tag] or None,
             # Absolute, because W&B's service process, which writes there, has its own folder.
             dir=identity.folder.absolute(),
-            mode=self._resolved_mode(),
+            # "disabled" is the only other mode in which nothing is sent.
+            mode="disabled" if self.resolved_mode() == "disabled" else "offline",
             config=dict(config),
             # Not the process's single global run: a worker opens one per attempt.
             reinit="create_new",
             settings=wandb.Settings(
                 silent=True,
                 console="off",
-                init_timeout=FINISH_SECONDS,
                 disable_code=True,
                 # The default is the process that imported W&B, from which workers are forked.
                 x_stats_pid=os.getpid(),
@@ -114,10 +129,48 @@ class Wandb(Logger):
             ),
         )
 
-    def _resolved_mode(self) -> Any:
+    def resolved_mode(self) -> str:
+        """Return a mode of W&B; one of its environment decides if ours is `auto`."""
         if self.mode is not Mode.auto:
-            return self.mode.value
-        return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+            return str(self.mode.value)
+        return os.environ.get("WANDB_MODE") or "auto"
+
+
+class WandbLogs(Logs):
+    """The W&B runs of a folder, which are sent while they are written if there is an API key."""
+
+    def __init__(self, logger: Wandb, folder: Path) -> None:
+        super().__init__(logger)
+        self._mode = logger.resolved_mode()
+        self._uploads = Uploads(folder, lambda: Server(_settings(folder)))
+        self._folder = folder
+
+    def open(
+        self, identity: Identity, config: Mapping[str, Any], note: Callable[[str], None]
+    ) -> RunLog:
+        log = super().open(identity, config, note)
+        if isinstance(log, WandbLog) and self._is_online(note):
+            with environment_of(self._folder, is_one_of_many=identity.group is not None):
+                self._uploads.add(log.file)
+            log.when_logged(lambda: self._say(note))
+        return log
+
+    def close(self, *, in_a_hurry: bool = False) -> list[str]:
+        self._uploads.close(HURRY_SECONDS if in_a_hurry else FINISH_SECONDS)
+        return self._uploads.notes()
+
+    def _say(self, note: Callable[[str], None]) -> None:
+        for text in self._uploads.notes():
+            _warn(note, text)
+
+    def _is_online(self, note: Callable[[str], None]) -> bool:
+        if self._mode == "auto":
+            try:
+                self._mode = "offline" if _credentials() is None else "online"
+            except Exception as error:  # e.g. a key of a wrong length
+                self._mode = "offline"
+                _warn(note, f"W&B stays offline: {error}")
+        return self._mode in ("online", "shared", "run")
 
 
 class WandbLog(RunLog):
@@ -128,9 +181,20 @@ class WandbLog(RunLog):
         self._folder = folder
         self._note = note
         self._is_broken = False
+        self._when_logged: Callable[[], None] = lambda: None
+
+    @property
+    def file(self) -> Path:
+        """The file of all its records."""
+        return Path(self._run.settings.sync_file)
+
+    def when_logged(self, act: Callable[[], None]) -> None:
+        """Call `act` after each `log` and at the end, in the same thread."""
+        self._when_logged = act
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._try(lambda: self._run.log(dict(values), step=step))
+        self._when_logged()
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:  # without rows there are no columns
@@ -172,13 +236,14 @@ class WandbLog(RunLog):
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk W&B's own log would print a traceback per line.
             handler.handleError = lambda record: None  # type: ignore[method-assign]
-        # finish() waits for the network without a limit; the trial does not.
+        # finish() waits for W&B's service without a limit; the trial does not.
         closing = threading.Thread(target=self._attempt, args=(self._run.finish,), daemon=True)
         closing.start()
         closing.join(FINISH_SECONDS)
         if closing.is_alive():
             seconds = f"{FINISH_SECONDS:g} s"
             self._warn(f"W&B did not finish within {seconds}; the local files are complete")
+        self._when_logged()
 
     def _show(self, name: str, make: Callable[[], Any]) -> None:
         def act() -> None:
@@ -231,11 +296,34 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> wandb.Table
     return wandb.Table(columns=columns, data=cells, allow_mixed_types=True)
 
 
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].strip("/")
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
+def _credentials() -> Any:
+    """Return what W&B itself would log in with: an API key or a token; None if there is nothing.
+
+    `wandb login` stores the key under the name of a host that only W&B knows.
+    """
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    host = wandb_setup.singleton().settings.base_url
+    return wbauth.authenticate_session(
+        host=host, source="finesweep", prompt=False, update_session=False
+    )
+
+
+def _settings(folder: Path) -> wandb.Settings:
+    """Return W&B's settings with the credentials, for a service with its files in `folder`.
+
+    Raises:
+        UploadError: There are none.
+
+    """
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    credentials = _credentials()
+    if credentials is None:
+        raise UploadError("there is no API key, run `wandb login`")
+    settings = wandb_setup.singleton().settings.model_copy()
+    wbauth.set_auth_settings(settings, credentials)
+    settings.root_dir = str(folder.absolute())
+    return settings

@@ -52,7 +52,9 @@ def import_all() -> None:
     import optuna
     import sqlalchemy.orm
     import transformers.modeling_utils
+    import wandb
 
     import lightning_modules.module
 
-    assert alembic and matplotlib and optuna and sqlalchemy and transformers and lightning_modules
+    assert alembic and matplotlib and optuna and sqlalchemy and transformers and wandb
+    assert lightning_modules

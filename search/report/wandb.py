@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightning_modules.logger.base import Identity
+from lightning_modules.logger.base import Identity, Logs
 from search.config import leaves, resolved
 from search.report.importance import importances
 from search.report.results import rows, status
 from search.study.study import Study
 
 
-def log_study(study: Study) -> None:
-    """Log the study's current state; do nothing before a trial has finished; never raise."""
+def log_study(study: Study) -> list[str]:
+    """Log the study's current state and return notes on that; never raise.
+
+    Does nothing before a trial has finished.
+    """
     table = rows(study)
     if not any(row["state"] == "complete" for row in table):
-        return
+        return []
+    notes: list[str] = []
+    logs = study.plan.default.logger.start(study.folder)
+    _log_study(study, table, logs, notes.append)
+    return [*notes, *logs.close()]
+
+
+def _log_study(
+    study: Study, table: Sequence[Mapping[str, Any]], logs: Logs, note: Callable[[str], None]
+) -> None:
     plan, state = study.plan, status(study)
     identity = Identity(
         name=f"{plan.name} (study)",
@@ -27,7 +39,7 @@ def log_study(study: Study) -> None:
     )
     config = leaves({k: v for k, v in resolved(plan.tree).items() if k != "search"})
     ranges = {name: parameter.text for name, parameter in plan.space.parameters.items()}
-    log = plan.default.logger.open(identity, {**config, "space": ranges})
+    log = logs.open(identity, {**config, "space": ranges}, note)
     log.table("trials", table)
     leading = plan.objectives[0]
     history = list(_history(table, leading.sign))

@@ -197,6 +197,7 @@ def _train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
     from lightning_modules.fit import fit
 
     quiet_training()
+    job.run.logger.forget_failure(job.folder)
     identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
     try:
         with nullcontext() if job.repeat is None else job.repeat.same_threads():

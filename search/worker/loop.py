@@ -13,7 +13,7 @@ from lightning_modules.check import check_same_rows, load_rows
 from lightning_modules.error import UserError
 from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
-from lightning_modules.logger.base import Identity
+from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import Run
@@ -48,6 +48,8 @@ class Replace(Exception):
 def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
     """Train trials of a joined study until it is over or `interrupted` returns True.
 
+    Before it returns or raises, what the trials logged is sent, for a bounded time.
+
     Raises:
         UserError: Something that the trials need is missing.
         Replace: The process may leak memory or be broken.
@@ -55,6 +57,17 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
         StorageGone: The storage did not answer before a requested stop.
 
     """
+    study = session.study
+    logs = study.plan.default.logger.start(study.folder)
+    try:
+        _work_all(session, interrupted, emit, logs)
+    finally:
+        for note in logs.close(in_a_hurry=interrupted()):
+            emit(Note(note))
+
+
+def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, logs: Logs) -> None:
+    """Train trials, one after the other."""
     cache, memory, has_freed = Cache(), _Memory(), True
     while not interrupted():
         attempt = session.next_attempt()
@@ -73,18 +86,23 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
         for note in attempt.notes:
             emit(Note(note))
         has_freed = False
-        _work_on(session, attempt, interrupted, emit, cache)
+        _work_on(session, attempt, interrupted, emit, cache, logs)
         memory.check()
 
 
 def _work_on(
-    session: Session, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
+    session: Session,
+    attempt: Attempt,
+    interrupted: Callable[[], bool],
+    emit: Emit,
+    cache: Cache,
+    logs: Logs,
 ) -> None:
     """Train one attempt and store how it ended."""
     study = session.study
     session.set_busy(True)
     try:
-        outcome = _train(session, attempt, interrupted, emit, cache)
+        outcome = _train(session, attempt, interrupted, emit, cache, logs)
     except UserError as error:
         # Not the trial's fault: it can run once the user fixes the cause.
         session.hand_back(attempt, FailureKind.interrupted, str(error), None)
@@ -122,7 +140,12 @@ def _work_on(
 
 
 def _train(
-    session: Session, attempt: Attempt, interrupted: Callable[[], bool], emit: Emit, cache: Cache
+    session: Session,
+    attempt: Attempt,
+    interrupted: Callable[[], bool],
+    emit: Emit,
+    cache: Cache,
+    logs: Logs,
 ) -> Outcome:
     study = session.study
     name = f"{study.plan.name} trial {attempt.number}"
@@ -136,7 +159,8 @@ def _train(
         hooks.heartbeat("loading the data")
         rows = load_rows(run, cache)
         check_same_rows(study.fingerprint_of(rows.corpus), study.data_fingerprint)
-        return fit(run, attempt.folder, identity, hooks, cache, rows, study.plan.guards)
+        guards = study.plan.guards
+        return fit(run, attempt.folder, identity, hooks, cache, rows, guards, logs)
     finally:
         free_memory()
 
