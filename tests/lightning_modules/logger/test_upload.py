@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from lightning_modules.logger.upload import FAILED_FILE, Uploads, forget_failure
+from tests.conftest import Command, wandb_records
 from tests.shared import ROOT
-from tests.wandb_server import WandbServer, wandb_server
+from tests.wandb_server import FAULTS, WandbServer, wandb_server
 
+NUM_TRIES = 3  # of W&B's client, for the one request that asks whose the key is
 LOG = """
 import json, os, sys
 from pathlib import Path
@@ -48,6 +51,54 @@ def logged(folder: Path, environment: Mapping[str, str]) -> list[str]:
     assert not (folder.parent / "wandb").exists()
     notes: list[str] = json.loads(done.stdout.splitlines()[-1])
     return notes
+
+
+def content(folder: Path) -> list[list[Any]]:
+    """Return what the local records of each run say, without times and ids."""
+    return sorted((_content(run) for run in (folder / "wandb").glob("offline-run-*")), key=str)
+
+
+def _content(run: Path) -> list[Any]:
+    found: list[Any] = []
+    for record in wandb_records(run):
+        kind = record["type"]
+        if kind == "run":
+            values = record["run"]
+            names = ("display_name", "run_group", "job_type", "tags")
+            found.append([kind, *(values[name] for name in names)])
+            found.append(["seed", values["config"]["update"]["seed"]])
+        elif kind == "history":
+            item = record["history"]["item"]
+            found.append([kind, *(item.get(name) for name in ("_step", "loss", "mistakes._type"))])
+        elif kind == "summary" and "best/accuracy" in record["summary"]["update"]:
+            found.append([kind, record["summary"]["update"]["best/accuracy"]])
+        elif kind == "exit":
+            found.append([kind])
+    return found
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
+    """Return the content of the same runs, logged with W&B offline."""
+    folder = tmp_path_factory.mktemp("offline")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    assert logged(folder, {**kept, "WANDB_MODE": "offline"}) == []
+    return content(folder)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_that_fails_is_asked_once_and_the_local_record_is_whole(
+    here: Path, offline: list[list[Any]], fault: str
+) -> None:
+    with wandb_server(fault) as server:
+        environment = server.environment(str(here))
+        (note,) = logged(here / "s", environment)
+        assert len(server.paths) <= NUM_TRIES
+    assert note.startswith(f"W&B: {server.url}: ")
+    assert note.endswith(f"wandb sync {here}/s/wandb/offline-run-*")
+    assert content(here / "s") == offline
+    assert not list((here / "s").rglob("*.synced"))
 
 
 @pytest.mark.thorough
@@ -93,6 +144,63 @@ def test_what_stayed_offline_is_sent_by_the_command_of_the_note(here: Path) -> N
         path = f"{folder}{os.pathsep}{environment['PATH']}"
         subprocess.run(words, shell=True, env={**environment, "PATH": path}, check=True)
     assert sent(server) == LOSSES
+
+
+@pytest.mark.thorough
+def test_a_key_of_wandb_login_is_found(here: Path) -> None:
+    with wandb_server("401") as server:
+        environment = server.environment(str(here))
+        del environment["WANDB_API_KEY"], environment["WANDB_BASE_URL"]
+        ask = "from lightning_modules.logger.wandb import _credentials; print(_credentials())"
+
+        def answer() -> str:
+            python = [sys.executable, "-c", ask]
+            path = {**environment, "PYTHONPATH": str(ROOT)}
+            return subprocess.run(
+                python, env=path, capture_output=True, text=True, check=True
+            ).stdout.strip()
+
+        assert answer() == "None"
+        login = [Path(sys.executable).with_name("wandb"), "login", "--no-verify", "k" * 40]
+        subprocess.run(login, env=environment, capture_output=True, check=True)
+        assert "AuthApiKey" in answer()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_no_name_is_looked_up_offline(here: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    trace = here / "trace"
+    words = ["strace", "-f", "-qq", "-e", "trace=connect", "-o", str(trace)]
+    subprocess.run(
+        [*words, sys.executable, "-c", LOG, str(here / "s")],
+        capture_output=True,
+        env={**kept, "HOME": str(here), "PYTHONPATH": str(ROOT)},
+        timeout=300,
+        check=True,
+    )
+    connections = trace.read_text().splitlines()
+    assert any("AF_UNIX" in line for line in connections)  # to W&B's own process
+    assert not [line for line in connections if "AF_INET" in line]
+
+
+@pytest.mark.thorough
+def test_all_workers_of_a_study_say_it_once_and_the_next_command_tries_again(
+    finesweep: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wandb_server("hang") as server:
+        for name, value in server.environment(str(here)).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        words = ("study=s", "model=tiny", "trainer.max_steps=1", "search.confirm=0")
+        done = finesweep("sweep", *words, "search.num_trials=4", "search.workers=2")
+        assert (done.stdout + done.stderr).count("wandb sync") == 1
+        num_requests = len(server.paths)
+        assert num_requests in (1, 2)  # each worker may notice
+        done = finesweep("sweep", *words, "search.num_trials=6", "search.workers=1")
+        assert (done.stdout + done.stderr).count("wandb sync") == 1
+        assert len(server.paths) == num_requests + 1
+    assert len(list((here / "studies/s/wandb").glob("offline-run-*"))) == 6 + 2
 
 
 class Broken:
