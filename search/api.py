@@ -42,7 +42,7 @@ from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
 from search.storage.location import confirming_folder, study_folder, take_storage
 from search.study.confirm import begin, most_runs_left, store_results
-from search.study.open import load_study, study_folders
+from search.study.open import load_study, read_stored, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
@@ -57,6 +57,7 @@ from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
 from search.trained.checked import FEATURES, study_to_check
+from search.trained.delete import withdraw
 from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
 from search.trained.model import Model
@@ -64,7 +65,7 @@ from search.trained.opened import Best, Run, Study
 from search.trained.runs import find_run
 from search.trained.training import Job, has_result, job_again, job_of, named_trial, notes_of, start
 from search.trained.training import train as train_job
-from search.worker.event import Event, Note
+from search.worker.event import Event, ExitCode, Note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +137,8 @@ def sweep(
         raise KeyboardInterrupt(f"study {study} was interrupted; repeat the call to continue")
     if done.code:
         reason = f": {done.reason}" if done.reason else ""
-        logs = f"{done.study.folder}/logs/"
-        raise RuntimeError(f"the workers of study {study} failed{reason}; see {logs}")
+        logs = "" if done.is_gone else f"; see {done.study.folder}/logs/"
+        raise RuntimeError(f"the workers of study {study} failed{reason}{logs}")
     return Study(done.study)
 
 
@@ -149,12 +150,14 @@ class Done:
         study: The study.
         code: The exit code of its workers.
         reason: Their last message, e.g. why they ended.
+        is_gone: Whether the study was refused before any training, and is deleted.
 
     """
 
     study: OpenStudy
     code: int
     reason: str
+    is_gone: bool = False
 
 
 def run_study(composition: Composition, words: Sequence[str], *, show: bool = True) -> Done:
@@ -176,6 +179,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     if planned.is_asked:
         return Done(start_asked(planned, composition.fixed, say), 0, "")
     folder = study_folder(Path(), planned.name)
+    is_new = read_stored(folder) is None
     rows = check_study(planned, folder, corpus)
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
@@ -192,7 +196,14 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     if study.num_ended:
         say(f"continuing: {study.num_ended} of {planned.num_trials} trials have ended")
     sys.stdout.flush()
-    code, reason = _work(study, show)
+    try:
+        code, reason = _work(study, show)
+    except UserError:
+        if is_new:
+            withdraw(study)
+        raise
+    if code == ExitCode.wrong_input and is_new and withdraw(study):
+        return Done(study, code, reason, is_gone=True)
     if code == 0:
         code, reason = confirm(study, partial(_work, show=show), say, rows.corpus)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.files.manifest import MANIFEST
 from search.machine.aside import ASIDE, aside_of, disk_bytes, put_aside, remove
 from search.plan.name import plain_name
-from search.storage.attribute import PLAN
+from search.storage.attribute import CHECKPOINT, PLAN
 from search.storage.engine import open_storage
 from search.storage.location import (
     DATABASE,
@@ -29,6 +30,7 @@ from search.storage.location import (
 from search.storage.remove import InUse, remove_rows
 from search.study.confirm import refuse_confirming
 from search.study.open import Stored, read_stored
+from search.study.study import Study
 from search.trained.find import missing
 from search.trained.runs import FOLDER as RUNS
 from search.trained.runs import alone, check_idle
@@ -125,6 +127,28 @@ def delete(doomed: Doomed) -> None:
         with alone(doomed.folder):
             put_aside(doomed.folder)
     remove(doomed.folder)
+
+
+def withdraw(study: Study) -> bool:
+    """Delete a new study that was refused before any of its trials was trained.
+
+    Returns: Whether it is gone; not if a trial was trained, or another worker has joined.
+    """
+    trials = study.trials
+    if any(
+        trial.state.name != "WAITING"
+        or trial.intermediate_values
+        or trial.user_attrs.get(CHECKPOINT)
+        for trial in trials
+    ):
+        return False
+    try:
+        delete(find_study_to_delete(study.plan.name))
+    except (ConfigError, OSError):
+        return False
+    with suppress(OSError):  # there are other studies
+        study.folder.parent.rmdir()
+    return True
 
 
 def _in_use(name: str, error: InUse) -> Problem:

@@ -24,18 +24,43 @@ def folder(here: Path) -> Path:
     return here / "model"
 
 
-@pytest.mark.thorough
-def test_a_model_that_is_refused_while_it_loads_leaves_nothing_behind(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def words(folder: Path) -> list[str]:
+    """Return the words for a model whose generation settings transformers refuses to write."""
     path = folder / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "num_return_sequences": 5}))
     Path("rows.jsonl").write_text("".join(f'{{"text": "good film {n}"}}\n' for n in range(40)))
-    words = ["run=x", "task=generation", "strategy=full", "logger=none", "model=hub"]
+    words = ["task=generation", "strategy=full", "logger=none", "model=hub", "trainer.epochs=1"]
     words += [f"model.path={folder}", "data=files", "data.train=rows.jsonl", "data.max_length=32"]
-    assert main(["train", *words, "trainer.max_steps=1"]) == 2
+    return [*words, "data.batch_size=8"]
+
+
+@pytest.mark.thorough
+def test_a_model_that_is_refused_while_it_loads_leaves_nothing_behind(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "run=x", *words]) == 2
     assert "num_return_sequences" in capsys.readouterr().err.splitlines()[-1]
     assert not Path("runs").exists()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_nor_does_a_study(
+    words: list[str], workers: int, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["sweep", "study=s", *words, "search.num_trials=2", f"search.workers={workers}"]
+    assert main(sweep) == 2
+    printed = "".join(capfd.readouterr())
+    assert "num_return_sequences" in printed and "Traceback" not in printed
+    assert not Path("studies").exists()
+    path = folder / "generation_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "num_return_sequences": 1}))
+    assert main([*sweep, "search.confirm=0"]) == 0
+    path.write_text(json.dumps(values))
+    assert main([*sweep, "search.confirm=0", "search.num_trials=3"]) == 2
+    assert Path("studies", "s", "trials.csv").is_file()  # what was trained before stays
 
 
 def test_a_configuration_that_cannot_be_written_is_found(folder: Path) -> None:
