@@ -27,6 +27,7 @@ from search.config.settings import SearchSettings
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
+ENQUEUE = "search.enqueue"
 _NAMES: Mapping[str, Any] = {"study": str, "run": str | None}
 _BASES: Mapping[str, type[Schema]] = {
     **GROUPS,
@@ -50,7 +51,12 @@ def typed_names(text: str) -> list[str]:
 
 
 def typed_words(override: Override, config: DictConfig | Tree) -> Override:
-    """Return the override with bare words kept as text, if the configuration's key is text."""
+    """Return the override with bare words kept as text, if the configuration's key is text.
+
+    Of `search.enqueue`, they are kept for the keys of its entries that are text.
+    """
+    if override.key == ENQUEUE:
+        return _in_entries(override, config)
     hint = hint_of(config, override.key)
     return _in_words(override, hint) if _is_text(hint) else override
 
@@ -167,6 +173,25 @@ def _in_words(override: Override, hint: Any) -> Override:
         value = literal(words)
     start = override.text[: override.text.index("=") + 1]
     return replace(parse_override(start + value), options=override.options)
+
+
+def _in_entries(override: Override, config: DictConfig | Tree) -> Override:
+    if override.problem is not None or override.is_range or override.parsed.is_delete():
+        return override
+    typed, words = _plain(override.parsed.value()), _plain(parse_words(override.text))
+    if not isinstance(typed, list) or not all(isinstance(each, dict) for each in typed):
+        return override  # reported when the settings are built
+    entries = [
+        {
+            key: text if _is_text(hint_of(config, str(key))) else value
+            for (key, value), text in zip(entry.items(), texts.values(), strict=True)
+        }
+        for entry, texts in zip(typed, words, strict=True)
+    ]
+    if repr(entries) == repr(typed):
+        return override
+    start = override.text[: override.text.index("=") + 1]
+    return replace(parse_override(start + literal(entries)), options=override.options)
 
 
 def _same(typed: Any, words: Any) -> bool:

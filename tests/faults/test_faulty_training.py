@@ -57,6 +57,7 @@ def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]
     (here / "conf/strategy/faulty.yaml").write_text(YAML)
     monkeypatch.syspath_prepend(here)
     monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(filter(None, sys.path))}")
+    monkeypatch.setenv("FINESWEEP_PLUGINS", "faulty_trainings")  # for status
     yield ("--config-dir=conf", "search.plugins=[faulty_trainings]", "strategy=faulty")
     sys.modules.pop("faulty_trainings", None)
 

@@ -58,6 +58,7 @@ def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     (here / "conf/strategy").mkdir(parents=True)
     (here / "conf/strategy/hangs.yaml").write_text(YAML)
     monkeypatch.setenv("PYTHONPATH", f"{here}:{':'.join(filter(None, sys.path))}")
+    monkeypatch.setenv("FINESWEEP_PLUGINS", "faulty_of_mine")  # for status
     return ("--config-dir=conf", "search.plugins=[faulty_of_mine]", "strategy=hangs")
 
 

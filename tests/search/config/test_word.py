@@ -10,7 +10,7 @@ import pytest
 from lightning_modules.error import ConfigError
 from search.config import build_run, completed, compose, compose_free, literal, typed_name
 from search.config.override import parse_override
-from search.config.word import hint_of
+from search.config.word import hint_of, typed_words
 
 WORDS = (
     *("62e4123", "71e9912", "1e-4", "1.0e-4", "2024_01_01", "1e3", "007", "1_0", "2024", "0.10"),
@@ -139,3 +139,12 @@ def test_hints_name_the_types_of_keys() -> None:
     assert hint_of(tree, "strategy.label_words.good") is str
     assert hint_of(tree, "search.num_trials") is int
     assert hint_of(tree, "nothing.here") is None
+
+
+def test_an_entry_of_the_queue_keeps_it_for_keys_that_are_text() -> None:
+    tree = compose("sweep", ["data=files", "data.train=x.csv"]).tree
+    entries = "[{data.text: 1e-4, optimizer.lr: 1e-4},{data.text: 2024}]"
+    found = typed_words(parse_override(f"search.enqueue={entries}"), tree).parsed.value()
+    texts = [{key: str(value) for key, value in entry.items()} for entry in found]
+    assert texts == [{"data.text": "1e-4", "optimizer.lr": "0.0001"}, {"data.text": "2024"}]
+    assert found[0]["optimizer.lr"] == 1e-4
