@@ -153,7 +153,7 @@ def test_training_scores_every_metric_and_the_export_predicts_the_same(
     assert again == pytest.approx(dict(outcome.best.metrics), abs=1e-6)
     export(trained, here / "best")
     answers = [answer["prediction"] for answer in predictor.predict(rows)]
-    loaded = load_exported(here / "best", run.task)
+    loaded = load_exported(here / "best", run.task.fit_to_model(run.model))
     again_answers = [answer["prediction"] for answer in loaded.predict(rows)]
     if task == "regression":  # the head of the export has taken the unit over
         assert again_answers == pytest.approx(answers, abs=2e-3)
