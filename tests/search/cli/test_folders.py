@@ -402,7 +402,10 @@ OF_ADAPTERS: dict[str, tuple[Damage, str]] = {
         changed("adapter/adapter_config.json", prompt_tuning_init_state_dict_path="state.bin"),
         "must not have prompt_tuning_init_state_dict_path, got 'state.bin'",
     ),
-    "base-missing": (lambda folder: shutil.rmtree(folder / "base"), "the adapter's base must"),
+    "base-missing": (  # the name that the adapter has for it is then one of the hub
+        lambda folder: shutil.rmtree(folder / "base"),
+        "must be a local folder or a model on the hub, got 'bert'",
+    ),
     "base-cut": (cut("base/model.safetensors", 0.5), "bytes of weights instead of"),
     "base-of-code": (
         changed("base/config.json", model_type="mine", auto_map=AUTO),
