@@ -22,7 +22,6 @@ study.
 
   finesweep check data=files data.train=my.csv data.text=review data.label=stars
   finesweep check data=files data.train=my.csv --json
-  finesweep check data=reviews
   finesweep check study=mine
 """
 

@@ -47,8 +47,8 @@ are tags, or `start`, `end` and `score` if answers are quoted from a text.
 If it was killed, the same command continues where it stopped.
 
   model=DIR      the exported model
-  input=FILE     the rows; several files as [a.csv,b.csv] or 'data/*.csv', whose rows get a
-                 column with the name of their file
+  input=FILE     the rows; several files as [a.csv,b.csv] or 'data/*.csv', whose
+                 rows get a column with the name of their file
   output=FILE    a new file that ends in .jsonl, .csv or .parquet
   top=3          only the 3 most probable labels; in CSV and Parquet as columns
                  top1, top1_score, top2, ...

@@ -120,7 +120,8 @@ def test_predict_asks_as_the_model_was_trained(
     assert line.startswith("wrong.jsonl: must have the column 'instruction' that the model was")
     scores = run_here("evaluate", "run=a", "--json")
     words = ("data=files", "data.train=my.jsonl", "--json")
-    assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)
+    exported = json.loads(run_here("evaluate", "model=out", *words))
+    assert exported == pytest.approx(json.loads(scores), rel=1e-3)  # merged weights are rounded
 
 
 @pytest.mark.thorough
@@ -155,7 +156,8 @@ def test_a_form_that_was_recognized_is_asked_in_the_same_way(here: Path) -> None
     assert f"my.jsonl: read as {how}" in told
     words = ("data=files", "data.train=my.jsonl", "--json")
     scores = run_here("evaluate", "run=a", "--json")
-    assert json.loads(run_here("evaluate", "model=out", *words)) == json.loads(scores)
+    exported = json.loads(run_here("evaluate", "model=out", *words))
+    assert exported == pytest.approx(json.loads(scores), rel=1e-3)  # merged weights are rounded
 
 
 @pytest.mark.parametrize(
