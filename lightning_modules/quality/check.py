@@ -28,6 +28,7 @@ from lightning_modules.quality.script import Scripts, find_scripts
 from lightning_modules.quality.shortcut import Shortcuts, find_shortcuts
 from lightning_modules.quality.suspect import Suspects, find_suspects
 from lightning_modules.rows.corpus import Corpus, Row
+from lightning_modules.strategy.feature_extraction import POOLED
 
 if TYPE_CHECKING:
     from lightning_modules.data.base import Data
@@ -137,12 +138,15 @@ def _model_findings(
 ) -> Iterator[Finding]:
     """Yield what simple models of the rows say."""
     features = None
-    try:
-        rows = [listing.rows[number] for number in numbers]
-        labels = sorted({str(listing.labels[n]) for n in numbers}) if listing.has_classes else []
-        features = frozen_features(run, rows, labels, say)
-    except UserError as error:
-        left_out["frozen features"] = str(error.problems[0])
+    if run.task.auto_class == POOLED:
+        try:
+            rows = [listing.rows[number] for number in numbers]
+            labels = {str(listing.labels[n]) for n in numbers} if listing.has_classes else ()
+            features = frozen_features(run, rows, sorted(labels), say)
+        except UserError as error:
+            left_out["frozen features"] = str(error.problems[0])
+    else:  # e.g. similarity
+        left_out["frozen features"] = "the task embeds each text on its own"
     if listing.has_numbers:
         left_out[Suspects.name] = "they need one label of a few per text"
     elif (suspects := find_suspects(listing, numbers, features, say)) is not None:

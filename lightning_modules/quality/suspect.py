@@ -212,6 +212,8 @@ def _of_features(features_NLD: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[
     inputs = features_NLD.reshape(len(features_NLD), -1)
     some, given = _some(labels_N)
     heads = [LogisticRegression(C=each, tol=1e-3, max_iter=500) for each in PENALTIES]
+    if len(set(given.tolist())) < 2:  # all classes but one are too rare to be among them
+        return _out_of_fold(heads[len(heads) // 2], inputs, labels_N)
     losses = [_loss(_out_of_fold(head, inputs[some], given), given) for head in heads]
     return _out_of_fold(heads[losses.index(min(losses))], inputs, labels_N)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,19 @@ def test_numbers_have_baselines_too(here: Path) -> None:
     assert nearest.keys() == ridge.keys() == {"rmse", "mae", "pearson", "spearman"}
     assert found["line"].startswith("validation RMSE always the mean ")
     assert not any(each.is_fault for each in report.findings if each.name == "to beat")
+
+
+def test_similarities_have_baselines_without_frozen_features(here: Path) -> None:
+    texts = sentences(80)
+    rows = [
+        {"text": text, "text_pair": other, "label": float(len({*text.split()} & {*other.split()}))}
+        for text, other in pairwise(texts)
+    ]
+    splits = {"train": rows[:60], "validation": rows[60:]}
+    words = ("task=similarity", "model.kind=encoder", "data.test_fraction=0")
+    report = report_of(here, splits, *words)
+    assert finding(report, "to beat")["scores"].keys() >= {"TF-IDF + ridge"}
+    assert report.left_out["frozen features"] == "the task embeds each text on its own"
 
 
 def test_a_model_that_cannot_be_used_leaves_the_rest(here: Path) -> None:

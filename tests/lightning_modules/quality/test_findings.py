@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_modules.quality.finding import shown
+from lightning_modules.quality import suspect
+from lightning_modules.quality.finding import quiet, shown
 from lightning_modules.quality.fragment import find_fragments
 from lightning_modules.quality.length import find_lengths
 from lightning_modules.quality.listing import Listing, listing_of
 from lightning_modules.quality.sample import sample
 from lightning_modules.quality.script import find_scripts
 from lightning_modules.quality.shortcut import find_shortcuts
-from lightning_modules.quality.suspect import label_errors
+from lightning_modules.quality.suspect import find_suspects, label_errors
 from tests.lightning_modules.quality.texts import labelled, run_of
 
 
@@ -84,6 +85,22 @@ def test_confident_learning() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 0])
     # Thresholds: 0.5625 of class 0, 0.55 of class 1.
     assert label_errors(probabilities, labels) == [(5, 0), (2, 1), (6, 1)]
+
+
+@pytest.mark.parametrize("sizes", [(560, 40), (6,) * 30])
+def test_classes_that_are_too_rare_to_be_drawn_are_looked_at(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some rows decide on the penalty; they may have five rows of one class only, or of none."""
+    monkeypatch.setattr(suspect, "MAX_CHOSEN_BY", 12)
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    rows = [
+        {"text": f"class{label} row {n}", "label": f"c{label}"} for n, label in enumerate(labels)
+    ]
+    names = sorted({row["label"] for row in rows})
+    features = np.array([[10 * np.eye(len(names))[names.index(row["label"])]] for row in rows])
+    found = find_suspects(listing(rows), range(len(rows)), features, quiet)
+    assert found is not None and found.number == len(rows) and found.accuracy > 0.95
 
 
 @pytest.mark.parametrize(
