@@ -9,20 +9,20 @@ Their sizes depend on nothing else, so that a continued file is the same as one 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.file import write_json, write_text
+from search.machine.lock import InUse, locked
 
 MIN_ROWS, MAX_ROWS = 256, 8192
-ABOUT, LOCK = "about.json", "lock"
+ABOUT = "about.json"
 ENDING = ".parts"
 
 
@@ -42,25 +42,32 @@ class Parts:
     def __init__(self, output: Path, about: Mapping[str, str]) -> None:
         self.folder = _folder_of(output)
         self._output, self._about = output, about
-        self._lock: int | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.folder / LOCK, self._output)
-        try:
-            check_new(self._output)  # another command may have completed it since
-            self._check()
-        except BaseException:
-            if self._output.exists():
-                shutil.rmtree(self.folder, ignore_errors=True)
-            self._release()
-            raise
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.folder))
+            except InUse:
+                rule = "must be written by one command at a time"
+                got = Verbatim(f"{self._output}, which another finesweep predict writes")
+                fix = "Wait for it, or name another file."
+                raise ConfigError(Problem("output", rule, got, fix)) from None
+            try:
+                check_new(self._output)  # another command may have completed it since
+                self._check()
+            except BaseException:
+                if self._output.exists():
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                raise
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._output.exists() or not self.num_done:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._release()
+        self._held.close()
 
     def _check(self) -> None:
         file = self.folder / ABOUT
@@ -73,10 +80,6 @@ class Parts:
             fix = f"Choose another file, or remove {self.folder} to begin again."
             got = Verbatim(f"{self._output}, begun with another")
             raise ConfigError(Problem("output", rule, got, fix))
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
 
     @property
     def num_done(self) -> int:
@@ -111,43 +114,14 @@ def check_new(output: Path) -> None:
 def remove_finished(folder: Path) -> None:
     """Remove the parts of complete files: their commands were killed at the very end."""
     for parts in folder.glob(f".*{ENDING}"):
-        if (folder / parts.name[1:].removesuffix(ENDING)).exists() and not _is_locked(parts / LOCK):
-            shutil.rmtree(parts, ignore_errors=True)
+        output = folder / parts.name[1:].removesuffix(ENDING)
+        if output.exists() and (parts / ABOUT).is_file():  # other programs name folders so, too
+            with suppress(InUse), locked(parts):
+                shutil.rmtree(parts, ignore_errors=True)
 
 
 def _folder_of(output: Path) -> Path:
     return output.with_name(f".{output.name}{ENDING}")
-
-
-def _locked(file: Path, output: Path) -> int | None:
-    """Return the descriptor of a file that this process locks; None if the disk has no locks."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        rule, fix = "must be written by one command at a time", "Wait for it, or name another file."
-        got = Verbatim(f"{output}, which another finesweep predict writes")
-        raise ConfigError(Problem("output", rule, got, fix)) from None
-    except OSError:  # some network disks have none
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _is_locked(file: Path) -> bool:
-    """Return whether a command holds the lock."""
-    try:
-        descriptor = os.open(file, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def num_rows_from(start: int) -> int:

@@ -89,6 +89,14 @@ def test_what_a_kill_at_the_very_end_left_is_removed_by_the_next_command(here: P
     assert sorted(path.name for path in here.iterdir()) == [".other.csv.parts", "out.csv"]
 
 
+def test_a_folder_of_another_program_is_never_removed(here: Path) -> None:
+    (here / ".film.mp4.parts").mkdir()
+    (here / ".film.mp4.parts/0001").touch()
+    (here / "film.mp4").touch()
+    remove_finished(here)
+    assert (here / ".film.mp4.parts/0001").is_file()
+
+
 def test_sizes_depend_on_the_place_alone() -> None:
     sizes, done = [], 0
     while done < 100_000:
