@@ -72,6 +72,16 @@ class Evaluation:
         """Return what groups of rows contribute to the task's metric; None if that is unknown."""
         return row_scores(self.task, self.observed, self.examples)
 
+    @property
+    def scored(self) -> str:
+        """What the task's metric is of, e.g. `90 rows`; answers may be generated for some only."""
+        values = self.task.row_values(self.observed, self.examples)
+        if values is not None:
+            number = len(values)
+        else:
+            number = self.task.num_scored(self.observed, self.examples)
+        return f"{number:,} {'rows' if number == len(self.examples.rows) else 'scored examples'}"
+
 
 @dataclass(frozen=True)
 class Predictor:

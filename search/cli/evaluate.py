@@ -61,5 +61,5 @@ def main(words: Sequence[str]) -> int:
         print(f"{source} {own[source]}, {split} rows")
         print("\n".join(aligned(scores)))
         if (kept := evaluation.row_scores()) is not None:
-            print(interval_line(evaluation.task.metric, kept.values, len(evaluation.examples.rows)))
+            print(interval_line(evaluation.task.metric, kept.values, evaluation.scored))
     return 0

@@ -104,20 +104,24 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
     ]
 
 
-def interval_line(metric: str, contributed: Sequence[float], num_rows: int) -> str:
+def interval_line(metric: str, contributed: Sequence[float], scored: str) -> str:
     """Return how exact a score is.
 
     Args:
         metric: Its name.
         contributed: What groups of rows contribute to it; their mean is the score.
-        num_rows: Number of rows.
+        scored: What was scored, e.g. `90 rows`.
 
-    >>> interval_line("accuracy", [0.0, 1.0, 0.0, 1.0, 0.0], 5)
+    >>> interval_line("accuracy", [0.0, 1.0, 0.0, 1.0, 0.0], "5 rows")
     'accuracy: 95 % interval -0.2801 to 1.0801, for the choice of these 5 rows'
+    >>> interval_line("accuracy", [1.0, 1.0], "2 rows")  # the spread of equal ones says nothing
+    'accuracy: no interval, because all these 2 rows score the same'
     """
     middle, half = fmean(contributed), half_width(contributed)
+    if half == 0:
+        return f"{metric}: no interval, because all these {scored} score the same"
     interval = f"95 % interval {middle - half:.4f} to {middle + half:.4f}"
-    return f"{metric}: {interval}, for the choice of these {num_rows:,} rows"
+    return f"{metric}: {interval}, for the choice of these {scored}"
 
 
 def settings(values: Mapping[str, Any]) -> str:

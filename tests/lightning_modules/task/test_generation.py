@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning_modules.batch.type import IGNORED
 from lightning_modules.check import check_run
 from lightning_modules.error import ConfigError, DataError
 from lightning_modules.export.model import load_exported
+from lightning_modules.export.predictor import Evaluation
 from lightning_modules.fit import fit
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.hooks import Hooks
@@ -669,6 +671,9 @@ def test_the_final_answer_is_scored_if_there_is_a_pattern_for_it() -> None:
     examples = Examples(rows, (), TOKENIZER, 64)
     scores = task.score(observed, examples)
     assert scores["final_answer"] == 0.5 and task.row_values(observed, examples) == [1, 0]
+    assert Evaluation(task, observed, examples).scored == "2 rows"
+    first = replace(task, num_generated=1)
+    assert Evaluation(first, observed, examples).scored == "1 scored examples"
     assert set(scores) == set(task.goals) and "final_answer" not in TASK.goals
     assert task.direction == "maximize"
 
