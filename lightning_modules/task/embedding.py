@@ -73,12 +73,13 @@ class EmbeddingTask(Task):
         embedder = model.embedder() if self.pooling is Pooling.auto else None
         if embedder is None or not embedder.poolings:
             return Pooling.mean if self.pooling is Pooling.auto else self.pooling
-        own = embedder.poolings
-        if len(own) > 1 or own[0] not in _POOLINGS:
+        own = trained_pooling(embedder.poolings)
+        if own is None:
             rule = f"must be mean or cls to train {model.name}, which pools otherwise"
+            got = Verbatim(" and ".join(embedder.poolings))
             fix = "Set task.pooling=mean, or choose another model."
-            raise ConfigError(Problem("task.pooling", rule, Verbatim(" and ".join(own)), fix))
-        return _POOLINGS[own[0]]
+            raise ConfigError(Problem("task.pooling", rule, got, fix))
+        return own
 
     def model_notes(self, model: Model) -> Iterator[str]:
         with suppress(HubError):
@@ -88,15 +89,15 @@ class EmbeddingTask(Task):
             pooling, own = self._pooling_of(model), embedder.poolings
             if self.pooling is Pooling.auto and pooling is not Pooling.mean:
                 yield f"texts are embedded by task.pooling={pooling.value}, as {model.name} does"
-            if self.pooling is not Pooling.auto and own and _POOLINGS.get(own[0]) is not pooling:
-                yield (
-                    f"task.pooling={pooling.value} is trained, but {model.name} pools by "
-                    f"{' and '.join(own)}; leave task.pooling out to continue with that"
-                )
+            if self.pooling is not Pooling.auto and own and trained_pooling(own) is not pooling:
+                note = f"task.pooling={pooling.value} is trained, but {model.name} pools by "
+                note += " and ".join(own)
+                can_continue = trained_pooling(own) is not None
+                yield note + ("; leave task.pooling out to keep that" if can_continue else "")
             if embedder.others:
                 yield (
-                    f"sentence-transformers also applies {', '.join(embedder.others)} of "
-                    f"{model.name}; training, predictions and exports leave that out"
+                    f"in sentence-transformers {model.name} also has {', '.join(embedder.others)}; "
+                    "training, predictions and exports leave that out"
                 )
 
     @property
@@ -209,6 +210,15 @@ _POOLINGS = {
     "cls": Pooling.cls,
 }
 """The pooling for each of sentence-transformers' that can be trained."""
+
+
+def trained_pooling(names: Sequence[str]) -> Pooling | None:
+    """Return the pooling that sentence-transformers has under these names, if it can be trained.
+
+    >>> trained_pooling(["cls"]), trained_pooling(["mean", "max"])
+    (<Pooling.cls: 'cls'>, None)
+    """
+    return _POOLINGS.get(names[0]) if len(names) == 1 else None
 
 
 def cosines(one_BD: Tensor, other_BD: Tensor) -> Tensor:

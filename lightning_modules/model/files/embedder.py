@@ -67,7 +67,7 @@ def read_embedder(file: Callable[[str], Path | None]) -> Embedder | None:
                 raise Fault(name, "must be there", "no such file")
             poolings += _poolings(read_object(found.parent, _CONFIG))
     others = [
-        f"its {module.get('path') or kind} (a {kind} module)"
+        f"the module {module.get('path') or kind} ({kind})"
         for module, kind in zip(modules, kinds, strict=True)
         if kind not in _KEPT
     ]
@@ -85,9 +85,10 @@ def _poolings(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _of_texts(file: Callable[[str], Path | None]) -> Iterator[str]:
     """Yield what is done to texts before the tokenizer."""
     if (path := file(_PROMPTS)) is not None:
-        prompts = read_object(path.parent, _PROMPTS).get("prompts") or {}
-        if any(prompts.values()):
-            yield f"its prompts ({', '.join(name for name in prompts if prompts[name])})"
+        prompts = read_object(path.parent, _PROMPTS).get("prompts")
+        names = [name for name in prompts if prompts[name]] if isinstance(prompts, dict) else []
+        if names:
+            yield f"prompts ({', '.join(names)})"
     path = file(_READER)
     if path is not None and read_object(path.parent, _READER).get("do_lower_case"):
-        yield "its lower case"
+        yield "lower case"

@@ -647,7 +647,7 @@ def test_how_a_sentence_transformer_pools_is_known_before_its_download(
     hub.add("owner/name", {**files_of(folder_of("bert")), **others})
     hub.add("owner/plain", files_of(folder_of("bert")))
     model = Hub(path="owner/name", revision=None, attention=Attention.sdpa, dtype=Dtype.fp32)
-    found = Embedder(("cls",), ("its 2_Dense (a Dense module)",))
+    found = Embedder(("cls",), ("the module 2_Dense (Dense)",))
     assert model.embedder() == found
     assert replace(model, path="owner/plain").embedder() is None
     assert not hub.paths(ending=".safetensors")

@@ -262,8 +262,12 @@ def test_a_pooling_that_cannot_be_trained_is_refused_before_training(
         f"task.pooling: must be mean or cls to train {folder}, which pools otherwise, got cls and "
         "max. Set task.pooling=mean, or choose another model."
     )
+    both = {**FLAGS, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}
+    (folder / "1_Pooling/config.json").write_text(json.dumps(both))
     assert main(["plan", "study=x", *words, "task.pooling=mean"]) == 0
-    assert "pools by cls and max" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"task.pooling=mean is trained, but {folder} pools by max and mean" in said
+    assert "leave task.pooling out" not in said  # which would be refused
     (folder / "1_Pooling/config.json").unlink()
     assert main(["train", "run=x", *words]) == 2
     assert "1_Pooling/config.json" in capsys.readouterr().err
@@ -289,8 +293,8 @@ def test_what_a_sentence_transformer_has_besides_is_said(
         said = " ".join("".join(capsys.readouterr()).split())
         assert f"texts are embedded by task.pooling=cls, as {folder} does" in said
         assert (
-            "sentence-transformers also applies its 2_Dense (a Dense module), its prompts (query), "
-            f"its lower case of {folder}; training, predictions and exports leave that out" in said
+            f"in sentence-transformers {folder} also has the module 2_Dense (Dense), prompts "
+            "(query), lower case; training, predictions and exports leave that out" in said
         )
     run_here("export", "run=x", "to=best")
     pooling = json.loads((here / "best/1_Pooling/config.json").read_text())
