@@ -13,7 +13,7 @@ from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.attention import Attention, built, eager_note, has_sdpa
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
-from lightning_modules.model.files.embedder import Embedder, read_embedder
+from lightning_modules.model.files.embedder import MODULES, UNKNOWN, Embedder, read_embedder
 from lightning_modules.model.files.fault import loading
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.head import head_note, match_head, trained_labels
@@ -288,7 +288,9 @@ class Pretrained(Model):
         snapshot, folder = self.snapshot(), Path(self.location())
         with self._loading():
             if snapshot is not None:
-                return read_embedder(snapshot.small_file)
+                # Other libraries download a model without the file that would say it.
+                has_list = snapshot.files is not None or (snapshot.folder / MODULES).is_file()
+                return read_embedder(snapshot.small_file) if has_list else UNKNOWN
             return read_embedder(lambda name: path if (path := folder / name).is_file() else None)
 
     def light_tokenizer(self) -> LightTokenizer | None:

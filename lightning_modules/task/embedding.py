@@ -86,6 +86,12 @@ class EmbeddingTask(Task):
             embedder = model.embedder()
             if embedder is None:
                 return
+            if not embedder.is_known and self.pooling is Pooling.auto:
+                yield (
+                    "texts are embedded by task.pooling=mean: the cache has no modules.json of "
+                    f"{model.name}, and the hub did not list its files; set task.pooling if it "
+                    "pools otherwise"
+                )
             pooling, own = self._pooling_of(model), embedder.poolings
             if self.pooling is Pooling.auto and pooling is not Pooling.mean:
                 yield f"texts are embedded by task.pooling={pooling.value}, as {model.name} does"

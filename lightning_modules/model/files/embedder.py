@@ -37,11 +37,16 @@ class Embedder:
     Attributes:
         poolings: The names of the poolings, whose outputs are concatenated; none if unknown.
         others: What texts and their embeddings pass besides the network and the pooling, in words.
+        is_known: Whether its files, or the list of them, could be looked at.
 
     """
 
     poolings: tuple[str, ...]
     others: tuple[str, ...]
+    is_known: bool = True
+
+
+UNKNOWN = Embedder((), (), is_known=False)
 
 
 def read_embedder(file: Callable[[str], Path | None]) -> Embedder | None:

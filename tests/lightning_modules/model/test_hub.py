@@ -37,6 +37,7 @@ from lightning_modules.error import ConfigError
 from lightning_modules.export.model import load_exported
 from lightning_modules.fit import fit
 from lightning_modules.logger.base import Identity
+from lightning_modules.machine.hub.snapshot import forget_answers
 from lightning_modules.model.attention import Attention, attention_notes
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.files.embedder import Embedder
@@ -657,6 +658,17 @@ def test_how_a_sentence_transformer_pools_is_known_before_its_download(
     assert model.pinned().embedder() == found and not hub.requests
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert model.embedder() == found
+    # As another library downloads it, seen by a new process.
+    pinned, snapshot = model.pinned(), model.snapshot()
+    assert snapshot is not None
+    (snapshot.folder / "modules.json").unlink()
+    forget_answers()
+    task = build_run(compose("train", ["task=similarity", "model=tiny"]).tree).task
+    (note,) = task.model_notes(pinned)
+    assert note == (
+        "texts are embedded by task.pooling=mean: the cache has no modules.json of owner/name, and "
+        "the hub did not list its files; set task.pooling if it pools otherwise"
+    )
 
 
 def test_a_pickle_on_the_hub_is_never_loaded(
