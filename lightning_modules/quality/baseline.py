@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SCORED = 10_000
 """Most validation rows that are scored."""
-NUM_TOGETHER = 500  # rows that are compared with all training rows at once
+NUM_TOGETHER = 100  # rows that are compared with all training rows at once: 40 MB for 50,000
 NUM_NEAREST = 5
 """Training rows whose numbers are averaged."""
 RIDGE = 1.0

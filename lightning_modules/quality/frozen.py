@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MAX_LAYERS = 7
 MAX_VALUES = 24_000_000
-"""Most values that are kept, 96 MB, unless one layer has more: the fewer layers, the more rows and
-the wider the model."""
+"""Most values that are kept, 96 MB, unless one layer has more. Of more rows, or of a wider model,
+fewer layers are kept."""
 NUM_TOGETHER = 2_000
 """Rows that are tokenized, sorted by length and embedded together."""
 
