@@ -35,7 +35,12 @@ def seal(folder: Path) -> int:
 
 
 def damage_of(folder: Path) -> str | None:
-    """Return what is wrong with a sealed folder; None if it is as it was written."""
+    """Return what is wrong with a sealed folder; None if it is as it was written.
+
+    Raises:
+        PermissionError: This user must not read it.
+
+    """
     try:
         sums = json.loads((folder / SEAL).read_text())
         for name, (num_bytes, expected) in sums.items():
@@ -44,8 +49,11 @@ def damage_of(folder: Path) -> str | None:
                 return f"{name} has {found:,} bytes instead of {num_bytes:,}"
             if _sum_of(path) != expected:
                 return f"{name} has other content than was written"
-    except OSError as error:
-        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    except PermissionError:
+        raise
+    except OSError as error:  # one of reading, e.g. of a bad sector, names no file
+        name = Path(str(error.filename or folder)).name
+        return f"{name}: {error.strerror}"
     except (ValueError, TypeError, AttributeError):
         return f"{SEAL} cannot be read"
     return None

@@ -3,7 +3,7 @@
 An entry is a sealed folder (`machine.seal`): one that is damaged, or was not written to its end, is
 made again. Processes that need the same one wait for the first of them to make it. The cache is
 bounded: the entries that were not used for the longest time make room for a new one. If it cannot
-be written, each process makes its own.
+be written, or an entry cannot be read, each process makes its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WAIT_SECONDS = 600.0
-"""How long to wait for another process; then each makes its own, and the first one stays."""
+"""How long to wait for another process that writes nothing; then each makes its own, and the first
+one stays."""
 POLL_SECONDS = 0.1
 ABANDONED_SECONDS = 24 * 3600
 """A draft that was not changed for so long is of a process that was killed."""
@@ -62,27 +63,37 @@ def stored(
 
     """
     folder = cache_folder() / part / key
-    if (found := _read(folder, load, hooks)) is not None:
-        return found
     say = partial(_say_once, hooks, cache)
-    if (reason := refusal(folder)) is not None:
-        return _unkept(folder, reason, make, load, say)
-    with _alone(folder, hooks):
+    try:
         if (found := _read(folder, load, hooks)) is not None:
             return found
-        try:
-            return _made(folder, make, load, say)
-        except DiskFull:
-            raise
-        except OSError as error:  # e.g. a disk that has become read-only
-            return _unkept(folder, str(error.strerror), make, load, say)
+        if (reason := refusal(folder)) is not None:
+            return _unkept(folder, f"written ({reason})", make, load, say)
+        with _alone(folder, hooks):
+            if (found := _read(folder, load, hooks)) is not None:
+                return found
+            try:
+                return _made(folder, make, load, say)
+            except DiskFull:
+                raise
+            except OSError as error:  # e.g. a disk that has become read-only
+                return _unkept(folder, f"written ({error.strerror or error})", make, load, say)
+    except _Unreadable as error:
+        return _unkept(folder, f"read ({error})", make, load, say)
+
+
+class _Unreadable(Exception):
+    """An entry is there that this user must not read, e.g. because another user wrote it."""
 
 
 def _read(folder: Path, load: Callable[[Path], T], hooks: Hooks) -> T | None:
     """Return an entry's value; None, and remove it, if it is not whole."""
-    if not folder.is_dir():
-        return None
-    damage = damage_of(folder) if (folder / SEAL).is_file() else ""  # of an earlier version
+    try:
+        if not folder.is_dir():
+            return None
+        damage = damage_of(folder) if (folder / SEAL).is_file() else ""  # of an earlier version
+    except PermissionError as error:
+        raise _Unreadable(error.strerror) from None
     if damage is None:
         with suppress(FileNotFoundError):  # another process has made room
             value = load(folder)
@@ -113,12 +124,14 @@ def _made(
             say(_too_large(folder, num_bytes))
             return load(draft)
         _make_room(num_bytes)
-        with suppress(FileExistsError, NotADirectoryError):
-            if not folder.exists():
-                draft.rename(folder)
-                sync(folder.parent)
-                return load(folder)
-        return load(draft)  # another process was faster
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            return load(draft)  # another process was faster
+        sync(folder.parent)
+        return load(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -132,7 +145,7 @@ def _unkept(
 ) -> T:
     """Make a value that no other process can use."""
     say(
-        f"the cache {folder.parent} cannot be written ({reason}): each process makes its own; "
+        f"the cache {folder.parent} cannot be {reason}: each process makes its own; "
         "FINESWEEP_CACHE=DIR names another folder"
     )
     with TemporaryDirectory(prefix="finesweep-") as temporary, raising_disk_full(Path(temporary)):
@@ -147,9 +160,11 @@ def _make_room(num_bytes: int) -> None:
         for folder in (cache_folder() / part).glob("*"):
             with suppress(OSError):  # another process removes it, too
                 if folder.suffix == ".draft":
-                    _remove_if_abandoned(folder)
-                elif (folder / SEAL).is_file():
-                    used = (folder / SEAL).stat().st_mtime
+                    if time.time() - _last_write(folder) > ABANDONED_SECONDS:
+                        shutil.rmtree(folder, ignore_errors=True)
+                elif folder.is_dir():
+                    is_sealed = (folder / SEAL).is_file()  # else it is of an earlier version
+                    used = (folder / SEAL if is_sealed else folder).stat().st_mtime
                     size = sum(each.stat().st_size for each in folder.iterdir())
                     entries.append((used, size, folder))
     total = num_bytes + sum(size for _, size, _ in entries)
@@ -160,10 +175,9 @@ def _make_room(num_bytes: int) -> None:
         total -= size
 
 
-def _remove_if_abandoned(draft: Path) -> None:
-    changed = max(each.stat().st_mtime for each in (draft, *draft.iterdir()))
-    if time.time() - changed > ABANDONED_SECONDS:
-        shutil.rmtree(draft, ignore_errors=True)
+def _last_write(draft: Path) -> float:
+    """Return when something was last written to a draft, in seconds since 1970."""
+    return max(each.stat().st_mtime for each in (draft, *draft.iterdir()))
 
 
 def _remove(folder: Path) -> None:
@@ -186,9 +200,9 @@ def _alone(folder: Path, hooks: Hooks) -> Iterator[None]:
         yield
         return
     with file:
-        until = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < until and not _locked(file.fileno()):
-            hooks.heartbeat(f"waiting for another process that makes {folder.parent.name} rows")
+        began = time.time()
+        while not _locked(file.fileno()) and _idle_seconds(folder, began) < WAIT_SECONDS:
+            hooks.heartbeat(f"waiting for another process that fills {folder.parent}")
             if hooks.interrupted():
                 raise Stopped(
                     Ending.interrupted, "interrupted while another process filled a cache"
@@ -197,7 +211,17 @@ def _alone(folder: Path, hooks: Hooks) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _idle_seconds(folder: Path, began: float) -> float:
+    """Return for how long no process has written to a draft of an entry, at most since `began`."""
+    last = began
+    for draft in folder.parent.glob(f".{folder.name}.*.draft"):
+        with suppress(OSError):  # it is no draft any more
+            last = max(last, _last_write(draft))
+    return time.time() - last
 
 
 def _locked(descriptor: int) -> bool:
@@ -216,6 +240,6 @@ def _say_once(hooks: Hooks, cache: Cache, text: str) -> None:
 
 def _too_large(folder: Path, num_bytes: int) -> str:
     return (
-        f"{folder.parent.name} rows of {num_bytes / 1e9:.1f} GB are not kept: "
+        f"{num_bytes / 1e9:.1f} GB for {folder.parent} are not kept: "
         f"FINESWEEP_CACHE_GB={max_bytes() / 1e9:g}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -45,11 +47,15 @@ class Maker:
         def make(folder: Path) -> None:
             self.num_made += 1
             (folder / "data").write_bytes(self.content)
+            self.made()
 
         def load(folder: Path) -> bytes:
             return (folder / "data").read_bytes()
 
         return stored(TOKENIZED, key, make, load, self.hooks, self.cache)
+
+    def made(self) -> None:
+        """Be called when an entry is made and not yet in its place."""
 
 
 def names(part: Path) -> list[str]:
@@ -111,7 +117,57 @@ def test_what_exceeds_the_bound_is_used_and_not_kept(
     maker = Maker()
     assert maker.get("a") == CONTENT
     assert names(part) == []
-    assert maker.hooks.warnings == ["tokenized rows of 0.0 GB are not kept: FINESWEEP_CACHE_GB=0"]
+    assert maker.hooks.warnings == [f"0.0 GB for {part} are not kept: FINESWEEP_CACHE_GB=0"]
+
+
+def test_entries_of_earlier_versions_make_room_too(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINESWEEP_CACHE_GB", str(2.5 * len(CONTENT) / 1e9))
+    for name in ("old", "older"):
+        (part / name).mkdir(parents=True)
+        (part / name / "data").write_bytes(CONTENT)
+    os.utime(part / "older", (1000, 1000))
+    Maker().get("a")
+    assert names(part) == ["a", "old"]
+
+
+def test_the_entry_of_a_process_that_was_faster_stays(part: Path) -> None:
+    class Slower(Maker):
+        def made(self) -> None:
+            (part / "a").mkdir()
+            (part / "a" / "data").write_bytes(b"of the other")
+
+    maker = Slower()
+    assert maker.get("a") == CONTENT
+    assert maker.num_made == 1
+    assert not maker.hooks.warnings
+    assert names(part) == ["a"]
+    assert (part / "a" / "data").read_bytes() == b"of the other"
+
+
+@pytest.mark.parametrize("closed", ["a", "a/data", f"a/{SEAL}"])
+def test_an_entry_that_only_another_user_may_read_is_done_without(
+    closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory() as folder:  # that others may enter
+        Path(folder).chmod(0o777)
+        monkeypatch.setenv("FINESWEEP_CACHE", folder)
+        part, maker = Path(folder, TOKENIZED), Maker()
+        maker.get("a")
+        (part / closed).chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # root may read everything
+        try:
+            assert [maker.get("a"), maker.get("a")] == [CONTENT] * 2
+        finally:
+            os.seteuid(user)
+        assert maker.num_made == 3
+        assert maker.hooks.warnings == [
+            f"the cache {part} cannot be read (Permission denied): each process makes its own; "
+            "FINESWEEP_CACHE=DIR names another folder"
+        ]
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "nan", "inf"])
@@ -231,6 +287,34 @@ def test_who_waits_for_too_long_makes_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert Maker().get("a") == CONTENT
     first.kill()
     wait_until(lambda: first.poll() is not None, "the end of the first process")
+
+
+def test_who_waits_for_a_process_that_writes_waits_until_it_is_done(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_polls = 15
+
+    class Writing(Listener):
+        """Writes, whenever it is told that another process does, and ends that in time."""
+
+        num_waits = 0
+
+        def heartbeat(self, doing: str) -> None:
+            assert doing == f"waiting for another process that fills {part}"
+            (draft / "data").write_bytes(b"part")
+            self.num_waits += 1
+            if self.num_waits == num_polls:
+                lock.close()
+
+    draft = part / ".a.1-1.draft"
+    draft.mkdir(parents=True)
+    maker = Maker()
+    maker.hooks = hooks = Writing()
+    with (part / ".a.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(module, "WAIT_SECONDS", num_polls / 2 * module.POLL_SECONDS)
+        assert maker.get("a") == CONTENT
+    assert hooks.num_waits == num_polls
 
 
 def test_runs_train_the_same_with_a_damaged_cache_and_without_one(
