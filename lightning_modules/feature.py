@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import mmap
 import os
 import time
 from functools import partial
@@ -82,7 +82,10 @@ def use_features(
     if stem is None:
         return
     place = next(network.parameters()).device
-    same = (stem.name, run.strategy.cache_key, run.model, run.task.auto_class, run.seed, place)
+    # What `build_network` makes depends on these: on the precision if the model's dtype is auto.
+    labels, num_tokens = tuple(data.validation.labels), len(data.validation.tokenizer)
+    loaded = (run.strategy.cache_key, run.model, run.task.cache_key, labels, num_tokens, run.seed)
+    same = (stem.name, *loaded, hardware.precision, place)
     network.eval()
     found = cache.get_or_make(("stem", *same), stem.probe)
     if found is None:
@@ -98,7 +101,7 @@ def use_features(
 
         def read() -> Tensor | None:
             try:
-                return stored(FEATURES, key, make, _load, hooks, cache)
+                return stored(FEATURES, key, make, load_features, hooks, cache)
             except (_TooLarge, DiskFull) as error:
                 hooks.warn(f"the frozen part runs again in every epoch: {error}")
                 return None
@@ -206,19 +209,27 @@ def _check_size(folder: Path, num_bytes: int, num_rows: int) -> None:
         raise _TooLarge(f"{needs}, more than is free where {folder.parent} is")
 
 
-def _load(folder: Path) -> Tensor:
+def load_features(folder: Path) -> Tensor:
+    """Return the features of an entry of the cache, mapped into memory.
+
+    Raises:
+        FileNotFoundError: Another process has removed it.
+
+    """
     found: dict[str, Any] = json.loads((folder / SHAPE_FILE).read_text())
-    shape, dtype = found["shape"], getattr(torch, found["dtype"])
-    return torch.from_file(
-        str(folder / FILE), shared=False, size=math.prod(shape), dtype=dtype
-    ).view(shape)
+    # torch.from_file has the same mapping, but its error does not say that there is no such file.
+    with (folder / FILE).open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return torch.frombuffer(content, dtype=getattr(torch, found["dtype"])).view(found["shape"])
 
 
 def _key(content: str, examples: str, precision: Precision, place: torch.device) -> str:
     import transformers
 
     versions = f"{torch.__version__} {transformers.__version__}"
-    parts = (content, examples, precision.value, place.type, versions)
+    # Whether a GPU multiplies fp32 in TF32.
+    products = f"{torch.get_float32_matmul_precision()} {os.environ.get('NVIDIA_TF32_OVERRIDE')}"
+    parts = (content, examples, precision.value, products, place.type, versions)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

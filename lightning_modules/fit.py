@@ -192,6 +192,7 @@ def _check(
     run = replace(run, task=task)
     num_devices = run.trainer.devices
     hardware = choose_hardware(run.trainer.device, run.trainer.precision, num_devices)
+    hardware.use_tensor_cores()  # also for what is computed before the training
     followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
     followers.start()  # they import while this process prepares
     memory = PeakMemory(hardware.device)

@@ -153,7 +153,6 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
 
     from lightning_modules.machine.resident import Resident
 
-    hardware.use_tensor_cores()
     # Lightning's own requeueing would save inside a signal handler.
     slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
     return pl.Trainer(

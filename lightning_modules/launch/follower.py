@@ -146,6 +146,7 @@ def main(descriptor: int, index: int) -> None:
 def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     run, hardware = start.run, start.hardware
     torch.set_num_threads(start.num_threads)
+    hardware.use_tensor_cores()
     tokenizer = start.tokenizer
     data = TextDataModule(run, start.splits, start.labels, tokenizer, start.step, cache=cache)
     data.add_column(REFERENCE, start.reference)

@@ -62,8 +62,12 @@ class Stem(ABC):
         """Return a text that is equal for stems that compute the same."""
         sums = [_sum_of(each) for each in _frozen(self.network)]
         attention = getattr(self.config, "_attn_implementation", None)
-        kind = f"{type(self.network).__name__} {self.name} {attention}"
-        return f"{kind} {self.config.to_json_string(use_diff=False)} {sums}"
+        # Code that comes with a model has the name of its revision in its module's.
+        kinds = {type(each) for each in self.network.modules()}
+        names = sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+        return (
+            f"{names} {self.name} {attention} {self.config.to_json_string(use_diff=False)} {sums}"
+        )
 
 
 class LayersStem(Stem):

@@ -15,6 +15,7 @@ import torch
 from lightning_modules.cache import Cache
 from lightning_modules.check import load_rows
 from lightning_modules.export.predictor import load_trained
+from lightning_modules.feature import load_features
 from lightning_modules.machine.store import FEATURES
 from lightning_modules.model.pooled import PooledClassifier
 from lightning_modules.outcome import Ending, Outcome
@@ -137,13 +138,28 @@ def test_damaged_features_are_computed_again(
 
 
 def test_other_weights_and_another_precision_have_their_own(
-    make_run: Callable[..., Run], here: Path
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = ((), ("seed=1",), ("trainer.precision=bf16",), ("model.width=16",))
     for number, words in enumerate(cases):
         reader = Reader()
         train(make_run(*words), here / str(number), reader)
         assert reader.num_read > 0, words
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    reader = Reader()
+    train(make_run(), here / "without TF32", reader)
+    assert reader.num_read > 0
+
+
+def test_features_that_another_worker_has_removed_are_missing_not_broken(
+    make_run: Callable[..., Run], here: Path, cache_of_its_own: Path
+) -> None:
+    train(make_run(), here / "run")
+    entry = next(cache_of_its_own.iterdir())
+    assert load_features(entry).ndim == 2
+    (entry / FEATURES).unlink()
+    with pytest.raises(FileNotFoundError):
+        load_features(entry)
 
 
 TOP = ("strategy=freeze", "strategy.num_layers=1", "strategy.lr=1e-2", "trainer.epochs=3")

@@ -21,6 +21,7 @@ from lightning_modules.network import build_network
 from lightning_modules.run import Run
 from search.config import build_run, compose
 from tests.lightning_modules.model.test_decoder import config_of, write_tokenizer
+from tests.lightning_modules.test_feature import Reader
 from tests.training import Listener, train
 
 MIXED = ("trainer.precision=bf16", "trainer.device=cpu")
@@ -69,6 +70,20 @@ def test_a_run_equals_the_one_on_weights_in_fp32(
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert {tensor.dtype for tensor in one.values()} == {torch.float32}
+
+
+def test_features_are_kept_under_the_weights_that_made_them(
+    decoder: Path, learnable: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
+    words = ("strategy=feature_extraction", "trainer.max_steps=null", "trainer.epochs=1")
+    mixed = run_of(decoder, learnable, *words, *MIXED)
+    exact = run_of(decoder, learnable, *words, "trainer.precision=fp32", "trainer.device=cpu")
+    both, reader = Cache(), Reader()
+    train(exact, here / "exact", Listener(), both)
+    train(mixed, here / "mixed", Listener(), both)
+    train(mixed, here / "alone", reader, Cache())  # of a worker that has not trained in fp32
+    assert reader.num_read == 0
 
 
 def test_frozen_weights_are_held_as_in_the_file(decoder: Path, learnable: Path) -> None:

@@ -141,3 +141,13 @@ def test_the_content_tells_weights_and_settings_apart() -> None:
     third = layers_stem(adapted("bert", {**SMALL, "layer_norm_eps": 1e-3}, 1), 1)
     assert third is not None
     assert one.content() != third.content()
+
+
+def test_the_content_tells_code_apart_that_comes_with_a_model() -> None:
+    stems = [layers_stem(adapted("bert", SMALL, 1), 1) for _ in range(2)]
+    one, other = (stem for stem in stems if stem is not None)
+    layer = other.network.bert.encoder.layer[0]
+    # transformers imports such code under the name of its revision.
+    kind = type(layer)
+    layer.__class__ = type(kind.__name__, (kind,), {"__module__": "transformers_modules.a.b1"})
+    assert one.content() != other.content()
