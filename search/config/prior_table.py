@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,7 @@ def _settings(folders: Sequence[Path]) -> Settings:
     Like the rows of the table, they are sorted by the module of the strategy's class.
     """
     settings: dict[str, frozenset[str] | None] = {}
-    for path in (path for folder in folders for path in sorted(folder.glob("strategy/*.yaml"))):
-        tree = _read(path)
+    for tree in _trees(folders, "strategy"):
         if isinstance(tree, dict) and "_target_" in tree:
             name, keys = str(tree["_target_"]).split(".")[-2:][0], map(str, tree)
             own = None if "defaults" in tree else frozenset(keys) - {"_target_"}
@@ -91,11 +90,20 @@ def _settings(folders: Sequence[Path]) -> Settings:
 
 def _tasks(folders: Sequence[Path]) -> frozenset[str]:
     """Return the modules of the tasks in the folders."""
-    trees = (_read(path) for folder in folders for path in sorted(folder.glob("task/*.yaml")))
     targets = (
-        str(tree["_target_"]) for tree in trees if isinstance(tree, dict) and "_target_" in tree
+        str(tree["_target_"])
+        for tree in _trees(folders, "task")
+        if isinstance(tree, dict) and "_target_" in tree
     )
     return frozenset(target.split(".")[-2:][0] for target in targets)
+
+
+def _trees(folders: Sequence[Path], group: str) -> Iterator[Any]:
+    """Yield the content of each option's file."""
+    for folder in folders:
+        for path in sorted(folder.glob(f"{group}/*.yaml")):
+            if path.is_file():  # else e.g. Emacs's lock of a file that is being edited
+                yield _read(path)
 
 
 def _read(path: Path) -> Any:

@@ -70,7 +70,10 @@ def _files() -> Iterator[tuple[str, int, int]]:
         folder = source.path.removeprefix("file://")
         if "://" not in folder:  # else Hydra's own
             for path in Path(folder).rglob("*.yaml"):
-                stat = path.stat()
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # e.g. Emacs's lock of a file that is being edited
+                    continue
                 yield str(path), stat.st_size, stat.st_mtime_ns
 
 

@@ -57,6 +57,11 @@ def test_an_option_that_has_changed_is_read_again(config_dir: Path) -> None:
         lr()
 
 
+def test_a_link_to_nothing_is_no_option(config_dir: Path) -> None:
+    (config_dir / "strategy/.#gentle.yaml").symlink_to("me@host.1:2")  # as Emacs locks a file
+    assert compose("train", ["strategy=gentle"], config_dir).tree
+
+
 def test_what_is_done_to_a_composed_tree_stays_there() -> None:
     with hydra_ready(None):
         tree, options = compose_tree("train", ["strategy=full"])

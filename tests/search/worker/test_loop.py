@@ -25,6 +25,24 @@ def never() -> bool:
     return False
 
 
+def test_files_that_are_mapped_into_memory_are_no_leak(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_bytes = 64 * 2**20
+    monkeypatch.setattr(loop, "LEAK_BYTES", num_bytes // 2)
+    monkeypatch.setattr(loop, "LEAK_FACTOR", 1.0)
+    (here / "features").write_bytes(bytes(num_bytes))
+    memory = loop._Memory()
+    memory.check()
+    features = torch.from_file(str(here / "features"), size=num_bytes, dtype=torch.uint8)
+    assert features.sum() == 0  # every page has been read
+    memory.check()
+    leak = bytes(range(256)) * (num_bytes // 256)
+    with pytest.raises(Replace, match="the worker's memory grew"):
+        memory.check()
+    assert len(leak) == num_bytes
+
+
 def kinds(events: list[Event]) -> list[type]:
     return [type(event) for event in events if not isinstance(event, Alive)]
 
