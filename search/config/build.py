@@ -59,7 +59,7 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
 
     """
     config = _with_values(tree, values or {})
-    plugins = packages_of(config)
+    plugins = packages_of(tree)  # not of a trial's values, which nobody has checked
     built: dict[str, Any] = {}
     problems: list[Problem] = []
     for key, base in GROUPS.items():

@@ -104,8 +104,8 @@ def _listed(config: DictConfig | Mapping[str, Any]) -> tuple[str, ...]:
         names = OmegaConf.select(config, PLUGINS, default=[])
     else:
         search = config.get("search")
-        names = search.get("plugins") if isinstance(search, Mapping) else None
-        if "${" in str(names):
+        names = search.get("plugins") if isinstance(search, Mapping) else search
+        if "${" in str(names):  # the list, or all of `search`, is another key's
             names = OmegaConf.select(OmegaConf.create(dict(config)), PLUGINS)
     # Anything but a list of names is reported when the settings are built.
     is_list = isinstance(names, list | ListConfig)

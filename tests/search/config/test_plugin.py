@@ -253,8 +253,18 @@ def by_reference(plan: dict[str, Any]) -> None:
     plan["arms"][0]["tree"]["search"] |= {"plugins": "${search.names}", "names": ["stranger"]}
 
 
+def by_reference_to_all(plan: dict[str, Any]) -> None:
+    plan["words"] = plan["arms"][0]["words"] = []
+    tree = plan["arms"][0]["tree"]
+    tree["others"], tree["search"] = tree["search"], "${others}"
+
+
 @pytest.mark.parametrize(
-    "change", [in_words, in_words_by_index, in_words_of_an_arm, in_another_arm, by_reference]
+    "change",
+    [
+        *(in_words, in_words_by_index, in_words_of_an_arm),
+        *(in_another_arm, by_reference, by_reference_to_all),
+    ],
 )
 def test_a_package_is_found_wherever_the_database_names_it(
     change: Callable[[dict[str, Any]], None], refused: Callable[..., str], here: Path
@@ -272,6 +282,23 @@ def test_the_database_cannot_import_what_it_does_not_list(
 
     changed(here, unlisted)
     assert "got 'stranger.Mine'" in refused("status", "study=s")
+
+
+def test_a_trial_cannot_list_packages(refused: Callable[..., str], here: Path) -> None:
+    def ours(plan: dict[str, Any]) -> None:
+        tree = plan["arms"][0]["tree"]
+        plan["words"] = plan["arms"][0]["words"] = []
+        tree["search"]["plugins"] = []
+        tree["strategy"]["_target_"] = "lightning_modules.strategy.full.Full"
+
+    changed(here, ours)
+    values = {"search.plugins": ["stranger"], "strategy._target_": "stranger.Mine"}
+    with sqlite3.connect(here / "studies/s/study.db") as database:
+        query = "insert into trial_user_attributes (trial_id, key, value_json) values (1, ?, ?)"
+        database.execute(query, ("values", json.dumps(values)))
+    database.close()
+    for words in (("evaluate", "study=s"), ("train", "study=s", "trial=0")):
+        assert "got 'stranger.Mine'" in refused(*words)
 
 
 def test_a_metric_of_the_users_own_is_no_way_round(refused: Callable[..., str], here: Path) -> None:
