@@ -126,7 +126,7 @@ def _started(logs: Logs | None, start: _Start, identity: Identity) -> Iterator[L
     try:
         yield own
     finally:
-        for text in own.close(in_a_hurry=start.hooks.interrupted()):
+        for text in own.close(in_a_hurry=start.hooks.interrupted()) or own.unsent():
             start.hooks.warn(text)
 
 

@@ -75,6 +75,10 @@ class Logs:
         """Wait a bounded time for what is still being sent; return what a person should know."""
         return []
 
+    def unsent(self) -> list[str]:
+        """Return what a person should know of logs that earlier processes did not send."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Logger(Schema):

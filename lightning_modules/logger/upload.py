@@ -9,6 +9,7 @@ it. The first failure ends it: the runs of this folder stay offline from there o
 from __future__ import annotations
 
 import queue
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ ANSWER_SECONDS = 5.0  # for the server to say whose the API key is
 REQUEST_SECONDS = 20.0  # for any later request
 NUM_RETRIES = 4  # of a later request; with W&B's waits between them, about 30 s
 FINISH_SECONDS = 30.0  # for a server that has answered, once no more runs are opened
+HEADER_BYTES = 7  # of a run's file, before its first record
 ERROR = 40  # the severity of W&B's messages on what failed
 FAILED_FILE = "not-uploaded.txt"
 """In W&B's folder: why the runs there stay offline. Other processes read it and do not try."""
@@ -85,16 +87,19 @@ class Uploads:
         """Wait for the last runs for a bounded time, then end the process."""
         if self._thread is None:
             return
-        self._files.put(None)
-        self._thread.join(min(max_seconds, max(0.0, self._deadline - time.monotonic())))
-        if self._has_answered:
-            self._thread.join(max_seconds)
         assert self._server is not None
-        if self._thread.is_alive() and not self._is_over:
-            left = f"{self._num_added - self._num_sent} runs are not uploaded yet"
-            reason = left if self._has_answered else _SILENT
-            self._fail(UploadError(f"{self._server.url}: {reason}"))
-        self._server.kill()
+        self._files.put(None)
+        try:
+            self._thread.join(min(max_seconds, max(0.0, self._deadline - time.monotonic())))
+            if self._has_answered:
+                self._thread.join(max_seconds)
+            if self._thread.is_alive() and not self._is_over:
+                num_left = self._num_added - self._num_sent
+                left = f"{num_left} {'run is' if num_left == 1 else 'runs are'} not uploaded yet"
+                reason = left if self._has_answered else _SILENT
+                self._fail(UploadError(f"{self._server.url}: {reason}"))
+        finally:  # also on Ctrl-C
+            self._server.kill()
 
     def _send_all(self, server: Server) -> None:
         """Send the files in turn, each until its run is finished."""
@@ -128,7 +133,7 @@ class Uploads:
             pass
         self._notes.put(
             f"W&B: {reason}. The runs stay offline from here on; they are complete. "
-            f"Send them later: wandb sync {self._folder}/offline-run-*"
+            f"Send them later: {_sync_command(self._folder)}"
         )
 
     @property
@@ -140,6 +145,31 @@ def forget_failure(folder: Path) -> None:
     """Let the runs of a folder be sent again, although an earlier command could not send them."""
     with suppress(OSError):
         (folder / "wandb" / FAILED_FILE).unlink(missing_ok=True)
+
+
+def unsent_note(folder: Path) -> str | None:
+    """Return a sentence on the runs of a folder that are not uploaded, or not whole; None if none.
+
+    A worker that was killed could not send the rest of its runs, and an earlier command perhaps
+    had no server. None, too, if the server has failed in this command, which has said so.
+    """
+    if (folder / "wandb" / FAILED_FILE).exists():
+        return None
+    files = list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    with_records = [file for file in files if file.stat().st_size > HEADER_BYTES]
+    num_left = sum(not file.with_suffix(".wandb.synced").exists() for file in with_records)
+    if num_left == 0:
+        return None
+    are = "run here is" if num_left == 1 else "runs here are"
+    return (
+        f"W&B: {num_left} {are} not uploaded, or not whole, e.g. because a worker was killed. "
+        f"Send what is left: {_sync_command(folder / 'wandb')}"
+    )
+
+
+def _sync_command(folder: Path) -> str:
+    """Return the shell command that uploads the runs in W&B's folder, for any working folder."""
+    return f"wandb sync {shlex.quote(str(folder.absolute()))}/offline-run-*"
 
 
 _SILENT = f"the server did not answer within {ANSWER_SECONDS:g} s"

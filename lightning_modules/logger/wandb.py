@@ -32,6 +32,7 @@ from lightning_modules.logger.upload import (
     UploadError,
     Uploads,
     forget_failure,
+    unsent_note,
 )
 from lightning_modules.machine.file import free_bytes, megabytes
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 HURRY_SECONDS = 3.0
 NEEDED_BYTES = 256 * 1024  # some blocks of W&B's log, and its list of installed packages
+_ONLINE = ("online", "shared", "run")  # of W&B's modes
 TAG_LENGTH = 64  # W&B refuses a run with a longer tag, or an empty one
 
 log = logging.getLogger(__name__)
@@ -130,10 +132,10 @@ class Wandb(Logger):
         )
 
     def resolved_mode(self) -> str:
-        """Return a mode of W&B; one of its environment decides if ours is `auto`."""
+        """Return a mode of W&B; if ours is `auto`, its environment or `wandb offline` decides."""
         if self.mode is not Mode.auto:
             return str(self.mode.value)
-        return os.environ.get("WANDB_MODE") or "auto"
+        return os.environ.get("WANDB_MODE") or _stored_mode() or "auto"
 
 
 class WandbLogs(Logs):
@@ -141,7 +143,8 @@ class WandbLogs(Logs):
 
     def __init__(self, logger: Wandb, folder: Path) -> None:
         super().__init__(logger)
-        self._mode = logger.resolved_mode()
+        self._resolved_mode = logger.resolved_mode
+        self._mode = ""  # not asked yet: W&B reads its environment when the first run is opened
         self._uploads = Uploads(folder, lambda: Server(_settings(folder)))
         self._folder = folder
 
@@ -159,18 +162,25 @@ class WandbLogs(Logs):
         self._uploads.close(HURRY_SECONDS if in_a_hurry else FINISH_SECONDS)
         return self._uploads.notes()
 
+    def unsent(self) -> list[str]:
+        note = unsent_note(self._folder) if self._mode in _ONLINE else None
+        return [] if note is None else [note]
+
     def _say(self, note: Callable[[str], None]) -> None:
         for text in self._uploads.notes():
             _warn(note, text)
 
     def _is_online(self, note: Callable[[str], None]) -> bool:
-        if self._mode == "auto":
+        if not self._mode:
             try:
-                self._mode = "offline" if _credentials() is None else "online"
+                mode = self._resolved_mode()
+                if mode == "auto":
+                    mode = "offline" if _credentials() is None else "online"
+                self._mode = mode
             except Exception as error:  # e.g. a key of a wrong length
                 self._mode = "offline"
                 _warn(note, f"W&B stays offline: {error}")
-        return self._mode in ("online", "shared", "run")
+        return self._mode in _ONLINE
 
 
 class WandbLog(RunLog):
@@ -294,6 +304,14 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> wandb.Table
     cells = [[row.get(column) for column in columns] for row in rows]
     # A column of sampled values may have a number in one row and a string in the next.
     return wandb.Table(columns=columns, data=cells, allow_mixed_types=True)
+
+
+def _stored_mode() -> str | None:
+    """Return what `wandb offline` or `wandb disabled` stored; None if neither was run."""
+    from wandb.sdk import wandb_setup
+
+    mode = str(wandb_setup.singleton().settings.mode)
+    return None if mode == "online" else mode
 
 
 def _credentials() -> Any:

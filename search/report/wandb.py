@@ -23,7 +23,8 @@ def log_study(study: Study) -> list[str]:
     notes: list[str] = []
     logs = study.plan.default.logger.start(study.folder)
     _log_study(study, table, logs, notes.append)
-    return [*notes, *logs.close()]
+    notes += logs.close()
+    return notes or logs.unsent()
 
 
 def _log_study(

@@ -62,6 +62,7 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
     try:
         _work_all(session, interrupted, emit, logs)
     finally:
+        emit(Alive("sending what was logged"))
         for note in logs.close(in_a_hurry=interrupted()):
             emit(Note(note))
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lightning_modules.logger.upload import FAILED_FILE, Uploads, forget_failure
+from lightning_modules.logger.upload import FAILED_FILE, Uploads, forget_failure, unsent_note
 from tests.conftest import Command, wandb_records
 from tests.shared import ROOT
 from tests.wandb_server import FAULTS, WandbServer, wandb_server
 
 NUM_TRIES = 3  # of W&B's client, for the one request that asks whose the key is
 LOG = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.wandb import Mode, Wandb
@@ -37,8 +39,10 @@ print(json.dumps([*notes, *logs.close()]))
 """
 
 
-def logged(folder: Path, environment: Mapping[str, str]) -> list[str]:
-    """Log three runs in a process of its own; return the notes."""
+def logged(
+    folder: Path, environment: Mapping[str, str], *, may_have_wandb: bool = False
+) -> list[str]:
+    """Log two runs in a process of its own; return the notes."""
     done = subprocess.run(
         [sys.executable, "-c", LOG, str(folder)],
         capture_output=True,
@@ -48,7 +52,7 @@ def logged(folder: Path, environment: Mapping[str, str]) -> list[str]:
         timeout=300,
         check=True,
     )
-    assert not (folder.parent / "wandb").exists()
+    assert may_have_wandb or not (folder.parent / "wandb").exists()
     notes: list[str] = json.loads(done.stdout.splitlines()[-1])
     return notes
 
@@ -146,6 +150,49 @@ def test_what_stayed_offline_is_sent_by_the_command_of_the_note(here: Path) -> N
     assert sent(server) == LOSSES
 
 
+KILLED = LOG.replace("log.table", "killed() if number else log.table").replace(
+    "folder, notes =",
+    """
+def killed():
+    time.sleep(20)  # W&B's service writes its records every 15 s
+    os.kill(os.getpid(), 9)
+
+folder, notes =""",
+)
+
+
+@pytest.mark.thorough
+def test_the_runs_of_a_killed_process_are_counted_and_can_be_sent(here: Path) -> None:
+    with wandb_server() as server:
+        environment = server.environment(str(here))
+        words = [sys.executable, "-c", KILLED, str(here / "s")]
+        killed = subprocess.run(words, env={**environment, "PYTHONPATH": str(ROOT)}, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        note = unsent_note(here / "s")
+        assert note is not None and "not uploaded, or not whole, e.g. because a worker" in note
+        bin_folder = Path(sys.executable).parent
+        path = f"{bin_folder}{os.pathsep}{environment['PATH']}"
+        send = note.partition("Send what is left: ")[2]
+        subprocess.run(send, shell=True, env={**environment, "PATH": path}, check=True)
+    whole, cut = LOSSES  # W&B holds back the last step until the next
+    assert [sorted(set(losses)) for losses in sent(server)] == [whole, cut[:-1]]
+    assert unsent_note(here / "s") is None
+
+
+@pytest.mark.thorough
+def test_what_wandb_offline_stored_counts(here: Path) -> None:
+    with wandb_server() as server:
+        environment = server.environment(str(here))
+        wandb = Path(sys.executable).with_name("wandb")
+        subprocess.run([wandb, "offline"], env=environment, cwd=here, check=True)
+        assert logged(here / "s", environment, may_have_wandb=True) == []
+        assert not server.paths
+        assert len(list((here / "s/wandb").glob("offline-run-*"))) == 2
+        online = {**environment, "WANDB_MODE": "online"}
+        assert logged(here / "t", online, may_have_wandb=True) == []
+    assert sent(server) == LOSSES
+
+
 @pytest.mark.thorough
 def test_a_key_of_wandb_login_is_found(here: Path) -> None:
     with wandb_server("401") as server:
@@ -211,11 +258,59 @@ class Broken:
 
 
 def test_a_service_that_does_not_start_is_a_note(here: Path) -> None:
-    uploads = Uploads(here, Broken())
+    uploads = Uploads(Path("my study"), Broken())
     uploads.add(here / "a.wandb")
     uploads.add(here / "b.wandb")
     uploads.close()
     (note,) = uploads.notes()
     assert "No module named 'wandb.sdk.lib.service'. The runs stay offline" in note
+    assert note.endswith(f"wandb sync '{here}/my study/wandb'/offline-run-*")
     assert uploads.notes() == []
-    assert (here / "wandb" / FAILED_FILE).is_file()
+    assert (here / "my study" / "wandb" / FAILED_FILE).is_file()
+
+
+class Endless:
+    """Stands for a service that never sends its first run."""
+
+    url = "http://endless"
+
+    def __init__(self) -> None:
+        self.is_killed = threading.Event()
+
+    def authenticate(self) -> None:
+        pass
+
+    def send(self, file: Path) -> None:
+        self.is_killed.wait()
+
+    def kill(self) -> None:
+        self.is_killed.set()
+
+
+def test_its_process_does_not_outlive_a_close_that_ctrl_c_ends(here: Path) -> None:
+    def ctrl_c(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    server: Any = Endless()
+    uploads = Uploads(here, lambda: server)
+    uploads.add(here / "a.wandb")
+    before = signal.signal(signal.SIGALRM, ctrl_c)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            uploads.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert server.is_killed.is_set()
+
+
+def test_runs_without_the_mark_of_a_whole_upload_are_counted(here: Path) -> None:
+    assert unsent_note(here) is None
+    for name, content in (("1", "W&B records"), ("2", "W&B records"), ("3", "W&B")):
+        (here / "wandb" / f"offline-run-{name}").mkdir(parents=True)
+        (here / "wandb" / f"offline-run-{name}" / "run.wandb").write_text(content)
+    assert str(unsent_note(here)).startswith("W&B: 2 runs here are not uploaded, or not whole, ")
+    (here / "wandb" / "offline-run-1" / "run.wandb.synced").touch()
+    assert str(unsent_note(here)).startswith("W&B: 1 run here is not uploaded, or not whole, ")
+    (here / "wandb" / FAILED_FILE).touch()  # which has been said
+    assert unsent_note(here) is None
