@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from lightning_modules.error import ConfigError, Problem, UserError, Verbatim
 from lightning_modules.machine.path import typed_path
+from lightning_modules.model.files.trust import forget_trust
 from lightning_modules.outcome import Ending
 from lightning_modules.rows.corpus import Corpus
 from search.config import Composition, build_run, compose, literal, take_typed
@@ -424,6 +425,7 @@ def _words(*overrides: Any) -> list[str]:
             key = word.partition("=")[0]
             raise ConfigError(Problem(key, "the name is given as an argument", word, "Remove it."))
     quiet_widgets()
+    forget_trust()
     return take_typed("sweep", take_storage("api", overrides))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.model.files.trust import KEY, trust_code
+from lightning_modules.model.files.trust import KEY, TYPED, trust_code
 from search.config.plugin import COMPOSE, PLUGINS, take_plugins
 
 TYPED_KEYS = (PLUGINS, KEY)
@@ -26,17 +26,17 @@ def take_typed(command: str, words: Sequence[str]) -> list[str]:
 
     """
     others = []
+    if trusts_code(words):
+        trust_code()
     for word in take_plugins(command, words):
         key, _, value = word.partition("=")
         if key == KEY and value not in ("true", "false") and command not in COMPOSE:
             raise ConfigError(Problem(KEY, "must be true or false", value))
-        if key == KEY and value == "true":
-            trust_code()
         if key != KEY or command in COMPOSE:
             others.append(word)
     return others
 
 
 def trusts_code(words: Sequence[str]) -> bool:
-    """Return whether words let code that comes with a model run."""
-    return f"{KEY}=true" in words
+    """Return whether words let code that comes with a model run; as ever, the last one counts."""
+    return [word for word in words if word.startswith(f"{KEY}=")][-1:] == [TYPED]

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.model.files.trust import is_code_trusted, trusting
 from search.config import take_typed
 from search.machine.quiet import quiet_training
 from search.trained.ask import Rows, checked_rows
@@ -31,6 +32,7 @@ class Model:
         self.folder = folder
         self._manifest = read_manifest(folder)
         self._config_dir = config_dir
+        self._is_trusted = is_code_trusted()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -51,8 +53,9 @@ class Model:
 
     def evaluate(self, *overrides: str, split: str = "validation") -> dict[str, float]:
         """Return metrics on a split of other data, e.g. `"data=files"`, `"data.train=new.csv"`."""
-        words = take_typed("evaluate", overrides)
-        return evaluate_exported(self.folder, split, words, self._config_dir).scores()
+        with trusting(self._is_trusted):
+            words = take_typed("evaluate", overrides)
+            return evaluate_exported(self.folder, split, words, self._config_dir).scores()
 
     def __repr__(self) -> str:
         return f"<finesweep model in {self.folder}>"
@@ -61,7 +64,8 @@ class Model:
     def _predictor(self) -> Predictor:
         from lightning_modules.export.model import base_of, load_exported
 
-        task, plugins = exported_task(self.folder, self._config_dir)
-        base = base_of(self.folder, plugins)
-        quiet_training()
-        return load_exported(self.folder, task, base, plugins)
+        with trusting(self._is_trusted):
+            task, plugins = exported_task(self.folder, self._config_dir)
+            base = base_of(self.folder, plugins)
+            quiet_training()
+            return load_exported(self.folder, task, base, plugins)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.path import typed_path
+from lightning_modules.model.files.trust import is_code_trusted, trusting
 from search.config import run_tree, to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
@@ -63,6 +64,9 @@ class Best:
 class _Trained:
     """Base of studies and runs: a trained network, loaded when first needed."""
 
+    def __init__(self) -> None:
+        self._is_trusted = is_code_trusted()  # later calls do not change what was typed for this
+
     @property
     def _source(self) -> Trained:
         raise NotImplementedError
@@ -93,7 +97,8 @@ class _Trained:
 
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Return the task's metrics on a split; look at `test` once, at the end."""
-        return evaluate_trained(self._source, split).scores()
+        with trusting(self._is_trusted):
+            return evaluate_trained(self._source, split).scores()
 
     def export(self, to: str | Path, *, merge: bool = True) -> Model:
         """Write the model to a new folder, loadable by plain transformers or PEFT; return it.
@@ -103,12 +108,14 @@ class _Trained:
             merge: Whether adapters are merged into the weights; if not, they are written alone.
 
         """
-        return _exported(self._source, typed_path(to), merge=merge)
+        with trusting(self._is_trusted):
+            return _exported(self._source, typed_path(to), merge=merge)
 
     @cached_property
     def _predictor(self) -> Predictor:
         quiet_training()
-        return self._source.load()
+        with trusting(self._is_trusted):
+            return self._source.load()
 
 
 class Study(_Trained, Loop):
@@ -117,6 +124,7 @@ class Study(_Trained, Loop):
     def __init__(self, study: OpenStudy) -> None:
         self._study = study
         self._loaded: tuple[int, Predictor] | None = None
+        _Trained.__init__(self)
         Loop.__init__(self, study)
 
     @property
@@ -148,7 +156,8 @@ class Study(_Trained, Loop):
 
         """
         source = self._source if trial is None else finished_trial(self._study, trial)
-        return _exported(source, typed_path(to), merge=merge)
+        with trusting(self._is_trusted):
+            return _exported(source, typed_path(to), merge=merge)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return the rows of `trials.csv`, one per trial in the order of their numbers.
@@ -212,7 +221,8 @@ class Study(_Trained, Loop):
             quiet_training()
             source = self._source
             assert trial is not None
-            self._loaded = trial.number, source.load()
+            with trusting(self._is_trusted):
+                self._loaded = trial.number, source.load()
         return self._loaded[1]
 
     def _best(self, trial: FrozenTrial) -> Best:
@@ -233,6 +243,7 @@ class Run(_Trained):
     """A finished run outside any study."""
 
     def __init__(self, trained: Trained) -> None:
+        super().__init__()
         self._trained = trained
 
     @property

@@ -7,7 +7,8 @@ it gets it on its command line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 KEY = "model.trust_remote_code"
 TYPED = f"{KEY}=true"
@@ -23,6 +24,22 @@ def trust_code() -> None:
 def is_code_trusted() -> bool:
     """Return whether code that comes with models may run in this process."""
     return bool(_typed)
+
+
+def forget_trust() -> None:
+    """Let no such code run, whatever was typed for an earlier call in this process."""
+    _typed.clear()
+
+
+@contextmanager
+def trusting(is_trusted: bool) -> Iterator[None]:
+    """Let code run inside if it was trusted when what is used there was opened."""
+    before = list(_typed)
+    _typed[:] = [TYPED] if is_trusted else []
+    try:
+        yield
+    finally:
+        _typed[:] = before
 
 
 def trust_arguments() -> Sequence[str]:

@@ -143,6 +143,42 @@ def test_from_python(mine: Path) -> None:
     assert finesweep.plan("s", *MINE, TYPED)
 
 
+def test_in_python_it_counts_for_one_call(mine: Path, here: Path) -> None:
+    assert finesweep.plan("s", *MINE, TYPED)
+    with pytest.raises(finesweep.UserError, match=f"add {TYPED}"):
+        finesweep.plan("s", *MINE)
+    assert not is_code_trusted()
+
+
+OPENED = """
+import sys, finesweep
+typed, mine = sys.argv[1], sys.argv[2:]
+run = finesweep.train("a", *mine, typed, show=False)
+finesweep.status()  # without the word
+model = run.export("out")
+assert model.predict(["good"]) and run.predict(["good"]) and run.evaluate()
+try:
+    finesweep.open(model="out").predict(["good"])
+except finesweep.UserError as error:
+    assert typed in str(error)
+else:
+    raise AssertionError("it ran")
+assert finesweep.open(typed, model="out").evaluate()
+"""
+
+
+@pytest.mark.thorough
+def test_what_python_opened_with_it_keeps_it(mine: Path, here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED, TYPED, *MINE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_MODULES_CACHE": str(here / "modules")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_code_of_another_place_is_refused() -> None:
     values = {"auto_map": {"AutoConfig": "owner/name--code.Config"}}
     assert names_code(values) and not runs_code("config.json", values)
@@ -170,6 +206,8 @@ def test_only_the_word_itself_counts(word: str) -> None:
     else:
         assert take_typed("predict", [word, "model=out"]) == ["model=out"]
     assert take_typed("sweep", [word]) == [word]
+    assert not is_code_trusted()
+    assert take_typed("sweep", [TYPED, word]) == [TYPED, word]  # the last one counts
     assert not is_code_trusted()
 
 
