@@ -23,6 +23,7 @@ from faults.postgres import Postgres, postgres_binaries
 
 from lightning_modules.cache import Cache
 from lightning_modules.task.classification import Classification
+from search.machine.signals import SIGNALS, restore_handlers
 from tests.loopback import Hub, loopback_hub
 
 # The files of tests that take longest. They start first, so that no core is left alone with one of
@@ -84,6 +85,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache of tokenized rows for the whole session."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Restore the handlers of signals: a command that a test calls in its process sets its own."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    restore_handlers(before)
 
 
 @pytest.fixture(autouse=True)
@@ -222,14 +231,13 @@ def run_here(*words: str, code: int = 0) -> str:
     """
     from search.cli import main
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
             returned = main(words)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        restore_handlers(before)
     assert returned == code, printed.getvalue()
     return printed.getvalue()
 
