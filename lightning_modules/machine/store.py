@@ -47,7 +47,7 @@ def max_bytes() -> int:
     """Return how many bytes the bounded parts may take together: `$FINESWEEP_CACHE_GB`.
 
     Raises:
-        ConfigError: It is no number >= 0.
+        ConfigError: It is not a number >= 0.
 
     """
     chosen = os.environ.get(LIMIT) or str(DEFAULT_GB)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,37 @@ from tests.search.worker.conftest import Prepare
 
 def never() -> bool:
     return False
+
+
+MAPPED = """
+import torch
+from search.worker import loop
+
+num_bytes = 64 * 2**20
+loop.LEAK_BYTES, loop.LEAK_FACTOR = num_bytes // 2, 1.0
+torch.zeros(1, dtype=torch.uint8).sum()  # what torch loads at its first call is no leak
+memory = loop._Memory()
+memory.check()
+features = torch.from_file("features", size=num_bytes, dtype=torch.uint8)
+assert features.sum() == 0  # every page has been read
+memory.check()
+leak = bytes(range(256)) * (num_bytes // 256)
+try:
+    memory.check()
+except loop.Replace as error:
+    print(error)
+"""
+
+
+@pytest.mark.thorough
+def test_files_that_are_mapped_into_memory_are_no_leak(here: Path) -> None:
+    """In a process of its own: what another test frees or takes would count."""
+    (here / "features").write_bytes(bytes(64 * 2**20))
+    environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    words = [sys.executable, "-c", MAPPED]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the worker's memory grew" in done.stdout
 
 
 def kinds(events: list[Event]) -> list[type]:
