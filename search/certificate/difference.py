@@ -23,10 +23,10 @@ pseudo-value (`lightning_modules.task.jackknife`); a group of rows then takes th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -137,16 +137,19 @@ class Difference:
 
         return float(stdtr(self.freedom, self.value / self.error))
 
-    @property
-    def rows_to_tell(self) -> float:
-        """How many times as many rows would part the two if the difference is as it was measured.
+    def rows_to_tell(self, num_comparisons: int = 1) -> float:
+        """Return how many times as many rows would part the two if they differ as was measured.
 
         At most 1 if they are parted; inf if no number of rows would do, because the seeds vary
         more than the two differ, or because they do not differ.
+
+        Args:
+            num_comparisons: As for `half_width`.
+
         """
         if self.error == 0 or self.value == 0:
             return math.inf if self.value == 0 else 0.0
-        quantile = self.half_width() / self.error
+        quantile = self.half_width(num_comparisons) / self.error
         left = (self.value / quantile) ** 2 - self.seed_variance
         return self.row_variance / left if left > 0 else math.inf
 
@@ -164,6 +167,11 @@ class Difference:
             "num_rows": self.num_rows,
             "seed_freedom": self.seed_freedom,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the difference from the values of `as_dict`."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
 def difference(one: Scores, other: Scores) -> Difference:
@@ -199,4 +207,40 @@ def difference(one: Scores, other: Scores) -> Difference:
         seed_variance=pooled * sum(1 / each.num_seeds for each in counted),
         num_rows=num_rows,
         seed_freedom=freedom,
+    )
+
+
+def difference_of_splits(
+    ones: Sequence[ArrayLike], others: Sequence[ArrayLike], *, is_exact: bool = False
+) -> Difference:
+    """Return how much better one configuration scored than another on several splits.
+
+    On each split s both were trained once and scored the same rows, which are others on every
+    split: d_s,i is the difference on row i of split s. Then D = mean_s(d_s), V_S = var_s(d_s) / k
+    with k - 1 degrees of freedom, and V_I = mean_s(var_i(d_s,i) / n_s). The splits are drawn from
+    the same rows, so V_I does not shrink with their number. The noise of the rows is in V_S too, so
+    the interval is too wide rather than too narrow.
+
+    Args:
+        ones: Its models' contributions by split.
+        others: Those of the other one, for the same splits and rows in the same order.
+        is_exact: Whether one split is enough, because neither is trained.
+
+    Raises:
+        ValueError: There are fewer than two splits or rows, or the rows differ in number.
+
+    """
+    one, other = ([np.asarray(each, dtype=float) for each in side] for side in (ones, others))
+    sizes = [(len(a), len(b)) for a, b in zip(one, other, strict=True)]
+    if len(sizes) < (1 if is_exact else 2) or any(a != b or a < 2 for a, b in sizes):
+        raise ValueError(f"both need the same rows on at least two splits, got {sizes}")
+    apart = [a - b for a, b in zip(one, other, strict=True)]
+    means = np.array([each.mean() for each in apart])
+    num = len(apart)
+    return Difference(
+        value=float(means.mean()),
+        row_variance=float(np.mean([each.var(ddof=1) / len(each) for each in apart])),
+        seed_variance=float(means.var(ddof=1)) / num if num > 1 else 0.0,
+        num_rows=min(len(each) for each in apart),
+        seed_freedom=num - 1,
     )

@@ -73,13 +73,13 @@ def test_as_many_rows_as_it_names_would_tell() -> None:
     found = difference(one, other)
     assert found.interval()[0] < 0 < found.interval()[1]
     quantile = found.half_width() / found.error
-    half = quantile * math.sqrt(found.row_variance / found.rows_to_tell)
+    half = quantile * math.sqrt(found.row_variance / found.rows_to_tell())
     assert half == pytest.approx(abs(found.value))
 
 
 def test_seeds_that_vary_more_than_the_two_differ_are_not_cured_by_rows() -> None:
     one, other = Scores.of([[2.0] * 9, [0.0] * 9]), Scores.of([[1.5] * 9, [0.0] * 9])
-    assert difference(one, other).rows_to_tell == math.inf
+    assert difference(one, other).rows_to_tell() == math.inf
 
 
 def test_equal_models_differ_by_nothing() -> None:
