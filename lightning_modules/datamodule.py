@@ -18,7 +18,7 @@ from lightning_modules.batch.order import (
     evaluation_batches,
     sorted_batches,
 )
-from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
+from lightning_modules.batch.tokenize import content_of, digest_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
@@ -197,4 +197,13 @@ class TextDataModule(pl.LightningDataModule):
             settings,
             self._hooks,
             self._cache,
+            self._digest(split, rows),
         )
+
+    def _digest(self, split: str, rows: Sequence[Row]) -> str:
+        """Return the digest of the rows; of a million, once and not for every run."""
+        if self._cache is None or rows is not self._splits[split]:
+            return digest_of(rows)
+        # The rows are kept beside it, or other rows could get their id.
+        key = ("digest", id(rows))
+        return self._cache.get_or_make(key, lambda: (digest_of(rows), rows))[0]

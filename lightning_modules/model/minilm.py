@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -85,12 +85,20 @@ class Minilm(Pretrained):
             rule = "needs the packaged weights"
             raise ConfigError(Problem("model.source", rule, Verbatim("no such package"), fix))
         weights = folder / "model.safetensors"
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        stat = weights.stat()
+        digest = _digest(weights, stat.st_size, stat.st_mtime_ns)
         if digest != SHA256:
             rule = f"{weights} must have sha256 {SHA256[:12]}..."
             fix = "The package is damaged or a different one; reinstall it."
             raise ConfigError(Problem("model.source", rule, Verbatim(f"{digest[:12]}..."), fix))
         return str(folder)
+
+
+@lru_cache(maxsize=1)
+def _digest(path: Path, size: int, time_ns: int) -> str:
+    """Return the file's sum; `size` and `time_ns` are there because a changed file has others."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _folder() -> Path | None:

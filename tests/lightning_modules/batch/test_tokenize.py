@@ -162,3 +162,12 @@ def test_a_damaged_file_is_noticed_and_the_rows_are_tokenized_again(
     (entry / name).write_bytes(content)
     assert call()[:] == expected
     assert call(rows=ROWS[:1])[:] != expected
+
+
+def test_what_the_last_call_stored_in_a_tokenizer_does_not_count() -> None:
+    tokenizer = TINY.load_tokenizer()
+    before = content_of(tokenizer)
+    tokenizer("a text", truncation=True, max_length=3, padding="max_length")
+    assert content_of(tokenizer) == before
+    tokenizer.add_tokens(["unheard"])
+    assert content_of(tokenizer) != before
