@@ -7,9 +7,10 @@ Loss, with e the error in standard deviations: mse e^2; l1 |e|; huber e^2 / 2 up
 d (|e| - d / 2) beyond (Huber 1964, d = huber_delta).
 Metrics: rmse, the root of the mean squared error; mae, the mean absolute error; mse; pearson and
 spearman, see `metric.correlation`.
+With `symmetric`, a pair is read in both orders, and p is the mean of both (`both_orders`).
 Example row: `{"text": "A plane takes off.", "text_pair": "An air plane lifts.", "label": 4.8}`.
 
-Shapes: B batch.
+Shapes: B batch, N rows.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from lightning_modules.task.base import (
     Examples,
     Tables,
 )
+from lightning_modules.task.both_orders import mean_of_row, sorted_pair, with_swapped
 from lightning_modules.task.metric.correlation import pearson, spearman
 from lightning_modules.task.sequence import SequenceTask
 
@@ -71,6 +73,7 @@ class Regression(SequenceTask):
         huber_delta: Error in standard deviations from which `huber` counts it linearly, > 0.
         center: Subtracted from the numbers in training, in their unit; None takes their mean.
         scale: Divides them then, > 0, in their unit; None takes their standard deviation.
+        symmetric: Whether a pair of texts means the same in both orders.
 
     """
 
@@ -78,6 +81,7 @@ class Regression(SequenceTask):
     huber_delta: float
     center: float | None
     scale: float | None
+    symmetric: bool
 
     directions: ClassVar[Mapping[str, Direction]] = {
         "rmse": "minimize",
@@ -89,6 +93,7 @@ class Regression(SequenceTask):
     cells: ClassVar[Mapping[str, cell.Cell]] = {**SequenceTask.cells, "label": number}
     loss_settings: ClassVar[frozenset[str]] = frozenset(("loss", "huber_delta"))
     smooth_metric: ClassVar[str | None] = "mse"
+    not_inputs: ClassVar[frozenset[str]] = SequenceTask.not_inputs | {"row"}
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -96,7 +101,17 @@ class Regression(SequenceTask):
         if self.center is not None and not math.isfinite(self.center):
             yield Problem("center", "must be a finite number, or null", self.center)
 
+    def identity(self, row: Row) -> str:
+        return super().identity(sorted_pair(row) if self.symmetric else row)
+
+    def near_key(self, row: Row) -> str:
+        return super().near_key(sorted_pair(row) if self.symmetric else row)
+
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
+        if self.symmetric and "text_pair" not in rows[0]:
+            rule = f"must be false for single texts, which {source} has"
+            fix = "Name the column with the second text: data.text_pair=COLUMN"
+            raise DataError(Problem("task.symmetric", rule, True, fix))
         if len(found := {row["label"] for row in rows}) == 1:
             raise DataError(_only(found, f"in the {len(rows)} rows of {source}"))
 
@@ -147,6 +162,15 @@ class Regression(SequenceTask):
     def _scale(self) -> float:
         return 1.0 if self.scale is None else self.scale
 
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Return columns of examples: one per row, or two, one per order, if `symmetric`."""
+        if not self.symmetric or not rows or "text_pair" not in rows[0]:
+            return super().encode(rows, tokenizer, max_length, labels)
+        columns = super().encode(with_swapped(rows), tokenizer, max_length, labels)
+        return {**columns, "row": [number for number in range(len(rows)) for _ in range(2)]}
+
     def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[float]:
         return [(row["label"] - self._center) / self._scale for row in rows]
 
@@ -168,18 +192,19 @@ class Regression(SequenceTask):
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:
         # In float64, in which a year plus a small part of a year keeps the part.
         predicted_B = output.logits[:, 0].detach().double().cpu() * self._scale + self._center
-        return {"predicted_B": predicted_B}
+        rows = {"row_B": batch["row"].cpu()} if "row" in batch else {}
+        return {"predicted_B": predicted_B, **rows}
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
-        predicted_B, true_B = _numbers(observed, examples)
-        errors_B = predicted_B - true_B
-        mse = float((errors_B**2).mean())
+        predicted_N, true_N = _numbers(observed, examples)
+        errors_N = predicted_N - true_N
+        mse = float((errors_N**2).mean())
         scores = {
             "rmse": math.sqrt(mse),
-            "mae": float(abs(errors_B).mean()),
+            "mae": float(abs(errors_N).mean()),
             "mse": mse,
-            "pearson": pearson(predicted_B, true_B),
-            "spearman": spearman(predicted_B, true_B),
+            "pearson": pearson(predicted_N, true_N),
+            "spearman": spearman(predicted_N, true_N),
         }
         return {name: short(value) for name, value in scores.items()}
 
@@ -188,20 +213,21 @@ class Regression(SequenceTask):
     ) -> Sequence[float] | None:
         if self.metric not in ("mae", "mse"):
             return None
-        predicted_B, true_B = _numbers(observed, examples)
-        errors_B = predicted_B - true_B
-        values: list[float] = (abs(errors_B) if self.metric == "mae" else errors_B**2).tolist()
+        predicted_N, true_N = _numbers(observed, examples)
+        errors_N = predicted_N - true_N
+        values: list[float] = (abs(errors_N) if self.metric == "mae" else errors_N**2).tolist()
         return values
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
-        return [{"prediction": self._shown(each)} for each in observed["predicted_B"].tolist()]
+        predicted = _predicted(observed, examples).tolist()
+        return [{"prediction": self._shown(each)} for each in predicted]
 
     def right_answer(self, row: Row, labels: Sequence[str]) -> dict[str, Any]:
         return {"prediction": row["label"]}
 
     def tables(self, observed: Mapping[str, Tensor], examples: Examples) -> Tables:
         """Return the rows with the largest errors."""
-        predicted = observed["predicted_B"].tolist()
+        predicted = _predicted(observed, examples).tolist()
         rows = [
             {**row, "prediction": self._shown(each), "error": short(each - row["label"])}
             for each, row in zip(predicted, examples.rows, strict=True)
@@ -243,6 +269,14 @@ class Regression(SequenceTask):
         return f"logits.item(){self._in_unit()}"
 
     def usage_lines(self) -> str:
+        if self.symmetric:
+            return f"""\
+one, other = "One text.", "Another text."
+inputs = tokenizer(
+    [one, other], [other, one], padding=True, truncation=True, return_tensors="pt"
+)
+print(model(**inputs).logits.mean().item(){self._in_unit()})
+"""
         return f"""\
 inputs = tokenizer(["Your text."], truncation=True, return_tensors="pt")
 print(model(**inputs).logits.item(){self._in_unit()})
@@ -263,13 +297,20 @@ def short(value: float, digits: int = 6) -> float:
 def _numbers(
     observed: Mapping[str, Tensor], examples: Examples
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the predicted and the true numbers, (B,)."""
+    """Return the predicted and the true numbers, (N,)."""
     import numpy as np
 
-    predicted_B: NDArray[Any] = observed["predicted_B"].double().numpy()
-    true_B = np.array([row["label"] for row in examples.rows], dtype=np.float64)
-    assert len(predicted_B) == len(true_B), f"{len(predicted_B)} outputs for {len(true_B)} rows"
-    return predicted_B, true_B
+    predicted_N: NDArray[Any] = _predicted(observed, examples).double().numpy()
+    true_N = np.array([row["label"] for row in examples.rows], dtype=np.float64)
+    assert len(predicted_N) == len(true_N), f"{len(predicted_N)} outputs for {len(true_N)} rows"
+    return predicted_N, true_N
+
+
+def _predicted(observed: Mapping[str, Tensor], examples: Examples) -> Tensor:
+    """Return the predicted number of each row, (N,)."""
+    if "row_B" not in observed:
+        return observed["predicted_B"]
+    return mean_of_row(observed["predicted_B"], observed["row_B"], len(examples.rows))
 
 
 def _only(found: set[float], where: str) -> Problem:

@@ -53,6 +53,7 @@ LEGACY: Mapping[str, Any] = {
     "task.pack_answers": False,
     "task.positive": None,
     "task.separator": None,
+    "task.symmetric": False,
     "task.system": None,
     "trainer.cache_features": False,
     "trainer.checkpoint_share": None,

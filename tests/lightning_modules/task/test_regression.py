@@ -35,8 +35,10 @@ TASK = Regression(
     huber_delta=1.0,
     center=None,
     scale=None,
+    symmetric=False,
     metric_direction=None,
 )
+SYMMETRIC = replace(TASK, symmetric=True, center=0.0, scale=1.0)
 
 
 def rows_of(numbers: Sequence[float]) -> list[dict[str, Any]]:
@@ -106,6 +108,41 @@ def test_predictions_and_exports_keep_the_digits_that_tell_rows_apart(center: fl
 def test_center_and_scale_can_be_set() -> None:
     task = replace(TASK, center=10.0, scale=2.0).fit_to_rows(corpus([1, 2, 3]), ())
     assert task.targets(rows_of([14]), ()) == [2.0]
+
+
+def test_a_symmetric_pair_is_read_in_both_orders_and_answered_with_their_mean() -> None:
+    rows = [
+        {"text": "a", "text_pair": "b", "label": 1.0},
+        {"text": "c", "text_pair": "d", "label": 3.0},
+    ]
+
+    def tokenizer(texts: list[str], pairs: list[str], **how: Any) -> dict[str, list[Any]]:
+        both = zip(texts, pairs, strict=True)
+        return {"input_ids": [[ord(one), ord(other)] for one, other in both]}
+
+    columns = SYMMETRIC.encode(rows, tokenizer, 8, ())
+    assert columns["input_ids"] == [[97, 98], [98, 97], [99, 100], [100, 99]]
+    assert columns["labels"] == [1, 1, 3, 3] and columns["row"] == [0, 0, 1, 1]
+    # Batches are in another order than the rows.
+    output = SimpleNamespace(logits=torch.tensor([[4.0], [1.5], [0.5], [2.0]]))
+    observed = SYMMETRIC.observe(None, output, {"row": torch.tensor([1, 0, 0, 1])})
+    examples = Examples(rows, (), NONE)
+    assert SYMMETRIC.decode(observed, examples) == [{"prediction": 1.0}, {"prediction": 3.0}]
+    assert SYMMETRIC.score(observed, examples)["rmse"] == 0
+    assert [row["error"] for row in SYMMETRIC.tables(observed, examples)["mistakes"]] == [0, 0]
+    assert replace(SYMMETRIC, metric="mae").row_values(observed, examples) == [0, 0]
+
+
+def test_a_symmetric_pair_is_the_same_row_in_both_orders() -> None:
+    one, other = {"text": "A", "text_pair": "b"}, {"text": "B", "text_pair": "a"}
+    assert SYMMETRIC.identity(one) == SYMMETRIC.identity(other) != TASK.identity(other)
+    assert SYMMETRIC.near_key(one) == SYMMETRIC.near_key(other) != TASK.near_key(other)
+    assert TASK.identity(one) == SYMMETRIC.identity(one)
+
+
+def test_single_texts_have_no_two_orders() -> None:
+    with pytest.raises(DataError, match=r"task.symmetric: must be false .* data.text_pair=COLUMN"):
+        SYMMETRIC.check_rows(rows_of([1, 2]), "a.csv")
 
 
 @pytest.mark.parametrize("loss", list(Loss))
@@ -236,6 +273,25 @@ def test_an_export_gives_numbers_in_the_unit_of_the_rows_in_plain_transformers(
     data = ("data=files", "data.train=years.jsonl", "split=test", "--json")
     again = json.loads(run_here("evaluate", "model=best", *data))
     assert again["rmse"] == pytest.approx(scores["rmse"], abs=0.01)
+
+
+@pytest.mark.thorough
+def test_an_export_answers_symmetric_pairs_alike_in_both_orders(here: Path) -> None:
+    pairs = [("A great meal.", f"A fine meal {n}.", n % 6) for n in range(60)]
+    names = ("text", "text_pair", "label")
+    rows = [dict(zip(names, pair, strict=True)) for pair in pairs]
+    write_jsonl(here / "pairs.jsonl", rows)
+    words = ("task=regression", "task.symmetric=true", "data=files", "data.train=pairs.jsonl")
+    pair = ("data.text_pair=text_pair", "model=tiny", "logger=none", "trainer.epochs=1")
+    run_here("train", "run=pairs", *words, *pair)
+    run_here("export", "run=pairs", "to=best")
+    new = [{"text": "One text.", "text_pair": "Another text."}]
+    write_jsonl(here / "new.jsonl", [*new, {"text": "Another text.", "text_pair": "One text."}])
+    run_here("predict", "model=best", "input=new.jsonl", "output=out.jsonl")
+    lines = (here / "out.jsonl").read_text().splitlines()
+    given, swapped = (json.loads(line)["prediction"] for line in lines)
+    assert given == pytest.approx(swapped, rel=1e-5)
+    assert run_card(here / "best", "") == pytest.approx(given, abs=1e-3)
 
 
 @pytest.mark.thorough
