@@ -1,5 +1,11 @@
 """The names of the files that `fit` writes to a run's folder."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
 BEST_FILE = "best.safetensors"
 """The trained parameters at the best validation."""
 OBSERVED_FILE = "observed.safetensors"
@@ -29,3 +35,9 @@ TOKENIZER_FOLDER = "tokenizer"
 def table_file(name: str) -> str:
     """Return the file of one of the task's tables, one JSON record per line."""
     return f"{name}.jsonl"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a JSONL file."""
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

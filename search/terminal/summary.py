@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.folder import table_file
+from lightning_modules.folder import read_records, table_file
 from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
 from search.config import PLUGINS
 from search.plan.tokens import token_lines
-from search.report.dashboard.page import read_records
 from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
 from search.report.text import columns, duration, gain_lines, number, score, setting, spoken

@@ -17,7 +17,6 @@ from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import Run
-from search.report.dashboard.page import FOLDER as ARTIFACTS
 from search.report.dashboard.page import show_trial
 from search.report.guard import guard_line
 from search.report.wandb import tags_of
@@ -175,14 +174,7 @@ def _run_of(study: Study, attempt: Attempt) -> Run:
 
 def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
     """Store the trial's files for dashboards, before it ends and becomes read-only."""
-    show_trial(
-        study.optuna,
-        study.trial(attempt.number),
-        attempt.folder,
-        study.folder / ARTIFACTS,
-        study.plan.default.task.metric,
-        failure,
-    )
+    show_trial(study.optuna, study.trial(attempt.number), attempt.folder, failure)
 
 
 class _Hooks(Hooks):

@@ -1,37 +1,28 @@
 """What the dashboard shows of a study and its trials besides their numbers.
 
-A trial gets artifacts (learning curve, confusion matrix, wrong examples, generated texts), which
-Optuna accepts only until the trial has its result, and a note: how and why it ended, its best
-scores, how to repeat it, the pictures in full size. A study gets a note on its goal and on how to
-read its page.
+A trial gets a list of its artifacts (learning curve, confusion matrix, wrong examples, generated
+texts), which Optuna accepts only until the trial has its result, and a note: how and why it ended,
+its best scores, how to repeat it, the pictures in full size. A study gets a note on its goal and on
+how to read its page.
 
 Notes are Markdown. Text from elsewhere, e.g. an error message, is shown as code; what people write
 below our part is kept.
-
-Cost: about 0.2 s per trial with up to ten labels.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.folder import OUTCOME_FILE, table_file
-from lightning_modules.outcome import GuardScore, Point
-from lightning_modules.task.base import GENERATED, MISTAKES
-from lightning_modules.task.metric.confusion import CONFUSION, confusion_counts
+from lightning_modules.outcome import GuardScore
 from search.machine.provenance import PROVENANCE_FILE
+from search.report.dashboard.artifact import TYPES, artifacts_of, read_outcome
 from search.report.dashboard.note import read_note, write_note
 from search.report.guard import guard_line
-from search.report.picture import confusion_matrix, learning_curve
 from search.report.results import TABLE_FILE
 from search.report.text import duration, number
 from search.storage import attribute as keys
@@ -42,14 +33,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-FOLDER = "artifacts"
-CURVE = "learning curve.png"
-MATRIX = "confusion matrix.png"
-TABLE = "wrong examples.jsonl"  # the dashboard shows files with this ending as tables
-WRITTEN = table_file(GENERATED)
-TYPES = {".png": "image/png", ".jsonl": "application/jsonl"}
-
-MAX_CHARACTERS = 500  # per table cell
 # Optuna stores notes with the study and reads them all at once, the dashboard once per trial: a
 # thousand notes would cost every later trial 0.13 s, and a page 2 s.
 MAX_NOTES = 500
@@ -149,43 +132,32 @@ def show_study(
 
 
 def show_trial(
-    study: optuna.Study,
-    trial: FrozenTrial,
-    folder: Path,
-    artifacts: Path,
-    metric: str,
-    failure: str | None = None,
+    study: optuna.Study, trial: FrozenTrial, folder: Path, failure: str | None = None
 ) -> None:
-    """Give a trial its artifacts and its note, just before it gets its result; never raise.
+    """Store what a trial has to show, and its note, before it gets its result; never raise.
 
     Args:
         study: The trial's study.
         trial: The trial, still without a result.
         folder: The folder of its attempt.
-        artifacts: The folder for artifacts.
-        metric: The validation metric that decides.
         failure: Why the attempt failed, if it did.
 
     """
     with _optional(f"trial {trial.number}"):
-        outcome = _outcome(folder)
-        makers = dict(_makers(folder, outcome, metric))
-        paths: dict[str, str] = {}
-        for name, make in makers.items():
-            with _optional(f"trial {trial.number}: {name}"):
-                stored = _upload(study, trial, artifacts, name, make())
-                paths[name] = f"/artifacts/{study._study_id}/{trial._trial_id}/{stored}"
-        parts = [*_ending(outcome, failure), *_repeat(study, trial)]
-        # In the note they are side by side, larger than as artifacts.
-        pictures = {name: path for name, path in paths.items() if name.endswith(".png")}
-        shown = {name.removesuffix(".png"): path for name, path in pictures.items()}
-        if shown:
-            parts.append(_table({name: f"![{name}]({path})" for name, path in shown.items()}))
-        missing = [name for name in makers if name not in paths]
-        if missing:
-            parts.append(f"Could not be created, see `logs/`: {', '.join(missing)}.")
+        outcome = read_outcome(folder)
+        pictures: dict[str, str] = {}
+        for artifact in artifacts_of(trial.number, folder):
+            name, value = artifact.attribute
+            if trial.system_attrs.get(name) != value:
+                study._storage.set_trial_system_attr(trial._trial_id, name, value)
+            if artifact.kind == TYPES[".png"]:
+                path = f"/artifacts/{study._study_id}/{trial._trial_id}/{artifact.id}"
+                title = Path(artifact.name).stem
+                # In the note they are side by side, larger than as artifacts.
+                pictures[title] = f"![{title}]({path})"
         if trial.number < MAX_NOTES:
-            _write_note(study, trial._trial_id, parts)
+            parts = [*_ending(outcome, failure), *_repeat(study, trial)]
+            _write_note(study, trial._trial_id, [*parts, _table(pictures)] if pictures else parts)
 
 
 @contextmanager
@@ -195,78 +167,6 @@ def _optional(what: str) -> Iterator[None]:
         yield
     except Exception:
         log.exception("could not show %s in the dashboard", what)
-
-
-def _outcome(folder: Path) -> Mapping[str, Any] | None:
-    path = folder / OUTCOME_FILE
-    outcome = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    assert outcome is None or isinstance(outcome, dict)
-    return outcome
-
-
-def _makers(
-    folder: Path, outcome: Mapping[str, Any] | None, metric: str
-) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield the name and maker of each artifact that the attempt has files for."""
-    if outcome is not None and outcome["points"]:
-        points = [Point(**point) for point in outcome["points"]]
-        best = Point(**outcome["best"]) if outcome["best"] else None
-        yield CURVE, lambda: learning_curve(points, metric, best)
-    confusion = folder / table_file(CONFUSION)
-    if confusion.is_file():
-        yield MATRIX, lambda: _matrix(confusion)
-    for name, table in ((TABLE, MISTAKES), (WRITTEN, GENERATED)):
-        path = folder / table_file(table)
-        if path.is_file() and path.stat().st_size:
-            yield name, partial(_rows, path)
-
-
-def _matrix(path: Path) -> bytes:
-    return confusion_matrix(*confusion_counts(read_records(path)))
-
-
-def _rows(path: Path) -> bytes:
-    rows = [{name: _cell(value) for name, value in row.items()} for row in read_records(path)]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-def _cell(value: object) -> object:
-    is_long = isinstance(value, str) and len(value) > MAX_CHARACTERS
-    return f"{str(value)[:MAX_CHARACTERS]}…" if is_long else value
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a JSONL file."""
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def _upload(
-    study: optuna.Study, trial: FrozenTrial, artifacts: Path, name: str, content: bytes
-) -> str:
-    """Store an artifact, replacing one of the same name; return its id.
-
-    If a worker is killed after this but before the trial has its result, the trial's next attempt
-    replaces these artifacts.
-    """
-    from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-
-    artifacts.mkdir(parents=True, exist_ok=True)
-    store, storage = FileSystemArtifactStore(artifacts), study._storage
-    for before in get_all_artifact_meta(trial, storage=storage):
-        if before.filename == name:
-            store.write(before.artifact_id, io.BytesIO(content))
-            return before.artifact_id
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name  # the dashboard shows the file's name
-        path.write_bytes(content)
-        return upload_artifact(
-            artifact_store=store,
-            file_path=str(path),
-            study_or_trial=trial,
-            storage=storage,
-            mimetype=TYPES[path.suffix],
-        )
 
 
 def _ending(outcome: Mapping[str, Any] | None, failure: str | None) -> Iterator[str]:

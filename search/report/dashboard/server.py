@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from lightning_modules.error import ConfigError, Problem
-from search.report.dashboard.page import FOLDER, TYPES
+from search.report.dashboard.artifact import TYPES, ArtifactStore
 from search.storage.engine import open_storage
 from search.storage.location import file_of, is_local, storage_of
+from search.study.open import load_study
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -155,14 +156,13 @@ class _Closable(Protocol):
 
 def build_app(folder: Path) -> Access:
     """Return the dashboard of the study in `folder`, behind the access rules."""
-    from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi  # type: ignore[import-untyped]
 
     # Errors are still logged; the warning that two trials are too few for importances is not.
     logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
     url = storage_of(folder)
-    artifacts = FileSystemArtifactStore(folder / FOLDER)
+    artifacts = ArtifactStore(folder, lambda: load_study(folder).plan.default.task.metric)
     # `get_storage` keeps ended trials in memory.
     reading = wsgi(get_storage(_read_only(url)), artifacts)
     return Access(reading, wsgi(open_storage(url), artifacts))

@@ -18,7 +18,8 @@ import optuna
 import pytest
 
 from search.cli import main
-from search.report.dashboard.page import FOLDER, MATRIX, TABLE, show_trial
+from search.report.dashboard.artifact import MATRIX, TABLE
+from search.report.dashboard.page import show_trial
 from search.storage.engine import open_storage
 from tests.conftest import command, write_jsonl
 
@@ -248,7 +249,7 @@ def test_text_from_data_and_errors_is_not_markup(
     page: playwright.Page,  # type: ignore[name-defined]
 ) -> None:
     folder = here / "studies" / "odd"
-    attempt = folder / "attempt-1"
+    attempt = folder / "trials" / "0000" / "attempt-1"
     attempt.mkdir(parents=True)
     storage = open_storage(folder / "study.db")
     study = optuna.create_study(study_name="odd", storage=storage)
@@ -258,7 +259,7 @@ def test_text_from_data_and_errors_is_not_markup(
     write_jsonl(attempt / "confusion.jsonl", confusion)
     write_jsonl(attempt / "mistakes.jsonl", [{"text": MARKUP, "label": MARKUP}])
     trial = storage.get_trial(study.ask()._trial_id)
-    show_trial(study, trial, attempt, folder / FOLDER, "accuracy", failure=f"Error: {MARKUP}")
+    show_trial(study, trial, attempt, failure=f"Error: {MARKUP}")
     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     with pictures.serving(folder) as address:
         pictures.open_trial(page, address, 0)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,24 +8,22 @@ from typing import Any
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note
 from optuna_dashboard._note import save_note_with_version
 
 from lightning_modules.outcome import Ending, Outcome, Point
-from search.report.dashboard.page import (
-    COLUMNS,
+from search.report.dashboard.artifact import (
     CURVE,
     FOLDER,
-    MARK,
     MATRIX,
     MAX_CHARACTERS,
-    MAX_NOTES,
     TABLE,
     WRITTEN,
-    show_study,
-    show_trial,
+    ArtifactStore,
 )
+from search.report.dashboard.page import COLUMNS, MARK, MAX_NOTES, show_study, show_trial
 from search.storage.engine import open_storage
 from tests.conftest import write_jsonl
 
@@ -55,8 +52,12 @@ def study(here: Path) -> optuna.Study:
 @pytest.fixture
 def attempt(here: Path) -> Path:
     """Write the files of a finished attempt."""
-    folder = here / "attempt-1"
-    folder.mkdir()
+    return write_attempt(here, 0)
+
+
+def write_attempt(here: Path, number: int, attempt: int = 1) -> Path:
+    folder = here / "trials" / f"{number:04d}" / f"attempt-{attempt}"
+    folder.mkdir(parents=True)
     write_outcome(folder)
     write_jsonl(folder / "confusion.jsonl", CONFUSION)
     write_jsonl(folder / "mistakes.jsonl", MISTAKES)
@@ -85,7 +86,7 @@ def running(study: optuna.Study) -> FrozenTrial:
 
 
 def show(study: optuna.Study, trial: FrozenTrial, folder: Path, failure: str | None = None) -> None:
-    show_trial(study, trial, folder, folder.parent / FOLDER, "f1", failure)
+    show_trial(study, trial, folder, failure)
 
 
 def note_of(study: optuna.Study, trial: FrozenTrial) -> str:
@@ -93,10 +94,10 @@ def note_of(study: optuna.Study, trial: FrozenTrial) -> str:
 
 
 def artifacts_of(study: optuna.Study, trial: FrozenTrial, here: Path) -> dict[str, bytes]:
-    found = {}
+    found, store = {}, ArtifactStore(here, lambda: "f1")
     for meta in get_all_artifact_meta(trial, storage=study._storage):
         assert meta.filename not in found
-        found[meta.filename] = (here / FOLDER / meta.artifact_id).read_bytes()
+        found[meta.filename] = store.open_reader(meta.artifact_id).read()
     return found
 
 
@@ -167,45 +168,54 @@ def test_a_trial_without_mistakes_has_no_table_of_them(
     assert artifacts_of(study, trial, here).keys() == {CURVE, MATRIX}
 
 
-def test_showing_a_trial_again_replaces_its_artifacts(
-    study: optuna.Study, attempt: Path, here: Path
-) -> None:
+def test_a_trial_shows_its_last_attempt(study: optuna.Study, attempt: Path, here: Path) -> None:
     trial = running(study)
     show(study, trial, attempt)
     before, note = artifacts_of(study, trial, here), note_of(study, trial)
-    write_outcome(attempt, points=[asdict(point) for point in POINTS[:2]])
-    show(study, study._storage.get_trial(trial._trial_id), attempt)
+    for number in (2, 10):  # 10 is later than 2, though not as text
+        last = write_attempt(here, 0, number)
+    write_outcome(last, points=[asdict(point) for point in POINTS[:2]])
+    show(study, study._storage.get_trial(trial._trial_id), last)
     after = artifacts_of(study, trial, here)
     assert after[MATRIX] == before[MATRIX] and after[CURVE] != before[CURVE]
     assert note_of(study, trial) == note
-    assert len(list((here / FOLDER).iterdir())) == 3
 
 
-def test_a_failed_artifact_affects_neither_the_trial_nor_other_artifacts(
+def test_a_broken_table_affects_neither_the_trial_nor_other_artifacts(
     study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (attempt / "confusion.jsonl").write_text('{"label": "half of a l')
     trial = running(study)
     show(study, trial, attempt)
     study.tell(trial.number, 0.8)
-    assert artifacts_of(study, trial, here).keys() == {CURVE, TABLE}
-    assert f"see `logs/`: {MATRIX}" in note_of(study, trial)
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    store = ArtifactStore(here, lambda: "f1")
+    ids = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=study._storage)}
+    for name in (CURVE, TABLE):
+        assert store.open_reader(ids[name]).read()
+    with pytest.raises(ArtifactNotFound, match="Unterminated string"):
+        store.open_reader(ids[MATRIX])
     assert MATRIX in caplog.text and "JSONDecodeError" in caplog.text
 
 
-def test_a_broken_outcome_or_an_unwritable_folder_does_not_affect_the_trial(
-    study: optuna.Study, attempt: Path, here: Path, caplog: pytest.LogCaptureFixture
+def test_artifacts_of_an_earlier_version_are_read(here: Path) -> None:
+    name = "7f1a4e2c-3d50-4b6e-9d6a-0a1b2c3d4e5f"
+    (here / FOLDER).mkdir()
+    (here / FOLDER / name).write_bytes(b"a picture")
+    store = ArtifactStore(here, lambda: "f1")
+    assert store.open_reader(name).read() == b"a picture"
+    for missing in ("0007-0", name.replace("7", "8")):
+        with pytest.raises(ArtifactNotFound):
+            store.open_reader(missing)
+
+
+def test_a_broken_outcome_does_not_affect_the_trial(
+    study: optuna.Study, attempt: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = running(study), running(study)
-    (here / FOLDER).write_text("a file where the folder should be")
-    show(study, first, attempt)
-    assert "**Verdict**: fits." in note_of(study, first)
     (attempt / "outcome.json").write_text("[]")
-    show(study, second, attempt)
+    trial = running(study)
+    show(study, trial, attempt)
     assert "AssertionError" in caplog.text
-    for trial in (first, second):
-        study.tell(trial.number, 0.8)
+    study.tell(trial.number, 0.8)
 
 
 def test_the_note_shows_how_the_trial_ended_and_its_scores(
@@ -286,6 +296,6 @@ def test_late_trials_have_artifacts_but_no_note(
     monkeypatch.setattr("search.report.dashboard.page.MAX_NOTES", 1)
     first, second = running(study), running(study)
     show(study, first, attempt)
-    show(study, second, attempt)
+    show(study, second, write_attempt(here, 1))
     assert note_of(study, first) != "" == note_of(study, second)
     assert artifacts_of(study, second, here).keys() == {CURVE, MATRIX, TABLE}

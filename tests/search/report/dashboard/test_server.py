@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from lightning_modules.error import ConfigError
-from search.report.dashboard.page import FOLDER
+from search.report.dashboard.artifact import FOLDER
 from search.report.dashboard.server import (
     HOST,
     MAX_NOTE_BYTES,
