@@ -10,13 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from search.storage.attribute import CURVE, SECONDS
 from search.storage.curve import StoredPoint, extended, points_of
 from search.storage.lease import LeaseLost, clock
-from search.storage.row import locked, set_user, system_attribute, transaction
+from search.storage.row import (
+    finish,
+    locked,
+    set_system,
+    set_user,
+    system_attribute,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import TrialState
@@ -100,10 +106,7 @@ def end(
             _write(storage, session, trial_id, news)
             spent = _renew(session, lease, TOLD, seconds)
             set_user(storage, session, trial_id, {SECONDS: round(spent, 3)})
-            trial: Any = locked(session, trial_id)
-            for number, value in enumerate(objectives):
-                storage._set_trial_value_without_commit(session, trial, number, value)
-            trial.state, trial.datetime_complete = state, datetime.now()
+            finish(storage, session, trial_id, state, objectives)
 
     storage.retry(write)
 
@@ -149,14 +152,11 @@ def _renew(
 
 
 def _write(storage: StudyStorage, session: Session, trial_id: int, news: News) -> None:
-    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
-
     locked(session, trial_id)
     for point in news.curve:
         _add(storage, session, trial_id, point, news.objective)
     set_user(storage, session, trial_id, news.values)
-    for name, value in news.system.items():
-        storage._set_trial_attr_without_commit(session, System, trial_id, name, value)
+    set_system(storage, session, trial_id, news.system)
 
 
 def _add(
@@ -164,13 +164,12 @@ def _add(
 ) -> None:
     """Store a point in place of those from its step on: they are of an earlier attempt."""
     from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
-    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
     later = session.query(Value).filter(Value.trial_id == trial_id, Value.step > point.step)
     later.delete()
     before = points_of(system_attribute(session, trial_id, CURVE) or ())
     curve = extended([each for each in before if each.step < point.step], point)
-    storage._set_trial_attr_without_commit(session, System, trial_id, CURVE, curve)
+    set_system(storage, session, trial_id, {CURVE: curve})
     if objective in point.metrics:
         value = point.metrics[objective]
         storage._set_trial_intermediate_value_without_commit(session, trial_id, point.step, value)

@@ -28,7 +28,7 @@ from search.storage.attribute import (
 from search.storage.failure import FailedAttempt, FailureKind, reason_to_fail
 from search.storage.lease import clock
 from search.storage.place import host_of, ran_beside
-from search.storage.row import locked, set_user, transaction, user_attribute
+from search.storage.row import locked, set_system, set_user, transaction, user_attribute
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -143,7 +143,6 @@ def _end_attempt(
     reason: str,
     max_attempts: int,
 ) -> AttemptEnd | None:
-    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
     from optuna.trial import TrialState
 
     trial: Any = locked(session, trial_id)
@@ -170,8 +169,7 @@ def _end_attempt(
         state, ending = TrialState.FAIL, Ending.failed
     elif kind is FailureKind.out_of_memory and micro_batch == 1:
         state, ending, verdict = TrialState.PRUNED, Ending.infeasible, MEMORY_REASON
-        name = constraint(ending)
-        storage._set_trial_attr_without_commit(session, System, trial_id, name, 1.0)
+        set_system(storage, session, trial_id, {constraint(ending): 1.0})
     values = {
         ATTEMPTS: [end.as_dict() for end in ends],
         REASON: verdict or reason,

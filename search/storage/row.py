@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
     from search.storage.tables import StudyStorage
@@ -65,3 +67,27 @@ def set_user(
 
     for name, value in values.items():
         storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
+
+
+def set_system(
+    storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
+) -> None:
+    """Set system attributes of a trial."""
+    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
+
+    for name, value in values.items():
+        storage._set_trial_attr_without_commit(session, System, trial_id, name, value)
+
+
+def finish(
+    storage: StudyStorage,
+    session: Session,
+    trial_id: int,
+    state: TrialState,
+    values: Sequence[float],
+) -> None:
+    """Give a trial its values, one for each objective, and its final state."""
+    trial: Any = locked(session, trial_id)
+    for objective, value in enumerate(values):
+        storage._set_trial_value_without_commit(session, trial, objective, value)
+    trial.state, trial.datetime_complete = state, datetime.now()

@@ -22,6 +22,7 @@ from search.storage.place import active_trials, may_start
 from search.storage.row import (
     alone,
     locked,
+    set_system,
     set_user,
     system_attribute,
     transaction,
@@ -113,8 +114,7 @@ def reserve(
             if not even_if_taken and key in taken:
                 return False
             fixed = {name: value for name, (value, _) in params.items()}
-            for name, value in ((KEY, key), (FIXED, fixed)):
-                storage._set_trial_attr_without_commit(session, System, trial_id, name, value)
+            set_system(storage, session, trial_id, {KEY: key, FIXED: fixed})
             rows = session.query(TrialParamModel.param_name).filter_by(trial_id=trial_id)
             settled = {row.param_name for row in rows}
             for name, (value, distribution) in params.items():
@@ -163,7 +163,6 @@ def add_validation(
 
     """
     from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
-    from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
     def write() -> None:
         with transaction(storage) as session:
@@ -172,7 +171,7 @@ def add_validation(
                 return
             curve = extended(system_attribute(session, trial_id, CURVE) or (), point)
             storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
-            storage._set_trial_attr_without_commit(session, System, trial_id, CURVE, curve)
+            set_system(storage, session, trial_id, {CURVE: curve})
             set_user(storage, session, trial_id, values)
 
     storage.retry(write)

@@ -57,6 +57,7 @@ from search.storage.failure import FailureKind
 from search.storage.lease import Lease, this_host
 from search.storage.place import Active, had_neighbours, may_start, place_name
 from search.storage.retry import StorageGone
+from search.storage.trial_end import end_trial
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.heal import heal
 from search.study.pick import whole_values
@@ -197,43 +198,36 @@ class Session:
         from optuna.trial import TrialState
 
         assert outcome.ending is not Ending.interrupted, "that one is handed back"
-        study = self.study.optuna
-        self._set(
-            attempt,
-            {
-                ENDING: outcome.ending.value,
-                REASON: outcome.reason,
-                THREADS: outcome.num_threads,
-                TRAINABLE: outcome.num_trainable,
-                VERDICT: outcome.verdict,
-                METRICS: dict(outcome.best.metrics) if outcome.best else {},
-                BEST_EPOCH: outcome.best.epoch if outcome.best else None,
-                SECONDS: round(outcome.seconds, 3),
-                MEMORY: outcome.memory_bytes,
-                SPEED: outcome.tokens_per_second,
-                MFU: outcome.mfu,
-            },
-        )
-        for guard in outcome.guards:
-            # Of a guard that holds too: where it is nearly broken may tell a sampler something.
-            name = f"{GUARD}{guard.name}"
-            study._storage.set_trial_system_attr(attempt.trial_id, name, guard.excess)
+        user: dict[str, Any] = {
+            ENDING: outcome.ending.value,
+            REASON: outcome.reason,
+            THREADS: outcome.num_threads,
+            TRAINABLE: outcome.num_trainable,
+            VERDICT: outcome.verdict,
+            METRICS: dict(outcome.best.metrics) if outcome.best else {},
+            BEST_EPOCH: outcome.best.epoch if outcome.best else None,
+            SECONDS: round(outcome.seconds, 3),
+            MEMORY: outcome.memory_bytes,
+            SPEED: outcome.tokens_per_second,
+            MFU: outcome.mfu,
+        }
+        # Of a guard that holds too: where it is nearly broken may tell a sampler something.
+        system: dict[str, Any] = {f"{GUARD}{each.name}": each.excess for each in outcome.guards}
         if outcome.guards:
-            self._set(attempt, {GUARDS: {each.name: asdict(each) for each in outcome.guards}})
+            user[GUARDS] = {each.name: asdict(each) for each in outcome.guards}
         kept = {ROW_SCORES: outcome.row_scores, CHOSEN_SCORES: outcome.chosen_scores}
-        for name, scores in kept.items():
-            if scores is not None:
-                study._storage.set_trial_system_attr(attempt.trial_id, name, scores.as_dict())
+        system |= {name: scores.as_dict() for name, scores in kept.items() if scores is not None}
+        state, values = TrialState.PRUNED, None
         if outcome.ending is Ending.finished:
+            state = TrialState.COMPLETE
             values = [objective.value(outcome) for objective in self.study.plan.objectives]
             assert all(map(math.isfinite, values)), "a score that is NaN is no result"
-            study.tell(attempt.number, values)
-        else:
-            if outcome.ending in (Ending.diverged, Ending.infeasible):
-                # The sampler learns from a violated constraint, but ignores a failure.
-                name = constraint(outcome.ending)
-                study._storage.set_trial_system_attr(attempt.trial_id, name, 1.0)
-            study.tell(attempt.number, state=TrialState.PRUNED)
+        elif outcome.ending in (Ending.diverged, Ending.infeasible):
+            # The sampler learns from a violated constraint, but ignores a failure.
+            system[constraint(outcome.ending)] = 1.0
+        study, trial = self.study.optuna, self.study.trial(attempt.number)
+        study.sampler.after_trial(study, trial, state, values)
+        end_trial(self._tables, attempt.trial_id, state, values, user, system)
         self._tidy()
 
     def hand_back(
