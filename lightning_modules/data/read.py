@@ -19,10 +19,11 @@ from lightning_modules.data.file.arrow import ARROW, read_arrow
 from lightning_modules.data.file.conll import read_conll
 from lightning_modules.data.file.container import PACKED, Opened, opened
 from lightning_modules.data.file.delimited import check_names_first, read_delimited, table_of
-from lightning_modules.data.file.dialect import Cut
+from lightning_modules.data.file.dialect import Cut, lines_of
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
 from lightning_modules.data.file.folder import read_folder
 from lightning_modules.data.file.form import AUTO, BY_ENDING, Form
+from lightning_modules.data.file.nested import with_nested
 from lightning_modules.data.file.objects import read_json, read_jsonl
 from lightning_modules.data.file.sheet import read_sheet
 from lightning_modules.data.table import Table
@@ -92,7 +93,7 @@ def read_table(
     found = opened(archive or path, member)
     if not found.content:
         raise DataError(_nothing(path, "must not be empty", "0 bytes"))
-    table = _parsed(path, found, key, form, wanted)
+    table = with_nested(_parsed(path, found, key, form, wanted), wanted.columns)
     return _with_rows(path, replace(table, notes=(*found.notes, *table.notes)))
 
 
@@ -156,8 +157,7 @@ def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> 
     if ending == ".txt" and not (wanted.has_words or _is_table(form, wanted)):
         return _plain_text(path, content, form)
     text = decoded(content, str(path), form)
-    is_words = wanted.has_words and ending in ("", ".txt") and not _is_table(form, Wanted())
-    if ending in _CONLL or is_words:
+    if ending in _CONLL or _has_sentences(text.text, ending, form, wanted):
         table = read_conll(path, text.text, form)
     elif ending in _TEXTS:
         table = _TEXTS[ending](path, text)
@@ -201,6 +201,16 @@ def _is_table(form: Form, wanted: Wanted, table: Table | None = None) -> bool:
     if table is not None:
         return set(wanted.columns) <= set(table.columns)
     return bool(wanted.columns) and not set(wanted.columns) <= {TEXT}
+
+
+def _has_sentences(text: str, ending: str, form: Form, wanted: Wanted) -> bool:
+    """Return whether a file that may be anything has a word per line, as CoNLL's."""
+    if not wanted.has_words or _is_table(form, Wanted()):
+        return False
+    if ending in (".tsv", ".tab"):  # GermEval's; a table has the names in its first line
+        lines = lines_of(text.strip())
+        return "" in lines and not set(wanted.columns) <= set(lines[0].split("\t"))
+    return ending in ("", ".txt")
 
 
 def _ending_of(content: bytes, form: Form) -> str:

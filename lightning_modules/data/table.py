@@ -19,6 +19,7 @@ NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell
 NUM_COLUMNS_SHOWN = 30
 NUM_FILES_SHOWN = 3
+NUM_NESTED_SHOWN = 8
 
 _NAMES_AGAIN = ("must be a row", Verbatim("the names of the columns again"), "Remove the line.")
 """Files that were joined have them in their middle, where they would be a row with a new label."""
@@ -120,7 +121,17 @@ class Table:
         """Return what to try if a column is missing: a similar name, and the names that exist."""
         near = self.similar_column(wanted)
         question = "" if near is None else f"Did you mean {near}? "
-        return f"{question}Its columns: {self.shown_columns}. {self.hint}".rstrip()
+        within = ", ".join(self._nested_columns)
+        nested = f" Within these: {within}." if within else ""
+        return f"{question}Its columns: {self.shown_columns}.{nested} {self.hint}".rstrip()
+
+    @property
+    def _nested_columns(self) -> list[str]:
+        """The first columns within those that hold objects (`data.file.nested`)."""
+        first = self.rows[0] if self.rows else {}
+        objects = ((name, value) for name, value in first.items() if isinstance(value, Mapping))
+        found = [_brief(f"{name}.{key}") for name, value in objects for key in value]
+        return found[:NUM_NESTED_SHOWN]
 
     def similar_column(self, wanted: str) -> str | None:
         """Return the column with the most similar name, if there is one."""

@@ -2,7 +2,8 @@
 
 chardet names the candidates; charset-normalizer takes Shift-JIS for Korean and Windows-1252 for DOS
 code pages. For a few accents in plain English both tend to rare encodings, so Windows-1252 is tried
-first there: letters of Western languages and typographic signs only.
+first there: letters of Western languages and typographic signs only. Mac Roman, which old Excel for
+Mac writes, is tried last, by the same letters and signs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-WESTERN = "cp1252"
+WESTERN, MAC = "cp1252", "mac_roman"
 NUM_EXAMINED = 200_000
 """Bytes of the lines with high bytes that are examined."""
 _WESTERN_LETTERS = frozenset("éèêàâçôîûùëïüäöñáíóúßÉÈÊÀÂÇÔÎÛÙËÏÜÄÖÑÁÍÓÚ")
@@ -34,6 +35,10 @@ _COMMON = re.compile(
 def recognized(content: bytes) -> tuple[str, str] | None:
     """Return the encoding of bytes that are not UTF-8, and how sure it is; None if in doubt."""
     lines = _high_lines(content)
+    return _recognized(content, lines) or ((MAC, "likely") if _is_mac(lines) else None)
+
+
+def _recognized(content: bytes, lines: bytes) -> tuple[str, str] | None:
     if _is_western(lines):
         return WESTERN, "likely"
     encoding, confidence, _ = _candidates(lines)
@@ -100,6 +105,13 @@ def _is_western(lines: bytes) -> bool:
     num_letters = len(high & _WESTERN_LETTERS)
     has_question = "?" in text or "¿" not in text  # else it is a letter of another language
     return is_known and num_letters <= MAX_WESTERN and has_question and not _is_odd(text)
+
+
+def _is_mac(lines: bytes) -> bool:
+    """Return whether all high bytes are letters of Western languages and signs of Mac Roman."""
+    text = lines.decode(MAC)
+    high = {character for character in text if character > "\x7f"}
+    return high <= _WESTERN_LETTERS | _WESTERN_SIGNS and not _is_odd(text)
 
 
 def _is_odd(text: str) -> bool:

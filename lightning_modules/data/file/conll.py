@@ -9,7 +9,12 @@ first holds the word, the last its tag:
 `-DOCSTART-` lines, which separate documents, are skipped (Tjong Kim Sang and De Meulder 2003), and
 comments: lines that begin with # and are no row of the columns. Columns between the two have their
 number as name, counted from 1, unless `columns` names all. Files of Universal Dependencies
-(CoNLL-U) are known by their ten columns; ranges of words and empty nodes are skipped.
+(CoNLL-U) are known by their ten columns; ranges of words and empty nodes are skipped. Files of
+GermEval 2014 are known by the number, the word and two tags, of outer and inner entities, in each
+line (Benikova et al. 2014):
+
+    1 Universität B-ORG O
+    2 Rostock I-ORG B-LOC
 """
 
 from __future__ import annotations
@@ -28,10 +33,12 @@ WORDS, TAGS = "tokens", "ner_tags"
 UNIVERSAL = (
     *("id", WORDS, "lemmas", "upos_tags", "xpos_tags", "feats", "heads", "deprels", "deps", "misc"),
 )
+NESTED = ("id", WORDS, TAGS, "inner_tags")
 _FIX = "Write each line as a word, spaces or tabs, and a tag; a blank line ends a sentence."
 # Other Unicode spaces may be part of a word.
 _SPACE = re.compile(r"[ \t]+")
 _TAG = re.compile(r"[A-Z]-\S+")  # of an entity, e.g. B-hashtag
+_IOB = re.compile(r"O|[BI]-\S+")
 _ID, _NO_WORD = re.compile(r"\d+"), re.compile(r"\d+[-.]\d+")
 
 Line = tuple[int, list[str]]
@@ -65,12 +72,9 @@ def read_conll(path: Path, text: str, form: Form) -> Table:
             if cells and len(cells) != num_columns
         ]
     )
-    is_universal = num_columns == len(UNIVERSAL) and all(
-        _ID.match(cells[0]) for _, cells in found if cells
-    )
-    if is_universal:
+    if _known(found, num_columns) == UNIVERSAL:
         found = [each for each in found if not (each[1] and _NO_WORD.fullmatch(each[1][0]))]
-    names = _names(path, num_columns, form, is_universal=is_universal)
+    names = _names(path, num_columns, form, _known(found, num_columns))
     rows, lines = [], []
     for is_sentence, group in groupby(found, key=lambda each: bool(each[1])):
         if is_sentence:
@@ -85,15 +89,28 @@ def read_conll(path: Path, text: str, form: Form) -> Table:
     return Table(path, names, rows, lines, notes=tuple(notes))
 
 
-def _names(path: Path, num_columns: int, form: Form, *, is_universal: bool) -> list[str]:
+def _known(lines: Sequence[Line], num_columns: int) -> Sequence[str] | None:
+    """Return the names of the columns of a format whose lines begin with the number of the word."""
+    rows = [cells for _, cells in lines if cells]
+    if not all(_ID.match(cells[0]) for cells in rows):
+        return None
+    if num_columns == len(UNIVERSAL):
+        return UNIVERSAL
+    is_nested = num_columns == len(NESTED) and all(
+        _IOB.fullmatch(tag) for cells in rows for tag in cells[2:]
+    )
+    return NESTED if is_nested else None
+
+
+def _names(path: Path, num_columns: int, form: Form, known: Sequence[str] | None) -> list[str]:
     if form.columns is not None:
         if len(form.columns) != num_columns:
             rule = f"must name each of the {num_columns} columns of {path}"
             got = Verbatim(f"{len(form.columns)}: {', '.join(form.columns)}")
             raise ConfigError(Problem(f"{form.prefix}columns", rule, got))
         return list(form.columns)
-    if is_universal:
-        return list(UNIVERSAL)
+    if known is not None:
+        return list(known)
     between = [str(number) for number in range(2, num_columns)]
     return [WORDS, *between, TAGS] if num_columns > 1 else [WORDS]
 

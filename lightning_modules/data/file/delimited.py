@@ -71,7 +71,10 @@ def read_delimited(
 def _below_comments(
     path: Path, text: str, form: Form, ending: str, wanted: Sequence[str]
 ) -> Found | None:
-    """Return the rows below lines that begin with # and are like no row; None if it has none."""
+    """Return the rows below lines that begin with #; None if there are none of both.
+
+    The lines must be like no row, or the wanted names must be below them.
+    """
     comments = _COMMENTS.match(text)
     if comments is None or form.delimiter == BY_ENDING:
         return None
@@ -85,7 +88,8 @@ def _below_comments(
         return None
     (width,) = found.cut.lengths
     widths = {len(line.split(found.cut.dialect.delimiter)) for line in lines}
-    return found if width > 1 and width not in widths else None
+    is_named = bool(wanted) and set(wanted) <= {cell.strip() for cell in found.cut.rows[0]}
+    return found if width > 1 and (is_named or width not in widths) else None
 
 
 def _check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:

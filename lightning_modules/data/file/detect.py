@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from lightning_modules.data.file import backslash
 from lightning_modules.data.file.dialect import (
     DOUBLE,
     SINGLE,
@@ -30,7 +31,8 @@ ROW_LIKE = 0.5
 """Share of a quoted cell's lines that may look like rows, if it is one cell."""
 MIN_SHARE = 0.9
 SURE = "sure"
-_QUOTES = {"none": None, "double": DOUBLE, "single": SINGLE, "escaped": DOUBLE}
+WITHIN_QUOTES = "likely: cells are within quotes, which are taken off"
+_QUOTES = {"none": None, "double": DOUBLE, "single": SINGLE, "escaped": DOUBLE, "backslash": None}
 _USUAL = {".csv": COMMA, ".tsv": TAB, ".tab": TAB}
 
 
@@ -138,9 +140,13 @@ class _Finder:
         """Return the rows in the quoting that is given or found."""
         given = self.form.quoting
         if given != AUTO:
-            dialect = self._dialect(delimiter, _QUOTES[given], is_escaped=given == "escaped")
+            is_escaped = given in ("escaped", "backslash")
+            dialect = self._dialect(delimiter, _QUOTES[given], is_escaped=is_escaped)
             return Found(cut(self.text, dialect), SURE)
         none = self._cut(delimiter, None)
+        return self._backslash(delimiter, none) or self._found_quoting(delimiter, none)
+
+    def _found_quoting(self, delimiter: str, none: Cut) -> Found:
         if delimiter == SPACE:
             quoted = () if self.num_named is not None else self._quoted_at_spaces(self.text)
             return Found(next(filter(self._fits, quoted), none), SURE)
@@ -162,6 +168,15 @@ class _Finder:
         is_usual = delimiter == TAB and self._fits(none)
         return Found(none, "sure: its quotes are in no pairs") if is_usual else None
 
+    def _backslash(self, delimiter: str, none: Cut) -> Found | None:
+        """Return the rows if they are written as by PostgreSQL."""
+        if delimiter != TAB or not backslash.is_escaped(none.rows):
+            return None
+        escaped = cut(self.text, self._dialect(delimiter, None, is_escaped=True))
+        return (
+            Found(escaped, f"likely: cells are {backslash.NONE}") if self._fits(escaped) else None
+        )
+
     def _escaped(self, delimiter: str) -> Found | None:
         if "\\" not in self.text:
             return None
@@ -180,7 +195,7 @@ class _Finder:
             return Found(double, SURE)
         if len(double.rows) == len(none.rows):
             if not is_tab or _needs_quotes(none) or _quotes_columns(none, DOUBLE):
-                return Found(double, SURE)
+                return Found(double, WITHIN_QUOTES if is_tab else SURE)
             return Found(none, "likely: few cells are within quotes, which stay")
         head = self._num_head
         counts = f"{len(double.rows) - head:,} rows with quotes, {len(none.rows) - head:,} without"

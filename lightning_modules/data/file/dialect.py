@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lightning_modules.data.file.backslash import escaped_rows
+
 DOUBLE, SINGLE = '"', "'"
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "pipes", " ": "spaces"}
 _MAX_FIELD = 2**31 - 1  # a document can exceed the module's default of 128 KiB
@@ -21,7 +23,8 @@ class Dialect:
     Attributes:
         delimiter: The character between cells.
         quote: The quote around cells that hold a delimiter; None if quotes are text.
-        is_escaped: Whether a backslash, and not a second quote, is before a quote in a cell.
+        is_escaped: Whether a backslash, and not a second quote, is before a quote in a cell; if
+            there are no quotes, whether cells are those of `backslash`.
         num_cells: The last of so many cells takes the rest of the line; None cuts everywhere.
 
     """
@@ -33,6 +36,8 @@ class Dialect:
 
     def __str__(self) -> str:
         name = _NAMES.get(self.delimiter, repr(self.delimiter))
+        if self.quote is None and self.is_escaped:
+            return f"{name}, backslashes and no quoting"
         escaped = " after backslashes" if self.is_escaped else ""
         return f"{name}, {'no quoting' if self.quote is None else f'quotes {self.quote}{escaped}'}"
 
@@ -145,6 +150,9 @@ def lines_of(text: str) -> list[str]:
 def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, int, Sequence[str]]]:
     """Yield each row's first line, last line and cells; raises csv.Error."""
     delimiter = dialect.delimiter
+    if dialect.quote is None and dialect.is_escaped:
+        yield from escaped_rows(text, delimiter)
+        return
     if dialect.quote is None:
         most = -1 if dialect.num_cells is None else dialect.num_cells - 1
         for number, line in enumerate(lines_of(text), start=1):

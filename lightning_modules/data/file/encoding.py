@@ -26,7 +26,12 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _MARK = "\ufeff"
-_NAMES = {"cp1252": "Windows-1252", "cp932": "Shift-JIS", "gb18030": "GBK"}
+_NAMES = {
+    "cp1252": "Windows-1252",
+    "cp932": "Shift-JIS",
+    "gb18030": "GBK",
+    "mac_roman": "Mac Roman",
+}
 _HIGH = re.compile(rb"[\x80-\xff]")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _UTF8_LIKE = re.compile(

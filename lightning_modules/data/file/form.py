@@ -14,8 +14,9 @@ BY_ENDING = "ending"
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 """Delimiter by its name; `data.delimiter` takes both."""
-QUOTINGS = ("none", "double", "single", "escaped")
-"""No quotes; `"` with `""` for a quote in a cell; `'` likewise; `"` with a backslash before it."""
+QUOTINGS = ("none", "double", "single", "escaped", "backslash")
+r"""No quotes; `"` with `""` for a quote in a cell; `'` likewise; `"` with a backslash before it; no
+quotes, and `\t`, `\n`, `\\` and `\N` as PostgreSQL and MySQL write them."""
 NAMES, NO_NAMES = "names", "none"
 
 

@@ -251,6 +251,58 @@ def test_words_with_spaces_are_kept_if_tabs_separate() -> None:
     assert [row["tokens"] for row in table.rows] == [["New York", "is"], ["10 000"]]
 
 
+NESTED = """\
+#\thttp://de.wikipedia.org/wiki/Rostock [2009-10-17]
+1\tUniversität\tB-ORG\tO
+2\tRostock\tI-ORG\tB-LOC
+
+#\thttp://de.wikipedia.org/wiki/Bonn [2009-10-17]
+1\t1848\tO\tO
+2\tin\tO\tO
+3\tBonn\tB-LOC\tO
+"""
+
+
+@pytest.mark.parametrize("name", ["NER-de-dev.tsv", "a.conll"])
+def test_germeval_has_numbers_words_and_two_tags(name: str) -> None:
+    table = read(name, NESTED, WORDS)
+    assert [row["tokens"] for row in table.rows] == [
+        ["Universität", "Rostock"],
+        ["1848", "in", "Bonn"],
+    ]
+    assert table.rows[0]["ner_tags"] == ["B-ORG", "I-ORG"]
+    assert table.rows[0]["inner_tags"] == ["O", "B-LOC"]
+    plain = "1 B-X B-Y O\n2 x O O\nz w O O\n"  # its words are numbers
+    assert read("b.conll", plain, WORDS).rows[0]["tokens"] == ["1", "2", "z"]
+
+
+LABELLED = [
+    {
+        "id": number,
+        "data": {"text": f"text {number}"},
+        "annotations": [{"result": [{"value": {"choices": [choice]}}]}] if choice else [],
+    }
+    for number, choice in enumerate(["good", "bad", ""])
+]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_columns_within_others_are_named_by_their_path(name: str) -> None:
+    lines = "\n".join(map(json.dumps, LABELLED))
+    content = json.dumps(LABELLED) if name == "a.json" else lines
+    label = "annotations.0.result.0.value.choices.0"  # as Label Studio exports it
+    table = read(name, content, Wanted(("data.text", label)))
+    found = [(row["data.text"], row[label]) for row in table.rows]
+    assert found == [("text 0", "good"), ("text 1", "bad"), ("text 2", None)]
+    with pytest.raises(ConfigError, match=r"Its columns: id, data, annotations. Within these: "):
+        read(name, content).read({"text": "text"}, {"text": cell.text})
+
+
+def test_a_column_whose_name_has_a_dot_is_itself() -> None:
+    content = '{"a.b": "itself", "a": {"b": "within"}}\n'
+    assert read("a.jsonl", content, Wanted(("a.b",))).rows[0]["a.b"] == "itself"
+
+
 def test_universal_dependencies_are_read_by_their_columns() -> None:
     lines = [
         "# text = Im Haus",

@@ -49,6 +49,13 @@ def test_quotes_in_pairs_around_some_texts_of_a_tsv_stay() -> None:
     assert cells(read("a.tsv", table_text(rows, "\t"))) == rows
 
 
+@pytest.mark.parametrize("texts", [['""'], ['"so"', '"so"']])
+def test_quotes_around_all_texts_of_a_tsv_are_taken_off_and_told(texts: list[str]) -> None:
+    table = read("a.tsv", table_text([(text, "ham") for text in texts], "\t"))
+    assert [row["text"] for row in table.rows] == [text.strip('"') for text in texts]
+    assert "likely: cells are within quotes" in table.reading
+
+
 def test_an_unclosed_quote_in_a_tsv_is_text() -> None:
     rows = [*LINES, ('5" wide', "ham"), ('"open', "spam")]
     assert cells(read("a.tsv", table_text(rows, "\t"))) == rows
@@ -264,9 +271,9 @@ def test_comments_above_the_names_are_left_out_and_told() -> None:
     table = read("a.csv", f"{above}{table_text(LINES, ';')}")
     assert cells(table) == LINES
     assert table.notes == ("a.csv: the lines above line 4 begin with #, and are not read",)
-    # Here the last of them could be a row.
-    with pytest.raises(DataError, match=r"got them in line 4\. Remove the lines above\."):
-        read("a.csv", f"{above}{table_text(LINES, ',')}")
+    # Here the last of them has the commas of a row, but the wanted names are below it.
+    table = read("a.csv", f"{above}{table_text(LINES, ',')}")
+    assert cells(table) == LINES and "line 4 begin with #" in table.notes[0]
 
 
 def test_names_within_a_later_sentence_are_no_names() -> None:
@@ -286,3 +293,34 @@ def test_the_fix_for_a_file_without_names_reads_it(num: int) -> None:
     else:
         table = read("a.csv", text, header=value.partition(",")[0])
     assert cells(table) == [(*row[:-1], str(n)) for n in range(5)]
+
+
+def test_a_header_that_begins_with_a_hash_stays() -> None:
+    content = "#text,label\nfine,ham\nbad,spam\n"
+    Path("a.csv").write_text(content, encoding="utf-8")
+    table = read_table(Path("a.csv"), "data.train", None, Wanted(("#text", "label")))
+    assert cells(table) == [("fine", "ham"), ("bad", "spam")]
+
+
+COPIED = "text\tlabel\tnote\nWe went\\tto C:\\\\new\\nand back\tham\t\\N\nfine\tspam\tso\n"
+UNESCAPED = [("We went\tto C:\\new\nand back", "ham", ""), ("fine", "spam", "so")]
+
+
+@pytest.mark.parametrize("content", [COPIED, f"{COPIED}\\.\n", COPIED.replace("\n", "\r\n")])
+def test_what_postgresql_copies_is_read_as_it_was(content: str) -> None:
+    table = read("a.tsv", content)
+    assert cells(table) == UNESCAPED
+    assert "tabs, backslashes and no quoting" in table.reading
+    assert "likely: cells are \\N" in table.reading
+
+
+def test_backslashes_of_other_programs_are_text() -> None:
+    rows = [("C:\\Users\\n", "ham"), ("fine", "\\N"), ("a\\tb", "spam")]
+    assert cells(read("a.tsv", table_text(rows, "\t"))) == rows  # \U is none of PostgreSQL's
+
+
+def test_backslashes_can_be_said_and_may_stand_before_a_line_end() -> None:
+    content = "text\tlabel\na\\\tb\\\nc\tham\n\nfine\tspam\n"
+    table = read("a.tsv", content, quoting="backslash")
+    assert cells(table) == [("a\tb\nc", "ham"), ("fine", "spam")]
+    assert table.lines == [2, 5]

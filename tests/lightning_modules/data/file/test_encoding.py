@@ -46,6 +46,32 @@ def test_western_texts_are_windows_1252(text: str) -> None:
     assert read(f"text\n{text}\n".encode("cp1252")) == f"text\n{text}\n"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        GERMAN,
+        ENGLISH,
+        TEXTS["cp1252"],
+        "El niño comió aquí. ¿Qué pasó? ¡Nada!",
+        "It’s great",
+        "Das Frühstück war schön",
+    ],
+)
+def test_western_texts_of_an_old_mac_are_recognized(text: str) -> None:
+    found = decoded(f"text\n{text}\n".encode("mac_roman"), "a.csv", Form())
+    assert (found.text, found.encoding) == (f"text\n{text}\n", "Mac Roman")
+    assert "read as Mac Roman (likely)" in found.notes[0]
+
+
+@pytest.mark.parametrize("text", [GERMAN, "Je ne l'ai pas aimé du tout, très déçu.", "niño"])
+def test_texts_in_a_code_page_of_dos_are_not_taken_for_those_of_a_mac(text: str) -> None:
+    content = f"text\n{text}\n".encode("cp850")
+    try:
+        assert decoded(content, "a.csv", Form()).encoding != "Mac Roman"
+    except DataError as error:
+        assert "must be UTF-8 or in an encoding" in str(error)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_mark_decides(encoding: str) -> None:
     assert read("text,é\n".encode(encoding)) == "text,é\n"
