@@ -39,6 +39,7 @@ from search.report.dashboard.page import (
     about_confirming,
     show_study,
 )
+from search.report.document.write import written
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
 from search.storage.location import confirming_folder, study_folder, take_storage
@@ -63,6 +64,7 @@ from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
 from search.trained.model import Model
 from search.trained.opened import Best, Run, Study
+from search.trained.report import write_report
 from search.trained.runs import find_run
 from search.trained.training import Job, has_result, job_again, job_of, named_trial, notes_of, start
 from search.trained.training import train as train_job
@@ -211,9 +213,13 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
         results.write_table(study)
     except OSError as error:
         print(f"{folder}/{results.TABLE_FILE} could not be written: {error}", file=sys.stderr)
+    files, failure = written(partial(write_report, study))
+    if failure is not None:
+        print(failure, file=sys.stderr)
     splits = rows.corpus.splits
     num_rows = len(splits["train"]), len(splits["validation"])
-    say("\n".join(summary(study, words, baseline(planned, rows), num_rows, rows)), flush=True)
+    lines = summary(study, words, baseline(planned, rows), num_rows, rows, files)
+    say("\n".join(lines), flush=True)
     for note in log_study(study):
         say(note)
     return Done(study, code, reason)

@@ -24,7 +24,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   stop        end a study after its running trials
   delete      delete a study or a run, with its files
   ask         get the next trial, for a loop of your own that trains it
-  report      report on such a trial; says whether to stop it
+  report      write a study's report; with trial=, report on such a trial
   tell        tell how such a trial ended
   worker      join a study, from this or another machine
   dashboard   show a study in the browser

@@ -1,4 +1,4 @@
-"""finesweep report: how far a trial of the caller's own loop is; whether to stop it."""
+"""finesweep report: write a study's report, or report on a trial of the caller's own loop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from search.cli.argument import attempt_of, needed, number_of, pairs, parse
 from search.study.ask import as_step
 from search.study.report import report
 from search.trained.find import find_study
+from search.trained.report import write_report
 
 ABOUT = """\
-Report what a trial that finesweep ask gave has measured so far. It prints
-`continue`, or `stop` and why: then end it, and tell what it has. Each report
-renews the trial for search.ask_hours.
+Write the report of a study to its folder: report.html, one file that needs no
+network; report.md for a message; best.yaml, the winner's configuration. A sweep
+does so at its end.
+
+  study=NAME  the study
+
+  finesweep report study=mine
+
+With trial=, report what a trial that finesweep ask gave has measured so far. It
+prints `continue`, or `stop` and why: then end it, and tell what it has. Each
+report renews the trial for search.ask_hours.
 
   study=NAME  the study
   trial=N     the trial, as finesweep ask named it
@@ -35,6 +44,10 @@ def main(words: Sequence[str]) -> int:
     parsed = parse("report", ABOUT, words, flags=("json",))
     found = pairs(parsed.overrides)
     study = find_study(needed(found, "study", "NAME"))
+    if found.keys() == {"study"}:
+        paths = [str(path) for path in write_report(study)]
+        print(json.dumps({"files": paths}) if parsed.json else "\n".join(paths))
+        return 0
     number, attempt = attempt_of(needed(found, "trial", "N"))
     step = as_step("step", number_of("step", needed(found, "step", "S")))
     metrics = {key: number_of(key, text) for key, text in found.items() if key not in KEYS}

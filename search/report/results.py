@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 TABLE_FILE = "trials.csv"
+CHECK_FILE = "check.json"
+"""What was found in a study's rows, in its folder."""
 STATES = ("complete", "pruned", "fail", "running", "waiting")
 NUM_PACE = 10  # latest trials that predict the pace of the next ones
 

@@ -12,6 +12,7 @@ from lightning_modules.quality.finding import quiet
 from lightning_modules.quality.report import Report
 from lightning_modules.run import Run
 from search.machine.quiet import quiet_training
+from search.report.results import CHECK_FILE
 from search.report.text import rough
 from search.terminal.live import is_live
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from lightning_modules.rows.corpus import Corpus
     from lightning_modules.task.base import Task
-
-CHECK_FILE = "check.json"
-"""What was found in a study's rows, in its folder."""
 
 
 def checked_data(run: Run, *, show: bool) -> Report:

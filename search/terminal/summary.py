@@ -12,6 +12,8 @@ from lightning_modules.task.base import GENERATED
 from lightning_modules.trainer import Select
 from search.config import PLUGINS
 from search.plan.tokens import token_lines
+from search.report.document.section.winner import BEST_FILE
+from search.report.document.write import PAGE_FILE
 from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
 from search.report.text import columns, duration, gain_lines, number, score, setting, spoken
@@ -25,6 +27,8 @@ from search.terminal.curve import curve_lines
 from search.trained.repeat import repeat_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna.trial import FrozenTrial
 
     from lightning_modules.check import CheckedRows
@@ -41,6 +45,7 @@ def summary(
     baseline: Baseline | None,
     num_rows: tuple[int, int],
     rows: CheckedRows | None = None,
+    files: Sequence[Path] = (),
 ) -> list[str]:
     """Return the summary lines of a study that has ended.
 
@@ -50,6 +55,7 @@ def summary(
         baseline: The score of guessing on the validation rows.
         num_rows: Numbers of training and validation rows.
         rows: The rows; None leaves out what is said of them.
+        files: The files of its report.
 
     """
     state = status(study)
@@ -57,6 +63,7 @@ def summary(
     lines = [
         "",
         f"{states}; {duration(state['seconds'])} of training; table: {study.folder}/{TABLE_FILE}",
+        *_files(files),
     ]
     comparison = compare_with_default(study)
     if comparison is None:
@@ -168,6 +175,12 @@ def _in_a_line(value: object) -> str:
     # A text may contain terminal control characters.
     plain = "".join(letter if letter.isprintable() else " " for letter in value)
     return shorten(plain, MAX_WRITTEN, placeholder=" …")
+
+
+def _files(files: Sequence[Path]) -> list[str]:
+    """Return a line per file of the report that a person opens."""
+    what = {PAGE_FILE: "Report", BEST_FILE: "Configuration of the best trial"}
+    return [f"{what[path.name]}: {path}" for path in files if path.name in what]
 
 
 def _chosen(study: Study) -> list[str]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.path import typed_path
 from lightning_modules.model.files.trust import is_code_trusted, trusting
-from search.config import run_tree, to_yaml
+from search.config import to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
+from search.report.document.document import document_of
 from search.study.confirm import ask_to_stop
 from search.study.gain import Gain
 from search.study.heal import heal
@@ -23,6 +24,7 @@ from search.trained.export import Trained, check_new, export, finished_trial, wi
 from search.trained.loop import Loop
 from search.trained.model import Model
 from search.trained.repeat import repeat_command
+from search.trained.report import config_of, overview, write_report
 from search.trained.score import evaluate_trained
 
 if TYPE_CHECKING:
@@ -199,6 +201,10 @@ class Study(_Trained, Loop):
         """Let the study start no more trials; running trials finish."""
         ask_to_stop(self._study)
 
+    def write_report(self) -> Path:
+        """Write the study's report, like `finesweep report`; return the path of its page."""
+        return write_report(self._study)[0]
+
     def __repr__(self) -> str:
         state = results.status(self._study)
         counts = ", ".join(f"{n} {name}" for name, n in state["states"].items() if n) or "no trial"
@@ -207,8 +213,7 @@ class Study(_Trained, Loop):
         return f"<finesweep study {self.name!r}: {counts} of {state['num_trials']}{score}>"
 
     def _repr_html_(self) -> str:
-        html: str = self.leaderboard().to_html(index=False, max_rows=20, na_rep="")
-        return html
+        return document_of(overview(self._study)).frame()
 
     @property
     def _source(self) -> Trained:
@@ -228,7 +233,7 @@ class Study(_Trained, Loop):
     def _best(self, trial: FrozenTrial) -> Best:
         study = self._study
         params = study.params_of(trial)
-        tree = run_tree(study.plan.arm(params).tree, study.plan.settings_of(params))
+        tree = config_of(study, trial)
         row = results.rows(study)[trial.number]
         prefix = "validation/"
         scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,13 @@ def test_the_leaderboard_is_trials_csv(study: finesweep.Study) -> None:
     pd.testing.assert_frame_equal(frame, stored, check_dtype=False)
     assert list(frame["number"]) == [0, 1, 2]
     assert {"optimizer.lr", "validation/accuracy", "value"} <= {*frame.columns}
+
+
+def test_a_notebook_shows_the_report_without_scripts(study: finesweep.Study) -> None:
     html = study._repr_html_()
-    assert "<table" in html and "validation/accuracy" in html
+    assert html.startswith("<iframe") and "Verdict" in html
+    assert "<script" not in unescape(html)
+    assert study.write_report().name == "report.html"
 
 
 def test_best_is_what_status_prints(study: finesweep.Study) -> None:

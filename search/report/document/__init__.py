@@ -1,0 +1,1 @@
+"""The report of a study as one page, as Markdown and as a picture."""

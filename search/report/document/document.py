@@ -1,0 +1,103 @@
+"""A study's report: its sections in their order, and the files made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.certificate.certificate import Verdict
+from search.report.document.block import Section
+from search.report.document.html import frame, page
+from search.report.document.markdown import markdown
+from search.report.document.section.curves import curves
+from search.report.document.section.environment import environment
+from search.report.document.section.failure import failures
+from search.report.document.section.history import history
+from search.report.document.section.verdict import verdict
+from search.report.document.section.winner import winner
+from search.report.overview import Overview, TrialView
+from search.report.text import score, setting
+
+MAX_SETTINGS = 12  # of a trial, in its description
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report of one study.
+
+    Attributes:
+        overview: What it says.
+        sections: How it says it.
+
+    """
+
+    overview: Overview
+    sections: tuple[Section, ...]
+
+    def html(self) -> str:
+        """Return it as a page."""
+        trials = [describe(self.overview, trial) for trial in self.overview.trials]
+        return page(self._title, self._subtitle, self.sections, trials, tone(self.overview))
+
+    def markdown(self) -> str:
+        """Return the brief sections as Markdown."""
+        return markdown(self._title, self._subtitle, self.sections)
+
+    def frame(self) -> str:
+        """Return it for a cell of a notebook, with charts that do not move."""
+        content = page(
+            self._title, self._subtitle, self.sections, tone=tone(self.overview), is_static=True
+        )
+        return frame(content, self._title)
+
+    @property
+    def _title(self) -> str:
+        return f"Study {self.overview.name}"
+
+    @property
+    def _subtitle(self) -> str:
+        now = self.overview.now
+        state = "" if self.overview.is_over else ", not over yet"
+        return f"{now.num_ended} of {now.num_trials} trials ended{state}"
+
+
+def document_of(overview: Overview) -> Document:
+    """Return the report of a study."""
+    made = (
+        verdict(overview),
+        winner(overview),
+        history(overview),
+        curves(overview),
+        failures(overview),
+        environment(overview),
+    )
+    return Document(overview, tuple(section for section in made if section is not None))
+
+
+def tone(overview: Overview) -> str:
+    """Return whether the winner is `better` than the default, `worse`, or `unsure`."""
+    certificate, gain = overview.certificate, overview.gain
+    if certificate is not None:
+        names = {Verdict.better: "better", Verdict.worse: "worse"}
+        return names.get(certificate.verdict, "unsure")
+    if gain is None or not gain.is_clear:
+        return "unsure"
+    return "better" if gain.value > 0 else "worse"
+
+
+def describe(overview: Overview, trial: TrialView) -> str:
+    """Return a trial in a few lines, for the pointer."""
+    names = {overview.best: "winner", overview.default: "default"}
+    name = names.get(trial.number, trial.state)
+    lines = [f"trial {trial.number}, {name}"]
+    value = overview.score(trial)
+    if value is not None:
+        lines.append(f"{overview.metric} {score(value)}")
+    lines += _settings(trial)
+    return "\n".join(lines)
+
+
+def _settings(trial: TrialView) -> Sequence[str]:
+    paths = list(trial.values)
+    lines = [f"{path} = {setting(trial.values, path)}" for path in paths[:MAX_SETTINGS]]
+    return lines if len(paths) <= MAX_SETTINGS else [*lines, "…"]

@@ -1,0 +1,99 @@
+"""Charts for Plotly, as the values that the page's script hands to it.
+
+Colours stay roles: the script looks them up in the page's style, in light and in dark, and fills in
+the description of each trial, which the page holds once. Plotly reads some markup in its texts, so
+every text is escaped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+from search.report.document.chart import SHADES, Axis, Cells, Chart, Label, Series
+
+_SYMBOLS = {"cross": "cross-thin-open", "x": "x-thin-open"}
+
+
+def plotly(chart: Chart) -> dict[str, Any]:
+    """Return a chart's traces and layout."""
+    traces = [*(_cells(chart.cells) if chart.cells is not None else ()), *map(_trace, chart.series)]
+    return {
+        "traces": traces,
+        "layout": {
+            "xaxis": _axis(chart.x),
+            "yaxis": _axis(chart.y),
+            "height": chart.height,
+            "annotations": [
+                {"x": each.x, "y": each.y, "text": escape(each.text), "showarrow": False}
+                for each in (*chart.labels, *_written(chart.cells))
+            ],
+        },
+    }
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    values: dict[str, Any] = {"title": {"text": escape(axis.title)}, "automargin": True}
+    if axis.is_log:
+        values |= {"type": "log", "exponentformat": "power"}
+    if axis.names:
+        values |= {
+            "tickvals": list(range(len(axis.names))),
+            "ticktext": [escape(" ".join(name.split())) for name in axis.names],
+            "range": [-0.5, len(axis.names) - 0.5],
+        }
+    return values
+
+
+def _trace(series: Series) -> dict[str, Any]:
+    mode = "+".join(("lines",) * series.is_line + ("markers",) * (series.symbol is not None))
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": mode or "none",
+        "name": escape(series.name),
+        "x": list(map(_finite, series.x)),
+        "y": list(map(_finite, series.y)),
+        "tone": series.tone,
+        "visible": not series.is_hidden,
+        "hoverinfo": "text" if series.trials or series.texts else "skip",
+    }
+    if series.is_line:
+        dash = "dash" if series.is_dashed else "solid"
+        trace["line"] = {"width": series.width, "dash": dash}
+    if series.symbol is not None:
+        trace["marker"] = {"symbol": _SYMBOLS.get(series.symbol, series.symbol), "size": 8}
+    if series.trials:
+        trace["trials"] = list(series.trials)
+    elif series.texts:
+        trace["text"] = [escape(text) for text in series.texts]
+    return trace
+
+
+def _cells(cells: Cells) -> Iterator[dict[str, Any]]:
+    yield {
+        "type": "heatmap",
+        "x": list(cells.x),
+        "y": list(cells.y),
+        "z": [list(row) for row in cells.shades],
+        "zmin": -0.5,
+        "zmax": len(SHADES) - 0.5,
+        "shades": list(SHADES),
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
+
+
+def _written(cells: Cells | None) -> Sequence[Label]:
+    if cells is None:
+        return ()
+    return [
+        Label(x, y, text)
+        for y, row in zip(cells.y, cells.texts, strict=False)
+        for x, text in zip(cells.x, row, strict=True)
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

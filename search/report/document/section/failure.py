@@ -1,0 +1,46 @@
+"""Why trials ended without a result, and which attempts failed on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from search.report.document.block import Block, Section, Table, Text
+from search.report.overview import Overview
+
+MAX_ROWS = 200
+
+
+def failures(overview: Overview) -> Section:
+    """Return what went wrong."""
+    return Section("failures", "Trials without a result", list(_blocks(overview)))
+
+
+def _blocks(overview: Overview) -> Iterator[Block]:
+    lacking = [t for t in overview.trials if t.state in ("pruned", "fail") or t.is_dropped]
+    attempts = [(trial, each) for trial in overview.trials for each in trial.failed]
+    if not lacking and not attempts:
+        yield Text("Every trial that has ended has a result, and no attempt failed.")
+        return
+    if lacking:
+        states = Counter("dropped" if t.is_dropped else t.state for t in lacking)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield Text(f"{counts} of {len(overview.trials)} trials.")
+        rows = [
+            [str(trial.number), trial.state, trial.reason or "-"] for trial in lacking[:MAX_ROWS]
+        ]
+        yield Table("Trials without a result", ["trial", "state", "reason"], rows)
+        yield from _more(len(lacking))
+    if attempts:
+        rows = [
+            [f"{trial.number}.{each.attempt}", each.kind.value, str(each.step), each.reason]
+            for trial, each in attempts[:MAX_ROWS]
+        ]
+        head = ["attempt", "what", "last checkpoint's step", "reason"]
+        yield Table("Attempts that were interrupted or failed", head, rows)
+        yield from _more(len(attempts))
+
+
+def _more(num: int) -> Iterator[Block]:
+    if num > MAX_ROWS:
+        yield Text(f"{num - MAX_ROWS} more are in trials.csv.", is_note=True)

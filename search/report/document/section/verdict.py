@@ -1,0 +1,127 @@
+"""What came of the study, first of all: which trial won, and whether it is really better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search.certificate.certificate import Certificate
+from search.report.document.block import Block, Facts, Section, Table, Text
+from search.report.overview import Overview, TrialView
+from search.report.text import duration, gain_lines, number, score
+
+
+def verdict(overview: Overview) -> Section:
+    """Return the verdict."""
+    return Section("verdict", "Verdict", list(_blocks(overview)), is_brief=True)
+
+
+def headline(overview: Overview) -> str:
+    """Return the verdict in one sentence."""
+    winner = overview.winner
+    if winner is None:
+        return "No trial has finished." if not overview.finished else "No trial is chosen."
+    certificate = overview.certificate
+    if certificate is not None:
+        return f"{certificate.subject} is {certificate.sentence}."
+    if overview.best == overview.default:
+        return "No trial was better than the default configuration."
+    return gain_lines(overview.gain, overview.metric)[0]
+
+
+def _blocks(overview: Overview) -> Iterator[Block]:
+    yield Text(headline(overview))
+    winner = overview.winner
+    if winner is not None:
+        yield from _about_winner(overview, winner)
+    if not overview.is_over:
+        left = overview.now.num_trials - overview.now.num_ended
+        yield Text(f"The study is not over: {left} of {overview.now.num_trials} trials are left.")
+    for line in overview.guards:
+        yield Text(line)
+    yield Facts(list(_facts(overview)))
+    if winner is not None:
+        yield _scores(overview, winner)
+
+
+def _about_winner(overview: Overview, winner: TrialView) -> Iterator[Block]:
+    assert winner.objectives is not None
+    several = len(overview.objectives) > 1
+    values = ", ".join(
+        f"{objective.short} {score(value)}"
+        for objective, value in zip(overview.objectives, winner.objectives, strict=True)
+    )
+    name = "First on the Pareto front" if several else "The winner"
+    arm = f", {winner.arm}," if winner.arm else ""
+    yield Text(f"{name} is trial {winner.number}{arm} with validation {values}.")
+    if overview.certificate is not None:
+        yield from _certified(overview.certificate)
+    elif overview.best != overview.default:
+        for line in gain_lines(overview.gain, overview.metric)[1:]:
+            yield Text(line, is_note=True)
+    if winner.verdict:
+        yield Text(f"It {winner.verdict}.", is_note=True)
+
+
+def _certified(certificate: Certificate) -> Iterator[Block]:
+    """Yield what the verdict rests on."""
+    first, second = certificate.first, certificate.second
+    unit = " points" if certificate.is_in_points else ""
+    figures = [certificate.difference.value, *certificate.interval, certificate.gap]
+    gain, low, high, gap = certificate.figures(*figures)
+    facts = [
+        ("Gain", f"{gain}{unit}, 95 % interval {low} to {high}"),
+        ("Probability that it is better", f"{certificate.probability:.1%}"),
+        ("Rows", f"{certificate.num_rows:,} {certificate.rows.spoken}"),
+        (
+            "Runs",
+            f"{len(first.scores)} and {len(second.scores)}, each with a {certificate.what} "
+            "of its own",
+        ),
+        ("Validation is above that by", f"{gap}{unit}"),
+    ]
+    if certificate.selection is not None:
+        (selection,) = certificate.figures(certificate.selection)
+        facts.append(("Of the gain in the search, was selection", f"{selection}{unit}"))
+    if certificate.num_looks:
+        facts.append(("Looks at the test rows", str(certificate.num_looks)))
+    facts.append(("Training time of these runs", duration(certificate.seconds)))
+    yield Facts(facts)
+    for problem in certificate.problems:
+        yield Text(problem)
+    rows = [
+        [name, str(one.trial), score(one.mean), *(score(s) if s else "-" for s in [one.spread])]
+        for name, one in ((certificate.subject, first), (certificate.object, second))
+    ]
+    head = ["", "trial", f"mean {certificate.metric}", "spread over its runs"]
+    yield Table("Certified scores", head, rows)
+
+
+def _facts(overview: Overview) -> Iterator[tuple[str, str]]:
+    now = overview.now
+    counts = ", ".join(f"{count} {state}" for state, count in now.counts.items() if count)
+    yield "Trials", f"{counts or 'none'} (budget {now.num_trials})"
+    goals = ", ".join(f"{each.short} ({each.direction})" for each in overview.objectives)
+    yield "Objective" if len(overview.objectives) == 1 else "Objectives", goals
+    if overview.chosen_by:
+        yield "Chosen by", ", on ties by ".join(overview.chosen_by)
+    yield "Training time", duration(overview.seconds)
+    yield "As of", f"{overview.taken:%Y-%m-%d %H:%M}"
+
+
+def _scores(overview: Overview, winner: TrialView) -> Table:
+    """Return the winner's scores beside those of the default."""
+    default = None if overview.default is None else overview.trials[overview.default]
+    others = [] if default is None or default is winner else [default]
+    names = ["winner", *("default" for _ in others)]
+    head = [
+        "validation",
+        *(
+            f"{name}, trial {each.number}"
+            for name, each in zip(names, [winner, *others], strict=True)
+        ),
+    ]
+    rows = [
+        [metric, *(number(each.metrics.get(metric)) for each in [winner, *others])]
+        for metric in winner.metrics
+    ]
+    return Table("Validation scores", head, rows)

@@ -1,0 +1,146 @@
+"""The report's files: complete in every kind of study, closed to the network, and never fatal."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.report.document.document import document_of
+from search.report.document.write import written
+from search.report.overview import overview_of
+from search.study.study import Study
+from search.trained.report import overview, write_report
+from tests.conftest import run_here
+from tests.search.report.synthetic import study_of
+
+SIX = "strategy=choice(lora,full,feature_extraction,bitfit,freeze,ia3)"
+KINDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "one": (["complete"], ()),
+    "twelve": (["complete", "complete", "pruned"] * 4, ()),
+    "failed": (["fail"] * 3, ()),
+    "several": (["complete"] * 8, ("search.objectives=[accuracy,seconds]",)),
+    "arms": (["complete"] * 6 + ["complete", "pruned"] * 6, (SIX, "search.arms=joint")),
+    "running": (["complete", "pruned", "running", "waiting"], ()),
+}
+
+
+class Page(HTMLParser):
+    """What a page loads, runs and links to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.headings: list[str] = []
+        self.addresses: list[str] = []
+        self.policy = ""
+        self._tag = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        values = dict(attrs)
+        self.addresses += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")
+        ]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
+        if tag == "script" and values.get("type") != "application/json":
+            self.scripts.append("")
+            self._tag = "code"
+        if tag not in ("meta", "link", "path", "rect", "br"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            assert self._open.pop() == tag
+        self._tag = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._tag == "code":
+            self.scripts[-1] += data
+        if self._tag == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(params=KINDS)
+def study(request: pytest.FixtureRequest, here: Path) -> Study:
+    states, words = KINDS[request.param]
+    budget = 8 if request.param == "running" else None
+    return study_of(here, request.param, states, *words, num_trials=budget)
+
+
+def test_every_kind_of_study_has_a_page_that_asks_for_nothing(study: Study) -> None:
+    paths = {path.name: path for path in write_report(study)}
+    html = paths["report.html"].read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.headings[0] == "Verdict"
+    assert {"Trials without a result", "Environment"} <= {*page.headings}
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert "default-src 'none'" in page.policy
+    for script in page.scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in page.policy
+    assert len(page.scripts) == (2 if study.plan.name != "failed" else len(page.scripts))
+    assert len(html.encode()) < 6_000_000
+    assert study.plan.name in paths["report.md"].read_text(encoding="utf-8")
+    assert ("best.yaml" in paths) is (study.best is not None)
+
+
+def test_names_and_reasons_are_escaped(here: Path) -> None:
+    study = study_of(here, "bad", ["complete", "complete", "fail"])
+    document = document_of(overview_of(study, "finesweep train '</script><b>x</b>'"))
+    html, brief = document.html(), document.markdown()
+    assert "<b>no</b>" not in html and "&lt;b&gt;no&lt;/b&gt;" in html
+    assert "</script><b>" not in html and "<script>alert" not in html
+    assert "finesweep train '</script><b>x</b>'" in brief  # in a block of code
+
+
+def test_best_yaml_is_the_winners_configuration(here: Path) -> None:
+    study = study_of(here, "twelve", KINDS["twelve"][0])
+    write_report(study)
+    config = yaml.safe_load((study.folder / "best.yaml").read_text())
+    assert study.best is not None
+    assert config["optimizer"]["lr"] == study.params_of(study.best)["optimizer.lr"]
+
+
+def test_a_report_that_cannot_be_written_is_one_line(here: Path) -> None:
+    study = study_of(here, "one", ["complete"])
+    (study.folder / "report.html").mkdir()
+    files, reason = written(lambda: write_report(study))
+    assert files == [] and reason is not None
+    assert reason.startswith("the report could not be written: ") and "\n" not in reason
+
+
+def test_the_command_names_the_files(here: Path) -> None:
+    study_of(here, "one", ["complete"])
+    names = [Path(line).name for line in run_here("report", "study=one").splitlines()]
+    assert names == ["report.html", "report.md", "best.yaml"]
+
+
+def test_the_verdict_stands_first_in_the_brief(here: Path) -> None:
+    study = study_of(here, "twelve", KINDS["twelve"][0])
+    brief = document_of(overview(study)).markdown()
+    sentences = re.split(r"\n\n", brief)
+    assert sentences[2] == "## Verdict"
+    assert "distinguishable" in sentences[3] or "better" in sentences[3]
+    assert "finesweep train" in brief
+
+
+@pytest.mark.thorough
+def test_a_thousand_trials_are_one_small_page(here: Path) -> None:
+    study = study_of(here, "thousand", (["complete", "pruned", "complete"] * 334)[:1000])
+    write_report(study)
+    page = study.folder / "report.html"
+    assert page.stat().st_size < 6_000_000
+    assert Page(page.read_text(encoding="utf-8")).headings[0] == "Verdict"
