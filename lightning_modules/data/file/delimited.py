@@ -73,7 +73,7 @@ def _below_comments(
 ) -> Found | None:
     """Return the rows below lines that begin with #; None if there are none of both.
 
-    The lines must be like no row, or the wanted names must be below them.
+    Not all of the lines may be like a row, unless the wanted names are below them.
     """
     comments = _COMMENTS.match(text)
     if comments is None or form.delimiter == BY_ENDING:
@@ -89,7 +89,7 @@ def _below_comments(
     (width,) = found.cut.lengths
     widths = {len(line.split(found.cut.dialect.delimiter)) for line in lines}
     is_named = bool(wanted) and set(wanted) <= {cell.strip() for cell in found.cut.rows[0]}
-    return found if width > 1 and (is_named or width not in widths) else None
+    return found if width > 1 and (is_named or widths != {width}) else None
 
 
 def _check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:
