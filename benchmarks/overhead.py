@@ -31,14 +31,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from growth import copy_trials, one_trial
 
 import lightning_modules.fit as fit_module
-import search.worker.loop as loop
-from lightning_modules.callback import checkpoint, validation
+from lightning_modules.callback import best, checkpoint
 from lightning_modules.logger import wandb
 from lightning_modules.machine.memory import freeze_imports
 from lightning_modules.module import FineTuner
@@ -49,6 +49,7 @@ from search.storage.location import study_folder
 from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
 from search.study.session import Session, join
+from search.worker import loop
 from search.worker.event import Ended, Event
 
 SIZES = (20, 1000, 10_000)
@@ -66,7 +67,7 @@ PARTS: dict[str, Sequence[tuple[Any, str]]] = {
     "note": [(loop, "show_trial")],
     "prepare": [(loop, "load_rows"), (fit_module, "_check"), (fit_module, "_prepare")],
     "files": [
-        *((validation, "write_when_free"), (checkpoint, "write_when_free")),
+        *((best.BestFiles, "write"), (checkpoint, "write_checkpoint")),
         *((fit_module, "_write"), (fit_module, "review")),
     ],
     "log": [
@@ -109,7 +110,7 @@ def main() -> int:
     if asked.work is not None:
         print(json.dumps(work(asked.work)))
         return 0
-    cases = [(size, workers, has_log) for size in SIZES for workers in (1, 2) for has_log in (False, True)]
+    cases = list(product(SIZES, (1, 2), (False, True)))
     if asked.quick:
         cases = [case for case in cases if case[:2] == (SIZES[0], 1)]
     names = [*PARTS, "rest"]

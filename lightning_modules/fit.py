@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lightning_modules.batch.micro import Limit
 from lightning_modules.cache import Cache
-from lightning_modules.callback.best import load_best, load_observed
+from lightning_modules.callback.best import BestFiles, load_best, load_observed
 from lightning_modules.callback.checkpoint import Checkpointing
 from lightning_modules.callback.checkpoint_file import Checkpoint, load_checkpoint
 from lightning_modules.callback.memory import PeakMemory
@@ -139,8 +139,10 @@ def _train_and_review(
     scores: tuple[GuardScore, ...] = ()
     try:
         untouched = guarded.untouched()
-        ending, reason = _train(prepared, log)
+        files = BestFiles(start.folder, start.hooks)
+        ending, reason = _train(prepared, log, files)
         if start.record.best is not None and ending is not Ending.interrupted:
+            files.write()
             _review(prepared, log)
         if guards and ending is Ending.finished:
             scores = guarded.scores(_best_network(prepared), untouched)
@@ -306,7 +308,7 @@ def _open_log(prepared: _Prepared, identity: Identity, logs: Logs) -> RunLog:
     return logs.open(identity, config, start.hooks.warn)
 
 
-def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
+def _train(prepared: _Prepared, log: RunLog, files: BestFiles) -> tuple[Ending, str]:
     """Train; return how it ended, and the reason in words."""
     start, run, data = prepared.start, prepared.run, prepared.data
     held = ", frozen weights in bf16" if holds(prepared.network) else ""
@@ -320,7 +322,7 @@ def _train(prepared: _Prepared, log: RunLog) -> tuple[Ending, str]:
         start.record,
         start.hooks,
     )
-    trainer = lightning_trainer(start.hardware, _callbacks(prepared, log))
+    trainer = lightning_trainer(start.hardware, _callbacks(prepared, log, files))
     group = start.followers.lead(
         run,
         start.hardware,
@@ -362,19 +364,19 @@ def _lengths(run: Run, data: TextDataModule) -> tuple[int, int]:
     return num_examples, num_examples * run.schedule.stable_steps(length) // length.num_steps
 
 
-def _callbacks(prepared: _Prepared, log: RunLog) -> list[Any]:
+def _callbacks(prepared: _Prepared, log: RunLog, files: BestFiles) -> list[Any]:
     start, data, trainer = prepared.start, prepared.data, prepared.run.trainer
     steps: Mapping[int, float] = {0: 0.0}
     if data.length.num_steps:
         steps = validation_steps(data.length, trainer.validations_per_epoch)
     speed = Speed()
-    checkpointing = Checkpointing(start.folder, trainer, start.checkpoint, speed, start.hooks)
+    checkpointing = Checkpointing(files, trainer, start.checkpoint, speed, start.hooks)
     return [
         start.memory,
         checkpointing,
         speed,
         Steps(log, speed, start.hooks.on_step),
-        Validation(start.folder, steps, data.num_train, log, checkpointing, start.hooks),
+        Validation(files, steps, data.num_train, log, checkpointing, start.hooks),
     ]
 
 

@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytorch_lightning as pl
 
-from lightning_modules.callback.best import drop_best, save_best
+from lightning_modules.callback.best import BestFiles, drop_best, save_best
 from lightning_modules.callback.checkpoint_file import Checkpoint, state_of, write_checkpoint
 from lightning_modules.callback.interval import Interval
 from lightning_modules.callback.kept import Kept, drop_others, keep, restore
@@ -45,13 +44,14 @@ class Checkpointing(pl.Callback):
 
     def __init__(
         self,
-        folder: Path,
+        files: BestFiles,
         settings: Trainer,
         checkpoint: Checkpoint | None,
         speed: Speed,
         hooks: Hooks,
     ) -> None:
-        self._folder = folder
+        self._files = files
+        self._folder = files.folder
         self._checkpoint = checkpoint
         self._speed = speed
         self._hooks = hooks
@@ -159,6 +159,7 @@ class Checkpointing(pl.Callback):
         """Return the files of the best validation, which was after `step`."""
         if self._best is not None and self._best.step == step:
             return self._best
+        self._files.write()
         return keep(self._folder, step)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
-from lightning_modules.callback.best import Best, save_best
+from lightning_modules.callback.best import Best, BestFiles
 from lightning_modules.callback.checkpoint import check_finite
-from lightning_modules.machine.disk import write_when_free
 from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
 from lightning_modules.schedule.base import Length
@@ -79,7 +76,7 @@ class Validation(ValidationTimes):
 
     def __init__(
         self,
-        folder: Path,
+        files: BestFiles,
         steps: Mapping[int, float],
         num_train: int,
         log: RunLog,
@@ -87,7 +84,7 @@ class Validation(ValidationTimes):
         hooks: Hooks,
     ) -> None:
         super().__init__(steps)
-        self._folder = folder
+        self._files = files
         self._num_train = num_train
         self._log = log
         self._checkpointing = checkpointing
@@ -138,7 +135,7 @@ class Validation(ValidationTimes):
         if best is None or is_better(point, best, run.task, run.trainer.select):
             kept = Best(trained_state(tuner.network), tuner.observed)
             check_finite(kept.weights, point.step)
-            write_when_free(self._hooks, partial(save_best, self._folder, kept))
+            self._files.put(kept)
             tuner.record.best = point
 
     def _check_patience(self, tuner: FineTuner) -> None:

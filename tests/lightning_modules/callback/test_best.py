@@ -4,7 +4,16 @@ from pathlib import Path
 
 import torch
 
-from lightning_modules.callback.best import Best, drop_best, load_best, load_observed, save_best
+from lightning_modules.callback.best import (
+    MAX_HELD_BYTES,
+    Best,
+    BestFiles,
+    drop_best,
+    load_best,
+    load_observed,
+    save_best,
+)
+from lightning_modules.hooks import Hooks
 
 
 def best(number: float) -> Best:
@@ -39,3 +48,24 @@ def test_observations_without_weights_are_ignored(here: Path) -> None:
     save_best(here, best(1))
     (here / "best.safetensors").unlink()
     assert load_best(here) is None
+
+
+def test_small_tensors_are_written_when_they_are_needed(here: Path) -> None:
+    files = BestFiles(here, Hooks())
+    files.write()
+    files.put(best(1))
+    files.put(best(2))
+    assert load_best(here) is None
+    files.write()
+    assert_is(load_best(here), 2)
+    drop_best(here)
+    files.write()  # nothing new
+    assert load_best(here) is None
+
+
+def test_large_tensors_are_written_at_once(here: Path) -> None:
+    files = BestFiles(here, Hooks())
+    large = {"head.weight": torch.zeros(MAX_HELD_BYTES // 4)}
+    files.put(Best(large, {"logits_BC": torch.zeros(1, 2)}))
+    loaded = load_best(here)
+    assert loaded is not None and torch.equal(loaded.weights["head.weight"], large["head.weight"])

@@ -138,7 +138,7 @@ def test_a_run_is_neither_deleted_nor_trained_twice_while_a_process_trains_it(
     folder = here / "runs" / "r"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
         try:
-            wait_until((folder / "best.safetensors").is_file, "a validation")
+            wait_until((folder / "labels.json").is_file, "its training")
             for again in (("delete", "run=r", "--yes"), tuple(words)):
                 run_here(*again, code=2)
                 assert capsys.readouterr().err == (
