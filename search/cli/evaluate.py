@@ -61,5 +61,7 @@ def main(words: Sequence[str]) -> int:
         print(f"{source} {own[source]}, {split} rows")
         print("\n".join(aligned(scores)))
         if (kept := evaluation.row_scores()) is not None:
-            print(interval_line(evaluation.task.metric, kept.values, evaluation.scored))
+            task, scored = evaluation.task, evaluation.scored
+            is_maximized = task.direction == "maximize"
+            print(interval_line(task.metric, kept.values, scored, is_maximized=is_maximized))
     return 0

@@ -104,23 +104,32 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
     ]
 
 
-def interval_line(metric: str, contributed: Sequence[float], scored: str) -> str:
+def interval_line(
+    metric: str, contributed: Sequence[float], scored: str, *, is_maximized: bool
+) -> str:
     """Return how exact a score is.
 
     Args:
         metric: Its name.
         contributed: What groups of rows contribute to it; their mean is the score.
         scored: What was scored, e.g. `90 rows`.
+        is_maximized: Whether more is better.
 
-    >>> interval_line("accuracy", [0.0, 1.0, 0.0, 1.0, 0.0], "5 rows")
-    'accuracy: 95 % interval -0.2801 to 1.0801, for the choice of these 5 rows'
-    >>> interval_line("accuracy", [1.0, 1.0], "2 rows")  # the spread of equal ones says nothing
+    >>> interval_line("accuracy", [0.0, 1.0, 0.0, 1.0, 0.0], "5 rows", is_maximized=True)
+    'accuracy: 95 % interval 0.0000 to 1.0000, for the choice of these 5 rows'
+    >>> # The spread of equal ones says nothing.
+    >>> interval_line("accuracy", [1.0, 1.0], "2 rows", is_maximized=True)
     'accuracy: no interval, because all these 2 rows score the same'
     """
     middle, half = fmean(contributed), half_width(contributed)
     if half == 0:
         return f"{metric}: no interval, because all these {scored} score the same"
-    interval = f"95 % interval {middle - half:.4f} to {middle + half:.4f}"
+    low, high = middle - half, middle + half
+    if min(contributed) >= 0:  # accuracy, F1 of an answer, an error
+        low = max(low, 0.0)
+        if is_maximized and max(contributed) <= 1:  # a share; an error has no largest value
+            high = min(high, 1.0)
+    interval = f"95 % interval {low:.4f} to {high:.4f}"
     return f"{metric}: {interval}, for the choice of these {scored}"
 
 
