@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from lightning_modules.guard.base import Guard, Subject
     from lightning_modules.run import Run
 
-PREFIX = "lm_eval:"
+HARNESS = "lm_eval"
+PREFIX = f"{HARNESS}:"
+TASK_FILE = ".yaml"
+"""Ending of a task of the user's own, which can name functions that the harness calls."""
 BATCH_SIZE = 16
 FEWSHOT_SEED = 1234  # the harness's own default
 
@@ -143,7 +146,7 @@ def value_of(scores: Mapping[str, Any], metric: str) -> float:
 def _manager(task: str) -> tuple[Any, str]:
     """Return lm_eval's tasks, and the name of this one."""
     manager: Any = import_module("lm_eval.tasks").TaskManager
-    if not task.endswith(".yaml"):
+    if not task.endswith(TASK_FILE):
         return manager(), task
     path = typed_path(task)
     if not path.is_file():

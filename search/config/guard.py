@@ -23,6 +23,7 @@ from lightning_modules.error import ConfigError, Problem, UserError, did_you_mea
 from lightning_modules.guard.base import Bound, Guard, Source, parse_bound
 from search.config.build import Tree, build_data
 from search.config.length import USUAL_TOKENS
+from search.config.plugin import PLUGINS, packages_of
 from search.config.prior import AUTO
 from search.config.tree import CONF_DIR
 
@@ -105,15 +106,24 @@ def _bound(values: Mapping[str, Any]) -> Bound:
 
 
 def _source(tree: Tree, data: str) -> tuple[Source, str]:
-    """Return where a guard's data come from, and the guard's default name."""
+    """Return where a guard's data come from, and the guard's default name.
+
+    Raises:
+        ConfigError: It is a file that may run code, and nobody has allowed it.
+
+    """
     # Most studies have no guard, and commands start without what these import.
-    from lightning_modules.guard.harness import PREFIX, Harness
+    from lightning_modules.guard.harness import HARNESS, PREFIX, TASK_FILE, Harness
     from lightning_modules.guard.language import Neutral
     from lightning_modules.guard.source import DataRows, FileRows
 
     if data == FORGETTING:
         return Neutral(), FORGETTING
     if data.startswith(PREFIX):
+        if data.endswith(TASK_FILE) and HARNESS not in packages_of(tree):
+            rule = f"a task file may run code of its own, so {PLUGINS} must name {HARNESS}"
+            fix = f"If you trust the file, add '{PLUGINS}=[{HARNESS}]'."
+            raise ConfigError(Problem("data", rule, data, fix))
         return Harness(data.removeprefix(PREFIX)), data
     option = CONF_DIR / "data" / f"{data}.yaml"
     if option.is_file() and Path(data).name == data:

@@ -19,7 +19,8 @@ def run_of(*words: str) -> Run:
 
 def guard_of(entry: str) -> Guard:
     """Return the guard that an entry of `search.guards` stands for."""
-    (guard,) = build_guards(compose("sweep", [f"search.guards=[{entry}]"]).tree)
+    words = [f"search.guards=[{entry}]", "search.plugins=[lm_eval]"]
+    (guard,) = build_guards(compose("sweep", words).tree)
     return guard
 
 

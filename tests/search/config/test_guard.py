@@ -43,6 +43,18 @@ def test_data_are_a_name_a_file_or_a_task_of_lm_eval() -> None:
     assert reviews.bound == Bound(-0.02, is_most=False, is_share=True)
 
 
+def test_a_task_file_of_lm_eval_must_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["search.guards=[{data: lm_eval:own.yaml, metric: acc, at_least: -2%}]"]
+    rule = r"search\.guards\.0\.data: a task file may run code of its own.*add 'search\.plugins"
+    stored = compose("sweep", words).tree
+    with pytest.raises(ConfigError, match=rule):
+        build_guards(stored)
+    (guard,) = build_guards(compose("sweep", [*words, "search.plugins=[lm_eval]"]).tree)
+    assert guard.source == Harness("own.yaml")
+    monkeypatch.setenv("FINESWEEP_PLUGINS", "lm_eval")  # a command that names it has set this
+    assert build_guards(stored) == (guard,)
+
+
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
