@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
@@ -20,6 +19,7 @@ from lightning_modules.batch.order import (
 )
 from lightning_modules.batch.tokenize import content_of, digest_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
+from lightning_modules.machine.lightning import pl
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from lightning_modules.batch.budget import probed_tokens
 from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_examples, smallest
 from lightning_modules.distributed.group import Rank, Validated
+from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.model.compiled import compile_layers, has_compiler, probe
 from lightning_modules.model.recompute import recompute

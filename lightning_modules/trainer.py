@@ -12,7 +12,7 @@ from lightning_modules.machine.hardware import Device, Hardware, Precision
 from lightning_modules.schema import Schema, positive
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
+    from lightning_modules.machine.lightning import pl
 
 
 AUTO = "auto"
@@ -148,9 +148,7 @@ class Trainer(Schema):
 
 def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -> pl.Trainer:
     """Return the Lightning trainer of one rank, configured as if it were the only one."""
-    import pytorch_lightning as pl
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-
+    from lightning_modules.machine.lightning import SLURMEnvironment, pl
     from lightning_modules.machine.resident import Resident
 
     # Lightning's own requeueing would save inside a signal handler.

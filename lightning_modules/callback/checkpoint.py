@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import pytorch_lightning as pl
-
 from lightning_modules.callback.best import BestFiles, drop_best, save_best
 from lightning_modules.callback.checkpoint_file import Checkpoint, state_of, write_checkpoint
 from lightning_modules.callback.interval import Interval
@@ -24,6 +22,7 @@ from lightning_modules.callback.kept import Kept, drop_others, keep, restore
 from lightning_modules.folder import CHECKPOINT_FILE, PREVIOUS_FILE
 from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import DiskFull
+from lightning_modules.machine.lightning import pl
 from lightning_modules.model.state import first_non_finite, restore_state, trained_state
 from lightning_modules.outcome import Ending, Stopped
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import psutil
-import pytorch_lightning as pl
 import torch
 
 from lightning_modules.machine.hardware import Device
+from lightning_modules.machine.lightning import pl
 
 
 class PeakMemory(pl.Callback):

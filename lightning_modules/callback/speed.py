@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-
 from lightning_modules.batch.type import IGNORED
+from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.peak import peak_of
 from lightning_modules.model.flops import flops_of
 

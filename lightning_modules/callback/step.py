@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-
 from lightning_modules.callback.speed import Speed
+from lightning_modules.machine.lightning import pl
 
 if TYPE_CHECKING:
     from lightning_modules.logger.base import RunLog

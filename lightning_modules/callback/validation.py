@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-
 from lightning_modules.callback.best import Best, BestFiles
 from lightning_modules.callback.checkpoint import check_finite
+from lightning_modules.machine.lightning import pl
 from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
 from lightning_modules.schedule.base import Length

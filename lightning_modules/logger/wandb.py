@@ -34,7 +34,9 @@ from lightning_modules.logger.upload import (
     forget_failure,
     unsent_note,
 )
+from lightning_modules.machine.deferred import launch_deferred
 from lightning_modules.machine.file import free_bytes, megabytes
+from lightning_modules.machine.memory import importing
 
 if TYPE_CHECKING:
     import wandb
@@ -87,7 +89,10 @@ class Wandb(Logger):
         try:
             identity.folder.mkdir(parents=True, exist_ok=True)
             _check_space(identity.folder)
-            with environment_of(identity.folder, is_one_of_many=identity.group is not None):
+            with (
+                environment_of(identity.folder, is_one_of_many=identity.group is not None),
+                launch_deferred(),
+            ):
                 run = self._started(identity, config)
         except Exception as error:  # after any W&B error, training continues with the local files
             _warn(note, f"W&B logging is off for this run: {error}")
@@ -103,7 +108,8 @@ class Wandb(Logger):
         return [f"{', '.join(names)} {what}"]
 
     def _started(self, identity: Identity, config: Mapping[str, Any]) -> wandb.Run:
-        import wandb
+        with importing():
+            import wandb
 
         return wandb.init(
             project=self.project,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -74,13 +75,29 @@ def keep_buffers() -> None:
             set_option(number, value)
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import heavy libraries without garbage collections: nothing that is imported is garbage.
+
+    The collections would look through all of it again and again, for 1.3 s of 5.7 s of a core, and
+    would find 9 MB.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def freeze_imports() -> None:
     """Leave what has been imported out of all later garbage collections.
 
     It is never garbage, and `free_memory` would take 0.3 s more after each run to see that. In a
-    forked process a collection would also write to memory that is shared, and so copy it.
+    forked process a collection would also write to memory that is shared, and so copy it. What else
+    there is in the process is never collected either, so this is not for a process of the user's.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -7,10 +7,10 @@ Cost saved: a copy of all of them to the host, of 16 GB for 8 billion parameters
 
 from __future__ import annotations
 
-from pytorch_lightning.strategies import SingleDeviceStrategy
+from lightning_modules.machine.lightning import pl
 
 
-class Resident(SingleDeviceStrategy):
+class Resident(pl.strategies.SingleDeviceStrategy):
     """One device that the network does not leave."""
 
     def teardown(self) -> None:

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from lightning_modules.machine.memory import freeze_imports
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
 from search.config import TYPED_KEYS
 from search.machine.allocator import allocator
+from search.machine.quiet import import_training
 from search.machine.signals import Interrupt
 from search.report.text import aligned, duration
 from search.terminal.download import fetch_models, say_pending
@@ -50,6 +52,8 @@ def main(words: Sequence[str]) -> int:
         return 0
     os.environ.update(allocator())  # before torch is imported
     rows = start(job, partial(fetch_models, show=True))
+    import_training()
+    freeze_imports()
     interrupt = Interrupt()
     if parsed.json:
         outcome = train(job, rows, RunHooks(job.run, interrupt, None))

@@ -6,6 +6,8 @@ import logging
 import os
 import warnings
 
+from lightning_modules.machine.memory import importing
+
 
 def quiet_process() -> None:
     """Silence warnings, and output of libraries that are imported later, in our own process."""
@@ -18,11 +20,13 @@ def quiet_training() -> None:
 
     Warnings about the caller's code remain, because a notebook belongs to the user.
     """
-    import datasets
-    import pytorch_lightning
-    import transformers
+    with importing():
+        import datasets
+        import transformers
 
-    assert pytorch_lightning
+        from lightning_modules.machine.lightning import pl
+
+    assert pl
     _set_variables()
     warnings.filterwarnings("ignore", module=_TRAINING)
     datasets.disable_progress_bars()
@@ -43,18 +47,28 @@ def _set_variables() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def import_training() -> None:
+    """Import everything that the training of a run needs, without output."""
+    quiet_training()
+    with importing():
+        import lightning_modules.fit
+
+    assert lightning_modules
+
+
 def import_all() -> None:
     """Import everything that workers need for training, without output."""
     quiet_process()
     quiet_training()
-    import alembic.context
-    import matplotlib.backends.backend_agg
-    import optuna
-    import sqlalchemy.orm
-    import transformers.modeling_utils
-    import wandb
+    with importing():
+        import alembic.context
+        import matplotlib.backends.backend_agg
+        import optuna
+        import sqlalchemy.orm
+        import transformers.modeling_utils
+        import wandb
 
-    import lightning_modules.module
+        import lightning_modules.module
 
     assert alembic and matplotlib and optuna and sqlalchemy and transformers and wandb
     assert lightning_modules

@@ -38,7 +38,7 @@ from search.config import (
 from search.config.length import TOKENS
 from search.estimate.max_length import with_max_length
 from search.machine.provenance import PROVENANCE_FILE, provenance
-from search.machine.quiet import quiet_training
+from search.machine.quiet import import_training
 from search.plan.device import check_devices
 from search.plan.download import download_of
 from search.plan.length import length_lines, read_rows, short_notes, with_length
@@ -194,9 +194,9 @@ def train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
 
 
 def _train(job: Job, rows: CheckedRows, hooks: Hooks) -> Outcome:
+    import_training()
     from lightning_modules.fit import fit
 
-    quiet_training()
     job.run.logger.forget_failure(job.folder)
     identity = Identity(job.folder.name, None, job.folder, tags=tags_of(job.run.flat()))
     try:
