@@ -9,12 +9,15 @@ Paper: Watanabe et al. 2023, PED-ANOVA, arXiv:2304.10255.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lightning_modules.task.base import Direction
 from search.study.study import Study
 
 if TYPE_CHECKING:
+    from optuna.importance._base import BaseImportanceEvaluator
     from optuna.trial import FrozenTrial
 
 MIN_TRIALS = 8
@@ -33,21 +36,43 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     space = study.plan.space
     by_arm: dict[str, dict[str, float]] = {}
     if space.groups:
-        by_arm[""] = _shares(study, trials, list(space.groups))
+        by_arm[""] = _rounded(study, trials, list(space.groups))
     for options, arm in space.arms.items():
-        own = [trial for trial in trials if space.options_of(study.params_of(trial)) == options]
-        shares = _shares(study, own, [parameter.name for parameter in arm.values()])
+        own = with_options(study, trials, options)
+        found = _rounded(study, own, [parameter.name for parameter in arm.values()])
         names = {parameter.name: path for path, parameter in arm.items()}
-        by_arm[" ".join(options)] = {names[name]: share for name, share in shares.items()}
-    return {arm: shares for arm, shares in by_arm.items() if shares}
+        by_arm[" ".join(options)] = {names[name]: share for name, share in found.items()}
+    return {arm: found for arm, found in by_arm.items() if found}
 
 
-def _shares(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]:
+def with_options(
+    study: Study, trials: Sequence[FrozenTrial], options: tuple[str, ...]
+) -> list[FrozenTrial]:
+    """Return those of the trials that chose an arm."""
+    space = study.plan.space
+    return [trial for trial in trials if space.options_of(study.params_of(trial)) == options]
+
+
+def shares(
+    trials: Sequence[FrozenTrial],
+    names: list[str],
+    direction: Direction,
+    evaluator: BaseImportanceEvaluator,
+    *,
+    is_normalized: bool,
+) -> dict[str, float]:
+    """Return the importance of each of Optuna's parameters for the first objective.
+
+    Args:
+        trials: Finished trials; those without one of the parameters do not count.
+        names: The parameters.
+        direction: That of the objective.
+        evaluator: Optuna's method.
+        is_normalized: Whether the importances sum to 1.
+
+    """
     import optuna
 
-    if len(trials) < MIN_TRIALS or not names:
-        return {}
-    direction = study.plan.objectives[0].direction
     part = optuna.create_study(direction=direction)  # in memory, with only these trials
     part.add_trials(
         [
@@ -60,6 +85,17 @@ def _shares(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> di
             if all(name in trial.params for name in names)
         ]
     )
+    found = evaluator.evaluate(part, params=names)
+    total = math.fsum(found.values()) if is_normalized else 1.0
+    return {name: float(share) / (total or 1.0) for name, share in found.items()}
+
+
+def _rounded(study: Study, trials: Sequence[FrozenTrial], names: list[str]) -> dict[str, float]:
+    import optuna
+
+    if len(trials) < MIN_TRIALS or not names:
+        return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    shares = optuna.importance.get_param_importances(part, evaluator=evaluator, params=names)
-    return {name: round(float(share), 4) for name, share in shares.items()}
+    direction = study.plan.objectives[0].direction
+    found = shares(trials, names, direction, evaluator, is_normalized=True)
+    return {name: round(share, 4) for name, share in found.items()}

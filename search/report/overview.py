@@ -23,6 +23,7 @@ from search.machine.provenance import PROVENANCE_FILE
 from search.plan.objective import Objective
 from search.report.gains import gains
 from search.report.guard import broken_words, guard_lines
+from search.report.influence import Influences, influences
 from search.report.results import CHECK_FILE, STATES, compare_with_default, snapshot
 from search.report.snapshot import Snapshot
 from search.space.space import Space
@@ -117,6 +118,7 @@ class Overview:
         words: The words that its configuration is composed of.
         arms: The arms in their order; one empty name if there is a single one.
         certificates: The verdicts by fresh runs, on the winner at that time and on others.
+        influences: How much each setting matters.
 
     """
 
@@ -142,6 +144,7 @@ class Overview:
     words: tuple[str, ...] = ()
     arms: tuple[str, ...] = ("",)
     certificates: tuple[Certificate, ...] = ()
+    influences: Influences = field(default_factory=Influences)
 
     @property
     def name(self) -> str:
@@ -226,6 +229,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         words=tuple(plan.composition.words),
         arms=tuple(" ".join(options) for options in plan.space.arms),
         certificates=read_certificates(study.folder),
+        influences=influences(study),
     )
 
 

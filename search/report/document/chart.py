@@ -49,6 +49,7 @@ class Series:
         symbol: The mark at each position; None draws none.
         is_dashed: Whether the line is dashed.
         width: Width of the line in pixels.
+        opacity: From 0 to 1; less where many lines lie on one another.
         is_hidden: Whether it is shown only once the reader asks for it.
 
     """
@@ -63,6 +64,7 @@ class Series:
     symbol: str | None = None
     is_dashed: bool = False
     width: float = 2
+    opacity: float = 1
     is_hidden: bool = False
 
 
@@ -107,6 +109,7 @@ class Chart:
         labels: Texts in it.
         height: Height in pixels; the width is the page's.
         is_small: Whether two fit side by side on a wide page.
+        has_no_scale: Whether the vertical axis has no numbers, because its labels say them.
 
     """
 
@@ -119,3 +122,4 @@ class Chart:
     labels: tuple[Label, ...] = ()
     height: int = 340
     is_small: bool = False
+    has_no_scale: bool = False

@@ -9,10 +9,18 @@ from search.certificate.certificate import Verdict
 from search.report.document.block import Section
 from search.report.document.html import frame, page
 from search.report.document.markdown import markdown
+from search.report.document.section.arm import arms
+from search.report.document.section.cost import cost
 from search.report.document.section.curves import curves
+from search.report.document.section.data import data
 from search.report.document.section.environment import environment
+from search.report.document.section.example import examples
 from search.report.document.section.failure import failures
+from search.report.document.section.front import front
 from search.report.document.section.history import history
+from search.report.document.section.importance import importances
+from search.report.document.section.space import space
+from search.report.document.section.trial import trials
 from search.report.document.section.verdict import verdict
 from search.report.document.section.winner import winner
 from search.report.overview import Overview, TrialView
@@ -66,9 +74,17 @@ def document_of(overview: Overview) -> Document:
     made = (
         verdict(overview),
         winner(overview),
+        front(overview),
+        arms(overview),
+        cost(overview),
         history(overview),
         curves(overview),
+        importances(overview),
+        space(overview),
+        examples(overview),
+        data(overview),
         failures(overview),
+        trials(overview),
         environment(overview),
     )
     return Document(overview, tuple(section for section in made if section is not None))

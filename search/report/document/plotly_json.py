@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from search.report.document.chart import SHADES, Axis, Cells, Chart, Label, Series
+from search.report.document.scale import scale_of
 
 _SYMBOLS = {"cross": "cross-thin-open", "x": "x-thin-open"}
 
@@ -23,8 +24,9 @@ def plotly(chart: Chart) -> dict[str, Any]:
     return {
         "traces": traces,
         "layout": {
-            "xaxis": _axis(chart.x),
-            "yaxis": _axis(chart.y),
+            "xaxis": _axis(chart.x, [x for each in chart.series for x in each.x]),
+            "yaxis": _axis(chart.y, [y for each in chart.series for y in each.y])
+            | ({"visible": False} if chart.has_no_scale else {}),
             "height": chart.height,
             "annotations": [
                 {"x": each.x, "y": each.y, "text": escape(each.text), "showarrow": False}
@@ -34,10 +36,12 @@ def plotly(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: Axis, shown: Sequence[float | None]) -> dict[str, Any]:
     values: dict[str, Any] = {"title": {"text": escape(axis.title)}, "automargin": True}
     if axis.is_log:
-        values |= {"type": "log", "exponentformat": "power"}
+        ticks = scale_of(axis, shown, 0, 1).ticks()
+        values |= {"type": "log", "tickvals": [value for value, _ in ticks]}
+        values["ticktext"] = [name for _, name in ticks]
     if axis.names:
         values |= {
             "tickvals": list(range(len(axis.names))),
@@ -57,11 +61,13 @@ def _trace(series: Series) -> dict[str, Any]:
         "y": list(map(_finite, series.y)),
         "tone": series.tone,
         "visible": not series.is_hidden,
+        "opacity": series.opacity,
         "hoverinfo": "text" if series.trials or series.texts else "skip",
     }
     if series.is_line:
         dash = "dash" if series.is_dashed else "solid"
-        trace["line"] = {"width": series.width, "dash": dash}
+        # Simplified, short spans would vanish.
+        trace["line"] = {"width": series.width, "dash": dash, "simplify": False}
     if series.symbol is not None:
         trace["marker"] = {"symbol": _SYMBOLS.get(series.symbol, series.symbol), "size": 8}
     if series.trials:

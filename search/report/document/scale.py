@@ -35,6 +35,12 @@ class Scale:
         low, high = self._moved(self.low), self._moved(self.high)
         return self.start + (self.end - self.start) * (self._moved(value) - low) / (high - low)
 
+    def value(self, pixel: float) -> float:
+        """Return the value at a pixel."""
+        low, high = self._moved(self.low), self._moved(self.high)
+        moved = low + (high - low) * (pixel - self.start) / (self.end - self.start)
+        return 10**moved if self.axis.is_log else moved
+
     def ticks(self) -> list[tuple[float, str]]:
         """Return the values of ticks with their labels."""
         if self.axis.names:

@@ -27,11 +27,11 @@ def draw(chart: Chart) -> str:
     ys = [*(y for each in shown for y in each.y), *_ends(chart.cells, "y")]
     xs = [*(x for each in shown for x in each.x), *_ends(chart.cells, "x")]
     y = scale_of(chart.y, ys, chart.height - _BOTTOM, _TOP)
-    names = [_cut(name) for _, name in y.ticks()]
+    names = [] if chart.has_no_scale else [_cut(name) for _, name in y.ticks()]
     left = 30 + _CHARACTER * max(map(len, names), default=0)
     x = scale_of(chart.x, xs, left, width - _RIGHT)
     parts = [
-        *_grid(x, y, chart.height),
+        *_grid(x, y, chart.height, has_no_scale=chart.has_no_scale),
         *(_cells(chart.cells, x, y) if chart.cells is not None else ()),
         *(part for each in shown for part in _series(each, x, y)),
         *(_text(x(each.x), y(each.y), each.text, "label") for each in chart.labels),
@@ -68,9 +68,9 @@ def _ends(cells: Cells | None, name: str) -> Sequence[float]:
     return (values[0], values[-1])
 
 
-def _grid(x: Scale, y: Scale, height: int) -> Iterator[str]:
+def _grid(x: Scale, y: Scale, height: int, *, has_no_scale: bool) -> Iterator[str]:
     bottom = height - _BOTTOM
-    for value, name in y.ticks():
+    for value, name in () if has_no_scale else y.ticks():
         at = y(value)
         if not y.axis.names:
             yield f'<path class="grid" d="M{x.start:.1f} {at:.1f}H{x.end:.1f}"/>'
@@ -104,7 +104,8 @@ def _series(series: Series, x: Scale, y: Scale) -> Iterator[str]:
     ]
     if series.is_line:
         path = "".join(_moves(places))
-        style = f'style="stroke-width:{series.width:g}"'
+        pale = "" if series.opacity == 1 else f";opacity:{series.opacity:g}"
+        style = f'style="stroke-width:{series.width:g}{pale}"'
         dashed = " dashed" if series.is_dashed else ""
         yield f'<path class="line {series.tone}{dashed}" {style} d="{path}"/>'
     if series.symbol is not None:

@@ -12,6 +12,8 @@ from search.storage.curve import StoredPoint
 
 MAX_POINTS = 12_000
 """Points of all curves together; longer curves are thinned evenly, their ends kept."""
+MANY = 60
+"""Curves of one kind from which they are drawn faintly."""
 
 Value = Callable[[StoredPoint], float | None]
 
@@ -77,7 +79,17 @@ def _curves(
     # A curve of one point would be no line.
     symbol = "circle" if all(len(trial.curve) < 2 for trial in trials) else None
     return Series(
-        name, x, y, tone, numbers, is_line=True, width=width, is_dashed=dashed, symbol=symbol
+        name,
+        x,
+        y,
+        tone,
+        numbers,
+        is_line=True,
+        width=width,
+        is_dashed=dashed,
+        symbol=symbol,
+        # The lines of one series do not add up, but they must not hide the winner's.
+        opacity=0.4 if len(trials) > MANY else 1,
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from search.report.document.block import Block, Section, Table, Text
-from search.report.overview import Overview
+from search.report.document.block import Block, Fold, Section, Table, Text
+from search.report.overview import Overview, TrialView
 
 MAX_ROWS = 200
 
@@ -26,11 +26,13 @@ def _blocks(overview: Overview) -> Iterator[Block]:
         states = Counter("dropped" if t.is_dropped else t.state for t in lacking)
         counts = ", ".join(f"{count} {state}" for state, count in states.items())
         yield Text(f"{counts} of {len(overview.trials)} trials.")
-        rows = [
-            [str(trial.number), trial.state, trial.reason or "-"] for trial in lacking[:MAX_ROWS]
-        ]
-        yield Table("Trials without a result", ["trial", "state", "reason"], rows)
-        yield from _more(len(lacking))
+        failed = [trial for trial in lacking if trial.state == "fail"]
+        early = [trial for trial in lacking if trial.state != "fail"]
+        if failed:
+            yield from _table("Failed trials", failed)
+        if early:
+            title = "Pruned and dropped trials"
+            yield Fold(title, list(_table(title, early)))
     if attempts:
         rows = [
             [f"{trial.number}.{each.attempt}", each.kind.value, str(each.step), each.reason]
@@ -39,6 +41,12 @@ def _blocks(overview: Overview) -> Iterator[Block]:
         head = ["attempt", "what", "last checkpoint's step", "reason"]
         yield Table("Attempts that were interrupted or failed", head, rows)
         yield from _more(len(attempts))
+
+
+def _table(title: str, trials: Sequence[TrialView]) -> Iterator[Block]:
+    rows = [[str(t.number), t.state, t.reason or "-"] for t in trials[:MAX_ROWS]]
+    yield Table(title, ["trial", "state", "reason"], rows)
+    yield from _more(len(trials))
 
 
 def _more(num: int) -> Iterator[Block]:
