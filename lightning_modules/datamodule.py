@@ -17,6 +17,7 @@ from lightning_modules.batch.order import (
     evaluation_batches,
     sorted_batches,
 )
+from lightning_modules.batch.span import Spans, span_sizes
 from lightning_modules.batch.tokenize import content_of, digest_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.machine.lightning import pl
@@ -70,6 +71,7 @@ class TextDataModule(pl.LightningDataModule):
         if run.trainer.max_steps is not None:
             num_steps = min(num_steps, run.trainer.max_steps)
         self.length = Length(num_steps, steps_per_epoch)
+        self._start = start
         self._batches: Any = TrainingBatches(
             lengths,
             run.data.batch_size,
@@ -143,16 +145,23 @@ class TextDataModule(pl.LightningDataModule):
         batch: Batch = next(iter(self.loader(self._train, [rows])))
         return batch
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        return self.loader(self._train, self._batches, self._run.trainer.num_data_workers)
+    def train_dataloader(self) -> Spans:
+        settings = self._run.trainer
+        loader = self.loader(self._train, self._batches, settings.num_data_workers)
+        # Only the step of a head is so short that Lightning's loop around it counts.
+        every = settings.log_every_steps if isinstance(self._train, Featured) else 1
+        ends = self.length.validation_steps(settings.validations_per_epoch)
+        return Spans(loader, span_sizes(self._start, self.length.num_steps, every, ends))
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.loader(self._validation, self.validation_batches)
 
     def transfer_batch_to_device(
-        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Tensor]:
-        """Return the batch on the device, and its labels on the host too."""
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Return a batch, or each of a span, on the device, and its labels on the host too."""
+        if isinstance(batch, list):
+            return [self.transfer_batch_to_device(each, device, dataloader_idx) for each in batch]
         moved: dict[str, Tensor] = super().transfer_batch_to_device(batch, device, dataloader_idx)
         return {**moved, LABELS_ON_HOST: batch["labels"]} if "labels" in batch else moved
 

@@ -24,7 +24,7 @@ from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
 from lightning_modules.callback.speed import Speed, throughput
 from lightning_modules.callback.step import Steps
-from lightning_modules.callback.validation import Validation, validation_steps
+from lightning_modules.callback.validation import Validation
 from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.export.rehearse import rehearse_export
@@ -366,16 +366,14 @@ def _lengths(run: Run, data: TextDataModule) -> tuple[int, int]:
 
 def _callbacks(prepared: _Prepared, log: RunLog, files: BestFiles) -> list[Any]:
     start, data, trainer = prepared.start, prepared.data, prepared.run.trainer
-    steps: Mapping[int, float] = {0: 0.0}
-    if data.length.num_steps:
-        steps = validation_steps(data.length, trainer.validations_per_epoch)
+    steps = data.length.validation_steps(trainer.validations_per_epoch)
     speed = Speed()
     checkpointing = Checkpointing(files, trainer, start.checkpoint, speed, start.hooks)
     return [
         start.memory,
         checkpointing,
         speed,
-        Steps(log, speed, start.hooks.on_step),
+        Steps(log, speed),
         Validation(files, steps, data.num_train, log, checkpointing, start.hooks),
     ]
 

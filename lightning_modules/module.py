@@ -1,14 +1,15 @@
 """The LightningModule: connects a network to its run, with no branch on task or strategy.
 
-One Lightning batch is one optimizer step. The module splits the batch into micro-batches itself,
-sums their losses and divides by the number of targets in the whole batch, so the step does not
-depend on how the batch is split, into micro-batches or over the ranks of a group.
+One Lightning batch is a span of consecutive optimizer steps (`batch.span`), mostly of one. The
+module splits the batch of a step into micro-batches itself, sums their losses and divides by the
+number of targets in the whole batch, so the step does not depend on how the batch is split, into
+micro-batches or over the ranks of a group.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class FineTuner(pl.LightningModule):
         self.record = record
         self.rank = Rank()
         self.hooks = hooks
+        self.before_backward: Callable[[], None] = lambda: None  # for what measures a step's memory
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
         self.gradient_norm: Tensor | None = None  # of the last step, before it was clipped
@@ -102,17 +104,22 @@ class FineTuner(pl.LightningModule):
         if getattr(data, "keeps_apart", False):
             yield from self.run.task.packing_notes(self.network)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batches: Sequence[Batch], batch_idx: int) -> None:
         # Runs after the callbacks, so the ranks proceed only once these have made their decisions.
         self.rank.proceed()
 
     def on_validation_start(self) -> None:
         self.rank.proceed()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> None:
+        for batch in batches:
+            self._step(batch)
+            self.hooks.on_step(self.record.step, self.length.num_steps)
+
+    def _step(self, batch: Batch) -> None:
         step = self.record.step
         self.hooks.heartbeat(f"training, step {step + 1} of {self.length.num_steps}")
-        optimizer: Any = self.optimizers()
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
         factor = self.run.schedule.factor(step, self.length)
         for group in optimizer.param_groups:
             group["lr"] = self.run.optimizer.lr * factor
@@ -302,7 +309,10 @@ class FineTuner(pl.LightningModule):
         for micro in micro_batches(self.rank.share(whole), size):
             output = self.run.task.forward(self.network, micro)
             loss = self.run.task.loss_sum(output, micro) / num_targets
-            self.manual_backward(loss)
+            self.before_backward()
+            # Not Lightning's `manual_backward`, nor its wrapper of the optimizer: here they only
+            # call the hooks of all callbacks, for as long as a small network's passes take.
+            torch.autograd.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
 
@@ -344,7 +354,7 @@ class FineTuner(pl.LightningModule):
             with self.trainer.precision_plugin.forward_context():
                 output = self.run.task.forward(self.network, copies)
                 loss = self.run.task.loss_sum(output, copies) / self.run.task.num_targets(copies)
-            self.manual_backward(loss)
+            torch.autograd.backward(loss)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
         finally:

@@ -78,4 +78,4 @@ class Listener(Hooks):
         self.warnings.append(text)
 
     def interrupted(self) -> bool:
-        return len(self.steps) == self.stop
+        return self.stop is not None and len(self.steps) >= self.stop

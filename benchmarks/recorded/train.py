@@ -19,7 +19,6 @@ from recorded.recorder import Recorded, Recorder, Truth
 from recorded.text import Place, true_lines
 
 from lightning_modules.cache import Cache
-from lightning_modules.callback.validation import validation_steps
 from lightning_modules.check import CheckedRows, load_rows
 from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
@@ -140,7 +139,7 @@ def _recorder(family: Family, place: Place) -> Recorder:
 
 def _kept(family: Family, run: Run) -> frozenset[int]:
     """Return the numbers of the validations at which the true rows' answers are kept."""
-    epochs = validation_steps(length_of(run), run.trainer.validations_per_epoch).values()
+    epochs = length_of(run).validation_steps(run.trainer.validations_per_epoch).values()
     scored = PLANS[family.strategy].scored_epochs
     return frozenset(
         number

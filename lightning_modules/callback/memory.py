@@ -45,9 +45,7 @@ class PeakMemory(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, tuner: Any) -> None:
         self.sample()  # a probe of the memory then resets the device's counter
-
-    def on_before_backward(self, trainer: pl.Trainer, tuner: Any, loss: Any) -> None:
-        self._sample_process()
+        tuner.before_backward = self._sample_process
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self._sample_process()

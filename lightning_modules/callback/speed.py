@@ -37,11 +37,12 @@ class Speed(pl.Callback):
             self._mark = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, tuner: Any, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, tuner: Any, outputs: Any, batches: Any, batch_idx: int
     ) -> None:
-        tokens, targets = count(batch, reads_targets=_reads_targets(tuner.network))
-        self._tokens = self._tokens + tokens
-        self._targets = self._targets + targets
+        for batch in batches:
+            tokens, targets = count(batch, reads_targets=_reads_targets(tuner.network))
+            self._tokens = self._tokens + tokens
+            self._targets = self._targets + targets
         self._add_time(tuner.record)
 
     def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:

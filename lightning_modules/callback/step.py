@@ -1,8 +1,7 @@
-"""Report every optimizer step, and log the training loss and the speed at intervals."""
+"""Log the training loss and the speed at intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.callback.speed import Speed
@@ -13,18 +12,16 @@ if TYPE_CHECKING:
 
 
 class Steps(pl.Callback):
-    """Calls `on_step` after each step, and logs values every `trainer.log_every_steps` steps."""
+    """Logs values every `trainer.log_every_steps` steps."""
 
-    def __init__(self, log: RunLog, speed: Speed, on_step: Callable[[int, int], None]) -> None:
+    def __init__(self, log: RunLog, speed: Speed) -> None:
         self._log = log
         self._speed = speed
-        self._on_step = on_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, tuner: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = tuner.record.step
-        self._on_step(step, tuner.length.num_steps)
         if step % tuner.run.trainer.log_every_steps == 0:
             values = {
                 "train/loss": tuner.check_loss(),

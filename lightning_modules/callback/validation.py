@@ -11,7 +11,6 @@ from lightning_modules.callback.checkpoint import check_finite
 from lightning_modules.machine.lightning import pl
 from lightning_modules.model.state import trained_state
 from lightning_modules.outcome import Ending, Point, Stopped
-from lightning_modules.schedule.base import Length
 from lightning_modules.task.select import chosen_by
 from lightning_modules.trainer import Select
 
@@ -21,24 +20,6 @@ if TYPE_CHECKING:
     from lightning_modules.logger.base import RunLog
     from lightning_modules.module import FineTuner
     from lightning_modules.task.base import Task
-
-
-def validation_steps(length: Length, per_epoch: int) -> dict[int, float]:
-    """Map the optimizer step of each validation to the epochs done, evenly spaced in each epoch.
-
-    If an epoch has fewer steps than validations, those at the same step become one. The last step
-    always has a validation.
-
-    >>> validation_steps(Length(num_steps=10, steps_per_epoch=5), per_epoch=2)
-    {2: 0.5, 5: 1.0, 8: 1.5, 10: 2.0}
-    """
-    epochs = length.num_steps / length.steps_per_epoch
-    steps = {
-        max(1, round(number * length.steps_per_epoch / per_epoch)): number / per_epoch
-        for number in range(1, int(epochs * per_epoch) + 1)
-    }
-    steps[length.num_steps] = epochs
-    return steps
 
 
 def is_better(point: Point, best: Point, task: Task, select: Select = Select.metric) -> bool:
@@ -56,17 +37,17 @@ def is_better(point: Point, best: Point, task: Task, select: Select = Select.met
 
 
 class ValidationTimes(pl.Callback):
-    """Makes Lightning validate after the steps that `validation_steps` returned."""
+    """Makes Lightning validate after the steps that `Length.validation_steps` returned."""
 
     def __init__(self, steps: Mapping[int, float]) -> None:
         self._steps = steps
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, tuner: Any, batches: Any, batch_idx: int
     ) -> None:
         # Lightning validates when (batch_idx + 1) is a multiple of val_check_batch. A fixed
         # interval would miss the ends of epochs.
-        is_due = tuner.record.step + 1 in self._steps
+        is_due = tuner.record.step + len(batches) in self._steps
         trainer.val_check_batch = batch_idx + 1 if is_due else batch_idx + 2
 
 

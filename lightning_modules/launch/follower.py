@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.cache import Cache
-from lightning_modules.callback.validation import ValidationTimes, validation_steps
+from lightning_modules.callback.validation import ValidationTimes
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
 from lightning_modules.feature import use_features
@@ -156,7 +156,7 @@ def _follow(start: Start, index: int, channel: Channel, cache: Cache) -> None:
     tuner = FineTuner(
         run, network, data.length, data.validation, data.validation_batches, record, Hooks()
     )
-    times = ValidationTimes(validation_steps(data.length, run.trainer.validations_per_epoch))
+    times = ValidationTimes(data.length.validation_steps(run.trainer.validations_per_epoch))
     trainer = lightning_trainer(hardware, [times], index)
     channel.send("ready")
     device = torch.device(hardware.place(index))

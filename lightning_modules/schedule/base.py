@@ -25,6 +25,25 @@ class Length:
         """Whether the run ends before its first epoch does, e.g. because of `trainer.max_steps`."""
         return self.num_steps < self.steps_per_epoch
 
+    def validation_steps(self, per_epoch: int) -> dict[int, float]:
+        """Map each validation's optimizer step to the epochs done, evenly spaced in each epoch.
+
+        If an epoch has fewer steps than validations, those at the same step become one. The last
+        step always has a validation; a run without steps has its only one at 0.
+
+        >>> Length(num_steps=10, steps_per_epoch=5).validation_steps(per_epoch=2)
+        {2: 0.5, 5: 1.0, 8: 1.5, 10: 2.0}
+        """
+        if not self.num_steps:
+            return {0: 0.0}
+        epochs = self.num_steps / self.steps_per_epoch
+        steps = {
+            max(1, round(number * self.steps_per_epoch / per_epoch)): number / per_epoch
+            for number in range(1, int(epochs * per_epoch) + 1)
+        }
+        steps[self.num_steps] = epochs
+        return steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Schema):
