@@ -97,7 +97,7 @@ def use_features(
         inputs = ("inputs", dataset._fingerprint, run.task.not_inputs)
         examples = cache.get_or_make(inputs, partial(_content_of, dataset, run.task.not_inputs))
         key = _key(content, examples, hardware.precision, place)
-        make = partial(_Reader(stem, run, place, hardware.precision, hooks).write, data, dataset)
+        make = partial(_Reader(stem, run, place, hardware, hooks).write, data, dataset)
 
         def read() -> Tensor | None:
             try:
@@ -137,16 +137,13 @@ class _Reader:
         stem: Stem,
         run: Run,
         place: torch.device,
-        precision: Precision,
+        hardware: Hardware,
         hooks: Hooks,
     ) -> None:
         self._stem = stem
         self._task = run.task
         self._place = place
-        # The same mixed precision as Lightning's training.
-        self._mixed = partial(
-            torch.autocast, place.type, torch.bfloat16, enabled=precision is Precision.bf16
-        )
+        self._mixed = hardware.autocast
         self._hooks = hooks
         self._limit = Limit(tokens=run.trainer.first_tokens)
 

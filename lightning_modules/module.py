@@ -26,6 +26,7 @@ from lightning_modules.model.compiled import compile_layers, has_compiler, probe
 from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
+from lightning_modules.optimizer.scaled import Scaled
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of
@@ -90,7 +91,8 @@ class FineTuner(pl.LightningModule):
         self._start_recomputing()
         if self.rank.decides and not self._is_limit_known:
             self._probe_memory()
-        self.rank.synchronize(self.network, self.trainer.optimizers[0])
+        precision = self.trainer.precision_plugin
+        self.rank.synchronize(self.network, self.trainer.optimizers[0], precision)
         self.record.micro_batch_tokens = self.rank.agree(self.record.micro_batch_tokens)
         self._start_compiling()
         if self.rank.decides:
@@ -364,6 +366,8 @@ class FineTuner(pl.LightningModule):
     def _update(self, optimizer: Any) -> bool:
         step, num_steps = self.record.step + 1, self.length.num_steps
         with self.run.strategy.stepping(self.network, step, num_steps):
+            if isinstance(precision := self.trainer.precision_plugin, Scaled):
+                precision.unscale(optimizer.optimizer)
             max_norm = self.run.trainer.max_grad_norm
             if max_norm is not None or step % self.run.trainer.log_every_steps == 0:
                 self.gradient_norm = clip_gradients(optimizer, max_norm)

@@ -21,7 +21,6 @@ from lightning_modules.batch.evaluate import over_examples
 from lightning_modules.batch.tokenize import lengths_of
 from lightning_modules.folder import REFERENCE_FILE
 from lightning_modules.machine.file import replacing
-from lightning_modules.machine.hardware import Precision
 from lightning_modules.task.base import REFERENCE
 
 if TYPE_CHECKING:
@@ -72,9 +71,7 @@ def reference_of(
     device = torch.device(hardware.place(0))
     lengths = _lengths(examples) if isinstance(examples, list) else lengths_of(examples)
     see = partial(task.reference, network.to(device).eval())
-    # The same mixed precision as Lightning's training.
-    is_mixed = hardware.precision is Precision.bf16
-    with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
+    with hardware.autocast():
         found = over_examples(examples, lengths, Collate(tokenizer), device, see, limit, heartbeat)
     return found[REFERENCE]
 

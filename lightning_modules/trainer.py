@@ -84,7 +84,9 @@ class Trainer(Schema):
         compile: Whether the repeated layers are compiled, which changes results a little (other
             rounding, other dropout). `auto` does so if a short probe finds that it pays; see
             `lightning_modules.model.compiled`.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is bf16 on a device with units for it,
+            and fp32 elsewhere. In fp16 the loss is scaled, so that small gradients do not become 0;
+            a step whose gradients overflow is skipped, and the scale lowered.
         device: `auto`, `cpu`, `cuda` or `mps`.
         devices: Number of GPUs, or of processes on a CPU, that share every batch, > 0.
         num_data_workers: Processes that prepare batches, >= 0.
@@ -150,15 +152,21 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
     """Return the Lightning trainer of one rank, configured as if it were the only one."""
     from lightning_modules.machine.lightning import SLURMEnvironment, pl
     from lightning_modules.machine.resident import Resident
+    from lightning_modules.optimizer.scaled import Scaled
 
-    # Lightning's own requeueing would save inside a signal handler.
-    slurm: Any = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
+    plugins: list[Any] = []
+    if SLURMEnvironment.detect():
+        # Lightning's own requeueing would save inside a signal handler.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    precision = hardware.lightning_precision
+    if precision is None:
+        plugins.append(Scaled(hardware.device.value))
     return pl.Trainer(
-        plugins=slurm,
+        plugins=plugins,
         strategy=Resident(hardware.place(rank)),
         accelerator=hardware.device.value,
         devices=[rank] if hardware.device is Device.cuda else 1,
-        precision=hardware.lightning_precision,
+        precision=precision,
         # One Lightning epoch spans the run; the run's epochs are positions in its batch stream.
         max_epochs=1,
         callbacks=callbacks,

@@ -69,6 +69,8 @@ class Checkpointing(pl.Callback):
         if self._checkpoint is not None:
             restore_state(tuner.network, self._checkpoint.network)
             trainer.optimizers[0].load_state_dict(self._checkpoint.optimizer)
+            if self._checkpoint.precision:
+                trainer.precision_plugin.load_state_dict(dict(self._checkpoint.precision))
         self._restore_best()
         self._checkpoint = None
         # The clock starts here: starting the other ranks takes longer than a short run trains.
@@ -148,7 +150,8 @@ class Checkpointing(pl.Callback):
             check_finite(network, record.step)
         if record.best is not None:
             best = self._kept(record.best.step)
-        state = state_of(record, network, trainer.optimizers[0].state_dict(), best)
+        optimizer, precision = trainer.optimizers[0], trainer.precision_plugin
+        state = state_of(record, network, optimizer.state_dict(), best, precision.state_dict())
         write_checkpoint(self._folder / CHECKPOINT_FILE, state, self._folder / PREVIOUS_FILE)
         drop_others(self._folder, (best, self._best))
         self._best = best

@@ -15,7 +15,7 @@ import hashlib
 import os
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Checkpoint:
         optimizer: The optimizer's state.
         best: The best validation: its files, or its tensors in a checkpoint of an earlier version;
             None if there was none.
+        precision: The scale of the loss in fp16, and what it follows from; else nothing.
 
     """
 
@@ -52,6 +53,7 @@ class Checkpoint:
     network: Mapping[str, Tensor]
     optimizer: dict[str, Any]
     best: Kept | Best | None
+    precision: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BrokenCheckpoint(Exception):
@@ -110,7 +112,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise BrokenCheckpoint(problem)
         if network is None:
             network = load_file(path.parent / best.file(BEST_FILE))
-    return Checkpoint(Record.from_dict(state["record"]), network, state["optimizer"], best)
+    record = Record.from_dict(state["record"])
+    precision = state.get("precision", {})  # checkpoints of earlier versions have none
+    return Checkpoint(record, network, state["optimizer"], best, precision)
 
 
 def _best(values: Mapping[str, Any] | None) -> Kept | Best | None:
@@ -124,6 +128,7 @@ def state_of(
     network: Mapping[str, Tensor] | None,
     optimizer: Mapping[str, Any],
     best: Kept | None,
+    precision: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of a checkpoint's file; `network` is None if it is the best one."""
     return {
@@ -131,6 +136,7 @@ def state_of(
         "network": network,
         "optimizer": optimizer,
         "best": None if best is None else asdict(best),
+        "precision": dict(precision or {}),
     }
 
 

@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from lightning_modules.model.state import trained_tensors
 
 if TYPE_CHECKING:
+    from pytorch_lightning.plugins import Precision
+
     from lightning_modules.batch.type import Batch
 
 # Ranks start a step together, so this only ends one that hangs; a dead rank is noticed at once.
@@ -71,8 +73,10 @@ class Rank:
         """The names that, besides the step, seed this rank's dropout."""
         return ("rank", self.index) if self.index else ()
 
-    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Copy rank 0's trained tensors and optimizer state to every rank."""
+    def synchronize(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    ) -> None:
+        """Copy rank 0's trained tensors, optimizer state and scale of the loss to every rank."""
 
     def agree(self, value: int | None) -> int | None:
         """Return rank 0's value."""
@@ -102,7 +106,9 @@ class GroupRank(Rank):
         self._num_ranks = num_ranks
         self._collective = collective
 
-    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def synchronize(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    ) -> None:
         self._collective.broadcast(list(trained_tensors(network).values()))
 
     def share(self, batch: Batch) -> Batch:

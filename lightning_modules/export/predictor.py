@@ -161,13 +161,9 @@ class Predictor:
         if "labels" in examples[0]:
             self._add_reference(examples, hardware)
         device = torch.device(hardware.device.value)
-        # The same mixed precision as Lightning's training.
-        mixed = torch.autocast(
-            device.type, torch.bfloat16, enabled=hardware.precision is Precision.bf16
-        )
         network, collate = self.network.to(device).eval(), Collate(self.tokenizer)
         observed, limit = [], Limit(tokens=self.micro_batch_tokens)
-        with torch.inference_mode(), mixed:
+        with torch.inference_mode(), hardware.autocast():
             for batch in batches:
                 self.heartbeat()
                 inputs = collate([examples[index] for index in batch])

@@ -157,10 +157,6 @@ def _manager(task: str) -> tuple[Any, str]:
 
 def _adapter(subject: Subject) -> Any:
     """Return the harness's model around a network that is loaded."""
-    import torch
-
-    from lightning_modules.machine.hardware import Precision
-
     base: Any = import_module("lm_eval.models.huggingface").HFLM
 
     class Watched(base):  # type: ignore[misc]
@@ -176,14 +172,13 @@ def _adapter(subject: Subject) -> Any:
 
     longest = subject.run.model.max_length
     network: Any = subject.network.to(subject.hardware.place())
-    is_bf16 = subject.hardware.precision is Precision.bf16
     return Watched(
         pretrained=network,
         backend="causal",
         tokenizer=subject.tokenizer,
         batch_size=BATCH_SIZE,
         max_length=None if longest is None else longest - subject.run.strategy.num_virtual_tokens,
-        mixed_precision_dtype=torch.bfloat16 if is_bf16 else None,
+        mixed_precision_dtype=subject.hardware.mixed_dtype,
         # What a text starts with, as in training; not every tokenizer has a token named for it.
         prefix_token_id=Marks(subject.tokenizer).begin,
     )

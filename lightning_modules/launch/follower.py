@@ -37,6 +37,7 @@ from lightning_modules.task.base import REFERENCE
 from lightning_modules.trainer import lightning_trainer
 
 if TYPE_CHECKING:
+    from pytorch_lightning.plugins import Precision
     from torch import nn
 
     from lightning_modules.launch.leader import Start
@@ -80,12 +81,15 @@ class Follower(GroupRank):
         self._channel = channel
         self.has_stopped = False
 
-    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        _, state = self._channel.receive()
-        optimizer.load_state_dict(
-            torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-        )
-        super().synchronize(network, optimizer)
+    def synchronize(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    ) -> None:
+        _, received = self._channel.receive()
+        state, scale = torch.load(io.BytesIO(received), map_location="cpu", weights_only=True)
+        optimizer.load_state_dict(state)
+        if scale:
+            precision.load_state_dict(scale)
+        super().synchronize(network, optimizer, precision)
 
     def agree(self, value: int | None) -> int | None:
         agreed: int | None = self._receive_unless_stopped()
@@ -116,8 +120,9 @@ class Follower(GroupRank):
 
 def main(descriptor: int, index: int) -> None:
     """Train runs until rank 0 ends or a run fails; then end the process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # rank 0 gets these signals too, and decides
+    # Rank 0 gets these signals too, and decides. Schedulers send some to every process of a step.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     channel = Channel(Connection(descriptor))
     _silence()
     keep_buffers()

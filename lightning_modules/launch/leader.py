@@ -33,6 +33,7 @@ from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
+    from pytorch_lightning.plugins import Precision
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
@@ -274,12 +275,14 @@ class _Leader(GroupRank):
         super().__init__(0, num_ranks, collective)
         self._followers = followers
 
-    def synchronize(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def synchronize(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    ) -> None:
         state = io.BytesIO()
-        torch.save(optimizer.state_dict(), state)
+        torch.save((optimizer.state_dict(), precision.state_dict()), state)
         for follower in self._followers:
             follower.send("optimizer", state.getvalue())
-        super().synchronize(network, optimizer)
+        super().synchronize(network, optimizer, precision)
 
     def agree(self, value: int | None) -> int | None:
         for follower in self._followers:

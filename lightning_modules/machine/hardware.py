@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lightning_modules.error import ConfigError, Problem
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Device(Enum):
@@ -24,6 +27,8 @@ class Precision(Enum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+    fp16 = "fp16"
+    """With a scaled loss, for cards without bf16 units. Its largest number is 65504."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,25 @@ class Hardware:
     num_devices: int = 1
 
     @property
-    def lightning_precision(self) -> Literal["bf16-mixed", "32-true"]:
-        """Lightning's name for the precision."""
+    def lightning_precision(self) -> Literal["bf16-mixed", "32-true"] | None:
+        """Lightning's name for the precision; None in fp16, see `optimizer.scaled`."""
+        if self.precision is Precision.fp16:
+            return None
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"
+
+    @property
+    def mixed_dtype(self) -> torch.dtype | None:
+        """The number format of products under `autocast`; None if all is in fp32."""
+        import torch
+
+        return {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}.get(self.precision)
+
+    def autocast(self) -> torch.autocast:
+        """Return a context that computes in the same mixed precision as Lightning's training."""
+        import torch
+
+        dtype = self.mixed_dtype
+        return torch.autocast(self.device.value, dtype, enabled=dtype is not None)
 
     def place(self, rank: int = 0) -> str:
         """Return torch's name of the device of a rank, e.g. `cuda:1`."""
@@ -111,6 +132,8 @@ def choose_hardware(device: Device, precision: Precision, num_devices: int = 1) 
         precision, reason = Precision.bf16, "bf16 units found"
     else:
         precision, reason = Precision.fp32, "no bf16 units"
+        if device is Device.cuda:
+            reason += "; or set trainer.precision=fp16"
     if precision is Precision.fp32 and device is Device.cuda and _has_bf16_units(device):
         reason += ", products in TF32"  # the same cards have units for both
     where = f"{_describe(device)}, {reason}"

@@ -5,7 +5,7 @@ trained value, a run holds
 
     weights      w N                       or v N if all are trained
     states       v n more for adapters, a gradient and the optimizer's state per trained value, and
-                 under bf16 the copy in bf16 that autocast keeps of a matrix trained in fp32
+                 under bf16 or fp16 the copy in it that autocast keeps of a matrix trained in fp32
     activations  what `model.size` counts per token, in 3 bytes under bf16 and in 4.5 else; so much
                  small Llamas and BERTs keep, with 2 and 4 bytes per value and fp32 between layers
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_modules.machine.hardware import Precision
 from lightning_modules.model.size import Size
 from lightning_modules.run import Run
 from lightning_modules.strategy.qlora import Qlora
@@ -68,19 +69,20 @@ def need_of(run: Run, *, computes_bf16: bool) -> Need | None:
     num_trained = run.strategy.num_trained(size)
     if num_trained is None:
         return None
+    is_mixed = computes_bf16 or run.trainer.precision is Precision.fp16
     all_trained = num_trained >= size.parameters
     held_low = _in_bf16(run, computes_bf16=computes_bf16)
     value = LOW if all_trained and held_low else HIGH
     state = run.optimizer.state_bytes(value)
     added = 0 if all_trained else value * num_trained
-    if all_trained and computes_bf16 and value == HIGH:
+    if all_trained and is_mixed and value == HIGH:
         added = LOW * (size.parameters - size.embeddings)
     weights = _weights(run, size, LOW if held_low else HIGH)
     return Need(
         weights=weights,
         loaded=0 if run.strategy.keeps_frozen else weights,
         states=added + (value + state) * num_trained,
-        token=_token(run, size, KEPT_LOW if computes_bf16 else KEPT_HIGH),
+        token=_token(run, size, KEPT_LOW if is_mixed else KEPT_HIGH),
         trained=value * num_trained,
         checkpoint=(value + state) * num_trained,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.plugins import Precision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -152,7 +153,7 @@ def test_synchronized_ranks_have_the_trained_tensors_of_rank_0(here: Path) -> No
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(rank.index)
-        rank.synchronize(network, torch.optim.SGD(network.parameters()))
+        rank.synchronize(network, torch.optim.SGD(network.parameters()), Precision())
         return dict(network.state_dict())
 
     first, second = on_ranks(2, here, synchronize)

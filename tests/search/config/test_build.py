@@ -91,7 +91,7 @@ def test_a_missing_key_must_be_set() -> None:
         ("trainer.patience", "x", "a whole number or null"),
         ("optimizer.lr", "fast", "a number"),
         ("optimizer.lr", [1e-3], "a number"),
-        ("trainer.precision", "fp16", "one of auto, fp32, bf16"),
+        ("trainer.precision", "fp8", "one of auto, fp32, bf16, fp16"),
         ("seed", 1.5, "a whole number >= 0"),
         ("seed", True, "a whole number >= 0"),
         ("seed", -1, "a whole number >= 0"),
