@@ -61,8 +61,16 @@ class EmbeddingTask(Task):
     takes_apart: ClassVar[bool] = True
 
     def check(self, model: Model) -> None:
-        with suppress(HubError):  # the check of the model reports it
+        try:
+            model.check()
+        except HubError:
+            return  # the check of the model reports it
+        try:
             self._pooling_of(model)
+        except HubError:  # other libraries download a model without the folder of its pooling
+            rule = f"must be set, because the file that says how {model.name} pools is not here"
+            fix = "Set task.pooling=mean or task.pooling=cls, as the model's page says."
+            raise ConfigError(Problem("task.pooling", rule, Verbatim("auto"), fix)) from None
 
     def fit_to_model(self, model: Model) -> Self:
         """Return the task with the pooling of the model."""

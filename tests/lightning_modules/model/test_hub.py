@@ -661,9 +661,18 @@ def test_how_a_sentence_transformer_pools_is_known_before_its_download(
     # As another library downloads it, seen by a new process.
     pinned, snapshot = model.pinned(), model.snapshot()
     assert snapshot is not None
+    task = build_run(compose("train", ["task=similarity", "model=tiny"]).tree).task
+    task.check(pinned)
+    (snapshot.folder / "1_Pooling/config.json").unlink()
+    forget_answers()
+    with pytest.raises(
+        ConfigError, match=r"task\.pooling: must be set, .* owner/name pools is not"
+    ):
+        task.check(pinned)
+    words = ["task=similarity", "model=tiny", "task.pooling=cls"]
+    build_run(compose("train", words).tree).task.check(pinned)
     (snapshot.folder / "modules.json").unlink()
     forget_answers()
-    task = build_run(compose("train", ["task=similarity", "model=tiny"]).tree).task
     (note,) = task.model_notes(pinned)
     assert note == (
         "texts are embedded by task.pooling=mean: the cache has no modules.json of owner/name, and "
