@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test test-thorough test-slow check bench docs pictures install clean
+.PHONY: sweep test test-thorough test-slow check bench bench-search docs pictures install clean
 
 # Few and short trials, so that it takes less than 3 minutes on 2 cores.
 sweep: $(INSTALLED) ## set up, and run a small study
@@ -33,9 +33,25 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports
 
-# product.py trains for hours, and certificate.py takes 40 minutes: run them by hand.
-bench: $(INSTALLED) ## measure every claim of speed on this machine, and replay the recorded runs
-	missed=; for file in $(filter-out benchmarks/product.py benchmarks/certificate.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || missed="$$missed $$file"; done; test -z "$$missed" || { echo "these missed a target or failed:$$missed"; exit 1; }
+# The benchmarks of speed and those of the search; QUICK= runs them whole. Not here: product.py,
+# similarity.py and record.py, which train for hours, and reliability.py, which kills for hours.
+QUICK := --quick
+SPEED := start worker_start language_model gpu
+SPEED_QUICK := features frozen overhead growth memory output_layer conversations export check
+SEARCH := prior
+SEARCH_QUICK := pruning selection sampler arms length certificate
+define measure
+	missed=; \
+	for file in $(1); do $(BIN)/python benchmarks/$$file.py || missed="$$missed $$file"; done; \
+	for file in $(2); do $(BIN)/python benchmarks/$$file.py $(QUICK) || missed="$$missed $$file"; done; \
+	test -z "$$missed" || { echo "these missed a target or failed:$$missed"; exit 1; }
+endef
+
+bench: $(INSTALLED) ## measure every claim of speed and memory on this machine
+	@$(call measure,$(SPEED),$(SPEED_QUICK))
+
+bench-search: $(INSTALLED) ## replay the recorded runs: samplers, pruners, choices, the certificate
+	@$(call measure,$(SEARCH),$(SEARCH_QUICK))
 
 docs: $(INSTALLED) ## build the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
