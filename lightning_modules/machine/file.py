@@ -142,7 +142,11 @@ def megabytes(num_bytes: int) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file at `path` with `text`."""
-    content = text.encode()
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path` with `content`."""
     with replacing(path, len(content)) as draft:
         draft.write_bytes(content)
 

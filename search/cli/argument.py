@@ -29,7 +29,7 @@ def parse(
     if "json" in flags:
         parser.add_argument("--json", action="store_true", help="print JSON")
     if "watch" in flags:
-        parser.add_argument("--watch", action="store_true", help="show a live table")
+        parser.add_argument("--watch", action="store_true", help="follow it until it is over")
     if "yes" in flags:
         parser.add_argument("--yes", action="store_true", help="do not ask")
     if "config" in flags:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import attempt_of, needed, number_of, pairs, parse
 from search.study.ask import as_step
 from search.study.report import report
 from search.trained.find import find_study
-from search.trained.report import write_report
+from search.trained.report import write_comparison, write_report
 
 ABOUT = """\
 Write the report of a study to its folder: report.html, one file that needs no
-network; report.md for a message; best.yaml, the winner's configuration. A sweep
-does so at its end.
+network; report.md and card.png for a message; best.yaml, the winner's
+configuration. A sweep does so at its end.
 
-  study=NAME  the study
+  study=NAME  the study; study=A,B writes a page here that compares both
+  --watch     write it again every 10 seconds, until the study is over; an open
+              page follows
 
-  finesweep report study=mine
+  finesweep report study=mine --watch
+  finesweep report study=mine,other
 
 With trial=, report what a trial that finesweep ask gave has measured so far. It
 prints `continue`, or `stop` and why: then end it, and tell what it has. Each
@@ -32,22 +39,26 @@ report renews the trial for search.ask_hours.
   NAME=V      other measurements; without a loss, the pruner compares what the
               study optimizes
 
-  finesweep report study=mine trial=3 step=100 loss=0.4
   finesweep report study=mine trial=3 step=200 loss=0.3 accuracy=0.8 --json
 """
 
+SECONDS = 10
 KEYS = ("study", "trial", "step")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
-    parsed = parse("report", ABOUT, words, flags=("json",))
+    parsed = parse("report", ABOUT, words, flags=("json", "watch"))
     found = pairs(parsed.overrides)
-    study = find_study(needed(found, "study", "NAME"))
+    name = needed(found, "study", "NAME")
+    if parsed.watch and ("," in name or found.keys() != {"study"}):
+        raise ConfigError(Problem("--watch", "follows the report of one study", name))
     if found.keys() == {"study"}:
-        paths = [str(path) for path in write_report(study)]
-        print(json.dumps({"files": paths}) if parsed.json else "\n".join(paths))
+        paths = _written(name.split(","), watch=parsed.watch)
+        texts = [str(path) for path in paths]
+        print(json.dumps({"files": texts}) if parsed.json else "\n".join(texts))
         return 0
+    study = find_study(name)
     number, attempt = attempt_of(needed(found, "trial", "N"))
     step = as_step("step", number_of("step", needed(found, "step", "S")))
     metrics = {key: number_of(key, text) for key, text in found.items() if key not in KEYS}
@@ -58,3 +69,22 @@ def main(words: Sequence[str]) -> int:
     else:
         print("continue" if advice is None else f"stop: {advice.reason}")
     return 0
+
+
+def _written(names: Sequence[str], *, watch: bool) -> list[Path]:
+    if len(names) > 1:
+        return write_comparison([find_study(name) for name in names], Path())
+    if watch:
+        _follow(names[0])
+    return write_report(find_study(names[0]))
+
+
+def _follow(name: str) -> None:
+    """Write the report again and again until the study is over, or until Ctrl-C."""
+    try:
+        while not (study := find_study(name)).is_over:
+            (page, *_) = write_report(study, seconds=SECONDS)
+            print(f"{page}: {study.num_ended} of {study.plan.num_trials} trials", file=sys.stderr)
+            time.sleep(SECONDS)
+    except KeyboardInterrupt:
+        print("The page is written once more, and then stays as it is.", file=sys.stderr)

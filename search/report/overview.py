@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.folder import OUTCOME_FILE, read_records, table_file
+from lightning_modules.outcome import RowScores
 from lightning_modules.task.base import GENERATED, MISTAKES
 from lightning_modules.task.metric.confusion import CONFUSION
 from search.certificate.certificate import Certificate, read_certificates
@@ -118,6 +119,7 @@ class Overview:
         words: The words that its configuration is composed of.
         arms: The arms in their order; one empty name if there is a single one.
         certificates: The verdicts by fresh runs, on the winner at that time and on others.
+        row_scores: What each group of validation rows contributes to the winner's score.
         influences: How much each setting matters.
 
     """
@@ -144,6 +146,7 @@ class Overview:
     words: tuple[str, ...] = ()
     arms: tuple[str, ...] = ("",)
     certificates: tuple[Certificate, ...] = ()
+    row_scores: RowScores | None = None
     influences: Influences = field(default_factory=Influences)
 
     @property
@@ -229,6 +232,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         words=tuple(plan.composition.words),
         arms=tuple(" ".join(options) for options in plan.space.arms),
         certificates=read_certificates(study.folder),
+        row_scores=_row_scores(best),
         influences=influences(study),
     )
 
@@ -263,6 +267,11 @@ def _view(
         failed=tuple(map(FailedAttempt.from_dict, attributes.get(keys.ATTEMPTS, ()))),
         is_dropped=trial.number in dropped,
     )
+
+
+def _row_scores(trial: FrozenTrial | None) -> RowScores | None:
+    kept = None if trial is None else trial.system_attrs.get(keys.ROW_SCORES)
+    return None if kept is None else RowScores.from_dict(kept)
 
 
 def _curve(trial: FrozenTrial, metric: str) -> tuple[StoredPoint, ...]:

@@ -27,6 +27,7 @@ TABLE_FILE = "trials.csv"
 CHECK_FILE = "check.json"
 """What was found in a study's rows, in its folder."""
 STATES = ("complete", "pruned", "fail", "running", "waiting")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NUM_PACE = 10  # latest trials that predict the pace of the next ones
 
 
@@ -201,10 +202,20 @@ def write_table(study: Study) -> None:
         params = study.params_of(trials[row["number"]])
         row.update({path: "null" for path, value in params.items() if value is None})
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(table[0])
+    writer.writerow(map(inert, names))
+    writer.writerows([inert(row[name]) for name in names] for row in table)
     write_text(study.folder / TABLE_FILE, text.getvalue())
+
+
+def inert(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: such a text gets an apostrophe.
+
+    >>> inert("=cmd|'/C calc'!A0"), inert("lora"), inert(-0.5)
+    ("'=cmd|'/C calc'!A0", 'lora', -0.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def snapshot(study: Study) -> Snapshot:

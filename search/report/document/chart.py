@@ -14,6 +14,8 @@ TONES = ("t1", "t2", "t3", "t4", "t5", "t6", "t7")
 """Okabe and Ito's colours, distinct for any colour vision: of arms, workers, classes."""
 SHADES = ("s0", "s1", "s2", "s3", "s4")
 """From low to high, by lightness alone."""
+DARK = 3
+"""The shades from this one on need the other colour of text on them."""
 BEST, DEFAULT, PLAIN, PALE = "best", "default", "plain", "pale"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 

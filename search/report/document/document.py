@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from search.certificate.certificate import Verdict
 from search.report.document.block import Section
+from search.report.document.card import card
 from search.report.document.html import frame, page
 from search.report.document.markdown import markdown
 from search.report.document.section.arm import arms
@@ -42,14 +43,19 @@ class Document:
     overview: Overview
     sections: tuple[Section, ...]
 
-    def html(self) -> str:
-        """Return it as a page."""
+    def html(self, seconds: int | None = None) -> str:
+        """Return it as a page, which a browser loads again after some seconds if they are given."""
         trials = [describe(self.overview, trial) for trial in self.overview.trials]
-        return page(self._title, self._subtitle, self.sections, trials, tone(self.overview))
+        colour = tone(self.overview)
+        return page(self._title, self._subtitle, self.sections, trials, colour, seconds=seconds)
 
     def markdown(self) -> str:
         """Return the brief sections as Markdown."""
         return markdown(self._title, self._subtitle, self.sections)
+
+    def card(self) -> bytes:
+        """Return the verdict as a picture, as PNG."""
+        return card(self.overview, tone(self.overview))
 
     def frame(self) -> str:
         """Return it for a cell of a notebook, with charts that do not move."""

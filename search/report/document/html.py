@@ -33,6 +33,7 @@ def page(
     tone: str = "",
     *,
     is_static: bool = False,
+    seconds: int | None = None,
 ) -> str:
     """Return the page.
 
@@ -43,6 +44,7 @@ def page(
         descriptions: What the pointer shows of each trial, by number, in lines.
         tone: The class of the verdict: `better`, `unsure` or `worse`.
         is_static: Whether it has no scripts, and so is small.
+        seconds: After which a browser loads it again; None does not.
 
     """
     writer = _Writer()
@@ -70,6 +72,7 @@ def page(
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<link rel="icon" href="data:,">',
+            "" if seconds is None else f'<meta http-equiv="refresh" content="{seconds}">',
             f"<title>{escape(title)}</title><style>{_file('report.css')}</style></head><body>",
             '<a class="skip" href="#main">Skip to the verdict</a><div class="page">',
             f"<header><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
-from search.report.document.chart import SHADES, Axis, Cells, Chart, Label, Series
+from search.report.document.chart import DARK, SHADES, Axis, Cells, Chart, Label, Series
 from search.report.document.scale import scale_of
 
 _SYMBOLS = {"cross": "cross-thin-open", "x": "x-thin-open"}
@@ -29,8 +29,8 @@ def plotly(chart: Chart) -> dict[str, Any]:
             | ({"visible": False} if chart.has_no_scale else {}),
             "height": chart.height,
             "annotations": [
-                {"x": each.x, "y": each.y, "text": escape(each.text), "showarrow": False}
-                for each in (*chart.labels, *_written(chart.cells))
+                *(_annotation(each, "ink") for each in chart.labels),
+                *(_written(chart.cells) if chart.cells is not None else ()),
             ],
         },
     }
@@ -91,14 +91,16 @@ def _cells(cells: Cells) -> Iterator[dict[str, Any]]:
     }
 
 
-def _written(cells: Cells | None) -> Sequence[Label]:
-    if cells is None:
-        return ()
-    return [
-        Label(x, y, text)
-        for y, row in zip(cells.y, cells.texts, strict=False)
-        for x, text in zip(cells.x, row, strict=True)
-    ]
+def _written(cells: Cells) -> Iterator[dict[str, Any]]:
+    for y, row, shades in zip(cells.y, cells.texts, cells.shades, strict=False):
+        for x, text, shade in zip(cells.x, row, shades, strict=True):
+            tone = "ink" if shade is None else "on-high" if shade >= DARK else "on-low"
+            yield _annotation(Label(x, y, text), tone)
+
+
+def _annotation(label: Label, tone: str) -> dict[str, Any]:
+    place = {"x": label.x, "y": label.y}
+    return {**place, "text": escape(label.text), "showarrow": False, "tone": tone}
 
 
 def _finite(value: float | None) -> float | None:

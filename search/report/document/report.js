@@ -28,7 +28,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 12, color: colour("ink") },
       hoverlabel: { align: "left", bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") } },
-      annotations: layout.annotations.map((a) => ({ font: { color: colour("ink") }, ...a })),
+      annotations: layout.annotations.map(({ tone, ...a }) => ({ ...a, font: { color: colour(tone) } })),
     };
   }
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from search.report.document.chart import Axis, Cells, Chart, Series
+from search.report.document.chart import DARK, Axis, Cells, Chart, Series
 from search.report.document.scale import Scale, scale_of
 
 WIDTH, SMALL_WIDTH = 720, 360
@@ -142,15 +142,15 @@ def _cells(cells: Cells, x: Scale, y: Scale) -> Iterator[str]:
     lefts, tops = _edges(cells.x, x), _edges(cells.y, y)
     for j, row in enumerate(cells.shades):
         for i, shade in enumerate(row):
-            if shade is None:
-                continue
             left, right = sorted((lefts[i], lefts[i + 1]))
             top, bottom = sorted((tops[j], tops[j + 1]))
-            size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
-            yield f'<rect x="{left:.1f}" y="{top:.1f}" {size} class="cell s{shade}"/>'
+            if shade is not None:
+                size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+                yield f'<rect x="{left:.1f}" y="{top:.1f}" {size} class="cell s{shade}"/>'
             if cells.texts:
+                kind = "" if shade is None else " on-high" if shade >= DARK else " on-low"
                 middle = (left + right) / 2, (top + bottom) / 2 + 4
-                yield _text(*middle, cells.texts[j][i], f"middle on s{shade}")
+                yield _text(*middle, cells.texts[j][i], f"middle{kind}")
 
 
 def _edges(centres: Sequence[float], scale: Scale) -> list[float]:

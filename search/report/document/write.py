@@ -6,27 +6,37 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_modules.machine.file import write_text
+from lightning_modules.machine.file import write_bytes
 from search.report.document.document import document_of
 from search.report.document.section.winner import BEST_FILE
 from search.report.overview import Overview
 
-PAGE_FILE, BRIEF_FILE = "report.html", "report.md"
+PAGE_FILE, BRIEF_FILE, CARD_FILE = "report.html", "report.md", "card.png"
 
 log = logging.getLogger(__name__)
 
 
-def write_files(folder: Path, overview: Overview) -> list[Path]:
-    """Write `report.html`, `report.md` and `best.yaml` to a folder; return their paths.
+def write_files(folder: Path, overview: Overview, seconds: int | None = None) -> list[Path]:
+    """Write `report.html`, `report.md`, `card.png` and `best.yaml`; return their paths.
 
     Without a winner's configuration, there is no `best.yaml`.
+
+    Args:
+        folder: The study's folder.
+        overview: The study.
+        seconds: After which a browser loads the page again; None does not.
+
     """
     document = document_of(overview)
-    files = {PAGE_FILE: document.html(), BRIEF_FILE: document.markdown()}
+    files = {
+        PAGE_FILE: document.html(seconds).encode(),
+        BRIEF_FILE: document.markdown().encode(),
+        CARD_FILE: document.card(),
+    }
     if overview.config:
-        files[BEST_FILE] = overview.config
-    for name, text in files.items():
-        write_text(folder / name, text)
+        files[BEST_FILE] = overview.config.encode()
+    for name, content in files.items():
+        write_bytes(folder / name, content)
     return [folder / name for name in files]
 
 

@@ -21,12 +21,14 @@ from search.report.results import (
     write_table,
 )
 from search.report.text import gain_lines
+from search.storage.attribute import REASON
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.attempt import Attempt
 from search.study.gain import Gain
 from search.study.prepare import check_study, prepare_study
 from search.study.session import Session, join
+from tests.search.report.synthetic import study_of
 
 
 def session_of(root: Path, *words: str) -> Session:
@@ -166,3 +168,14 @@ def test_a_study_is_summarized_for_the_list(here: Path) -> None:
     summary = summarize(session.study)
     assert (summary.state, summary.num_ended, summary.best) == ("done", 2, 0.7)
     assert 0 <= summary.age_seconds < 60 < time.time()
+
+
+def test_no_cell_of_the_table_is_a_formula(here: Path) -> None:
+    study = study_of(here, "s", ["running"])
+    trial = study.trials[0]
+    formula = '=HYPERLINK("http://example.com")'
+    study.optuna._storage.set_trial_user_attr(trial._trial_id, REASON, formula)
+    write_table(study)
+    with (study.folder / "trials.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["reason"] == f"'{formula}"

@@ -63,6 +63,7 @@ def _confusion(records: Records, before: Records | None) -> Iterator[Block]:
             [[str(count) for count in row] for row in reversed(counts)],
         ),
         height=110 + 36 * len(labels),
+        is_small=len(labels) <= 4,
     )
     head = ["true label", *(f"predicted {label}" for label in labels)]
     rows = [[label, *map(str, row)] for label, row in zip(labels, counts, strict=True)]

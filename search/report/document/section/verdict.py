@@ -25,7 +25,8 @@ def headline(overview: Overview) -> str:
         return f"{certificate.subject} is {certificate.sentence}."
     if overview.best == overview.default:
         return "No trial was better than the default configuration."
-    return gain_lines(overview.gain, overview.metric)[0]
+    line = gain_lines(overview.gain, overview.metric)[0]
+    return f"Trial {winner.number} {line[3:]}" if line.startswith("It ") else line
 
 
 def _blocks(overview: Overview) -> Iterator[Block]:

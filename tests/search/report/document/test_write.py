@@ -125,7 +125,7 @@ def test_a_report_that_cannot_be_written_is_one_line(here: Path) -> None:
 def test_the_command_names_the_files(here: Path) -> None:
     study_of(here, "one", ["complete"])
     names = [Path(line).name for line in run_here("report", "study=one").splitlines()]
-    assert names == ["report.html", "report.md", "best.yaml"]
+    assert names == ["report.html", "report.md", "card.png", "best.yaml"]
 
 
 def test_the_verdict_stands_first_in_the_brief(here: Path) -> None:
