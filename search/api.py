@@ -27,28 +27,30 @@ from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
 from search.machine.signals import Interrupt
 from search.plan.build import build_plan
-from search.plan.confirm import confirms
 from search.plan.length import read_rows, with_length
 from search.plan.pin import models_of, with_commits
 from search.plan.plan import Plan
 from search.report import results
 from search.report.dashboard.page import (
     ASKED,
-    SEARCHED,
-    about_confirmed,
+    about_certifying,
     about_confirming,
+    about_followed,
     show_study,
 )
 from search.report.document.write import written
 from search.report.snapshot import StudySummary
 from search.report.wandb import log_study
-from search.storage.location import confirming_folder, study_folder, take_storage
-from search.study.confirm import begin, most_runs_left, store_results
+from search.storage.location import study_folder, take_storage
+from search.study import certify, confirm
+from search.study.confirm import most_runs_left
+from search.study.follow import kinds
 from search.study.open import load_study, read_stored, study_folders
 from search.study.prepare import check_asked_study, check_study, prepare_study
 from search.study.resume import compose_study
 from search.study.study import Study as OpenStudy
 from search.terminal.asked import next_commands
+from search.terminal.certify import started_lines as certifying_lines
 from search.terminal.check import checked_data, quick_lines
 from search.terminal.confirm import started_lines
 from search.terminal.describe import baseline, describe
@@ -58,6 +60,7 @@ from search.terminal.notebook import quiet_widgets
 from search.terminal.progress import quiet, shown
 from search.terminal.summary import summary
 from search.terminal.training import RunHooks
+from search.trained.certify import certify_winner
 from search.trained.checked import FEATURES, study_to_check
 from search.trained.delete import withdraw
 from search.trained.find import check_no_words, find_study
@@ -186,10 +189,17 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     rows = check_study(planned, folder, corpus)
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
-    task = describe(planned, rows, composition.fixed, study.prior, most_runs_left(study))
+    task = describe(
+        planned,
+        rows,
+        composition.fixed,
+        study.prior,
+        most_runs_left(study),
+        certify.runs_left(study),
+    )
     task += quick_lines(rows.corpus, planned.default.task, folder)
     say("\n".join(task))
-    about = about_confirmed(confirming_folder(folder).name) if confirms(planned) else SEARCHED
+    about = about_followed(planned.name, kinds(planned))
     show_study(study.optuna, folder, task, about)
     if study.num_unqueued:
         say(
@@ -208,7 +218,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     if code == ExitCode.wrong_input and is_new and withdraw(study):
         return Done(study, code, reason, is_gone=True)
     if code == 0:
-        code, reason = confirm(study, partial(_work, show=show), say, rows.corpus)
+        code, reason = follow_up(study, partial(_work, show=show), say, rows.corpus)
     try:
         results.write_table(study)
     except OSError as error:
@@ -225,13 +235,13 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     return Done(study, code, reason)
 
 
-def confirm(
+def follow_up(
     study: OpenStudy,
     work: Callable[[OpenStudy], tuple[int, str]],
     say: Callable[..., Any],
     corpus: Corpus | None = None,
 ) -> tuple[int, str]:
-    """Confirm the first few trials if it is time; return the code and last message of `work`.
+    """Confirm the first few trials, then certify the winner, each if it is time.
 
     Args:
         study: The study.
@@ -239,19 +249,50 @@ def confirm(
         say: Prints a line.
         corpus: The study's rows, if they have been read.
 
+    Returns: The code and the last message of `work`.
     """
-    confirming = begin(study, corpus)
+    code, reason = _confirm(study, work, say, corpus)
+    return (code, reason) if code else _certify(study, work, say, corpus)
+
+
+def _confirm(
+    study: OpenStudy,
+    work: Callable[[OpenStudy], tuple[int, str]],
+    say: Callable[..., Any],
+    corpus: Corpus | None,
+) -> tuple[int, str]:
+    confirming = confirm.begin(study, corpus)
     if confirming is None:
         return 0, ""
-    if confirming.num_ended == confirming.plan.num_trials:
-        store_results(study, confirming)
-        return 0, ""
-    lines = list(started_lines(study, confirming))
-    show_study(confirming.optuna, confirming.folder, lines, about_confirming(study.plan.name))
-    say("\n".join(lines), flush=True)
-    done = work(confirming)
-    store_results(study, confirming)
+    done = 0, ""
+    if confirming.num_ended < confirming.plan.num_trials:
+        lines = list(started_lines(study, confirming))
+        show_study(confirming.optuna, confirming.folder, lines, about_confirming(study.plan.name))
+        say("\n".join(lines), flush=True)
+        done = work(confirming)
+    confirm.store_results(study, confirming)
     return done
+
+
+def _certify(
+    study: OpenStudy,
+    work: Callable[[OpenStudy], tuple[int, str]],
+    say: Callable[..., Any],
+    corpus: Corpus | None,
+) -> tuple[int, str]:
+    certifying = certify.begin(study, corpus)
+    if certifying is None:
+        return 0, ""
+    code, reason = 0, ""
+    if certifying.num_ended < certifying.plan.num_trials:
+        lines = list(certifying_lines(study, certifying))
+        show_study(certifying.optuna, certifying.folder, lines, about_certifying(study.plan.name))
+        say("\n".join(lines), flush=True)
+        code, reason = work(certifying)
+    is_over = certifying.num_ended == certifying.plan.num_trials or certifying.hours_used_up
+    if code == 0 and is_over:
+        certify_winner(study, say, corpus)
+    return code, reason
 
 
 def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> OpenStudy:

@@ -73,13 +73,15 @@ class Evaluation:
         return row_scores(self.task, self.observed, self.examples)
 
     @property
-    def scored(self) -> str:
-        """What the task's metric is of, e.g. `90 rows`; answers may be generated for some only."""
+    def num_scored(self) -> int:
+        """How many examples the task's metric is of; answers may be generated for some only."""
         values = self.task.row_values(self.observed, self.examples)
-        if values is not None:
-            number = len(values)
-        else:
-            number = self.task.num_scored(self.observed, self.examples)
+        return self.task.num_scored(self.observed, self.examples) if values is None else len(values)
+
+    @property
+    def scored(self) -> str:
+        """What the task's metric is of, e.g. `90 rows`."""
+        number = self.num_scored
         return f"{number:,} {'rows' if number == len(self.examples.rows) else 'scored examples'}"
 
 

@@ -341,8 +341,12 @@ class Certificate:
 
 def write_certificates(folder: Path, certificates: Sequence[Certificate]) -> None:
     """Write the verdicts of a study to its folder, the one on its winner first."""
-    values = {"format": FORMAT, "certificates": [each.as_dict() for each in certificates]}
-    write_json(folder / CERTIFICATE_FILE, values)
+    write_json(folder / CERTIFICATE_FILE, certificates_as_dict(certificates))
+
+
+def certificates_as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
+    """Return verdicts as the values of the file."""
+    return {"format": FORMAT, "certificates": [each.as_dict() for each in certificates]}
 
 
 def read_certificates(folder: Path) -> tuple[Certificate, ...]:

@@ -10,7 +10,7 @@ from search.cli.argument import one_of, parse
 from search.report.text import aligned, interval_line
 from search.terminal.download import fetch_base, fetch_models
 from search.trained.find import check_no_words, find_trained
-from search.trained.score import evaluate_exported, evaluate_trained
+from search.trained.score import evaluate_exported, evaluate_trained, look_line
 
 ABOUT = """\
 Score a study's winner, a run or an exported model. Look at the test split once,
@@ -55,6 +55,7 @@ def main(words: Sequence[str]) -> int:
         fetch_models([(trained.run.model, trained.run.strategy.reads_weights)], show=True)
         evaluation = evaluate_trained(trained, split)
     scores = evaluation.scores()
+    look = look_line(trained, split) if source != "model" else None
     if parsed.json:
         print(json.dumps(scores, indent=2))
     else:
@@ -64,4 +65,6 @@ def main(words: Sequence[str]) -> int:
             task, scored = evaluation.task, evaluation.scored
             is_maximized = task.direction == "maximize"
             print(interval_line(task.metric, kept.values, scored, is_maximized=is_maximized))
+        if look is not None:
+            print(look)
     return 0

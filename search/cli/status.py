@@ -13,9 +13,11 @@ from search.cli.argument import keys, parse
 from search.report.guard import guard_lines
 from search.report.results import rows, snapshot, status, summarize
 from search.report.text import columns, duration, score, setting, study_list
+from search.study.follow import DOES
 from search.study.heal import heal
 from search.study.open import load_study, study_folders
 from search.study.study import Study
+from search.terminal.certify import certify_lines
 from search.terminal.confirm import confirm_lines
 from search.terminal.live import LiveTable, is_live
 from search.trained.find import find_study
@@ -76,7 +78,7 @@ def _watch(study: Study) -> None:
                 heal(study)
     except KeyboardInterrupt:
         return  # ends only the display; the study continues
-    for line in confirm_lines(study):
+    for line in (*confirm_lines(study), *certify_lines(study)):
         print(line)
 
 
@@ -111,15 +113,16 @@ def _table(study: Study) -> list[str]:
         *stopping,
         *guard_lines(study),
         *confirm_lines(study),
-        *_confirms(study),
+        *certify_lines(study),
+        *_follows(study),
         "",
         *columns(lines),
     ]
 
 
-def _confirms(study: Study) -> list[str]:
-    confirmed = study.plan.composition.confirms
-    if confirmed is None:
+def _follows(study: Study) -> list[str]:
+    follows = study.plan.composition.follows
+    if follows is None:
         return []
-    what = f"It trains the first few of study {confirmed} again"
-    return [f"{what}; finesweep status study={confirmed} has their means."]
+    shown = f"finesweep status study={follows.study} has the result"
+    return [f"It {DOES[follows.kind]} of study {follows.study}; {shown}."]

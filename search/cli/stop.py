@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.cli.argument import keys, needed, parse
-from search.study.confirm import ask_to_stop
+from search.study.follow import ask_to_stop
 from search.trained.find import find_study
 
 ABOUT = """\

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
-from search.api import confirm
+from search.api import follow_up
 from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
 from search.plan.name import plain_name
 from search.plan.pin import models_of
 from search.storage.location import study_folder
+from search.study import certify, confirm
 from search.study.ask import check_trained
 from search.study.attempt import where_is
-from search.study.confirm import is_due
 from search.study.open import stored
 from search.study.study import Study
 from search.terminal.download import fetch_models
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     _change_to_study_root(name)
     study = find_study(name)
     check_trained(study)
-    if study.is_over and not is_due(study):
+    if study.is_over and not confirm.is_due(study) and not certify.is_due(study):
         print(f"study {name} has ended or was stopped: nothing is left to do")
         return 0
 
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
             return LocalEngine(each, num_workers, on_event, f"joined-{os.getpid()}").run(), ""
 
     code, _ = work(study)
-    return code or confirm(study, work, print)[0]
+    return code or follow_up(study, work, print)[0]
 
 
 def _number(found: Mapping[str, str]) -> int:

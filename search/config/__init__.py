@@ -17,7 +17,7 @@ from search.config.build import (
     to_yaml,
 )
 from search.config.compose import compose, own_plugins
-from search.config.composition import Arm, Composition
+from search.config.composition import Arm, Composition, Follows
 from search.config.free import compose_free, is_free, is_free_command
 from search.config.guard import build_guards
 from search.config.legacy import completed
@@ -44,6 +44,7 @@ __all__ = [
     "TYPED_KEYS",
     "Arm",
     "Composition",
+    "Follows",
     "NotNamed",
     "Tree",
     "as_written",

@@ -48,6 +48,27 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Follows:
+    """That a study follows another one (`search.study.follow`).
+
+    Attributes:
+        kind: What it does: `confirm` or `certify`.
+        study: The name of the other study.
+
+    """
+
+    kind: str
+    study: str
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Follows | None:
+        """Return it from the values of a stored composition; None if it follows no study."""
+        if "confirms" in values:  # written by earlier versions
+            return cls("confirm", values["confirms"])
+        return cls(**values["follows"]) if "follows" in values else None
+
+
+@dataclass(frozen=True)
 class Composition:
     """The configuration that a command line composes.
 
@@ -63,8 +84,7 @@ class Composition:
         kept: Settings of a continued study that a new one with the same words would not have, as
             text.
         changed: Ranges and a warm start of a continued study that the command changes, as text.
-        confirms: The study whose first few trials this one trains again (`search.plan.confirm`);
-            None for any other study.
+        follows: The study that this one follows, and why; None for any other study.
 
     """
 
@@ -76,7 +96,7 @@ class Composition:
     earlier: tuple[str, ...] = field(default=(), compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False)
     changed: tuple[str, ...] = field(default=(), compare=False)
-    confirms: str | None = None
+    follows: Follows | None = None
 
     @property
     def tree(self) -> Tree:
@@ -93,16 +113,16 @@ class Composition:
         arms = [asdict(arm) for arm in self.arms]
         values = {"groups": dict(self.groups), "arms": arms, "options": dict(self.options)}
         values |= {"words": list(self.words)}
-        return values if self.confirms is None else {**values, "confirms": self.confirms}
+        return values if self.follows is None else {**values, "follows": asdict(self.follows)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Composition:
         """Return the composition from the values of `as_dict`."""
         groups = {group: tuple(options) for group, options in values["groups"].items()}
         arms = tuple(_stored_arm(arm) for arm in values["arms"])
-        options, confirms = values.get("options", {}), values.get("confirms")
+        options = values.get("options", {})
         words = tuple(values.get("words", ()))  # not stored by earlier versions
-        return cls(groups, arms, options=options, words=words, confirms=confirms)
+        return cls(groups, arms, options=options, words=words, follows=Follows.stored(values))
 
 
 def _stored_arm(values: Mapping[str, Any]) -> Arm:

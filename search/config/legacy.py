@@ -35,6 +35,8 @@ LEGACY: Mapping[str, Any] = {
     "model.revision": None,
     "optimizer.fused": False,
     "model.trust_remote_code": False,
+    "search.certify": False,
+    "search.certify_seeds": 3,
     "search.confirm": 0,
     "search.arms": "joint",
     "search.ask_tell": False,

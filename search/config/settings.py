@@ -13,6 +13,9 @@ from lightning_modules.trainer import Select
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
+MAX_SEEDS = 100
+"""Most seeds that a study's certificates can have, those that are added later included."""
+
 
 class Arms(Enum):
     """How a study of several arms chooses each trial's arm."""
@@ -27,8 +30,8 @@ class SearchSettings(Schema):
 
     Attributes:
         num_trials: Total trials over all calls and workers, > 0.
-        max_hours: Total training hours, > 0, those of `confirm` included; no trial starts after
-            them. None sets no limit.
+        max_hours: Total training hours, > 0, those of `confirm` and `certify` included; no trial
+            starts after them. None sets no limit.
         seed: Seeds the sampler, >= 0; None derives it from the study's name.
         workers: Processes that train; 0 trains in the calling process.
         workers_per_device: Workers that may share a GPU, > 0, each with an equal part of its
@@ -46,6 +49,9 @@ class SearchSettings(Schema):
             (`search.study.turn`), `joint` leaves the choice to the sampler.
         confirm: Fresh splits, or seeds, on which the first few trials and the default are trained
             again before one is called the best, 0 or >= 2; 0 is off; see `search.study.confirm`.
+        certify: Whether the winner and the default are trained over fresh seeds at the end and
+            scored on the test rows once; see `search.study.certify`.
+        certify_seeds: How many seeds, from 2 to 100.
         warm_start: Another study whose results the sampler learns from, with the same strategy and
             objectives and a space that holds its trials; see `search.study.warm`. None: no study.
         max_attempts: Failed attempts without progress beyond earlier ones, after which the trial
@@ -78,6 +84,8 @@ class SearchSettings(Schema):
     portfolio: bool
     arms: Arms
     confirm: int
+    certify: bool
+    certify_seeds: int
     warm_start: str | None
     max_attempts: int
     hang_seconds: float
@@ -110,6 +118,10 @@ class SearchSettings(Schema):
         if self.confirm < 0 or self.confirm == 1:
             fix = "One split tells nothing of the noise between splits: set search.confirm=3."
             yield Problem("confirm", "must be 0 or >= 2", self.confirm, fix)
+        if not 2 <= self.certify_seeds <= MAX_SEEDS:
+            fix = "One seed tells nothing of the noise between seeds: set search.certify_seeds=3."
+            rule = f"must be from 2 to {MAX_SEEDS}"
+            yield Problem("certify_seeds", rule, self.certify_seeds, fix)
         if self.objectives == []:
             fix = "Write search.objectives=[validation/accuracy,seconds], or null."
             yield Problem("objectives", "must name at least one", self.objectives, fix)

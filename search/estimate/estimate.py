@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.outcome import read_outcome
 from search.machine.gpu import gpus
-from search.plan.confirm import confirms
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Options
@@ -235,8 +234,7 @@ def estimate(
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
-        if confirms(plan):
-            left -= reserved_before(plan, fmean(whole))
+        left -= sum(reserved_before(plan, fmean(whole)))
         # A trial that has started may finish, so the last one can exceed the limit.
         num_limited = max(0, min(num_left, math.ceil(left / max(fmean(training), 1e-9))))
     num_workers = max(1, min(settings.workers, num_limited))

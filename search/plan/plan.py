@@ -114,7 +114,7 @@ class Plan:
     @cached_property
     def limit(self) -> int | None:
         """The number of distinct trials that the study can have; None if infinite."""
-        if self.composition.confirms is not None:
+        if self.composition.follows is not None:
             return None  # its queue is its budget
         if self.search.sampler.is_finite:
             return len(self.first)

@@ -16,6 +16,7 @@ from search.report.gains import gains
 from search.report.guard import broken_words, guard_columns, guards_as_dicts
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
 from search.storage import attribute as keys
+from search.storage.location import CERTIFY, CONFIRM, FOLLOW_UPS
 from search.study.confirmed import means
 from search.study.gain import Gain, gain_of_means, gain_over
 from search.study.study import Study
@@ -64,7 +65,10 @@ def status(study: Study) -> dict[str, Any]:
         "best": None if comparison is None else _best(study, comparison),
         "front": _front(study),
         "confirmed": _confirmed(study),
-        "confirms": study.plan.composition.confirms,
+        "confirms": _followed(study, CONFIRM),
+        "certifies": _followed(study, CERTIFY),
+        "certificates": [each.as_dict() for each in study.certificates],
+        "test_looks": len(study.looks),
         "guards": guards_as_dicts(study),
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
@@ -102,6 +106,12 @@ def _best(study: Study, comparison: Comparison) -> dict[str, Any]:
         "gain": None if gain is None else gain.as_dict(),
         "value_by_seed": by_seed or None,
     }
+
+
+def _followed(study: Study, kind: str) -> str | None:
+    """Return the study that this one confirms or certifies; None if it does not."""
+    follows = study.plan.composition.follows
+    return follows.study if follows is not None and follows.kind == kind else None
 
 
 def _confirmed(study: Study) -> dict[str, Any] | None:
@@ -263,8 +273,9 @@ def summarize(study: Study) -> StudySummary:
 def _state(study: Study) -> str:
     if any(trial.state.name == "RUNNING" for trial in study.trials):
         return "running"
-    if study.used_to_confirm[1]:
-        return "confirming"
+    for kind in FOLLOW_UPS:
+        if study.used_to(kind)[1]:
+            return f"{kind}ing"
     return "done" if study.num_ended >= study.plan.num_trials else "stopped"
 
 

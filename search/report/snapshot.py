@@ -79,7 +79,7 @@ class StudySummary:
 
     Attributes:
         study: The study's name.
-        state: `running`, `confirming`, `stopped` or `done`.
+        state: `running`, `confirming`, `certifying`, `stopped` or `done`.
         num_trials: The total budget.
         num_ended: Trials of the budget that will not run again.
         best: The best value of the first objective; None before a trial has finished.

@@ -59,10 +59,21 @@ def _log_study(
             **{f"best/gain/{name}": value for name, value in (best.get("gain") or {}).items()},
             **{f"guard/{each['name']}": each["best"] for each in state["guards"]},
             **{f"guard/{each['name']}/num_broken": each["num_broken"] for each in state["guards"]},
+            **{f"certificate/{name}": value for name, value in _certificate(study).items()},
             "best/trial": best.get("number"),
             "seconds": state["seconds"],
         }
     )
+
+
+def _certificate(study: Study) -> dict[str, Any]:
+    """Return the verdict on the winner; nothing without one."""
+    found = next(iter(study.certificates), None)
+    if found is None:
+        return {}
+    names = ("verdict", "gain", "low", "high", "probability", "selection", "num_looks")
+    values = found.as_dict()
+    return {"sentence": f"{found.subject} is {found.sentence}", **{n: values[n] for n in names}}
 
 
 def tags_of(flat: Mapping[str, Any]) -> tuple[str, ...]:

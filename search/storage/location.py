@@ -22,7 +22,9 @@ from search.storage.option import check_options
 DATABASE = "study.db"
 STUDY_FILE = "study.json"  # in the folder of a study whose trials are on a server
 VARIABLE = "FINESWEEP_STORAGE"
-CONFIRMING = ".confirm"  # end of the name of a study that confirms another one's first few
+CONFIRM, CERTIFY = "confirm", "certify"
+FOLLOW_UPS = (CONFIRM, CERTIFY)
+"""The kinds of studies that follow another one, see `search.study.follow`."""
 WORDS = ("storage=", "search.storage=")
 MAX_NAME = 100
 
@@ -63,32 +65,35 @@ def study_folder(root: Path, name: str) -> Path:
     """Return the folder of the study with that plain name."""
     assert _PLAIN.fullmatch(name), name
     folder = root / "studies" / name
-    confirmed = folder.with_name(name.removesuffix(CONFIRMING) or name)
-    inside = confirming_folder(confirmed)
-    return inside if inside.name == name and inside.is_dir() else folder
+    for kind in FOLLOW_UPS:
+        followed = folder.with_name(name.removesuffix(f".{kind}") or name)
+        inside = follow_up_folder(followed, kind)
+        if inside.name == name and inside.is_dir():
+            return inside
+    return folder
 
 
-def confirming_folder(folder: Path) -> Path:
-    """Return the folder of the study that confirms the first few of the study in `folder`.
+def follow_up_folder(folder: Path, kind: str) -> Path:
+    """Return the folder of the study of a kind that follows the study in `folder`.
 
     It lies in that one, and both share a storage; its name is that of the study.
     """
-    return folder / f"{folder.name}{CONFIRMING}"
+    return folder / f"{folder.name}.{kind}"
 
 
 def root_of(folder: Path) -> Path:
     """Return the folder in which commands run on the study in `folder`."""
-    return folder.parents[2] if _is_confirming(folder) else folder.parents[1]
+    return folder.parents[2] if _is_follow_up(folder) else folder.parents[1]
 
 
 def storage_of(folder: Path) -> str:
     """Return the URL of the storage of the study in `folder`, password included."""
-    home = folder.parent if _is_confirming(folder) else folder
+    home = folder.parent if _is_follow_up(folder) else folder
     return os.environ.get(VARIABLE) or f"sqlite:///{home / DATABASE}"
 
 
-def _is_confirming(folder: Path) -> bool:
-    return folder == confirming_folder(folder.parent)
+def _is_follow_up(folder: Path) -> bool:
+    return any(folder == follow_up_folder(folder.parent, kind) for kind in FOLLOW_UPS)
 
 
 def is_local(url: str) -> bool:

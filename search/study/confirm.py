@@ -1,12 +1,10 @@
 """Train the first few trials again on fresh splits before one is called the best.
 
 When the budget of trials is used up, or the time that `search.max_hours` leaves to trials
-(`search.study.reserve`), a second study begins in the storage of the first one
-(`search.plan.confirm`). Its queue has the first few that the noise of the validation rows does not
-part, and the default, each on every fresh split. Workers train it like any study, so a run of it is
-leased, resumed and counted once. Its results are copied to the first study, which then chooses by
-them (`search.study.confirmed`). Runs that are there are not queued again, so a study that grew
-trains only what is new among its first few.
+(`search.study.reserve`), a second study follows the first one (`search.study.follow`). Its queue
+has the first few that the noise of the validation rows does not part, and the default, each on
+every fresh split. Its results are copied to the first study, which then chooses by them
+(`search.study.confirmed`). A study that grew trains only what is new among its first few.
 """
 
 from __future__ import annotations
@@ -15,28 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lightning_modules.check import check_same_rows
-from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.rows.corpus import Corpus
-from search.config import Composition
-from search.plan.confirm import MAX_CANDIDATES, confirm_plan, confirms, fresh_of, max_runs
-from search.plan.plan import Plan
+from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of, max_runs
 from search.space.key import canonical_key
-from search.storage.attribute import METRICS, START, broken_guards
-from search.storage.engine import open_storage
-from search.storage.location import CONFIRMING, MAX_NAME, confirming_folder, storage_of
+from search.storage.attribute import METRICS, broken_guards
+from search.storage.location import CONFIRM, follow_up_folder
 from search.study.confirmed import Confirmed
+from search.study.follow import filled, follow_up, queued
 from search.study.gain import is_apart, paired_error
-from search.study.heal import heal
-from search.study.open import create_or_update, load_study, stored
+from search.study.open import load_study
 from search.study.reserve import most_important_first, num_fitting, run_seconds
 from search.study.study import Study
-from search.study.suggest import waiting_trial
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from optuna.trial import FrozenTrial
 
 
@@ -77,8 +67,8 @@ class Chosen:
 
 def chosen(study: Study) -> Chosen:
     """Return which of the first few are trained again in the time that is left."""
-    few, left = candidates(study), study.seconds_left
-    fresh, known = fresh_of(study.plan), _queued(confirming_folder(study.folder))
+    few, left = candidates(study), study.seconds_to_confirm
+    fresh, known = fresh_of(study.plan), queued(follow_up_folder(study.folder, CONFIRM))
 
     def cost(trial: FrozenTrial) -> float:
         keys = map(canonical_key, fresh.entries([study.params_of(trial)]))
@@ -88,7 +78,7 @@ def chosen(study: Study) -> Chosen:
     ordered = most_important_first(few, study.ranking.default)
     num = len(few)
     if left is not None:
-        num = num_fitting([seconds[trial.number] for trial in ordered], left[0])
+        num = num_fitting([seconds[trial.number] for trial in ordered], left)
     fitting = {trial.number for trial in ordered[:num]}
     return Chosen(
         [trial for trial in few if trial.number in fitting],
@@ -105,7 +95,7 @@ def most_runs_left(study: Study) -> int:
     """
     if not confirms(study.plan):
         return 0
-    fresh, known = fresh_of(study.plan), _queued(confirming_folder(study.folder))
+    fresh, known = fresh_of(study.plan), queued(follow_up_folder(study.folder, CONFIRM))
     default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
     certain = chosen(study).trials if is_over else [default] if default is not None else []
     keys = map(canonical_key, fresh.entries([study.params_of(trial) for trial in certain]))
@@ -118,6 +108,18 @@ def is_due(study: Study) -> bool:
     if not confirms(study.plan) or study.is_stopping or study.hours_used_up:
         return False
     return study.num_ended >= study.plan.num_trials or study.out_of_time is not None
+
+
+def is_pending(study: Study) -> bool:
+    """Return whether confirming the first few would still change what is the best."""
+    if not is_due(study):
+        return False
+    confirming = confirming_study(study)
+    known = queued(follow_up_folder(study.folder, CONFIRM))
+    fresh = fresh_of(study.plan)
+    keys = map(canonical_key, fresh.entries([study.params_of(t) for t in chosen(study).trials]))
+    is_done = all(known.get(key, False) for key in keys)
+    return not is_done or (confirming is not None and study.confirmed is None)
 
 
 def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
@@ -139,32 +141,15 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
     few = list(chosen(study).trials)
     if not few:
         return None
-    plan, folder = study.plan, confirming_folder(study.folder)
-    check_name(plan, study.folder)
-    if corpus is None:
-        corpus = plan.default.data.load(plan.default.task)
-        check_same_rows(corpus.fingerprint, study.data_fingerprint)
-    entries = fresh_of(plan).entries([study.params_of(trial) for trial in few])
-    keys = {canonical_key(entry) for entry in entries}
-    left = study.seconds_left
-    hours = None if left is None else (left[0] + study.used_to_confirm[0]) / 3600
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        again = confirm_plan(plan, folder.name, len(_queued(folder).keys() | keys), hours)
-        queue = [waiting_trial(again.space, entry) for entry in entries]
-        confirming = create_or_update(again, folder, corpus.pool_fingerprint, queue)
-        if keys <= _queued(folder).keys():  # else another process has filled the queue meanwhile
-            break
-    confirming.ask_to_stop(False)
-    heal(confirming)
-    return confirming
+    configurations = [study.params_of(trial) for trial in few]
+    left = study.seconds_to_confirm
+    hours = None if left is None else (left + study.used_to(CONFIRM)[0]) / 3600
+    return filled(study, CONFIRM, fresh_of(study.plan), configurations, hours, corpus)
 
 
 def confirming_study(study: Study) -> Study | None:
     """Return the study that confirms the first few of a study; None if none has begun."""
-    folder = confirming_folder(study.folder)
-    before = stored(folder) if confirms(study.plan) else None
-    return None if before is None else load_study(folder)
+    return follow_up(study, CONFIRM) if confirms(study.plan) else None
 
 
 def store_results(study: Study, confirming: Study) -> bool:
@@ -205,58 +190,6 @@ def _errors(
         error = paired_error(runs[value], of_default[value], name)
         if error is not None:
             yield value, error
-
-
-def ask_to_stop(study: Study) -> Sequence[FrozenTrial]:
-    """Ask a study to start no more trials, nor runs that confirm its first few.
-
-    Returns: The trials and runs that are running.
-    """
-    study.ask_to_stop(True)
-    confirming = confirming_study(study)
-    if confirming is not None:
-        confirming.ask_to_stop(True)
-    every = [*study.trials, *(confirming.trials if confirming is not None else ())]
-    return [trial for trial in every if trial.state.name == "RUNNING"]
-
-
-def refuse_confirming(name: str, composition: Composition) -> None:
-    """Raise ConfigError if a study confirms the first few of another one.
-
-    Its queue is decided by that one. Its runs keep no weights, and none of them is the best.
-    """
-    confirmed = composition.confirms
-    if confirmed is not None:
-        rule, fix = f"it confirms the first few of study {confirmed}", f"Name study={confirmed}."
-        raise ConfigError(Problem("study", rule, name, fix))
-
-
-def check_name(plan: Plan, folder: Path) -> None:
-    """Raise ConfigError if the confirming study cannot have its name.
-
-    It may be too long, or on a server, where all studies share one table, that of another study.
-    """
-    most = MAX_NAME - len(CONFIRMING)
-    if len(plan.name) > most:
-        rule = f"must have at most {most} characters with search.confirm"
-        fix = "Choose a shorter study=NAME, or set search.confirm=0."
-        raise ConfigError(Problem("study", rule, plan.name, fix))
-    other = stored(confirming_folder(folder))
-    if other is not None and other.composition.confirms != plan.name:
-        name = confirming_folder(folder).name
-        rule, got = f"study {plan.name} confirms its first few in a study {name}", "another one"
-        fix = "Choose another study=NAME, or set search.confirm=0."
-        raise ConfigError(Problem("search.confirm", rule, Verbatim(got), fix))
-
-
-def _queued(folder: Path) -> dict[str, bool]:
-    """Return the configurations of the study in `folder` by key, and whether they have ended."""
-    storage = open_storage(storage_of(folder))
-    try:
-        trials = storage.get_all_trials(storage.get_study_id_from_name(folder.name), deepcopy=False)
-    except KeyError:
-        return {}
-    return {trial.system_attrs[START]: trial.state.is_finished() for trial in trials}
 
 
 def _has_lost_weights(study: Study, trial: FrozenTrial) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from search.config import Composition, Tree, check_named, completed
+from search.config import Composition, Follows, Tree, check_named, completed
 from search.plan.build import build_plan
 from search.plan.plan import Plan
 from search.sampler.base import seeded_sampler
@@ -58,7 +58,7 @@ def study_folders(root: Path) -> list[Path]:
     names = [
         study.study_name
         for study in open_storage(url).get_all_studies()
-        if study.system_attrs.get(PLAN, {}).get("confirms") is None  # shown with that study
+        if Follows.stored(study.system_attrs.get(PLAN, {})) is None  # else shown with that study
     ]
     # Other tools may have studies there too, under names that are not valid here.
     return [study_folder(root, name) for name in sorted(names) if folder_name(name) == name]

@@ -15,7 +15,7 @@ from search.space.key import canonical_key
 from search.storage.add import add_trials
 from search.storage.attribute import REASON, START
 from search.storage.withdraw import UNTRAINED, withdraw
-from search.study.confirm import refuse_confirming
+from search.study.follow import refuse_follow_up
 from search.study.seeds import SEED
 from search.study.study import Study
 from search.study.suggest import waiting_trial
@@ -48,12 +48,12 @@ def queue_pick(study: Study, values: Mapping[str, Any]) -> Pick:
 
     Raises:
         ConfigError: The study does not search a path, a value is refused, the configuration was
-            tried before, or the study can have no more trials, or it confirms another one's.
+            tried before, or the study can have no more trials, or it follows another one.
         SpaceError: A free study does not search a name, or not this value.
 
     """
     plan = study.plan
-    refuse_confirming(plan.name, plan.composition)
+    refuse_follow_up(plan.name, plan.composition)
     whole = _free_values(plan, values) if plan.is_free else whole_values(plan, values)
     key = canonical_key(whole)
     trials = study.optuna.get_trials(deepcopy=False)
@@ -88,7 +88,7 @@ def drop_trial(study: Study, number: int, *, undo: bool = False) -> str:
 
     """
     name = study.plan.name
-    refuse_confirming(study.plan.name, study.plan.composition)
+    refuse_follow_up(study.plan.name, study.plan.composition)
     trials = {trial.number: trial for trial in study.optuna.get_trials(deepcopy=False)}
     if number not in trials:
         rule = f"must be a trial of study {name}, 0 to {len(trials) - 1}"

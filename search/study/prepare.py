@@ -16,7 +16,6 @@ from search.config.guard import KEY
 from search.config.revision import REVISION, is_unnamed
 from search.machine.provenance import PROVENANCE_FILE, provenance
 from search.plan.build import build_plan
-from search.plan.confirm import confirms
 from search.plan.corners import check_corners
 from search.plan.device import check_devices
 from search.plan.guard import guard_fingerprints, guard_problems
@@ -24,7 +23,7 @@ from search.plan.objective import check_measurable
 from search.plan.plan import Plan
 from search.storage.location import DATABASE, STUDY_FILE, check_disk, is_local, shown, storage_of
 from search.study.attempt import CONFIG_FILE
-from search.study.confirm import check_name
+from search.study.follow import check_name, kinds
 from search.study.heal import heal
 from search.study.knowledge import Prior
 from search.study.open import Stored, create_or_update, gives_up_prior, open_study, stored
@@ -41,6 +40,8 @@ MAY_CHANGE = (
     "search.enqueue",
     "search.portfolio",
     "search.confirm",
+    "search.certify",
+    "search.certify_seeds",
     "search.warm_start",
     "search.keep",
     "search.max_attempts",
@@ -85,8 +86,8 @@ def check_study(plan: Plan, folder: Path, corpus: Corpus | None = None) -> Check
     if before is not None and old is not None:
         _check_same(plan, before, old, rows)
     warm_to(plan, before, folder, rows.corpus.fingerprint)
-    if confirms(plan):
-        check_name(plan, folder)
+    for kind in kinds(plan):
+        check_name(plan, folder, kind)
     return rows
 
 

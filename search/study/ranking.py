@@ -42,10 +42,10 @@ class Ranking:
     def best(self) -> FrozenTrial | None:
         """The best finished trial; the earliest if tied. None if none has finished.
 
-        None as well if the study confirms the first few of another one: their means count there.
+        None as well if the study follows another one: what its trials came to counts there.
         If every trial breaks a guard, it is the default, which is then kept, or none.
         """
-        if self.plan.composition.confirms is not None:
+        if self.plan.composition.follows is not None:
             return None
         return self.default if self.none_keeps else next(iter(self.trials), None)
 

@@ -1,10 +1,11 @@
-"""How much of `search.max_hours` the search leaves to confirming its first few trials.
+"""How much of `search.max_hours` the search leaves to confirming its first few and certifying.
 
 A trial takes about as long on a fresh split as it took before. The first few change while the study
 runs, so time is kept for MAX_CANDIDATES of them and the default: for those that are the first now,
 as long as their own runs, and for free places the mean. MARGIN more is kept, because runs differ.
 At most SHARE of the hours is kept. If all of them do not fit into that, time is kept for fewer; if
-not even the best one and the default do, for none.
+not even the best one and the default do, for none. Certifying the winner comes before: what it
+takes is within that share.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from search.plan.confirm import MAX_CANDIDATES
+from search.plan.certify import NUM_SIDES, certifies
+from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.plan.plan import Plan
 from search.storage.attribute import ATTEMPT, SECONDS
 
@@ -38,25 +40,53 @@ def num_fitting(seconds: Sequence[float], limit: float) -> int:
     return max(fitting, default=0)
 
 
-def reserved(seconds: Sequence[float], max_seconds: float) -> float:
+def reserved(seconds: Sequence[float], max_seconds: float, kept: float = 0.0) -> float:
     """Return the seconds to keep for confirming the first few.
 
     Args:
         seconds: What each of them takes; the first ones matter most.
-        max_seconds: The training time of search and confirming together.
+        max_seconds: The training time of search, confirming and certifying together.
+        kept: What is kept for certifying the winner.
 
     """
     wanted = [MARGIN * each for each in seconds]
-    return sum(wanted[: num_fitting(wanted, SHARE * max_seconds)])
+    return sum(wanted[: num_fitting(wanted, SHARE * max_seconds - kept)])
 
 
-def reserved_before(plan: Plan, trial_seconds: float) -> float:
-    """Return the seconds that a study will keep if each trial takes `trial_seconds`, 0 or more."""
+def to_certify(seconds: Sequence[float], max_seconds: float) -> float:
+    """Return the seconds to keep for certifying the winner: for as many seeds as fit, at least two.
+
+    Args:
+        seconds: What the runs of the winner and the default take together, by seed; 0 for runs
+            that have been made.
+        max_seconds: The training time of search, confirming and certifying together.
+
+    >>> round(to_certify([20] * 3, 1000)), round(to_certify([20] * 3, 100))
+    (66, 44)
+    >>> to_certify([20] * 3, 80)
+    0.0
+    """
+    kept = (MARGIN * sum(seconds[:num]) for num in range(len(seconds), 1, -1))
+    return next((each for each in kept if each <= SHARE * max_seconds), 0.0)
+
+
+def reserved_before(plan: Plan, trial_seconds: float) -> tuple[float, float]:
+    """Return the seconds that a study will keep for confirming, and for certifying.
+
+    Args:
+        plan: The study's plan.
+        trial_seconds: What each trial takes, 0 or more.
+
+    """
     settings = plan.search.settings
     if settings.max_hours is None:
-        return 0.0
-    each = settings.confirm * trial_seconds
-    return reserved([each] * num_places(plan), settings.max_hours * 3600)
+        return 0.0, 0.0
+    each, max_seconds = settings.confirm * trial_seconds, settings.max_hours * 3600
+    kept = 0.0
+    if certifies(plan):
+        kept = to_certify([NUM_SIDES * trial_seconds] * settings.certify_seeds, max_seconds)
+    first = [each] * num_places(plan) if confirms(plan) else []
+    return reserved(first, max_seconds, kept), kept
 
 
 def num_places(plan: Plan) -> int:

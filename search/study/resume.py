@@ -22,7 +22,7 @@ from search.config import (
 )
 from search.plan.name import plain_name
 from search.storage.location import study_folder
-from search.study.confirm import refuse_confirming
+from search.study.follow import refuse_follow_up
 from search.study.open import stored
 
 
@@ -59,7 +59,7 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> Composition:
     except ConfigError:
         before = None  # reported with everything else that is wrong
     if before is not None:
-        refuse_confirming(str(name), before.composition)
+        refuse_follow_up(str(name), before.composition)
     if before is not None and (is_free(before.composition.tree) or not free):
         return compose_again(overrides, before.composition, config_dir)
     return composition or make(overrides, config_dir)

@@ -55,6 +55,7 @@ from search.storage.attribute import (
 from search.storage.curve import stored_point
 from search.storage.failure import FailureKind
 from search.storage.lease import Lease, this_host
+from search.storage.location import CERTIFY
 from search.storage.place import Active, had_neighbours, may_start, place_name
 from search.storage.retry import StorageGone
 from search.storage.trial_end import end_trial
@@ -309,7 +310,10 @@ class Session:
         """Delete what ended trials no longer need: checkpoints, and all weights but the best."""
         study, ranking, kept = self.study, self.study.ranking, set[int]()
         plan, default = study.plan, ranking.default
-        if plan.composition.confirms is None:
+        follows = plan.composition.follows
+        if follows is not None and follows.kind == CERTIFY:
+            kept = {trial.number for trial in study.trials}  # scored later, and one is exported
+        elif follows is None:
             kept = {trial.number for trial in ranking.trials[: plan.search.settings.keep]}
             kept |= ranking.front | study.dropped
         if confirms(plan):  # one of them may turn out to be the best

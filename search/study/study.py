@@ -8,34 +8,49 @@ worker that has claimed a trial changes it (`search.study.session`).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.rows.corpus import Corpus
+from search.certificate.certificate import Certificate, certificates_as_dict, certificates_of
+from search.config import Follows
+from search.plan import certify
 from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.add import mark_started
 from search.storage.attribute import (
+    CERTIFICATE,
     CONFIRMED,
     DATA,
     FOLDER,
     ID,
+    LOOK,
+    PLAN,
     PRIOR,
+    SCORED,
     START,
     STOP,
     drop_attribute,
     dropped_numbers,
 )
 from search.storage.lease import used_seconds
-from search.storage.location import confirming_folder
+from search.storage.location import CERTIFY, FOLLOW_UPS, follow_up_folder
 from search.study.attempt import inside
 from search.study.confirmed import Confirmed
 from search.study.knowledge import Prior
 from search.study.params import params_of
 from search.study.ranking import Ranking
-from search.study.reserve import most_important_first, reserved, run_seconds, with_free_places
+from search.study.reserve import (
+    most_important_first,
+    reserved,
+    run_seconds,
+    to_certify,
+    with_free_places,
+)
 from search.study.suggest import first_values
 
 if TYPE_CHECKING:
@@ -92,9 +107,9 @@ class Study:
     def fingerprint_of(self, corpus: Corpus) -> str:
         """Return the fingerprint of a trial's rows that must be equal in all its trials.
 
-        If it confirms the first few of another study, its trials are on different splits.
+        If it follows another study, its trials may be on different splits.
         """
-        is_split = self.plan.composition.confirms is not None
+        is_split = self.plan.composition.follows is not None
         return corpus.pool_fingerprint if is_split else corpus.fingerprint
 
     @property
@@ -145,6 +160,50 @@ class Study:
         self._study._storage.set_study_system_attr(self.id, CONFIRMED, confirmed.as_dict())
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The verdicts on its configurations, the one on its winner first; none without them."""
+        values = self._attributes.get(CERTIFICATE)
+        return () if values is None else certificates_of(values)
+
+    def store_certificates(self, certificates: Sequence[Certificate]) -> None:
+        """Store verdicts on its configurations, the one on its winner first."""
+        values = certificates_as_dict(certificates)
+        self._study._storage.set_study_system_attr(self.id, CERTIFICATE, values)
+
+    @property
+    def looks(self) -> list[Mapping[str, Any]]:
+        """When and why the test rows were scored, oldest first."""
+        found = [v for name, v in self._attributes.items() if name.startswith(LOOK)]
+        return sorted(found, key=lambda look: str(look["time"]))
+
+    def look(self, why: str) -> None:
+        """Store that the test rows are scored, before it is done.
+
+        Args:
+            why: What is scored, by which command.
+
+        """
+        name = f"{LOOK}{secrets.token_hex(8)}"
+        values = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "why": why}
+        self._study._storage.set_study_system_attr(self.id, name, values)
+
+    @property
+    def scored(self) -> dict[int, Mapping[str, Any]]:
+        """What its trials scored for certificates, by number (`search.trained.certify`)."""
+        return {
+            int(name.removeprefix(SCORED)): values
+            for name, values in self._attributes.items()
+            if name.startswith(SCORED)
+        }
+
+    def store_scored(self, number: int, values: Mapping[str, Any]) -> None:
+        """Store what a trial scored on the rows of certificates.
+
+        It is the study's attribute because Optuna lets no attribute of an ended trial change.
+        """
+        self._study._storage.set_study_system_attr(self.id, f"{SCORED}{number}", dict(values))
+
+    @property
     def is_stopping(self) -> bool:
         """Whether `finesweep stop` has asked the study to start no more trials."""
         return bool(self._attributes.get(STOP))
@@ -192,34 +251,62 @@ class Study:
     def seconds_left(self) -> tuple[float, int] | None:
         """The remaining training seconds of `search.max_hours`, and how many workers use them.
 
-        None if there is no limit. What confirming the first few has used counts.
+        None if there is no limit. What the studies that follow it have used counts.
         """
         max_hours = self.plan.search.settings.max_hours
         if max_hours is None:
             return None
-        used = [self._used(self.id), self.used_to_confirm]
+        used = [self._used(self.id), *(self.used_to(kind) for kind in FOLLOW_UPS)]
         return max_hours * 3600 - sum(each[0] for each in used), sum(each[1] for each in used)
 
-    @property
-    def used_to_confirm(self) -> tuple[float, int]:
-        """The seconds of training that confirmed the first few, and how many workers do so now."""
-        if not confirms(self.plan):
+    def used_to(self, kind: str) -> tuple[float, int]:
+        """Return the training seconds of a study that follows it, and its busy workers.
+
+        Args:
+            kind: What that study does, see `search.study.follow`.
+
+        """
+        if self.plan.composition.follows is not None:
             return 0.0, 0
-        storage, name = self._study._storage, confirming_folder(self.folder).name
+        storage, name = self._study._storage, follow_up_folder(self.folder, kind).name
         try:
-            return self._used(storage.get_study_id_from_name(name))
+            study_id = storage.get_study_id_from_name(name)
         except KeyError:
             return 0.0, 0  # it has not begun
+        attributes = storage.get_study_system_attrs(study_id)
+        is_own = Follows.stored(attributes.get(PLAN, {})) == Follows(kind, self.plan.name)
+        return self._used(study_id) if is_own else (0.0, 0)
 
     @property
     def reserved_seconds(self) -> float:
-        """The seconds of `search.max_hours` that are kept for confirming the first few."""
-        max_hours = self.plan.search.settings.max_hours
-        if max_hours is None or not confirms(self.plan):
+        """The seconds of `search.max_hours` that are kept for the studies that follow it."""
+        return self.reserved_to_confirm + self.reserved_to_certify
+
+    @property
+    def reserved_to_certify(self) -> float:
+        """The seconds that are kept for certifying the winner, as long as it is not certified."""
+        max_hours, ranking = self.plan.search.settings.max_hours, self.ranking
+        if max_hours is None or not certify.certifies(self.plan) or not ranking.by_score:
             return 0.0
-        ranking = self.ranking
+        best = ranking.best or ranking.by_score[0]
+        fresh, ended = certify.fresh_of(self.plan), self._ended_keys(CERTIFY)
+        pair = [best, ranking.default or best]
+        seconds = [
+            sum(
+                run_seconds(each)
+                for each in pair
+                if canonical_key({**self.params_of(each), fresh.path: value}) not in ended
+            )
+            for value in fresh.values
+        ]
+        return to_certify(seconds, max_hours * 3600)
+
+    @property
+    def reserved_to_confirm(self) -> float:
+        """The seconds that are kept for confirming the first few."""
+        max_hours, ranking = self.plan.search.settings.max_hours, self.ranking
         ranked = ranking.by_score
-        if not ranked:
+        if max_hours is None or not confirms(self.plan) or not ranked:
             return 0.0
         first = most_important_first(ranked[:MAX_CANDIDATES], ranking.default)
         runs = {} if ranking.confirmed is None else ranking.confirmed.runs
@@ -229,11 +316,17 @@ class Study:
             for trial in first
         ]
         seconds = with_free_places(seconds, self.plan, [run_seconds(trial) for trial in ranked])
-        return reserved(seconds, max_hours * 3600)
+        return reserved(seconds, max_hours * 3600, self.reserved_to_certify)
+
+    @property
+    def seconds_to_confirm(self) -> float | None:
+        """The remaining training seconds that confirming may use; None if there is no limit."""
+        left = self.seconds_left
+        return None if left is None else left[0] - self.reserved_to_certify
 
     @property
     def trial_seconds_left(self) -> tuple[float, int] | None:
-        """`seconds_left` without those that are kept for confirming the first few."""
+        """`seconds_left` without those that are kept for the studies that follow it."""
         left = self.seconds_left
         return None if left is None else (left[0] - self.reserved_seconds, left[1])
 
@@ -249,8 +342,25 @@ class Study:
         left = self.trial_seconds_left
         if left is None or left[0] > 0:
             return None
-        but_for = "" if self.hours_used_up else " but for confirming the first few"
+        kept = [
+            name
+            for name, seconds in (
+                ("confirming the first few", self.reserved_to_confirm),
+                ("certifying the winner", self.reserved_to_certify),
+            )
+            if seconds
+        ]
+        but_for = "" if self.hours_used_up else f" but for {' and '.join(kept)}"
         return f"search.max_hours={self.plan.search.settings.max_hours:g} is used up{but_for}"
+
+    def _ended_keys(self, kind: str) -> frozenset[str]:
+        """Return the configurations of a study that follows it, as far as they have ended."""
+        storage, name = self._study._storage, follow_up_folder(self.folder, kind).name
+        try:
+            trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+        except KeyError:
+            return frozenset()
+        return frozenset(str(t.system_attrs.get(START)) for t in trials if t.state.is_finished())
 
     def _used(self, study_id: int) -> tuple[float, int]:
         def look() -> tuple[float, int]:

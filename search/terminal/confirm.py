@@ -77,11 +77,11 @@ def _not_confirmed(study: Study, *, has_results: bool) -> str:
         return "Nothing is confirmed: no other trial is within the noise of the best."
     if has_results and study.confirmed is not None:
         return "Nothing is confirmed: no trial has a result on every fresh split."
-    which, left = chosen(study), study.seconds_left
+    which, left = chosen(study), study.seconds_to_confirm
     if left is None or which.trials:
         return f"The first few are not confirmed yet; {_what_next(study)}."
     takes = f"that takes about {about(which.seconds)} of training"
-    leaves = f"search.max_hours leaves {about(max(0.0, left[0]))}"
+    leaves = f"search.max_hours leaves {about(max(0.0, left))}"
     return f"The first few are not confirmed: {takes}, and {leaves}."
 
 

@@ -22,6 +22,7 @@ from search.space.space import Options
 from search.study.knowledge import Prior
 from search.study.warm import Warm
 from search.terminal.arms import arms_line
+from search.terminal.certify import plan_lines as certify_lines
 from search.terminal.confirm import plan_lines
 from search.terminal.curve import size_notes
 from search.terminal.guard import plan_lines as guard_lines
@@ -39,6 +40,7 @@ def describe(
     fixed: Sequence[str] = (),
     prior: Prior | None = None,
     confirm_runs: int | None = None,
+    certify_runs: int | None = None,
 ) -> list[str]:
     """Return a study's plan in a few lines: model, data, goal and search.
 
@@ -48,6 +50,7 @@ def describe(
         fixed: Overrides that removed their paths from the default space.
         prior: What it takes over from another study.
         confirm_runs: The most runs that confirming the first few still takes, if some were made.
+        certify_runs: The runs that certifying the winner still takes, if some were made.
 
     """
     settings = plan.search.settings
@@ -73,6 +76,7 @@ def describe(
         num_validation = len(rows.corpus.splits["validation"])
         lines += [["guard", text] for text in guard_lines(plan, rows.labels, num_validation)]
     lines += [["confirm", text] for text in plan_lines(plan, confirm_runs)]
+    lines += [["certify", text] for text in certify_lines(plan, certify_runs)]
     arms = arms_line(plan)
     lines += [["arms", arms]] if arms is not None else []
     lines += [["space", text] for text in _space(plan)]

@@ -101,7 +101,7 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
 
 def _has_time_to_confirm(plan: Plan, estimate: Estimate) -> bool:
     is_limited = plan.search.settings.max_hours is not None
-    return not is_limited or reserved_before(plan, estimate.trial_seconds) > 0
+    return not is_limited or reserved_before(plan, estimate.trial_seconds)[0] > 0
 
 
 def _source(measured: Measured) -> str:

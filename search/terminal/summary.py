@@ -21,9 +21,11 @@ from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
 from search.study.gain import CAUTION
 from search.study.study import Study
+from search.terminal.certify import certify_lines
 from search.terminal.confirm import confirm_lines
 from search.terminal.cost import cost_lines
 from search.terminal.curve import curve_lines
+from search.trained.export import certified_winner
 from search.trained.repeat import repeat_command
 
 if TYPE_CHECKING:
@@ -89,23 +91,35 @@ def summary(
     lines += [f"{rows.corpus.left_out}."] if rows is not None and rows.corpus.left_out else []
     lines += guard_lines(study)
     lines += confirm_lines(study)
+    lines += certify_lines(study)
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
     lines += _written(study, best)
     name, data = study.plan.name, study.plan.default.data
+    again, repeat = _repeat(study, best)
     return [
         *lines,
         "",
         *_needed_storage(study),
         *_needed_plugins(study),
-        "Train the best trial again, to the same scores:",
-        f"  {repeat_command(study, best)}",
+        again,
+        f"  {repeat}",
         "Next:",
         *([f"  finesweep evaluate study={name} split=test"] if data.has_test else []),
         f"  finesweep export study={name} to=best/",
         f"  finesweep dashboard study={name}",
         *_longer(study, words),
     ]
+
+
+def _repeat(study: Study, best: FrozenTrial) -> tuple[str, str]:
+    """Return what is trained again by a command, and the command."""
+    found = certified_winner(study)
+    if found is None:
+        return "Train the best trial again, to the same scores:", repeat_command(study, best)
+    certifying, run = found
+    what = f"certified run {run.number}, the one of median validation score that is exported"
+    return f"Train {what}, again:", repeat_command(certifying, run)
 
 
 def _needed_storage(study: Study) -> list[str]:
@@ -277,6 +291,9 @@ def _remaining(study: Study) -> list[str]:
 
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
+    certificate = next(iter(study.certificates), None)
+    if certificate is not None and certificate.first.trial == comparison.best.number:
+        return []  # it says more
     if comparison.best is comparison.default:
         ranking = study.ranking
         if ranking.decision is not None:

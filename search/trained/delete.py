@@ -14,21 +14,23 @@ from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.model.files.manifest import MANIFEST
+from search.config import Follows
 from search.machine.aside import ASIDE, aside_of, disk_bytes, put_aside, remove
 from search.plan.name import plain_name
 from search.storage.attribute import CHECKPOINT, PLAN
 from search.storage.engine import open_storage
 from search.storage.location import (
     DATABASE,
+    FOLLOW_UPS,
     STUDY_FILE,
-    confirming_folder,
+    follow_up_folder,
     is_local,
     shown,
     storage_of,
     study_folder,
 )
 from search.storage.remove import InUse, remove_rows
-from search.study.confirm import refuse_confirming
+from search.study.follow import refuse_follow_up
 from search.study.open import Stored, read_stored
 from search.study.study import Study
 from search.trained.find import missing
@@ -45,7 +47,7 @@ class Doomed:
         name: Its name.
         folder: Its files.
         num_bytes: The size of its files.
-        names: The studies in the storage: itself, and the one that confirms its first few.
+        names: The studies in the storage: itself, and those that follow it.
         num_trials: Its trials; 0 of a run.
         elsewhere: The host and folder of a study whose files are not here; empty if they are.
 
@@ -75,13 +77,14 @@ def find_study_to_delete(name: str) -> Doomed:
     _check_own("study", folder)
     if found is None:
         return Doomed("study", folder.name, folder, disk_bytes(folder))
-    refuse_confirming(folder.name, found.composition)
+    refuse_follow_up(folder.name, found.composition)
     _check_storage(folder)
-    confirming = confirming_folder(folder)
-    other = read_stored(confirming)
     names = [folder.name]
-    if other is not None and other.composition.confirms == folder.name:
-        names.append(confirming.name)
+    for kind in FOLLOW_UPS:
+        inside = follow_up_folder(folder, kind)
+        other = read_stored(inside)
+        if other is not None and other.composition.follows == Follows(kind, folder.name):
+            names.append(inside.name)
     storage = open_storage(storage_of(folder))
     num_trials = sum(
         len(storage.get_all_trials(storage.get_study_id_from_name(each), deepcopy=False))
@@ -187,7 +190,7 @@ def _studies(folder: Path) -> list[str]:
     storage = open_storage(storage_of(folder))
     names = [each.study_name for each in storage.get_all_studies() if PLAN in each.system_attrs]
     storage.engine.dispose()
-    return sorted(names, key=len)  # the one that confirms another has a longer name
+    return sorted(names, key=len)  # one that follows another has a longer name
 
 
 def _check_storage(folder: Path) -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.export.model import Card, check_merge, save_exported
 from lightning_modules.folder import BEST_FILE, LABELS_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Outcome, read_outcome
-from lightning_modules.rows.corpus import SPLITS
+from lightning_modules.rows.corpus import SPLITS, Corpus
 from lightning_modules.rows.spelling import Spelling
 from lightning_modules.run import Run
 from lightning_modules.task.label import of_export
 from search.report.guard import guard_line
 from search.report.results import status
 from search.storage.attribute import METRICS, WORKER
+from search.storage.location import CERTIFY
 from search.study.ask import check_trained
-from search.study.confirm import refuse_confirming
+from search.study.follow import follow_up, refuse_follow_up
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Trained:
         origin: Its name in messages, e.g. `study mine, trial 3`.
         scores: Its best validation metrics.
         fingerprint: Fingerprint of the rows it was trained on.
+        study: The study whose test rows a look counts for; None outside any study.
+        is_of_pool: Whether the fingerprint does not depend on which rows validate.
 
     """
 
@@ -48,6 +52,13 @@ class Trained:
     origin: str
     scores: Mapping[str, float]
     fingerprint: str
+    study: Study | None = None
+    is_of_pool: bool = False
+
+    def check(self, corpus: Corpus) -> None:
+        """Raise DataError unless the rows are those that it was trained on."""
+        found = corpus.pool_fingerprint if self.is_of_pool else corpus.fingerprint
+        check_same_rows(found, self.fingerprint)
 
     def outcome(self) -> Outcome:
         """Return how the training ended, with its curve."""
@@ -64,21 +75,56 @@ class Trained:
 
 
 def winner(study: Study) -> Trained:
-    """Return the study's best trial; raise ConfigError if there is none."""
+    """Return the study's best trial; raise ConfigError if there is none.
+
+    If it is certified, that is its certified run of median validation score.
+    """
     check_trained(study)
-    refuse_confirming(study.plan.name, study.plan.composition)
+    refuse_follow_up(study.plan.name, study.plan.composition)
     best = study.best
     if best is None:
         states = ", ".join(f"{n} {name}" for name, n in status(study)["states"].items() if n)
         rule = "must have a finished trial"
         fix = f"Continue it with finesweep sweep study={study.plan.name}."
         raise ConfigError(Problem("study", rule, Verbatim(states or "no trial"), fix))
+    certified = certified_winner(study)
+    if certified is not None:
+        run = certified_run(study, *certified)
+        if (run.folder / BEST_FILE).is_file():
+            return run
     folder = study.folder_of(best)
     if not (folder / BEST_FILE).is_file():
         rule = f"trial {best.number} must have its weights in {folder}"
         fix = f"Worker {best.user_attrs.get(WORKER)} trained it: copy the folder from its machine."
         raise ConfigError(Problem("study", rule, Verbatim("no such file"), fix))
     return _trained(study, best)
+
+
+def certified_winner(study: Study) -> tuple[Study, FrozenTrial] | None:
+    """Return the certified run of median validation score of the best trial, and its study.
+
+    None if the best trial is not certified. The files of the run may be on another machine.
+    """
+    best, certifying = study.best, follow_up(study, CERTIFY)
+    found = next(iter(study.certificates), None)
+    if best is None or certifying is None or found is None or found.first.trial != best.number:
+        return None
+    return certifying, certifying.trial(found.first.median_run)
+
+
+def certified_run(study: Study, certifying: Study, run: FrozenTrial) -> Trained:
+    """Return a run of a certificate as a trained model.
+
+    Args:
+        study: The study.
+        certifying: The study of the certificate's runs.
+        run: Its trial there.
+
+    """
+    follows = certifying.plan.composition.follows
+    assert follows is not None
+    origin = f"study {follows.study}, certified run {run.number}"
+    return replace(_trained(certifying, run), origin=origin, study=study)
 
 
 def finished_trial(study: Study, number: int) -> Trained:
@@ -90,7 +136,9 @@ def finished_trial(study: Study, number: int) -> Trained:
 
     """
     check_trained(study)
-    refuse_confirming(study.plan.name, study.plan.composition)
+    follows = study.plan.composition.follows
+    if follows is None or follows.kind != CERTIFY:  # a run of a certificate keeps its weights
+        refuse_follow_up(study.plan.name, study.plan.composition)
     name = study.plan.name
     trials = {trial.number: trial for trial in study.trials}
     trial = trials.get(number)
@@ -115,6 +163,8 @@ def _trained(study: Study, trial: FrozenTrial) -> Trained:
         f"study {study.plan.name}, trial {trial.number}",
         trial.user_attrs[METRICS],
         study.data_fingerprint,
+        study,
+        is_of_pool=study.plan.composition.follows is not None,
     )
 
 

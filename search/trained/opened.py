@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.path import typed_path
 from lightning_modules.model.files.trust import is_code_trusted, trusting
+from search.certificate.certificate import Certificate
 from search.config import to_yaml
 from search.machine.quiet import quiet_training
 from search.report import results
 from search.report.document.document import document_of
-from search.study.confirm import ask_to_stop
+from search.study.follow import ask_to_stop
 from search.study.gain import Gain
 from search.study.heal import heal
 from search.study.pick import drop_trial, queue_pick
@@ -125,7 +126,7 @@ class Study(_Trained, Loop):
 
     def __init__(self, study: OpenStudy) -> None:
         self._study = study
-        self._loaded: tuple[int, Predictor] | None = None
+        self._loaded: tuple[Path, Predictor] | None = None
         _Trained.__init__(self)
         Loop.__init__(self, study)
 
@@ -144,6 +145,13 @@ class Study(_Trained, Loop):
         """The winner; None while no trial has finished."""
         trial = self._study.best
         return None if trial is None else self._best(trial)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The verdict on the winner, over fresh seeds and on the test rows; None without one."""
+        found, best = self._study.certificates, self._study.best
+        is_its = bool(found) and best is not None and found[0].first.trial == best.number
+        return found[0] if is_its else None
 
     def export(self, to: str | Path, *, merge: bool = True, trial: int | None = None) -> Model:
         """Write a trial's model to a new folder, loadable by plain transformers or PEFT; return it.
@@ -221,13 +229,11 @@ class Study(_Trained, Loop):
 
     @property
     def _predictor(self) -> Predictor:
-        trial = self._study.best
-        if self._loaded is None or trial is None or self._loaded[0] != trial.number:
+        source = self._source  # another one once there is a better trial, or a certificate
+        if self._loaded is None or self._loaded[0] != source.folder:
             quiet_training()
-            source = self._source
-            assert trial is not None
             with trusting(self._is_trusted):
-                self._loaded = trial.number, source.load()
+                self._loaded = source.folder, source.load()
         return self._loaded[1]
 
     def _best(self, trial: FrozenTrial) -> Best:

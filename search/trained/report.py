@@ -13,6 +13,7 @@ from search.report.document.compare import comparison
 from search.report.document.write import write_files
 from search.report.overview import Overview, overview_of
 from search.study.study import Study
+from search.trained.export import certified_winner
 from search.trained.repeat import repeat_command
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def overview(study: Study) -> Overview:
     best = study.best
     if best is None or study.plan.is_asked:
         return overview_of(study)
-    return overview_of(study, repeat_command(study, best), to_yaml(config_of(study, best)))
+    source, trial = certified_winner(study) or (study, best)
+    return overview_of(study, repeat_command(source, trial), to_yaml(config_of(source, trial)))
 
 
 def config_of(study: Study, trial: FrozenTrial) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules.check import check_same_rows
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.export.model import base_of, check_exported, load_exported, read_manifest
 from lightning_modules.model.based import Fetch
@@ -21,14 +20,28 @@ if TYPE_CHECKING:
     from lightning_modules.export.predictor import Evaluation
 
 
+TEST = "test"
+
+
 def evaluate_trained(trained: Trained, split: str) -> Evaluation:
     """Return what a trained run says of a split of its own data."""
     corpus = trained.run.data.load(trained.run.task)
     # Changed files may be split differently, and training rows would be scored as unseen.
-    check_same_rows(corpus.fingerprint, trained.fingerprint)
+    trained.check(corpus)
     rows = _rows(corpus, split)
     quiet_training()
-    return trained.load().evaluate(rows)
+    predictor = trained.load()
+    if split == TEST and trained.study is not None:
+        trained.study.look(f"evaluate: {trained.origin}")
+    return predictor.evaluate(rows)
+
+
+def look_line(trained: Trained, split: str) -> str | None:
+    """Return how often the test rows were scored, if they are and somebody counts it."""
+    if split != TEST or trained.study is None:
+        return None
+    num = len(trained.study.looks)
+    return f"Models of this study were scored on its test rows {num} time{'s' * (num != 1)}."
 
 
 def evaluate_exported(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import GuardScore
+from search.certificate.certificate import CERTIFICATE_FILE
 from search.machine.provenance import PROVENANCE_FILE
 from search.report.dashboard.artifact import TYPES, artifacts_of, read_outcome
 from search.report.dashboard.note import read_note, write_note
@@ -26,7 +27,7 @@ from search.report.guard import guard_line
 from search.report.results import TABLE_FILE
 from search.report.text import duration, number
 from search.storage import attribute as keys
-from search.storage.location import DATABASE
+from search.storage.location import CERTIFY, CONFIRM, DATABASE
 from search.study.attempt import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ COLUMNS = {
 
 FILES = {
     TABLE_FILE: "one row per trial",
+    CERTIFICATE_FILE: "the certificate of the winner, if there is one",
     CONFIG_FILE: "the configuration",
     PROVENANCE_FILE: "versions, commit, seed, data fingerprint",
     "trials/0000/attempt-1/": "a trial's configuration, curve and tables; the best trials' weights",
@@ -88,13 +90,29 @@ SEARCHED = (
 ASKED = "A loop of its owner's trains the trials, by `finesweep ask` and `finesweep tell`."
 
 
-def about_confirmed(name: str) -> str:
-    """Return what the note of a study says that another one, of that name, confirms."""
-    return (
-        f"{SEARCHED} At the end the first few are trained again on fresh splits or seeds, in study "
-        f"{_code(name)}: `finesweep dashboard study={name}`. They decide on the best trial, which "
-        f"`{TABLE_FILE}` names."
-    )
+def about_followed(name: str, kinds: Sequence[str]) -> str:
+    """Return what the note of a study says.
+
+    Args:
+        name: Its name.
+        kinds: What the studies do that follow it.
+
+    """
+    lines = [SEARCHED]
+    if CONFIRM in kinds:
+        inside = f"{name}.{CONFIRM}"
+        lines.append(
+            "At the end the first few are trained again on fresh splits or seeds, in study "
+            f"{_code(inside)}: `finesweep dashboard study={inside}`. They decide on the best "
+            f"trial, which `{TABLE_FILE}` names."
+        )
+    if CERTIFY in kinds:
+        inside = f"{name}.{CERTIFY}"
+        lines.append(
+            "Then the winner and the default are trained over fresh seeds, in study "
+            f"{_code(inside)}, and scored once on the test rows: see `{CERTIFICATE_FILE}`."
+        )
+    return " ".join(lines)
 
 
 def about_confirming(name: str) -> str:
@@ -103,6 +121,14 @@ def about_confirming(name: str) -> str:
         f"Its trials train the first few of study {_code(name)} again, each on every fresh split "
         "or seed. Only the means say which one is the best: see "
         f"`finesweep status study={name}`."
+    )
+
+
+def about_certifying(name: str) -> str:
+    """Return what the note of a study says that certifies the winner of the one of that name."""
+    return (
+        f"Its trials train the winner and the default of study {_code(name)} over fresh seeds. "
+        f"What they score on the test rows is the certificate: see `finesweep status study={name}`."
     )
 
 

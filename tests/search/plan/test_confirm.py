@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.error import ConfigError
-from search.config import Composition
+from search.config import Composition, Follows
 from search.plan.build import build_plan
-from search.plan.confirm import confirm_plan, confirms, fresh_of, max_runs, refusal
+from search.plan.confirm import confirms, fresh_of, max_runs, refusal
+from search.plan.follow import follow_up_plan
 from search.space.space import Values
 from tests.search.study.conftest import plan_of
 
@@ -75,8 +76,9 @@ def test_the_cost_is_known_before() -> None:
 def test_the_plan_differs_in_its_queue_alone(here: Path) -> None:
     words = ("optimizer.lr=choice(1e-3,2e-3)", "search.max_hours=2", "search/sampler=grid")
     plan = plan_of(*FILES, *words)
-    again = confirm_plan(plan, "s.confirm", 40, max_hours=0.5)
-    assert (again.name, again.num_trials, again.composition.confirms) == ("s.confirm", 40, "s")
+    follows = Follows("confirm", "s")
+    again = follow_up_plan(plan, follows, "s.confirm", fresh_of(plan), 40, max_hours=0.5)
+    assert (again.name, again.num_trials, again.composition.follows) == ("s.confirm", 40, follows)
     assert again.space.paths == ("optimizer.lr", "data.validation_seed")
     assert (again.search.settings.max_hours, again.search.settings.confirm) == (0.5, 0)
     assert type(again.search.pruner).__name__ == "NoPruner"
@@ -84,4 +86,7 @@ def test_the_plan_differs_in_its_queue_alone(here: Path) -> None:
     run = again.run({"optimizer.lr": 2e-3, "data.validation_seed": 3})
     assert (run.optimizer, run.data.split_seed) == (plan.run({"optimizer.lr": 2e-3}).optimizer, 0)
     stored = Composition.from_dict(again.composition.as_dict())
-    assert build_plan(stored).num_trials == 40 and stored.confirms == "s"
+    assert build_plan(stored).num_trials == 40 and stored.follows == follows
+    values = again.composition.as_dict()
+    del values["follows"]
+    assert Composition.from_dict({**values, "confirms": "s"}).follows == follows

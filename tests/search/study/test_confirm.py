@@ -13,11 +13,12 @@ from lightning_modules.error import ConfigError, DataError
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.outcome import Ending, Outcome, RowScores
 from search.cli import main
+from search.config import Follows
 from search.report.results import rows, status, summarize
 from search.storage.attribute import DATA
 from search.storage.failure import FailureKind
 from search.storage.location import root_of, storage_of, study_folder
-from search.study import confirm
+from search.study import confirm, follow
 from search.study.open import load_study, study_folders
 from search.study.pick import drop_trial, queue_pick
 from search.study.resume import compose_study
@@ -228,7 +229,7 @@ def test_it_waits_for_the_budget_and_ends_with_the_study(here: Path) -> None:
     ]
     confirming = confirm.begin(study)
     assert confirming is not None
-    assert confirm.ask_to_stop(study) == []
+    assert follow.ask_to_stop(study) == []
     assert confirming.is_stopping and confirm.begin(study) is None
     study.ask_to_stop(False)
     again = confirm.begin(study)
@@ -251,7 +252,7 @@ def test_it_shares_the_storage_and_the_folder_of_its_study(here: Path) -> None:
     assert storage_of(confirming.folder) == storage_of(study.folder)
     assert root_of(confirming.folder) == root_of(study.folder) == here
     assert study_folders(here) == [study.folder]
-    assert load_study(confirming.folder).plan.composition.confirms == "s"
+    assert load_study(confirming.folder).plan.composition.follows == Follows("confirm", "s")
     with pytest.raises(ConfigError, match=r"it confirms the first few of study s"):
         compose_study(["study=s.confirm"])
 
@@ -307,7 +308,7 @@ def test_the_list_and_the_status_say_that_it_is_confirming(
     ]
     assert main(["status", "study=s.confirm"]) == 0
     assert (
-        "It trains the first few of study s again; finesweep status study=s has their means.\n"
+        "It confirms the first few of study s; finesweep status study=s has the result.\n"
         in capsys.readouterr().out
     )
     assert (status(confirming)["confirms"], status(study)["confirms"]) == ("s", None)

@@ -1,0 +1,130 @@
+"""Train the winner and the default again over fresh seeds, for a certificate.
+
+When no more trials start and the first few are confirmed, or need not be, a second study follows
+the first one (`search.study.follow`): the winner and the default, or the runner-up if the default
+is the winner, with every fresh seed, trained on the training rows and chosen by validation as
+always. These runs keep their weights: `search.trained.certify` scores them on the test rows, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_modules.rows.corpus import Corpus
+from search.plan.certify import certifies, fresh_of, refusal
+from search.plan.plan import Plan
+from search.space.key import canonical_key
+from search.storage.location import CERTIFY, follow_up_folder
+from search.study import confirm
+from search.study.follow import filled, follow_up, queued
+from search.study.reserve import run_seconds
+from search.study.seeds import configuration
+from search.study.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Pair = tuple["FrozenTrial", "FrozenTrial"]
+
+
+def winner_and_other(study: Study) -> Pair | None:
+    """Return the winner, and the default; the runner-up if the default is the winner or has none.
+
+    None if no two configurations have finished.
+    """
+    ranking = study.ranking
+    best, default = ranking.best, ranking.default
+    if best is None:
+        return None
+    own = configuration(study.params_of(best))
+    if default is not None and configuration(study.params_of(default)) != own:
+        return best, default
+    others = (
+        trial
+        for trial in ranking.by_score
+        if configuration(study.params_of(trial)) != own and trial.number not in ranking.broken
+    )
+    other = next(others, None)
+    return None if other is None else (best, other)
+
+
+def is_due(study: Study) -> bool:
+    """Return whether no more trials start nor are confirmed, so the winner can be certified."""
+    if not certifies(study.plan) or study.is_stopping:
+        return False
+    is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
+    return is_over and not confirm.is_pending(study)
+
+
+def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
+    """Return the study of the winner's certificate, with its queue filled; None if there is none.
+
+    Args:
+        study: The study, whose budget may be used up.
+        corpus: Its rows, if they have been read.
+
+    Raises:
+        UserError: The rows have changed, or another study has the name that is needed.
+
+    """
+    pair = winner_and_other(study) if is_due(study) else None
+    if pair is None or not has_time(study, pair):
+        return None
+    return add(study, pair, len(fresh_of(study.plan).values), corpus)
+
+
+def add(
+    study: Study, trials: Sequence[FrozenTrial], num_seeds: int, corpus: Corpus | None = None
+) -> Study:
+    """Queue trials over the first seeds, as far as they are not there; return the study of runs.
+
+    Args:
+        study: The study of the trials.
+        trials: What to train.
+        num_seeds: The number of seeds.
+        corpus: The rows, if they have been read.
+
+    """
+    left = study.seconds_left
+    hours = None if left is None else (left[0] + study.used_to(CERTIFY)[0]) / 3600
+    fresh = fresh_of(study.plan, num_seeds)
+    configurations = [study.params_of(trial) for trial in trials]
+    return filled(study, CERTIFY, fresh, configurations, hours, corpus)
+
+
+def has_time(study: Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether `search.max_hours` leaves time for two seeds, or the runs have begun."""
+    left = study.seconds_left
+    if left is None:
+        return True
+    known, fresh = queued(follow_up_folder(study.folder, CERTIFY)), fresh_of(study.plan)
+    keys = [canonical_key(e) for e in fresh.entries([study.params_of(t) for t in trials])]
+    if any(key in known for key in keys) and left[0] > 0:
+        return True
+    if all(known.get(key, False) for key in keys):
+        return True
+    return 2 * sum(map(run_seconds, trials)) <= left[0]
+
+
+def runs_left(study: Study) -> int:
+    """Return how many runs the certificate still takes."""
+    if not certifies(study.plan):
+        return 0
+    fresh, pair = fresh_of(study.plan), winner_and_other(study)
+    is_over = study.num_ended >= study.plan.num_trials
+    if pair is None or not is_over:
+        return 2 * len(fresh.values)
+    known = queued(follow_up_folder(study.folder, CERTIFY))
+    keys = (canonical_key(e) for e in fresh.entries([study.params_of(t) for t in pair]))
+    return sum(not known.get(key, False) for key in keys)
+
+
+def certifying_study(study: Study) -> Study | None:
+    """Return the study of the runs of certificates; None if none has begun."""
+    return follow_up(study, CERTIFY)
+
+
+def reason_for_none(plan: Plan) -> str | None:
+    """Return why the winner will not be certified although it was asked for; None if it will be."""
+    return refusal(plan) if plan.search.settings.certify else None

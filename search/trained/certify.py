@@ -1,0 +1,305 @@
+"""Score the runs of a certificate on the test rows, once, and draw up the certificate.
+
+A run is scored by the process that leads the study, after all runs have ended. Before it reads the
+test rows it stores that it looks at them, and afterwards what the run scored there; so a run that
+has a score is never scored again, and one whose scoring was killed counts as two looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.check import check_same_rows
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.outcome import RowScores
+from lightning_modules.rows.corpus import Corpus, Row
+from search.certificate.certificate import Certificate, Certified, Rows, write_certificates
+from search.certificate.difference import Difference, Scores, difference, difference_of_splits
+from search.machine.lock import InUse, locked
+from search.machine.quiet import quiet_training
+from search.plan.certify import fresh_of, rows_of
+from search.storage.attribute import METRICS, REASON, ROW_SCORES, SECONDS, WORKER, broken_guards
+from search.study.certify import certifying_study, winner_and_other
+from search.study.study import Study
+from search.trained.export import certified_run
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Say = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A configuration that is compared, with the runs that certify it.
+
+    Attributes:
+        study: The study that it is from.
+        trial: Its trial there.
+        certifying: The study of its runs.
+        runs: Its runs that have ended, by seed or split.
+
+    """
+
+    study: Study
+    trial: FrozenTrial
+    certifying: Study
+    runs: Mapping[int, FrozenTrial]
+
+    @classmethod
+    def of(cls, study: Study, trial: FrozenTrial) -> Side | None:
+        """Return a trial with its runs; None if no run was ever queued in its study."""
+        certifying = certifying_study(study)
+        if certifying is None:
+            return None
+        path, own, runs = fresh_of(study.plan).path, study.params_of(trial), {}
+        own.pop(path, None)  # a seed that is searched
+        for run in certifying.trials:
+            values = certifying.params_of(run)
+            seed = values.pop(path, None)
+            if values == own and run.state.is_finished():
+                runs[int(seed)] = run
+        return cls(study, trial, certifying, dict(sorted(runs.items())))
+
+    @property
+    def with_result(self) -> dict[int, FrozenTrial]:
+        """The runs that have finished and broken no guard, by seed."""
+        return {seed: run for seed, run in self.runs.items() if _has_result(run)}
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the default configuration of its study."""
+        default = self.study.ranking.default
+        return default is not None and default.number == self.trial.number
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every seed gives the same model, because nothing is trained."""
+        return not self.study.plan.run(self.study.params_of(self.trial)).strategy.trains
+
+    def certified(self, scored: Mapping[int, Scored], seeds: Sequence[int]) -> Certified:
+        """Return what its runs came to.
+
+        Args:
+            scored: What its runs scored, by seed.
+            seeds: Those that are compared.
+
+        """
+        study, metric = self.study, self.study.plan.default.task.metric
+        same = study.ranking.by_seed(self.trial).values() or [self.trial]
+        return Certified(
+            study=study.plan.name,
+            trial=self.trial.number,
+            is_default=self.is_default,
+            params=study.params_of(self.trial),
+            searched=fmean(each.user_attrs[METRICS][metric] for each in same),
+            seeds=tuple(seeds),
+            scores=tuple(scored[seed].score for seed in seeds),
+            validation=tuple(self.runs[seed].user_attrs[METRICS][metric] for seed in seeds),
+            runs=tuple(self.runs[seed].number for seed in seeds),
+            num_failed=len(self.runs) - len(self.with_result),
+            seconds=sum(float(run.user_attrs.get(SECONDS, 0)) for run in self.runs.values()),
+        )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run scored on the rows of a certificate.
+
+    Attributes:
+        score: The metric.
+        parts: What each row, or group of rows, contributes to it.
+        num_rows: How many rows there were.
+
+    """
+
+    score: float
+    parts: RowScores
+    num_rows: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for the storage."""
+        return {"score": self.score, "parts": self.parts.as_dict(), "num_rows": self.num_rows}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scored:
+        """Return it from the values of `as_dict`."""
+        parts = RowScores.from_dict(values["parts"])
+        return cls(float(values["score"]), parts, int(values["num_rows"]))
+
+
+def certify_winner(study: Study, say: Say, corpus: Corpus | None = None) -> list[Certificate]:
+    """Score the runs of the winner and of what it is compared with, and store the certificate.
+
+    Args:
+        study: The study.
+        say: Prints a line.
+        corpus: The study's rows, if they have been read.
+
+    """
+    pair = winner_and_other(study)
+    sides = [] if pair is None else [Side.of(study, trial) for trial in pair]
+    one, other = sides or (None, None)
+    if one is None or other is None:
+        return []
+    return certify(study, [(one, other)], say, corpus)
+
+
+def certify(
+    study: Study, pairs: Sequence[tuple[Side, Side]], say: Say, corpus: Corpus | None = None
+) -> list[Certificate]:
+    """Score the runs of pairs of configurations, and store their certificates in this order.
+
+    Args:
+        study: The study whose certificates they are.
+        pairs: Each configuration with the one that it is compared with.
+        say: Prints a line.
+        corpus: The study's rows, if they have been read.
+
+    Returns: The certificates; none if a comparison cannot be drawn up yet, which is said.
+
+    """
+    if corpus is None:
+        corpus = study.plan.default.data.load(study.plan.default.task)
+        check_same_rows(corpus.fingerprint, study.data_fingerprint)
+    if rows_of(study.plan) is Rows.test:
+        for side in {id(side): side for pair in pairs for side in pair}.values():
+            try:
+                with locked(side.certifying.folder):
+                    _score(side, corpus.splits["test"], say)
+            except InUse:
+                say("another process scores the runs, and draws up the certificate")
+                return []
+    found = []
+    for one, other in pairs:
+        drawn = _certificate(study, one, other, corpus, len(pairs))
+        if isinstance(drawn, str):
+            say(f"no certificate: {drawn}")
+        else:
+            found.append(drawn)
+    if found:
+        study.store_certificates(found)
+        write_certificates(study.folder, found)
+    return found
+
+
+def _score(side: Side, rows: Sequence[Row], say: Say) -> None:
+    """Score the runs of a configuration on the test rows, unless they have a score already."""
+    certifying, known = side.certifying, side.certifying.scored
+    todo = [run for run in side.with_result.values() if run.number not in known]
+    if todo:
+        quiet_training()
+        what = f"trial {side.trial.number}, {len(todo)} run{'s' * (len(todo) != 1)}"
+        say(f"scoring {what} on {len(rows):,} test rows", flush=True)
+    for run in todo:
+        if not (certifying.folder_of(run) / BEST_FILE).is_file():
+            worker, name = run.user_attrs.get(WORKER), side.study.plan.name
+            fix = f"run finesweep certify study={name} there"
+            say(f"run {run.number} has its weights where worker {worker} trained it: {fix}")
+            continue
+        predictor = certified_run(side.study, certifying, run).load()
+        side.study.look(f"certificate: trial {side.trial.number}, run {run.number}")
+        evaluation = predictor.evaluate(rows)
+        parts, score = evaluation.row_scores(), evaluation.scores()[evaluation.task.metric]
+        if parts is None:
+            say(f"run {run.number}: {evaluation.task.metric} cannot be split by rows")
+            continue
+        scored = Scored(score, parts, evaluation.num_scored)
+        certifying.store_scored(run.number, scored.as_dict())
+
+
+def _scores(side: Side, corpus: Corpus) -> dict[int, Scored]:
+    """Return what the runs of a configuration scored, by seed, as far as it is known."""
+    if rows_of(side.study.plan) is Rows.test:
+        known = side.certifying.scored
+        return {
+            seed: Scored.from_dict(known[run.number])
+            for seed, run in side.with_result.items()
+            if run.number in known
+        }
+    metric, num_rows = side.study.plan.default.task.metric, len(corpus.splits["validation"])
+    return {
+        seed: Scored(run.user_attrs[METRICS][metric], RowScores.from_dict(kept), num_rows)
+        for seed, run in side.with_result.items()
+        if (kept := run.system_attrs.get(ROW_SCORES)) is not None
+    }
+
+
+def _certificate(
+    study: Study, one: Side, other: Side, corpus: Corpus, num_comparisons: int
+) -> Certificate | str:
+    """Return the certificate of two configurations, or why there is none."""
+    plan = study.plan
+    metric, rows = plan.default.task.metric, rows_of(plan)
+    ones, others = _scores(one, corpus), _scores(other, corpus)
+    if rows is Rows.splits:  # a split is compared with itself
+        both = ones.keys() & others.keys()
+        ones, others = ({split: side[split] for split in both} for side in (ones, others))
+    for side, scored in ((one, ones), (other, others)):
+        if len(scored) < (1 if side.is_exact else 2):
+            name = f"trial {side.trial.number} of study {side.study.plan.name}"
+            return f"{name} has {len(scored)} scored runs, and needs two"
+    keys = {each.parts.rows for scored in (ones, others) for each in scored.values()}
+    if rows is not Rows.splits and len(keys) > 1:
+        return "the two have scored other rows"
+    sign = -1 if plan.default.task.goals[metric] == "minimize" else 1
+    seeds, other_seeds = sorted(ones), sorted(others)
+    return Certificate(
+        study=plan.name,
+        metric=metric,
+        is_minimized=sign < 0,
+        rows=rows,
+        num_rows=min(each.num_rows for each in (*ones.values(), *others.values())),
+        first=one.certified(ones, seeds),
+        second=other.certified(others, other_seeds),
+        difference=_difference(one, other, ones, others, sign, rows),
+        what=fresh_of(plan).what,
+        num_comparisons=num_comparisons,
+        num_looks=len(study.looks),
+        searched_seconds=sum(float(t.user_attrs.get(SECONDS, 0)) for t in study.trials),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("finesweep"),
+        problems=tuple(_problems(one, other, study)),
+    )
+
+
+def _difference(
+    one: Side,
+    other: Side,
+    ones: Mapping[int, Scored],
+    others: Mapping[int, Scored],
+    sign: int,
+    rows: Rows,
+) -> Difference:
+    parts = [
+        [[sign * part for part in scored[seed].parts.values] for seed in sorted(scored)]
+        for scored in (ones, others)
+    ]
+    if rows is Rows.splits:
+        return difference_of_splits(*parts, is_exact=one.is_exact and other.is_exact)
+    return difference(
+        Scores.of(parts[0], is_exact=one.is_exact), Scores.of(parts[1], is_exact=other.is_exact)
+    )
+
+
+def _problems(one: Side, other: Side, study: Study) -> Iterator[str]:
+    for side in (one, other):
+        lost = {seed: run for seed, run in side.runs.items() if not _has_result(run)}
+        for seed, run in lost.items():
+            why = run.user_attrs.get(REASON) or run.state.name.lower()
+            if broken := broken_guards(run.system_attrs):
+                why = f"it breaks {', '.join(broken)}"
+            name = f"trial {side.trial.number} has no score with {fresh_of(study.plan).what} {seed}"
+            yield f"{name}: {why}"
+        wanted, num = study.plan.search.settings.certify_seeds, len(side.runs)
+        if num < wanted and not side.is_exact:
+            yield f"trial {side.trial.number} has {num} of {wanted} runs"
+
+
+def _has_result(run: FrozenTrial) -> bool:
+    return run.state.name == "COMPLETE" and not broken_guards(run.system_attrs)

@@ -1,0 +1,250 @@
+"""The winner and the default are trained over fresh seeds in a study of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.folder import BEST_FILE
+from lightning_modules.outcome import Ending, Outcome, RowScores
+from search.certificate.certificate import CERTIFICATE_FILE, Rows, Verdict, read_certificates
+from search.config import Follows
+from search.plan.certify import certifies, fresh_of, max_runs, refusal, rows_of
+from search.report.results import status
+from search.storage.failure import FailureKind
+from search.storage.location import study_folder
+from search.study import certify, confirm, follow
+from search.study.open import load_study, study_folders
+from search.study.session import join
+from search.study.study import Study
+from search.terminal.certify import certify_lines, plan_lines
+from search.trained.certify import certify_winner
+from tests.conftest import write_jsonl
+from tests.search.study.conftest import begin, outcome, plan_of, study_of
+
+CERTIFY = ("search.certify=true", "search.portfolio=false", "search/sampler=random")
+NO_TEST = ("data=files", "data.train=my.csv", "data.test_fraction=0")
+
+
+def train(study: Study, outcomes: Sequence[Outcome]) -> None:
+    session = join(load_study(study.folder))
+    for each in outcomes:
+        attempt = begin(session)
+        (attempt.folder / BEST_FILE).touch()
+        session.ended(attempt, each)
+    session.leave()
+
+
+def trained(here: Path, accuracies: Sequence[float], *words: str) -> Study:
+    """Return a study of which all trials have ended with these accuracies."""
+    study = study_of(here, *CERTIFY, f"search.num_trials={len(accuracies)}", *words)
+    train(study, [outcome(accuracy) for accuracy in accuracies])
+    return study
+
+
+def scored(accuracy: float, noise: int) -> Outcome:
+    """Return a run with the contributions of 40 validation rows."""
+    right = round(40 * accuracy)
+    values = [1.0] * right + [0.0] * (40 - right)
+    values = values[noise:] + values[:noise]
+    return replace(outcome(accuracy), row_scores=RowScores("r", tuple(values)))
+
+
+def run_all(study: Study, made: Callable[[int, int], Outcome]) -> Study:
+    """Train the runs of the certificate, with an outcome by trial and seed."""
+    certifying = certify.begin(study)
+    assert certifying is not None
+    numbers = {study.params_of(trial)["optimizer.lr"]: trial.number for trial in study.trials}
+    path = fresh_of(study.plan).path
+    session = join(certifying)
+    while (attempt := session.next_attempt()) is not None:
+        session.began(attempt, 1200, 960)
+        (attempt.folder / BEST_FILE).touch()
+        number, seed = numbers[attempt.values["optimizer.lr"]], attempt.values[path]
+        session.ended(attempt, made(number, seed))
+    session.leave()
+    return load_study(certifying.folder)
+
+
+def small_files(here: Path, *, has_validation: bool = False) -> tuple[str, ...]:
+    """Write a data set without a test split; return the words that name it."""
+    rows = [
+        {"text": f"The {n} was {'great' if n % 2 else 'awful'}.", "label": "ab"[n % 2]}
+        for n in range(80)
+    ]
+    words = ["data=files", "data.train=rows.jsonl", "data.test_fraction=0"]
+    write_jsonl(here / "rows.jsonl", rows[:60] if has_validation else rows)
+    if has_validation:
+        write_jsonl(here / "more.jsonl", rows[60:])
+        words.append("data.validation=more.jsonl")
+    return tuple(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "path", "first"),
+    [
+        ((), Rows.test, "seed", 1000),
+        (("seed=7",), Rows.test, "seed", 1007),
+        (("seed=choice(0,1,2)",), Rows.test, "seed", 1002),
+        (NO_TEST, Rows.splits, "data.validation_seed", 1000),
+        ((*NO_TEST, "data.validation=dev.csv"), Rows.validation, "seed", 1000),
+    ],
+)
+def test_seeds_are_far_from_those_of_the_search(
+    words: tuple[str, ...], rows: Rows, path: str, first: int
+) -> None:
+    plan = plan_of("search.certify=true", *words)
+    fresh = fresh_of(plan)
+    assert rows_of(plan) is rows
+    assert (fresh.path, list(fresh.values)) == (path, [first, first + 1, first + 2])
+    assert fresh.range == fresh_of(plan, 5).range  # so that seeds can be added later
+    assert max_runs(plan) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), None),
+        (("search.objectives=[accuracy,seconds]",), "several goals"),
+        (("search.ask_tell=true",), "a loop of yours"),
+        (("search.num_trials=1",), "there is one trial"),
+    ],
+)
+def test_what_cannot_be_certified_says_why(words: tuple[str, ...], reason: str | None) -> None:
+    plan = plan_of("search.certify=true", *words)
+    assert certifies(plan) is (reason is None)
+    (line,) = plan_lines(plan)
+    if reason is None:
+        assert line == (
+            "the winner and the default over 3 fresh seeds, then scored once on the test rows: "
+            "6 more runs"
+        )
+    else:
+        assert reason in str(refusal(plan)) and line.startswith("not done, because")
+
+
+def test_the_winner_and_the_default_are_trained_over_every_seed(here: Path) -> None:
+    study = trained(here, [0.5, 0.6, 0.9])
+    certifying = certify.begin(study)
+    assert certifying is not None
+    assert certifying.folder == study.folder / "s.certify" == study_folder(here, "s.certify")
+    assert certifying.plan.composition.follows == Follows("certify", "s")
+    assert study_folders(here) == [study.folder]
+    assert (certifying.plan.num_trials, study.plan.num_trials) == (6, 3)
+    rates = [study.params_of(study.trials[number])["optimizer.lr"] for number in (2, 0)]
+    queue = [trial.system_attrs["fixed_params"] for trial in certifying.trials]
+    assert [each["seed"] for each in queue] == [1000, 1000, 1001, 1001, 1002, 1002]
+    assert [each["optimizer.lr"] for each in queue] == pytest.approx(rates * 3)
+    assert (status(certifying)["certifies"], status(study)["certifies"]) == ("s", None)
+
+
+def test_a_default_that_wins_is_compared_with_the_runner_up(here: Path) -> None:
+    study = trained(here, [0.9, 0.6, 0.7])
+    pair = certify.winner_and_other(study)
+    assert pair is not None and [trial.number for trial in pair] == [0, 2]
+    alone = study_of(here, "study=t", *CERTIFY, "search.num_trials=2")
+    train(alone, [outcome(0.9), outcome(0.6, ending=Ending.diverged)])
+    assert certify.winner_and_other(alone) is None and certify.begin(alone) is None
+    assert certify_lines(alone) == ["There is no certificate: no other configuration has finished."]
+
+
+def test_it_waits_for_the_budget_and_for_what_is_confirmed(here: Path) -> None:
+    study = study_of(here, *CERTIFY, "search.num_trials=2", "search.confirm=2")
+    train(study, [outcome(0.5)])
+    assert certify.begin(study) is None and certify_lines(study) == []
+    train(study, [outcome(0.9)])
+    assert confirm.is_pending(study) and certify.begin(study) is None
+    confirming = confirm.begin(study)
+    assert confirming is not None
+    train(confirming, [outcome(0.5), outcome(0.9), outcome(0.5), outcome(0.9)])
+    assert confirm.store_results(study, confirming)
+    assert not confirm.is_pending(study)
+    certifying = certify.begin(study)
+    assert certifying is not None
+    assert follow.ask_to_stop(study) == []
+    assert certifying.is_stopping and confirming.is_stopping and certify.begin(study) is None
+
+
+def test_an_interrupted_run_waits_for_the_next_command(here: Path) -> None:
+    study = trained(here, [0.5, 0.9])
+    certifying = certify.begin(study)
+    assert certifying is not None
+    session = join(certifying)
+    session.ended(begin(session), outcome(0.9))
+    session.hand_back(begin(session), FailureKind.interrupted, "asked to stop", 1.0)
+    session.leave()
+    assert certify_lines(study) == [
+        "Certifying the winner, as study s.certify: 1 of 6 runs have ended; run the same command "
+        "to continue."
+    ]
+    again = certify.begin(study)
+    assert again is not None and again.plan.num_trials == len(again.trials) == 6
+    assert certify.runs_left(study) == 5
+
+
+def test_a_grown_study_trains_only_its_new_winner(here: Path) -> None:
+    study = trained(here, [0.5, 0.9])
+    run_all(study, lambda number, seed: outcome(0.7))
+    grown = study_of(here, *CERTIFY, "search.num_trials=3")
+    train(grown, [outcome(0.95)])
+    certifying = certify.begin(grown)
+    assert certifying is not None
+    assert (certifying.plan.num_trials, certifying.num_ended) == (9, 6)
+
+
+def test_the_search_leaves_it_time(here: Path) -> None:
+    hours = f"search.max_hours={100 / 3600}"
+    study = study_of(here, *CERTIFY, hours, "search.num_trials=12")
+    train(study, [outcome(0.5, 4.0), outcome(0.9, 6.0)])
+    assert study.reserved_to_certify == pytest.approx(1.1 * 3 * 10, rel=0.2)
+    tight = study_of(here, "study=t", *CERTIFY, f"search.max_hours={50 / 3600}")
+    train(tight, [outcome(0.5, 4.0), outcome(0.9, 6.0)])
+    assert tight.reserved_to_certify == pytest.approx(1.1 * 2 * 10, rel=0.2)  # two seeds
+    short = study_of(here, "study=u", *CERTIFY, f"search.max_hours={20 / 3600}")
+    train(short, [outcome(0.5, 4.0), outcome(0.9, 6.0)])
+    assert short.reserved_to_certify == 0
+
+
+@pytest.mark.parametrize("has_validation", [False, True])
+def test_without_a_test_split_validation_rows_stand_in(here: Path, has_validation: bool) -> None:
+    words = small_files(here, has_validation=has_validation)
+    study = trained(here, [0.5, 0.9], *words)
+    run_all(study, lambda number, seed: scored({0: 0.5, 1: 0.9}[number], seed % 3))
+    printed: list[str] = []
+    (found,) = certify_winner(study, lambda text, **_: printed.append(text))
+    assert printed == []
+    assert found.rows is (Rows.validation if has_validation else Rows.splits)
+    assert found.num_looks == 0 and found.verdict is Verdict.better
+    assert found.difference.value == pytest.approx(0.4)
+    assert found.searched_gain == pytest.approx(0.4)
+    assert "because there is no test split" in found.sentence
+    assert read_certificates(study.folder) == study.certificates == (found,)
+    assert f"Certificate: trial 1 is {found.sentence}." in certify_lines(study)
+    (study.folder / CERTIFICATE_FILE).unlink()
+    certify_winner(study, print)
+    assert read_certificates(study.folder) == study.certificates
+
+
+def test_a_run_that_diverged_is_said_and_not_counted(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+
+    def made(number: int, seed: int) -> Outcome:
+        if (number, seed) == (1, 1001):
+            return outcome(0.5, ending=Ending.diverged)
+        return scored({0: 0.5, 1: 0.9}[number], seed % 3)
+
+    run_all(study, made)
+    (found,) = certify_winner(study, print)
+    assert (found.first.num_failed, len(found.first.scores), len(found.second.scores)) == (1, 2, 3)
+    assert found.problems == ("trial 1 has no score with seed 1001: to its end",)
+
+
+def test_one_score_of_a_side_is_no_certificate(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+    run_all(study, lambda number, seed: scored(0.5, 0) if number == 0 else outcome(0.9))
+    printed: list[str] = []
+    assert certify_winner(study, lambda text, **_: printed.append(text)) == []
+    assert printed == ["no certificate: trial 1 of study s has 0 scored runs, and needs two"]

@@ -1,0 +1,105 @@
+"""The runs of a certificate are scored on the test rows once, and nothing else looks at them."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import finesweep
+from search.certificate.certificate import Rows, read_certificates
+from search.trained.certify import certify_winner
+from search.trained.export import winner
+from search.trained.find import find_study
+from tests.conftest import run_here, write_jsonl
+
+SPY = """
+    from dataclasses import dataclass
+    from pathlib import Path
+
+    from lightning_modules.task.classification import Classification
+
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spied(Classification):
+        \"\"\"A classification that notes the texts that a network reads.\"\"\"
+
+        def encode(self, rows, tokenizer, max_length, labels):
+            with Path("seen.txt").open("a", encoding="utf-8") as file:
+                file.writelines(row["text"] + "\\n" for row in rows)
+            return super().encode(rows, tokenizer, max_length, labels)
+"""
+
+
+@pytest.fixture
+def words(here: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Write a task that notes what it reads, and rows; return the words of a sweep over them."""
+    (here / "spy.py").write_text(textwrap.dedent(SPY), encoding="utf-8")
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))  # nothing was encoded before
+    for name, num in (("train", 64), ("validation", 24), ("test", 24)):
+        rows = [
+            {"text": f"{name} {n} was {'great' if n % 2 else 'awful'}", "label": "ab"[n % 2]}
+            for n in range(num)
+        ]
+        write_jsonl(here / f"{name}.jsonl", rows)
+    return (
+        *("data=files", *(f"data.{name}={name}.jsonl" for name in ("train", "validation", "test"))),
+        *("task._target_=spy.Spied", "search.plugins=[spy]", "model=tiny", "strategy=full"),
+        *("logger=none", "trainer.precision=fp32", "trainer.epochs=1", "search/pruner=none"),
+        *("search.num_trials=2", "search.workers=0", "optimizer.lr=choice(1e-3,5e-3)"),
+        *("search/space=none", "search.portfolio=false", "search.certify_seeds=2"),
+    )
+
+
+def looked_at() -> Counter[str]:
+    """Return how often each row of the test split was read by a network."""
+    lines = Path("seen.txt").read_text(encoding="utf-8").splitlines()
+    return Counter(line for line in lines if line.startswith("test "))
+
+
+@pytest.mark.thorough
+def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_run(
+    here: Path, words: tuple[str, ...]
+) -> None:
+    run_here("sweep", "study=s", *words, "search.certify=false")
+    run_here("status", "study=s")
+    run_here("export", "study=s", "to=plain")
+    assert not looked_at()  # search, choice and export have read none of them
+
+    printed = run_here("sweep", "study=s", *words, "search.certify=true")
+    assert set(looked_at().values()) == {4} and len(looked_at()) == 24  # 2 sides with 2 seeds
+    (found,) = read_certificates(here / "studies/s")
+    assert (found.rows, found.num_rows, found.num_looks) == (Rows.test, 24, 4)
+    assert f"{found.subject.lower()} is {found.sentence}." in printed
+    assert "models of this study were scored on the test rows 4 times" in printed
+
+    again = run_here("sweep", "study=s", *words, "search.certify=true")
+    assert set(looked_at().values()) == {4} and "scoring" not in again
+    assert found.sentence in again
+    study = find_study("s")
+    (same,) = certify_winner(study, print)
+    assert same.difference == found.difference and len(study.looks) == 4
+
+    # What is exported, and repeated, is the certified run of median validation score.
+    run = found.first.median_run
+    assert winner(study).folder == study.folder / f"s.certify/trials/{run:04d}/attempt-1"
+    assert winner(study).origin == f"study s, certified run {run}"
+    command = next(line for line in again.splitlines() if " train " in line and " seed=" in line)
+    assert f"seed={found.first.seeds[found.first.runs.index(run)]}" in command
+    run_here("export", "study=s", "to=best")
+    assert f"certified run {run}" in (here / "best/README.md").read_text(encoding="utf-8")
+
+    # `evaluate split=test` says that it looks, and counts.
+    told = run_here("evaluate", "study=s", "split=test")
+    assert "test rows" in told and "5 times" in told
+    scores = finesweep.open("search.plugins=[spy]", study="s").evaluate("test")
+    place = found.first.runs.index(run)
+    assert scores["accuracy"] == pytest.approx(found.first.scores[place])
+    state = json.loads(run_here("status", "study=s", "--json"))
+    assert state["test_looks"] == 6
+    assert state["certificates"][0]["sentence"] == found.sentence
+    assert run_here("evaluate", "study=s") and len(find_study("s").looks) == 6
