@@ -24,13 +24,15 @@ def decide_arm(study: optuna.Study, number: int, plan: Plan) -> None:
     The sampler chooses the rest inside the arm. If arms do not take turns, it chooses the arm, too,
     unless only some arms have the values that the trial is queued with.
     """
+    from search.storage.read import study_attributes
+
     if len(plan.space.arms) == 1:
         return
     trials = study.get_trials(deepcopy=False)
     storage, trial_id = study._storage, trials[number]._trial_id
     start: Mapping[str, Any] | None = None
     if plan.takes_turns:
-        dropped = dropped_numbers(storage.get_study_system_attrs(study._study_id))
+        dropped = dropped_numbers(study_attributes(storage, study._study_id))
         start = start_of(plan, trials, number, dropped)
     if start is None:
         start = _in_an_arm(plan.space, params_of(plan.space, trials[number]), number)

@@ -37,6 +37,8 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
         prior: What it has taken over; None reads it from the study's storage.
 
     """
+    from search.storage.read import study_attributes
+
     ended: dict[int, FrozenTrial] = {}  # as they are shown: they change no more
 
     def shown(trial: FrozenTrial) -> FrozenTrial:
@@ -47,7 +49,7 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
         return ended[trial.number]
 
     def view(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        attributes = study._storage.get_study_system_attrs(study._study_id)
+        attributes = study_attributes(study._storage, study._study_id)
         dropped = dropped_numbers(attributes)
         own = [shown(trial) for trial in trials if trial.number not in dropped]
         taken_over = prior or attributes.get(PRIOR)

@@ -371,5 +371,6 @@ class Study:
 
     @property
     def _attributes(self) -> Mapping[str, Any]:
-        attributes: Mapping[str, Any] = self._study._storage.get_study_system_attrs(self.id)
-        return attributes
+        from search.storage.read import study_attributes  # imports the tables, 0.3 s
+
+        return study_attributes(self.tables, self.id)

@@ -18,8 +18,10 @@ MAX_PART = 2045  # characters that the dashboard puts into one value of the tabl
 
 def read_note(study: optuna.Study, trial_id: int | None) -> str:
     """Return the note of a trial, or of the study if `trial_id` is None; "" if there is none."""
-    attributes = study._storage.get_study_system_attrs(study._study_id)
+    from search.storage.read import study_attributes
+
     key = _part_key(trial_id)
+    attributes = study_attributes(study._storage, study._study_id, key)
     parts: list[str] = []
     while (part := attributes.get(f"{key}{len(parts)}")) is not None:
         parts.append(part)
@@ -28,9 +30,13 @@ def read_note(study: optuna.Study, trial_id: int | None) -> str:
 
 def write_note(study: optuna.Study, trial_id: int | None, text: str) -> None:
     """Replace the note of a trial, or of the study if `trial_id` is None."""
+    from search.storage.read import study_attributes
+
     storage, study_id = study._storage, study._study_id
-    attributes = storage.get_study_system_attrs(study_id)
     version, key = _version_key(trial_id), _part_key(trial_id)
+    attributes = study_attributes(storage, study_id, key) | study_attributes(
+        storage, study_id, version
+    )
     storage.set_study_system_attr(study_id, version, int(attributes.get(version, 0)) + 1)
     parts = [text[start : start + MAX_PART] for start in range(0, len(text), MAX_PART)]
     while f"{key}{len(parts)}" in attributes:

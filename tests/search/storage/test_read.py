@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.engine import open_storage
-from search.storage.read import read_trials
+from search.storage.read import read_trials, study_attributes
 from search.storage.tables import StudyStorage
 
 
@@ -82,3 +82,19 @@ def test_there_are_trials_of_all_kinds(storage: StudyStorage) -> None:
 def test_a_study_that_does_not_exist_is_an_error(storage: StudyStorage) -> None:
     with pytest.raises(KeyError):
         read_trials(storage, 99, None, set(), -1)
+
+
+def test_part_of_a_studys_attributes_is_read(storage: StudyStorage) -> None:
+    for name in ("finesweep.plan", "finesweepXplan", "dashboard:1:note_str:0", "dashboard:12:note"):
+        storage.set_study_system_attr(2, name, {"of": name})
+    storage.set_study_system_attr(1, "finesweep.plan", "of another study")
+    assert study_attributes(storage, 2) == {"finesweep.plan": {"of": "finesweep.plan"}}
+    assert study_attributes(storage, 2, "dashboard:1:note_").keys() == {"dashboard:1:note_str:0"}
+    cached = optuna.load_study(study_name="s", storage=storage)._storage
+    assert cached is not storage
+    assert study_attributes(cached, 2) == study_attributes(storage, 2)
+    other = optuna.storages.InMemoryStorage()
+    study_id = other.create_new_study([optuna.study.StudyDirection.MINIMIZE])
+    for name in ("finesweep.a", "b"):
+        other.set_study_system_attr(study_id, name, 1)
+    assert study_attributes(other, study_id) == {"finesweep.a": 1}
