@@ -22,11 +22,11 @@ from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_ex
 from lightning_modules.distributed.group import Rank, Validated
 from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
+from lightning_modules.machine.scaled import Scaled
 from lightning_modules.model.compiled import compile_layers, has_compiler, probe
 from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
-from lightning_modules.optimizer.scaled import Scaled
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_device, seed_of

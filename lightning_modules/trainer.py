@@ -152,7 +152,7 @@ def lightning_trainer(hardware: Hardware, callbacks: list[Any], rank: int = 0) -
     """Return the Lightning trainer of one rank, configured as if it were the only one."""
     from lightning_modules.machine.lightning import SLURMEnvironment, pl
     from lightning_modules.machine.resident import Resident
-    from lightning_modules.optimizer.scaled import Scaled
+    from lightning_modules.machine.scaled import Scaled
 
     plugins: list[Any] = []
     if SLURMEnvironment.detect():

@@ -28,9 +28,8 @@ from torch import Tensor, nn
 from lightning_modules.model.state import trained_tensors
 
 if TYPE_CHECKING:
-    from pytorch_lightning.plugins import Precision
-
     from lightning_modules.batch.type import Batch
+    from lightning_modules.machine.lightning import Precision
 
 # Ranks start a step together, so this only ends one that hangs; a dead rank is noticed at once.
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)

@@ -37,10 +37,10 @@ from lightning_modules.task.base import REFERENCE
 from lightning_modules.trainer import lightning_trainer
 
 if TYPE_CHECKING:
-    from pytorch_lightning.plugins import Precision
     from torch import nn
 
     from lightning_modules.launch.leader import Start
+    from lightning_modules.machine.lightning import Precision
 
 STOP_SECONDS = 10.0
 """How long to wait, after a broken collective, for rank 0 to report that it has ended the run."""

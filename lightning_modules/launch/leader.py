@@ -33,12 +33,12 @@ from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Stopped
 
 if TYPE_CHECKING:
-    from pytorch_lightning.plugins import Precision
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.check import CheckedRows
     from lightning_modules.machine.hardware import Hardware
+    from lightning_modules.machine.lightning import Precision
     from lightning_modules.rows.corpus import Row
     from lightning_modules.run import Run
 

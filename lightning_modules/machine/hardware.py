@@ -53,7 +53,7 @@ class Hardware:
 
     @property
     def lightning_precision(self) -> Literal["bf16-mixed", "32-true"] | None:
-        """Lightning's name for the precision; None in fp16, see `optimizer.scaled`."""
+        """Lightning's name for the precision; None in fp16, see `machine.scaled`."""
         if self.precision is Precision.fp16:
             return None
         return "bf16-mixed" if self.precision is Precision.bf16 else "32-true"

@@ -11,5 +11,6 @@ defer_torchmetrics()
 
 import pytorch_lightning as pl  # noqa: E402
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
+from pytorch_lightning.plugins import MixedPrecision, Precision  # noqa: E402
 
-__all__ = ["SLURMEnvironment", "pl"]
+__all__ = ["MixedPrecision", "Precision", "SLURMEnvironment", "pl"]

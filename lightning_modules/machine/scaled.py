@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytorch_lightning.plugins import MixedPrecision
+from lightning_modules.machine.lightning import MixedPrecision
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
     from torch.optim import Optimizer as TorchOptimizer
+
+    from lightning_modules.machine.lightning import pl
 
 
 class Scaled(MixedPrecision):

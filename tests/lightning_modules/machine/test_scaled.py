@@ -15,7 +15,7 @@ from lightning_modules.callback.checkpoint_file import load_checkpoint
 from lightning_modules.check import check_run
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.machine.hardware import Device, Precision, choose_hardware
-from lightning_modules.optimizer.scaled import Scaled
+from lightning_modules.machine.scaled import Scaled
 from lightning_modules.run import Run
 from search.trained.export import Trained
 from tests.cut import assert_cut_is_whole
