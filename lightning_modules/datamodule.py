@@ -17,7 +17,7 @@ from lightning_modules.batch.order import (
     evaluation_batches,
     sorted_batches,
 )
-from lightning_modules.batch.span import Spans, span_sizes
+from lightning_modules.batch.span import MOST_BATCHES, Spans, span_sizes
 from lightning_modules.batch.tokenize import content_of, digest_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.machine.lightning import pl
@@ -115,7 +115,7 @@ class TextDataModule(pl.LightningDataModule):
             lengths, collate = lengths_of(dataset), Collate(self._tokenizer)
             return TokenFeatured(features, lengths, dataset, collate)
         names = [name for name in dataset.column_names if name in self._run.task.not_inputs]
-        return Featured(features, {name: list(dataset[name]) for name in names})
+        return Featured(features, {name: dataset[name][:] for name in names})
 
     @property
     def examples(self) -> dict[str, Any]:
@@ -146,15 +146,18 @@ class TextDataModule(pl.LightningDataModule):
         return batch
 
     def train_dataloader(self) -> Spans:
-        settings = self._run.trainer
+        settings, num_steps = self._run.trainer, self.length.num_steps
         loader = self.loader(self._train, self._batches, settings.num_data_workers)
-        # Only the step of a head is so short that Lightning's loop around it counts.
-        every = settings.log_every_steps if isinstance(self._train, Featured) else 1
-        ends = self.length.validation_steps(settings.validations_per_epoch)
-        return Spans(loader, span_sizes(self._start, self.length.num_steps, every, ends))
+        every = settings.log_every_steps
+        logged = range(every, num_steps, every)
+        validated = self.length.validation_steps(settings.validations_per_epoch)
+        most = min(every, _most_at_once(self._train))
+        return Spans(loader, span_sizes(self._start, num_steps, most, {*logged, *validated}))
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self.loader(self._validation, self.validation_batches)
+    def val_dataloader(self) -> Spans:
+        loader = self.loader(self._validation, self.validation_batches)
+        most = _most_at_once(self._validation)
+        return Spans(loader, span_sizes(0, len(self.validation_batches), most))
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -216,3 +219,8 @@ class TextDataModule(pl.LightningDataModule):
         # The rows are kept beside it, or other rows could get their id.
         key = ("digest", id(rows))
         return self._cache.get_or_make(key, lambda: (digest_of(rows), rows))[0]
+
+
+def _most_at_once(examples: Any) -> int:
+    """Return how many batches may share a span: several if they only pass a head."""
+    return MOST_BATCHES if isinstance(examples, Featured) else 1

@@ -152,7 +152,11 @@ class FineTuner(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._observed_parts, self._validation_loss_sum, self._num_validated = [], 0.0, 0.0
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batches: Sequence[Batch], batch_idx: int) -> None:
+        for batch in batches:
+            self._validate(batch)
+
+    def _validate(self, batch: Batch) -> None:
         self.hooks.heartbeat(f"validating after step {self.record.step}")
         batch = self.rank.share(self.run.task.with_totals(batch))
         if num_examples(batch) == 0:

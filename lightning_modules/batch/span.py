@@ -1,4 +1,4 @@
-"""Spans: the batches of consecutive optimizer steps, as one batch of Lightning's loop.
+"""Spans: the batches of consecutive steps, or of a validation, as one batch of Lightning's loop.
 
 Per batch, Lightning's loop takes 0.8 ms for hooks, callbacks and counters. That is little beside
 a step of a whole network, and twice as much as a step of a linear head on stored features. The
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch
 
 
+MOST_BATCHES = 16
+"""Batches of a span, which are in memory at the same time."""
+
+
 class Spans:
     """The batches of `loader` in spans of these sizes."""
 
@@ -33,20 +37,20 @@ class Spans:
             yield list(islice(batches, size))
 
 
-def span_sizes(start: int, num_steps: int, every: int, ends: Collection[int]) -> list[int]:
-    """Return the numbers of steps in the spans of a run.
+def span_sizes(start: int, num_batches: int, every: int, ends: Collection[int] = ()) -> list[int]:
+    """Return the numbers of batches in the spans of a run or of a validation.
 
-    Which steps share a span does not depend on `start`, as far as they are still to be done.
+    Which batches share a span does not depend on `start`, as far as they are still to come.
 
     Args:
-        start: The steps that are done.
-        num_steps: All steps of the run.
-        every: A span ends after each multiple of this step.
-        ends: Further steps after which a span ends, e.g. those with a validation.
+        start: The batches that are done, e.g. optimizer steps.
+        num_batches: All batches.
+        every: A span ends after each multiple of this number.
+        ends: Further numbers after which a span ends, e.g. those of steps with a validation.
 
     >>> span_sizes(3, 25, 10, {12})
     [7, 2, 8, 5]
     """
-    multiples = range(start - start % every + every, num_steps, every)
-    stops = sorted(stop for stop in {*multiples, *ends, num_steps} if start < stop <= num_steps)
-    return [stop - before for before, stop in zip([start, *stops], stops, strict=False)]
+    multiples = range(start - start % every + every, num_batches, every)
+    stops = sorted(end for end in {*multiples, *ends, num_batches} if start < end <= num_batches)
+    return [end - before for before, end in zip([start, *stops], stops, strict=False)]

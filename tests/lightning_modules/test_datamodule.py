@@ -83,7 +83,7 @@ def test_validation_covers_every_row_once(make_data: Callable[..., TextDataModul
     data = make_data()
     numbers = [number for batch in data.validation_batches for number in batch]
     assert sorted(numbers) == list(range(24))
-    labels = torch.cat([batch["labels"] for batch in data.val_dataloader()])
+    labels = torch.cat([batch["labels"] for (batch,) in data.val_dataloader()])
     names = [data.validation.labels[label] for label in labels.tolist()]
     assert names == [data.validation.rows[number]["label"] for number in numbers]
 
@@ -103,4 +103,4 @@ def test_batches_for_a_gpu_are_in_pinned_memory(make_data: Callable[..., TextDat
         place: Any = SimpleNamespace(root_device=torch.device(kind))
         data.trainer = cast(Any, SimpleNamespace(strategy=place))
         assert data.train_dataloader().loader.pin_memory is is_pinned
-        assert data.val_dataloader().pin_memory is is_pinned
+        assert data.val_dataloader().loader.pin_memory is is_pinned

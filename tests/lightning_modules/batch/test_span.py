@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.batch.span import span_sizes
+from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best
 from lightning_modules.callback.checkpoint_file import read_checkpoint
+from lightning_modules.check import load_rows
 from lightning_modules.folder import CHECKPOINT_FILE
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
+from tests.conftest import write_jsonl
 from tests.training import Listener, tiny_run, train
 
 FROZEN = ("strategy=feature_extraction", "strategy.lr=1e-2", "trainer.epochs=3")
@@ -67,3 +70,22 @@ def test_a_head_stops_at_the_end_of_a_span_and_resumes_bit_equal(
     assert train(run, here / "run", Listener(stop=stop)).ending is Ending.interrupted
     assert read_checkpoint(here / "run" / CHECKPOINT_FILE).record.step == end
     assert_equal(here / "run", train(run, here / "run"), here / "whole", whole)
+
+
+def test_a_validation_of_several_batches_scores_every_row_in_order(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINESWEEP_CACHE", str(here / "cache"))
+    texts = [f"{'red' if n % 2 else 'blue'} " * (1 + n % 5) + f"{n}" for n in range(700)]
+    rows = [{"text": text, "label": text[:3]} for text in texts]
+    run = tiny_run(write_jsonl(here / "rows.jsonl", rows), *FROZEN[:2], "trainer.epochs=1")
+    assert len(load_rows(run, Cache()).corpus.splits["validation"]) > 64  # rows of a batch
+    spans = train(run, here / "spans")
+    settings = replace(run.trainer, cache_features=False)
+    single = train(replace(run, trainer=settings), here / "single")
+    losses = [point.validation_loss for point in single.points]
+    assert [point.validation_loss for point in spans.points] == pytest.approx(losses, rel=1e-5)
+    best, expected = load_best(here / "spans"), load_best(here / "single")
+    assert best is not None and expected is not None
+    for name, tensor in expected.observed.items():
+        assert tensor.allclose(best.observed[name], atol=1e-5), name
