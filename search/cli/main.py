@@ -27,7 +27,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   report      write a study's report; with trial=, report on such a trial
   tell        tell how such a trial ended
   worker      join a study, from this or another machine
-  dashboard   show a study in the browser
+  dashboard   show a study, or all of the folder, in the browser
   evaluate    score a study's winner, a run or an exported model on a split
   export      write a winner, trial or run as a model for plain transformers
   predict     predict the rows of a file with an exported model

@@ -20,18 +20,18 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from lightning_modules.error import ConfigError, Problem
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from search.report.dashboard.artifact import TYPES, ArtifactStore
 from search.storage.engine import open_storage
 from search.storage.location import file_of, is_local, storage_of
-from search.study.open import load_study
+from search.study.open import load_study, read_stored, study_folders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -138,8 +138,20 @@ def _as_json(app: WSGIApplication, request: WSGIEnvironment, answer: StartRespon
 
 
 # Long attributes would make a trial's page wider than the window, and tables in notes have no space
-# between columns.
-_STYLE = b"<style>main{min-width:0} td,th{padding-right:1em;text-align:left}</style>"
+# between columns. What the access rules refuse is not offered.
+_REFUSED = (
+    "button:has([data-testid=AddBoxIcon])",  # create a study
+    "[aria-label='rename study']",
+    "[aria-label='delete study']",
+    "[aria-label='delete artifact']",
+    "[aria-label='skip trial']",
+    "button:has([data-testid=StopCircleIcon])",  # fail a trial
+    ".MuiCard-root:has(> .MuiCardActionArea-root input[type=file])",  # upload a file
+)
+_STYLE = (
+    "<style>main{min-width:0} td,th{padding-right:1em;text-align:left} "
+    f"{','.join(_REFUSED)}{{display:none!important}}</style>"
+).encode()
 
 
 def _styled(page: Iterable[bytes]) -> Iterator[bytes]:
@@ -159,13 +171,43 @@ def build_app(folder: Path) -> Access:
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi  # type: ignore[import-untyped]
 
-    # Errors are still logged; the warning that two trials are too few for importances is not.
-    logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
+    _log_errors_alone()
     url = storage_of(folder)
-    artifacts = ArtifactStore(folder, lambda: load_study(folder).plan.default.task.metric)
+    artifacts = _artifacts(folder)
     # `get_storage` keeps ended trials in memory.
     reading = wsgi(get_storage(_read_only(url)), artifacts)
     return Access(reading, wsgi(open_storage(url), artifacts))
+
+
+def build_app_of_all(root: Path) -> Access:
+    """Return the dashboard of all studies under `root`, behind the access rules.
+
+    Studies that start later appear too.
+    """
+    from optuna.storages import get_storage
+    from optuna_dashboard import wsgi
+
+    from search.report.dashboard.together import ArtifactsTogether, Together
+
+    _log_errors_alone()
+
+    def find() -> Sequence[Path]:
+        return [folder for folder in study_folders(root) if read_stored(folder) is not None]
+
+    reading = Together(find, lambda folder: get_storage(_read_only(storage_of(folder))))
+    # Found by the first one, so that both have each study at the same place.
+    writing = Together(lambda: reading.folders, lambda folder: open_storage(storage_of(folder)))
+    artifacts = ArtifactsTogether(reading, lambda folder: _artifacts(folder).open_reader)
+    return Access(wsgi(reading, artifacts), wsgi(writing, artifacts))
+
+
+def _log_errors_alone() -> None:
+    """Leave out the warning that two trials are too few for importances."""
+    logging.getLogger("optuna_dashboard").setLevel(logging.ERROR)
+
+
+def _artifacts(folder: Path) -> ArtifactStore:
+    return ArtifactStore(folder, lambda: load_study(folder).plan.default.task.metric)
 
 
 def _read_only(url: str) -> RDBStorage:
@@ -187,10 +229,10 @@ def _read_only(url: str) -> RDBStorage:
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Serves one study on localhost, with one thread per request.
+    """Serves studies on localhost, with one thread per request.
 
     Attributes:
-        page: The address of the study's page.
+        page: The address of its first page.
 
     """
 
@@ -218,14 +260,34 @@ def open_dashboard(folder: Path, name: str, port: int) -> Server:
         ConfigError: The port is in use or not permitted.
 
     """
+    server = _listening(port)
+    server.set_app(build_app(folder))
+    study_id = open_storage(storage_of(folder)).get_study_id_from_name(name)
+    server.page = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id}"
+    return server
+
+
+def open_dashboard_of_all(root: Path, port: int) -> Server:
+    """Return a listening server of all studies under `root`; port 0 takes a free one.
+
+    Raises:
+        ConfigError: The port is in use or not permitted, or there is no study.
+
+    """
+    if not study_folders(root):
+        fix = "Start one with finesweep sweep study=NAME."
+        raise ConfigError(Problem("dashboard", "there must be a study here", Verbatim("none"), fix))
+    server = _listening(port)
+    server.set_app(build_app_of_all(root))
+    server.page = f"http://{HOST}:{server.server_port}/dashboard"
+    return server
+
+
+def _listening(port: int) -> Server:
     try:
-        server = Server((HOST, port), _Handler)
+        return Server((HOST, port), _Handler)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         fix = f"Set port={port + 1}, or port=0 for any free one."
         raise ConfigError(Problem("port", f"must be free on {HOST}", port, fix)) from None
-    server.set_app(build_app(folder))
-    study_id = open_storage(storage_of(folder)).get_study_id_from_name(name)
-    server.page = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id}"
-    return server

@@ -1,0 +1,118 @@
+"""All studies of a folder in one dashboard: each as in its own, and nothing that is refused."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from lightning_modules.error import ConfigError
+from search.report.dashboard.artifact import artifacts_of
+from search.report.dashboard.note import read_note
+from search.report.dashboard.server import Server, open_dashboard_of_all
+from search.report.dashboard.together import SPAN
+from search.study.open import load_study
+from tests.search.report.document.test_page import pictures
+from tests.search.report.synthetic import study_of
+
+NAMES = ("a", "b")
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("studies")
+    for at, name in enumerate(NAMES):
+        study = study_of(root, name, ["complete"] * (at + 2) + ["running"])
+        trial = study.trials[-1]
+        for each in artifacts_of(0, study.folder_of(study.trials[0])):
+            key, value = each.attribute
+            study.optuna._storage.set_trial_system_attr(trial._trial_id, key, value)
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    with open_dashboard_of_all(root, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+def ask(server: Server, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(urlsplit(server.page).netloc, timeout=60)
+    connection.request(method, path, None if body is None else json.dumps(body), JSON)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_all_studies_are_listed_with_their_own_trials(server: Server) -> None:
+    summaries = json.loads(ask(server, "GET", "/api/studies")[1])["study_summaries"]
+    ids = {each["study_name"]: each["study_id"] for each in summaries}
+    assert ids == {"a": 1, "b": SPAN + 1}
+    for at, name in enumerate(NAMES):
+        trials = json.loads(ask(server, "GET", f"/api/studies/{ids[name]}")[1])["trials"]
+        assert len(trials) == at + 3
+        assert {each["trial_id"] // SPAN for each in trials} == {at}
+
+
+def test_each_study_has_its_own_artifacts(server: Server) -> None:
+    trials = json.loads(ask(server, "GET", f"/api/studies/{SPAN + 1}")[1])["trials"]
+    (*_, last) = trials
+    found = {each["filename"]: each["artifact_id"] for each in last["artifacts"]}
+    assert {"confusion matrix.png", "wrong examples.jsonl"} <= {*found}
+    path = f"/artifacts/{SPAN + 1}/{last['trial_id']}/{found['confusion matrix.png']}"
+    status, content = ask(server, "GET", path)
+    assert status == 200 and content[1:4] == b"PNG"
+
+
+def test_a_note_is_written_to_the_right_study_and_trial(server: Server, root: Path) -> None:
+    trial = json.loads(ask(server, "GET", f"/api/studies/{SPAN + 1}")[1])["trials"][1]
+    path = f"/api/studies/{SPAN + 1}/{trial['trial_id']}/note"
+    assert ask(server, "PUT", path, {"body": "looked at", "version": 1})[0] == 200
+    study = load_study(root / "studies" / "b")
+    assert read_note(study.optuna, study.trials[1]._trial_id) == "looked at"
+    other = load_study(root / "studies" / "a")
+    assert read_note(other.optuna, other.trials[1]._trial_id) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/api/studies/1"), ("POST", "/api/studies"), ("POST", "/api/trials/1/tell")],
+)
+def test_nothing_but_notes_can_be_written(server: Server, method: str, path: str) -> None:
+    assert ask(server, method, path, {})[0] == 403
+
+
+def test_a_folder_without_studies_says_so(here: Path) -> None:
+    with pytest.raises(ConfigError, match="there must be a study here, got none"):
+        open_dashboard_of_all(here, 0)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(pictures.CHROMIUM is None, reason="chromium is not installed")
+def test_what_is_refused_is_not_offered(server: Server) -> None:
+    with pictures.browsing() as page:
+        page.set_default_timeout(180_000)
+        page.goto(server.page)
+        page.get_by_text("RELOAD").or_(page.get_by_text("Reload")).first.wait_for()
+        page.get_by_label("delete study").first.wait_for(state="attached")
+        for name in ("delete study", "rename study"):
+            assert not page.get_by_label(name).first.is_visible(), name
+        create = page.locator("button:has([data-testid=AddBoxIcon])")
+        assert create.count() == 1 and not create.is_visible()
+        page.goto(f"{server.page}/studies/1/trials?numbers=2")
+        upload = page.get_by_text("Upload a New File")
+        upload.wait_for(state="attached")
+        assert not upload.is_visible()
+        assert page.get_by_role("heading", name="Artifacts").is_visible()
+        fail = page.get_by_role("button", name="Fail Trial")
+        assert fail.count() == 0  # hidden from readers of the page too
