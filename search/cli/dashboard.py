@@ -16,7 +16,7 @@ matter, and for each trial its learning curve, confusion matrix, wrong examples
 and a note. Ctrl-C ends the dashboard, not the study. It listens on localhost
 only; from another machine: ssh -N -L 8080:127.0.0.1:8080 HOST
 
-  study=NAME   the study; without it, all studies of this folder, to compare them
+  study=NAME   the study; without it, all studies of this folder
   port=8080    the port it listens on; 0 takes any free one
 
   finesweep dashboard
