@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,7 @@ class TextDataModule(pl.LightningDataModule):
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=num_workers,
+            worker_init_fn=_ignore_signals,
             # Only from pinned memory does a GPU copy while the host goes on.
             pin_memory=self._is_for_cuda,
         )
@@ -224,3 +226,13 @@ class TextDataModule(pl.LightningDataModule):
 def _most_at_once(examples: Any) -> int:
     """Return how many batches may share a span: several if they only pass a head."""
     return MOST_BATCHES if isinstance(examples, Featured) else 1
+
+
+def _ignore_signals(number: int) -> None:
+    """Leave it to the run what a signal means that a scheduler sends to each of its processes.
+
+    It still needs batches, to the next step, after which it saves a checkpoint. A data worker ends
+    when its loader does, or its process.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(each, signal.SIG_IGN)

@@ -76,7 +76,7 @@ class _Slot:
         last_sign: The time of its last event, by the monotonic clock.
         num_bad_starts: Workers in a row that ended before they started a trial.
         num_memory_kills: Processes that the kernel had killed for memory at its last event.
-        was_asked: Whether it was asked to stop; a second signal would end it at once.
+        was_asked: Whether it was asked to stop.
         code: Its exit code if it will not be replaced, else None.
 
     """
@@ -160,7 +160,7 @@ class LocalEngine:
         return bool(self._received) or self._has_given_up or self._is_wrong_input
 
     def _ask_to_stop(self) -> None:
-        """Ask every worker to stop, once: a second signal would end it without a checkpoint."""
+        """Ask every worker to stop, once."""
         for slot in self._slots:
             if slot.code is None and not slot.was_asked and slot.process.poll() is None:
                 slot.was_asked = True

@@ -27,15 +27,21 @@ def restore_handlers(handlers: Mapping[int, Any]) -> None:
 
 
 class Interrupt:
-    """Set by the first of `SIGNALS`; the second one ends the process at once.
+    """Set by the first of `SIGNALS`; the second one ends the process at once, by default.
 
     As a context manager it restores the previous handlers, and also uses them for the second
     signal: in a notebook that raises KeyboardInterrupt instead of ending the kernel. Outside the
     main thread, where Python delivers no signals, it is never set.
+
+    Args:
+        ends_at_second: Whether the second signal ends the process. Not that of a worker: schedulers
+            signal every process of a step, and the engine, which is one of them, asks it once more.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_at_second: bool = True) -> None:
         self.number: int | None = None
+        self._ends_at_second = ends_at_second
         self._before: dict[int, Any] = {}
         self._second: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -59,7 +65,8 @@ class Interrupt:
         return 0 if self.number is None else exit_code(self.number)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
+        if self.number is None:
+            self.number = number
+        elif self._ends_at_second:
             signal.signal(number, self._second.get(number, signal.SIG_DFL))
             os.kill(os.getpid(), number)
-        self.number = number

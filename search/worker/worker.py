@@ -31,7 +31,7 @@ from search.worker.loop import Emit, Replace, work
 
 def main(folder: Path, descriptor: int, engine_process: Process) -> int:
     """Run the worker that `engine_process` started; return its exit code."""
-    signalled = Interrupt()
+    signalled = Interrupt(ends_at_second=False)  # the engine kills what does not stop
     orphaned = threading.Event()
     threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
     events = os.fdopen(descriptor, "w", buffering=1)

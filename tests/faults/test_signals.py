@@ -169,6 +169,19 @@ def test_a_sweep_without_workers_stops_on_every_signal(here: Path, number: int, 
     step_of_interruption(it, found[0])
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_to_every_process_of_a_step_saves_a_checkpoint(sweep: Start, number: int) -> None:
+    """As Slurm sends it: the worker gets it, and then another from its engine."""
+    it = sweep(*LONG, "logger=wandb", "trainer.num_data_workers=1")
+    before = it.until(validated(it))
+    with nothing_left(it) as family:
+        for process in family:
+            process.send_signal(number)
+        stop(it, number, 143)
+    step_of_interruption(it, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 @pytest.mark.parametrize("data_workers", [0, 2])

@@ -23,3 +23,11 @@ def test_the_second_ctrl_c_interrupts_the_caller_and_spares_its_process() -> Non
     with pytest.raises(KeyboardInterrupt), Interrupt():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_worker_only_notes_the_first_of_several_signals() -> None:
+    with Interrupt(ends_at_second=False) as interrupt:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.number == signal.SIGUSR2
