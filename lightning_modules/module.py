@@ -318,7 +318,7 @@ class FineTuner(pl.LightningModule):
             self.before_backward()
             # Not Lightning's `manual_backward`, nor its wrapper of the optimizer: here they only
             # call the hooks of all callbacks, for as long as a small network's passes take.
-            torch.autograd.backward(loss)
+            torch.autograd.backward(self._scaled(loss))
             losses.append(loss.detach())
         return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
 
@@ -360,7 +360,7 @@ class FineTuner(pl.LightningModule):
             with self.trainer.precision_plugin.forward_context():
                 output = self.run.task.forward(self.network, copies)
                 loss = self.run.task.loss_sum(output, copies) / self.run.task.num_targets(copies)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(self._scaled(loss))
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
         finally:
@@ -370,11 +370,23 @@ class FineTuner(pl.LightningModule):
     def _update(self, optimizer: Any) -> bool:
         step, num_steps = self.record.step + 1, self.length.num_steps
         with self.run.strategy.stepping(self.network, step, num_steps):
-            if isinstance(precision := self.trainer.precision_plugin, Scaled):
-                precision.unscale(optimizer.optimizer)
+            if (scaled := self._scaled_precision) is not None:
+                scaled.unscale(optimizer)
             max_norm = self.run.trainer.max_grad_norm
             if max_norm is not None or step % self.run.trainer.log_every_steps == 0:
                 self.gradient_norm = clip_gradients(optimizer, max_norm)
-            optimizer.step()
+            if scaled is None:
+                optimizer.step()
+            else:
+                scaled.step(optimizer)
         optimizer.zero_grad()
         return True
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        scaled = self._scaled_precision
+        return loss if scaled is None else scaled.scale(loss)
+
+    @property
+    def _scaled_precision(self) -> Scaled | None:
+        precision = self.trainer.precision_plugin
+        return precision if isinstance(precision, Scaled) else None

@@ -8,41 +8,37 @@ checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_modules.machine.lightning import MixedPrecision
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.optim import Optimizer as TorchOptimizer
-
-    from lightning_modules.machine.lightning import pl
 
 
 class Scaled(MixedPrecision):
-    """Lightning's fp16, in which the caller unscales the gradients, and may clip them, first.
-
-    Lightning leaves unscaling to the steps of optimizers that can, e.g. a fused AdamW.
-    """
+    """Lightning's fp16, whose scaler serves a loop that calls backward passes and steps itself."""
 
     def __init__(self, device: str) -> None:
         super().__init__("16-mixed", device)
 
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return the loss of which the backward pass is to be computed."""
+        assert self.scaler is not None
+        scaled: Tensor = self.scaler.scale(loss)
+        return scaled
+
     def unscale(self, optimizer: TorchOptimizer) -> None:
-        """Divide the gradients of the scaled loss by the scale, in place."""
+        """Divide the gradients of the scaled loss by the scale, in place: before they are clipped.
+
+        A fused optimizer would do that in its step.
+        """
         assert self.scaler is not None
         self.scaler.unscale_(optimizer)
 
-    def optimizer_step(  # type: ignore[override]
-        self,
-        optimizer: TorchOptimizer,
-        model: pl.LightningModule,
-        closure: Callable[[], Any],
-        **kwargs: Any,
-    ) -> Any:
+    def step(self, optimizer: TorchOptimizer) -> None:
         """Step, unless a gradient is NaN or infinite, and update the scale."""
         assert self.scaler is not None
-        closure()
-        output = self.scaler.step(optimizer, **kwargs)
+        self.scaler.step(optimizer)
         self.scaler.update()
-        return output
