@@ -230,7 +230,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     num_rows = len(splits["train"]), len(splits["validation"])
     lines = summary(study, words, baseline(planned, rows), num_rows, rows, files)
     say("\n".join(lines), flush=True)
-    for note in log_study(study):
+    for note in log_study(study, files):
         say(note)
     return Done(study, code, reason)
 

@@ -55,6 +55,9 @@ class RunLog:
     ) -> None:
         """Draw one bar per row, named by column `label`, with the length in column `value`."""
 
+    def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
+        """Keep copies of files under one name, e.g. a report; `kind` says what they are."""
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and close."""
 

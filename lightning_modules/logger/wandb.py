@@ -247,6 +247,20 @@ class WandbLog(RunLog):
 
         self._show(name, chart)
 
+    def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
+        def act() -> None:
+            import wandb
+
+            # Staged beside the run, so that it can be sent later.
+            with data_folder(Path(self._run.settings.sync_dir)):
+                artifact = wandb.Artifact(name, kind)
+                for path in paths:
+                    artifact.add_file(str(path))
+                self._run.log_artifact(artifact)
+
+        if paths:
+            self._try(act)
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._try(lambda: self._run.summary.update(dict(summary)))
         for handler in logging.getLogger("wandb").handlers:

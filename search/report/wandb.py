@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning_modules.logger.base import Identity, Logs
@@ -12,23 +13,32 @@ from search.report.results import rows, status
 from search.study.study import Study
 
 
-def log_study(study: Study) -> list[str]:
+def log_study(study: Study, files: Sequence[Path] = ()) -> list[str]:
     """Log the study's current state and return notes on that; never raise.
 
     Does nothing before a trial has finished.
+
+    Args:
+        study: The study.
+        files: The files of its report.
+
     """
     table = rows(study)
     if not any(row["state"] == "complete" for row in table):
         return []
     notes: list[str] = []
     logs = study.plan.default.logger.start(study.folder)
-    _log_study(study, table, logs, notes.append)
+    _log_study(study, table, files, logs, notes.append)
     notes += logs.close()
     return notes or logs.unsent()
 
 
 def _log_study(
-    study: Study, table: Sequence[Mapping[str, Any]], logs: Logs, note: Callable[[str], None]
+    study: Study,
+    table: Sequence[Mapping[str, Any]],
+    files: Sequence[Path],
+    logs: Logs,
+    note: Callable[[str], None],
 ) -> None:
     plan, state = study.plan, status(study)
     identity = Identity(
@@ -50,6 +60,7 @@ def _log_study(
         bars = [{"setting": path, "importance": share} for path, share in shares.items()]
         title = f"What set the best trials apart{f' with {arm}' if arm else ''}"
         log.bars(name, bars, "setting", "importance", title)
+    log.files(f"report-{plan.name}", "report", files)
     best = state["best"] or {}
     log.finish(
         {

@@ -68,3 +68,20 @@ def test_without_a_logger_there_is_no_run(here: Path) -> None:
     score_all(study)
     log_study(study)
     assert not (study.folder / "wandb").exists()
+
+
+def test_the_report_is_an_artifact_of_the_studys_run(here: Path) -> None:
+    study = study_of(here, "search.num_trials=1")
+    score_all(study)
+    page = here / "report.html"
+    page.write_text("<p>verdict</p>")
+    assert log_study(study, [page]) == []
+    (run,) = (study.folder / "wandb").glob("offline-run-*")
+    records = json.dumps(wandb_records(run))
+    assert "report-s" in records and "report.html" in records
+    staged = [path for path in run.rglob("*") if path.is_file() and "verdict" in text_of(path)]
+    assert any(path.name in records for path in staged), (staged, records[-2000:])
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.suffix != ".wandb" else ""
