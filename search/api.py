@@ -62,6 +62,7 @@ from search.terminal.summary import summary
 from search.terminal.training import RunHooks
 from search.trained.certify import certify_winner
 from search.trained.checked import FEATURES, study_to_check
+from search.trained.compare import certificates_of_trials
 from search.trained.delete import withdraw
 from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lightning_modules.quality.report import Report
+    from search.certificate.certificate import Certificate
 
 __all__ = [
     "Best",
@@ -293,6 +295,41 @@ def _certify(
     if code == 0 and is_over:
         certify_winner(study, say, corpus)
     return code, reason
+
+
+def certify_trials(
+    study: OpenStudy,
+    trials: Sequence[int] = (),
+    seeds: int | None = None,
+    against: OpenStudy | None = None,
+    *,
+    show: bool = True,
+) -> list[Certificate]:
+    """Certify trials of a study against its default, or against the winner of another study.
+
+    Args:
+        study: The study.
+        trials: Their numbers; none for the winner.
+        seeds: Runs of each; None takes `search.certify_seeds`.
+        against: The other study.
+        show: Whether to print.
+
+    """
+    say = print if show else _nothing
+
+    def train_waiting(certifying: OpenStudy) -> None:
+        code, reason = 0, ""
+        if certifying.num_ended < certifying.plan.num_trials:
+            fetch_models(models_of(certifying.plan), show=show)
+            num_runs = certifying.plan.num_trials - certifying.num_ended
+            say(f"training {num_runs} runs, as study {certifying.plan.name}", flush=True)
+            code, reason = _work(certifying, show)
+        if code in INTERRUPTED:
+            raise KeyboardInterrupt("repeat the command to continue")
+        if code:
+            raise RuntimeError(f"the workers failed: {reason}; see {certifying.folder}/logs/")
+
+    return certificates_of_trials(study, trials, seeds, against, train_waiting, say)
 
 
 def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> OpenStudy:

@@ -45,6 +45,7 @@ KEYS = {
     "report": ("study=", "trial=", "step=", "loss=", "--json"),
     "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),
     "worker": ("study=", "storage=", "workers="),
+    "certify": ("study=", "trials=", "seeds=", "against=", "--json"),
     "dashboard": ("study=", "port="),
     "export": ("study=", "run=", "trial=", "to=", "merge="),
     "predict": (

@@ -27,6 +27,7 @@ finesweep finds the best way to fine-tune a language model on your data.
   report      write a study's report; with trial=, report on such a trial
   tell        tell how such a trial ended
   worker      join a study, from this or another machine
+  certify     say how sure it is that trials are better than the default
   dashboard   show a study, or all of the folder, in the browser
   evaluate    score a study's winner, a run or an exported model on a split
   export      write a winner, trial or run as a model for plain transformers
@@ -42,7 +43,7 @@ Examples:
 
 finesweep COMMAND --help shows more. Options:
   --json              print JSON (status, evaluate, plan, check, train,
-                      try, drop, delete, ask, report, tell)
+                      certify, try, drop, delete, ask, report, tell)
   --cfg job           print the composed configuration (sweep, plan, check,
                       train)
   --config-dir DIR    a folder with more group options (sweep, plan, check,
@@ -67,6 +68,7 @@ COMMANDS = (
     "report",
     "tell",
     "worker",
+    "certify",
     "dashboard",
     "evaluate",
     "export",

@@ -32,7 +32,7 @@ _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _BY_FILE = (
     *("worker", "status", "stop", "dashboard", "ask", "report", "tell", "delete"),
-    *("sweep", "plan", "try", "drop", "evaluate", "export", "train"),
+    *("sweep", "plan", "try", "drop", "certify", "evaluate", "export", "train"),
 )
 _OUR_PATHS = ("to=", "--config-dir=")
 """Beginnings of words that name folders of the user, not of the study."""

@@ -75,7 +75,12 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
 
 
 def add(
-    study: Study, trials: Sequence[FrozenTrial], num_seeds: int, corpus: Corpus | None = None
+    study: Study,
+    trials: Sequence[FrozenTrial],
+    num_seeds: int,
+    corpus: Corpus | None = None,
+    *,
+    limited: bool = True,
 ) -> Study:
     """Queue trials over the first seeds, as far as they are not there; return the study of runs.
 
@@ -84,9 +89,10 @@ def add(
         trials: What to train.
         num_seeds: The number of seeds.
         corpus: The rows, if they have been read.
+        limited: Whether `search.max_hours` limits them; not if a person asks for them.
 
     """
-    left = study.seconds_left
+    left = study.seconds_left if limited else None
     hours = None if left is None else (left[0] + study.used_to(CERTIFY)[0]) / 3600
     fresh = fresh_of(study.plan, num_seeds)
     configurations = [study.params_of(trial) for trial in trials]

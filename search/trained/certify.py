@@ -24,7 +24,9 @@ from search.machine.lock import InUse, locked
 from search.machine.quiet import quiet_training
 from search.plan.certify import fresh_of, rows_of
 from search.storage.attribute import METRICS, REASON, ROW_SCORES, SECONDS, WORKER, broken_guards
+from search.storage.location import root_of, study_folder
 from search.study.certify import certifying_study, winner_and_other
+from search.study.open import load_study, read_stored
 from search.study.study import Study
 from search.trained.export import certified_run
 
@@ -155,6 +157,8 @@ def certify(
 ) -> list[Certificate]:
     """Score the runs of pairs of configurations, and store their certificates in this order.
 
+    Those that the study has already follow: they are drawn up again, for all comparisons together.
+
     Args:
         study: The study whose certificates they are.
         pairs: Each configuration with the one that it is compared with.
@@ -164,6 +168,7 @@ def certify(
     Returns: The certificates; none if a comparison cannot be drawn up yet, which is said.
 
     """
+    pairs = [*pairs, *_earlier(study, pairs)]
     if corpus is None:
         corpus = study.plan.default.data.load(study.plan.default.task)
         check_same_rows(corpus.fingerprint, study.data_fingerprint)
@@ -186,6 +191,28 @@ def certify(
         study.store_certificates(found)
         write_certificates(study.folder, found)
     return found
+
+
+def _earlier(study: Study, pairs: Sequence[tuple[Side, Side]]) -> Iterator[tuple[Side, Side]]:
+    """Yield the pairs of the study's certificates that are not among these."""
+    known = {tuple((side.study.plan.name, side.trial.number) for side in pair) for pair in pairs}
+    for each in study.certificates:
+        key = tuple((one.study, one.trial) for one in (each.first, each.second))
+        if key in known:
+            continue
+        sides = [_side(study, name, number) for name, number in key]
+        if sides[0] is not None and sides[1] is not None:
+            yield sides[0], sides[1]
+
+
+def _side(study: Study, name: str, number: int) -> Side | None:
+    """Return a trial of this or another study with its runs; None if it is gone."""
+    if name != study.plan.name:
+        folder = study_folder(root_of(study.folder), name)
+        if read_stored(folder) is None:
+            return None
+        study = load_study(folder)
+    return Side.of(study, study.trial(number))
 
 
 def _score(side: Side, rows: Sequence[Row], say: Say) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import textwrap
 from collections import Counter
@@ -61,6 +63,14 @@ def looked_at() -> Counter[str]:
     return Counter(line for line in lines if line.startswith("test "))
 
 
+def refused(*words: str) -> str:
+    """Return what a command that is refused says."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told):
+        run_here(*words, code=2)
+    return told.getvalue()
+
+
 @pytest.mark.thorough
 def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_run(
     here: Path, words: tuple[str, ...]
@@ -103,3 +113,20 @@ def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_ru
     assert state["test_looks"] == 6
     assert state["certificates"][0]["sentence"] == found.sentence
     assert run_here("evaluate", "study=s") and len(find_study("s").looks) == 6
+
+    # More seeds add to those that are there, and other comparisons widen the interval.
+    run_here("certify", "study=s", "seeds=3")
+    (more,) = find_study("s").certificates
+    assert len(more.first.scores) == len(more.second.scores) == 3
+    assert more.first.scores[:2] == found.first.scores
+    assert Counter(looked_at().values()) == Counter({8: 24})  # two runs more, and two `evaluate`
+    run_here("sweep", "study=t", *words, "search.certify=false", "seed=5")
+    told = run_here("certify", "study=s", "against=t", "seeds=2")
+    first, second = find_study("s").certificates
+    assert first.second.study == "t" and second.second.study == "s"
+    assert first.num_comparisons == second.num_comparisons == 2
+    assert "of study t" in first.sentence and first.sentence in told
+    assert second.interval[0] <= more.interval[0]
+    assert "must be finished trials" in refused("certify", "study=s", "trials=[0,9]")
+    assert "Write trials=[3,7]" in refused("certify", "study=s", "trials=best")
+    assert "must be from 2 to 100" in refused("certify", "study=s", "seeds=1")
