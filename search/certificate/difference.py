@@ -28,9 +28,8 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
@@ -54,6 +53,8 @@ class Scores:
     @classmethod
     def of(cls, parts: ArrayLike, *, is_exact: bool = False) -> Scores:
         """Return the scores from one sequence per seed."""
+        import numpy as np  # no command needs it that only reads certificates
+
         return cls(np.atleast_2d(np.asarray(parts, dtype=float)), is_exact)
 
     @property
@@ -63,7 +64,8 @@ class Scores:
     @cached_property
     def by_seed(self) -> NDArray[np.float64]:
         """The score of each seed's model."""
-        return np.asarray(self.parts.mean(axis=1))
+        means: NDArray[np.float64] = self.parts.mean(axis=1)
+        return means
 
     @cached_property
     def squares(self) -> float:
@@ -132,7 +134,7 @@ class Difference:
     def probability(self) -> float:
         """The probability, with a flat prior, that the first is better; 0.5 if they are equal."""
         if self.error == 0:
-            return 0.5 + 0.5 * float(np.sign(self.value))
+            return 0.5 if self.value == 0 else float(self.value > 0)
         from scipy.special import stdtr
 
         return float(stdtr(self.freedom, self.value / self.error))
@@ -230,6 +232,8 @@ def difference_of_splits(
         ValueError: There are fewer than two splits or rows, or the rows differ in number.
 
     """
+    import numpy as np
+
     one, other = ([np.asarray(each, dtype=float) for each in side] for side in (ones, others))
     sizes = [(len(a), len(b)) for a, b in zip(one, other, strict=True)]
     if len(sizes) < (1 if is_exact else 2) or any(a != b or a < 2 for a, b in sizes):
