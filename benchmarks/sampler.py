@@ -65,6 +65,7 @@ SAMPLERS: dict[str, Make] = {
 }
 CASES = (
     ("bayes", 1, 40),
+    ("bayes", 2, 40),
     ("bayes", 8, 40),
     ("bayes, no prior", 1, 12),
     ("tpe", 1, 40),
@@ -151,10 +152,12 @@ def ratio_and_error(
 
 def targets(measured: Mapping[tuple[str, int], Curves]) -> int:
     """Print whether the targets are met; return 1 if one is not."""
-    one, eight = measured["bayes", 1], measured["bayes", 8]
+    one, two, eight = (measured["bayes", num_workers] for num_workers in (1, 2, 8))
     ratios = {
         "of Optuna's TPE after 12": (one, measured["Optuna's TPE", 1], (12, 12), 0.5),
         "of random search after 12": (one, measured["random", 1], (12, 12), 0.5),
+        "of one worker, 2 workers after 12": (two, one, (12, 12), math.inf),
+        "of one worker, 2 workers after 24": (two, one, (24, 24), math.inf),
         "of one worker, 8 workers after 40": (eight, one, (40, 40), 1.3),
         "of one worker after 33, 8 workers after 40": (eight, one, (40, 33), math.inf),
     }
