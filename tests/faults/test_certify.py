@@ -1,0 +1,70 @@
+"""A certificate: its runs are killed and resumed like any trial, and no run is scored twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.certificate.certificate import Certificate, read_certificates
+from search.trained.find import find_study
+from tests.faults.conftest import Start, Sweep, ask, ends_of, status
+
+CERTIFY = ("search.certify=true", "search.certify_seeds=2", "search.portfolio=false")
+SHORT = ("search/sampler=random", "search/pruner=none", "data=files", "search.num_trials=2")
+
+
+def certificate(sweep: Sweep) -> Certificate:
+    (found,) = read_certificates(sweep.folder / "studies/s")
+    return found
+
+
+@pytest.mark.slow
+def test_killed_while_certifying_nothing_is_lost_and_nothing_counts_twice(
+    sweep: Start, learnable: Path
+) -> None:
+    words = (*CERTIFY, *SHORT, f"data.train={learnable}", "trainer.epochs=10")
+    running = sweep(*words)
+    runs = replace(running, name="s.certify")
+    running.until(runs.under_way, 600)
+    (worker,) = runs.workers
+    worker.kill()  # the sweep replaces it
+    running.until(lambda: any(map(ends_of, runs.trials)), 600)
+    running.until(lambda: len([t for t in runs.trials if t.state.is_finished()]) >= 1, 600)
+    running.until(runs.under_way, 600)
+    running.process.kill()
+    running.end()
+    assert "certifying trial" in running.printed()
+    assert (status()["num_trials"], status()["remaining"]) == (2, 0)
+    assert "of 4 runs have ended; run the same command" in ask("status", "study=s")
+    assert not find_study("s").looks  # the test rows are still sealed
+
+    ended = {t.number: t.datetime_complete for t in runs.trials if t.state.is_finished()}
+    assert 1 <= len(ended) < 4
+    again = sweep(*words)
+    again.until(lambda: find_study("s").looks, 600)
+    again.process.kill()  # while it scores: after the first look
+    again.end()
+    scored = dict(find_study("s.certify").scored)
+    seen = len(find_study("s").looks)
+    assert len(scored) <= seen <= len(scored) + 1  # a look is stored before its score
+
+    printed = sweep(*words).end(seconds=900)
+    assert "Certificate: " in printed
+    trials = runs.trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
+    assert {n: trials[n].datetime_complete for n in ended} == ended  # none was trained again
+    assert sorted(trial.params["seed"] for trial in trials) == [1000, 1000, 1001, 1001]
+    study = find_study("s")
+    kept = find_study("s.certify").scored
+    assert sorted(kept) == [0, 1, 2, 3]
+    assert {number: kept[number] for number in scored} == scored  # none was scored again
+    assert len(study.looks) == seen + 4 - len(scored)
+    found = certificate(running)
+    assert found.num_looks == len(study.looks)
+    assert status()["states"]["complete"] == status()["num_trials"] == 2
+
+    assert "scoring" not in sweep(*words).end(seconds=600)
+    assert len(find_study("s").looks) == found.num_looks
+    assert certificate(running).difference == found.difference
