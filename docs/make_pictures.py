@@ -1,9 +1,9 @@
 """Make the pictures of the documentation: `python docs/make_pictures.py studies/first`.
 
-It writes table.png (the table as a terminal shows it now), dashboard.png (the page of the study)
-and dashboard-trial.png (the page of its best trial), next to this file or to a second folder. Names
-after the folders make only those. It needs Debian's chromium; the tests of the dashboard use the
-same code.
+It writes table.png (the table as a terminal shows it now), report.png (the upper part of its
+report), dashboard.png (the page of the study) and dashboard-trial.png (the page of its best trial),
+next to this file or to a second folder. Names after the folders make only those. It needs Debian's
+chromium; the tests of the dashboard use the same code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ _ARGUMENTS = [
 
 def main(study: Path, to: Path, names: Sequence[str]) -> None:
     """Write the named pictures of the study in folder `study` to folder `to`; all without names."""
-    makers = {"table": table, "dashboard": dashboard, "dashboard-trial": dashboard_trial}
+    makers = {
+        "table": table,
+        "report": report,
+        "dashboard": dashboard,
+        "dashboard-trial": dashboard_trial,
+    }
     for name in names or makers:
         with browsing() as page:
             _write(to / f"{name}.png", makers[name](page, study))
@@ -58,6 +63,15 @@ def table(page: Page, study: Path) -> bytes:
     page.set_content(f"<body style='margin: 0; background: white'>{drawn}</body>")
     picture: bytes = page.locator("svg").screenshot()
     return picture
+
+
+def report(page: Page, study: Path) -> bytes:
+    """Return the upper part of the study's report, as its last sweep wrote it."""
+    page.set_viewport_size({"width": WIDTH, "height": 1100})
+    page.goto((study / "report.html").resolve().as_uri())
+    page.locator("figure .plot .main-svg").first.wait_for()
+    _settle(page)
+    return page.screenshot()
 
 
 def dashboard(page: Page, study: Path) -> bytes:

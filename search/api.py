@@ -329,7 +329,11 @@ def certify_trials(
         if code:
             raise RuntimeError(f"the workers failed: {reason}; see {certifying.folder}/logs/")
 
-    return certificates_of_trials(study, trials, seeds, against, train_waiting, say)
+    certificates = certificates_of_trials(study, trials, seeds, against, train_waiting, say)
+    _, failure = written(partial(write_report, study))
+    if failure is not None:
+        print(failure, file=sys.stderr)
+    return certificates
 
 
 def start_asked(plan: Plan, fixed: Sequence[str], say: Callable[..., Any]) -> OpenStudy:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search.certificate.certificate import Certificate
-from search.report.document.block import Block, Facts, Section, Table, Text
+from search.report.document.block import Block, Facts, Figure, Section, Table, Text
+from search.report.document.chart import BEST, DEFAULT, PLAIN, Axis, Chart, Series
 from search.report.overview import Overview, TrialView
 from search.report.text import duration, gain_lines, number, score
 
@@ -31,12 +32,17 @@ def headline(overview: Overview) -> str:
 
 def _blocks(overview: Overview) -> Iterator[Block]:
     yield Text(headline(overview))
+    yield from _intervals(overview)
     winner = overview.winner
     if winner is not None:
         yield from _about_winner(overview, winner)
     if not overview.is_over:
         left = overview.now.num_trials - overview.now.num_ended
         yield Text(f"The study is not over: {left} of {overview.now.num_trials} trials are left.")
+    for each in overview.certificates:
+        if each is not overview.certificate:
+            of = f", study {each.study}" if each.study != overview.name else ""
+            yield Text(f"{each.subject}{of} is {each.sentence}.")
     for line in overview.guards:
         yield Text(line)
     yield Facts(list(_facts(overview)))
@@ -63,6 +69,40 @@ def _about_winner(overview: Overview, winner: TrialView) -> Iterator[Block]:
         yield Text(f"It {winner.verdict}.", is_note=True)
 
 
+def _intervals(overview: Overview) -> Iterator[Block]:
+    """Yield the gain with its interval as a chart: by fresh runs, and in the search."""
+    gains: dict[str, tuple[float, float, float]] = {}
+    gain, certificate = overview.gain, overview.certificate
+    is_default = overview.best == overview.default
+    if not is_default and gain is not None and gain.low is not None and gain.high is not None:
+        gains["in the search"] = (gain.value, gain.low, gain.high)
+    if certificate is not None:
+        gains["by fresh runs"] = (certificate.difference.value, *certificate.interval)
+    if not gains:
+        return
+    names, values = tuple(gains), list(gains.values())
+    other = "the default" if certificate is None else certificate.object
+    x = [end for _, low, high in values for end in (low, high, None)]
+    y = [place for at in range(len(values)) for place in (float(at), float(at), None)]
+    chart = Chart(
+        title=f"How much better than {other}",
+        alt="; ".join(f"{n}: {v:.4f} ({low:.4f} to {high:.4f})" for n, (v, low, high) in
+                      gains.items()) + ".",
+        x=Axis(f"gain in {overview.metric}"),
+        y=Axis("", names=names),
+        series=(
+            Series("no difference", [0.0, 0.0], [-0.5, len(names) - 0.5], PLAIN, is_line=True,
+                   is_dashed=True, width=1.5),
+            Series("95 % interval", x, y, DEFAULT, is_line=True, width=8),
+            Series("gain", [v for v, _, _ in values], list(map(float, range(len(values)))), BEST,
+                   texts=[f"{name}: {v:.4f}" for name, (v, _, _) in gains.items()],
+                   symbol="diamond"),
+        ),
+        height=100 + 36 * len(names),
+    )  # fmt: skip
+    yield Figure(chart, "To the right of the dashed line is better, for a loss too.")
+
+
 def _certified(certificate: Certificate) -> Iterator[Block]:
     """Yield what the verdict rests on."""
     first, second = certificate.first, certificate.second
@@ -78,11 +118,11 @@ def _certified(certificate: Certificate) -> Iterator[Block]:
             f"{len(first.scores)} and {len(second.scores)}, each with a {certificate.what} "
             "of its own",
         ),
-        ("Validation is above that by", f"{gap}{unit}"),
+        ("Validation score above that on these rows", f"{gap}{unit}"),
     ]
     if certificate.selection is not None:
         (selection,) = certificate.figures(certificate.selection)
-        facts.append(("Of the gain in the search, was selection", f"{selection}{unit}"))
+        facts.append(("Selection: gain in the search less this one", f"{selection}{unit}"))
     if certificate.num_looks:
         facts.append(("Looks at the test rows", str(certificate.num_looks)))
     facts.append(("Training time of these runs", duration(certificate.seconds)))

@@ -6,18 +6,22 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
 
+from search.certificate.certificate import write_certificates
 from search.report.document.document import document_of
+from search.report.document.section.verdict import headline
 from search.report.document.write import written
 from search.report.overview import overview_of
 from search.study.study import Study
 from search.trained.report import overview, write_report
 from tests.conftest import run_here
+from tests.search.certificate.test_certificate import certificate
 from tests.search.report.synthetic import study_of
 
 SIX = "strategy=choice(lora,full,feature_extraction,bitfit,freeze,ia3)"
@@ -144,3 +148,20 @@ def test_a_thousand_trials_are_one_small_page(here: Path) -> None:
     page = study.folder / "report.html"
     assert page.stat().st_size < 6_000_000
     assert Page(page.read_text(encoding="utf-8")).headings[0] == "Verdict"
+
+
+def test_a_certificate_of_the_winner_is_the_verdict(here: Path) -> None:
+    study = study_of(here, "s", KINDS["twelve"][0])
+    best = study.best
+    assert best is not None
+    made = certificate(0.019)
+    own = replace(made, first=replace(made.first, trial=best.number))
+    write_certificates(study.folder, [own, replace(made, first=replace(made.first, trial=1))])
+    found = overview(study)
+    assert headline(found) == (
+        f"Trial {best.number} is better than the default by 1.9 points (95 % interval 0.8 to 3.0)."
+    )
+    brief = document_of(found).markdown()
+    assert "Trial 1 is better than the default" in brief and "Looks at the test rows: 6" in brief
+    write_certificates(study.folder, [replace(made, first=replace(made.first, trial=1))])
+    assert "distinguishable" in headline(overview(study))  # another trial has won since
