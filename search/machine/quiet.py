@@ -62,7 +62,6 @@ def import_all() -> None:
     quiet_training()
     with importing():
         import alembic.context
-        import matplotlib.backends.backend_agg
         import optuna
         import sqlalchemy.orm
         import transformers.modeling_utils
@@ -70,5 +69,5 @@ def import_all() -> None:
 
         import lightning_modules.module
 
-    assert alembic and matplotlib and optuna and sqlalchemy and transformers and wandb
+    assert alembic and optuna and sqlalchemy and transformers and wandb
     assert lightning_modules

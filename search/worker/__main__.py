@@ -6,14 +6,17 @@ import os
 import sys
 from pathlib import Path
 
+from lightning_modules.machine.memory import importing
 from lightning_modules.model.files.trust import take_trust
 from search.machine.process import Process
 from search.machine.quiet import import_all
 from search.worker.forkserver import serve
-from search.worker.worker import main
 
 
 def _run(folder: str, descriptor: str | None = None) -> int:
+    with importing():
+        from search.worker.worker import main  # torch, Lightning, transformers
+
     if descriptor is not None:
         return main(Path(folder), int(descriptor), Process.of(os.getppid()))
     import_all()

@@ -1,6 +1,6 @@
 """A process that has imported what a worker needs, and forks a worker on request.
 
-The imports take about 8 s of one core, and their memory is shared by all workers. So a worker that
+The imports take about 5 s of one core, and their memory is shared by all workers. So a worker that
 ended is replaced within a second, and several start as fast as one. Measured by
 `benchmarks/worker_start.py`.
 
