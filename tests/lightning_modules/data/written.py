@@ -234,7 +234,7 @@ def _sheet(rows: Rows, _: Style) -> Written:
 
 def _of_sheet(cell: str) -> str:
     """Return a cell that Excel takes as text as it is."""
-    return cell.replace("\r", "").removeprefix("=").replace("=", "-")
+    return cell.replace("\r", "").replace("=", "-")  # else it is a formula, or an empty cell
 
 
 _OTHERS: Mapping[str, Any] = {
