@@ -123,6 +123,8 @@ def test_a_symmetric_pair_is_read_in_both_orders_and_answered_with_their_mean() 
     columns = SYMMETRIC.encode(rows, tokenizer, 8, ())
     assert columns["input_ids"] == [[97, 98], [98, 97], [99, 100], [100, 99]]
     assert columns["labels"] == [1, 1, 3, 3] and columns["row"] == [0, 0, 1, 1]
+    trained = SYMMETRIC.encode_training(rows, tokenizer, 8, ())
+    assert trained == {"input_ids": [[97, 98], [99, 100]], "labels": [1, 3]}
     # Batches are in another order than the rows.
     output = SimpleNamespace(logits=torch.tensor([[4.0], [1.5], [0.5], [2.0]]))
     observed = SYMMETRIC.observe(None, output, {"row": torch.tensor([1, 0, 0, 1])})
