@@ -13,8 +13,7 @@ A worker keeps the loaded model for its next trials, in main memory unless they 
 not, each trains a copy of it.
 
 Frozen linear layers in 4 bits take 4.127 bits per value with their scales (QLoRA, Dettmers et al.
-2023, arXiv:2305.14314, section 3). Not counted are the output layer's piece of logits, what kernels
-need for a moment, and what an allocator keeps in reserve.
+2023, arXiv:2305.14314, section 3). What a pass takes beyond what it keeps is in `study_need`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +16,13 @@ from search.machine.memory import free_gpu_bytes
 from search.plan.build import build_plan
 from tests.search.estimate.test_need import ALL, LLAMA
 
+FLOAT32 = {**LLAMA, "dtype": "float32"}
 GIB_80 = 81_559 * 2**20
 
 
-def need(here: Path, *words: str) -> StudyNeed:
+def need(here: Path, *words: str, config: Mapping[str, Any] = FLOAT32) -> StudyNeed:
     (here / "model").mkdir(exist_ok=True)
-    (here / "model/config.json").write_text(json.dumps({**LLAMA, "dtype": "float32"}))
+    (here / "model/config.json").write_text(json.dumps(config))
     model = ("model=hub", f"model.path={here / 'model'}", "task=generation", "data.max_length=128")
     plan = build_plan(compose("sweep", [*model, "trainer.precision=fp32", *words]))
     found = study_need(plan, here / "studies/s")
@@ -70,6 +73,26 @@ def test_without_a_gpu_everything_is_in_main_memory(here: Path) -> None:
     assert memory.least == memory.most - 7 * memory.example
     assert memory.host == memory.most
     assert memory.fits and memory.fits_batch and memory.fits_host
+
+
+# The Llama of 75 million parameters of benchmarks/memory.py, and what workers took in GB on a CPU.
+MEASURED = {
+    ("strategy=lora", "data.max_length=128"): (1.37, 1.47),
+    ("strategy=lora", "data.max_length=512"): (2.99, 2.94),
+    ("strategy=full", "data.max_length=128"): (2.85, 2.76),
+}
+
+
+@pytest.mark.parametrize(("words", "gigabytes"), MEASURED.items())
+def test_the_estimate_is_a_little_more_than_workers_took(
+    here: Path, words: tuple[str, ...], gigabytes: tuple[float, ...]
+) -> None:
+    shape = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 8}
+    more = {"num_attention_heads": 12, "num_key_value_heads": 4, "vocab_size": 32000}
+    config = {**LLAMA, **shape, **more, "tie_word_embeddings": True, "dtype": "bfloat16"}
+    fixed = ("data.batch_size=8", "trainer.device=cpu", "trainer.precision=bf16")
+    memory = need(here, *words, *fixed, "optimizer.lr=1e-4", config=config).memory
+    assert max(gigabytes) < memory.most / 1e9 < 1.15 * max(gigabytes)
 
 
 def test_the_largest_batch_of_the_space_counts_up_to_the_micro_batch(here: Path) -> None:
