@@ -108,6 +108,7 @@ class Overview:
         front: The numbers of the trials on the Pareto front, or of the winner.
         ranked: The numbers of the finished trials, best first.
         chosen_by: The metrics by which the winner was chosen, each on a tie of those before.
+        is_asked: Whether a loop of the caller's own trains, whose curves are by its own steps.
         is_over: Whether no trial will start or restart.
         command: The shell command that repeats the winner; None if there is none.
         config: The winner's whole configuration as YAML; "" if there is none.
@@ -135,6 +136,7 @@ class Overview:
     front: frozenset[int]
     ranked: tuple[int, ...]
     chosen_by: tuple[str, ...]
+    is_asked: bool
     is_over: bool
     command: str | None
     config: str
@@ -221,6 +223,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         front=ranking.front,
         ranked=tuple(trial.number for trial in ranking.trials),
         chosen_by=ranking.chosen_by,
+        is_asked=plan.is_asked,
         is_over=study.is_over,
         command=command,
         config=config,

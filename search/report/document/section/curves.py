@@ -49,7 +49,7 @@ def _figure(overview: Overview, title: str, value: Value) -> Figure:
     chart = Chart(
         title=f"{title.capitalize()} during training",
         alt=f"{len(overview.trials)} curves, of which {len(groups['pruned'])} ended early.",
-        x=Axis("step" if overview.default is None and not overview.finished else "epoch"),
+        x=Axis("step" if overview.is_asked else "epoch"),
         y=Axis(title),
         series=tuple(series),
     )

@@ -26,6 +26,9 @@ def headline(overview: Overview) -> str:
         return f"{certificate.subject} is {certificate.sentence}."
     if overview.best == overview.default:
         return "No trial was better than the default configuration."
+    if overview.gain is None:
+        found = f"Trial {winner.number} is the best, with {overview.metric} "
+        return f"{found}{score(overview.score(winner))}; no default has a result to compare with."
     line = gain_lines(overview.gain, overview.metric)[0]
     return f"Trial {winner.number} {line[3:]}" if line.startswith("It ") else line
 
