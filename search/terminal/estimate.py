@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from lightning_modules.machine.file import megabytes
 from search.estimate.estimate import Estimate, Measured
+from search.plan import certify
+from search.plan.certify import certifies
 from search.plan.confirm import confirms, max_runs
 from search.plan.plan import Plan
 from search.report.text import columns
@@ -86,6 +88,8 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
         seconds = math.ceil(confirm_runs / estimate.num_workers) * estimate.trial_seconds
         runs = _count(confirm_runs, "run")
         yield f"and at most about {about(seconds)} for {runs} that confirm the best"
+    if certifies(plan):
+        yield _certifying(plan, estimate)
     if num_trials < estimate.num_trials:
         yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)
@@ -97,6 +101,16 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
         yield f"other programs used {busy} of the CPU; without them it takes less"
     if estimate.num_workers > 1:
         yield f"if {estimate.num_workers} workers do not slow each other down"
+
+
+def _certifying(plan: Plan, estimate: Estimate) -> str:
+    """Return how long the runs of the winner's certificate take."""
+    hours, num_runs = plan.search.settings.max_hours, certify.max_runs(plan)
+    if hours is not None and reserved_before(plan, estimate.trial_seconds)[1] == 0:
+        least = about(2 * certify.NUM_SIDES * estimate.trial_seconds)
+        return f"search.max_hours={hours:g} has no room to certify the winner: {least} or more"
+    seconds = math.ceil(num_runs / estimate.num_workers) * estimate.trial_seconds
+    return f"and about {about(seconds)} for {_count(num_runs, 'run')} that certify the winner"
 
 
 def _has_time_to_confirm(plan: Plan, estimate: Estimate) -> bool:

@@ -119,6 +119,16 @@ def test_confirming_has_a_part_of_the_hours() -> None:
     assert none == "        search.max_hours=0.05 has no room to confirm the best: 2 min or more"
 
 
+def test_certifying_has_a_part_of_the_hours() -> None:
+    words = ("search/pruner=none", "search.certify=true")
+    limited, certifying, ends, *_ = lines(*words, "search.max_hours=0.15")  # 540 s, 6 runs
+    assert limited == "time    about 5 min for 8 trials (1 worker), 37 s per trial"
+    assert certifying == "        and about 4 min for 6 runs that certify the winner"
+    assert ends == "        search.max_hours=0.15 ends the study before all 12 trials"
+    none = lines(*words, "search.max_hours=0.05")[1]
+    assert none == "        search.max_hours=0.05 has no room to certify the winner: 2 min or more"
+
+
 def test_without_a_measurement_one_line_shows_how(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
