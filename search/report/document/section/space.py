@@ -103,7 +103,7 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         height=380,
         has_no_scale=True,
     )
-    best = "darker lines are better" if len(overview.finished) > 1 else "one trial"
+    best = "stronger shades are better" if len(overview.finished) > 1 else "one trial"
     return Figure(chart, f"Each line is a trial, from its settings to its score; {best}.")
 
 
@@ -189,7 +189,7 @@ def _contour(overview: Overview, x: SettingAxis, y: SettingAxis) -> Figure:
     groups = shaded(overview)
     chart = Chart(
         title=f"{overview.metric} by {x.path} and {y.path}",
-        alt=f"{len(both)} finished trials; darker is better.",
+        alt=f"{len(both)} finished trials; stronger shades are better.",
         x=x.axis,
         y=y.axis,
         series=(
@@ -210,7 +210,7 @@ def _contour(overview: Overview, x: SettingAxis, y: SettingAxis) -> Figure:
     which = "The two most important settings" if is_told else "Two settings"
     how = "" if cells is None else "; between trials, the mean of those near by"
     worst, best = (score(value) for value in _range(overview, both))
-    return Figure(chart, f"{which}; darker is better, from {worst} to {best}{how}.")
+    return Figure(chart, f"{which}; stronger shades are better, from {worst} to {best}{how}.")
 
 
 def _range(overview: Overview, trials: Sequence[TrialView]) -> tuple[float, float]:
