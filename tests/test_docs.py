@@ -30,7 +30,6 @@ from tests.page import (
     blocks,
     check_predictions,
     check_study,
-    python_script,
     quickened,
     run_in_bash,
     run_in_this_process,
@@ -286,20 +285,6 @@ def test_the_tasks_page_names_every_task() -> None:
     (tasks,) = [group for group in GROUPS if group.name == "task"]
     named = re.findall(r"^\| `(\w+)` \|", text, re.M)
     assert sorted(named) == sorted(option.name for option in tasks.options)
-
-
-@pytest.mark.thorough
-def test_the_python_page_runs_in_order(here: Path) -> None:
-    write_reviews(here)
-    page = (DOCS / "howto" / "python.md").read_text(encoding="utf-8")
-    (here / "page.py").write_text(python_script(page))
-    words = [sys.executable, "page.py"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "optimizr.lr: must be a known key" in done.stdout
-    assert (here / "studies" / "mine" / "trials.csv").is_file()
-    assert (here / "best" / "README.md").is_file()
-    assert (here / "runs" / "one" / "metrics.json").is_file()
 
 
 @pytest.mark.thorough

@@ -60,13 +60,14 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def run(*words: str | Path, cwd: Path | None = None) -> str:
-    """Run a command; return what it prints."""
+def run(*words: str | Path, cwd: Path | None = None, warns: bool = True) -> str:
+    """Run a command; return what it prints. Unless it `warns`, it may write nothing else."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         words, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert warns or not done.stderr, done.stderr
     return done.stdout
 
 
@@ -96,8 +97,10 @@ def test_the_page_s_python_runs_from_the_wheel(python: Path, here: Path) -> None
         f"assert all(place.startswith({str(python.parents[1])!r}) for place in places), places\n"
     )
     (here / "page.py").write_text(places + python_script(PAGE.read_text(encoding="utf-8")))
-    printed = run(python, "page.py")
+    printed = run(python, "page.py", warns=False)
     assert "optimizr.lr: must be a known key" in printed
+    for name in ("studies/mine/trials.csv", "best/README.md", "runs/one/metrics.json"):
+        assert (here / name).is_file(), name
     assert run(python.with_name("finesweep"), "--version") == "0.1.0\n"
     run(python.with_name("finesweep"), "predict", "model=best", "input=new.csv", "output=o.jsonl")
 
