@@ -82,7 +82,9 @@ def command(*words: str, code: int = 0) -> str:
 
 
 @pytest.mark.thorough
-def test_it_runs_where_it_is_typed_and_nowhere_else(mine: Path, here: Path) -> None:
+def test_it_runs_where_it_is_typed_and_nowhere_else(
+    mine: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     note = "note: code that comes with a model runs, as model.trust_remote_code=true says\n"
     for words in (
         ("train", "run=a", *MINE),
@@ -95,7 +97,8 @@ def test_it_runs_where_it_is_typed_and_nowhere_else(mine: Path, here: Path) -> N
         ("export", "study=s", "to=again"),
     ):
         mine.unlink(missing_ok=True)
-        error = command(*words, code=2)
+        run_here(*words, code=2)
+        error = capsys.readouterr().err
         assert TYPED in error and error.count("\n") == 1 and not mine.exists(), words
         assert command(*words, TYPED).startswith(note)
         assert mine.exists(), words
