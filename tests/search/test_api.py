@@ -400,7 +400,7 @@ print(study.leaderboard()["attempts"].tolist())
 @pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 1])
 def test_ctrl_c_leaves_a_study_that_the_same_script_continues(here: Path, workers: int) -> None:
-    words = [*write_reviews(here), *TINY, "trainer.epochs=30", f"search.workers={workers}"]
+    words = [*write_reviews(here), *TINY, "trainer.epochs=60", f"search.workers={workers}"]
     (here / "script.py").write_text(STOPPED.format(words=", ".join(map(repr, words))))
     process = subprocess.Popen(
         [sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
