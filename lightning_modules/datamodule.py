@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +234,16 @@ def _ignore_signals(number: int) -> None:
     """Leave it to the run what a signal means that a scheduler sends to each of its processes.
 
     It still needs batches, to the next step, after which it saves a checkpoint. A data worker ends
-    when its loader does, or its process.
+    when its loader does, or its process, which then sends SIGTERM itself and waits.
     """
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for each in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(each, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, which has no such schedulers
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -104,3 +106,20 @@ def test_batches_for_a_gpu_are_in_pinned_memory(make_data: Callable[..., TextDat
         data.trainer = cast(Any, SimpleNamespace(strategy=place))
         assert data.train_dataloader().loader.pin_memory is is_pinned
         assert data.val_dataloader().loader.pin_memory is is_pinned
+
+
+def test_a_data_worker_ends_by_a_signal_of_its_process_alone(
+    make_data: Callable[..., TextDataModule],
+) -> None:
+    batches = iter(make_data("trainer.num_data_workers=1").train_dataloader())
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    for name in ("INT", "TERM", "USR1", "USR2", "TERM"):  # as a scheduler sends them
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert len(list(batches)) == 13
+    batches = iter(make_data("trainer.num_data_workers=1").train_dataloader())
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()  # as Python does at its end, which then waits
+    worker.join(10)
+    assert worker.exitcode == 0
