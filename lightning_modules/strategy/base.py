@@ -209,7 +209,8 @@ class Strategy(Schema):
     def stepping(self, network: Any, step: int, num_steps: int) -> AbstractContextManager[None]:
         """Return a context manager for optimizer step `step` of `num_steps`, counted from 1.
 
-        On entry and on exit the gradients of the whole batch are present, equal on every rank.
+        On entry and on exit the gradients of the whole batch are present, equal on every rank. In
+        fp16 some can be NaN or infinite; the step is then skipped.
         """
         return nullcontext()
 

@@ -91,8 +91,10 @@ class Allocation(nn.Module):
                 value = layer[part]
                 # A layer that the backward pass did not reach has no gradient.
                 gradient = value.grad if value.grad is not None else torch.zeros_like(value)
-                importance = (value.detach() * gradient).abs()
                 mean, deviation = self._averages(part, number)
+                importance = (value.detach() * gradient).abs()
+                # In fp16 a gradient can overflow, which skips the step and must not stay here.
+                importance = torch.where(importance.isfinite(), importance, mean)
                 mean.mul_(beta1).add_(importance, alpha=1 - beta1)
                 deviation.mul_(beta2).add_((importance - mean).abs(), alpha=1 - beta2)
 

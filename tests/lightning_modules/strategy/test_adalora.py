@@ -43,6 +43,23 @@ def draw(network: Any, seed: int) -> None:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
+def test_a_gradient_that_overflows_leaves_the_importance_finite() -> None:
+    run = make_run()
+    network: Any = build_network(run, LABELS, Cache())
+    for step in (1, 2):
+        draw(network, step)
+        if step == 2:  # as in fp16, whose step is then skipped
+            for parameter in network.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.view(-1)[:2] = torch.tensor([float("inf"), float("nan")])
+        with run.strategy.stepping(network, step, 20):
+            pass
+        mean = network.allocation.mean_A_0.clone() if step == 1 else mean
+    assert all(each.isfinite().all() for each in network.allocation.buffers())
+    assert network.allocation.mean_A_0.view(-1)[:2].equal(mean.view(-1)[:2])
+    assert not network.allocation.mean_A_0.equal(mean)
+
+
 def test_every_allocation_equals_that_of_peft() -> None:
     words = ("orthogonality=0", "every_steps=3", "warmup=0.1", "final=0.25", "rank=2")
     run = make_run(*(f"strategy.{word}" for word in words))
