@@ -320,7 +320,11 @@ class FineTuner(pl.LightningModule):
             # call the hooks of all callbacks, for as long as a small network's passes take.
             torch.autograd.backward(self._scaled(loss))
             losses.append(loss.detach())
-        return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
+        if losses:
+            return torch.stack(losses).sum()
+        none = torch.zeros((), device=self.device)
+        self._scaled(none)  # the first loss makes the scale, also on a rank without rows
+        return none
 
     def _width(self, batch: Batch) -> int:
         """Return the tokens per example, with padding, of a batch."""
@@ -369,9 +373,9 @@ class FineTuner(pl.LightningModule):
 
     def _update(self, optimizer: Any) -> bool:
         step, num_steps = self.record.step + 1, self.length.num_steps
+        if (scaled := self._scaled_precision) is not None:
+            scaled.unscale(optimizer)  # first: a strategy can add to the gradients
         with self.run.strategy.stepping(self.network, step, num_steps):
-            if (scaled := self._scaled_precision) is not None:
-                scaled.unscale(optimizer)
             max_norm = self.run.trainer.max_grad_norm
             if max_norm is not None or step % self.run.trainer.log_every_steps == 0:
                 self.gradient_norm = clip_gradients(optimizer, max_norm)

@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_modules.batch.order import epoch_batches
 from lightning_modules.callback.checkpoint_file import load_checkpoint
 from lightning_modules.check import check_run
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.machine.hardware import Device, Precision, choose_hardware
 from lightning_modules.machine.scaled import Scaled
+from lightning_modules.outcome import Ending
 from lightning_modules.run import Run
 from search.trained.export import Trained
 from tests.cut import assert_cut_is_whole
@@ -43,6 +45,23 @@ def test_a_card_without_bf16_units_says_how_to_train_in_fp16(
 
 
 @pytest.mark.thorough
+def test_what_a_strategy_adds_to_the_gradients_is_not_scaled(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    words = ("trainer.max_steps=3", "strategy=adalora", "strategy.orthogonality=5")
+    half, full = (
+        train(make_run(*words, f"trainer.precision={name}"), here / name)
+        for name in ("fp16", "fp32")
+    )
+    assert half.ending is full.ending is Ending.finished
+    ours, theirs = (load_file(here / name / BEST_FILE) for name in ("fp16", "fp32"))
+    weights = [name for name in theirs if "lora_A" in name]
+    assert weights
+    for name in weights:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-3, rtol=0.02)
+
+
+@pytest.mark.thorough
 def test_clipped_gradients_are_those_of_fp32_up_to_rounding(
     make_run: Callable[..., Run], here: Path
 ) -> None:
@@ -67,6 +86,19 @@ def test_a_fused_optimizer_steps_like_another(
         train(make_run(FP16, *words, f"optimizer.fused={fused}"), here / str(fused))
     one, other = (load_file(here / str(fused) / BEST_FILE) for fused in (True, False))
     torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.thorough
+def test_a_rank_without_rows_steps_like_the_others(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    def first_batch(seed: int) -> list[int]:
+        return epoch_batches([0] * 112, 37, seed, 0)[0]
+
+    seed = next(seed for seed in range(100) if len(first_batch(seed)) == 1)
+    words = (FP16, f"seed={seed}", "data.batch_size=37", "trainer.max_steps=2")
+    outcome = train(make_run(*words, "trainer.devices=2"), here / "run")
+    assert (outcome.ending, outcome.points[-1].step) == (Ending.finished, 2), outcome.reason
 
 
 def test_a_step_with_an_infinite_gradient_is_skipped_and_the_scale_halved() -> None:
