@@ -1,7 +1,8 @@
 r"""Text as PostgreSQL's COPY and MySQL's SELECT INTO OUTFILE write it: backslashes and no quotes.
 
 `\t`, `\n`, `\r` and `\\` are a tab, line ends and a backslash within a cell, and a cell `\N` is
-empty. MySQL writes a backslash before the tab or the line end itself. A line `\.` ends the rows.
+empty. MySQL writes a backslash before the tab or the line end itself. A last line `\.` ends the
+rows; elsewhere, e.g. in files that were joined, it is a row of its own, and so refused.
 
 https://www.postgresql.org/docs/current/sql-copy.html, File Formats, Text Format.
 """
@@ -42,7 +43,7 @@ def escaped_rows(text: str, delimiter: str) -> Iterator[tuple[int, int, Sequence
         cells.append("" if cell == NONE else _ESCAPE.sub(_sign, cell))
         if end == delimiter:
             continue
-        if cell == END and len(cells) == 1:
+        if cell == END and len(cells) == 1 and not text[found.end() :].strip():
             return
         yield start, line, cells if cells != [""] else []
         if found.end() == len(text):

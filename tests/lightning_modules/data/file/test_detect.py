@@ -324,3 +324,9 @@ def test_backslashes_can_be_said_and_may_stand_before_a_line_end() -> None:
     table = read("a.tsv", content, quoting="backslash")
     assert cells(table) == [("a\tb\nc", "ham"), ("fine", "spam")]
     assert table.lines == [2, 5]
+
+
+@pytest.mark.parametrize("quoting", ["auto", "backslash"])
+def test_rows_below_the_end_of_what_postgresql_copied_are_not_lost(quoting: str) -> None:
+    with pytest.raises(DataError, match=r"a\.tsv:4: must have 3 cells, like the header, got 1"):
+        read("a.tsv", f"{COPIED}\\.\n{COPIED}", quoting=quoting)
