@@ -36,8 +36,8 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 # The benchmarks of speed and those of the search; QUICK= runs them whole. Not here: product.py,
 # similarity.py and record.py, which train for hours, and reliability.py, which kills for hours.
 QUICK := --quick
-SPEED := start worker_start language_model gpu
-SPEED_QUICK := features frozen overhead growth memory output_layer conversations export check
+SPEED := worker_start language_model gpu
+SPEED_QUICK := start features frozen overhead growth memory output_layer conversations export check
 SEARCH := prior
 SEARCH_QUICK := pruning selection sampler arms length certificate
 define measure
