@@ -154,7 +154,8 @@ class TextDataModule(pl.LightningDataModule):
         every = settings.log_every_steps
         logged = range(every, num_steps, every)
         validated = self.length.validation_steps(settings.validations_per_epoch)
-        most = min(every, _most_at_once(self._train))
+        # Ranks proceed together before each span, and one may have had no space for features.
+        most = min(every, _most_at_once(self._train)) if settings.devices == 1 else 1
         return Spans(loader, span_sizes(self._start, num_steps, most, {*logged, *validated}))
 
     def val_dataloader(self) -> Spans:

@@ -108,6 +108,16 @@ def test_batches_for_a_gpu_are_in_pinned_memory(make_data: Callable[..., TextDat
         assert data.val_dataloader().loader.pin_memory is is_pinned
 
 
+@pytest.mark.parametrize(("devices", "num_spans"), [(1, 7), (2, 21)])
+def test_steps_on_features_share_a_span_unless_ranks_share_them(
+    make_data: Callable[..., TextDataModule], devices: int, num_spans: int
+) -> None:
+    data = make_data("trainer.epochs=3", f"trainer.devices={devices}")
+    data.use_features(lambda dataset: torch.zeros(len(dataset), 4), per_token=False)
+    assert data.length.num_steps == 21
+    assert len(data.train_dataloader()) == num_spans
+
+
 def test_a_data_worker_ends_by_a_signal_of_its_process_alone(
     make_data: Callable[..., TextDataModule],
 ) -> None:
