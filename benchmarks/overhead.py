@@ -67,7 +67,7 @@ PARTS: dict[str, Sequence[tuple[Any, str]]] = {
     "note": [(loop, "show_trial")],
     "prepare": [(loop, "load_rows"), (fit_module, "_check"), (fit_module, "_prepare")],
     "files": [
-        *((best.BestFiles, "write"), (checkpoint, "write_checkpoint")),
+        *((best.BestFiles, "write_now"), (checkpoint, "write_checkpoint")),
         *((fit_module, "_write"), (fit_module, "review")),
     ],
     "log": [

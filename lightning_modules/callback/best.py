@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +75,12 @@ class BestFiles:
 
     def write(self) -> None:
         """Write what was put and is not yet written; wait for space if the disk is full."""
+        write_when_free(self._hooks, self.write_now)
+
+    def write_now(self) -> None:
+        """Write it; raise DiskFull, and keep it in memory, if there is no space."""
         if self._held is not None:
-            write_when_free(self._hooks, partial(save_best, self.folder, self._held))
+            save_best(self.folder, self._held)
             self._held = None
 
 

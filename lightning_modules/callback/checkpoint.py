@@ -158,10 +158,10 @@ class Checkpointing(pl.Callback):
         self._hooks.on_checkpoint(record.step)
 
     def _kept(self, step: int) -> Kept:
-        """Return the files of the best validation, which was after `step`."""
+        """Return the files of the best validation, which was after `step`; may raise DiskFull."""
         if self._best is not None and self._best.step == step:
             return self._best
-        self._files.write()
+        self._files.write_now()
         return keep(self._folder, step)
 
 

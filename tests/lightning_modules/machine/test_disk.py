@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -113,31 +112,48 @@ def test_a_run_waits_for_disk_space_and_then_finishes_the_same(
     assert json.loads((folder / "outcome.json").read_text())["ending"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("per_epoch", "fill", "saved", "until", "file"),
+    [
+        # After step 1 there is one checkpoint, and nothing to delete in its favour.
+        (1, 1, [0], 4, "checkpoint.pt"),
+        # The best validation, after step 4, stays in memory.
+        (2, 3, [0, 1, 2, 3], 6, "observed.safetensors"),
+    ],
+)
 def test_a_run_trains_without_checkpoints_while_the_disk_is_full(
-    make_run: Callable[..., Run], here: Path, small_disk: SmallDisk
+    make_run: Callable[..., Run],
+    here: Path,
+    small_disk: SmallDisk,
+    per_epoch: int,
+    fill: int,
+    saved: list[int],
+    until: int,
+    file: str,
 ) -> None:
-    run = make_run("trainer.epochs=1", "trainer.validations_per_epoch=1", *EACH_STEP)
+    run = make_run("trainer.epochs=1", f"trainer.validations_per_epoch={per_epoch}", *EACH_STEP)
     train(run, here / "whole")
 
     class FillAndFree(OnFullDisk):
-        saved: ClassVar[list[int]] = []
+        def __init__(self) -> None:
+            super().__init__(small_disk, fill)
+            self.saved: list[int] = []
 
         def on_step(self, step: int, num_steps: int) -> None:
             super().on_step(step, num_steps)
-            if step == 4:
+            if step == until:
                 self.disk.free()
 
         def on_checkpoint(self, step: int) -> None:
             self.saved.append(step)
 
-    # After step 1 there is one checkpoint, and nothing to delete in its favour.
-    hooks, folder = FillAndFree(small_disk, fill=1), small_disk.folder / "run"
+    hooks, folder = FillAndFree(), small_disk.folder / "run"
     outcome = train(run, folder, hooks)
     assert outcome.ending is Ending.finished
     last = outcome.points[-1].step
-    assert hooks.saved == [0, *range(4, last)]
+    assert hooks.saved == [*saved, *range(until, last)]
     full, again = hooks.notes
-    assert full.startswith(f"the disk is full: {folder / 'checkpoint.pt'} needs ")
+    assert full.startswith(f"the disk is full: {folder / file} needs ")
     assert full.endswith("0 bytes are free; training continues without new checkpoints")
     assert again == "disk space is available again; checkpoints are saved again"
     assert_same_best(here / "whole", folder)
