@@ -212,9 +212,14 @@ class Certificate:
         return _capital(self._name(self.first))
 
     @property
+    def is_over_default(self) -> bool:
+        """Whether the second one is the default of this study."""
+        return self.second.is_default and self.second.study == self.study
+
+    @property
     def object(self) -> str:
         """The name of the second one for people."""
-        if self.second.is_default and self.second.study == self.study:
+        if self.is_over_default:
             return "the default"
         name = self._name(self.second)
         return f"the runner-up ({name})" if self._is_runner_up else name
@@ -337,6 +342,23 @@ class Certificate:
         if self.rows is Rows.validation:
             return ", on the validation rows that also chose, because there is no test split"
         return ""
+
+
+def verdict_on(
+    certificates: Sequence[Certificate], study: str, trial: int | None
+) -> Certificate | None:
+    """Return the verdict on a trial of a study, within that study first; None without one.
+
+    Args:
+        certificates: Verdicts of studies, in any order.
+        study: The name of the study.
+        trial: The number of the trial; None has no verdict.
+
+    """
+    found = [
+        each for each in certificates if (each.first.study, each.first.trial) == (study, trial)
+    ]
+    return min(found, key=lambda each: each.second.study != study, default=None)
 
 
 def write_certificates(folder: Path, certificates: Sequence[Certificate]) -> None:

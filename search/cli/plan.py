@@ -50,7 +50,14 @@ def main(words: Sequence[str]) -> int:
     say_pending(composition)
     ahead = preview(composition)
     if not parsed.json:
-        about = describe(ahead.plan, ahead.rows, composition.fixed, ahead.prior, ahead.confirm_runs)
+        about = describe(
+            ahead.plan,
+            ahead.rows,
+            composition.fixed,
+            ahead.prior,
+            ahead.confirm_runs,
+            ahead.certify_runs,
+        )
         print("\n".join(about), flush=True)
     if wants_probe and ahead.plan.is_asked:
         fix = "Its trials are trained by a loop of yours."
@@ -67,7 +74,8 @@ def main(words: Sequence[str]) -> int:
         if not ahead.plan.is_asked:
             is_measured = estimate is not None and estimate.memory_bytes is not None
             needs = need_lines(ahead.need, is_measured=is_measured)
-            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate, ahead.confirm_runs)]))
+            runs = ahead.confirm_runs, ahead.certify_runs
+            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate, *runs)]))
         print("\n".join([*example_lines(ahead.examples), *_first_trials(ahead)]))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0

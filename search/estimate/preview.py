@@ -13,6 +13,7 @@ from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.estimate.max_length import with_max_length
 from search.estimate.study_need import StudyNeed, study_need
+from search.plan import certify as planned_certificate
 from search.plan.build import build_plan
 from search.plan.confirm import confirms, max_runs
 from search.plan.download import downloads_of
@@ -25,6 +26,7 @@ from search.plan.tokens import as_json
 from search.space.key import canonical_key
 from search.storage.attribute import START
 from search.storage.location import study_folder
+from search.study.certify import runs_left
 from search.study.confirm import most_runs_left
 from search.study.knowledge import Prior
 from search.study.open import gives_up_prior, load_study, open_study, stored
@@ -51,6 +53,7 @@ class Preview:
         ended: Number and values of the trials that have already ended.
         prior: What it takes over from another study; None if nothing.
         confirm_runs: The most runs that confirming its first few still takes.
+        certify_runs: The most runs that certifying its winner still takes.
         need: The disk and the memory that it needs; None if unknown.
         examples: Two training examples of the default arm, as the model will read them.
 
@@ -65,6 +68,7 @@ class Preview:
     ended: Mapping[int, Mapping[str, Any]]
     prior: Prior | None = None
     confirm_runs: int = 0
+    certify_runs: int = 0
     need: StudyNeed | None = None
     examples: Sequence[Example] = ()
 
@@ -110,6 +114,7 @@ class Preview:
             "ended": sorted(self.ended),
             "downloads": [] if rows is None else [each.as_dict() for each in downloads_of(plan)],
             "confirm_runs": self.confirm_runs,
+            "certify_runs": self.certify_runs,
             "folder": str(self.folder),
         }
 
@@ -141,11 +146,14 @@ def preview(composition: Composition) -> Preview:
     first = {canonical_key(values): values for values in first_values(plan, prior)}
     need = None if rows is None else study_need(plan, folder)
     examples = [] if rows is None else examples_of(plan.default, rows.corpus, rows.labels)
-    runs = max_runs(plan) if confirms(plan) else 0
+    follow_ups = (
+        max_runs(plan) if confirms(plan) else 0,
+        planned_certificate.max_runs(plan) if planned_certificate.certifies(plan) else 0,
+    )
     if before is None:
         starts = dict(enumerate(first))
         return Preview(
-            plan, folder, rows, suggestions, starts, Past(), {}, prior, runs, need, examples
+            plan, folder, rows, suggestions, starts, Past(), {}, prior, *follow_ups, need, examples
         )
     past = Past()
     if rows is not None:
@@ -155,7 +163,7 @@ def preview(composition: Composition) -> Preview:
         num_validation = len(rows.corpus.splits["validation"])
         study = open_study(plan, folder)
         past = past_of(plan, study, free_bytes, num_validation)
-        runs = most_runs_left(study)
+        follow_ups = most_runs_left(study), runs_left(study)
     study = load_study(folder)
     trials = study.optuna.get_trials(deepcopy=False)
     ended = {t.number: study.params_of(t) for t in study.trials if t.state.is_finished()}
@@ -165,7 +173,9 @@ def preview(composition: Composition) -> Preview:
     known = [*(study.params_of(trial) for trial in trials), *new.values()]
     known += suggestions[max(len(known), len(first)) :]
     known = known[: plan.num_trials]
-    return Preview(plan, folder, rows, known, starts, past, ended, prior, runs, need, examples)
+    return Preview(
+        plan, folder, rows, known, starts, past, ended, prior, *follow_ups, need, examples
+    )
 
 
 def _starts(study: Study, trials: Sequence[FrozenTrial]) -> dict[int, str]:

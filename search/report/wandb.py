@@ -79,7 +79,7 @@ def _log_study(
 
 def _certificate(study: Study) -> dict[str, Any]:
     """Return the verdict on the winner; nothing without one."""
-    found = next(iter(study.certificates), None)
+    found = study.certificate
     if found is None:
         return {}
     names = ("verdict", "gain", "low", "high", "probability", "selection", "num_looks")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_modules.rows.corpus import Corpus
-from search.plan.certify import certifies, fresh_of, refusal
+from search.plan.certify import certifies, fresh_of, max_runs, refusal
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.location import CERTIFY, follow_up_folder
@@ -114,16 +114,20 @@ def has_time(study: Study, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def runs_left(study: Study) -> int:
-    """Return how many runs the certificate still takes."""
+    """Return how many runs the certificate still takes, at most while trials are left.
+
+    Any of those may win, so that of the runs that have ended only those of the default are known
+    to count.
+    """
     if not certifies(study.plan):
         return 0
-    fresh, pair = fresh_of(study.plan), winner_and_other(study)
-    is_over = study.num_ended >= study.plan.num_trials
-    if pair is None or not is_over:
-        return 2 * len(fresh.values)
-    known = queued(follow_up_folder(study.folder, CERTIFY))
-    keys = (canonical_key(e) for e in fresh.entries([study.params_of(t) for t in pair]))
-    return sum(not known.get(key, False) for key in keys)
+    fresh, known = fresh_of(study.plan), queued(follow_up_folder(study.folder, CERTIFY))
+    default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
+    pair = winner_and_other(study) if is_over else None
+    certain = pair or ([] if is_over or default is None else [default])
+    entries = fresh.entries([study.params_of(trial) for trial in certain])
+    ended = [known.get(canonical_key(entry), False) for entry in entries]
+    return ended.count(False) if is_over else max_runs(study.plan) - ended.count(True)
 
 
 def certifying_study(study: Study) -> Study | None:

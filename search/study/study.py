@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.rows.corpus import Corpus
-from search.certificate.certificate import Certificate, certificates_as_dict, certificates_of
+from search.certificate.certificate import (
+    Certificate,
+    certificates_as_dict,
+    certificates_of,
+    verdict_on,
+)
 from search.config import Follows
 from search.plan import certify
 from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of
@@ -164,6 +169,12 @@ class Study:
         """The verdicts on its configurations, the one on its winner first; none without them."""
         values = self._attributes.get(CERTIFICATE)
         return () if values is None else certificates_of(values)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The verdict on its winner; None without one, or if another trial has won since."""
+        best = self.best
+        return None if best is None else verdict_on(self.certificates, self.plan.name, best.number)
 
     def store_certificates(self, certificates: Sequence[Certificate]) -> None:
         """Store verdicts on its configurations, the one on its winner first."""

@@ -55,14 +55,11 @@ def started_lines(study: Study, certifying: Study) -> Iterator[str]:
 
 
 def certify_lines(study: Study) -> list[str]:
-    """Return the certificate of a study, or how far it is; nothing if it is not asked for."""
-    found, best = study.certificates, study.best
-    if found and best is not None and found[0].first.trial == best.number:
-        return [line for each in found for line in certificate_lines(each)]
+    """Return the certificates of a study, and how far that of its winner is if it is asked for."""
+    lines = [line for each in study.certificates for line in certificate_lines(each)]
     is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
-    if not certifies(study.plan) or not is_over or best is None:
-        return []
-    return [_none_yet(study)]
+    is_due = certifies(study.plan) and is_over and study.best is not None
+    return [*lines, _none_yet(study)] if is_due and study.certificate is None else lines
 
 
 def _none_yet(study: Study) -> str:
@@ -90,20 +87,30 @@ def certificate_lines(found: Certificate) -> Iterator[str]:
     rows = "the validation rows" if found.rows is not Rows.test else f"{found.num_rows:,} test rows"
     yield f"Mean {spoken(found.metric)} on {rows}: {_mean(first)}, against {_mean(second)}."
     sure = f"It is better with a probability of {_percent(found.probability)}"
-    if found.searched_gain is not None and found.rows is Rows.test:
-        gain, selection = found.figures(found.searched_gain, found.selection or 0.0)
-        unit = " points" if found.is_in_points else ""
-        left = (
-            f"{gain}{unit} on the validation rows of the search; {selection} of them was selection"
-        )
-        sure += f". Its lead was {left}" if first.trial != second.trial else ""
-    yield f"{sure}."
+    lead = _lead(found) if found.rows is Rows.test else ""
+    yield f"{sure}. {lead}." if lead else f"{sure}."
     cost = f"{_count(len(first.scores) + len(second.scores), 'run')}, {duration(found.seconds)}"
     looks = _count(found.num_looks, "time") if found.rows is Rows.test else ""
     seen = f"; models of this study were scored on the test rows {looks}" if looks else ""
     yield f"It took {cost} of training{seen}."
     for problem in found.problems:
         yield f"{problem[:1].upper()}{problem[1:]}."
+
+
+def _lead(found: Certificate) -> str:
+    """Return how far the first one led in the search, and how much of that was selection."""
+    gain, selection = found.searched_gain, found.selection
+    if gain is None or selection is None:
+        return ""
+    gain_, selection_ = found.figures(abs(gain), selection)
+    unit, rows = " points" if found.is_in_points else "", "on the validation rows of the search"
+    if gain <= 0:
+        behind = f"{gain_}{unit} behind" if gain < 0 else "level"
+        return f"It was {behind} {rows}"
+    lead = f"Its lead was {gain_}{unit} {rows}"
+    if selection <= 0:
+        return f"{lead}; none of that was selection"
+    return f"{lead}; {'all' if selection >= gain else selection_} of that was selection"
 
 
 def _mean(one: Certified) -> str:

@@ -20,7 +20,10 @@ WIDTH = 6  # characters of the names in front of the lines, like those of descri
 
 
 def estimate_lines(
-    plan: Plan, estimate: Estimate | None, confirm_runs: int | None = None
+    plan: Plan,
+    estimate: Estimate | None,
+    confirm_runs: int | None = None,
+    certify_runs: int | None = None,
 ) -> list[str]:
     """Return the lines on time and memory, or one that says how to measure them.
 
@@ -28,15 +31,18 @@ def estimate_lines(
         plan: The study's plan.
         estimate: Its time and memory, if they were measured.
         confirm_runs: The most runs that confirming the first few still takes, if some were made.
+        certify_runs: The runs that certifying the winner still takes, if some were made.
 
     """
     if confirm_runs is None:
         confirm_runs = max_runs(plan) if confirms(plan) else 0
+    if certify_runs is None:
+        certify_runs = certify.max_runs(plan) if certifies(plan) else 0
     if estimate is None:
         return ["time and memory: measure them with finesweep plan ... probe=true"]
     lines: list[list[str]] = []
     for name, texts in (
-        ("time", _time(plan, estimate, confirm_runs)),
+        ("time", _time(plan, estimate, confirm_runs, certify_runs)),
         ("memory", _memory(estimate)),
     ):
         lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
@@ -66,7 +72,7 @@ def about(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
 
 
-def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
+def _time(plan: Plan, estimate: Estimate, confirm_runs: int, certify_runs: int) -> Iterator[str]:
     if not estimate.num_trials:
         yield f"all {plan.num_trials} trials have ended"
         return
@@ -88,8 +94,8 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
         seconds = math.ceil(confirm_runs / estimate.num_workers) * estimate.trial_seconds
         runs = _count(confirm_runs, "run")
         yield f"and at most about {about(seconds)} for {runs} that confirm the best"
-    if certifies(plan):
-        yield _certifying(plan, estimate)
+    if certify_runs:
+        yield _certifying(plan, estimate, certify_runs)
     if num_trials < estimate.num_trials:
         yield f"search.max_hours={hours:g} ends the study before all {estimate.num_trials} trials"
     yield _source(estimate.measured)
@@ -103,9 +109,9 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int) -> Iterator[str]:
         yield f"if {estimate.num_workers} workers do not slow each other down"
 
 
-def _certifying(plan: Plan, estimate: Estimate) -> str:
+def _certifying(plan: Plan, estimate: Estimate, num_runs: int) -> str:
     """Return how long the runs of the winner's certificate take."""
-    hours, num_runs = plan.search.settings.max_hours, certify.max_runs(plan)
+    hours = plan.search.settings.max_hours
     if hours is not None and reserved_before(plan, estimate.trial_seconds)[1] == 0:
         least = about(2 * certify.NUM_SIDES * estimate.trial_seconds)
         return f"search.max_hours={hours:g} has no room to certify the winner: {least} or more"

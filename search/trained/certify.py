@@ -45,6 +45,7 @@ class Side:
         trial: Its trial there.
         certifying: The study of its runs.
         runs: Its runs that have ended, by seed or split.
+        num_queued: How many runs it will have.
 
     """
 
@@ -52,6 +53,7 @@ class Side:
     trial: FrozenTrial
     certifying: Study
     runs: Mapping[int, FrozenTrial]
+    num_queued: int
 
     @classmethod
     def of(cls, study: Study, trial: FrozenTrial) -> Side | None:
@@ -61,12 +63,15 @@ class Side:
             return None
         path, own, runs = fresh_of(study.plan).path, study.params_of(trial), {}
         own.pop(path, None)  # a seed that is searched
+        num_queued = 0
         for run in certifying.trials:
             values = certifying.params_of(run)
             seed = values.pop(path, None)
-            if values == own and run.state.is_finished():
-                runs[int(seed)] = run
-        return cls(study, trial, certifying, dict(sorted(runs.items())))
+            if values == own:
+                num_queued += 1
+                if run.state.is_finished():
+                    runs[int(seed)] = run
+        return cls(study, trial, certifying, dict(sorted(runs.items())), num_queued)
 
     @property
     def with_result(self) -> dict[int, FrozenTrial]:
@@ -155,9 +160,10 @@ def certify_winner(study: Study, say: Say, corpus: Corpus | None = None) -> list
 def certify(
     study: Study, pairs: Sequence[tuple[Side, Side]], say: Say, corpus: Corpus | None = None
 ) -> list[Certificate]:
-    """Score the runs of pairs of configurations, and store their certificates in this order.
+    """Score the runs of pairs of configurations, and store their certificates.
 
-    Those that the study has already follow: they are drawn up again, for all comparisons together.
+    Those that the study has already are drawn up again, for all comparisons together. The verdicts
+    on the winner are stored first, and one verdict on two configurations, whichever is named first.
 
     Args:
         study: The study whose certificates they are.
@@ -165,7 +171,8 @@ def certify(
         say: Prints a line.
         corpus: The study's rows, if they have been read.
 
-    Returns: The certificates; none if a comparison cannot be drawn up yet, which is said.
+    Returns: The certificates, these first; none if a comparison cannot be drawn up yet, which is
+    said.
 
     """
     pairs = [*pairs, *_earlier(study, pairs)]
@@ -181,21 +188,37 @@ def certify(
                 say("another process scores the runs, and draws up the certificate")
                 return []
     found = []
+    num_comparisons = len({frozenset(map(_key, pair)) for pair in pairs})
     for one, other in pairs:
-        drawn = _certificate(study, one, other, corpus, len(pairs))
+        drawn = _certificate(study, one, other, corpus, num_comparisons)
         if isinstance(drawn, str):
             say(f"no certificate: {drawn}")
         else:
             found.append(drawn)
     if found:
-        study.store_certificates(found)
-        write_certificates(study.folder, found)
-    return found
+        best = study.best
+        winner = None if best is None else best.number
+        kept = _each_once(sorted(found, key=lambda each: each.first.trial != winner))
+        study.store_certificates(kept)
+        write_certificates(study.folder, kept)
+    return _each_once(found)
+
+
+def _key(side: Side) -> tuple[str, int]:
+    return side.study.plan.name, side.trial.number
+
+
+def _each_once(found: Sequence[Certificate]) -> list[Certificate]:
+    """Return certificates without the later one of two on the same pair, in either order."""
+    pairs: dict[frozenset[tuple[str, int]], Certificate] = {}
+    for each in found:
+        pairs.setdefault(frozenset((s.study, s.trial) for s in (each.first, each.second)), each)
+    return list(pairs.values())
 
 
 def _earlier(study: Study, pairs: Sequence[tuple[Side, Side]]) -> Iterator[tuple[Side, Side]]:
     """Yield the pairs of the study's certificates that are not among these."""
-    known = {tuple((side.study.plan.name, side.trial.number) for side in pair) for pair in pairs}
+    known = {tuple(map(_key, pair)) for pair in pairs}
     for each in study.certificates:
         key = tuple((one.study, one.trial) for one in (each.first, each.second))
         if key in known:
@@ -323,9 +346,8 @@ def _problems(one: Side, other: Side, study: Study) -> Iterator[str]:
                 why = f"it breaks {', '.join(broken)}"
             name = f"trial {side.trial.number} has no score with {fresh_of(study.plan).what} {seed}"
             yield f"{name}: {why}"
-        wanted, num = study.plan.search.settings.certify_seeds, len(side.runs)
-        if num < wanted and not side.is_exact:
-            yield f"trial {side.trial.number} has {num} of {wanted} runs"
+        if len(side.runs) < side.num_queued and not side.is_exact:
+            yield f"trial {side.trial.number} has {len(side.runs)} of {side.num_queued} runs"
 
 
 def _has_result(run: FrozenTrial) -> bool:

@@ -77,10 +77,13 @@ def _compared(
         raise ConfigError(Problem("study", rule, study.plan.name))
     for trial in [finished[n] for n in numbers] or ([] if best is None else [best]):
         rival = _rival(study, trial) if other is None else other.best
+        if rival is None and other is None:
+            rule = f"must have a finished configuration beside trial {trial.number}"
+            fix = "Train more trials, or name another study with against=NAME."
+            raise ConfigError(Problem("study", rule, study.plan.name, fix))
         if rival is None:
-            name = (other or study).plan.name
-            rule = f"study {name} must have a finished configuration to compare with"
-            raise ConfigError(Problem("against", rule, name))
+            assert other is not None, "its own rival was found"
+            raise ConfigError(Problem("against", "must have a winner", other.plan.name))
         yield (study, trial), (other or study, rival)
 
 

@@ -105,9 +105,8 @@ def certified_winner(study: Study) -> tuple[Study, FrozenTrial] | None:
 
     None if the best trial is not certified. The files of the run may be on another machine.
     """
-    best, certifying = study.best, follow_up(study, CERTIFY)
-    found = next(iter(study.certificates), None)
-    if best is None or certifying is None or found is None or found.first.trial != best.number:
+    found, certifying = study.certificate, follow_up(study, CERTIFY)
+    if found is None or certifying is None:
         return None
     return certifying, certifying.trial(found.first.median_run)
 

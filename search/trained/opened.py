@@ -149,9 +149,7 @@ class Study(_Trained, Loop):
     @property
     def certificate(self) -> Certificate | None:
         """The verdict on the winner, over fresh seeds and on the test rows; None without one."""
-        found, best = self._study.certificates, self._study.best
-        is_its = bool(found) and best is not None and found[0].first.trial == best.number
-        return found[0] if is_its else None
+        return self._study.certificate
 
     def export(self, to: str | Path, *, merge: bool = True, trial: int | None = None) -> Model:
         """Write a trial's model to a new folder, loadable by plain transformers or PEFT; return it.

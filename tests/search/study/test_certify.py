@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from lightning_modules.error import ConfigError
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.outcome import Ending, Outcome, RowScores
-from search.certificate.certificate import CERTIFICATE_FILE, Rows, Verdict, read_certificates
-from search.config import Follows
+from search.certificate.certificate import (
+    CERTIFICATE_FILE,
+    Certificate,
+    Rows,
+    Verdict,
+    read_certificates,
+)
+from search.config import Follows, compose
+from search.estimate.preview import preview
 from search.plan.certify import certifies, fresh_of, max_runs, refusal, rows_of
 from search.report.results import status
 from search.storage.failure import FailureKind
@@ -20,10 +28,13 @@ from search.study import certify, confirm, follow
 from search.study.open import load_study, study_folders
 from search.study.session import join
 from search.study.study import Study
-from search.terminal.certify import certify_lines, plan_lines
-from search.trained.certify import certify_winner
+from search.terminal.certify import certificate_lines, certify_lines, plan_lines
+from search.trained.certify import Side, certify_winner
+from search.trained.certify import certify as draw_certificates
+from search.trained.compare import certificates_of_trials
+from search.trained.export import certified_winner
 from tests.conftest import write_jsonl
-from tests.search.study.conftest import begin, outcome, plan_of, study_of
+from tests.search.study.conftest import SPACE, begin, outcome, plan_of, study_of
 
 CERTIFY = ("search.certify=true", "search.portfolio=false", "search/sampler=random")
 NO_TEST = ("data=files", "data.train=my.csv", "data.test_fraction=0")
@@ -57,6 +68,11 @@ def run_all(study: Study, made: Callable[[int, int], Outcome]) -> Study:
     """Train the runs of the certificate, with an outcome by trial and seed."""
     certifying = certify.begin(study)
     assert certifying is not None
+    return make_runs(study, certifying, made)
+
+
+def make_runs(study: Study, certifying: Study, made: Callable[[int, int], Outcome]) -> Study:
+    """Train the waiting runs of a certificate."""
     numbers = {study.params_of(trial)["optimizer.lr"]: trial.number for trial in study.trials}
     path = fresh_of(study.plan).path
     session = join(certifying)
@@ -248,3 +264,90 @@ def test_one_score_of_a_side_is_no_certificate(here: Path) -> None:
     printed: list[str] = []
     assert certify_winner(study, lambda text, **_: printed.append(text)) == []
     assert printed == ["no certificate: trial 1 of study s has 0 scored runs, and needs two"]
+
+
+def by_number(number: int, seed: int) -> Outcome:
+    """Return a run of trial 0, 1 or 2, better with the number."""
+    return scored({0: 0.5, 1: 0.9, 2: 0.7}[number], seed % 3)
+
+
+def certified(here: Path) -> Study:
+    """Return a study whose winner, trial 1, is certified."""
+    study = trained(here, [0.5, 0.9, 0.7], *small_files(here, has_validation=True))
+    run_all(study, by_number)
+    certify_winner(study, print)
+    return load_study(study.folder)
+
+
+def draw_up(study: Study, first: int, second: int) -> list[Certificate]:
+    """Train two trials over three seeds, and draw up their certificate."""
+    pair = [study.trials[number] for number in (first, second)]
+    make_runs(study, certify.add(study, pair, 3, limited=False), by_number)
+    one, other = (Side.of(study, trial) for trial in pair)
+    assert one is not None and other is not None
+    return draw_certificates(study, [(one, other)], print)
+
+
+def test_a_verdict_on_another_trial_leaves_the_winner_its_own(here: Path) -> None:
+    study = certified(here)
+    assert [each.first.trial for each in draw_up(study, 2, 0)] == [2, 1]
+    again = load_study(study.folder)
+    assert [each.first.trial for each in again.certificates] == [1, 2]
+    assert read_certificates(study.folder) == again.certificates
+    assert again.certificate == again.certificates[0]
+    lines = "\n".join(certify_lines(again))
+    assert "trial 1 is better" in lines and "trial 2 is better" in lines
+    assert "not certified yet" not in lines
+    won = certified_winner(again)
+    assert won is not None and won[1].number == again.certificates[0].first.median_run
+
+
+def test_a_verdict_on_another_trial_alone_is_shown_too(here: Path) -> None:
+    words = small_files(here, has_validation=True)
+    study = trained(here, [0.5, 0.9, 0.7], *words, "search.certify=false")
+    draw_up(study, 2, 0)
+    again = load_study(study.folder)
+    assert again.certificate is None and certified_winner(again) is None
+    assert certify_lines(again)[0].startswith("Certificate: trial 2 is better than the default")
+
+
+def test_a_pair_in_the_other_order_is_no_second_comparison(here: Path) -> None:
+    study = certified(here)
+    (turned,) = draw_up(study, 0, 1)
+    assert (turned.first.trial, turned.num_comparisons) == (0, 1)
+    assert "on the validation rows of the search" not in "\n".join(certificate_lines(turned))
+    behind = "\n".join(certificate_lines(replace(turned, rows=Rows.test)))
+    assert "It was 40.0 points behind on the validation rows of the search." in behind
+    (kept,) = load_study(study.folder).certificates
+    assert kept.first.trial == 1
+
+
+def test_how_many_runs_are_missing_is_counted_from_those_that_were_asked_for(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+    two = certify.add(study, study.trials, 2, limited=False)
+    make_runs(study, two, by_number)
+    (found,) = certify_winner(study, print)
+    assert (found.problems, len(found.first.scores)) == ((), 2)
+    certify.add(study, study.trials, 3, limited=False)
+    (found,) = certify_winner(study, print)
+    assert found.problems == ("trial 1 has 2 of 3 runs", "trial 0 has 2 of 3 runs")
+
+
+def test_runs_of_a_certificate_that_were_made_are_not_announced_again(here: Path) -> None:
+    study = certified(here)
+    assert certify.runs_left(study) == 0
+    fixed = ("study=s", "model=tiny", "logger=none", "trainer.epochs=2", "data.max_length=128")
+    words = [*fixed, *SPACE, *CERTIFY, *small_files(here, has_validation=True)]
+    ahead = preview(compose("sweep", [*words, "search.num_trials=3"]))
+    assert (ahead.certify_runs, ahead.as_dict(None)["certify_runs"]) == (0, 0)
+    (line,) = plan_lines(ahead.plan, ahead.certify_runs)
+    assert line.endswith(": no more runs")
+    grown = preview(compose("sweep", [*words, "search.num_trials=4"]))
+    assert grown.certify_runs == 3  # the default's three count in any case
+
+
+def test_a_study_of_one_trial_has_nothing_to_compare_with(here: Path) -> None:
+    study = study_of(here, "search.num_trials=1")
+    train(study, [outcome(0.5)])
+    with pytest.raises(ConfigError, match="study: must have a finished configuration beside"):
+        certificates_of_trials(study, [], None, None, print, print)
