@@ -54,7 +54,11 @@ def main(words: Sequence[str]) -> int:
     if parsed.watch and ("," in name or found.keys() != {"study"}):
         raise ConfigError(Problem("--watch", "follows the report of one study", name))
     if found.keys() == {"study"}:
-        paths = _written(name.split(","), watch=parsed.watch)
+        try:
+            paths = _written(_names(name), watch=parsed.watch)
+        except OSError as error:
+            print(f"the report could not be written: {error}", file=sys.stderr)
+            return 1
         texts = [str(path) for path in paths]
         print(json.dumps({"files": texts}) if parsed.json else "\n".join(texts))
         return 0
@@ -77,6 +81,20 @@ def _written(names: Sequence[str], *, watch: bool) -> list[Path]:
     if watch:
         _follow(names[0])
     return write_report(find_study(names[0]))
+
+
+def _names(text: str) -> list[str]:
+    """Return the names of studies, each once.
+
+    Raises:
+        ConfigError: One is empty or there twice.
+
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        fix = "Write study=NAME, or study=A,B to compare two."
+        raise ConfigError(Problem("study", "must be names of studies, each once", text, fix))
+    return names
 
 
 def _follow(name: str) -> None:

@@ -19,7 +19,7 @@ from lightning_modules.folder import OUTCOME_FILE, read_records, table_file
 from lightning_modules.outcome import RowScores
 from lightning_modules.task.base import GENERATED, MISTAKES
 from lightning_modules.task.metric.confusion import CONFUSION
-from search.certificate.certificate import Certificate, read_certificates
+from search.certificate.certificate import Certificate, read_certificates, verdict_on
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.objective import Objective
 from search.report.gains import gains
@@ -108,6 +108,7 @@ class Overview:
         front: The numbers of the trials on the Pareto front, or of the winner.
         ranked: The numbers of the finished trials, best first.
         chosen_by: The metrics by which the winner was chosen, each on a tie of those before.
+        is_cautious: Whether another trial had to be better than the default by more than its noise.
         is_asked: Whether a loop of the caller's own trains, whose curves are by its own steps.
         is_over: Whether no trial will start or restart.
         command: The shell command that repeats the winner; None if there is none.
@@ -136,6 +137,7 @@ class Overview:
     front: frozenset[int]
     ranked: tuple[int, ...]
     chosen_by: tuple[str, ...]
+    is_cautious: bool
     is_asked: bool
     is_over: bool
     command: str | None
@@ -179,9 +181,7 @@ class Overview:
     @property
     def certificate(self) -> Certificate | None:
         """The verdict on the winner; None if there is none, or if another trial has won since."""
-        first = next(iter(self.certificates), None)
-        is_its = first is not None and first.study == self.name and first.first.trial == self.best
-        return first if is_its else None
+        return verdict_on(self.certificates, self.name, self.best)
 
     @property
     def seconds(self) -> float:
@@ -223,6 +223,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         front=ranking.front,
         ranked=tuple(trial.number for trial in ranking.trials),
         chosen_by=ranking.chosen_by,
+        is_cautious=ranking.is_cautious,
         is_asked=plan.is_asked,
         is_over=study.is_over,
         command=command,

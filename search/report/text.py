@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from search.report.snapshot import StudySummary
-from search.study.gain import Gain, half_width
+from search.study.gain import CAUTION, Gain, half_width
 
 
 def aligned(scores: Mapping[str, float]) -> list[str]:
@@ -102,6 +102,25 @@ def gain_lines(gain: Gain | None, metric: str, num_rows: int | None = None) -> l
         f"The interval covers the choice of the {rows}, not the seed. The best trial was chosen "
         "on these rows, so its gain looks larger than it is.",
     ]
+
+
+def default_line(metric: str, *, is_cautious: bool, num_tried: int) -> str:
+    """Return that the default configuration is a study's best, as a sentence.
+
+    Args:
+        metric: What the best trial was chosen by.
+        is_cautious: Whether another one had to be better by more than its noise.
+        num_tried: How many trials have finished or were pruned.
+
+    >>> default_line("accuracy", is_cautious=False, num_tried=3)
+    'No trial was better in accuracy than the default configuration.'
+    """
+    if num_tried < 2:
+        return "Only the default configuration has a result: there is nothing to compare it with."
+    if not is_cautious:
+        return f"No trial was better in {spoken(metric)} than the default configuration."
+    noise = f"{CAUTION:g} standard errors of its {spoken(metric)}"
+    return f"No trial was better than the default configuration by more than {noise}."
 
 
 def interval_line(

@@ -16,10 +16,18 @@ from search.report.document.section.winner import BEST_FILE
 from search.report.document.write import PAGE_FILE
 from search.report.guard import guard_lines
 from search.report.results import TABLE_FILE, Comparison, compare_with_default, status
-from search.report.text import columns, duration, gain_lines, number, score, setting, spoken
+from search.report.text import (
+    columns,
+    default_line,
+    duration,
+    gain_lines,
+    number,
+    score,
+    setting,
+    spoken,
+)
 from search.storage.attribute import METRICS, VERDICT
 from search.storage.location import VARIABLE, is_local, storage_of
-from search.study.gain import CAUTION
 from search.study.study import Study
 from search.terminal.certify import certify_lines
 from search.terminal.confirm import confirm_lines
@@ -291,20 +299,15 @@ def _remaining(study: Study) -> list[str]:
 
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
-    certificate = next(iter(study.certificates), None)
-    if certificate is not None and certificate.first.trial == comparison.best.number:
+    if study.certificate is not None:
         return []  # it says more
     if comparison.best is comparison.default:
         ranking = study.ranking
         if ranking.decision is not None:
             return []  # said with the scores on fresh splits
-        score = spoken(next(iter(ranking.chosen_by), metric))
-        by = (
-            f" by more than {CAUTION:g} standard errors of its {score}"
-            if ranking.is_cautious
-            else ""
-        )
-        return [f"No trial was better than the default configuration{by}."]
+        num_tried = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
+        chosen_by = next(iter(ranking.chosen_by), metric)
+        return [default_line(chosen_by, is_cautious=ranking.is_cautious, num_tried=num_tried)]
     return gain_lines(comparison.gain, metric, num_rows)
 
 

@@ -77,9 +77,9 @@ def _verdict(overviews: Sequence[Overview]) -> Iterator[Block]:
 
 
 def _sentence(first: Overview, other: Overview) -> str:
-    names = {first.name, other.name}
+    winners = {(first.name, first.best), (other.name, other.best)}
     for each in (*first.certificates, *other.certificates):
-        if {each.first.study, each.second.study} == names:
+        if {(one.study, one.trial) for one in (each.first, each.second)} == winners:
             return f"{each.subject} of study {each.study} is {each.sentence}."
     subject = f"The winner of {first.name}"
     gain = difference(first, other)

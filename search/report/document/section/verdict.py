@@ -8,7 +8,7 @@ from search.certificate.certificate import Certificate
 from search.report.document.block import Block, Facts, Figure, Section, Table, Text
 from search.report.document.chart import BEST, DEFAULT, PLAIN, Axis, Chart, Series
 from search.report.overview import Overview, TrialView
-from search.report.text import duration, gain_lines, number, score
+from search.report.text import default_line, duration, gain_lines, number, score
 
 
 def verdict(overview: Overview) -> Section:
@@ -25,7 +25,9 @@ def headline(overview: Overview) -> str:
     if certificate is not None:
         return f"{certificate.subject} is {certificate.sentence}."
     if overview.best == overview.default:
-        return "No trial was better than the default configuration."
+        chosen_by = next(iter(overview.chosen_by), overview.metric)
+        num_tried = len(overview.finished) + len(overview.pruned)
+        return default_line(chosen_by, is_cautious=overview.is_cautious, num_tried=num_tried)
     if overview.gain is None:
         found = f"Trial {winner.number} is the best, with {overview.metric} "
         return f"{found}{score(overview.score(winner))}; no default has a result to compare with."
@@ -77,6 +79,8 @@ def _intervals(overview: Overview) -> Iterator[Block]:
     gains: dict[str, tuple[float, float, float]] = {}
     gain, certificate = overview.gain, overview.certificate
     is_default = overview.best == overview.default
+    if certificate is not None and not certificate.is_over_default:
+        gain = None  # it is over the default
     if not is_default and gain is not None and gain.low is not None and gain.high is not None:
         gains["in the search"] = (gain.value, gain.low, gain.high)
     if certificate is not None:

@@ -12,6 +12,7 @@ from search.cli import main
 from search.report.document.compare import comparison, difference
 from search.report.overview import overview_of
 from tests.conftest import run_here
+from tests.search.certificate.test_certificate import certificate
 from tests.search.report.synthetic import study_of
 
 
@@ -57,6 +58,24 @@ def test_the_command_compares_or_says_why_not(
         capsys.readouterr().err
     )
     assert main(["report", "study=one,two", "--watch"]) == 2
+    for names in ("one,one", "one,"):
+        assert main(["report", f"study={names}"]) == 2
+        assert "must be names of studies, each once" in capsys.readouterr().err
+
+
+def test_only_a_certificate_of_both_winners_stands_for_them(here: Path) -> None:
+    one, other = (overview_of(study_of(here, name, ["complete"] * 3)) for name in ("s", "t"))
+    made = certificate(0.019)
+
+    def certified(trial: int | None) -> str:
+        assert trial is not None and other.best is not None
+        first = replace(made.first, trial=trial)
+        second = replace(made.second, study="t", trial=other.best)
+        found = replace(made, first=first, second=second)
+        return comparison([replace(one, certificates=(found,)), other])[1]
+
+    assert "by 1.9 points" in certified(one.best)
+    assert "by 1.9 points" not in certified(next(n for n in one.ranked if n != one.best))
 
 
 def test_watching_a_study_that_is_over_writes_it_once(here: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from search.certificate.certificate import write_certificates
+from search.cli import main
 from search.report.document.document import document_of
 from search.report.document.section.verdict import headline
 from search.report.document.write import written
@@ -165,3 +166,45 @@ def test_a_certificate_of_the_winner_is_the_verdict(here: Path) -> None:
     assert "Trial 1 is better than the default" in brief and "Looks at the test rows: 6" in brief
     write_certificates(study.folder, [replace(made, first=replace(made.first, trial=1))])
     assert "distinguishable" in headline(overview(study))  # another trial has won since
+
+
+def test_a_default_that_stays_the_best_says_by_what_rule(here: Path) -> None:
+    study = study_of(here, "s", ["complete"] * 3)
+    found = overview(study)
+    own = replace(found, best=0, default=0)
+    assert headline(own) == (
+        "No trial was better than the default configuration by more than 2 standard errors of its "
+        "Brier score."
+    )
+    plain = replace(own, is_cautious=False, chosen_by=())
+    assert headline(plain) == "No trial was better in accuracy than the default configuration."
+    alone = overview(study_of(here, "alone", ["complete", "fail"]))
+    assert "nothing to compare it with" in headline(alone)
+    pruned = overview(study_of(here, "pruned", ["complete", "pruned"]))
+    assert headline(pruned).startswith("No trial was better")
+
+
+def test_a_certificate_over_another_study_is_not_drawn_beside_the_gain_over_the_default(
+    here: Path,
+) -> None:
+    study = study_of(here, "s", KINDS["twelve"][0])
+    best = study.best
+    assert best is not None
+    made = certificate(0.019)
+    own = replace(made, first=replace(made.first, trial=best.number))
+    other = replace(own, second=replace(own.second, study="t"))
+    write_certificates(study.folder, [other])
+    html = document_of(overview(study)).html()
+    assert "How much better than the default of study t" in html and "in the search:" not in html
+    write_certificates(study.folder, [other, own])  # the study's own default comes first
+    html = document_of(overview(study)).html()
+    assert "How much better than the default" in html and "in the search:" in html
+
+
+def test_the_command_says_in_one_line_that_a_file_cannot_be_written(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(here, "s", ["complete"])
+    (study.folder / "card.png").mkdir()
+    assert main(["report", "study=s"]) == 1
+    assert capsys.readouterr().err.startswith("the report could not be written: ")
