@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
@@ -223,6 +223,15 @@ class Regression(SequenceTask):
         errors_N = predicted_N - true_N
         values: list[float] = (abs(errors_N) if self.metric == "mae" else errors_N**2).tolist()
         return values
+
+    def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
+        return len(_predicted(observed, examples))
+
+    def scorer(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> Callable[[Sequence[int]], float]:
+        # One number per row, also if two orders were observed.
+        return super().scorer({"predicted_B": _predicted(observed, examples)}, examples)
 
     def decode(self, observed: Mapping[str, Tensor], examples: Examples) -> list[dict[str, Any]]:
         predicted = _predicted(observed, examples).tolist()

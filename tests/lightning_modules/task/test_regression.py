@@ -17,9 +17,11 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from lightning_modules.error import ConfigError, DataError
+from lightning_modules.export.predictor import Evaluation
 from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.rows.corpus import Corpus
 from lightning_modules.task.base import Baseline, Examples
+from lightning_modules.task.jackknife import row_scores
 from lightning_modules.task.regression import Loss, Regression
 from lightning_modules.task.verdict import unlearnt
 from search.config import build_run, compose
@@ -133,6 +135,22 @@ def test_a_symmetric_pair_is_read_in_both_orders_and_answered_with_their_mean() 
     assert SYMMETRIC.score(observed, examples)["rmse"] == 0
     assert [row["error"] for row in SYMMETRIC.tables(observed, examples)["mistakes"]] == [0, 0]
     assert replace(SYMMETRIC, metric="mae").row_values(observed, examples) == [0, 0]
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae", "mse", "pearson", "spearman"])
+def test_the_noise_of_symmetric_pairs_is_that_of_their_means(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    examples = examples_of([float(each) for each in rng.normal(0, 1, 30)])
+    both = torch.tensor(rng.normal(0, 1, (30, 2)))
+    order = torch.tensor(rng.permutation(60))
+    rows = torch.arange(30).repeat_interleave(2)
+    observed = {"predicted_B": both.flatten()[order], "row_B": rows[order]}
+    task = replace(SYMMETRIC, metric=metric)
+    found = row_scores(task, observed, examples)
+    plain = row_scores(replace(TASK, metric=metric), {"predicted_B": both.mean(1)}, examples)
+    assert found is not None and plain is not None
+    assert found.values == pytest.approx(plain.values) and len(found.values) == 30
+    assert Evaluation(task, observed, examples).num_scored == 30
 
 
 def test_a_symmetric_pair_is_the_same_row_in_both_orders() -> None:
