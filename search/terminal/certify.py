@@ -74,7 +74,7 @@ def _none_yet(study: Study) -> str:
         return f"There is no certificate: it takes about {least} of training, and {leaves}."
     certifying = certifying_study(study)
     if certifying is None or certifying.num_ended == certifying.plan.num_trials:
-        return "The winner is not certified yet; run the same command to continue."
+        return "The winner is not certified yet; run the same command to continue or see why not."
     done = f"{certifying.num_ended} of {certifying.plan.num_trials} runs have ended"
     name = certifying.plan.name
     return f"Certifying the winner, as study {name}: {done}; {_next(certifying)}."

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import ConfigError, Problem
-from search.certificate.certificate import Certificate
+from search.certificate.certificate import Certificate, Rows
 from search.config.settings import MAX_SEEDS
+from search.plan.certify import rows_of
 from search.study.ask import check_trained
 from search.study.certify import add, winner_and_other
 from search.study.follow import refuse_follow_up
@@ -41,8 +42,8 @@ def certificates_of_trials(
         say: Prints a line.
 
     Raises:
-        ConfigError: A trial has not finished, there is nothing to compare with, or the number of
-            seeds cannot be used.
+        ConfigError: A trial has not finished, there is nothing to compare with, the number of
+            seeds cannot be used, or the other study has other rows.
 
     """
     check_trained(study)
@@ -51,6 +52,8 @@ def certificates_of_trials(
     if not 2 <= num <= MAX_SEEDS:
         raise ConfigError(Problem("seeds", f"must be from 2 to {MAX_SEEDS}", num))
     trials = list(_compared(study, numbers, other))
+    if other is not None:
+        _check_same_rows(study, other)
     queued: dict[Path, tuple[Study, list[FrozenTrial]]] = {}
     for pair in trials:
         for source, trial in pair:
@@ -85,6 +88,18 @@ def _compared(
             assert other is not None, "its own rival was found"
             raise ConfigError(Problem("against", "must have a winner", other.plan.name))
         yield (study, trial), (other or study, rival)
+
+
+def _check_same_rows(study: Study, other: Study) -> None:
+    """Raise ConfigError if another study keeps other rows aside: it may have trained on these."""
+    own, its = (each.plan.default.data.load(each.plan.default.task) for each in (study, other))
+    is_same = own.splits.get("test") == its.splits.get("test")
+    if is_same and rows_of(study.plan) is not Rows.test:
+        is_same = own.fingerprint == its.fingerprint
+    if not is_same:
+        rule = f"must be a study with the rows that study {study.plan.name} is certified on"
+        fix = "Begin it again with the same data, data.split_seed and data.test_fraction."
+        raise ConfigError(Problem("against", rule, other.plan.name, fix))
 
 
 def _rival(study: Study, trial: FrozenTrial) -> FrozenTrial | None:

@@ -351,3 +351,22 @@ def test_a_study_of_one_trial_has_nothing_to_compare_with(here: Path) -> None:
     train(study, [outcome(0.5)])
     with pytest.raises(ConfigError, match="study: must have a finished configuration beside"):
         certificates_of_trials(study, [], None, None, print, print)
+
+
+def test_another_study_that_keeps_other_rows_aside_is_refused_before_it_trains(here: Path) -> None:
+    data = [word for word in small_files(here) if "fraction" not in word]
+    study, other, same = (
+        trained(here, [0.5, 0.9], f"study={name}", *data, f"data.split_seed={seed}")
+        for name, seed in (("s", 0), ("t", 1), ("u", 0))
+    )
+    worked: list[Study] = []
+    with pytest.raises(ConfigError, match="against: must be a study with the rows that study s"):
+        certificates_of_trials(study, [], 2, other, worked.append, print)
+    assert worked == []
+
+    def work(certifying: Study) -> None:
+        worked.append(certifying)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        certificates_of_trials(study, [], 2, same, work, print)
