@@ -1,8 +1,10 @@
 """The pictures and tables of a trial in the dashboard, made when somebody looks at them.
 
-A trial only stores that it has them, with IDs such as `0012-1`: its number and the kind. Each is
-made from the files of the trial's last attempt whenever it is asked for, in 0.1 s; making them for
-every trial took a third of the time of a short one. Other IDs are files of older versions.
+A trial only stores that it has them, with IDs such as `6d696e65-0012-1`: the name of its study in
+hexadecimal digits, its number and the kind. The dashboard asks for an artifact by its ID alone, and
+a database may have several studies. Each is made from the files of the trial's last attempt
+whenever it is asked for, in 0.1 s; making them for every trial took a third of the time of a short
+one. Other IDs are files of older versions.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from lightning_modules.outcome import Point
 from lightning_modules.task.base import GENERATED, MISTAKES
 from lightning_modules.task.metric.confusion import CONFUSION, confusion_counts
 from search.report.picture import confusion_matrix, learning_curve
+from search.storage.location import folder_name, root_of, study_folder
 
 FOLDER = "artifacts"
 CURVE = "learning curve.png"
@@ -33,7 +36,7 @@ MAX_CHARACTERS = 500  # per table cell
 
 log = logging.getLogger(__name__)
 
-_ID = re.compile(r"([0-9]{4,})-([0-9])")  # the dashboard takes digits, a-f and dashes
+_ID = re.compile(r"([0-9a-f]+)-([0-9]{4,})-([0-9])")  # the dashboard takes digits, a-f, dashes
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,22 @@ class Artifact:
         return f"artifacts:{self.id}", json.dumps(value)
 
 
-def artifacts_of(number: int, folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts for which the attempt in `folder` of trial `number` has files."""
+def artifacts_of(study: str, number: int, folder: Path) -> Iterator[Artifact]:
+    """Yield the artifacts for which the attempt in `folder` of a study's trial has files."""
     for place, (name, (has, _)) in enumerate(_KINDS.items()):
         if has(folder):
-            yield Artifact(name, f"{number:04d}-{place}")
+            yield Artifact(name, f"{study.encode().hex()}-{number:04d}-{place}")
 
 
 class ArtifactStore:
     """Optuna's store of artifacts: makes those of our trials, and reads those of older versions."""
 
-    def __init__(self, folder: Path, metric: Callable[[], str]) -> None:
-        """Open the store of a study.
+    def __init__(self, folder: Path, metric: Callable[[Path], str]) -> None:
+        """Open the store of a study, and of those that share its storage.
 
         Args:
             folder: The study's folder.
-            metric: Returns the validation metric that decides.
+            metric: Returns the validation metric that decides in the study of a folder.
 
         """
         self._folder = folder
@@ -95,14 +98,16 @@ class ArtifactStore:
         match = _ID.fullmatch(artifact_id)
         if match is None:
             return FileSystemArtifactStore(self._folder / FOLDER).open_reader(artifact_id)
-        name, (_, make) = list(_KINDS.items())[int(match[2])]
-        attempts = (self._folder / "trials" / match[1]).glob("attempt-*")
-        last = max(attempts, key=lambda path: int(path.name.partition("-")[2]), default=None)
+        name, (_, make) = list(_KINDS.items())[int(match[3])]
         try:
+            study = folder_name(bytes.fromhex(match[1]).decode())
+            folder = study_folder(root_of(self._folder), study)
+            attempts = (folder / "trials" / match[2]).glob("attempt-*")
+            last = max(attempts, key=lambda path: int(path.name.partition("-")[2]), default=None)
             assert last is not None, "the trial's folder is gone"
-            return io.BytesIO(make(last, self._metric))
+            return io.BytesIO(make(last, lambda: self._metric(folder)))
         except Exception as error:
-            log.exception("could not make %s of trial %d", name, int(match[1]))
+            log.exception("could not make %s of trial %d", name, int(match[2]))
             raise ArtifactNotFound(f"{name}: {error}") from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:

@@ -172,7 +172,7 @@ def show_trial(
     with _optional(f"trial {trial.number}"):
         outcome = read_outcome(folder)
         pictures: dict[str, str] = {}
-        for artifact in artifacts_of(trial.number, folder):
+        for artifact in artifacts_of(study.study_name, trial.number, folder):
             name, value = artifact.attribute
             if trial.system_attrs.get(name) != value:
                 study._storage.set_trial_system_attr(trial._trial_id, name, value)

@@ -207,7 +207,7 @@ def _log_errors_alone() -> None:
 
 
 def _artifacts(folder: Path) -> ArtifactStore:
-    return ArtifactStore(folder, lambda: load_study(folder).plan.default.task.metric)
+    return ArtifactStore(folder, lambda each: load_study(each).plan.default.task.metric)
 
 
 def _read_only(url: str) -> RDBStorage:

@@ -43,22 +43,34 @@ class Together(BaseStorage):
         """
         self._find, self._open = find, open_one
         self._lock = threading.Lock()
-        self._parts: dict[Path, tuple[int, BaseStorage]] = {}
+        self._places: dict[Path, int] = {}
+        self._storages: dict[Path, BaseStorage] = {}
 
     @property
     def folders(self) -> list[Path]:
-        """The folders of the studies, each at its place for good."""
+        """The folders of the studies so far, each at its place for good."""
+        self._present()
+        return list(self._places)
+
+    def _present(self) -> list[Path]:
+        """Return the folders of the studies that there are now."""
         with self._lock:
-            for folder in self._find():
-                if folder not in self._parts:
-                    self._parts[folder] = len(self._parts), self._open(folder)
-            return list(self._parts)
+            found = list(self._find())
+            for folder in found:
+                self._places.setdefault(folder, len(self._places))
+            return found
+
+    def _storage(self, folder: Path) -> BaseStorage:
+        with self._lock:
+            if folder not in self._storages:
+                self._storages[folder] = self._open(folder)
+            return self._storages[folder]
 
     def get_all_studies(self) -> list[FrozenStudy]:
         found = []
-        for folder in self.folders:
-            place, storage = self._parts[folder]
-            for study in storage.get_all_studies():
+        for folder in self._present():
+            place = self._places[folder]
+            for study in self._storage(folder).get_all_studies():
                 if study.study_name != folder.name:
                     continue  # a server has all of them
                 moved = copy.copy(study)
@@ -142,10 +154,12 @@ class Together(BaseStorage):
     def _at(self, moved_id: int) -> tuple[BaseStorage, int, int]:
         """Return the storage of a study or trial, its ID there, and the place of the storage."""
         place, own = divmod(moved_id, SPAN)
-        folders = self.folders
+        if place >= len(self._places):
+            self._present()  # not each time: it reads every study, and a page asks often
+        folders = list(self._places)
         if not 0 <= place < len(folders):
             raise KeyError(moved_id)
-        return self._parts[folders[place]][1], own, place
+        return self._storage(folders[place]), own, place
 
 
 class ArtifactsTogether:

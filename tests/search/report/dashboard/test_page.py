@@ -55,8 +55,12 @@ def attempt(here: Path) -> Path:
     return write_attempt(here, 0)
 
 
+def home(here: Path) -> Path:
+    return here / "studies" / "mine"
+
+
 def write_attempt(here: Path, number: int, attempt: int = 1) -> Path:
-    folder = here / "trials" / f"{number:04d}" / f"attempt-{attempt}"
+    folder = home(here) / "trials" / f"{number:04d}" / f"attempt-{attempt}"
     folder.mkdir(parents=True)
     write_outcome(folder)
     write_jsonl(folder / "confusion.jsonl", CONFUSION)
@@ -94,7 +98,7 @@ def note_of(study: optuna.Study, trial: FrozenTrial) -> str:
 
 
 def artifacts_of(study: optuna.Study, trial: FrozenTrial, here: Path) -> dict[str, bytes]:
-    found, store = {}, ArtifactStore(here, lambda: "f1")
+    found, store = {}, ArtifactStore(home(here), lambda _: "f1")
     for meta in get_all_artifact_meta(trial, storage=study._storage):
         assert meta.filename not in found
         found[meta.filename] = store.open_reader(meta.artifact_id).read()
@@ -188,7 +192,7 @@ def test_a_broken_table_affects_neither_the_trial_nor_other_artifacts(
     trial = running(study)
     show(study, trial, attempt)
     study.tell(trial.number, 0.8)
-    store = ArtifactStore(here, lambda: "f1")
+    store = ArtifactStore(home(here), lambda _: "f1")
     ids = {m.filename: m.artifact_id for m in get_all_artifact_meta(trial, storage=study._storage)}
     for name in (CURVE, TABLE):
         assert store.open_reader(ids[name]).read()
@@ -197,13 +201,34 @@ def test_a_broken_table_affects_neither_the_trial_nor_other_artifacts(
     assert MATRIX in caplog.text and "JSONDecodeError" in caplog.text
 
 
+def test_each_study_of_a_storage_shows_its_own_pictures(
+    study: optuna.Study, attempt: Path, here: Path
+) -> None:
+    inside = home(here) / "mine.certify" / "trials" / "0000" / "attempt-1"
+    inside.mkdir(parents=True)
+    write_outcome(inside, points=[asdict(point) for point in POINTS[:2]])
+    found = {}
+    for each, folder in ((study, attempt), (again_of(study), inside)):
+        trial = running(each)
+        show(each, trial, folder)
+        found[each.study_name] = artifacts_of(each, trial, here)  # from the store of `mine`
+    assert found["mine"].keys() == {CURVE, MATRIX, TABLE}
+    assert found["mine.certify"].keys() == {CURVE}
+    assert found["mine.certify"][CURVE] != found["mine"][CURVE]
+
+
+def again_of(study: optuna.Study) -> optuna.Study:
+    """Return a study that follows another one, in its storage."""
+    return optuna.create_study(study_name=f"{study.study_name}.certify", storage=study._storage)
+
+
 def test_artifacts_of_an_earlier_version_are_read(here: Path) -> None:
     name = "7f1a4e2c-3d50-4b6e-9d6a-0a1b2c3d4e5f"
-    (here / FOLDER).mkdir()
-    (here / FOLDER / name).write_bytes(b"a picture")
-    store = ArtifactStore(here, lambda: "f1")
+    (home(here) / FOLDER).mkdir(parents=True)
+    (home(here) / FOLDER / name).write_bytes(b"a picture")
+    store = ArtifactStore(home(here), lambda _: "f1")
     assert store.open_reader(name).read() == b"a picture"
-    for missing in ("0007-0", name.replace("7", "8")):
+    for missing in (f"{b'mine'.hex()}-0007-0", "ff-0007-0", "6-0007-0", name.replace("7", "8")):
         with pytest.raises(ArtifactNotFound):
             store.open_reader(missing)
 

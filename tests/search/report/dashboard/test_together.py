@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from lightning_modules.error import ConfigError
 from search.report.dashboard.artifact import artifacts_of
 from search.report.dashboard.note import read_note
 from search.report.dashboard.server import Server, open_dashboard_of_all
-from search.report.dashboard.together import SPAN
+from search.report.dashboard.together import SPAN, Together
+from search.storage.engine import open_storage
+from search.storage.location import storage_of
 from search.study.open import load_study
 from tests.search.report.document.test_page import pictures
 from tests.search.report.synthetic import study_of
@@ -31,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for at, name in enumerate(NAMES):
         study = study_of(root, name, ["complete"] * (at + 2) + ["running"])
         trial = study.trials[-1]
-        for each in artifacts_of(0, study.folder_of(study.trials[0])):
+        for each in artifacts_of(name, 0, study.folder_of(study.trials[0])):
             key, value = each.attribute
             study.optuna._storage.set_trial_system_attr(trial._trial_id, key, value)
     return root
@@ -82,6 +85,25 @@ def test_a_note_is_written_to_the_right_study_and_trial(server: Server, root: Pa
     assert read_note(study.optuna, study.trials[1]._trial_id) == "looked at"
     other = load_study(root / "studies" / "a")
     assert read_note(other.optuna, other.trials[1]._trial_id) == ""
+
+
+def test_a_study_that_was_deleted_leaves_the_others_where_they_are(here: Path) -> None:
+    folders = [study_of(here, name, ["complete"]).folder for name in NAMES]
+    asked = []
+
+    def find() -> list[Path]:
+        asked.append(1)
+        return [folder for folder in folders if folder.is_dir()]
+
+    together = Together(find, lambda folder: open_storage(storage_of(folder)))
+    assert [each.study_name for each in together.get_all_studies()] == ["a", "b"]
+    num_asked = len(asked)
+    for _ in range(20):
+        assert len(together.get_all_trials(SPAN + 1)) == 1
+    assert len(asked) == num_asked  # it looked at no study but the one that was named
+    shutil.rmtree(folders[0])
+    assert [each._study_id for each in together.get_all_studies()] == [SPAN + 1]
+    assert len(together.get_all_trials(SPAN + 1)) == 1
 
 
 @pytest.mark.parametrize(
