@@ -19,7 +19,7 @@ from lightning_modules.folder import OUTCOME_FILE, read_records, table_file
 from lightning_modules.outcome import RowScores
 from lightning_modules.task.base import GENERATED, MISTAKES
 from lightning_modules.task.metric.confusion import CONFUSION
-from search.certificate.certificate import Certificate, read_certificates, verdict_on
+from search.certificate.certificate import Certificate, verdict_on
 from search.machine.provenance import PROVENANCE_FILE
 from search.plan.objective import Objective
 from search.report.gains import gains
@@ -235,7 +235,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         hardware=None if best is None else _hardware(study, best),
         words=tuple(plan.composition.words),
         arms=tuple(" ".join(options) for options in plan.space.arms),
-        certificates=read_certificates(study.folder),
+        certificates=study.certificates,
         row_scores=_row_scores(best),
         influences=influences(study),
     )

@@ -175,10 +175,10 @@ def certify(
     said.
 
     """
-    pairs = [*pairs, *_earlier(study, pairs)]
     if corpus is None:
         corpus = study.plan.default.data.load(study.plan.default.task)
         check_same_rows(corpus.fingerprint, study.data_fingerprint)
+    pairs = [*pairs, *_earlier(study, pairs)]
     if rows_of(study.plan) is Rows.test:
         for side in {id(side): side for pair in pairs for side in pair}.values():
             try:
@@ -235,7 +235,8 @@ def _side(study: Study, name: str, number: int) -> Side | None:
         if read_stored(folder) is None:
             return None
         study = load_study(folder)
-    return Side.of(study, study.trial(number))
+    trial = next((each for each in study.trials if each.number == number), None)
+    return None if trial is None else Side.of(study, trial)
 
 
 def _score(side: Side, rows: Sequence[Row], say: Say) -> None:
@@ -288,7 +289,11 @@ def _certificate(
     metric, rows = plan.default.task.metric, rows_of(plan)
     ones, others = _scores(one, corpus), _scores(other, corpus)
     if rows is Rows.splits:  # a split is compared with itself
-        both = ones.keys() & others.keys()
+        both = {
+            split
+            for split in ones.keys() & others.keys()
+            if ones[split].parts.rows == others[split].parts.rows
+        }
         ones, others = ({split: side[split] for split in both} for side in (ones, others))
     for side, scored in ((one, ones), (other, others)):
         if len(scored) < (1 if side.is_exact else 2):
@@ -314,7 +319,7 @@ def _certificate(
         searched_seconds=sum(float(t.user_attrs.get(SECONDS, 0)) for t in study.trials),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("finesweep"),
-        problems=tuple(_problems(one, other, study)),
+        problems=tuple(_problems(study, [(one, ones), (other, others)])),
     )
 
 
@@ -337,8 +342,8 @@ def _difference(
     )
 
 
-def _problems(one: Side, other: Side, study: Study) -> Iterator[str]:
-    for side in (one, other):
+def _problems(study: Study, sides: Sequence[tuple[Side, Mapping[int, Scored]]]) -> Iterator[str]:
+    for side, scored in sides:
         lost = {seed: run for seed, run in side.runs.items() if not _has_result(run)}
         for seed, run in lost.items():
             why = run.user_attrs.get(REASON) or run.state.name.lower()
@@ -346,6 +351,10 @@ def _problems(one: Side, other: Side, study: Study) -> Iterator[str]:
                 why = f"it breaks {', '.join(broken)}"
             name = f"trial {side.trial.number} has no score with {fresh_of(study.plan).what} {seed}"
             yield f"{name}: {why}"
+        for seed, run in side.with_result.items():
+            if seed not in scored:  # e.g. its weights are on another machine
+                name = f"run {run.number} of trial {side.trial.number}"
+                yield f"{name} is not counted, because it has no score to compare"
         if len(side.runs) < side.num_queued and not side.is_exact:
             yield f"trial {side.trial.number} has {len(side.runs)} of {side.num_queued} runs"
 

@@ -43,17 +43,18 @@ def certificates_of_trials(
 
     Raises:
         ConfigError: A trial has not finished, there is nothing to compare with, the number of
-            seeds cannot be used, or the other study has other rows.
+            seeds cannot be used, or the other study has other rows or another metric.
 
     """
-    check_trained(study)
-    refuse_follow_up(study.plan.name, study.plan.composition)
+    for each in (study,) if other is None else (study, other):
+        check_trained(each)
+        refuse_follow_up(each.plan.name, each.plan.composition)
     num = study.plan.search.settings.certify_seeds if num_seeds is None else num_seeds
     if not 2 <= num <= MAX_SEEDS:
         raise ConfigError(Problem("seeds", f"must be from 2 to {MAX_SEEDS}", num))
     trials = list(_compared(study, numbers, other))
     if other is not None:
-        _check_same_rows(study, other)
+        _check_comparable(study, other)
     queued: dict[Path, tuple[Study, list[FrozenTrial]]] = {}
     for pair in trials:
         for source, trial in pair:
@@ -90,8 +91,15 @@ def _compared(
         yield (study, trial), (other or study, rival)
 
 
-def _check_same_rows(study: Study, other: Study) -> None:
-    """Raise ConfigError if another study keeps other rows aside: it may have trained on these."""
+def _check_comparable(study: Study, other: Study) -> None:
+    """Raise ConfigError if another study has another metric or keeps other rows aside.
+
+    Its models are scored on the test rows of the first one, on which it may have trained.
+    """
+    metrics = [each.plan.default.task.metric for each in (study, other)]
+    if metrics[0] != metrics[1]:
+        rule = f"must have the metric of study {study.plan.name}, {metrics[0]}"
+        raise ConfigError(Problem("against", rule, metrics[1]))
     own, its = (each.plan.default.data.load(each.plan.default.task) for each in (study, other))
     is_same = own.splits.get("test") == its.splits.get("test")
     if is_same and rows_of(study.plan) is not Rows.test:

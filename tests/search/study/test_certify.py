@@ -370,3 +370,27 @@ def test_another_study_that_keeps_other_rows_aside_is_refused_before_it_trains(h
 
     with pytest.raises(KeyboardInterrupt):
         certificates_of_trials(study, [], 2, same, work, print)
+
+
+def test_a_study_with_another_metric_is_not_compared(here: Path) -> None:
+    words = small_files(here, has_validation=True)
+    study = trained(here, [0.5, 0.9], *words)
+    other = trained(here, [0.5, 0.9], "study=t", "task.metric=macro_f1", *words)
+    with pytest.raises(ConfigError, match="must have the metric of study s"):
+        certificates_of_trials(study, [], None, other, print, print)
+    assert follow.follow_up(study, "certify") is None  # nothing was queued
+
+
+def test_a_run_without_scores_is_said_and_not_counted(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+
+    def made(number: int, seed: int) -> Outcome:
+        value = {0: 0.5, 1: 0.9}[number]
+        return outcome(value) if (number, seed) == (0, 1001) else scored(value, seed % 3)
+
+    run_all(study, made)
+    (found,) = certify_winner(study, print)
+    assert len(found.second.scores) == 2
+    assert found.problems == (
+        "run 3 of trial 0 is not counted, because it has no score to compare",
+    )

@@ -123,10 +123,10 @@ def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_ru
     run_here("sweep", "study=t", *words, "search.certify=false", "seed=5")
     told = run_here("certify", "study=s", "against=t", "seeds=2")
     first, second = find_study("s").certificates
-    assert first.second.study == "t" and second.second.study == "s"
+    assert first.second.study == "s" and second.second.study == "t"  # the default comes first
     assert first.num_comparisons == second.num_comparisons == 2
-    assert "of study t" in first.sentence and first.sentence in told
-    assert second.interval[0] <= more.interval[0]
+    assert "of study t" in second.sentence and second.sentence in told
+    assert first.interval[0] <= more.interval[0]
     assert "must be finished trials" in refused("certify", "study=s", "trials=[0,9]")
     assert "Write trials=[3,7]" in refused("certify", "study=s", "trials=best")
     assert "must be from 2 to 100" in refused("certify", "study=s", "seeds=1")

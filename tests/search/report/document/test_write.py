@@ -157,14 +157,14 @@ def test_a_certificate_of_the_winner_is_the_verdict(here: Path) -> None:
     assert best is not None
     made = certificate(0.019)
     own = replace(made, first=replace(made.first, trial=best.number))
-    write_certificates(study.folder, [own, replace(made, first=replace(made.first, trial=1))])
+    study.store_certificates([own, replace(made, first=replace(made.first, trial=1))])
     found = overview(study)
     assert headline(found) == (
         f"Trial {best.number} is better than the default by 1.9 points (95 % interval 0.8 to 3.0)."
     )
     brief = document_of(found).markdown()
     assert "Trial 1 is better than the default" in brief and "Looks at the test rows: 6" in brief
-    write_certificates(study.folder, [replace(made, first=replace(made.first, trial=1))])
+    study.store_certificates([replace(made, first=replace(made.first, trial=1))])
     assert "distinguishable" in headline(overview(study))  # another trial has won since
 
 
