@@ -6,6 +6,7 @@ Each mirrors a command and takes the same overrides, in Hydra's grammar. A user'
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -94,6 +95,8 @@ __all__ = [
     "sweep",
     "train",
 ]
+
+log = logging.getLogger(__name__)
 
 _OVERRIDE = re.compile(r"[+~]*[\w./\[\]]+=")
 
@@ -291,10 +294,25 @@ def _certify(
         show_study(certifying.optuna, certifying.folder, lines, about_certifying(study.plan.name))
         say("\n".join(lines), flush=True)
         code, reason = work(certifying)
-    is_over = certifying.num_ended == certifying.plan.num_trials or certifying.hours_used_up
-    if code == 0 and is_over:
+    # More may have ended than this process knows of: another one may have added to the queue.
+    is_over = certifying.num_ended >= certifying.plan.num_trials or certifying.hours_used_up
+    return _draw_up(study, say, corpus) if code == 0 and is_over else (code, reason)
+
+
+def _draw_up(study: OpenStudy, say: Callable[..., Any], corpus: Corpus | None) -> tuple[int, str]:
+    """Draw up the winner's certificate; a study must not lose its summary if that fails."""
+    try:
         certify_winner(study, say, corpus)
-    return code, reason
+    except UserError:
+        raise
+    except Exception as error:  # e.g. the memory that scoring needs is taken
+        log.exception("the certificate could not be drawn up")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fix = f"finesweep certify study={study.plan.name} tries again"
+        line = f"the certificate could not be drawn up: {reason}; {fix}"
+        print(line, file=sys.stderr)
+        return ExitCode.failed, line
+    return 0, ""
 
 
 def certify_trials(

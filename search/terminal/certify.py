@@ -73,7 +73,7 @@ def _none_yet(study: Study) -> str:
         leaves = f"search.max_hours leaves {about(max(0.0, left[0]))}"
         return f"There is no certificate: it takes about {least} of training, and {leaves}."
     certifying = certifying_study(study)
-    if certifying is None or certifying.num_ended == certifying.plan.num_trials:
+    if certifying is None or certifying.num_ended >= certifying.plan.num_trials:
         return "The winner is not certified yet; run the same command to continue or see why not."
     done = f"{certifying.num_ended} of {certifying.plan.num_trials} runs have ended"
     name = certifying.plan.name

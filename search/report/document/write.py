@@ -35,6 +35,8 @@ def write_files(folder: Path, overview: Overview, seconds: int | None = None) ->
     }
     if overview.config:
         files[BEST_FILE] = overview.config.encode()
+    else:
+        (folder / BEST_FILE).unlink(missing_ok=True)  # of a winner that was dropped since
     for name, content in files.items():
         write_bytes(folder / name, content)
     return [folder / name for name in files]

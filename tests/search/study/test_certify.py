@@ -11,6 +11,7 @@ import pytest
 from lightning_modules.error import ConfigError
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.outcome import Ending, Outcome, RowScores
+from search.api import follow_up
 from search.certificate.certificate import (
     CERTIFICATE_FILE,
     Certificate,
@@ -394,3 +395,15 @@ def test_a_run_without_scores_is_said_and_not_counted(here: Path) -> None:
     assert found.problems == (
         "run 3 of trial 0 is not counted, because it has no score to compare",
     )
+
+
+def test_a_certificate_that_cannot_be_drawn_up_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = small_files(here)[:2]  # with a test split
+    study = trained(here, [0.5, 0.9], *words)
+    run_all(study, lambda number, seed: outcome(0.9))  # their weights are empty files
+    code, reason = follow_up(study, lambda each: (0, ""), print)
+    assert code == 1 and "the certificate could not be drawn up: " in reason
+    assert "\n" not in reason and reason in capsys.readouterr().err
+    assert study.certificates == () and not study.looks

@@ -19,6 +19,7 @@ from search.report.document.document import document_of
 from search.report.document.section.verdict import headline
 from search.report.document.write import written
 from search.report.overview import overview_of
+from search.study.pick import drop_trial
 from search.study.study import Study
 from search.trained.report import overview, write_report
 from tests.conftest import run_here
@@ -117,6 +118,15 @@ def test_best_yaml_is_the_winners_configuration(here: Path) -> None:
     config = yaml.safe_load((study.folder / "best.yaml").read_text())
     assert study.best is not None
     assert config["optimizer"]["lr"] == study.params_of(study.best)["optimizer.lr"]
+
+
+def test_best_yaml_goes_with_the_last_winner(here: Path) -> None:
+    study = study_of(here, "one", ["complete"])
+    assert study.folder / "best.yaml" in write_report(study)
+    drop_trial(study, 0)
+    assert study.best is None
+    assert study.folder / "best.yaml" not in write_report(study)
+    assert not (study.folder / "best.yaml").exists()
 
 
 def test_a_report_that_cannot_be_written_is_one_line(here: Path) -> None:
