@@ -50,6 +50,7 @@ def written(write: Callable[[], list[Path]]) -> tuple[list[Path], str | None]:
     try:
         return write(), None
     except Exception as error:
-        log.exception("the report could not be written")
+        if not isinstance(error, OSError):  # a full disk needs no traceback
+            log.exception("the report could not be written")
         reason = " ".join(str(error).split()) or type(error).__name__
         return [], f"the report could not be written: {reason}"

@@ -129,11 +129,13 @@ def test_best_yaml_goes_with_the_last_winner(here: Path) -> None:
     assert not (study.folder / "best.yaml").exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_line(here: Path) -> None:
+def test_a_report_that_cannot_be_written_is_one_line(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     study = study_of(here, "one", ["complete"])
     (study.folder / "report.html").mkdir()
     files, reason = written(lambda: write_report(study))
-    assert files == [] and reason is not None
+    assert files == [] and reason is not None and caplog.text == ""
     assert reason.startswith("the report could not be written: ") and "\n" not in reason
 
 
