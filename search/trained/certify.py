@@ -198,7 +198,12 @@ def certify(
     if found:
         best = study.best
         winner = None if best is None else best.number
-        kept = _each_once(sorted(found, key=lambda each: each.first.trial != winner))
+        kept = _each_once(
+            sorted(
+                found,
+                key=lambda each: (each.first.trial != winner, each.second.study != each.study),
+            )
+        )
         study.store_certificates(kept)
         write_certificates(study.folder, kept)
     return _each_once(found)

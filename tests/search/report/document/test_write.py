@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.certificate.certificate import write_certificates
 from search.cli import main
 from search.report.document.document import document_of
 from search.report.document.section.verdict import headline
@@ -205,10 +204,10 @@ def test_a_certificate_over_another_study_is_not_drawn_beside_the_gain_over_the_
     made = certificate(0.019)
     own = replace(made, first=replace(made.first, trial=best.number))
     other = replace(own, second=replace(own.second, study="t"))
-    write_certificates(study.folder, [other])
+    study.store_certificates([other])
     html = document_of(overview(study)).html()
     assert "How much better than the default of study t" in html and "in the search:" not in html
-    write_certificates(study.folder, [other, own])  # the study's own default comes first
+    study.store_certificates([other, own])  # the study's own default comes first
     html = document_of(overview(study)).html()
     assert "How much better than the default" in html and "in the search:" in html
 
