@@ -46,6 +46,7 @@ from search.storage.attribute import (
     ROW_SCORES,
     SECONDS,
     SPEED,
+    START,
     THREADS,
     TRAINABLE,
     VALUES,
@@ -272,14 +273,23 @@ class Session:
         values = trial.user_attrs.get(VALUES) or self._outside(trial)
         notes = list(_outside_notes(study.plan.space, trial))
         if values is None:
-            keys = [t.system_attrs[KEY] for t in study.trials if KEY in t.system_attrs]
-            taken = {renewed_key(key) for key in keys}
+            taken = set(self._taken(trial))
             wanted = self._seeds_left(trial)
             values = settle(study.optuna, self._tables, trial, study.plan, taken, wanted)
         attempt = start_attempt(
             self._tables, study.plan, study.folder, study.token, trial, dict(values)
         )
         return replace(attempt, notes=(*notes, *attempt.notes))
+
+    def _taken(self, trial: FrozenTrial) -> Iterator[str]:
+        """Yield the keys of other trials' values, also of those that are queued with all of them.
+
+        A queued trial that another worker has just claimed has no key of its own yet.
+        """
+        for other in self.study.trials:
+            key = other.system_attrs.get(KEY, other.system_attrs.get(START))
+            if key is not None and other.number != trial.number:
+                yield renewed_key(key)
 
     def _seeds_left(self, trial: FrozenTrial) -> list[dict[str, Any]]:
         """Return configurations that have begun, with the seeds that they lack."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,15 +121,19 @@ def test_steps_on_features_share_a_span_unless_ranks_share_them(
 def test_a_data_worker_ends_by_a_signal_of_its_process_alone(
     make_data: Callable[..., TextDataModule],
 ) -> None:
-    batches = iter(make_data("trainer.num_data_workers=1").train_dataloader())
-    next(batches)
-    (worker,) = multiprocessing.active_children()
+    def started() -> tuple[Iterator[Any], Any]:
+        """Return batches, and the worker that makes them."""
+        before = multiprocessing.active_children()
+        batches = iter(make_data("trainer.num_data_workers=1").train_dataloader())
+        next(batches)
+        (worker,) = [each for each in multiprocessing.active_children() if each not in before]
+        return batches, worker
+
+    batches, worker = started()
     for name in ("INT", "TERM", "USR1", "USR2", "TERM"):  # as a scheduler sends them
         subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
     assert len(list(batches)) == 13
-    batches = iter(make_data("trainer.num_data_workers=1").train_dataloader())
-    next(batches)
-    (worker,) = multiprocessing.active_children()
+    _, worker = started()
     worker.terminate()  # as Python does at its end, which then waits
     worker.join(10)
     assert worker.exitcode == 0

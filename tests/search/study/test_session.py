@@ -62,6 +62,18 @@ def test_a_returned_trial_is_claimed_before_new_ones(here: Path) -> None:
     assert [(a.number, a.attempt) for a in other.next_attempts(2)] == [(1, 2), (2, 1)]
 
 
+def test_no_trial_gets_the_values_of_one_that_is_queued_with_them(here: Path) -> None:
+    space = ("search/space=none", "data.batch_size=choice(8,16,32)", "strategy.rank=choice(4,8)")
+    one, other = two_sessions(here, *space, "strategy=lora", "optimizer.lr=0.001")
+    default = one.study.trial(0)
+    # Another worker has claimed the default, but has not stored yet that its values are taken.
+    assert transaction.claim(other.study.tables, [default._trial_id], other.name)
+    (queued,) = one.study.plan.defaults_of_arms
+    values = [begin(one).values for _ in range(5)]
+    assert queued in list(one.study.plan.space.combinations()) and queued not in values
+    assert len({tuple(each.items()) for each in values}) == 5
+
+
 def test_a_session_that_lost_its_lease_is_refused(here: Path) -> None:
     lost, other = two_sessions(here, "search.num_trials=2")
     attempt = begin(lost)
