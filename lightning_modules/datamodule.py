@@ -241,6 +241,8 @@ def _ignore_signals(number: int) -> None:
         signal.signal(each, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS, which has no such schedulers
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        # A thread of a library that does not block it must not end the worker.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
