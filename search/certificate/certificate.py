@@ -197,7 +197,7 @@ class Certificate:
     def rows_to_tell(self) -> int | None:
         """About how many rows would part the two if they differ as measured, in two digits.
 
-        None if they are parted, or if no number of rows would do with these seeds.
+        None if they are parted, or if more rows alone would not part them with these seeds.
         """
         factor = self.difference.rows_to_tell(self.num_comparisons)
         if self.verdict is not Verdict.undecided or not math.isfinite(factor):
@@ -330,7 +330,7 @@ class Certificate:
         if num is not None:
             return f"some {num:,} {self.rows.spoken} would tell"
         if self.difference.value == 0:
-            return "no number of rows would tell"
+            return "more rows alone would not tell"
         return f"more {self.what}s would have to tell, because they vary more than the two differ"
 
     @property

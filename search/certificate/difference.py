@@ -142,7 +142,7 @@ class Difference:
     def rows_to_tell(self, num_comparisons: int = 1) -> float:
         """Return how many times as many rows would part the two if they differ as was measured.
 
-        At most 1 if they are parted; inf if no number of rows would do, because the seeds vary
+        At most 1 if they are parted; inf if more rows alone would not do, because the seeds vary
         more than the two differ, or because they do not differ.
 
         Args:
