@@ -48,7 +48,7 @@ TOKENIZERS = {"gpt2": "gpt2", "qwen3": "qwen3", "gemma3": "gemma"}
 ENCODERS = {"bert": test_hub.write_bert, "modernbert": test_hub.write_modernbert}
 WRITERS = {"t5": test_hub_writing.write_t5, "bart": test_hub_writing.write_bart}
 NAMES = (*DECODERS, *ENCODERS, *WRITERS)
-NUM_STEPS = 60
+NUM_STEPS = 120
 LABELS = ("negative", "positive")
 ROWS = [
     {
@@ -83,6 +83,10 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
             config = ENCODERS[name](folder)
         # Else all tokens are about as likely, and more steps are needed.
         config.initializer_range = config.init_std = 0.1 if name in WRITERS else 0.2
+        # With dropout, whether four rows are learnt by heart in so few steps is luck.
+        for setting, value in config.to_dict().items():
+            if "drop" in setting and isinstance(value, float):
+                setattr(config, setting, 0.0)
         torch.manual_seed(0)
         auto.from_config(config).save_pretrained(folder)
         return folder
@@ -101,7 +105,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         data += (f"data.test={validation}", "data.on_leak=keep")
         size = ("data.batch_size=4", "data.max_length=32", "trainer.precision=fp32")
         length = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "schedule=constant")
-        fixed = (*model, *data, *size, *length, "strategy=full", "strategy.lr=1e-2")
+        fixed = (*model, *data, *size, *length, "strategy=full", "strategy.lr=3e-3")
         return build_run(compose("train", [*fixed, *task, *words]).tree)
 
     return make
