@@ -20,6 +20,7 @@ reads and writes nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import math
@@ -119,11 +120,17 @@ def write_rows(text: str, data: Path, seed: int, folder: Path, num_true_rows: in
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def compared(text: str, strategy: str, seed: int, size: Size, data: Path) -> Pair:
-    """Run both studies, and score their winners."""
+def compared(
+    text: str, strategy: str, seed: int, size: Size, data: Path, studies: Path | None
+) -> Pair:
+    """Run both studies, in a folder of their own below `studies`, and score their winners."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        if studies is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            folder = studies / f"{text}-{strategy}-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
         write_rows(text, data, seed, folder, size.num_true_rows)
         baseline = [f"{key}={value}" for key, value in BASELINE.items() if _exists(key)]
         words = [f"strategy={strategy}", f"seed={seed}", *size.words]
@@ -172,11 +179,13 @@ class Kept:
     Attributes:
         path: The file; None keeps nothing.
         size: How much is run. Pairs of another size do not count.
+        studies: Where the studies of a pair stay; None deletes them.
 
     """
 
     path: Path | None
     size: Size
+    studies: Path | None = None
 
     def pair(self, text: str, strategy: str, seed: int, data: Path) -> Pair:
         """Return the pair of the file, or train it and write it there."""
@@ -186,7 +195,7 @@ class Kept:
         for line in lines:
             if line["cell"] == cell:
                 return Pair(**line["pair"])
-        pair = compared(text, strategy, seed, self.size, data)
+        pair = compared(text, strategy, seed, self.size, data, self.studies)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"cell": cell, "pair": asdict(pair)}) + "\n")
@@ -202,7 +211,10 @@ def row(text: str, strategy: str, pairs: Sequence[Pair]) -> tuple[str, bool]:
     differences = [pair.product - pair.random for pair in pairs]
     mean = statistics.mean(differences)
     error = statistics.stdev(differences) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
-    good = mean >= -error  # one seed has no error, and shows nothing
+    good = mean >= -error
+    verdict = "" if good else "worse by more than a standard error"
+    if len(pairs) == 1:
+        good, verdict = False, "one seed has no error, and shows nothing"
     cells = [
         f"{text:18s}",
         f"{strategy:18s}",
@@ -210,7 +222,7 @@ def row(text: str, strategy: str, pairs: Sequence[Pair]) -> tuple[str, bool]:
         f"{statistics.mean(pair.product for pair in pairs):8.2f}",
         f"{statistics.mean(pair.random for pair in pairs):8.2f}",
         f"{mean:+6.2f} +- {error:.2f}",
-        "" if good else "worse by more than a standard error",
+        verdict,
     ]
     return " | ".join(cells), good
 
@@ -225,6 +237,7 @@ def main() -> int:
     parser.add_argument(
         "--kept", default=str(KEPT), help="a file of the pairs that have been trained"
     )
+    parser.add_argument("--studies", type=Path, help="where the studies stay")
     asked = parser.parse_args()
     if not asked.data.is_dir():
         print(f"{asked.data} is not there: nothing measured")
@@ -234,7 +247,7 @@ def main() -> int:
     if asked.quick:
         strategies = ["feature_extraction"]
         size = Size(QUICK_TRIALS, QUICK_TRUE_ROWS, QUICK_WORDS)
-    kept = Kept(None if asked.kept == "none" else Path(asked.kept), size)
+    kept = Kept(None if asked.kept == "none" else Path(asked.kept), size, asked.studies)
     head = [f"{'text':18s}", f"{'strategy':18s}", "seeds", " product", "  random", "difference"]
     few, many = size.num_trials, 2 * size.num_trials
     print(f"{few} trials against {many}; accuracy on held-out rows, in points")
