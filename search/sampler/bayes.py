@@ -11,7 +11,8 @@ default that fades. See `search.sampler.gaussian` for the formulas and papers.
   `search.sampler.observation`.
 - Running trials count as if their loss were the one expected (Desautels et al. 2014), so parallel
   workers try different places. What is expected is no evidence: it changes no setting of the model.
-- If the arm is given, what it may improve is the best of that arm.
+- If the arm is given, what it may improve is the best of that arm. Trials outside the ranges, from
+  before these were narrowed, are in the model, but are not what is to be improved.
 - With several objectives, each trial minimizes a random weighting of them (ParEGO; Knowles 2006).
 
 Cost: grows with the cube of the number of trials, so beyond `max_modelled` the best half and the
@@ -123,7 +124,7 @@ def suggestion(
     strength = 0.0 if len(signs_of(study)) > 1 else bayes.prior_strength  # a front has no one place
     prior = Prior(encoding.rows(starts), strength / evidence.num_results)
     everywhere = np.concatenate([evidence.known, evidence.running])
-    tried = encoding.in_arm(everywhere, fixed)
+    tried = encoding.inside(encoding.in_arm(everywhere, fixed))
     around = tried[np.argsort(posterior.mean(tried), kind="stable")[:3]]
     acquisition = Acquisition(posterior, kernel, prior, tried if len(tried) else everywhere)
     best = maximized(acquisition, encoding, around, evidence.taken, fixed, chance)
@@ -159,7 +160,7 @@ def _evidence(
 ) -> _Evidence:
     import numpy as np
 
-    held = {t.number: t for t in trials if encoding.holds(t.params)}
+    held = {t.number: t for t in trials if encoding.places(t.params)}
     shown = losses(trials, signs)
     numbers = _modelled({n: shown[n] for n in shown if n in held}, bayes.max_modelled)
     running = [n for n, t in sorted(held.items()) if t.state.name == "RUNNING"]

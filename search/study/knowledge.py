@@ -2,10 +2,10 @@
 
 A dropped trial does not count. A trial from before its range was changed is shown with today's
 ranges, because samplers leave out a parameter whose range differs between trials. A number outside
-the new range is shown too; TPE uses it, but `bayes` learns from no trial outside the ranges
-(`Encoding.holds`). A choice that is no longer in the range cannot be shown, nor a number that a new
-log scale does not have. Such a trial is left out whole: Optuna's samplers model those parameters
-alone that all trials share. The prior trials come from another study, see `search.study.warm`.
+the new range is shown too, and `bayes` and `tpe` learn from it. A choice that is no longer in the
+range cannot be shown, nor a number that a new log scale does not have. Such a trial is left out
+whole: Optuna's samplers model those parameters alone that all trials share. The prior trials come
+from another study, see `search.study.warm`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 A row has one column per parameter of the space. An interval or a stepped range becomes a position
 in [0, 1], on a log scale if the range has one. So does a choice of numbers, e.g. of batch sizes 8,
 16 and 32: they are ordered, and their scale is the one on which they are spaced more evenly. Other
-choices become their index. A parameter that does not exist in a row's arm is NaN.
+choices become their index. A parameter that does not exist in a row's arm is NaN. A number that was
+tried before its range was narrowed has a position below 0 or above 1, so that a model still learns
+from it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float64]
 MAX_VALUES = 1000  # a range of more values is rounded, not looked up
+ROUNDING = 1e-9  # of a position at an end of its range
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Axis:
         return hasattr(self.distribution, "choices") and self.positions is None
 
     def encoded(self, value: Any) -> float:
-        """Return the number of a value: a position in [0, 1], or a choice's index."""
+        """Return the number of a value: a position, in [0, 1] inside the range, or an index."""
         internal = float(self.distribution.to_internal_repr(value))
         if hasattr(self.distribution, "choices"):
             return internal if self.positions is None else self.positions[int(internal)]
@@ -78,7 +81,14 @@ class Axis:
             return 0.5
         if log:
             low, high, internal = math.log(low), math.log(high), math.log(internal)
-        return float(min(max((internal - low) / (high - low), 0.0), 1.0))
+        position = float((internal - low) / (high - low))
+        end = min(max(position, 0.0), 1.0)
+        return end if abs(position - end) < ROUNDING else position
+
+    def places(self, value: Any) -> bool:
+        """Return whether the value has a place: in the range, or a number beyond its ends."""
+        is_interval = not hasattr(self.distribution, "choices") and not self.distribution.single()
+        return is_interval or contains(self.distribution, value)
 
     def decoded(self, number: float) -> Any:
         """Return the value of this range that is nearest to a number."""
@@ -165,17 +175,22 @@ class Encoding:
             if not math.isnan(number)
         }
 
-    def holds(self, params: Mapping[str, Any]) -> bool:
-        """Return whether these are all parameters of an arm, and in their ranges.
+    def places(self, params: Mapping[str, Any]) -> bool:
+        """Return whether these are all parameters of an arm, and each has a place on its axis.
 
         A trial that a worker has just claimed has none yet.
         """
         arm = self._arms.get(tuple(str(params.get(group)) for group in self._groups))
         return arm == set(params) and all(
-            contains(axis.distribution, params[axis.name])
-            for axis in self.axes
-            if axis.name in params
+            axis.places(params[axis.name]) for axis in self.axes if axis.name in params
         )
+
+    def inside(self, rows: Rows) -> Rows:
+        """Return the rows whose numbers are all in their ranges."""
+        is_choice = [axis.is_group or axis.is_category for axis in self.axes]
+        is_within = (np.abs(rows - 0.5) <= 0.5) | np.isnan(rows) | np.array(is_choice)
+        found: Rows = rows[is_within.all(axis=1)]
+        return found
 
     def in_arm(self, rows: Rows, fixed: Rows) -> Rows:
         """Return the rows of the arms that fixed numbers allow; NaN allows all."""

@@ -147,6 +147,28 @@ def test_a_given_arm_is_searched_around_its_own_best() -> None:
             assert loss % 5.0 < 0.25
 
 
+def test_what_was_tried_before_a_range_was_narrowed_is_learnt_from() -> None:
+    narrow = space_of(x=FloatDistribution(0.0, 0.5), y=FloatDistribution(0.0, 1.0))
+    ranges = {name: parameter.distribution for name, parameter in narrow.parameters.items()}
+
+    def seen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        for trial in trials:  # as search.study.knowledge shows them
+            trial.distributions = {name: ranges[name] for name in trial.params}
+        return list(trials)
+
+    study = optuna.create_study(sampler=seeded_sampler(BAYES, narrow, 0, seen))
+    wide = dict.fromkeys("xy", FloatDistribution(0.0, 1.0))
+    for x in (0.55, 0.7, 0.85, 1.0):
+        for y in (0.1, 0.5, 0.9):
+            params = {"x": x, "y": y}
+            value = (x - 0.4) ** 2 + (y - 0.2) ** 2
+            study.add_trial(
+                optuna.trial.create_trial(value=value, params=params, distributions=wide)
+            )
+    values = narrow.suggest(study.ask())
+    assert 0.25 < values["x"] <= 0.5 and values["y"] < 0.45
+
+
 def test_workers_try_different_places_before_any_result() -> None:
     study = study_of()
     tried = [SPACE.suggest(study.ask()) for _ in range(8)]

@@ -70,7 +70,7 @@ def test_every_row_that_is_drawn_is_read_back_the_same(seed: int) -> None:
         fractions = np.random.default_rng(seed).random((50, len(encoding.axes)))
         for row in encoding.snapped(encoding.drawn(fractions)):
             params = encoding.params(row)
-            assert encoding.holds(params)
+            assert encoding.places(params)
             assert space.holds(space.by_path(params))
             assert np.allclose(encoding.row(params), row, equal_nan=True)
 
@@ -88,7 +88,7 @@ def test_many_steps_are_read_back_as_steps(steps: BaseDistribution) -> None:
     encoding = Encoding(space_of(x=steps))
     values = {encoding.params([number])["x"] for number in np.linspace(0, 1, 301)}
     assert values <= set(encoding.axes[0].values or ())
-    assert all(encoding.holds({"x": value}) for value in values)
+    assert all(encoding.places({"x": value}) for value in values)
     assert len(values) > 200 or getattr(steps, "log", False)
 
 
@@ -113,8 +113,24 @@ def test_rows_of_the_arms_that_are_given() -> None:
     assert 10 < len(found) < 40 and set(found) == {"full"}
 
 
-def test_values_outside_are_not_held() -> None:
-    encoding = Encoding(space_of(x=FloatDistribution(0, 1)))
-    assert encoding.holds({"x": 0.5})
-    assert not encoding.holds({"x": 2.0})
-    assert not encoding.holds({})
+def test_a_number_outside_its_range_has_a_place_beyond() -> None:
+    space = space_of(x=FloatDistribution(1e-4, 1e-2, log=True), n=CategoricalDistribution((8, 16)))
+    encoding = Encoding(space)
+    assert encoding.places({"x": 1e-1, "n": 8})
+    assert encoding.row({"x": 1e-1, "n": 8}) == pytest.approx([1.5, 0.0])
+    rows = encoding.rows([{"x": x, "n": 8} for x in (1e-5, 1e-4, 3e-4, 1e-2, 1e-1)])
+    assert encoding.inside(rows).tolist() == rows[1:4].tolist()
+    assert not encoding.places({"x": 1e-3, "n": 32})
+    assert not encoding.places({"x": 1e-3})
+    assert not encoding.places({})
+
+
+def test_a_range_of_one_value_has_no_other_place() -> None:
+    encoding = Encoding(space_of(x=FloatDistribution(0.1, 0.1)))
+    assert encoding.places({"x": 0.1}) and not encoding.places({"x": 0.2})
+
+
+def test_choices_without_order_are_never_outside() -> None:
+    encoding = Encoding(space_of(x=CategoricalDistribution(("a", "b", "c", "d"))))
+    rows = encoding.rows([{"x": x} for x in "abcd"])
+    assert len(encoding.inside(rows)) == 4
