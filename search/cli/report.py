@@ -6,10 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
 from search.cli.argument import attempt_of, needed, number_of, pairs, parse
+from search.report.document.write import written
 from search.study.ask import as_step
 from search.study.report import report
 from search.trained.find import find_study
@@ -101,8 +103,9 @@ def _follow(name: str) -> None:
     """Write the report again and again until the study is over, or until Ctrl-C."""
     try:
         while not (study := find_study(name)).is_over:
-            (page, *_) = write_report(study, seconds=SECONDS)
-            print(f"{page}: {study.num_ended} of {study.plan.num_trials} trials", file=sys.stderr)
+            files, failure = written(partial(write_report, study, seconds=SECONDS))
+            trials = f"{study.num_ended} of {study.plan.num_trials} trials"
+            print(failure or f"{files[0]}: {trials}", file=sys.stderr)
             time.sleep(SECONDS)
     except KeyboardInterrupt:
         print("The page is written once more, and then stays as it is.", file=sys.stderr)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from search.report.guard import broken_words, guard_lines
 from search.report.influence import Influences, influences
 from search.report.results import CHECK_FILE, STATES, compare_with_default, snapshot
 from search.report.snapshot import Snapshot
+from search.report.thin import MAX_SHOWN, NUM_BEST, evenly, thinned
 from search.space.space import Space
 from search.storage import attribute as keys
 from search.storage.curve import StoredPoint, points_of
@@ -123,6 +125,7 @@ class Overview:
         certificates: The verdicts by fresh runs, on the winner at that time and on others.
         row_scores: What each group of validation rows contributes to the winner's score.
         influences: How much each setting matters.
+        max_shown: How many trials charts and tables show.
 
     """
 
@@ -152,6 +155,7 @@ class Overview:
     certificates: tuple[Certificate, ...] = ()
     row_scores: RowScores | None = None
     influences: Influences = field(default_factory=Influences)
+    max_shown: int = MAX_SHOWN
 
     @property
     def name(self) -> str:
@@ -177,6 +181,38 @@ class Overview:
     def pruned(self) -> tuple[TrialView, ...]:
         """The trials that ended early, by number."""
         return tuple(trial for trial in self.trials if trial.state == "pruned")
+
+    @cached_property
+    def best_so_far(self) -> Mapping[int, float]:
+        """The best first objective up to each finished trial, by number."""
+        values = [trial.objectives[0] for trial in self.finished if trial.objectives is not None]
+        best = accumulate(values, max if self.objectives[0].sign == 1 else min)
+        return dict(zip((trial.number for trial in self.finished), best, strict=True))
+
+    @cached_property
+    def shown(self) -> frozenset[int]:
+        """The numbers of the trials that charts and tables show: all, or `max_shown` of them.
+
+        These are the winner, the default, the best ones, the Pareto front, those that were the best
+        so far, and the others evenly.
+        """
+        first = [number for number in (self.best, self.default) if number is not None]
+        before = [None, *self.best_so_far.values()]
+        steps = [n for (n, value), old in zip(self.best_so_far.items(), before, strict=False)
+                 if value != old]  # fmt: skip
+        part = self.max_shown // 4
+        front = evenly(sorted(self.front), part)
+        kept = [*first, *self.ranked[:NUM_BEST], *front, *evenly(steps, part)]
+        return thinned([trial.number for trial in self.trials], kept, self.max_shown)
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether charts and tables do not show all trials."""
+        return len(self.shown) < len(self.trials)
+
+    def shown_of(self, trials: Iterable[TrialView]) -> list[TrialView]:
+        """Return those of the trials that charts and tables show."""
+        return [trial for trial in trials if trial.number in self.shown]
 
     @property
     def certificate(self) -> Certificate | None:

@@ -15,6 +15,7 @@ from search.plan.confirm import confirms
 from search.report.gains import gains
 from search.report.guard import broken_words, guard_columns, guards_as_dicts
 from search.report.snapshot import Snapshot, StudySummary, TrialRow
+from search.report.text import whole
 from search.storage import attribute as keys
 from search.storage.location import CERTIFY, CONFIRM, FOLLOW_UPS
 from search.study.confirmed import means
@@ -216,7 +217,7 @@ def write_table(study: Study) -> None:
     names = list(table[0])
     writer.writerow(map(inert, names))
     writer.writerows([inert(row[name]) for name in names] for row in table)
-    write_text(study.folder / TABLE_FILE, text.getvalue())
+    write_text(study.folder / TABLE_FILE, whole(text.getvalue()))
 
 
 def inert(cell: object) -> object:

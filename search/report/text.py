@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from search.report.snapshot import StudySummary
 from search.study.gain import CAUTION, Gain, half_width
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def aligned(scores: Mapping[str, float]) -> list[str]:
@@ -31,6 +34,17 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)
+
+
+def whole(text: str) -> str:
+    r"""Return a text with a mark for each half of a surrogate pair, which no file can hold.
+
+    An error message or a model's answer may have one; the data may not.
+
+    >>> whole("half of \ud83d") == "half of \ufffd", whole("\U0001f600") == "\U0001f600"
+    (True, True)
+    """
+    return _HALVES.sub("\ufffd", text)
 
 
 def setting(values: Mapping[str, Any], path: str) -> str:

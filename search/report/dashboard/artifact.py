@@ -76,6 +76,19 @@ def artifacts_of(study: str, number: int, folder: Path) -> Iterator[Artifact]:
             yield Artifact(name, f"{study.encode().hex()}-{number:04d}-{place}")
 
 
+def study_of_artifact(artifact_id: str) -> str | None:
+    """Return the study that an ID of `artifacts_of` names; None for any other text.
+
+    >>> study_of_artifact("6d696e65-0012-1"), study_of_artifact("0-6d696e65-0012-1")
+    ('mine', None)
+    """
+    match = _ID.fullmatch(artifact_id)
+    try:
+        return None if match is None else bytes.fromhex(match[1]).decode()
+    except ValueError:
+        return None
+
+
 class ArtifactStore:
     """Optuna's store of artifacts: makes those of our trials, and reads those of older versions."""
 

@@ -22,6 +22,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import cache
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -194,11 +195,20 @@ def build_app_of_all(root: Path) -> Access:
     def find() -> Sequence[Path]:
         return [folder for folder in study_folders(root) if read_stored(folder) is not None]
 
-    reading = Together(find, lambda folder: get_storage(_read_only(storage_of(folder))))
+    # Studies of one server share its connections.
+    read = cache(lambda url: get_storage(_read_only(url)))
+    write = cache(open_storage)
+    reading = Together(find, lambda folder: read(storage_of(folder)))
     # Found by the first one, so that both have each study at the same place.
-    writing = Together(lambda: reading.folders, lambda folder: open_storage(storage_of(folder)))
+    writing = Together(lambda: reading.folders, lambda folder: write(storage_of(folder)))
     artifacts = ArtifactsTogether(reading, lambda folder: _artifacts(folder).open_reader)
-    return Access(wsgi(reading, artifacts), wsgi(writing, artifacts))
+    app = wsgi(reading, artifacts)
+
+    def with_pictures(request: WSGIEnvironment, answer: StartResponse) -> Iterable[bytes]:
+        request["PATH_INFO"] = reading.picture_path(request["PATH_INFO"])
+        return app(request, answer)  # type: ignore[no-any-return]
+
+    return Access(with_pictures, wsgi(writing, artifacts))
 
 
 def _log_errors_alone() -> None:

@@ -1,7 +1,8 @@
 """Many studies, each opened on its own, as one storage that optuna-dashboard can show.
 
 IDs of studies and trials are those of their databases, moved by `SPAN` times the study's place.
-Notes and artifacts name trials and files, so these names are moved too. Only notes can be written.
+Notes and artifacts name trials and files, so these names are moved too; the addresses of pictures
+inside notes are moved when a browser asks for them. Only notes can be written.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from optuna.storages import BaseStorage
+
+from search.report.dashboard.artifact import study_of_artifact
 
 if TYPE_CHECKING:
     from optuna.study import StudyDirection
@@ -26,6 +29,7 @@ SPAN = 10**9
 
 _NOTE = re.compile(r"(dashboard:)([0-9]+)(:note_.*)")
 _ARTIFACT = "artifacts:"
+_PICTURE = re.compile(r"/artifacts/([0-9]+)/([0-9]+)/([^/]+)")
 
 
 class Together(BaseStorage):
@@ -67,23 +71,49 @@ class Together(BaseStorage):
             return self._storages[folder]
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        found = []
-        for folder in self._present():
-            place = self._places[folder]
-            for study in self._storage(folder).get_all_studies():
-                if study.study_name != folder.name:
-                    continue  # a server has all of them
-                moved = copy.copy(study)
-                moved._study_id += place * SPAN
-                moved.system_attrs = _moved_notes(study.system_attrs, place)
-                found.append(moved)
-        return found
+        return [study for folder in self._present() for study in self._study(folder)]
+
+    def _study(self, folder: Path) -> Iterator[FrozenStudy]:
+        """Yield the study of a folder; nothing if its storage has it no longer.
+
+        It is read by its name: a server has the studies of all folders.
+        """
+        from optuna.study._frozen import FrozenStudy
+
+        storage, place = self._storage(folder), self._places[folder]
+        try:
+            own = storage.get_study_id_from_name(folder.name)
+        except KeyError:
+            return
+        yield FrozenStudy(
+            study_name=folder.name,
+            direction=None,
+            directions=storage.get_study_directions(own),
+            user_attrs=storage.get_study_user_attrs(own),
+            system_attrs=_moved_notes(storage.get_study_system_attrs(own), place),
+            study_id=own + place * SPAN,
+        )
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        for study in self.get_all_studies():
-            if study.study_name == study_name:
-                return study._study_id
+        for folder in self._present():
+            if folder.name == study_name:
+                own = self._storage(folder).get_study_id_from_name(study_name)
+                return own + self._places[folder] * SPAN
         raise KeyError(study_name)
+
+    def picture_path(self, path: str) -> str:
+        """Return the address here of a picture that a note names; any other address as it is.
+
+        A note has the IDs of its study's own database, and an artifact that names the study.
+        """
+        match = _PICTURE.fullmatch(path)
+        name = None if match is None else study_of_artifact(match[3])
+        for folder in self.folders if name is not None else ():
+            if match is not None and folder.name == name:
+                place = self._places[folder]
+                study, trial = (int(each) + place * SPAN for each in match.group(1, 2))
+                return f"/artifacts/{study}/{trial}/{place}-{match[3]}"
+        return path
 
     def get_study_name_from_id(self, study_id: int) -> str:
         storage, own, _ = self._at(study_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.report.document.section.verdict import headline
 from search.report.overview import Overview
-from search.report.text import duration, score, setting
+from search.report.text import duration, score, setting, whole
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -38,14 +38,14 @@ def card(overview: Overview, tone: str) -> bytes:
     draw.rectangle((0, 0, 20, HEIGHT), fill=_TONES[tone])
     _write(draw, 48, f"Study {overview.name}", 34, _SOFT)
     y = 108
-    for line in _wrapped(draw, headline(overview), 46, most=3):
+    for line in _wrapped(draw, whole(headline(overview)), 46, most=3):
         _write(draw, y, line, 46, _INK)
         y += 60
     interval = _interval(overview)
     if interval is not None:
         _draw_interval(draw, 350, interval, _TONES[tone])
     y = 430
-    for line in _wrapped(draw, ", ".join(_facts(overview)), 28, most=3):
+    for line in _wrapped(draw, whole(", ".join(_facts(overview))), 28, most=3):
         _write(draw, y, line, 28, _INK)
         y += 40
     now = overview.now

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.certificate.certificate import Verdict
-from search.report.document.block import Section
+from search.report.document.block import Block, Figure, Section
 from search.report.document.card import card
 from search.report.document.html import frame, page
 from search.report.document.markdown import markdown
@@ -28,6 +28,9 @@ from search.report.overview import Overview, TrialView
 from search.report.text import score, setting
 
 MAX_SETTINGS = 12  # of a trial, in its description
+MAX_BYTES = 6_000_000
+"""A page that would be larger shows fewer trials."""
+MIN_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,14 @@ class Document:
 
     def html(self, seconds: int | None = None) -> str:
         """Return it as a page, which a browser loads again after some seconds if they are given."""
-        trials = [describe(self.overview, trial) for trial in self.overview.trials]
-        colour = tone(self.overview)
-        return page(self._title, self._subtitle, self.sections, trials, colour, seconds=seconds)
+        overview = self.overview
+        shown = {t.number: describe(overview, t) for t in overview.shown_of(overview.trials)}
+        colour = tone(overview)
+        text = page(self._title, self._subtitle, self.sections, shown, colour, seconds=seconds)
+        num = min(overview.max_shown, len(overview.trials)) // 2
+        if len(text.encode()) <= MAX_BYTES or num < MIN_SHOWN:
+            return text
+        return document_of(replace(overview, max_shown=num)).html(seconds)
 
     def markdown(self) -> str:
         """Return the brief sections as Markdown."""
@@ -93,7 +101,22 @@ def document_of(overview: Overview) -> Document:
         trials(overview),
         environment(overview),
     )
-    return Document(overview, tuple(section for section in made if section is not None))
+    sections = (section for section in made if section is not None)
+    return Document(overview, tuple(_noted(overview, section) for section in sections))
+
+
+def _noted(overview: Overview, section: Section) -> Section:
+    """Return the section, whose charts of trials say so if they do not draw all of them."""
+    if not overview.is_thinned:
+        return section
+    note = f"{len(overview.shown):,} of {len(overview.trials):,} trials are drawn."
+
+    def noted(block: Block) -> Block:
+        if isinstance(block, Figure) and any(series.trials for series in block.chart.series):
+            return replace(block, caption=f"{block.caption} {note}".strip())
+        return block
+
+    return replace(section, blocks=[noted(block) for block in section.blocks])
 
 
 def tone(overview: Overview) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from search.report.document.block import Block, Code, Facts, Figure, Fold, Section, Table, Text
 from search.report.document.plotly_json import plotly
 from search.report.document.svg import draw, legend_mark
+from search.report.text import whole
 
 _HERE = Path(__file__).parent
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( %| s| min.*| h.*| MB)?|-?")
@@ -29,7 +30,7 @@ def page(
     title: str,
     subtitle: str,
     sections: Sequence[Section],
-    descriptions: Sequence[str] = (),
+    descriptions: Mapping[int, str] | None = None,
     tone: str = "",
     *,
     is_static: bool = False,
@@ -41,7 +42,7 @@ def page(
         title: Its heading.
         subtitle: A line below it.
         sections: What it has.
-        descriptions: What the pointer shows of each trial, by number, in lines.
+        descriptions: What the pointer shows of each trial that is drawn, by number, in lines.
         tone: The class of the verdict: `better`, `unsure` or `worse`.
         is_static: Whether it has no scripts, and so is small.
         seconds: After which a browser loads it again; None does not.
@@ -52,7 +53,10 @@ def page(
     links = "".join(f'<li><a href="#{each.key}">{escape(each.title)}</a></li>' for each in sections)
     values = {
         "charts": writer.charts,
-        "trials": ["<br>".join(map(escape, text.splitlines())) for text in descriptions],
+        "trials": {
+            number: "<br>".join(map(escape, text.splitlines()))
+            for number, text in (descriptions or {}).items()
+        },
     }
     scripts = [_plotly(), _file("report.js")] if writer.charts and not is_static else []
     data = f'<script type="application/json" id="charts">{_json(values)}</script>'
@@ -66,22 +70,24 @@ def page(
             "form-action 'none'",
         ]
     )
-    return "".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
-            "" if seconds is None else f'<meta http-equiv="refresh" content="{seconds}">',
-            f"<title>{escape(title)}</title><style>{_file('report.css')}</style></head><body>",
-            '<a class="skip" href="#main">Skip to the verdict</a><div class="page">',
-            f"<header><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>",
-            f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">{body}',
-            "<footer>Made by finesweep. This file needs no network.</footer></main></div>",
-            data if scripts else "",
-            *(f"<script>{script}</script>" for script in scripts),
-            "</body></html>\n",
-        ]
+    return whole(
+        "".join(
+            [
+                '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+                f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                '<link rel="icon" href="data:,">',
+                "" if seconds is None else f'<meta http-equiv="refresh" content="{seconds}">',
+                f"<title>{escape(title)}</title><style>{_file('report.css')}</style></head><body>",
+                '<a class="skip" href="#main">Skip to the verdict</a><div class="page">',
+                f"<header><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>",
+                f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">{body}',
+                "<footer>Made by finesweep. This file needs no network.</footer></main></div>",
+                data if scripts else "",
+                *(f"<script>{script}</script>" for script in scripts),
+                "</body></html>\n",
+            ]
+        )
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from search.report.document.block import Block, Code, Facts, Figure, Fold, Section, Table, Text
+from search.report.text import whole
 
 MAX_ROWS = 30
 
@@ -23,7 +24,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     for section in sections:
         if section.is_brief:
             parts += [f"## {escaped(section.title)}", *_blocks(section.blocks)]
-    return "\n\n".join(parts) + "\n"
+    return whole("\n\n".join(parts)) + "\n"
 
 
 def escaped(text: str) -> str:

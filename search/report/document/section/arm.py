@@ -34,7 +34,7 @@ def _blocks(overview: Overview) -> Iterator[Block]:
     looks = zip(names, cycle(TONES), cycle(SYMBOLS), strict=False)
     series = []
     for at, (arm, tone, symbol) in enumerate(looks):
-        own = [trial for trial in overview.finished if trial.arm == arm]
+        own = [trial for trial in overview.shown_of(overview.finished) if trial.arm == arm]
         places = [at + 0.3 * ((7 * number) % 11 - 5) / 10 for number in range(len(own))]
         values = [overview.score(trial) for trial in own]
         numbers = [trial.number for trial in own]

@@ -67,7 +67,7 @@ def _timeline(overview: Overview, started: list[TrialView]) -> Figure:
         x: list[float | None] = []
         y: list[float | None] = []
         numbers: list[int | None] = []
-        for trial in started:
+        for trial in overview.shown_of(started):
             if trial.state == state and trial.worker in workers and trial.started is not None:
                 low = (trial.started - begin).total_seconds() / size
                 high = (_end(overview, trial) - begin).total_seconds() / size

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from search.report.document.block import Block, Figure, Section
 from search.report.document.chart import BEST, DEFAULT, PALE, PLAIN, Axis, Chart, Series
 from search.report.overview import Overview, TrialView
+from search.report.thin import evenly
 from search.storage.curve import StoredPoint
 
 MAX_POINTS = 12_000
@@ -33,9 +34,10 @@ def _figures(overview: Overview) -> Iterator[Block]:
 
 
 def _figure(overview: Overview, title: str, value: Value) -> Figure:
-    most = max(2, MAX_POINTS // max(1, len(overview.trials)))
+    shown = overview.shown_of(overview.trials)
+    most = max(2, MAX_POINTS // max(1, len(shown)))
     groups: dict[str, list[TrialView]] = {"pruned": [], "other": [], "default": [], "winner": []}
-    for trial in overview.trials:
+    for trial in shown:
         groups[_group(overview, trial)].append(trial)
     looks = {
         "pruned": ("pruned, diverged or failed", PALE, 1.0),
@@ -48,7 +50,7 @@ def _figure(overview: Overview, title: str, value: Value) -> Figure:
     ]
     chart = Chart(
         title=f"{title.capitalize()} during training",
-        alt=f"{len(overview.trials)} curves, of which {len(groups['pruned'])} ended early.",
+        alt=f"{len(shown)} curves, of which {len(groups['pruned'])} ended early.",
         x=Axis("step" if overview.is_asked else "epoch"),
         y=Axis(title),
         series=tuple(series),
@@ -71,7 +73,7 @@ def _curves(
     y: list[float | None] = []
     numbers: list[int | None] = []
     for trial in trials:
-        points = thinned(trial.curve, most)
+        points = evenly(trial.curve, most)
         x += [*(point.epoch for point in points), None]
         y += [*map(value, points), None]
         numbers += [trial.number] * len(points) + [None]
@@ -91,14 +93,3 @@ def _curves(
         # The lines of one series do not add up, but they must not hide the winner's.
         opacity=0.4 if len(trials) > MANY else 1,
     )
-
-
-def thinned(points: Sequence[StoredPoint], most: int) -> Sequence[StoredPoint]:
-    """Return at most `most` points, evenly, the first and the last among them.
-
-    >>> thinned([0, 1, 2, 3, 4, 5, 6], 3)
-    [0, 3, 6]
-    """
-    if len(points) <= most:
-        return points
-    return [points[round(at * (len(points) - 1) / (most - 1))] for at in range(most)]

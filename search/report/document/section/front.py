@@ -19,8 +19,9 @@ def front(overview: Overview) -> Section | None:
 
 def _blocks(overview: Overview) -> Iterator[Block]:
     names = [objective.short for objective in overview.objectives]
-    on_it = [trial for trial in overview.finished if trial.number in overview.front]
-    yield Text(f"{len(on_it)} trials are on the front of {' and '.join(names)}: no trial is better "
+    whole = [trial for trial in overview.finished if trial.number in overview.front]
+    on_it = overview.shown_of(whole)
+    yield Text(f"{len(whole)} trials are on the front of {' and '.join(names)}: no trial is better "
                "in one without being worse in another.")  # fmt: skip
     for at in range(1, len(names)):
         yield _chart(overview, at, on_it)
@@ -36,7 +37,11 @@ def _blocks(overview: Overview) -> Iterator[Block]:
 def _chart(overview: Overview, at: int, on_it: list[TrialView]) -> Figure:
     first, other = overview.objectives[0], overview.objectives[at]
     ordered = sorted(on_it, key=lambda trial: (trial.objectives or (0,) * 9)[at])
-    others = [trial for trial in overview.finished if trial not in on_it]
+    others = [
+        trial
+        for trial in overview.shown_of(overview.finished)
+        if trial.number not in overview.front
+    ]
 
     def points(name: str, trials: list[TrialView], tone: str, symbol: str) -> Series:
         found = [trial.objectives for trial in trials if trial.objectives is not None]
@@ -52,7 +57,7 @@ def _chart(overview: Overview, at: int, on_it: list[TrialView]) -> Figure:
 
     chart = Chart(
         title=f"{first.short} and {other.short}",
-        alt=f"{len(on_it)} of {len(overview.finished)} finished trials are on the front.",
+        alt=f"{len(overview.front)} of {len(overview.finished)} finished trials are on the front.",
         x=Axis(f"{other.short} ({other.direction})"),
         y=Axis(f"{first.short} ({first.direction})"),
         series=(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from search.report.document.block import Figure, Section
 from search.report.document.chart import BEST, DEFAULT, PALE, PLAIN, Axis, Chart, Series
 from search.report.overview import Overview, TrialView
@@ -12,12 +10,11 @@ from search.report.text import score
 
 def history(overview: Overview) -> Section | None:
     """Return the history; None before a trial has finished."""
-    finished = overview.finished
+    finished = overview.shown_of(overview.finished)
     if not finished:
         return None
     sign = overview.objectives[0].sign
-    values = [trial.objectives[0] for trial in finished if trial.objectives is not None]
-    so_far = list(accumulate(values, max if sign == 1 else min))
+    so_far = [overview.best_so_far[trial.number] for trial in finished]
     best, default = overview.winner, overview.default
     special = [trial for trial in finished if trial.number in (overview.best, default)]
     plain = [trial for trial in finished if trial not in special]
@@ -27,7 +24,8 @@ def history(overview: Overview) -> Section | None:
         x=Axis("trial"),
         y=Axis(overview.metric),
         series=(
-            _points(overview, "pruned (last score)", overview.pruned, PALE, "x", is_hidden=True),
+            _points(overview, "pruned (last score)", overview.shown_of(overview.pruned), PALE,
+                    "x", is_hidden=True),
             Series(
                 "best so far",
                 [float(trial.number) for trial in finished],
@@ -41,7 +39,7 @@ def history(overview: Overview) -> Section | None:
             _points(overview, "default", [t for t in special if t is not best], DEFAULT, "square"),
             _points(overview, "winner", [t for t in special if t is best], BEST, "diamond"),
         ),
-    )
+    )  # fmt: skip
     more = "more is better" if sign == 1 else "less is better"
     caption = f"{overview.metric} of each finished trial; {more}."
     return Section("history", "History", [Figure(chart, caption)])
@@ -50,7 +48,7 @@ def history(overview: Overview) -> Section | None:
 def _points(
     overview: Overview,
     name: str,
-    trials: tuple[TrialView, ...] | list[TrialView],
+    trials: list[TrialView],
     tone: str,
     symbol: str,
     *,
@@ -69,4 +67,4 @@ def _points(
 
 def _alt(overview: Overview, so_far: list[float]) -> str:
     first, last = score(so_far[0]), score(so_far[-1])
-    return f"{len(so_far)} finished trials; the best so far went from {first} to {last}."
+    return f"{len(overview.finished)} finished trials; the best so far went from {first} to {last}."

@@ -15,4 +15,5 @@ def shaded(overview: Overview) -> list[tuple[str, str, list[TrialView]]]:
         groups[at * num // len(ranked)].append(trial)
     names = ("worst fifth", "fourth", "middle", "second", "best fifth")
     made = zip(names, SHADES, groups, strict=True)
-    return [(name, tone, trials) for name, tone, trials in made if trials]
+    shown = ((name, tone, overview.shown_of(trials)) for name, tone, trials in made)
+    return [(name, tone, trials) for name, tone, trials in shown if trials]

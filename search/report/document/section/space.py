@@ -24,10 +24,11 @@ from search.report.document.section.setting import SettingAxis, varying
 from search.report.document.section.shade import shaded
 from search.report.overview import Overview, TrialView
 from search.report.text import score
+from search.report.thin import evenly
 
 MAX_SLICES = 8
 MAX_LINES = 400
-"""Lines of finished trials in the parallel coordinates; more would be a blot."""
+"""Lines of one kind in the parallel coordinates, evenly; more would be a blot."""
 NUM_CELLS = 24
 MIN_SMOOTHED = 12
 """Finished trials from which a surface is drawn between them."""
@@ -56,7 +57,8 @@ def _blocks(overview: Overview, settings: Sequence[SettingAxis]) -> Iterator[Blo
 
 def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
     metric = Axis(overview.metric)
-    trials = [*overview.finished, *overview.pruned]
+    pruned = overview.shown_of(overview.pruned)
+    trials = [*overview.shown_of(overview.finished), *pruned]
     positions = [each.position for each in settings]
     scales = [
         *(
@@ -70,7 +72,7 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         x: list[float | None] = []
         y: list[float | None] = []
         numbers: list[int | None] = []
-        for trial in own[-MAX_LINES:]:
+        for trial in evenly(own, MAX_LINES):
             places = [*(each.position(trial.values) for each in settings), overview.score(trial)]
             for at, (scale, place) in enumerate(zip(scales, places, strict=True)):
                 x.append(at)
@@ -95,7 +97,7 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         x=Axis("", names=(*(each.path for each in settings), overview.metric)),
         y=Axis("", names=()),
         series=(
-            lines("pruned", PALE, overview.pruned, is_hidden=True),
+            lines("pruned", PALE, pruned, is_hidden=True),
             *(lines(name, tone, own) for name, tone, own in shaded(overview)),
             *(lines(name, tone, [trial]) for name, tone, trial in special),
         ),
@@ -161,15 +163,16 @@ _LOOKS = {"default": (DEFAULT, "square"), "winner": (BEST, "diamond")}
 
 def _slice(overview: Overview, each: SettingAxis) -> Figure:
     special = {trial.number for _, _, trial in _special(overview)}
-    plain = [trial for trial in overview.finished if trial.number not in special]
+    shown = overview.shown_of(overview.finished)
+    plain = [trial for trial in shown if trial.number not in special]
     chart = Chart(
         title=f"{overview.metric} by {each.path}",
         alt=f"{len(overview.finished)} finished trials.",
         x=each.axis,
         y=Axis(overview.metric),
         series=(
-            _points(overview, each, None, "pruned (last score)", (PALE, "x"), overview.pruned,
-                    is_hidden=True),
+            _points(overview, each, None, "pruned (last score)", (PALE, "x"),
+                    overview.shown_of(overview.pruned), is_hidden=True),
             _points(overview, each, None, "finished", (PLAIN, "circle"), plain),
             *(
                 _points(overview, each, None, name, _LOOKS[name], [trial])
@@ -183,7 +186,8 @@ def _slice(overview: Overview, each: SettingAxis) -> Figure:
 
 
 def _contour(overview: Overview, x: SettingAxis, y: SettingAxis) -> Figure:
-    both = [t for t in overview.finished if x.path in t.values and y.path in t.values]
+    shown, pruned = (overview.shown_of(each) for each in (overview.finished, overview.pruned))
+    both = [t for t in shown if x.path in t.values and y.path in t.values]
     cells = _surface(overview, x, y, both) if len(both) >= MIN_SMOOTHED else None
     looks = dict(zip(SHADES, ("circle",) * len(SHADES), strict=True))
     groups = shaded(overview)
@@ -193,7 +197,7 @@ def _contour(overview: Overview, x: SettingAxis, y: SettingAxis) -> Figure:
         x=x.axis,
         y=y.axis,
         series=(
-            _points(overview, x, y, "pruned", (PALE, "x"), overview.pruned, is_hidden=True),
+            _points(overview, x, y, "pruned", (PALE, "x"), pruned, is_hidden=True),
             *(
                 _points(overview, x, y, name, (tone if cells is None else PLAIN, looks[tone]), own)
                 for name, tone, own in (groups if cells is None else [("finished", "s0", both)])

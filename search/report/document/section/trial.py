@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from search.report.document.block import Fold, Section, Table
+from search.report.document.block import Block, Fold, Section, Table, Text
 from search.report.overview import Overview, TrialView
 from search.report.text import duration, score, setting, short_names
+from search.report.thin import NUM_BEST
 
 
 def trials(overview: Overview) -> Section:
@@ -12,12 +13,27 @@ def trials(overview: Overview) -> Section:
     paths = overview.space.paths
     names = [objective.short for objective in overview.objectives]
     head = ["trial", "state", *names, *short_names(paths), "time", "reason"]
-    rows = [_row(overview, trial) for trial in overview.trials]
+    shown = overview.shown_of(overview.trials)
+    rows = [_row(overview, trial) for trial in shown]
     special = (overview.best, overview.default)
-    marked = frozenset(at for at, each in enumerate(overview.trials) if each.number in special)
+    marked = frozenset(at for at, each in enumerate(shown) if each.number in special)
     table = Table("Trials; the winner and the default are marked", head, rows, marked)
     title = f"All {len(rows)} trials" if len(rows) != 1 else "The trial"
-    return Section("trials", "Trials", [Fold(title, [table])])
+    blocks: list[Block] = []
+    if overview.is_thinned:
+        title = f"{len(rows):,} of {len(overview.trials):,} trials"
+        blocks = [Text(_rule(overview, len(rows)))]
+    return Section("trials", "Trials", [*blocks, Fold(title, [table])])
+
+
+def _rule(overview: Overview, num_shown: int) -> str:
+    """Return which trials are shown."""
+    return (
+        f"So that this page stays small, the charts and this table show {num_shown:,} of "
+        f"{len(overview.trials):,} trials: the winner, the default, the best {NUM_BEST}, those "
+        "that were the best so far, and others evenly. Counts, times, importances and the verdict "
+        "are of all trials, and trials.csv has them all."
+    )
 
 
 def _row(overview: Overview, trial: TrialView) -> list[str]:

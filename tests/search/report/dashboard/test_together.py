@@ -77,6 +77,32 @@ def test_each_study_has_its_own_artifacts(server: Server) -> None:
     assert status == 200 and content[1:4] == b"PNG"
 
 
+def test_a_picture_in_a_note_is_that_of_its_study(server: Server, root: Path) -> None:
+    for at, name in enumerate(NAMES):
+        study = load_study(root / "studies" / name)
+        first = study.folder_of(study.trials[0])
+        ids = {each.name: each.id for each in artifacts_of(name, 0, first)}
+        # As a note has it: with the IDs of the study's own database.
+        path = f"/artifacts/{study.id}/{study.trials[-1]._trial_id}/{ids['confusion matrix.png']}"
+        assert study.id == 1, at
+        status, content = ask(server, "GET", path)
+        assert status == 200 and content[1:4] == b"PNG", name
+    assert ask(server, "GET", "/artifacts/1/1/6e6f6e65-0000-1")[0] == 404
+    assert ask(server, "GET", "/artifacts/1/1/ff-0000-1")[0] == 404
+
+
+def test_a_server_of_many_studies_is_read_once_per_study(here: Path) -> None:
+    folders = [study_of(here, name, ["complete"]).folder for name in NAMES]
+    storages = {folder: open_storage(storage_of(folder)) for folder in folders}
+    together = Together(lambda: folders, storages.__getitem__)
+    for storage in storages.values():  # reading the whole list per study would grow as its square
+        storage.get_all_studies = None  # type: ignore[method-assign,assignment]
+    assert [each.study_name for each in together.get_all_studies()] == ["a", "b"]
+    assert together.get_study_id_from_name("b") == SPAN + 1
+    with pytest.raises(KeyError):
+        together.get_study_id_from_name("c")
+
+
 def test_a_note_is_written_to_the_right_study_and_trial(server: Server, root: Path) -> None:
     trial = json.loads(ask(server, "GET", f"/api/studies/{SPAN + 1}")[1])["trials"][1]
     path = f"/api/studies/{SPAN + 1}/{trial['trial_id']}/note"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lightning_modules.outcome import RowScores
-from search.cli import main
+from search.cli import main, report
 from search.report.document.compare import comparison, difference
 from search.report.overview import overview_of
 from tests.conftest import run_here
@@ -76,6 +78,33 @@ def test_only_a_certificate_of_both_winners_stands_for_them(here: Path) -> None:
 
     assert "by 1.9 points" in certified(one.best)
     assert "by 1.9 points" not in certified(next(n for n in one.ranked if n != one.best))
+
+
+def test_watching_follows_a_running_study_until_it_is_over(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "SECONDS", 0.05)
+    study = study_of(here, "one", ["complete", "running", "waiting"])
+    page = study.folder / "report.html"
+    page.mkdir()  # as on a full disk, it cannot be written at first
+    codes: list[int] = []
+    command = threading.Thread(
+        target=lambda: codes.append(main(["report", "study=one", "--watch"]))
+    )
+    command.start()
+    said = ""
+    while "could not be written" not in said:
+        said += capsys.readouterr().err
+        time.sleep(0.01)
+    page.rmdir()
+    while not page.is_file():
+        time.sleep(0.01)
+    assert 'http-equiv="refresh"' in page.read_text() and codes == []
+    study.ask_to_stop(True)
+    command.join()
+    said += capsys.readouterr().err
+    assert codes == [0] and "report.html: 1 of 3 trials" in said and "Traceback" not in said
+    assert 'http-equiv="refresh"' not in page.read_text()
 
 
 def test_watching_a_study_that_is_over_writes_it_once(here: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ import yaml
 from search.cli import main
 from search.report.document.document import document_of
 from search.report.document.section.verdict import headline
-from search.report.document.write import written
+from search.report.document.write import write_files, written
 from search.report.overview import overview_of
 from search.study.pick import drop_trial
 from search.study.study import Study
@@ -109,6 +110,42 @@ def test_names_and_reasons_are_escaped(here: Path) -> None:
     assert "<b>no</b>" not in html and "&lt;b&gt;no&lt;/b&gt;" in html
     assert "</script><b>" not in html and "<script>alert" not in html
     assert "finesweep train '</script><b>x</b>'" in brief  # in a block of code
+
+
+def test_half_a_character_is_marked_in_every_file(here: Path) -> None:
+    study = study_of(here, "half", ["complete"])
+    found = overview(study)
+    (trial,) = found.trials
+    halved = replace(found, trials=(replace(trial, reason="half \ud83d"),), guards=("\ud83d",))
+    write_files(study.folder, halved)
+    assert "half \ufffd" in (study.folder / "report.html").read_text(encoding="utf-8")
+    assert "\ufffd" in (study.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_large_study_shows_some_trials_and_says_which(here: Path) -> None:
+    found = overview(study_of(here, "large", ["complete", "pruned", "complete"] * 20))
+    assert not found.is_thinned and "are drawn" not in document_of(found).html()
+    few = replace(found, max_shown=20)
+    assert len(few.shown) == 20 and {few.best, few.default, 59} <= few.shown
+    html = document_of(few).html()
+    assert "20 of 60 trials are drawn." in html and "trials.csv has them all" in html
+    table = html[html.index('<section id="trials"') :]
+    assert table[: table.index("</section>")].count("<tr") == 21
+    assert "60 of 60 trials ended" in html
+
+
+@pytest.mark.thorough
+def test_ten_thousand_trials_are_one_page_of_under_6_mb(here: Path) -> None:
+    found = overview(study_of(here, "many", ["complete", "pruned", "complete"] * 20))
+    trials = [replace(found.trials[n % 60], number=n) for n in range(10_000)]
+    many = replace(found, trials=tuple(trials))
+    started = time.perf_counter()
+    page = document_of(many).html()
+    assert time.perf_counter() - started < 60  # some 2 s on an idle core
+    assert len(many.shown) == 2000 and len(page.encode()) < 6_000_000
+    long = [replace(trial, reason="x" * 4000) for trial in trials]
+    page = document_of(replace(many, trials=tuple(long))).html()
+    assert len(page.encode()) < 6_000_000 and re.search("(500|250) of 10,000 trials", page)
 
 
 def test_best_yaml_is_the_winners_configuration(here: Path) -> None:
