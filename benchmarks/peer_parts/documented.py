@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,28 @@ from transformers import (
 MAX_LENGTH = 128
 
 
+@dataclass(frozen=True)
+class Data:
+    """The rows as tokens, and what the model must know of them."""
+
+    tokenizer: Any
+    encoded: Any
+    num_labels: int
+
+
 def main(
     location: str, train: str, validation: str, folder: str, settings: dict[str, Any]
 ) -> dict[str, float]:
     """Train one configuration; return the scores of its best validation."""
+    data = load(location, train, validation)
+    trainer = trainer_of(location, data, settings, arguments(folder, settings, report_to="wandb"))
+    trainer.train()
+    scores = trainer.evaluate()
+    return {"loss": scores["eval_loss"], "accuracy": scores["eval_accuracy"]}
+
+
+def load(location: str, train: str, validation: str) -> Data:
+    """Return the rows of both files as tokens."""
     rows = load_dataset("json", data_files={"train": train, "validation": validation})
     names = sorted(set(rows["train"]["label"]))
     ids = {name: number for number, name in enumerate(names)}
@@ -46,40 +65,60 @@ def main(
         return encoded
 
     encoded = rows.map(encode, batched=True, remove_columns=rows["train"].column_names)
-    model = AutoModelForSequenceClassification.from_pretrained(location, num_labels=len(names))
-    adapt(model, settings)
-    arguments = TrainingArguments(
-        output_dir=folder,
-        run_name=Path(folder).name,
-        learning_rate=settings["lr"],
-        per_device_train_batch_size=settings["batch_size"],
-        per_device_eval_batch_size=64,
-        num_train_epochs=settings["epochs"],
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        load_best_model_at_end=True,
-        report_to="wandb",
-        disable_tqdm=True,
-    )
-    trainer = Trainer(
-        model=model,
+    return Data(tokenizer, encoded, len(names))
+
+
+def arguments(folder: str, settings: dict[str, Any], **more: Any) -> TrainingArguments:
+    """Return the arguments of the guide, and `more` in place of them."""
+    guide: dict[str, Any] = {
+        "output_dir": folder,
+        "run_name": Path(folder).name,
+        "learning_rate": settings["lr"],
+        "per_device_train_batch_size": settings["batch_size"],
+        "per_device_eval_batch_size": 64,
+        "num_train_epochs": settings["epochs"],
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "load_best_model_at_end": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    return TrainingArguments(**{**guide, **more})
+
+
+def trainer_of(
+    location: str, data: Data, settings: dict[str, Any], arguments: TrainingArguments
+) -> Trainer:
+    """Return the trainer of one configuration, with a new model."""
+    model = AutoModelForSequenceClassification.from_pretrained(location, num_labels=data.num_labels)
+    return Trainer(
+        model=adapted(model, settings["strategy"]),
         args=arguments,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"],
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer=tokenizer),
+        train_dataset=data.encoded["train"],
+        eval_dataset=data.encoded["validation"],
+        processing_class=data.tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer=data.tokenizer),
         compute_metrics=accuracy,
     )
-    trainer.train()
-    scores = trainer.evaluate()
-    return {"loss": scores["eval_loss"], "accuracy": scores["eval_accuracy"]}
 
 
-def adapt(model: Any, settings: dict[str, Any]) -> None:
-    """Freeze what the strategy does not train."""
-    if settings["strategy"] == "frozen":
+def adapted(model: Any, strategy: str) -> Any:
+    """Return the model with what the strategy trains."""
+    if strategy == "frozen":
         for parameter in model.base_model.parameters():
             parameter.requires_grad = False
+    if strategy == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        adapters = LoraConfig(
+            r=8,
+            lora_alpha=16,
+            target_modules="all-linear",
+            task_type="SEQ_CLS",
+            exclude_modules=["classifier"],
+        )
+        return get_peft_model(model, adapters)
+    return model
 
 
 def accuracy(prediction: Any) -> dict[str, float]:
