@@ -32,8 +32,7 @@ from lightning_modules.machine.hardware import Device, Hardware, Precision, choo
 from lightning_modules.machine.memory import unless_out_of_memory
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.plain import read_plainly, spelled_notes
-from lightning_modules.model.state import restore_state
-from lightning_modules.model.tensor_file import TensorFile
+from lightning_modules.model.tensor_file import restore_file
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import RowScores, read_outcome
 from lightning_modules.reference import reference_of
@@ -237,7 +236,7 @@ def load_trained(
     if for_export or not run.strategy.loads_on_device:
         hardware = replace(hardware, device=Device.cpu)
     network = build_network(run, labels, None if for_export else cache, tokenizer, hardware)
-    restore_state(network, TensorFile(folder / BEST_FILE))
+    restore_file(network, folder / BEST_FILE)
     is_compared = run.task.needs_reference and not run.strategy.keeps_base
     again = partial(build_network, run, labels, Cache(), tokenizer, hardware)
     task = run.task.as_trained(form_of(folder), tokenizer) if for_export else run.task

@@ -106,13 +106,20 @@ def free_memory() -> None:
     import torch
 
     gc.collect()  # Lightning's trainer and module refer to each other
-    # glibc keeps freed blocks of up to 32 MiB, which would count as the next run's memory.
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
+    return_buffers()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def return_buffers() -> None:
+    """Return freed buffers to the operating system; costs 1 to 3 ms of a core.
+
+    glibc keeps freed blocks of up to 32 MiB, and all of them after `keep_buffers`.
+    """
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def memory_of(device: torch.device) -> CudaMemory | None:

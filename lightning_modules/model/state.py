@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +27,15 @@ def trained_state(network: nn.Module) -> dict[str, Tensor]:
     return {name: each.detach().cpu().clone() for name, each in trained_tensors(network).items()}
 
 
+def trained_alike(network: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return what training changes; raise KeyError if its names are not these."""
+    trained, names = trained_tensors(network), set(names)
+    if trained.keys() != names:
+        differing = sorted(trained.keys() ^ names)
+        raise KeyError(f"the state is from another network: {differing}")
+    return trained
+
+
 def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy tensors from `trained_state` into the network.
 
@@ -34,11 +43,7 @@ def restore_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         KeyError: The network trains different tensors.
 
     """
-    trained = trained_tensors(network)
-    if trained.keys() != state.keys():
-        differing = sorted(trained.keys() ^ state.keys())
-        raise KeyError(f"the state is from another network: {differing}")
-    for name, tensor in trained.items():
+    for name, tensor in trained_alike(network, state).items():
         tensor.copy_(state[name])
 
 

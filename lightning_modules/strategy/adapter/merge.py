@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightning_modules.machine.memory import return_buffers
+
 
 def merged_in_place(network: Any) -> Any:
     """Return the plain network of a PEFT network, with the adapters merged, a layer at a time.
@@ -19,4 +21,5 @@ def merged_in_place(network: Any) -> Any:
         dtype = base.weight.dtype
         layer.merge()
         base.weight.data = base.weight.data.to(dtype)
+        return_buffers()  # else those of all sums would add up
     return network.unload()

@@ -1,4 +1,4 @@
-"""A file of tensors has what was saved, and takes the memory of one tensor at a time."""
+"""A network restored from a file has what was saved, at the cost of a piece of a tensor."""
 
 from __future__ import annotations
 
@@ -8,34 +8,64 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from lightning_modules.model.tensor_file import TensorFile
+from lightning_modules.model.state import trained_state
+from lightning_modules.model.tensor_file import PIECE_BYTES, restore_file
 
-NUM_TENSORS, NUM_BYTES = 8, 2**24
+
+class Network(nn.Module):
+    """A large matrix, one with a single row, a vector and a number."""
+
+    def __init__(self, num_rows: int) -> None:
+        super().__init__()
+        shapes = {"large": (num_rows, 1000), "row": (1, num_rows * 1000), "vector": (7,), "one": ()}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.rand(shape)))
 
 
-def test_it_has_the_tensors_that_were_saved(tmp_path: Path) -> None:
-    saved = {"a": torch.rand(3, 4), "b": torch.arange(5, dtype=torch.bfloat16)}
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_has_what_was_saved(dtype: torch.dtype, tmp_path: Path) -> None:
+    saved = trained_state(Network(9000))
+    assert saved["large"].nbytes > 2 * PIECE_BYTES
     save_file(saved, tmp_path / "x.safetensors")
-    found = TensorFile(tmp_path / "x.safetensors")
-    assert found.keys() == saved.keys() and len(found) == 2
-    assert all(torch.equal(found[name], saved[name]) for name in saved)
-    with pytest.raises(KeyError, match="c"):
-        found["c"]
+    network = Network(9000).to(dtype)
+    restore_file(network, tmp_path / "x.safetensors")
+    found = trained_state(network)
+    assert found.keys() == saved.keys()
+    assert all(torch.equal(found[name], saved[name].to(dtype)) for name in saved)
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    saved = trained_state(Network(9000))
+    del saved["one"]
+    save_file(saved, tmp_path / "x.safetensors")
+    with pytest.raises(KeyError, match="one"):
+        restore_file(Network(9000), tmp_path / "x.safetensors")
+    save_file(trained_state(Network(9001)), tmp_path / "x.safetensors")
+    with pytest.raises(AssertionError, match="large"):
+        restore_file(Network(9000), tmp_path / "x.safetensors")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the memory from /proc")
-def test_pages_leave_the_memory_with_their_tensor(tmp_path: Path) -> None:
-    names = [str(number) for number in range(NUM_TENSORS)]
-    save_file({n: torch.ones(NUM_BYTES // 4) for n in names}, tmp_path / "x.safetensors")
-    file = TensorFile(tmp_path / "x.safetensors")
-    before, most = mapped_bytes(), 0
-    for name in file:
-        tensor = file[name]
-        assert tensor.sum() == NUM_BYTES // 4  # which reads every page
+def test_the_pages_of_a_piece_leave_the_memory_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file of 72 MB, two pieces of 17 MB at most, as one is opened before the other goes."""
+    network = Network(9000)
+    del network.row
+    save_file(trained_state(network), tmp_path / "x.safetensors")
+    most, before, copy = 0, mapped_bytes(), torch.Tensor.copy_
+
+    def watched(to: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        nonlocal most
+        copied = copy(to, source)
         most = max(most, mapped_bytes() - before)
-        del tensor
-    assert NUM_BYTES <= most < 2 * NUM_BYTES
+        return copied
+
+    monkeypatch.setattr(torch.Tensor, "copy_", watched)
+    restore_file(network, tmp_path / "x.safetensors")
+    assert PIECE_BYTES // 2 <= most < 2.2 * PIECE_BYTES
 
 
 def mapped_bytes() -> int:
