@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_parts.call import ROOT, Call
 
+from lightning_modules.machine.memory import keep_buffers
+
 if TYPE_CHECKING:
     import torch
 
@@ -195,11 +197,9 @@ def _status(name: str) -> int:
 
 def in_process(work: Path, *words: str) -> dict[str, float]:
     """Measure a case in a process of its own."""
-    from search.machine.cpu import MALLOC
-
     done = subprocess.run(
         [sys.executable, __file__, *words, "--work", str(work)],
-        env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         check=True,
         text=True,
@@ -224,6 +224,7 @@ def main() -> None:
         write(options.work)
         print(json.dumps({}))
         return
+    keep_buffers()  # as workers do
     if options.case:
         print(json.dumps(measure(CASES[options.case], options.work)))
         return

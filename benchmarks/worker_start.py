@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 
 from search.config import compose
-from search.machine.cpu import MALLOC
 from search.machine.process import kill_tree
 from search.plan.build import build_plan
 from search.storage.location import study_folder
@@ -29,7 +28,7 @@ from search.worker.forkserver import Child, Forkserver, adopting
 
 REPETITIONS = 5
 WORDS = ("study=s", "model=tiny", "logger=none", "search.num_trials=1")
-ENVIRONMENT = {**MALLOC, **os.environ, "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def start(folder: Path, forkserver: Forkserver | None) -> tuple[float, int]:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from finetune_parts.cost import BATCH_SIZES
 from finetune_parts.marks import Marks
 from peer_parts.documented import arguments, load, trainer_of
@@ -52,6 +53,7 @@ def main(location: str, train: str, validation: str, settings: dict[str, Any]) -
     if settings["clever"]:
         more = {
             "bf16": settings["bf16"],
+            "use_cpu": not torch.cuda.is_available(),  # asked for together with bf16
             "train_sampling_strategy": "group_by_length",
             "save_strategy": "no",
             "load_best_model_at_end": False,
