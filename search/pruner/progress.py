@@ -112,9 +112,11 @@ class Axis(Enum):
         position = self.position(trial)
         if self is Axis.fraction:
             return f"after {position:.0%} of the run"
-        if self is Axis.examples:
-            return f"after {position} examples"
-        return f"after {'step' if self is Axis.steps else 'epoch'} {position:g}"
+        if self is Axis.epochs:
+            return f"after epoch {position:g}"
+        # A loop of the user's own counts steps alone, and stores them as examples too.
+        is_step = self is Axis.steps or position == trial.curve[-1].step
+        return f"after step {position}" if is_step else f"after {position} examples"
 
     def end(self, trial: Progress) -> float | None:
         """Return where the run ends; None if unknown."""

@@ -142,3 +142,8 @@ def test_a_trial_of_unknown_length_is_always_comparable_but_for_fractions() -> N
 )
 def test_a_position_in_words(axis: Axis, words: str) -> None:
     assert axis.words(SLOW) == words
+
+
+def test_what_counts_steps_alone_is_said_in_steps() -> None:
+    asked = Progress(1, [Mark(15, 15, 15.0, {LOSS: -0.2})], None, None)
+    assert Axis.examples.words(asked) == "after step 15"
