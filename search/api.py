@@ -71,7 +71,16 @@ from search.trained.model import Model
 from search.trained.opened import Best, Run, Study
 from search.trained.report import write_report
 from search.trained.runs import find_run
-from search.trained.training import Job, has_result, job_again, job_of, named_trial, notes_of, start
+from search.trained.training import (
+    Job,
+    has_result,
+    job_again,
+    job_from,
+    job_of,
+    named_trial,
+    notes_of,
+    start,
+)
 from search.trained.training import train as train_job
 from search.worker.event import Event, ExitCode, Note
 
@@ -371,6 +380,7 @@ def train(
     *overrides: str,
     study: str | None = None,
     trial: int | None = None,
+    config: str | Path | None = None,
     config_dir: str | Path | None = None,
     show: bool = True,
 ) -> Run:
@@ -381,6 +391,7 @@ def train(
         overrides: e.g. `"strategy=full"`, `"trainer.epochs=3"`.
         study: The study whose trial is repeated, to the same scores.
         trial: The trial's number; its configuration comes from the study.
+        config: A file with a whole configuration, e.g. a study's `best.yaml`; taken as it is.
         config_dir: A folder with more group options.
         show: Whether to print each validation.
 
@@ -390,6 +401,8 @@ def train(
         RuntimeError: The run diverged or did not fit into memory.
 
     """
+    if config is not None:
+        return _trained(job_from(typed_path(config), run), show)
     if study is None and trial is None:
         named = [] if run is None else [_named("run", run)]
         words = _words(*named, *overrides)

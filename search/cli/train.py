@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.memory import freeze_imports
+from lightning_modules.machine.path import typed_path
 from lightning_modules.outcome import Ending, Outcome
 from search.cli.argument import parse
 from search.cli.compose import composed
@@ -25,6 +27,7 @@ from search.trained.training import (
     Job,
     has_result,
     job_again,
+    job_from,
     job_of,
     named_trial,
     notes_of,
@@ -36,18 +39,21 @@ from search.trained.training import (
 ABOUT = """\
 Train one configuration; its files go to runs/NAME. The same command continues
 an interrupted run. With study= and trial=, train a trial again, to the same
-scores.
+scores; with config=, a whole configuration in a file, e.g. a study's best.yaml.
 
   finesweep train run=one strategy=full trainer.epochs=3
   finesweep train run=mine data=files data.train=my.csv optimizer.lr=3e-4
   finesweep train study=mine trial=3
+  finesweep train config=studies/mine/best.yaml
 """
+
+_OF_FILE = ("config=", "run=")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command."""
     parsed = parse("train", ABOUT, words, flags=("json", "config"))
-    job = _again(parsed) or _composed(parsed)
+    job = _from_file(parsed) or _again(parsed) or _composed(parsed)
     if job is None:
         return 0
     os.environ.update(allocator())  # before torch is imported
@@ -82,6 +88,20 @@ def _composed(parsed: argparse.Namespace) -> Job | None:
         return None
     say_pending(composition)
     return job_of(composition)
+
+
+def _from_file(parsed: argparse.Namespace) -> Job | None:
+    """Return the run of a whole configuration in a file; None if the words name none."""
+    words = [word for word in parsed.overrides if word.split("=")[0] not in TYPED_KEYS]
+    own = dict(word.split("=", maxsplit=1) for word in words if word.startswith(_OF_FILE))
+    if "config" not in own:
+        return None
+    for word in words:
+        if not word.startswith(_OF_FILE):
+            rule = "a file with a whole configuration is taken as it is"
+            fix = "Only run= may be given besides config=; change the file."
+            raise ConfigError(Problem(word.partition("=")[0], rule, Verbatim(word), fix))
+    return job_from(typed_path(own["config"]), own.get("run"))
 
 
 def _again(parsed: argparse.Namespace) -> Job | None:

@@ -115,6 +115,7 @@ class Overview:
         is_over: Whether no trial will start or restart.
         command: The shell command that repeats the winner; None if there is none.
         config: The winner's whole configuration as YAML; "" if there is none.
+        folder: The study's folder.
         tables: The task's tables of the winner and of the default, by trial and by table.
         guards: What guards say, in sentences.
         findings: What was found in the rows, by name: a line, and whether it is a fault.
@@ -145,6 +146,7 @@ class Overview:
     is_over: bool
     command: str | None
     config: str
+    folder: Path
     tables: Mapping[int, Mapping[str, Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
     guards: tuple[str, ...] = ()
     findings: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
@@ -264,6 +266,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         is_over=study.is_over,
         command=command,
         config=config,
+        folder=study.folder,
         tables={number: _tables(study, trial) for number, trial in shown.items()},
         guards=tuple(guard_lines(study)),
         findings={name: (each["line"], bool(each["is_fault"])) for name, each in found.items()},

@@ -87,8 +87,26 @@ def find_run(name: str) -> Trained:
 
 def read_config(folder: Path) -> Tree:
     """Return the configuration that a run began with; it never says which packages to import."""
-    tree: Tree = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    return {key: value for key, value in tree.items() if key != "search"}
+    return read_tree(folder / CONFIG_FILE)
+
+
+def read_tree(path: Path) -> Tree:
+    """Return the configuration of a run in a file; it never says which packages to import.
+
+    Raises:
+        ConfigError: There is no such file, or it has no mapping as YAML.
+
+    """
+    fix = "Name a whole configuration, e.g. config=studies/NAME/best.yaml."
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        problem = Problem("config", "must be a file of YAML", Verbatim(f"{path}: {reason}"), fix)
+        raise ConfigError(problem) from None
+    if not isinstance(tree, dict):
+        raise ConfigError(Problem("config", "must have keys and values", str(path), fix))
+    return {str(key): value for key, value in tree.items() if key != "search"}
 
 
 def check_rows(folder: Path, fingerprint: str) -> None:

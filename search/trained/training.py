@@ -29,6 +29,7 @@ from search.config import (
     Tree,
     build_run,
     check_same,
+    completed,
     continued,
     name_plugins,
     packages_of,
@@ -48,7 +49,14 @@ from search.report.wandb import tags_of
 from search.study.attempt import CONFIG_FILE
 from search.trained.find import find_study
 from search.trained.repeat import Repeat, find_repeat
-from search.trained.runs import METRICS_FILE, alone, check_rows, new_run_folder, read_config
+from search.trained.runs import (
+    METRICS_FILE,
+    alone,
+    check_rows,
+    new_run_folder,
+    read_config,
+    read_tree,
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,24 @@ def job_again(study: str, trial: str, run: str | None) -> Job:
     if (before := _stored(folder)) is not None:
         check_same(repeat.tree, before)
     return Job(repeat.run, to_yaml(repeat.tree), folder, repeat)
+
+
+def job_from(path: Path, run: str | None) -> Job:
+    """Return the job of a whole configuration in a file, e.g. a study's `best.yaml`.
+
+    Args:
+        path: The file.
+        run: The run's name; None takes the next free number.
+
+    Raises:
+        ConfigError: The file cannot be read, or is no whole configuration.
+
+    """
+    tree = completed(read_tree(path))
+    folder = new_run_folder(run)
+    if (before := _stored(folder)) is not None:
+        check_same(tree, before)
+    return Job(build_run(tree), to_yaml(tree), folder)
 
 
 def start(job: Job, fetch: Callable[[Iterable[tuple[Model, bool]]], None]) -> CheckedRows:

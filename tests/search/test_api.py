@@ -26,8 +26,10 @@ import finesweep
 from lightning_modules.error import UserError
 from search.cli import main
 from search.report.dashboard.note import read_note
+from search.storage.attribute import METRICS
 from search.study.open import load_study
 from search.trained.ask import table_of
+from search.trained.export import certified_winner
 from tests.conftest import run_here, write_jsonl
 
 SMALL = ("experiment=smoke", "logger=none", "trainer.precision=fp32")
@@ -83,6 +85,37 @@ def test_a_notebook_shows_the_report_without_scripts(study: finesweep.Study) -> 
     assert html.startswith("<iframe") and "Verdict" in html
     assert "<script" not in unescape(html)
     assert study.write_report().name == "report.html"
+
+
+def test_best_yaml_repeats_the_winner(study: finesweep.Study, here: Path) -> None:
+    study.write_report()
+    opened = load_study(study.folder)
+    source, trial = certified_winner(opened) or (opened, opened.best)
+    assert trial is not None
+    again = finesweep.train("again", config=study.folder / "best.yaml", show=False)
+    scores = {name: round(value, 6) for name, value in again.scores.items()}
+    stored = source.trial(trial.number).user_attrs[METRICS]
+    assert scores == {name: round(value, 6) for name, value in stored.items()}
+    brief = (study.folder / "report.md").read_text(encoding="utf-8")
+    assert "finesweep train config=studies/mine/best.yaml" in brief
+
+
+def test_a_file_that_is_no_whole_configuration_says_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "bad.yaml").write_text("a: [")
+    (here / "list.yaml").write_text("- a")
+    (here / "part.yaml").write_text("optimizer: {lr: 1}")
+    for word, said in (
+        ("config=none.yaml", "config: must be a file of YAML, got none.yaml: "),
+        ("config=bad.yaml", "config: must be a file of YAML, got bad.yaml: "),
+        ("config=list.yaml", "config: must have keys and values, got 'list.yaml'."),
+        ("config=part.yaml", "must be a group with a _target_"),
+    ):
+        assert said in line_of("train", word, capsys=capsys), word
+    both = line_of("train", "config=bad.yaml", "trainer.epochs=3", capsys=capsys)
+    assert "Only run= may be given besides config=" in both
+    assert not (here / "runs").exists()
 
 
 def test_best_is_what_status_prints(study: finesweep.Study) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from search.report.document.block import Block, Figure, Section, Table, Text
 from search.report.document.chart import PLAIN, TONES, Axis, Chart, Series
-from search.report.influence import MIN_TRIALS, Influence, Share
+from search.report.influence import MAX_APART, MAX_TRIALS, MIN_TRIALS, Influence, Share
 from search.report.overview import Overview
 
 _APART = (
@@ -45,6 +45,11 @@ def _blocks(overview: Overview) -> Iterator[Block]:
             yield from _arm(each)
     if any(each.apart for each in arms):
         note = "Intervals are rough: they come from leaving out trials, and from tree to tree."
+        if any(each.num_trials > MAX_TRIALS for each in arms):
+            note += (
+                f" Of an arm, at most {MAX_APART:,} trials tell what sets the best apart and "
+                f"{MAX_TRIALS} what explains the scores, taken evenly."
+            )
         yield Text(note, is_note=True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
-from search.report.document.block import Block, Code, Fold, Section, Table, Text
+from search.report.document.block import Block, Code, Fold, Section, Table
 from search.report.overview import Overview, TrialView
 from search.report.text import setting
 
@@ -24,7 +25,8 @@ def _blocks(overview: Overview, best: TrialView) -> Iterator[Block]:
     if overview.command is not None:
         yield Code("Train it again, to the same scores", overview.command)
     if overview.config:
-        yield Text(f"{BEST_FILE} in the study's folder has the whole configuration.", is_note=True)
+        command = shlex.join(["finesweep", "train", f"config={overview.folder / BEST_FILE}"])
+        yield Code(f"The same from {BEST_FILE}, which has the whole configuration", command)
         yield Fold(f"Whole configuration ({BEST_FILE})", [Code(BEST_FILE, overview.config)])
 
 
