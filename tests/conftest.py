@@ -210,8 +210,18 @@ def finesweep(here: Path) -> Command:
 
 
 def command(*words: str) -> list[str]:
-    """Return a command line of the installed finesweep, independent of PATH."""
-    return [str(Path(sys.executable).with_name("finesweep")), *words]
+    """Return a command line of the installed finesweep, independent of PATH.
+
+    A sweep has no certificate, unless the words say so.
+    """
+    return [str(Path(sys.executable).with_name("finesweep")), *without_certificate(words)]
+
+
+def without_certificate(words: Sequence[str]) -> list[str]:
+    """Return the words of a command; a sweep has no certificate, unless they name it."""
+    is_sweep = list(words[:1]) == ["sweep"]
+    names_it = any(word.startswith("search.certify") for word in words)
+    return [*words, "search.certify=false"] if is_sweep and not names_it else [*words]
 
 
 def wandb_records(run: Path) -> list[dict[str, Any]]:
@@ -227,7 +237,8 @@ def wandb_records(run: Path) -> list[dict[str, Any]]:
 def run_here(*words: str, code: int = 0) -> str:
     """Run a command in this process and return what it prints.
 
-    A process of its own would spend 1 to 8 s on imports.
+    A process of its own would spend 1 to 8 s on imports. A sweep has no certificate, unless the
+    words say so.
     """
     from search.cli import main
 
@@ -235,7 +246,7 @@ def run_here(*words: str, code: int = 0) -> str:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            returned = main(words)
+            returned = main(without_certificate(words))
     finally:
         restore_handlers(before)
     assert returned == code, printed.getvalue()

@@ -164,6 +164,12 @@ def test_a_study_needs_no_word_again_but_its_name(kept: Path) -> None:
     assert "trainer.epochs not searched" not in printed  # by trainer.epochs=1 of the first command
 
 
+def test_a_study_from_before_the_certificate_stays_without_one(kept: Path) -> None:
+    printed = " ".join(run_here("plan", "study=small", "search.num_trials=3").split())
+    assert "search.certify=false (a new study: true)" in printed
+    assert "certify the winner" not in printed
+
+
 def test_what_the_command_names_is_compared(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_here("sweep", "study=small", "search/sampler=random", "strategy.rank=4", code=2)
     lines = capsys.readouterr().err.splitlines()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import wait_until, without_certificate
 from tests.shared import DATA, needs
 
 SST2 = DATA / "sst2"
@@ -29,7 +29,9 @@ WORDS = (
 
 
 def ask(*words: str) -> str:
-    done = subprocess.run([FINESWEEP, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [FINESWEEP, *without_certificate(words)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -37,7 +39,11 @@ def ask(*words: str) -> str:
 def test_lora_with_an_interruption_in_trial_5(here: Path) -> None:
     words = ("sweep", "study=sst2", *WORDS, "strategy=lora")
     process = subprocess.Popen(
-        [FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [FINESWEEP, *without_certificate(words)],
+        cwd=here,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:

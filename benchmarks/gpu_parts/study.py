@@ -103,6 +103,7 @@ def sweep(call: Call, name: str, *more: str) -> list[str]:
         f"study={name}",
         *overrides(call),
         "search/pruner=none",
+        "search.certify=false",
         "optimizer.lr=tag(log,interval(1e-4,3e-3))",
         "trainer.max_steps=20",
         *more,

@@ -34,6 +34,7 @@ from tests.conftest import run_here, write_jsonl
 
 SMALL = ("experiment=smoke", "logger=none", "trainer.precision=fp32")
 TINY = (*SMALL, "trainer.epochs=3", "data.batch_size=8")  # enough to learn its one word
+SWEEP = (*TINY, "search.certify=false")
 TEXTS = ["The novel and the shoes were great.", "The novel and the shoes were awful."]
 
 
@@ -54,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        finesweep.sweep("mine", *write_reviews(folder), *TINY, num_trials=3, workers=0, show=False)
+        finesweep.sweep("mine", *write_reviews(folder), *SWEEP, num_trials=3, workers=0, show=False)
     yield folder
 
 
@@ -281,7 +282,7 @@ def test_a_larger_budget_continues(study: finesweep.Study) -> None:
 @pytest.mark.thorough
 def test_the_runs_that_confirm_are_a_study_to_look_at(here: Path) -> None:
     data = write_reviews(here)
-    words = (*data, *TINY, "strategy.lr=1e-4", "search.confirm=2")  # not ahead of all noise
+    words = (*data, *SWEEP, "strategy.lr=1e-4", "search.confirm=2")  # not ahead of all noise
     study = finesweep.sweep("mine", *words, num_trials=2, workers=0, show=False)
     confirming = finesweep.open(study="mine.confirm")
     assert confirming.best is None and len(confirming.leaderboard()) == 4
@@ -326,7 +327,7 @@ def test_two_workers_from_a_thread(here: Path) -> None:
     found: list[finesweep.Study] = []
 
     def call() -> None:
-        found.append(finesweep.sweep("two", *data, *TINY, num_trials=3, workers=2, show=False))
+        found.append(finesweep.sweep("two", *data, *SWEEP, num_trials=3, workers=2, show=False))
 
     thread = threading.Thread(target=call)
     thread.start()
@@ -433,7 +434,7 @@ print(study.leaderboard()["attempts"].tolist())
 @pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 1])
 def test_ctrl_c_leaves_a_study_that_the_same_script_continues(here: Path, workers: int) -> None:
-    words = [*write_reviews(here), *TINY, "trainer.epochs=60", f"search.workers={workers}"]
+    words = [*write_reviews(here), *SWEEP, "trainer.epochs=60", f"search.workers={workers}"]
     (here / "script.py").write_text(STOPPED.format(words=", ".join(map(repr, words))))
     process = subprocess.Popen(
         [sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
-from tests.conftest import run_here, wait_until
+from tests.conftest import run_here, wait_until, without_certificate
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 STRATEGIES = ["lora", "feature_extraction", "full"]  # the default arm first
@@ -31,7 +31,7 @@ WORDS = (
 def ask(*words: str, cwd: Path, **own: str) -> str:
     """Run the command with `own` added to the environment; return its output."""
     done = subprocess.run(
-        [FINESWEEP, *words],
+        [FINESWEEP, *without_certificate(words)],
         capture_output=True,
         text=True,
         check=False,
@@ -126,7 +126,9 @@ def test_a_stopped_study_ends_after_its_running_trial_and_can_continue(here: Pat
     # Ten epochs: enough time to stop the study meanwhile.
     words = ("sweep", "study=k", "experiment=smoke", "logger=none", "trainer.epochs=10")
     words += ("search.num_trials=2", "search/pruner=none")
-    sweep = subprocess.Popen([FINESWEEP, *words], cwd=here, stdout=subprocess.PIPE, text=True)
+    sweep = subprocess.Popen(
+        [FINESWEEP, *without_certificate(words)], cwd=here, stdout=subprocess.PIPE, text=True
+    )
     labels = here / "studies/k/trials/0000/attempt-1/labels.json"
     wait_until(labels.is_file, "the start of the first trial", 120)
     assert "ends after its running trial" in run_here("stop", "study=k")

@@ -59,7 +59,8 @@ def test_the_summary_shows_results_and_next_commands(study: Path) -> None:
     assert "default configuration" in text
     for following in ("finesweep evaluate study=s split=test", "finesweep export study=s to=best/"):
         assert following in text
-    assert f"finesweep sweep study=s {' '.join(FIXED)} search.num_trials=6" in text
+    longer = f"{' '.join(FIXED)} search.certify=false search.num_trials=6"
+    assert f"finesweep sweep study=s {longer}" in text
     assert (study / "stderr").read_text() == ""
 
 

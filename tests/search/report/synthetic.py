@@ -54,7 +54,7 @@ def study_of(
 
     """
     budget = f"search.num_trials={num_trials or len(states)}"
-    fixed = [f"study={name}", "model=tiny", "logger=none", budget]
+    fixed = [f"study={name}", "model=tiny", "logger=none", "search.certify=false", budget]
     plan = build_plan(compose("sweep", [*fixed, *words]))
     folder = study_folder(root, plan.name)
     folder.mkdir(parents=True, exist_ok=True)
