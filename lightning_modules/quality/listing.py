@@ -43,7 +43,7 @@ class Listing:
         """The label of each row as text; None if it has none."""
         return [_text_of(row.get("label")) for row in self.rows]
 
-    @property
+    @cached_property
     def names(self) -> Sequence[str]:
         """The splits that have rows, in order."""
         return list(dict.fromkeys(self.splits))
@@ -75,14 +75,17 @@ class Listing:
         return Place(split, self._where(row), self.task.text_of(row), self.labels[number])
 
     def _where(self, row: Row) -> str:
-        name, number = next(found[id(row)] for found in self._numbered if id(row) in found)
-        return f"{name} row {number}"
+        return next(
+            f"{name} row {numbers[id(row)]}"
+            for name, numbers in self._numbered
+            if id(row) in numbers
+        )
 
     @cached_property
-    def _numbered(self) -> list[dict[int, tuple[str, int]]]:
-        """By source, the name and number of each row."""
+    def _numbered(self) -> list[tuple[str, dict[int, int]]]:
+        """By source, its name and the number of each row."""
         return [
-            {id(row): (name, number) for number, row in enumerate(rows, start=1)}
+            (name, {id(row): number for number, row in enumerate(rows, start=1)})
             for name, rows in self.sources.values()
         ]
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from lightning_modules.quality.duplicate import positive, repeats
 from lightning_modules.quality.finding import MAX_LISTED, NUM_SHOWN, Finding, Place, Say
 from lightning_modules.quality.listing import Listing
-from lightning_modules.rows.near import LEAST, MAX_CHARACTERS, near_pairs
+from lightning_modules.rows.near import LEAST, near_pairs
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class NearDuplicates(Finding):
         line = repeats(what, self.within, self.between)
         if self.is_complete:
             return line
-        return f"{line}; there may be more: the search ended after {MAX_CHARACTERS:,} characters"
+        return f"{line}; there may be more: so many texts are alike that not all were compared"
 
     def details(self) -> Iterator[str]:
         for pair in self.pairs[:NUM_SHOWN]:

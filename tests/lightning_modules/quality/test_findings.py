@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lightning_modules.quality import suspect
+from lightning_modules.quality.duplicate import find_duplicates
 from lightning_modules.quality.finding import quiet, shown
 from lightning_modules.quality.fragment import find_fragments
 from lightning_modules.quality.length import find_lengths
 from lightning_modules.quality.listing import Listing, listing_of
+from lightning_modules.quality.near import find_near
 from lightning_modules.quality.sample import sample
 from lightning_modules.quality.script import find_scripts
 from lightning_modules.quality.shortcut import find_shortcuts
@@ -25,6 +29,28 @@ def listing(rows: list[dict[str, Any]]) -> Listing:
 
 def of_texts(*texts: str) -> Listing:
     return listing([{"text": text, "label": "a"} for text in texts])
+
+
+class Counted(list[str]):
+    """Splits that count how often all of them are read."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_many_duplicates_are_found_in_a_few_passes() -> None:
+    words = [f"{n} {n}{n} {n}{n}{n} {n}" for n in range(100, 200)]
+    texts = [f"{word}{mark}" for word in words for mark in ("", " ", ".")]
+    whole = of_texts(*texts)
+    splits = Counted(whole.splits)
+    counted = replace(whole, splits=splits)
+    assert find_duplicates(counted).within == {"train": 100}
+    assert find_near(counted, quiet).within == {"train": 100}
+    assert splits.passes <= 3  # not one per group
+    assert counted.place(4).where == "my.csv row 5"
 
 
 def test_scripts() -> None:

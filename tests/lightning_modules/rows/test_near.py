@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 
+from lightning_modules.rows import near
 from lightning_modules.rows.corpus import normalized
 from lightning_modules.rows.near import LEAST, grams, jaccard, near_pairs
 from tests.lightning_modules.quality.texts import sentences
@@ -71,3 +72,10 @@ def test_the_search_ends_after_a_number_of_characters() -> None:
     assert whole.is_complete and len(whole.pairs) == 20
     cut = near_pairs(texts, max_characters=10 * len(texts[0]))
     assert not cut.is_complete and set(cut.pairs) < set(whole.pairs)
+
+
+def test_the_search_ends_after_a_number_of_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{sentence}{mark}" for sentence in sentences(20) for mark in ".!"]
+    monkeypatch.setattr(near, "MAX_CANDIDATES", 5)
+    cut = near_pairs(texts)
+    assert not cut.is_complete and len(cut.pairs) == 5
