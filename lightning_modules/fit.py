@@ -431,6 +431,7 @@ def _finish(
             "tokens_per_second": outcome.tokens_per_second,
             "mfu": outcome.mfu,
             "peak_memory_gib": outcome.peak_memory_gib,
+            "gradient_norm": outcome.gradient_norm,
             **{f"best/{name}": value for name, value in best.items()},
             **({"best/epoch": outcome.best.epoch} if outcome.best else {}),
             **logged_guards(outcome.guards),
@@ -479,6 +480,7 @@ def _outcome(
         verdict=fit_verdict(record.points) if start.run.strategy.trains else UNTRAINED,
         memory_bytes=start.memory.num_bytes,
         micro_batch_tokens=record.micro_batch_tokens,
+        gradient_norm=record.gradient_norm,
     )
 
 

@@ -73,6 +73,8 @@ class FineTuner(pl.LightningModule):
         self._validation = validation
         self._validation_batches = validation_batches
         self._loss_sum = torch.tensor(record.loss_sum)
+        self._norm_sum = torch.tensor(record.norm_sum)
+        self._num_norms: int | Tensor = record.num_norms
         self._observed_parts: list[dict[str, Tensor] | None] = []
         self._validation_loss_sum = 0.0
         self._num_validated = 0.0
@@ -136,8 +138,13 @@ class FineTuner(pl.LightningModule):
             self.check_loss()
 
     def check_loss(self) -> float:
-        """Return the mean training loss since `reset_loss`; if NaN or infinite, end the run."""
+        """Return the mean training loss since `reset_loss`; if NaN or infinite, end the run.
+
+        Also brings the record's sums up to date: what adds to them does not wait for the device.
+        """
         self.record.loss_sum = self._loss_sum.item()
+        self.record.norm_sum = self._norm_sum.item()
+        self.record.num_norms = int(self._num_norms)
         mean = self.record.loss_sum / max(1, self.record.num_losses)
         if not math.isfinite(mean):
             reason = f"the training loss became {mean} by step {self.record.step}"
@@ -376,15 +383,20 @@ class FineTuner(pl.LightningModule):
         if (scaled := self._scaled_precision) is not None:
             scaled.unscale(optimizer)  # first: a strategy can add to the gradients
         with self.run.strategy.stepping(self.network, step, num_steps):
-            max_norm = self.run.trainer.max_grad_norm
-            if max_norm is not None or step % self.run.trainer.log_every_steps == 0:
-                self.gradient_norm = clip_gradients(optimizer, max_norm)
+            norm = clip_gradients(optimizer, self.run.trainer.max_grad_norm)
             if scaled is None:
                 optimizer.step()
             else:
                 scaled.step(optimizer)
         optimizer.zero_grad()
+        self._add_norm(norm)
         return True
+
+    def _add_norm(self, norm: Tensor) -> None:
+        """Count a step's norm, unless it is infinite: in fp16 such a step is skipped."""
+        self.gradient_norm, is_finite = norm, norm.isfinite()
+        self._norm_sum = self._norm_sum.to(norm.device) + norm.where(is_finite, 0)
+        self._num_norms = self._num_norms + is_finite
 
     def _scaled(self, loss: Tensor) -> Tensor:
         scaled = self._scaled_precision

@@ -58,6 +58,14 @@ class Record:
     compiles: bool | None = None
     # The most tokens that pass through the network at once; None sets no limit.
     micro_batch_tokens: int | None = None
+    # Of the steps whose gradients were finite, before clipping.
+    norm_sum: float = 0.0
+    num_norms: int = 0
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The mean norm of the gradients, over the steps; None if there were none."""
+        return self.norm_sum / self.num_norms if self.num_norms else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -171,6 +179,8 @@ class Outcome:
         guards: What the best validation's weights scored on the data of guards.
         micro_batch_tokens: The most tokens that passed through the network at once, padding
             included; None if there was no limit.
+        gradient_norm: The mean norm of the gradients before clipping, over the steps but those
+            that fp16 skipped; None if there was none.
 
     """
 
@@ -192,6 +202,7 @@ class Outcome:
     mfu: float | None = None
     guards: Sequence[GuardScore] = ()
     micro_batch_tokens: int | None = None
+    gradient_norm: float | None = None
 
     @property
     def peak_memory_gib(self) -> float:

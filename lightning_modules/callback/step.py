@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.callback.speed import Speed
@@ -26,8 +27,10 @@ class Steps(pl.Callback):
             values = {
                 "train/loss": tuner.check_loss(),
                 "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
-                "train/gradient_norm": float(tuner.gradient_norm),
             }
+            norm = float(tuner.gradient_norm)
+            if math.isfinite(norm):  # else fp16 skipped the step
+                values["train/gradient_norm"] = norm
             tokens_per_second = self._speed.since_last(tuner)
             if tokens_per_second is not None:
                 values["train/tokens_per_second"] = tokens_per_second

@@ -21,8 +21,9 @@ COSTS: Mapping[str, Direction] = {
     SPEED: "maximize",
     MFU: "maximize",
     "peak_memory_gib": "minimize",
+    "gradient_norm": "minimize",
 }
-"""What a training costs, and how fast it is; see `lightning_modules.outcome.Outcome`."""
+"""What a training costs, how fast and how steep it is; see `lightning_modules.outcome.Outcome`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Objective:
     def value(self, outcome: Outcome) -> float:
         """Return the objective's value for a finished training.
 
-        A run that trains nothing has no speed; it counts as the slowest.
+        A run that trains nothing has no speed; it counts as the slowest. Its gradients are 0.
 
         Raises:
             ConfigError: The training did not measure it, see `mfu_problem`.
@@ -63,7 +64,7 @@ class Objective:
         if self.name == "trainable_parameters":
             return float(outcome.num_trainable)
         value: float | None = getattr(outcome, self.name)
-        if value is None and outcome.tokens_per_second is not None:
+        if self.name == MFU and value is None and outcome.tokens_per_second is not None:
             raise ConfigError(mfu_problem(outcome.hardware))
         return 0.0 if value is None else value
 

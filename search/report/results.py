@@ -177,12 +177,13 @@ def rows(study: Study) -> list[dict[str, Any]]:
 
 
 def _costs(attributes: Mapping[str, Any]) -> dict[str, float | None]:
-    names = (keys.SPEED, keys.MFU, keys.MEMORY)
-    speed, mfu, num_bytes = (attributes.get(name) for name in names)
+    names = (keys.SPEED, keys.MFU, keys.MEMORY, keys.GRADIENT_NORM)
+    speed, mfu, num_bytes, norm = (attributes.get(name) for name in names)
     return {
         "tokens_per_second": None if speed is None else round(speed, 1),
         "mfu": None if mfu is None else round(mfu, 4),
         "peak_memory_gib": None if num_bytes is None else round(num_bytes / 2**30, 3),
+        "gradient_norm": norm,
     }
 
 

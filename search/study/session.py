@@ -33,6 +33,7 @@ from search.storage.attribute import (
     ENDING,
     FIXED,
     FOLDER,
+    GRADIENT_NORM,
     GUARD,
     GUARDS,
     KEY,
@@ -212,6 +213,7 @@ class Session:
             MEMORY: outcome.memory_bytes,
             SPEED: outcome.tokens_per_second,
             MFU: outcome.mfu,
+            GRADIENT_NORM: outcome.gradient_norm,
         }
         # Of a guard that holds too: where it is nearly broken may tell a sampler something.
         system: dict[str, Any] = {f"{GUARD}{each.name}": each.excess for each in outcome.guards}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -70,18 +71,24 @@ def test_every_token_without_padding_is_counted_and_the_rest_is_not(
     )
     assert all(values["train/tokens_per_second"] > 0 for values in trained)
     assert all(values["train/gradient_norm"] > 0 for values in trained)
+    assert kept.summary["gradient_norm"] == outcome.gradient_norm
     assert kept.summary["tokens_per_second"] == outcome.tokens_per_second
     assert kept.summary["peak_memory_gib"] == outcome.peak_memory_gib
 
 
 def test_a_resumed_run_counts_each_step_once(learnable: Path, here: Path) -> None:
-    run = tiny_run(learnable, "trainer.epochs=2")
+    run = tiny_run(learnable, "trainer.epochs=2", "trainer.log_every_steps=1")
+    KeptLogger.log = kept = Kept()
+    whole = train(replace(run, logger=KeptLogger()), here / "whole")
+    norms = [values.get("train/gradient_norm") for _, values in kept.values]
+    assert whole.gradient_norm == pytest.approx(mean(norm for norm in norms if norm is not None))
     assert train(run, here / "run", Listener(stop=5)).ending is Ending.interrupted
     before = read_checkpoint(here / "run" / CHECKPOINT_FILE).record
     assert 0 < before.num_tokens < 2 * num_tokens(run)
     outcome = train(run, here / "run")
     assert outcome.tokens_per_second is not None
     assert 2 * num_tokens(run) / outcome.tokens_per_second > before.train_seconds
+    assert before.num_norms == 5 and outcome.gradient_norm == whole.gradient_norm
 
 
 def test_padding_and_ignored_labels_do_not_count() -> None:
@@ -101,3 +108,4 @@ def test_a_run_without_steps_has_no_speed(
 ) -> None:
     outcome = train(tiny_run(learnable, *words), here / "run")
     assert outcome.tokens_per_second is None and outcome.mfu is None
+    assert outcome.gradient_norm is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +17,13 @@ from lightning_modules.callback.checkpoint_file import load_checkpoint
 from lightning_modules.check import check_run
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.machine.hardware import Device, Precision, choose_hardware
+from lightning_modules.machine.lightning import MixedPrecision
 from lightning_modules.machine.scaled import Scaled
 from lightning_modules.outcome import Ending
 from lightning_modules.run import Run
 from search.trained.export import Trained
 from tests.cut import assert_cut_is_whole
+from tests.lightning_modules.callback.test_speed import Kept, KeptLogger
 from tests.lightning_modules.test_module import gradients
 from tests.training import tiny_run, train
 
@@ -115,6 +119,24 @@ def test_a_step_with_an_infinite_gradient_is_skipped_and_the_scale_halved() -> N
         has_moved = not torch.equal(layer.weight, before)
         found.append((has_moved, precision.state_dict()["scale"]))
     assert found == [(True, 2.0**16), (False, 2.0**15), (True, 2.0**15)]
+
+
+def test_a_skipped_step_has_no_gradient_norm(
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_too_high(precision: Scaled, device: str) -> None:
+        scaler = torch.amp.GradScaler(device, init_scale=2.0**24)
+        MixedPrecision.__init__(precision, "16-mixed", device, scaler)
+
+    monkeypatch.setattr(Scaled, "__init__", start_too_high)
+    KeptLogger.log = kept = Kept()
+    run = make_run(FP16, "trainer.max_steps=12", "trainer.log_every_steps=1")
+    outcome = train(replace(run, logger=KeptLogger()), here / "run")
+    steps = [values for _, values in kept.values if "train/loss" in values]
+    norms = [values["train/gradient_norm"] for values in steps if "train/gradient_norm" in values]
+    assert 0 < len(norms) < len(steps) == 12
+    assert all(map(math.isfinite, norms))
+    assert outcome.gradient_norm == pytest.approx(sum(norms) / len(norms))
 
 
 @pytest.mark.thorough

@@ -28,6 +28,7 @@ OUTCOME = Outcome(
     verdict="",
     memory_bytes=3 * 2**29,
     tokens_per_second=2500.0,
+    gradient_norm=0.25,
 )
 
 
@@ -40,6 +41,7 @@ OUTCOME = Outcome(
         ("trainable_parameters", "trainable_parameters", "minimize", 66.0),
         ("tokens_per_second", "tokens_per_second", "maximize", 2500.0),
         ("peak_memory_gib", "peak_memory_gib", "minimize", 1.5),
+        ("gradient_norm", "gradient_norm", "minimize", 0.25),
     ],
 )
 def test_an_objective_takes_its_value_from_a_finished_training(
@@ -62,6 +64,8 @@ def test_the_share_of_the_peak_is_an_objective_where_it_is_known() -> None:
 def test_a_run_without_steps_is_the_slowest() -> None:
     for objective in build_objectives(["tokens_per_second", "mfu"], classification()):
         assert objective.value(replace(OUTCOME, tokens_per_second=None)) == 0.0
+    (objective,) = build_objectives(["gradient_norm"], classification())
+    assert objective.value(replace(OUTCOME, gradient_norm=None)) == 0.0
 
 
 def test_a_machine_that_cannot_measure_an_objective_is_refused(here: Path) -> None:
