@@ -111,6 +111,7 @@ def _table(study: Study) -> list[str]:
     return [
         summary,
         *stopping,
+        *_beyond(state["beyond_budget"]),
         *guard_lines(study),
         *confirm_lines(study),
         *certify_lines(study),
@@ -118,6 +119,14 @@ def _table(study: Study) -> list[str]:
         "",
         *columns(lines),
     ]
+
+
+def _beyond(numbers: Sequence[int]) -> list[str]:
+    if not numbers:
+        return []
+    are = "trial {} is" if len(numbers) == 1 else "trials {} are"
+    queued = are.format(", ".join(map(str, numbers)))
+    return [f"{queued} queued beyond the budget; search.num_trials={numbers[-1] + 1} is enough."]
 
 
 def _follows(study: Study) -> list[str]:

@@ -73,6 +73,7 @@ def status(study: Study) -> dict[str, Any]:
         "guards": guards_as_dicts(study),
         "num_trials": study.plan.num_trials,
         "remaining": study.plan.num_trials - study.num_ended,
+        "beyond_budget": study.beyond_budget,
         "stopping": study.is_stopping,
         "seconds": round(sum(float(t.user_attrs.get(keys.SECONDS, 0)) for t in trials), 3),
     }

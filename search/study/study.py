@@ -96,6 +96,13 @@ class Study:
         trials = self._study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.number < self.plan.num_trials]
 
+    @property
+    def beyond_budget(self) -> list[int]:
+        """The numbers of the trials that wait for a larger budget, e.g. of `finesweep try`."""
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = (trial.number for trial in trials if trial.state.name == "WAITING")
+        return [number for number in waiting if number >= self.plan.num_trials]
+
     def trial(self, number: int) -> FrozenTrial:
         """Return the current state of the trial with that number."""
         storage = self._study._storage

@@ -25,7 +25,11 @@ def test_a_pick_is_queued_and_trained_with_the_budget_that_it_names(kept: Path) 
         "The budget of 2 trials is used; train it with\n"
         "  finesweep sweep study=small search.num_trials=3\n"
     )
+    line = "trial 2 is queued beyond the budget; search.num_trials=3 is enough."
+    assert line in run_here("status", "study=small").splitlines()
+    assert json.loads(run_here("status", "study=small", "--json"))["beyond_budget"] == [2]
     run_here("sweep", "study=small", "search.num_trials=3")
+    assert "beyond the budget" not in run_here("status", "study=small")
     last = (kept / "studies/small/trials.csv").read_text(encoding="utf-8").splitlines()[-1]
     assert last.startswith("2,complete,") and ",0.03,32," in last
 
