@@ -65,6 +65,7 @@ from search.trained.certify import certify_winner
 from search.trained.checked import FEATURES, study_to_check
 from search.trained.compare import certificates_of_trials
 from search.trained.delete import withdraw
+from search.trained.export import export_winner
 from search.trained.find import check_no_words, find_study
 from search.trained.loop import Trial
 from search.trained.model import Model
@@ -244,7 +245,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     num_rows = len(splits["train"]), len(splits["validation"])
     lines = summary(study, words, baseline(planned, rows), num_rows, rows, files)
     say("\n".join(lines), flush=True)
-    for note in log_study(study, files):
+    for note in log_study(study, files, partial(export_winner, study)):
         say(note)
     return Done(study, code, reason)
 

@@ -56,7 +56,7 @@ class RunLog:
         """Draw one bar per row, named by column `label`, with the length in column `value`."""
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
-        """Keep copies of files under one name, e.g. a report; `kind` says what they are."""
+        """Keep copies of files or folders under one name, e.g. a report; `kind` says what it is."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary and close."""
@@ -109,6 +109,11 @@ class Logger(Schema):
 
         """
         return RunLog()
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether the study's own log is to have its winner's exported model."""
+        return False
 
     def study_notes(self) -> list[str]:
         """Return what to know before a study logs its trials here, a line each."""

@@ -66,12 +66,14 @@ class Wandb(Logger):
         entity: The team or user; None takes the API key's default.
         mode: `auto` (online if there is an API key), `online` or `offline`. Online, runs are sent
             while they are written.
+        upload_model: Whether the study's run has the winner's exported model as an artifact.
 
     """
 
     project: str
     entity: str | None
     mode: Mode
+    upload_model: bool
 
     def start(self, folder: Path) -> Logs:
         return WandbLogs(self, folder)
@@ -98,6 +100,10 @@ class Wandb(Logger):
             _warn(note, f"W&B logging is off for this run: {error}")
             return RunLog()
         return WandbLog(run, identity.folder, note)
+
+    @property
+    def keeps_model(self) -> bool:
+        return self.upload_model
 
     def study_notes(self) -> list[str]:
         names = variables_of_one_run()
@@ -251,11 +257,13 @@ class WandbLog(RunLog):
         def act() -> None:
             import wandb
 
+            _check_space(self._folder, sum(map(_num_bytes, paths)))
             # Staged beside the run, so that it can be sent later.
             with data_folder(Path(self._run.settings.sync_dir)):
                 artifact = wandb.Artifact(name, kind)
                 for path in paths:
-                    artifact.add_file(str(path))
+                    add = artifact.add_dir if path.is_dir() else artifact.add_file
+                    add(str(path))
                 self._run.log_artifact(artifact)
 
         if paths:
@@ -307,11 +315,16 @@ def _warn(note: Callable[[str], None], text: str) -> None:
     note(text)
 
 
-def _check_space(folder: Path) -> None:
-    free = free_bytes(folder)
-    if free < NEEDED_BYTES:
-        needed = megabytes(NEEDED_BYTES)
+def _check_space(folder: Path, num_bytes: int = 0) -> None:
+    free, least = free_bytes(folder), NEEDED_BYTES + num_bytes
+    if free < least:
+        needed = megabytes(least)
         raise OSError(f"the disk is full: {folder} needs {needed}, {megabytes(free)} are free")
+
+
+def _num_bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -42,7 +42,7 @@ KEYS = {
     "stop": ("study=",),
     "delete": ("study=", "run=", "--yes", "--json"),
     "ask": ("study=", "--json"),
-    "report": ("study=", "trial=", "step=", "loss=", "--json"),
+    "report": ("study=", "trial=", "step=", "loss=", "--json", "--watch"),
     "tell": ("study=", "trial=", "value=", "reason=", "ending=", "--json"),
     "worker": ("study=", "storage=", "workers="),
     "certify": ("study=", "trials=", "seeds=", "against=", "--json"),

@@ -31,6 +31,7 @@ LEGACY: Mapping[str, Any] = {
     "data.spelling": "written",
     "data.system": None,
     "data.validation_seed": None,
+    "logger.upload_model": False,
     "model.dtype": "fp32",
     "model.revision": None,
     "optimizer.fused": False,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.logger.base import Identity, Logs
@@ -12,8 +15,14 @@ from search.report.importance import importances
 from search.report.results import rows, status
 from search.study.study import Study
 
+log = logging.getLogger(__name__)
 
-def log_study(study: Study, files: Sequence[Path] = ()) -> list[str]:
+
+def log_study(
+    study: Study,
+    files: Sequence[Path] = (),
+    export: Callable[[Path], None] | None = None,
+) -> list[str]:
     """Log the study's current state and return notes on that; never raise.
 
     Does nothing before a trial has finished.
@@ -21,6 +30,7 @@ def log_study(study: Study, files: Sequence[Path] = ()) -> list[str]:
     Args:
         study: The study.
         files: The files of its report.
+        export: Writes the winner's model to a new folder; called if the logger keeps models.
 
     """
     table = rows(study)
@@ -28,15 +38,34 @@ def log_study(study: Study, files: Sequence[Path] = ()) -> list[str]:
         return []
     notes: list[str] = []
     logs = study.plan.default.logger.start(study.folder)
-    _log_study(study, table, files, logs, notes.append)
+    with ExitStack() as stack:
+        model = None
+        if export is not None and study.plan.default.logger.keeps_model:
+            model = _exported(stack, study, export, notes.append)
+        _log_study(study, table, files, model, logs, notes.append)
     notes += logs.close()
     return notes or logs.unsent()
+
+
+def _exported(
+    stack: ExitStack, study: Study, export: Callable[[Path], None], note: Callable[[str], None]
+) -> Path | None:
+    """Return the folder of the winner's model until the stack is closed; None if there is none."""
+    try:
+        draft = stack.enter_context(TemporaryDirectory(prefix=".model-", dir=study.folder))
+        export(Path(draft) / "model")
+    except Exception as error:
+        log.exception("the model could not be exported")
+        note(f"the model is not in W&B: {' '.join(str(error).split())}")
+        return None
+    return Path(draft) / "model"
 
 
 def _log_study(
     study: Study,
     table: Sequence[Mapping[str, Any]],
     files: Sequence[Path],
+    model: Path | None,
     logs: Logs,
     note: Callable[[str], None],
 ) -> None:
@@ -50,19 +79,21 @@ def _log_study(
     )
     config = leaves({k: v for k, v in resolved(plan.tree).items() if k != "search"})
     ranges = {name: parameter.text for name, parameter in plan.space.parameters.items()}
-    log = logs.open(identity, {**config, "space": ranges}, note)
-    log.table("trials", table)
+    run = logs.open(identity, {**config, "space": ranges}, note)
+    run.table("trials", table)
     leading = plan.objectives[0]
     history = list(_history(table, leading.sign))
-    log.line("history", history, "number", ["value", "best so far"], f"{leading.name} by trial")
+    run.line("history", history, "number", ["value", "best so far"], f"{leading.name} by trial")
     for arm, shares in importances(study).items():
         name = f"importance/{arm}" if arm else "importance"
         bars = [{"setting": path, "importance": share} for path, share in shares.items()]
         title = f"What set the best trials apart{f' with {arm}' if arm else ''}"
-        log.bars(name, bars, "setting", "importance", title)
-    log.files(f"report-{plan.name}", "report", files)
+        run.bars(name, bars, "setting", "importance", title)
+    run.files(f"report-{plan.name}", "report", files)
+    if model is not None:
+        run.files(f"model-{plan.name}", "model", [model])
     best = state["best"] or {}
-    log.finish(
+    run.finish(
         {
             **{f"best/{name}": value for name, value in best.get("metrics", {}).items()},
             **{f"best/{path}": value for path, value in best.get("params", {}).items()},

@@ -8,6 +8,7 @@ worker that has claimed a trial changes it (`search.study.session`).
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -220,6 +221,17 @@ class Study:
         It is the study's attribute because Optuna lets no attribute of an ended trial change.
         """
         self._study._storage.set_study_system_attr(self.id, f"{SCORED}{number}", dict(values))
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that is stored of it and its trials: it changes if any of that does."""
+        trials = [
+            (t.number, t.state, t.values, t.params, t.intermediate_values, t.user_attrs,
+             t.system_attrs)
+            for t in self.trials
+        ]  # fmt: skip
+        text = repr((self.is_over, sorted(self._attributes.items(), key=str), trials))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def is_stopping(self) -> bool:

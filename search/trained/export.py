@@ -18,6 +18,7 @@ from lightning_modules.rows.corpus import SPLITS, Corpus
 from lightning_modules.rows.spelling import Spelling
 from lightning_modules.run import Run
 from lightning_modules.task.label import of_export
+from search.machine.quiet import quiet_training
 from search.report.guard import guard_line
 from search.report.results import status
 from search.storage.attribute import METRICS, WORKER
@@ -205,6 +206,12 @@ def export(trained: Trained, to: Path, *, merge: bool = True) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     save_exported(trained.load(for_export=True), trained.run, card, draft, merge=merge)
     draft.replace(to)  # replaces an empty folder
+
+
+def export_winner(study: Study, to: Path) -> None:
+    """Write the winner's model to a new folder; raise ConfigError if there is none."""
+    quiet_training()
+    export(winner(study), to)
 
 
 def check_new(to: Path) -> None:

@@ -127,6 +127,7 @@ class Study(_Trained, Loop):
     def __init__(self, study: OpenStudy) -> None:
         self._study = study
         self._loaded: tuple[Path, Predictor] | None = None
+        self._frame: tuple[str, str] | None = None
         _Trained.__init__(self)
         Loop.__init__(self, study)
 
@@ -219,7 +220,10 @@ class Study(_Trained, Loop):
         return f"<finesweep study {self.name!r}: {counts} of {state['num_trials']}{score}>"
 
     def _repr_html_(self) -> str:
-        return document_of(overview(self._study)).frame()
+        digest = self._study.digest  # a cell that is run again shows the same at once
+        if self._frame is None or self._frame[0] != digest:
+            self._frame = digest, document_of(overview(self._study)).frame()
+        return self._frame[1]
 
     @property
     def _source(self) -> Trained:

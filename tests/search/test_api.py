@@ -85,6 +85,9 @@ def test_a_notebook_shows_the_report_without_scripts(study: finesweep.Study) -> 
     html = study._repr_html_()
     assert html.startswith("<iframe") and "Verdict" in html
     assert "<script" not in unescape(html)
+    assert study._repr_html_() is html  # nothing has changed
+    study.drop(1)
+    assert study._repr_html_() != html
     assert study.write_report().name == "report.html"
 
 

@@ -43,7 +43,7 @@ def test_a_trial_is_no_part_of_a_run_of_the_environment(here: Path) -> None:
 from pathlib import Path
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.wandb import Mode, Wandb
-logger = Wandb(project="tests", entity=None, mode=Mode.offline)
+logger = Wandb(project="tests", entity=None, mode=Mode.offline, upload_model=False)
 logger.open(Identity("mine trial 0", "mine", Path("out")), {"seed": 0}, print).finish({})
 print(*logger.study_notes())
 """

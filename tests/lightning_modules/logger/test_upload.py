@@ -27,7 +27,7 @@ from pathlib import Path
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.wandb import Mode, Wandb
 folder, notes = Path(sys.argv[1]), []
-logs = Wandb(project="tests", entity=None, mode=Mode.auto).start(folder)
+logs = Wandb(project="tests", entity=None, mode=Mode.auto, upload_model=False).start(folder)
 for number in range(2):
     identity = Identity(f"trial {number}", "s", folder, "trial", ("tiny",))
     log = logs.open(identity, {"seed": number}, notes.append)

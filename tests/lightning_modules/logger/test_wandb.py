@@ -21,7 +21,7 @@ from lightning_modules.outcome import Ending
 from search.config import build_run, compose
 from tests.conftest import SmallDisk, wandb_records
 
-LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline)
+LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline, upload_model=False)
 ROWS = [
     {"number": 0, "accuracy": 0.5, "strategy": "full"},
     {"number": 1, "accuracy": 0.75, "strategy": "lora", "rank": 8},
@@ -254,7 +254,7 @@ from lightning_modules.logger.wandb import Mode, Wandb
 
 worker = os.fork()
 if worker == 0:
-    logger = Wandb(project="tests", entity=None, mode=Mode.offline)
+    logger = Wandb(project="tests", entity=None, mode=Mode.offline, upload_model=False)
     log = logger.open(Identity("a", "s", Path("s"), "trial"), {})
     settings = log._run.settings
     log.finish({})

@@ -33,7 +33,8 @@ import torchmetrics.functional.classification
 assert not loaded(*unused), loaded(*unused)
 
 folder = Path("run")
-log = Wandb(project="p", entity=None, mode=Mode.offline).open(Identity("r", None, folder), {})
+logger = Wandb(project="p", entity=None, mode=Mode.offline, upload_model=False)
+log = logger.open(Identity("r", None, folder), {})
 assert log.file.exists()
 log.finish({})
 assert not loaded("wandb.sdk.launch", "wandb.sdk.launch.inputs.internal")

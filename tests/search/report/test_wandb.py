@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from search.storage.location import study_folder
 from search.study.prepare import check_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
+from search.trained.export import export_winner
 from tests.conftest import wandb_records
 
 
@@ -81,6 +83,31 @@ def test_the_report_is_an_artifact_of_the_studys_run(here: Path) -> None:
     assert "report-s" in records and "report.html" in records
     staged = [path for path in run.rglob("*") if path.is_file() and "verdict" in text_of(path)]
     assert any(path.name in records for path in staged), (staged, records[-2000:])
+
+
+def test_the_exported_model_is_an_artifact_if_asked(here: Path) -> None:
+    study = study_of(here, "search.num_trials=1", "logger.upload_model=true")
+    score_all(study)
+
+    def export(to: Path) -> None:
+        (to / "inside").mkdir(parents=True)
+        (to / "inside" / "weights.txt").write_text("verdict: the weights")
+
+    assert log_study(study, export=export) == []
+    (run,) = (study.folder / "wandb").glob("offline-run-*")
+    records = json.dumps(wandb_records(run))
+    assert "model-s" in records and "weights.txt" in records
+    staged = [path for path in run.rglob("*") if path.is_file() and "verdict" in text_of(path)]
+    assert any(path.name in records for path in staged)
+    assert not [*study.folder.glob(".model-*")]
+
+
+def test_a_model_that_cannot_be_exported_is_one_line(here: Path) -> None:
+    study = study_of(here, "search.num_trials=1", "logger.upload_model=true")
+    score_all(study)
+    (line,) = log_study(study, export=partial(export_winner, study))
+    assert line.startswith("the model is not in W&B: ") and "\n" not in line
+    assert not [*study.folder.glob(".model-*")]
 
 
 def text_of(path: Path) -> str:
