@@ -2,7 +2,7 @@
 
     python benchmarks/single.py            # 960 rows, 5 runs of each side
     python benchmarks/single.py --quick    # 160 rows, 3 runs of each side
-    python benchmarks/single.py --case lora --rows 64
+    python benchmarks/single.py --case lora --rows 64 model.attention=auto
 
 The peer (`peer_parts/tuned.py`) computes in bf16 where the processor has units for it, and groups
 its batches by length. Both sides train the same rows, as the same tokens, in the same batch size.
@@ -62,7 +62,7 @@ class Work:
     flops: float | None
 
 
-def work(name: str, num_rows: int, folder: Path) -> Work:
+def work(name: str, num_rows: int, folder: Path, words: Sequence[str]) -> Work:
     """Write the rows and their tokens; return what is to be done."""
     from datasets import DatasetDict
 
@@ -70,7 +70,7 @@ def work(name: str, num_rows: int, folder: Path) -> Work:
     from lightning_modules.model.flops import flops_of
     from lightning_modules.network import build_network, build_tokenizer
 
-    run, cache = make_run(name, num_rows, folder), Cache()
+    run, cache = make_run(name, num_rows, folder, words), Cache()
     checked, hardware = load_rows(run, cache), _hardware(run)
     task = run.task.fit_to_model(run.model).fit_to_rows(checked.corpus, checked.labels)
     assert len(checked.corpus.splits["train"]) == num_rows
@@ -91,6 +91,7 @@ def work(name: str, num_rows: int, folder: Path) -> Work:
     job = {
         "name": name,
         "num_rows": num_rows,
+        "words": list(words),
         "model": run.model.location(),
         "auto_class": task.auto_class,
         "task_type": _task_type(task.auto_class),
@@ -159,9 +160,11 @@ def peak(hardware: Hardware) -> float:
     return 2 * PRODUCT**3 / min(took)
 
 
-def measure(names: Sequence[str], num_rows: int, repetitions: int, folder: Path) -> list[float]:
+def measure(
+    names: Sequence[str], num_rows: int, repetitions: int, folder: Path, words: Sequence[str]
+) -> list[float]:
     """Train all cases on both sides; print the table, and return the ratios."""
-    hardware = _hardware(make_run(names[0], num_rows, folder))
+    hardware = _hardware(make_run(names[0], num_rows, folder, words))
     most, on_gpu = peak(hardware), hardware.device is Device.cuda
     print(f"{hardware}; products of matrices: {most / 1e9:.0f} GFLOP in a second of a core")
     print("trained tokens per second, ratio by the clock and of a core, share of the peak")
@@ -169,7 +172,7 @@ def measure(names: Sequence[str], num_rows: int, repetitions: int, folder: Path)
     sides = Side("single_parts.ours", folder), Side("peer_parts.tuned", folder)
     ratios = []
     for name in names:
-        warm, whole = work(name, NUM_WARM_ROWS, folder), work(name, num_rows, folder)
+        warm, whole = (work(name, num, folder, words) for num in (NUM_WARM_ROWS, num_rows))
         for side in sides:
             side.train(warm.job)
         pairs = [trained(sides, whole.job, number) for number in range(repetitions)]
@@ -205,6 +208,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--case", choices=CASES, help="only this one")
+    parser.add_argument("words", nargs="*", help="overrides of finesweep's runs")
     parser.add_argument("--rows", type=int, help="so many training rows")
     asked = parser.parse_args()
     if not DATA.is_dir():
@@ -215,7 +219,9 @@ def main() -> int:
     names = [asked.case] if asked.case else list(CASES)
     num_rows, repetitions = (NUM_QUICK_ROWS, NUM_QUICK) if asked.quick else (NUM_ROWS, REPETITIONS)
     with tempfile.TemporaryDirectory() as folder:
-        ratios = measure(names, asked.rows or num_rows, repetitions, Path(folder).resolve())
+        ratios = measure(
+            names, asked.rows or num_rows, repetitions, Path(folder).resolve(), asked.words
+        )
     missed = [name for name, ratio in zip(names, ratios, strict=True) if ratio < TIMES]
     print(f"wanted: {TIMES} times; missed: {', '.join(missed) or 'none'}")
     return int(bool(missed) and not asked.quick)

@@ -194,6 +194,7 @@ def _check(
     run = replace(run, task=task)
     num_devices = run.trainer.devices
     hardware = choose_hardware(run.trainer.device, run.trainer.precision, num_devices)
+    run = replace(run, model=run.model.attending(hardware, run.data.max_length))
     hardware.use_tensor_cores()  # also for what is computed before the training
     followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
     followers.start()  # they import while this process prepares

@@ -87,8 +87,11 @@ def untouched_network(
 
 
 def _placed(run: Run, hardware: Hardware | None, rank: int) -> tuple[Run, str]:
-    """Return the run with its dtype settled, and the device on which its network is loaded."""
-    if not run.strategy.keeps_frozen or hardware is None:
+    """Return the run with its model settled, and the device on which its network is loaded."""
+    if hardware is None:
+        return run, "cpu"
+    run = replace(run, model=run.model.attending(hardware, run.data.max_length))
+    if not run.strategy.keeps_frozen:
         return run, "cpu"
     computes_bf16 = hardware.precision is Precision.bf16
     run = replace(run, model=run.model.settled(computes_bf16=computes_bf16))

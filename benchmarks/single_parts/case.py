@@ -6,7 +6,7 @@ network; a step does not depend on the weights. The encoder-decoder is a pair of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -48,8 +48,8 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def make_run(name: str, num_rows: int, folder: Path) -> Run:
-    """Return a run on that many rows, which are written to the folder."""
+def make_run(name: str, num_rows: int, folder: Path, more: Sequence[str] = ()) -> Run:
+    """Return a run on that many rows, which are written to the folder, with more overrides."""
     case = CASES[name]
     files = dict(_files(case.text, num_rows, folder))
     words = [
@@ -67,7 +67,7 @@ def make_run(name: str, num_rows: int, folder: Path) -> Run:
         words.append("task.num_generated=0")  # the peer's validation writes no texts
     if name == DECODER:
         words += ["model=hub", f"model.path={_decoder(folder)}"]
-    return build_run(compose("train", words).tree)
+    return build_run(compose("train", [*words, *more]).tree)
 
 
 def _files(text: str, num_rows: int, folder: Path) -> Iterator[tuple[str, Path]]:

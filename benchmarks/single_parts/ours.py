@@ -34,7 +34,7 @@ class Timed(Hooks):
 
 def train(job: dict[str, Any]) -> Took:
     """Train a run; return what it took. Nothing is kept from an earlier one."""
-    run, timed = make_run(job["name"], job["num_rows"], Path.cwd()), Timed()
+    run, timed = make_run(job["name"], job["num_rows"], Path.cwd(), job["words"]), Timed()
     with TemporaryDirectory(dir=Path.cwd()) as name:
         outcome = fit(run, Path(name), Identity("single", None, Path(name)), timed, Cache())
     assert outcome.ending is Ending.finished, outcome.reason

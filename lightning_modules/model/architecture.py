@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean, reason_of
-from lightning_modules.model.attention import Attention, built
+from lightning_modules.model.attention import Attention, built, chosen
 from lightning_modules.model.base import Model
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.pair import build_pair, is_pair
@@ -20,6 +20,8 @@ from lightning_modules.model.position import num_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from lightning_modules.machine.hardware import Hardware
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Architecture(Model):
         kind: The kind of that type: `encoder`, `decoder` or `encoder_decoder`.
         config: Values for its configuration class, e.g. `{n_layer: 4, n_embd: 128}`; the rest
             keep the defaults of the class.
-        attention: `sdpa`, with `eager` for architectures without it, or `eager`.
+        attention: `sdpa`, with `eager` for architectures without it, `eager`, or `auto`, see
+            `lightning_modules.model.attention`.
 
     """
 
@@ -44,6 +47,9 @@ class Architecture(Model):
         if not self.type:
             fix = "Set model.type=gpt2 or another architecture."
             yield Problem("type", "must be an architecture of transformers", self.type, fix)
+
+    def attending(self, hardware: Hardware, max_length: int) -> Self:
+        return replace(self, attention=chosen(self.attention, hardware, max_length))
 
     def __hash__(self) -> int:  # a mapping has none
         return hash(repr(self))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lightning_modules.error import ConfigError, Problem
-from lightning_modules.model.attention import Attention, built, eager_note, has_sdpa
+from lightning_modules.model.attention import Attention, built, chosen, eager_note, has_sdpa
 from lightning_modules.model.dtype import Dtype, dtype_of, file_dtype_of
 from lightning_modules.model.end import keep_ends
 from lightning_modules.model.files.embedder import MODULES, UNKNOWN, Embedder, read_embedder
@@ -37,6 +37,7 @@ from lightning_modules.schema import Schema
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from lightning_modules.machine.hardware import Hardware
     from lightning_modules.machine.hub.snapshot import Snapshot
     from lightning_modules.rows.corpus import Row
 
@@ -97,6 +98,10 @@ class Model(Schema):
             ConfigError: A network of its architecture cannot compute like that.
 
         """
+        return self
+
+    def attending(self, hardware: Hardware, max_length: int) -> Self:
+        """Return the model with its attention settled, for texts of at most so many tokens."""
         return self
 
     def snapshot(self) -> Snapshot | None:
@@ -193,7 +198,8 @@ class Pretrained(Model):
 
     Attributes:
         attention: `sdpa` (torch's fused attention, and `eager` for architectures without it) or
-            `eager` (slower).
+            `eager` (slower), or `auto`: `eager` for short texts in bf16 on a CPU, where it is
+            faster, else `sdpa`.
         dtype: How frozen weights are held: `auto` (in bf16 if the model's file has them in bf16 and
             the device computes in bf16, else in fp32), `fp32` or `bf16`. Trained weights are in
             fp32, except under `strategy=full` with `bf16`, where all are in bf16.
@@ -258,6 +264,9 @@ class Pretrained(Model):
         if self.dtype is not Dtype.auto or not computes_bf16:
             return self
         return replace(self, dtype=Dtype.bf16) if self.known_dtype() is Dtype.bf16 else self
+
+    def attending(self, hardware: Hardware, max_length: int) -> Self:
+        return replace(self, attention=chosen(self.attention, hardware, max_length))
 
     @property
     def fills_masks(self) -> bool:

@@ -479,7 +479,9 @@ def test_without_sdpa_attention_is_eager_and_said(
 
 def test_attention_kernels_from_the_hub_are_refused() -> None:
     words = ["model=bert", "model.attention=kernels-community/flash-attn2"]
-    with pytest.raises(ConfigError, match=r"^model\.attention: must be one of eager, sdpa, got"):
+    with pytest.raises(
+        ConfigError, match=r"^model\.attention: must be one of eager, sdpa, auto, got"
+    ):
         build_run(compose("train", words).tree)
 
 
