@@ -96,6 +96,8 @@ class Axis:
         if values is not None:
             return values[int(np.argmin(np.abs(self._grid - number)))]
         low, high, log = (getattr(self.distribution, name) for name in ("low", "high", "log"))
+        if not 0.0 < number < 1.0:
+            return low if number <= 0.0 else high  # exp(log(1e-6)) is 1.0000000000000004e-06
         if log:
             low, high = math.log(low), math.log(high)
         value = low + number * (high - low)

@@ -53,6 +53,8 @@ def test_a_range_with_a_log_scale_is_encoded_on_it() -> None:
     encoding = Encoding(space_of(x=FloatDistribution(1e-4, 1e-2, log=True)))
     assert encoding.row({"x": 1e-3}) == pytest.approx([0.5])
     assert encoding.params([0.5])["x"] == pytest.approx(1e-3)
+    ends = Encoding(space_of(x=FloatDistribution(1e-6, 0.3, log=True)))
+    assert [ends.params([number])["x"] for number in (0.0, 1.0)] == [1e-6, 0.3]
 
 
 @pytest.mark.parametrize("seed", range(3))
