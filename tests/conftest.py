@@ -23,6 +23,7 @@ from faults.postgres import Postgres, postgres_binaries
 
 from lightning_modules.cache import Cache
 from lightning_modules.task.classification import Classification
+from search.certificate.certificate import CERTIFICATE_FILE, Certificate, certificates_of
 from search.machine.signals import SIGNALS, restore_handlers
 from tests.loopback import Hub, loopback_hub
 
@@ -251,6 +252,11 @@ def run_here(*words: str, code: int = 0) -> str:
         restore_handlers(before)
     assert returned == code, printed.getvalue()
     return printed.getvalue()
+
+
+def written_certificates(folder: Path) -> tuple[Certificate, ...]:
+    """Return the verdicts that a study has written to its folder."""
+    return certificates_of(json.loads((folder / CERTIFICATE_FILE).read_text(encoding="utf-8")))
 
 
 def loaded_network(cache: Cache) -> Any:

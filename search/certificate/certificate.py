@@ -8,7 +8,6 @@ makes certificates.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -101,10 +100,14 @@ class Certified:
 
         That one is exported: the best of several would be luck.
         """
+        return self.from_median[0]
+
+    @property
+    def from_median(self) -> list[int]:
+        """The numbers of the runs, that of median validation score first, then those nearest it."""
         middle = median_low(self.validation)
-        return next(
-            run for run, value in zip(self.runs, self.validation, strict=True) if value == middle
-        )
+        scored = zip(self.runs, self.validation, strict=True)
+        return [run for run, _ in sorted(scored, key=lambda each: abs(each[1] - middle))]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -371,19 +374,11 @@ def certificates_as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
     return {"format": FORMAT, "certificates": [each.as_dict() for each in certificates]}
 
 
-def read_certificates(folder: Path) -> tuple[Certificate, ...]:
-    """Return the verdicts of the study in a folder, the one on its winner first; none without them.
-
-    None as well if a later version wrote them in another form.
-    """
-    path = folder / CERTIFICATE_FILE
-    if not path.is_file():
-        return ()
-    return certificates_of(json.loads(path.read_text(encoding="utf-8")))
-
-
 def certificates_of(values: Mapping[str, Any]) -> tuple[Certificate, ...]:
-    """Return the verdicts from the values of the file."""
+    """Return the verdicts from the values of the file, the one on the study's winner first.
+
+    None if a later version wrote them in another form.
+    """
     if values.get("format") != FORMAT:
         return ()
     return tuple(Certificate.from_dict(each) for each in values["certificates"])

@@ -17,6 +17,7 @@ from search.study.certify import (
 from search.study.reserve import run_seconds
 from search.study.study import Study
 from search.terminal.estimate import about
+from search.trained.certify import Side
 
 
 def plan_lines(plan: Plan, num_runs: int | None = None) -> Iterator[str]:
@@ -73,11 +74,23 @@ def _none_yet(study: Study) -> str:
         leaves = f"search.max_hours leaves {about(max(0.0, left[0]))}"
         return f"There is no certificate: it takes about {least} of training, and {leaves}."
     certifying = certifying_study(study)
+    if certifying is not None and certifying.num_ended >= certifying.plan.num_trials:
+        for side in (Side.of(study, trial) for trial in pair):
+            if side is not None and len(side.with_result) < side.num_needed:
+                return _too_few(side)
     if certifying is None or certifying.num_ended >= certifying.plan.num_trials:
         return "The winner is not certified yet; run the same command to continue or see why not."
     done = f"{certifying.num_ended} of {certifying.plan.num_trials} runs have ended"
     name = certifying.plan.name
     return f"Certifying the winner, as study {name}: {done}; {_next(certifying)}."
+
+
+def _too_few(side: Side) -> str:
+    """Return that runs of a configuration failed, and what to do, if all of them have ended."""
+    num, needed, name = len(side.with_result), side.num_needed, side.study.plan.name
+    of = f"{num} of {_count(len(side.runs), 'run')} of trial {side.trial.number}"
+    fix = f"finesweep certify study={name} seeds={len(side.runs) + needed} adds seeds"
+    return f"There is no certificate: {of} finished, and it takes {needed}; {fix}."
 
 
 def certificate_lines(found: Certificate) -> Iterator[str]:

@@ -25,10 +25,11 @@ from search.machine.quiet import quiet_training
 from search.plan.certify import fresh_of, rows_of
 from search.storage.attribute import METRICS, REASON, ROW_SCORES, SECONDS, WORKER, broken_guards
 from search.storage.location import root_of, study_folder
+from search.study.attempt import tidy
 from search.study.certify import certifying_study, winner_and_other
 from search.study.open import load_study, read_stored
 from search.study.study import Study
-from search.trained.export import certified_run
+from search.trained.export import certified_run, exported_run
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -77,6 +78,11 @@ class Side:
     def with_result(self) -> dict[int, FrozenTrial]:
         """The runs that have finished and broken no guard, by seed."""
         return {seed: run for seed, run in self.runs.items() if _has_result(run)}
+
+    @property
+    def num_needed(self) -> int:
+        """How many runs with a result a certificate needs at least."""
+        return 1 if self.is_exact else 2
 
     @property
     def is_default(self) -> bool:
@@ -206,7 +212,24 @@ def certify(
         )
         study.store_certificates(kept)
         write_certificates(study.folder, kept)
+        _delete_weights(study, kept)
     return _each_once(found)
+
+
+def _delete_weights(study: Study, certificates: Sequence[Certificate]) -> None:
+    """Delete the weights of the study's runs that have a score and will not be exported.
+
+    Of each configuration those of the run that would be exported stay; all stay if `search.keep` is
+    as high as their number.
+    """
+    certifying = certifying_study(study)
+    if certifying is None or study.plan.search.settings.keep >= len(certifying.trials):
+        return
+    sides = [side for each in certificates for side in (each.first, each.second)]
+    own = [side for side in sides if side.study == study.plan.name]
+    kept = {exported_run(certifying, side).number for side in own}
+    for number in {run for side in own for run in side.runs} - kept:
+        tidy(certifying.folder_of(certifying.trial(number)), keep_best=False)
 
 
 def _key(side: Side) -> tuple[str, int]:
@@ -301,9 +324,9 @@ def _certificate(
         }
         ones, others = ({split: side[split] for split in both} for side in (ones, others))
     for side, scored in ((one, ones), (other, others)):
-        if len(scored) < (1 if side.is_exact else 2):
+        if len(scored) < side.num_needed:
             name = f"trial {side.trial.number} of study {side.study.plan.name}"
-            return f"{name} has {len(scored)} scored runs, and needs two"
+            return f"{name} has {len(scored)} scored runs, and needs {side.num_needed}"
     keys = {each.parts.rows for scored in (ones, others) for each in scored.values()}
     if rows is not Rows.splits and len(keys) > 1:
         return "the two have scored other rows"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from lightning_modules.export.predictor import Predictor
+    from search.certificate.certificate import Certified
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,25 @@ def winner(study: Study) -> Trained:
 
 
 def certified_winner(study: Study) -> tuple[Study, FrozenTrial] | None:
-    """Return the certified run of median validation score of the best trial, and its study.
+    """Return the certified run of the best trial that is exported, and its study.
 
     None if the best trial is not certified. The files of the run may be on another machine.
     """
     found, certifying = study.certificate, follow_up(study, CERTIFY)
     if found is None or certifying is None:
         return None
-    return certifying, certifying.trial(found.first.median_run)
+    return certifying, exported_run(certifying, found.first)
+
+
+def exported_run(certifying: Study, side: Certified) -> FrozenTrial:
+    """Return the run of median validation score of a certified configuration.
+
+    If it has lost its weights, because it became the median when seeds were added, it is the run
+    nearest to it that has them; if none has, because they are on another machine, the median.
+    """
+    runs = [certifying.trial(number) for number in side.from_median]
+    held = (run for run in runs if (certifying.folder_of(run) / BEST_FILE).is_file())
+    return next(held, runs[0])
 
 
 def certified_run(study: Study, certifying: Study, run: FrozenTrial) -> Trained:

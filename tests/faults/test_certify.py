@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from search.certificate.certificate import Certificate, read_certificates
+from search.certificate.certificate import Certificate
 from search.trained.find import find_study
+from tests.conftest import written_certificates
 from tests.faults.conftest import Start, Sweep, ask, ends_of, status
 
 CERTIFY = ("search.certify=true", "search.certify_seeds=2", "search.portfolio=false")
@@ -16,7 +17,7 @@ SHORT = ("search/sampler=random", "search/pruner=none", "data=files", "search.nu
 
 
 def certificate(sweep: Sweep) -> Certificate:
-    (found,) = read_certificates(sweep.folder / "studies/s")
+    (found,) = written_certificates(sweep.folder / "studies/s")
     return found
 
 

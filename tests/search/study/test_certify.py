@@ -17,7 +17,6 @@ from search.certificate.certificate import (
     Certificate,
     Rows,
     Verdict,
-    read_certificates,
 )
 from search.config import Follows, compose
 from search.estimate.preview import preview
@@ -34,7 +33,7 @@ from search.trained.certify import Side, certify_winner
 from search.trained.certify import certify as draw_certificates
 from search.trained.compare import certificates_of_trials
 from search.trained.export import certified_winner
-from tests.conftest import write_jsonl
+from tests.conftest import write_jsonl, written_certificates
 from tests.search.study.conftest import SPACE, begin, outcome, plan_of, study_of
 
 CERTIFY = ("search.certify=true", "search.portfolio=false", "search/sampler=random")
@@ -238,11 +237,11 @@ def test_without_a_test_split_validation_rows_stand_in(here: Path, has_validatio
     assert found.difference.value == pytest.approx(0.4)
     assert found.searched_gain == pytest.approx(0.4)
     assert "because there is no test split" in found.sentence
-    assert read_certificates(study.folder) == study.certificates == (found,)
+    assert written_certificates(study.folder) == study.certificates == (found,)
     assert f"Certificate: trial 1 is {found.sentence}." in certify_lines(study)
     (study.folder / CERTIFICATE_FILE).unlink()
     certify_winner(study, print)
-    assert read_certificates(study.folder) == study.certificates
+    assert written_certificates(study.folder) == study.certificates
 
 
 def test_a_run_that_diverged_is_said_and_not_counted(here: Path) -> None:
@@ -264,7 +263,53 @@ def test_one_score_of_a_side_is_no_certificate(here: Path) -> None:
     run_all(study, lambda number, seed: scored(0.5, 0) if number == 0 else outcome(0.9))
     printed: list[str] = []
     assert certify_winner(study, lambda text, **_: printed.append(text)) == []
-    assert printed == ["no certificate: trial 1 of study s has 0 scored runs, and needs two"]
+    assert printed == ["no certificate: trial 1 of study s has 0 scored runs, and needs 2"]
+
+
+def test_a_side_whose_runs_failed_needs_more_seeds_and_not_the_same_command(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+
+    def made(number: int, seed: int) -> Outcome:
+        if number == 1 and seed > 1000:
+            return outcome(0.5, ending=Ending.diverged)
+        return scored(0.5, seed % 3)
+
+    run_all(study, made)
+    assert certify_winner(study, print) == []
+    assert certify_lines(study) == [
+        "There is no certificate: 1 of 3 runs of trial 1 finished, and it takes 2; "
+        "finesweep certify study=s seeds=5 adds seeds."
+    ]
+    pair = [study.trials[number] for number in (1, 0)]
+    make_runs(study, certify.add(study, pair, 5, limited=False), lambda *_: scored(0.5, 0))
+    (found,) = certify_winner(study, print)
+    assert len(found.first.scores) == 3
+
+
+@pytest.mark.parametrize("keep", [3, 6])
+def test_weights_stay_of_what_may_be_exported(here: Path, keep: int) -> None:
+    words = small_files(here, has_validation=True)
+    study = trained(here, [0.5, 0.9], *words, f"search.keep={keep}")
+    certifying = run_all(study, lambda number, seed: scored(0.5 + seed % 5 / 10, number))
+
+    def held() -> set[int]:
+        folders = {run.number: certifying.folder_of(run) for run in certifying.trials}
+        return {number for number, folder in folders.items() if (folder / BEST_FILE).is_file()}
+
+    assert len(held()) == 6
+    (found,) = certify_winner(study, print)
+    medians = {found.first.median_run, found.second.median_run}
+    assert held() == (medians if keep == 3 else set(range(6)))
+    won = certified_winner(study)
+    assert won is not None and won[1].number == found.first.median_run
+
+    # With more seeds another run is the median; if it has no weights, the nearest that has them.
+    pair = [study.trials[number] for number in (1, 0)]
+    more = certify.add(study, pair, 5, limited=False)
+    make_runs(study, more, lambda number, seed: scored(0.9, number))
+    certify_winner(study, print)
+    won = certified_winner(load_study(study.folder))
+    assert won is not None and won[1].number in held()
 
 
 def by_number(number: int, seed: int) -> Outcome:
@@ -294,7 +339,7 @@ def test_a_verdict_on_another_trial_leaves_the_winner_its_own(here: Path) -> Non
     assert [each.first.trial for each in draw_up(study, 2, 0)] == [2, 1]
     again = load_study(study.folder)
     assert [each.first.trial for each in again.certificates] == [1, 2]
-    assert read_certificates(study.folder) == again.certificates
+    assert written_certificates(study.folder) == again.certificates
     assert again.certificate == again.certificates[0]
     lines = "\n".join(certify_lines(again))
     assert "trial 1 is better" in lines and "trial 2 is better" in lines

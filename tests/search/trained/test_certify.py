@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import finesweep
-from search.certificate.certificate import Rows, read_certificates
+from search.certificate.certificate import Rows
 from search.trained.certify import certify_winner
 from search.trained.export import winner
 from search.trained.find import find_study
-from tests.conftest import run_here, write_jsonl
+from tests.conftest import run_here, write_jsonl, written_certificates
 
 SPY = """
     from dataclasses import dataclass
@@ -82,7 +82,7 @@ def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_ru
 
     printed = run_here("sweep", "study=s", *words, "search.certify=true")
     assert set(looked_at().values()) == {4} and len(looked_at()) == 24  # 2 sides with 2 seeds
-    (found,) = read_certificates(here / "studies/s")
+    (found,) = written_certificates(here / "studies/s")
     assert (found.rows, found.num_rows, found.num_looks) == (Rows.test, 24, 4)
     assert f"{found.subject.lower()} is {found.sentence}." in printed
     assert "models of this study were scored on the test rows 4 times" in printed

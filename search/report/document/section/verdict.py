@@ -43,7 +43,8 @@ def _blocks(overview: Overview) -> Iterator[Block]:
         yield from _about_winner(overview, winner)
     if not overview.is_over:
         left = overview.now.num_trials - overview.now.num_ended
-        yield Text(f"The study is not over: {left} of {overview.now.num_trials} trials are left.")
+        is_left = "trial is left" if left == 1 else "trials are left"
+        yield Text(f"The study is not over: {left} of {overview.now.num_trials} {is_left}.")
     for each in overview.certificates:
         if each is not overview.certificate:
             of = f", study {each.study}" if each.study != overview.name else ""
