@@ -1,7 +1,8 @@
 """The loss of conversations equals that of TRL's SFTTrainer with assistant_only_loss=True.
 
 TRL reads the rows, makes its batch and computes its loss; we do the same with the same tokenizer
-and the same small random network. For a template without marks of its own TRL takes a marked one.
+and the same small random network, of the architecture that the template belongs to. For a template
+without marks of its own TRL takes a marked one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ ENDS = {
     "qwen3_instruct_2507": "<|im_end|>",
     "gemma3": "<end_of_turn>",
     "phi3": "<|endoftext|>",
+}
+ARCHITECTURES = {
+    "qwen2_5_training": transformers.Qwen2Config,
+    "qwen3": transformers.Qwen3Config,
+    "qwen3_instruct_2507": transformers.Qwen3Config,
+    "gemma3": transformers.Gemma3TextConfig,
+    "phi3": transformers.Phi3Config,
 }
 MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")
 OTHERS = ("<start_of_turn>", "<end_of_turn>", "<|user|>", "<|assistant|>", "<|end|>")
@@ -102,16 +110,19 @@ def tokenizer_of(bpe: Tokenizer, name: str) -> Any:
     return tokenizer
 
 
-def network_of(tokenizer: Any) -> Any:
-    config = transformers.LlamaConfig(
+def network_of(tokenizer: Any, name: str) -> Any:
+    architecture = ARCHITECTURES.get(name, transformers.LlamaConfig)
+    config = architecture(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=8,
         initializer_range=0.2,
         eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(0)
     return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
@@ -161,7 +172,7 @@ def check_equal(
     bpe: Tokenizer, name: str, talks: Sequence[Any], folder: Path, tools: Any = None
 ) -> None:
     tokenizer = tokenizer_of(bpe, name)
-    network = network_of(tokenizer)
+    network = network_of(tokenizer, name)
     theirs = [
         {"messages": talk} | ({"tools": json.dumps(tools)} if tools else {}) for talk in talks
     ]
