@@ -11,7 +11,6 @@ import logging
 import os
 import pickle
 import queue
-import signal
 import sys
 import threading
 import traceback
@@ -27,6 +26,7 @@ from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Validated
 from lightning_modules.feature import use_features
 from lightning_modules.hooks import Hooks
+from lightning_modules.launch import signals
 from lightning_modules.machine.memory import free_memory, freeze_imports, keep_buffers
 from lightning_modules.model.files.trust import take_trust
 from lightning_modules.module import FineTuner
@@ -120,9 +120,7 @@ class Follower(GroupRank):
 
 def main(descriptor: int, index: int) -> None:
     """Train runs until rank 0 ends or a run fails; then end the process."""
-    # Rank 0 gets these signals too, and decides. Schedulers send some to every process of a step.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     channel = Channel(Connection(descriptor))
     _silence()
     keep_buffers()

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.distributed.group import Collective, GroupRank, Lost, Rank, Validated
+from lightning_modules.launch import signals
 from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Stopped
 
@@ -299,7 +300,7 @@ class _Leader(GroupRank):
 
 def _start(index: int) -> _Follower:
     ours, theirs = Pipe()
-    with theirs:
+    with theirs, signals.blocked():
         process = subprocess.Popen(
             # -P: a folder here with the name of one of our packages must not be imported.
             [
