@@ -1,10 +1,12 @@
 r"""Text as PostgreSQL's COPY and MySQL's SELECT INTO OUTFILE write it: backslashes and no quotes.
 
 `\t`, `\n`, `\r` and `\\` are a tab, line ends and a backslash within a cell, and a cell `\N` is
-empty. MySQL writes a backslash before the tab or the line end itself. A last line `\.` ends the
-rows; elsewhere, e.g. in files that were joined, it is a row of its own, and so refused.
+empty. MySQL writes a backslash before the tab or the line end itself, and the character NUL as `\0`.
+A last line `\.` ends the rows; elsewhere, e.g. in files that were joined, it is a row of its own, and
+so refused. Lines end in `\r` alone if the text has no `\n`.
 
-https://www.postgresql.org/docs/current/sql-copy.html, File Formats, Text Format.
+https://www.postgresql.org/docs/current/sql-copy.html, File Formats, Text Format;
+https://dev.mysql.com/doc/refman/8.4/en/load-data.html, FIELDS ESCAPED BY.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterator, Sequence
 NONE, END = "\\N", "\\."
 _CELL = re.compile(r"(?:\\[bfnrtvN0\\\t\n]|[^\\])*", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_SIGNS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_SIGNS = {"0": "\0", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def is_escaped(rows: Sequence[Sequence[str]]) -> bool:
@@ -32,12 +34,13 @@ def escaped_rows(text: str, delimiter: str) -> Iterator[tuple[int, int, Sequence
     """
     line = start = 1
     cells: list[str] = []
+    between, line_end = re.escape(delimiter), "\n" if "\n" in text else "\r"
     ends = re.compile(
-        rf"((?:[^\\{re.escape(delimiter)}\n]+|\\.?)*)({re.escape(delimiter)}|\n|\Z)", re.DOTALL
+        rf"((?:[^\\{between}{line_end}]+|\\.?)*)({between}|{line_end}|\Z)", re.DOTALL
     )
     for found in ends.finditer(text):
         cell, end = found.groups()
-        line += cell.count("\n")
+        line += cell.count(line_end)
         if end != delimiter:
             cell = cell.removesuffix("\r")
         cells.append("" if cell == NONE else _ESCAPE.sub(_sign, cell))

@@ -314,6 +314,19 @@ def test_what_postgresql_copies_is_read_as_it_was(content: str) -> None:
     assert "likely: cells are \\N" in table.reading
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_what_mysql_writes_may_have_any_line_end_and_nul(end: str) -> None:
+    lines = ["text\tlabel", "a\\0b\\nc\tham", "fine\\\\0\t\\N", ""]
+    table = read("a.tsv", end.join(lines), quoting="backslash")
+    assert cells(table) == [("a\0b\nc", "ham"), ("fine\\0", "")]
+    assert table.lines == [2, 3]
+
+
+def test_a_carriage_return_within_a_cell_stays() -> None:
+    table = read("a.tsv", "text\tlabel\na\rb\tham\nc\td\n", quoting="backslash")
+    assert cells(table) == [("a\rb", "ham"), ("c", "d")]
+
+
 def test_backslashes_of_other_programs_are_text() -> None:
     rows = [("C:\\Users\\n", "ham"), ("fine", "\\N"), ("a\\tb", "spam")]
     assert cells(read("a.tsv", table_text(rows, "\t"))) == rows  # \U is none of PostgreSQL's
