@@ -274,10 +274,14 @@ def test_what_must_be_named_is_asked_for(study: finesweep.Study) -> None:
 def test_a_larger_budget_continues(study: finesweep.Study) -> None:
     before = study.leaderboard()
     data = write_reviews(Path())
-    longer = finesweep.sweep("mine", *data, *TINY, num_trials=4, workers=0, show=False)
+    plan = finesweep.plan("mine", "search.num_trials=4")
+    assert {*data} <= {*plan["earlier"]}
+    longer = finesweep.sweep("mine", num_trials=4, workers=0, show=False)  # as it began
     after = longer.leaderboard()
     pd.testing.assert_frame_equal(after.iloc[:3].drop(columns="best"), before.drop(columns="best"))
     assert len(after) == 4
+    again = finesweep.sweep("mine", *data, *TINY, num_trials=4, workers=0, show=False)
+    pd.testing.assert_frame_equal(again.leaderboard(), after)
     with pytest.raises(finesweep.UserError, match=r"trainer\.epochs"):
         finesweep.sweep("mine", *data, *TINY, "trainer.epochs=4", num_trials=5, show=False)
 
