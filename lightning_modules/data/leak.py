@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import DataError, Problem, Verbatim
@@ -69,9 +70,13 @@ def find_leaks(splits: Mapping[str, Sequence[Row]], task: Task) -> Leaks:
     others = sorted(set(range(len(train))) - set(equal))
     if task.auto_class not in LABELLING:
         return Leaks(equal, (), is_complete=True)
-    texts = [task.near_key(row) for row in (*(train[number] for number in others), *evaluated)]
-    if sum(map(len, texts)) > MAX_CHARACTERS:
-        return Leaks(equal, (), is_complete=False)
+    texts: list[str] = []
+    num_characters = 0
+    for row in chain((train[number] for number in others), evaluated):
+        texts.append(task.near_key(row))
+        num_characters += len(texts[-1])
+        if num_characters > MAX_CHARACTERS:
+            return Leaks(equal, (), is_complete=False)
     sides = [0] * len(others) + [1] * len(evaluated)
     found = near_pairs(texts, sides, max_characters=MAX_VERIFIED)
     near = {

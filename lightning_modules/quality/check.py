@@ -194,7 +194,8 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
     for split, place in places.items():
         try:
             found = opened(split, place)
-            tables += found
+            # The rows as they are in the file need as much memory as the checked ones.
+            tables += (replace(table, rows=(), lines=()) for table in found)
             sources[split] = str(place), data.rows_of(found, task, said)
         except DataError as error:
             refused += error.every

@@ -73,13 +73,16 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
         done += num_texts
         say("looking for near duplicates", done, len(texts))
 
-    splits = [Counter(listing.splits[number] for number in numbers) for numbers in rows]
+    def splits_of(place: int) -> Counter[str]:
+        return Counter(listing.splits[number] for number in rows[place])
+
     within: dict[str, set[int]] = {}
     between: dict[str, set[int]] = {}
     listed: list[tuple[bool, int, int, float]] = []
     near = near_pairs(texts, advance=advance)
     for pair in near.pairs:
         a, b = pair.first, pair.second
+        splits = {a: splits_of(a), b: splits_of(b)}
         for split in splits[a].keys() & splits[b].keys():
             within.setdefault(split, set()).add(b)
         for one, other in combinations(listing.names, 2):
@@ -91,11 +94,11 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
         listed.append((same, first, second, pair.jaccard))
     return NearDuplicates(
         positive(
-            {name: sum(splits[each][name] for each in found) for name, found in within.items()}
+            {name: sum(splits_of(each)[name] for each in found) for name, found in within.items()}
         ),
         positive(
             {
-                name: sum(splits[each][name.split("/")[1]] for each in found)
+                name: sum(splits_of(each)[name.split("/")[1]] for each in found)
                 for name, found in between.items()
             }
         ),

@@ -1,9 +1,9 @@
 r"""Text as PostgreSQL's COPY and MySQL's SELECT INTO OUTFILE write it: backslashes and no quotes.
 
 `\t`, `\n`, `\r` and `\\` are a tab, line ends and a backslash within a cell, and a cell `\N` is
-empty. MySQL writes a backslash before the tab or the line end itself, and the character NUL as `\0`.
-A last line `\.` ends the rows; elsewhere, e.g. in files that were joined, it is a row of its own, and
-so refused. Lines end in `\r` alone if the text has no `\n`.
+empty. MySQL writes a backslash before the tab or the line end itself, and NUL as `\0`. A last line
+`\.` ends the rows; elsewhere, e.g. in files that were joined, it is a row of its own, and so
+refused. Lines end in `\r` alone if the text has no `\n`.
 
 https://www.postgresql.org/docs/current/sql-copy.html, File Formats, Text Format;
 https://dev.mysql.com/doc/refman/8.4/en/load-data.html, FIELDS ESCAPED BY.
@@ -35,9 +35,7 @@ def escaped_rows(text: str, delimiter: str) -> Iterator[tuple[int, int, Sequence
     line = start = 1
     cells: list[str] = []
     between, line_end = re.escape(delimiter), "\n" if "\n" in text else "\r"
-    ends = re.compile(
-        rf"((?:[^\\{between}{line_end}]+|\\.?)*)({between}|{line_end}|\Z)", re.DOTALL
-    )
+    ends = re.compile(rf"((?:[^\\{between}{line_end}]+|\\.?)*)({between}|{line_end}|\Z)", re.DOTALL)
     for found in ends.finditer(text):
         cell, end = found.groups()
         line += cell.count(line_end)

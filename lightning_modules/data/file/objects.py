@@ -30,8 +30,7 @@ def read_jsonl(path: Path, text: str) -> Table:
     """
 
     def objects() -> Iterator[tuple[int, Any]]:
-        # Only "\n" ends a line: str.splitlines would also cut at U+2028 inside a string.
-        for number, line in enumerate(text.split("\n"), start=1):
+        for number, line in enumerate(_lines(text), start=1):
             if line.strip():
                 try:
                     yield number, _parsed(line)
@@ -39,6 +38,18 @@ def read_jsonl(path: Path, text: str) -> Table:
                     raise DataError(_not_json(path, number, error)) from None
 
     return _object_table(path, objects())
+
+
+def _lines(text: str) -> Iterator[str]:
+    r"""Yield the lines one by one, because a list of them is as large as the text.
+
+    Only "\n" ends a line: str.splitlines would also cut at U+2028 inside a string.
+    """
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def read_json(path: Path, text: str) -> Table:
