@@ -28,7 +28,10 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 12, color: colour("ink") },
       hoverlabel: { align: "left", bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") } },
-      annotations: layout.annotations.map(({ tone, ...a }) => ({ ...a, font: { color: colour(tone) } })),
+      annotations: layout.annotations.map(({ tone, ...a }) => ({
+        ...a, font: { color: colour(tone) }, borderpad: 1,
+        bgcolor: tone === "ink" ? colour("paper") : "rgba(0,0,0,0)", // no line through a label
+      })),
     };
   }
 

@@ -24,8 +24,9 @@ def _blocks(overview: Overview) -> Iterator[Block]:
         return
     if lacking:
         states = Counter("dropped" if t.is_dropped else t.state for t in lacking)
-        counts = ", ".join(f"{count} {state}" for state, count in states.items())
-        yield Text(f"{counts} of {len(overview.trials)} trials.")
+        names = {"fail": "failed"}
+        counts = ", ".join(f"{n:,} {names.get(state, state)}" for state, n in states.items())
+        yield Text(f"{counts} of {len(overview.trials):,} trials.")
         failed = [trial for trial in lacking if trial.state == "fail"]
         early = [trial for trial in lacking if trial.state != "fail"]
         if failed:
