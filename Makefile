@@ -41,7 +41,7 @@ QUICK := --quick
 SPEED := worker_start language_model gpu
 SPEED_QUICK := start single finetune features frozen overhead growth memory output_layer conversations export check
 SEARCH := prior
-SEARCH_QUICK := pruning selection sampler arms length certificate
+SEARCH_QUICK := pruning selection sampler arms length certificate certificate_splits
 define measure
 	missed=; \
 	for file in $(1); do $(BIN)/python benchmarks/$$file.py || missed="$$missed $$file"; done; \
