@@ -62,10 +62,15 @@ class NearDuplicates(Finding):
 
 def find_near(listing: Listing, say: Say) -> NearDuplicates:
     """Find the near duplicates; equal texts count once."""
-    members: dict[str, list[int]] = {}
-    for number, row in enumerate(listing.rows):
-        members.setdefault(listing.task.near_key(row), []).append(number)
-    texts, rows = list(members), list(members.values())
+    first_of: dict[str, int] = {}
+    equal_to: dict[int, list[int]] = {}
+    for number, (row, text) in enumerate(zip(listing.rows, listing.texts, strict=True)):
+        key = listing.task.near_key(row)
+        # Of two equal texts, one is kept: of a million they need 150 MB.
+        first = first_of.setdefault(text if text == key else key, number)
+        if first != number:
+            equal_to.setdefault(first, []).append(number)
+    texts, firsts = list(first_of), list(first_of.values())
     done = 0
 
     def advance(num_texts: int) -> None:
@@ -74,7 +79,8 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
         say("looking for near duplicates", done, len(texts))
 
     def splits_of(place: int) -> Counter[str]:
-        return Counter(listing.splits[number] for number in rows[place])
+        first = firsts[place]
+        return Counter(listing.splits[number] for number in (first, *equal_to.get(first, ())))
 
     within: dict[str, set[int]] = {}
     between: dict[str, set[int]] = {}
@@ -89,7 +95,7 @@ def find_near(listing: Listing, say: Say) -> NearDuplicates:
             for here, there in ((a, b), (b, a)):
                 if one in splits[here] and other in splits[there]:
                     between.setdefault(f"{one}/{other}", set()).add(there)
-        first, second = rows[a][0], rows[b][0]
+        first, second = firsts[a], firsts[b]
         same = listing.splits[first] == listing.splits[second]
         listed.append((same, first, second, pair.jaccard))
     return NearDuplicates(
