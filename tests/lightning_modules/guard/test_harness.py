@@ -75,6 +75,7 @@ def test_a_task_with_local_data_is_scored(here: Path) -> None:
 
 
 @needs_lm_eval
+@pytest.mark.thorough  # lm_eval looks for all of its tasks
 def test_data_that_are_not_here_are_refused() -> None:
     guard = guard_of("{data: lm_eval:hellaswag, metric: acc, at_least: -2%}")
     with pytest.raises(ConfigError, match="the data of task hellaswag must be on this machine"):
