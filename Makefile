@@ -36,7 +36,8 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 	PYTHONPATH=. $(BIN)/lint-imports
 
 # The benchmarks of speed and those of the search; QUICK= runs them whole. Not here: product.py,
-# similarity.py and record.py, which train for hours, and reliability.py, which kills for hours.
+# certificate_real.py, similarity.py and record.py, which train for hours, and reliability.py, which
+# kills for hours.
 QUICK := --quick
 SPEED := worker_start language_model gpu
 SPEED_QUICK := start single finetune features frozen overhead growth memory output_layer conversations export check
