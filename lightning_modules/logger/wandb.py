@@ -257,13 +257,15 @@ class WandbLog(RunLog):
         def act() -> None:
             import wandb
 
-            _check_space(self._folder, sum(map(_num_bytes, paths)))
+            num_bytes = sum(file.stat().st_size for path in paths for file in _files(path))
+            _check_space(self._folder, num_bytes)
             # Staged beside the run, so that it can be sent later.
             with data_folder(Path(self._run.settings.sync_dir)):
                 artifact = wandb.Artifact(name, kind)
-                for path in paths:
-                    add = artifact.add_dir if path.is_dir() else artifact.add_file
-                    add(str(path))
+                for path in paths:  # one by one: add_dir prints
+                    for file in _files(path):
+                        place = file.relative_to(path if path.is_dir() else path.parent)
+                        artifact.add_file(str(file), name=place.as_posix())
                 self._run.log_artifact(artifact)
 
         if paths:
@@ -322,9 +324,10 @@ def _check_space(folder: Path, num_bytes: int = 0) -> None:
         raise OSError(f"the disk is full: {folder} needs {needed}, {megabytes(free)} are free")
 
 
-def _num_bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _files(path: Path) -> list[Path]:
+    """Return the files of a folder, or the file."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [file for file in found if file.is_file()]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -85,7 +85,9 @@ def test_the_report_is_an_artifact_of_the_studys_run(here: Path) -> None:
     assert any(path.name in records for path in staged), (staged, records[-2000:])
 
 
-def test_the_exported_model_is_an_artifact_if_asked(here: Path) -> None:
+def test_the_exported_model_is_an_artifact_if_asked(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     study = study_of(here, "search.num_trials=1", "logger.upload_model=true")
     score_all(study)
 
@@ -100,6 +102,7 @@ def test_the_exported_model_is_an_artifact_if_asked(here: Path) -> None:
     staged = [path for path in run.rglob("*") if path.is_file() and "verdict" in text_of(path)]
     assert any(path.name in records for path in staged)
     assert not [*study.folder.glob(".model-*")]
+    assert "wandb:" not in "".join(capfd.readouterr())
 
 
 def test_a_model_that_cannot_be_exported_is_one_line(here: Path) -> None:
