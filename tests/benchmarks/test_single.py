@@ -1,0 +1,20 @@
+"""Every run that `single.py` measures can be trained: its rows are read, its parts are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from single_parts.case import CASES, make_run
+
+from lightning_modules.cache import Cache
+from lightning_modules.check import load_rows
+from tests.shared import DATA
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not DATA.is_dir(), reason="the texts are not in ../shared/data")
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_passes_the_checks_of_a_run(name: str, tmp_path: Path) -> None:
+    rows = load_rows(make_run(name, 16, tmp_path), Cache())
+    assert len(rows.corpus.splits["train"]) == 16
