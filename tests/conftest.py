@@ -219,11 +219,11 @@ def command(*words: str) -> list[str]:
 
 
 def without_certificate(words: Sequence[str]) -> list[str]:
-    """Return the words of a command; a sweep has no certificate, unless they name it."""
-    is_sweep = list(words[:1]) == ["sweep"]
+    """Return the words of a command; a sweep or plan has no certificate, unless they name it."""
+    is_study = bool(words) and words[0] in ("sweep", "plan")
     # Those of a loop of one's own have none anyway.
     names_it = any(word.startswith(("search.certify", "search.ask_tell=true")) for word in words)
-    return [*words, "search.certify=false"] if is_sweep and not names_it else [*words]
+    return [*words, "search.certify=false"] if is_study and not names_it else [*words]
 
 
 def wandb_records(run: Path) -> list[dict[str, Any]]:

@@ -165,7 +165,8 @@ def test_a_study_needs_no_word_again_but_its_name(kept: Path) -> None:
 
 
 def test_a_study_from_before_the_certificate_stays_without_one(kept: Path) -> None:
-    printed = " ".join(run_here("plan", "study=small", "search.num_trials=3").split())
+    words = ("plan", "study=small", "search.num_trials=3", "search.certify_seeds=3")
+    printed = " ".join(run_here(*words).split())
     assert "search.certify=false (a new study: true)" in printed
     assert "certify the winner" not in printed
 

@@ -74,8 +74,8 @@ def test_plan_prints_suggestions_and_writes_nothing(
     assert main(["plan", "study=p", "search.num_trials=30"]) == 0
     output = capsys.readouterr().out
     assert "p: 30 trials" in output
-    assert "prior   lora, small encoder: lr 0.001 (0.0005 to 0.005), rank 8, alpha 16" in output
-    assert "length  600 rows in batches of 16: 38 steps an epoch; 3 to 4 epochs" in output
+    assert "prior    lora, small encoder: lr 0.001 (0.0005 to 0.005), rank 8, alpha 16" in output
+    assert "length   600 rows in batches of 16: 38 steps an epoch; 3 to 4 epochs" in output
     assert "tag(log, interval(0.0005, 0.005))" in output
     assert output.count("known to be good") == 2
     assert "and 27 more" in output

@@ -116,11 +116,11 @@ def test_a_study_on_our_paths_says_what_a_trained_one_says(here: Path) -> None:
     run_here("tell", "study=one", "trial=0", "value=0.9")
     arms = "strategy=choice(lora,full)"
     printed = run_here("sweep", "study=two", *words, arms, "search.warm_start=one")
-    assert "prior   lora, small encoder: lr 0.001 (0.0005 to 0.005), rank 8, alpha 16" in printed
-    assert "prior   full, small encoder: lr 0.0002" in printed
-    assert "arms    2 arms in turn: default, learning rate x3 and /3 each" in printed
-    assert "warm    1 of 1 trials of study one are prior observations" in printed
-    assert "space   data.batch_size  choice(8, 16, 32)  (default 16)" in printed
+    assert "prior    lora, small encoder: lr 0.001 (0.0005 to 0.005), rank 8, alpha 16" in printed
+    assert "prior    full, small encoder: lr 0.0002" in printed
+    assert "arms     2 arms in turn: default, learning rate x3 and /3 each" in printed
+    assert "warm     1 of 1 trials of study one are prior observations" in printed
+    assert "space    data.batch_size  choice(8, 16, 32)  (default 16)" in printed
     again = run_here("sweep", "study=two", "data.batch_size=choice(8,16)")
     assert "changed  data.batch_size=choice(8,16), was choice(8, 16, 32)" in again
     assert "prior   lora, small encoder" in run_here("plan", "study=two")
