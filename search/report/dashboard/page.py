@@ -60,6 +60,7 @@ COLUMNS = {
     keys.MEMORY: "peak memory, sampled",
     keys.SPEED: "trained tokens per second, padding not counted",
     keys.MFU: "the share of the device's peak that the training used; empty where it is unknown",
+    keys.GRADIENT_NORM: "the mean norm of the gradients before clipping",
     keys.MICRO_BATCH: "micro-batch size of the last attempt, if lower than configured",
     keys.TRAINABLE: "number of trained parameters",
     keys.WORKER: "worker that trains it, or trained it last",
