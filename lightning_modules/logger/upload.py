@@ -230,7 +230,7 @@ class Server:
             raise UploadError(f"{self.url}: {_last_try(errors[0])}")
 
     def kill(self) -> None:
-        """End the process, whatever it waits for."""
+        """End the process at once, also while it waits for the server."""
         self._process.kill()
         self._process.wait()
 

@@ -7,7 +7,7 @@ visits delete a study, and shows HTML artifacts as its own pages. Here
   127.0.0.1 (DNS rebinding) is refused;
 - only notes of studies and trials can be written, and only from our own pages: no trial can be
   deleted, added or given a result;
-- artifacts other than our pictures and tables are downloads, whatever type they claim.
+- artifacts other than our pictures and tables are downloads, even if they claim to be pages.
 
 All reads use connections that cannot write. SQLite then treats our `BEGIN IMMEDIATE` as a read, and
 a reader never blocks a worker, even if the reader is stopped in the middle.

@@ -107,9 +107,11 @@ class Together(BaseStorage):
         A note has the IDs of its study's own database, and an artifact that names the study.
         """
         match = _PICTURE.fullmatch(path)
-        name = None if match is None else study_of_artifact(match[3])
-        for folder in self.folders if name is not None else ():
-            if match is not None and folder.name == name:
+        if match is None:
+            return path
+        name = study_of_artifact(match[3])
+        for folder in self.folders:
+            if folder.name == name:
                 place = self._places[folder]
                 study, trial = (int(each) + place * SPAN for each in match.group(1, 2))
                 return f"/artifacts/{study}/{trial}/{place}-{match[3]}"

@@ -85,7 +85,7 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         return Series(name, x, y, tone, numbers, is_line=True, width=width,
                       is_dashed=tone == DEFAULT, is_hidden=is_hidden)  # fmt: skip
 
-    special = _special(overview)
+    special, groups = _special(overview), shaded(overview)
     labels = [
         Label(at, place, text)
         for at, scale in enumerate(scales)
@@ -98,7 +98,7 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         y=Axis("", names=()),
         series=(
             lines("pruned", PALE, pruned, is_hidden=True),
-            *(lines(name, tone, own) for name, tone, own in shaded(overview)),
+            *(lines(name, tone, own) for name, tone, own in groups),
             *(lines(name, tone, [trial]) for name, tone, trial in special),
         ),
         labels=tuple(labels),
@@ -106,7 +106,10 @@ def _parallel(overview: Overview, settings: Sequence[SettingAxis]) -> Figure:
         has_no_scale=True,
     )
     best = "stronger shades are better" if len(overview.finished) > 1 else "one trial"
-    return Figure(chart, f"Each line is a trial, from its settings to its score; {best}.")
+    caption = f"Each line is a trial, from its settings to its score; {best}."
+    if max(map(len, [pruned, *(own for _, _, own in groups)])) > MAX_LINES:
+        caption += f" At most {MAX_LINES} lines of one shade are drawn, evenly."
+    return Figure(chart, caption)
 
 
 def _scale(axis: Axis, values: Sequence[float | None]) -> Scale:

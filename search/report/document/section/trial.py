@@ -28,11 +28,12 @@ def trials(overview: Overview) -> Section:
 
 def _rule(overview: Overview, num_shown: int) -> str:
     """Return which trials are shown."""
+    front = "those on the front, " if len(overview.objectives) > 1 else ""
     return (
         f"So that this page stays small, the charts and this table show {num_shown:,} of "
-        f"{len(overview.trials):,} trials: the winner, the default, the best {NUM_BEST}, those "
-        "that were the best so far, and others evenly. Counts, times, importances and the verdict "
-        "are of all trials, and trials.csv has them all."
+        f"{len(overview.trials):,} trials: the winner, the default, the best {NUM_BEST}, {front}"
+        "those that were the best so far, and others evenly. Counts, times, importances and the "
+        "verdict are of all trials, and trials.csv has them all."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from lightning_modules.outcome import RowScores
 from search.cli import main, report
 from search.report.document.compare import comparison, difference
 from search.report.overview import overview_of
-from tests.conftest import run_here
+from tests.conftest import run_here, wait_until
 from tests.search.certificate.test_certificate import certificate
 from tests.search.report.synthetic import study_of
 
@@ -89,21 +88,24 @@ def test_watching_follows_a_running_study_until_it_is_over(
     page.mkdir()  # as on a full disk, it cannot be written at first
     codes: list[int] = []
     command = threading.Thread(
-        target=lambda: codes.append(main(["report", "study=one", "--watch"]))
+        target=lambda: codes.append(main(["report", "study=one", "--watch"])), daemon=True
     )
     command.start()
-    said = ""
-    while "could not be written" not in said:
-        said += capsys.readouterr().err
-        time.sleep(0.01)
+    said: list[str] = []
+
+    def is_refused() -> bool:
+        said.append(capsys.readouterr().err)
+        return "could not be written" in "".join(said)
+
+    wait_until(is_refused, "a line about the page")
     page.rmdir()
-    while not page.is_file():
-        time.sleep(0.01)
+    wait_until(page.is_file, "the page")
     assert 'http-equiv="refresh"' in page.read_text() and codes == []
     study.ask_to_stop(True)
     command.join()
-    said += capsys.readouterr().err
-    assert codes == [0] and "report.html: 1 of 3 trials" in said and "Traceback" not in said
+    said.append(capsys.readouterr().err)
+    text = "".join(said)
+    assert codes == [0] and "report.html: 1 of 3 trials" in text and "Traceback" not in text
     assert 'http-equiv="refresh"' not in page.read_text()
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from search.cli import main
 from search.report.document.document import document_of
+from search.report.document.section import space
 from search.report.document.section.verdict import headline
 from search.report.document.write import write_files, written
 from search.report.overview import overview_of
@@ -132,6 +133,15 @@ def test_a_large_study_shows_some_trials_and_says_which(here: Path) -> None:
     table = html[html.index('<section id="trials"') :]
     assert table[: table.index("</section>")].count("<tr") == 21
     assert "60 of 60 trials ended" in html
+
+
+def test_lines_that_are_left_out_of_the_parallel_coordinates_are_said(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = overview(study_of(here, "wide", ["complete"] * 12))
+    assert "lines of one shade" not in document_of(found).html()
+    monkeypatch.setattr(space, "MAX_LINES", 2)
+    assert "At most 2 lines of one shade are drawn, evenly." in document_of(found).html()
 
 
 @pytest.mark.thorough
