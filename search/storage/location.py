@@ -27,8 +27,10 @@ FOLLOW_UPS = (CONFIRM, CERTIFY)
 """The kinds of studies that follow another one, see `search.study.follow`."""
 WORDS = ("storage=", "search.storage=")
 MAX_NAME = 100
+"""Most characters of a study's name; the suffix of a follow-up study does not count."""
 
-_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+_SUFFIXES = rf"(?:\.(?:{'|'.join(FOLLOW_UPS)}))*"
+_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}{_SUFFIXES}")
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _BY_FILE = (
     *("worker", "status", "stop", "dashboard", "ask", "report", "tell", "delete"),

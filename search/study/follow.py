@@ -25,12 +25,11 @@ from search.storage.location import (
     CERTIFY,
     CONFIRM,
     FOLLOW_UPS,
-    MAX_NAME,
     follow_up_folder,
     storage_of,
 )
 from search.study.heal import heal
-from search.study.open import create_or_update, load_study, stored
+from search.study.open import create_or_update, load_study, read_stored, stored
 from search.study.study import Study
 from search.study.suggest import waiting_trial
 
@@ -135,21 +134,15 @@ def refuse_follow_up(name: str, composition: Composition) -> None:
 
 
 def check_name(plan: Plan, folder: Path, kind: str) -> None:
-    """Raise ConfigError if the follow-up study cannot have its name.
+    """Raise ConfigError if another study has the name of the follow-up study.
 
-    It may be too long, or on a server, where all studies share one table, that of another study.
+    On a server all studies share one table; here that study would no longer be found by its name.
     """
-    key, off = f"search.{kind}", _TURNED_OFF[kind]
-    most = MAX_NAME - len(f".{kind}")
-    if len(plan.name) > most:
-        rule = f"must have at most {most} characters with {key}"
-        raise ConfigError(
-            Problem("study", rule, plan.name, f"Choose a shorter study=NAME, or set {off}.")
-        )
     inside = follow_up_folder(folder, kind)
-    other = stored(inside)
-    if other is not None and other.composition.follows != Follows(kind, plan.name):
-        does = DOES[kind].replace("the", "its", 1)
-        rule, got = f"study {plan.name} {does} in a study {inside.name}", "another one"
-        fix = f"Choose another study=NAME, or set {off}."
-        raise ConfigError(Problem(key, rule, Verbatim(got), fix))
+    for place in (inside, folder.with_name(inside.name)):
+        other = read_stored(place)
+        if other is not None and other.composition.follows != Follows(kind, plan.name):
+            does = DOES[kind].replace("the", "its", 1)
+            rule, got = f"study {plan.name} {does} in a study {inside.name}", "another one"
+            fix = f"Choose another study=NAME, or set {_TURNED_OFF[kind]}."
+            raise ConfigError(Problem(f"search.{kind}", rule, Verbatim(got), fix))

@@ -22,7 +22,10 @@ from search.storage.location import (
 )
 
 
-@pytest.mark.parametrize("name", ["a", "first", "2024-run_3.b", "007", "x" * 100])
+PLAIN = ["a", "first", "2024-run_3.b", "007", "x" * 100, f"{'x' * 100}.certify"]
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_name_is_unchanged(name: str) -> None:
     assert folder_name(name) == name
 
@@ -30,6 +33,8 @@ def test_a_plain_name_is_unchanged(name: str) -> None:
 UNSAFE = [
     *("../x", "a/b", "/etc/passwd", "..", ".", ".hidden", "-x", "a b", "a\n", "a\0b", "~", "C:\\x"),
     *(
+        "x" * 101,
+        f"{'x' * 101}.certify",
         "x" * 200,
         "x" * 600,
         "😀",

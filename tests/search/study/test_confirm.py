@@ -17,7 +17,7 @@ from search.config import Follows
 from search.report.results import rows, status, summarize
 from search.storage.attribute import DATA
 from search.storage.failure import FailureKind
-from search.storage.location import root_of, storage_of, study_folder
+from search.storage.location import folder_name, root_of, storage_of, study_folder
 from search.study import confirm, follow
 from search.study.open import load_study, study_folders
 from search.study.pick import drop_trial, queue_pick
@@ -265,16 +265,22 @@ def test_other_rows_are_refused(here: Path) -> None:
         confirm.begin(study)
 
 
-def test_a_name_that_is_too_long_is_refused_before_anything_is_written(here: Path) -> None:
-    name = "x" * 93
-    with pytest.raises(ConfigError, match=r"^study: must have at most 92 characters with search"):
-        study_of(here, *CONFIRM, f"study={name}", "search.num_trials=2")
-    assert list(here.iterdir()) == []
-    study = trained(here, [0.5, 0.9], f"study={name[1:]}")
-    confirming = confirm.begin(study)
-    assert confirming is not None and len(confirming.plan.name) == 100
-    assert study_folder(here, confirming.plan.name) == confirming.folder
-    study_of(here, f"study={name}", "search.num_trials=2")  # it confirms nothing
+def test_the_longest_name_has_place_for_that_of_the_confirming_study(here: Path) -> None:
+    name = "x" * 100
+    confirming = confirm.begin(trained(here, [0.5, 0.9], f"study={name}"))
+    assert confirming is not None and confirming.plan.name == f"{name}.confirm"
+    assert study_folder(here, folder_name(confirming.plan.name)) == confirming.folder
+
+
+def test_a_study_with_the_name_of_the_confirming_one_stays_in_sight(here: Path) -> None:
+    study_of(here, "study=s.confirm", "search.num_trials=2")
+    with pytest.raises(ConfigError) as refused:
+        study_of(here, *CONFIRM, "search.num_trials=2")
+    assert str(refused.value) == (
+        "search.confirm: study s confirms its first few in a study s.confirm, got another one. "
+        "Choose another study=NAME, or set search.confirm=0."
+    )
+    assert [path.name for path in (here / "studies").iterdir()] == ["s.confirm"]
 
 
 def test_what_belongs_to_the_study_itself_is_refused_for_the_confirming_one(here: Path) -> None:
