@@ -18,6 +18,7 @@ from search.estimate.probe import largest
 from search.machine.cpu import has_bf16_units
 from search.machine.gpu import gpus
 from search.machine.memory import free_bytes, free_gpu_bytes
+from search.plan.certify import certifies, max_runs
 from search.plan.plan import Plan
 
 PROCESS_BYTES = 0.7e9
@@ -38,17 +39,19 @@ class DiskNeed:
     """Bytes that a study's folder takes at most, but for exports.
 
     Attributes:
-        kept: The best weights that stay.
+        kept: The best weights that stay, those of certified runs until the certificate is written.
         num_kept: Of how many trials.
+        num_certified: And of how many certified runs.
         running: The checkpoints and best weights of the trials that run at once.
         num_running: How many these are.
-        logs: Of all trials.
+        logs: Of all trials and certified runs.
         free: Free bytes where the folder is.
 
     """
 
     kept: float
     num_kept: int
+    num_certified: int
     running: float
     num_running: int
     logs: float
@@ -184,15 +187,17 @@ def _disk(plan: Plan, needs: Mapping[Any, Need], folder: Path) -> DiskNeed:
     checkpoint = max(need.checkpoint for need in needs.values())
     num_running = max(1, settings.workers)
     num_kept = min(settings.keep + 1, plan.num_trials)  # the default may stay as well
+    num_certified = max_runs(plan) if certifies(plan) else 0
     logs = 0.0 if isinstance(plan.default.logger, NoLogger) else LOG_BYTES
     where = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return DiskNeed(
-        kept=num_kept * trained,
+        kept=(num_kept + num_certified) * trained,
         num_kept=num_kept,
+        num_certified=num_certified,
         # Each may have its own best weights.
         running=num_running * NUM_CHECKPOINTS * (checkpoint + trained),
         num_running=num_running,
-        logs=plan.num_trials * logs,
+        logs=(plan.num_trials + num_certified) * logs,
         free=shutil.disk_usage(where).free,
     )
 

@@ -45,13 +45,15 @@ def amount(num_bytes: float) -> str:
 
 def _disk(need: DiskNeed) -> Iterator[str]:
     running = "the running trial" if need.num_running == 1 else f"{need.num_running} running trials"
+    certified = f" and {need.num_certified} certified runs" if need.num_certified else ""
     yield (
-        f"{amount(need.total)} at most: best weights of {need.num_kept} trials "
+        f"{amount(need.total)} at most: best weights of {need.num_kept} trials{certified} "
         f"{amount(need.kept)}, files of {running} {amount(need.running)}, logs "
         f"{amount(need.logs)}; {amount(need.free)} free"
     )
     if need.total - need.running > need.free:
-        yield "DOES NOT FIT: lower search.keep, or free some space"
+        off = ", set search.certify=false" if need.num_certified else ""
+        yield f"DOES NOT FIT: lower search.keep{off}, or free some space"
     elif need.total > need.free:
         yield "if a checkpoint does not fit, its trial trains on, and starts over if it is killed"
 

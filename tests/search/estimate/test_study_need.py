@@ -51,14 +51,18 @@ def gpu(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_disk_holds_best_weights_checkpoints_and_logs(here: Path) -> None:
     words = ("strategy=full", "search.keep=3", "search.num_trials=10", "search.workers=2")
-    disk = need(here, *words, "logger=wandb").disk
-    assert (disk.num_kept, disk.kept) == (4, 4 * 4 * ALL)
+    disk = need(here, *words, "logger=wandb", "search.certify=false").disk
+    assert (disk.num_kept, disk.num_certified, disk.kept) == (4, 0, 4 * 4 * ALL)
     # Of each: two checkpoints and the one that is written, with their best weights.
     assert (disk.num_running, disk.running) == (2, 2 * 3 * (12 + 4) * ALL)
     assert disk.logs == 10 * LOG_BYTES
     assert disk.total == disk.kept + disk.running + disk.logs
     assert 0 < disk.free < 1e16
     assert need(here, *words, "logger=none").disk.logs == 0
+    # All certified runs have their weights until the certificate is written.
+    certified = need(here, *words, "logger=wandb").disk
+    assert (certified.num_certified, certified.kept) == (6, 10 * 4 * ALL)
+    assert certified.logs == 16 * LOG_BYTES
 
 
 def test_fewer_trials_than_are_kept_count(here: Path) -> None:

@@ -12,7 +12,13 @@ from search.estimate.study_need import DiskNeed, MemoryNeed, StudyNeed
 from search.terminal.need import need_lines
 
 DISK = DiskNeed(
-    kept=128e9, num_kept=4, running=384e9, num_running=1, logs=12e6, free=1_000_000_000_000
+    kept=128e9,
+    num_kept=4,
+    num_certified=0,
+    running=384e9,
+    num_running=1,
+    logs=12e6,
+    free=1_000_000_000_000,
 )
 GPU = MemoryNeed(
     on_gpu=True,
@@ -108,6 +114,12 @@ def test_what_does_not_fit_into_main_memory_is_said(free: int, line: str | None)
 def test_what_does_not_fit_on_the_disk_is_said(free: int, line: str | None) -> None:
     _, *rest = lines(disk=replace(DISK, free=free))
     assert rest[:-2] == ([] if line is None else [line])
+
+
+def test_certified_runs_are_named_with_their_weights() -> None:
+    first, last, *_ = lines(disk=replace(DISK, num_certified=6, free=100_000_000_000))
+    assert "best weights of 4 trials and 6 certified runs 128.0 GB" in first
+    assert last.endswith("lower search.keep, set search.certify=false, or free some space")
 
 
 def test_unknown_activations_and_needs() -> None:
