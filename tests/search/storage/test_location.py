@@ -21,7 +21,6 @@ from search.storage.location import (
     take_storage,
 )
 
-
 PLAIN = ["a", "first", "2024-run_3.b", "007", "x" * 100, f"{'x' * 100}.certify"]
 
 
