@@ -3,7 +3,8 @@
 When no more trials start and the first few are confirmed, or need not be, a second study follows
 the first one (`search.study.follow`): the winner and the default, or the runner-up if the default
 is the winner, with every fresh seed, trained on the training rows and chosen by validation as
-always. These runs keep their weights: `search.trained.certify` scores them on the test rows, once.
+always. All runs keep their weights until `search.trained.certify` has scored them on the test rows,
+once.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def _repeat(study: Study, best: FrozenTrial) -> tuple[str, str]:
     if found is None:
         return "Train the best trial again, to the same scores:", repeat_command(study, best)
     certifying, run = found
-    what = f"certified run {run.number}, the one of median validation score that is exported"
+    what = f"certified run {run.number}, the one that is exported"
     return f"Train {what}, again:", repeat_command(certifying, run)
 
 

@@ -212,11 +212,11 @@ def certify(
         )
         study.store_certificates(kept)
         write_certificates(study.folder, kept)
-        _delete_weights(study, kept)
+        _delete_weights(study, kept, say)
     return _each_once(found)
 
 
-def _delete_weights(study: Study, certificates: Sequence[Certificate]) -> None:
+def _delete_weights(study: Study, certificates: Sequence[Certificate], say: Say) -> None:
     """Delete the weights of the study's runs that have a score and will not be exported.
 
     Of each configuration those of the run that would be exported stay; all stay if `search.keep` is
@@ -229,7 +229,10 @@ def _delete_weights(study: Study, certificates: Sequence[Certificate]) -> None:
     own = [side for side in sides if side.study == study.plan.name]
     kept = {exported_run(certifying, side).number for side in own}
     for number in {run for side in own for run in side.runs} - kept:
-        tidy(certifying.folder_of(certifying.trial(number)), keep_best=False)
+        try:
+            tidy(certifying.folder_of(certifying.trial(number)), keep_best=False)
+        except OSError as error:  # e.g. another user's worker trained it; the certificate is there
+            say(f"the weights of certified run {number} could not be deleted: {error}")
 
 
 def _key(side: Side) -> tuple[str, int]:

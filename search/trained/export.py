@@ -149,7 +149,7 @@ def finished_trial(study: Study, number: int) -> Trained:
     """
     check_trained(study)
     follows = study.plan.composition.follows
-    if follows is None or follows.kind != CERTIFY:  # a run of a certificate keeps its weights
+    if follows is None or follows.kind != CERTIFY:  # the exported one has its weights
         refuse_follow_up(study.plan.name, study.plan.composition)
     name = study.plan.name
     trials = {trial.number: trial for trial in study.trials}
@@ -159,8 +159,10 @@ def finished_trial(study: Study, number: int) -> Trained:
         rule = f"must be a finished trial of study {name}"
         raise ConfigError(Problem("trial", rule, Verbatim(f"{number} ({state})"), _kept(study)))
     if not (study.folder_of(trial) / BEST_FILE).is_file():
-        keep = study.plan.search.settings.keep
-        got = Verbatim(f"{number} (search.keep={keep} keeps those of the best, where they trained)")
+        kept = f"search.keep={study.plan.search.settings.keep} keeps those of the best"
+        if follows is not None:
+            kept = "a certificate keeps those of one run of each configuration"
+        got = Verbatim(f"{number} ({kept}, where they trained)")
         again = f"finesweep train study={name} trial={number}"
         fix = f"Train it again with {again}, then export run={name}-trial-{number}."
         rule = "its weights must be here"

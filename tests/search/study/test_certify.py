@@ -32,7 +32,7 @@ from search.terminal.certify import certificate_lines, certify_lines, plan_lines
 from search.trained.certify import Side, certify_winner
 from search.trained.certify import certify as draw_certificates
 from search.trained.compare import certificates_of_trials
-from search.trained.export import certified_winner
+from search.trained.export import certified_winner, finished_trial
 from tests.conftest import write_jsonl, written_certificates
 from tests.search.study.conftest import SPACE, begin, outcome, plan_of, study_of
 
@@ -302,6 +302,9 @@ def test_weights_stay_of_what_may_be_exported(here: Path, keep: int) -> None:
     assert held() == (medians if keep == 3 else set(range(6)))
     won = certified_winner(study)
     assert won is not None and won[1].number == found.first.median_run
+    for number in set(range(6)) - held():
+        with pytest.raises(ConfigError, match="keeps those of one run of each configuration"):
+            finished_trial(certifying, number)
 
     # With more seeds another run is the median; if it has no weights, the nearest that has them.
     pair = [study.trials[number] for number in (1, 0)]
@@ -310,6 +313,18 @@ def test_weights_stay_of_what_may_be_exported(here: Path, keep: int) -> None:
     certify_winner(study, print)
     won = certified_winner(load_study(study.folder))
     assert won is not None and won[1].number in held()
+
+
+def test_weights_that_cannot_be_deleted_leave_the_certificate(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here, has_validation=True))
+    certifying = run_all(study, lambda number, seed: scored(0.5 + seed % 3 / 10, number))
+    for run in certifying.trials:
+        (certifying.folder_of(run) / BEST_FILE).unlink()
+        (certifying.folder_of(run) / BEST_FILE).mkdir()
+    said: list[str] = []
+    (found,) = certify_winner(study, lambda text, **_: said.append(text))
+    assert written_certificates(study.folder) == (found,)
+    assert len(said) == 4 and all("could not be deleted" in each for each in said)
 
 
 def by_number(number: int, seed: int) -> Outcome:
