@@ -167,26 +167,33 @@ def _signatures(
 
 
 def _hashes(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a 64-bit hash of every 5-gram of the texts, and where each text's begin and end."""
+    """Return a 64-bit hash of every 5-gram of the texts, and where each text's begin and end.
+
+    Those of different lines differ. So the similarity of whole texts, of which the values of
+    MinHash agree, is at least that of their least similar lines.
+    """
     import numpy as np
 
-    padded = [text.ljust(WIDTH, "\0") for text in texts]
+    lines = [text.split("\n") for text in texts]
+    padded = [line.ljust(WIDTH, "\0") for each in lines for line in each]
     joined = "".join(padded).encode("utf-32-le", "surrogatepass")
     letters = np.frombuffer(joined, np.uint32).astype(np.uint64)
-    factors = np.random.default_rng(SEED + 1).integers(1, 2**63, WIDTH, dtype=np.uint64) | 1
+    draw = np.random.default_rng(SEED + 1)
+    *factors, of_line = draw.integers(1, 2**63, WIDTH + 1, dtype=np.uint64) | 1
     whole = np.zeros(len(letters) - WIDTH + 1, np.uint64)
-    for at in range(WIDTH):
-        whole += letters[at : at + len(whole)] * factors[at]
-    lengths = np.array([len(text) for text in padded])
+    for at, factor in enumerate(factors):
+        whole += letters[at : at + len(whole)] * factor
+    lengths = np.array([len(line) for line in padded])
     ends = lengths.cumsum()
-    # Those that begin in one text and end in the next are no 5-grams of a text.
+    # Those that begin in one line and end in the next are no 5-grams of a line.
     within = np.ones(len(letters), bool)
     for back in range(1, WIDTH):
         within[ends - back] = False
     counts = lengths - WIDTH + 1
-    return _mixed(whole[within[: len(whole)]]), np.concatenate([[0], counts.cumsum()]).astype(
-        np.uint64
-    )
+    numbers = np.array([number for each in lines for number in range(len(each))], np.uint64)
+    hashes = _mixed(whole[within[: len(whole)]] + np.repeat(numbers * of_line, counts))
+    last = np.cumsum([len(each) for each in lines]) - 1
+    return hashes, np.concatenate([[0], counts.cumsum()[last]]).astype(np.uint64)
 
 
 def _mixed(values: NDArray[Any]) -> NDArray[Any]:

@@ -34,6 +34,15 @@ def test_the_pairs_are_those_of_all_comparisons() -> None:
     assert all(value == jaccard(texts[a], texts[b]) for (a, b), value in found.items())
 
 
+def test_short_pairs_are_found_like_long_texts() -> None:
+    draw = random.Random(3)
+    lines = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz ", k=14)) for _ in range(100)]
+    texts = [f"yes\n{mark}{line[1:]}" for line in lines for mark in "01"]
+    assert jaccard(texts[0], texts[1]) == 9 / 11  # while 5-grams across the lines are 9 of 17
+    found = [(pair.first, pair.second) for pair in near_pairs(texts).pairs]
+    assert found == [(number, number + 1) for number in range(0, 200, 2)]
+
+
 def test_similarity_is_that_of_the_sets_of_5_grams() -> None:
     one, other = "abcdefgh", "abcdefgx"
     assert grams(one) == {"abcde", "bcdef", "cdefg", "defgh"}
