@@ -39,7 +39,7 @@ def escaped_rows(text: str, delimiter: str) -> Iterator[tuple[int, int, Sequence
     for found in ends.finditer(text):
         cell, end = found.groups()
         line += cell.count(line_end)
-        if end != delimiter:
+        if end != delimiter and line_end == "\n":
             cell = cell.removesuffix("\r")
         cells.append("" if cell == NONE else _ESCAPE.sub(_sign, cell))
         if end == delimiter:

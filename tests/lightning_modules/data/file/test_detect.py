@@ -327,6 +327,12 @@ def test_a_carriage_return_within_a_cell_stays() -> None:
     assert cells(table) == [("a\rb", "ham"), ("c", "d")]
 
 
+def test_an_escaped_line_end_stays_at_the_end_of_a_line() -> None:
+    table = read("a.tsv", "text\tlabel\ra\tham\\\r\rc\tspam\r", quoting="backslash")
+    assert cells(table) == [("a", "ham\r"), ("c", "spam")]
+    assert table.lines == [2, 4]
+
+
 def test_backslashes_of_other_programs_are_text() -> None:
     rows = [("C:\\Users\\n", "ham"), ("fine", "\\N"), ("a\\tb", "spam")]
     assert cells(read("a.tsv", table_text(rows, "\t"))) == rows  # \U is none of PostgreSQL's
