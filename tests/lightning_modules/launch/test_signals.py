@@ -20,7 +20,7 @@ def test_a_rank_that_still_imports_outlives_each_signal() -> None:
     followers.start()
     try:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-        (rank,) = (each for each in psutil.Process().children() if each not in others)
+        (rank,) = (each for each in ranks_of(psutil.Process()) if each not in others)
         for number in SIGNALS:
             os.kill(rank.pid, number)
         time.sleep(0.2)
