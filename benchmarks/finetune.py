@@ -83,6 +83,7 @@ def measured(strategy: str, num_train: int, repetitions: int, place: Place) -> C
         ),
         *("search/space=none", "search/sampler=grid", "search/pruner=none", "search.workers=0"),
         *(f"data.batch_size=choice({sizes})", f"search.num_trials={len(BATCH_SIZES)}"),
+        "search.certify=false",
     ]
     model = build_run(compose("train", ["model=minilm"]).tree).model.location()
     is_bf16 = choose_hardware(Device.auto, Precision.auto).precision is Precision.bf16
