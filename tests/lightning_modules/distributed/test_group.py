@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -163,7 +164,10 @@ def test_synchronized_ranks_have_the_trained_tensors_of_rank_0(here: Path) -> No
 
 
 def test_a_rank_that_waits_for_a_closed_one_raises_lost(here: Path) -> None:
+    joined = Barrier(2)  # the first to join may leave before the other has
+
     def leave_or_wait(rank: GroupRank) -> str:
+        joined.wait()
         if rank.index:
             rank._collective.close()
             return "left"
