@@ -167,7 +167,7 @@ def test_a_rank_that_waits_for_a_closed_one_raises_lost(here: Path) -> None:
     joined = Barrier(2)  # the first to join may leave before the other has
 
     def leave_or_wait(rank: GroupRank) -> str:
-        joined.wait()
+        joined.wait(timeout=60)
         if rank.index:
             rank._collective.close()
             return "left"
