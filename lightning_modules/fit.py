@@ -62,6 +62,7 @@ from lightning_modules.outcome import (
     Stopped,
     fit_verdict,
 )
+from lightning_modules.pack.passes import Alone
 from lightning_modules.reference import read_reference, reference_of, write_reference
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded
@@ -86,6 +87,7 @@ def fit(
     checked: CheckedRows | None = None,
     guards: Sequence[Guard] = (),
     logs: Logs | None = None,
+    passes: Alone | None = None,
 ) -> Outcome:
     """Train one run; resume from the checkpoint in `folder` if there is one.
 
@@ -102,6 +104,7 @@ def fit(
         checked: The rows to train on: those from `check_run`, or part of them; None loads them.
         guards: Scored at the end with the best validation's weights if the run finishes.
         logs: Where the run's log is opened; None starts and closes them with the run.
+        passes: How the passes of its steps go through its network; None passes them alone.
 
     Raises:
         UserError: The data or the model cannot be used.
@@ -113,7 +116,7 @@ def fit(
     except Stopped as stop:
         return _write(start, _outcome(start, stop.ending, stop.reason, (0, 0)))
     with _started(logs, start, identity) as opened:
-        return _train_and_review(prepared, identity, guards, opened)
+        return _train_and_review(prepared, identity, guards, opened, passes or Alone())
 
 
 @contextmanager
@@ -131,7 +134,11 @@ def _started(logs: Logs | None, start: _Start, identity: Identity) -> Iterator[L
 
 
 def _train_and_review(
-    prepared: _Prepared, identity: Identity, guards: Sequence[Guard], logs: Logs
+    prepared: _Prepared,
+    identity: Identity,
+    guards: Sequence[Guard],
+    logs: Logs,
+    passes: Alone,
 ) -> Outcome:
     start = prepared.start
     log = _open_log(prepared, identity, logs)
@@ -140,7 +147,7 @@ def _train_and_review(
     try:
         untouched = guarded.untouched()
         files = BestFiles(start.folder, start.hooks)
-        ending, reason = _train(prepared, log, files)
+        ending, reason = _train(prepared, log, files, passes)
         if start.record.best is not None and ending is not Ending.interrupted:
             files.write()
             _review(prepared, log)
@@ -309,7 +316,7 @@ def _open_log(prepared: _Prepared, identity: Identity, logs: Logs) -> RunLog:
     return logs.open(identity, config, start.hooks.warn)
 
 
-def _train(prepared: _Prepared, log: RunLog, files: BestFiles) -> tuple[Ending, str]:
+def _train(prepared: _Prepared, log: RunLog, files: BestFiles, passes: Alone) -> tuple[Ending, str]:
     """Train; return how it ended, and the reason in words."""
     start, run, data = prepared.start, prepared.run, prepared.data
     held = ", frozen weights in bf16" if holds(prepared.network) else ""
@@ -322,6 +329,7 @@ def _train(prepared: _Prepared, log: RunLog, files: BestFiles) -> tuple[Ending, 
         data.validation_batches,
         start.record,
         start.hooks,
+        passes,
     )
     trainer = lightning_trainer(start.hardware, _callbacks(prepared, log, files))
     group = start.followers.lead(

@@ -28,8 +28,9 @@ from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
+from lightning_modules.pack.passes import Alone, Pass
 from lightning_modules.schedule.base import Length
-from lightning_modules.seed import seed_device, seed_of
+from lightning_modules.seed import seed_of
 from lightning_modules.trainer import AUTO
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class FineTuner(pl.LightningModule):
         validation_batches: Sequence[Sequence[int]],
         record: Record,
         hooks: Hooks,
+        passes: Alone | None = None,
     ) -> None:
         super().__init__()
         # Clip and step once per batch, however many micro-batches it has.
@@ -64,6 +66,7 @@ class FineTuner(pl.LightningModule):
         self.length = length
         self.record = record
         self.rank = Rank()
+        self.passes = passes or Alone()
         self.hooks = hooks
         self.before_backward: Callable[[], None] = lambda: None  # for what measures a step's memory
         self.scores: dict[str, float] = {}
@@ -214,13 +217,13 @@ class FineTuner(pl.LightningModule):
         """Compute the batch's gradients, in micro-batches that fit into memory; return its loss."""
         width = self._width(batch)
         while True:
-            fitting = self._limit.size(num_examples(batch), width)
+            fitting = self.passes.share(self._limit).size(num_examples(batch), width)
             size = smallest(fitting, self.run.trainer.micro_batch_size)
             self._warn_of_parts(batch, size)
             # Dropout is a function of (seed, step). So a resumed run draws the same dropout, and a
             # repeated step the same as if it had used these micro-batches from the start.
             names = ("step", self.record.step, *self.rank.seed_names)
-            seed_device(self.device, seed_of(self.run.seed, *names))
+            self.passes.seed(self.device, seed_of(self.run.seed, *names))
             loss = unless_out_of_memory(partial(self._accumulate, batch, size))
             if loss is not None:
                 return loss
@@ -320,13 +323,10 @@ class FineTuner(pl.LightningModule):
         losses = []
         whole = self.run.task.with_totals(batch)
         for micro in micro_batches(self.rank.share(whole), size):
-            output = self.run.task.forward(self.network, micro)
-            loss = self.run.task.loss_sum(output, micro) / num_targets
-            self.before_backward()
-            # Not Lightning's `manual_backward`, nor its wrapper of the optimizer: here they only
-            # call the hooks of all callbacks, for as long as a small network's passes take.
-            torch.autograd.backward(self._scaled(loss))
-            losses.append(loss.detach())
+            each = Pass(
+                self.run.task, self.network, micro, num_targets, self._scaled, self.before_backward
+            )
+            losses.append(self.passes.run(each))
         if losses:
             return torch.stack(losses).sum()
         none = torch.zeros((), device=self.device)

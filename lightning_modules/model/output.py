@@ -76,6 +76,7 @@ _found: WeakKeyDictionary[nn.Module, OutputLayer | None] = WeakKeyDictionary()
 
 def output_layer(network: nn.Module) -> OutputLayer | None:
     """Return a network's output layer; None if its logits are not known to come from one."""
+    network = getattr(network, "stands_for", network)  # of rows that have passed, see `pack`
     if network not in _found:
         _found[network] = _find(network)
     return _found[network]

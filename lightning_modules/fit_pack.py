@@ -1,0 +1,86 @@
+"""Several trainings at once, whose passes through one frozen network are one pass.
+
+Each is a `fit` of its own, with its folder, log, checkpoint and outcome; only its passes meet those
+of the others, see `lightning_modules.pack.meeting`. A run that ends leaves the pack. Its checkpoint
+is that of a run alone, so it resumes alone or in any pack.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_modules.cache import Cache
+from lightning_modules.check import CheckedRows
+from lightning_modules.fit import fit
+from lightning_modules.guard.base import Guard
+from lightning_modules.hooks import Hooks
+from lightning_modules.logger.base import Identity, Logs
+from lightning_modules.outcome import Outcome
+from lightning_modules.pack.meeting import Meeting, Slot
+from lightning_modules.pack.probe import Probe
+from lightning_modules.run import Run
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a pack: the arguments of its `fit`."""
+
+    run: Run
+    folder: Path
+    identity: Identity
+    hooks: Hooks
+    checked: CheckedRows | None = None
+    guards: Sequence[Guard] = ()
+
+
+def fit_pack(
+    members: Sequence[Member],
+    cache: Cache,
+    logs: Logs | None = None,
+    *,
+    must_pay: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Outcome | BaseException]:
+    """Train runs together; return the outcome of each, or what its `fit` raised.
+
+    Args:
+        members: The runs.
+        cache: Objects kept in memory between runs, which they share.
+        logs: Where their logs are opened.
+        must_pay: Whether they train one after the other if their first steps show that this is
+            faster.
+        say: Receives whether they train together, and why not.
+
+    """
+    meeting = Meeting(len(members), Probe(must_pay=must_pay), say)
+    results: dict[int, Outcome | BaseException] = {}
+
+    def train(number: int, member: Member, slot: Slot) -> None:
+        with slot.working():
+            try:
+                results[number] = fit(
+                    member.run,
+                    member.folder,
+                    member.identity,
+                    member.hooks,
+                    cache,
+                    member.checked,
+                    member.guards,
+                    logs,
+                    slot,
+                )
+            except BaseException as error:
+                results[number] = error
+
+    threads = [
+        threading.Thread(target=train, args=(number, member, slot), name=f"slot-{number}")
+        for number, (member, slot) in enumerate(zip(members, meeting.slots, strict=True))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[number] for number in range(len(members))]

@@ -1,0 +1,1 @@
+"""Runs that train together: their passes through one frozen network are one pass."""

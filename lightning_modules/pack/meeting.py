@@ -1,0 +1,179 @@
+"""Where the passes of several runs meet: each run is a thread, of which one works at a time.
+
+A run that brings a pass waits until every other one has brought its own, or has ended. Then the
+passes go through the packed network as one, and each run continues with its own step, in the order
+of their numbers. So what a run does between its passes is what it does alone, and a pack is as
+deterministic as a run.
+
+If the networks cannot share passes, if memory runs out, or if sharing does not pay, the meeting is
+over: from there on each pass goes through its run's own network, and the runs train one after the
+other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from lightning_modules.machine.memory import free_memory, is_out_of_memory
+from lightning_modules.pack.draws import Draws
+from lightning_modules.pack.layout import CannotShare
+from lightning_modules.pack.network import PackedNetwork
+from lightning_modules.pack.passes import Alone, Pass
+
+if TYPE_CHECKING:
+    import torch
+
+    from lightning_modules.batch.micro import Limit
+    from lightning_modules.pack.probe import Probe
+
+
+class Meeting:
+    """A pack of runs.
+
+    Attributes:
+        slots: The place of each run.
+
+    """
+
+    def __init__(self, num_runs: int, probe: Probe, say: Callable[[str], None]) -> None:
+        self.slots = [Slot(self) for _ in range(num_runs)]
+        self._probe = probe
+        self._say = say
+        self._living = list(self.slots)
+        self._turn = self.slots[0]
+        self._changed = threading.Condition()
+        self._packed: PackedNetwork | None = None
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether each run passes alone from here on."""
+        return self._is_over or len(self._living) == 1
+
+    @property
+    def num_living(self) -> int:
+        """How many runs have not ended."""
+        return len(self._living)
+
+    def await_turn(self, slot: Slot) -> None:
+        """Return when it is the slot's turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn is slot)
+
+    def meet(self, slot: Slot) -> Tensor | None:
+        """Wait for the slot's pass; return its loss, or None if the meeting is over."""
+        self._give_turn(self._living.index(slot) + 1)
+        self.await_turn(slot)
+        if not slot.is_ready:  # so all wait, and this is the first one
+            self._pass_together()
+        return slot.loss
+
+    def leave(self, slot: Slot) -> None:
+        """End the slot's part, and its turn."""
+        at = self._living.index(slot)
+        del self._living[at]
+        self._packed = None
+        if self._living:
+            self._give_turn(at)
+
+    def _give_turn(self, start: int) -> None:
+        """Give the turn to the next run, from `start` on, that need not wait; else to the first."""
+        order = [*self._living[start:], *self._living[:start]]
+        with self._changed:
+            self._turn = next((each for each in order if each.is_ready), self._living[0])
+            self._changed.notify_all()
+
+    def _pass_together(self) -> None:
+        slots = self._living
+        draws = [slot.draws for slot in slots]
+        states = [each.state for each in draws]
+        try:
+            losses = self._losses([slot.brought for slot in slots], draws)
+        except CannotShare as error:
+            reason = str(error)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = f"{len(slots)} at once do not fit into memory"
+        else:
+            for slot, loss in zip(slots, losses, strict=True):
+                slot.loss = loss
+            if self._probe.refusal is not None:
+                self._end(self._probe.refusal)
+            return
+        for each, state in zip(draws, states, strict=True):
+            each.state = state
+        self._end(reason)
+
+    def _losses(self, passes: list[Pass], draws: list[Draws]) -> list[Tensor]:
+        if self._packed is None:
+            self._packed = PackedNetwork([each.network for each in passes])
+        if self._probe.is_done:
+            return self._packed.run(passes, draws)
+        losses = self._probe.run(self._packed, passes, draws)
+        if self._probe.gain is not None and self._probe.refusal is None:
+            self._say(
+                f"{len(passes)} trials share their passes: {self._probe.gain:.2f} times as fast "
+                "as one by one"
+            )
+        return losses
+
+    def _end(self, reason: str) -> None:
+        self._is_over, self._packed = True, None
+        self._say(f"the trials train one by one: {reason}")
+        free_memory()
+
+
+class Slot(Alone):
+    """The place of one run in a pack."""
+
+    def __init__(self, meeting: Meeting) -> None:
+        self.draws = Draws()
+        self.loss: Tensor | None = None
+        """Of the pass that it brought, once this is done."""
+        self._meeting = meeting
+        self._brought: Pass | None = None
+
+    @property
+    def brought(self) -> Pass:
+        """The pass that it waits for."""
+        assert self._brought is not None
+        return self._brought
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its run can continue."""
+        return self._brought is None or self.loss is not None or self._meeting.is_over
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take part in the meeting inside the block, by the thread that enters it."""
+        self._meeting.await_turn(self)
+        try:
+            yield
+        finally:
+            self._meeting.leave(self)
+
+    def seed(self, device: torch.device, seed: int) -> None:
+        self.draws.seed(device, seed)
+
+    def share(self, limit: Limit) -> Limit:
+        if self._meeting.is_over or limit.tokens is None:
+            return limit
+        return replace(limit, tokens=limit.tokens // self._meeting.num_living)
+
+    def run(self, each: Pass) -> Tensor:
+        if not self._meeting.is_over:
+            self._brought, self.loss = each, None
+            loss = self._meeting.meet(self)
+            self._brought = None
+            if loss is not None:
+                return loss
+        with self.draws.drawing():
+            return super().run(each)

@@ -1,0 +1,65 @@
+"""The passes of a run's steps through its network: alone, or together with those of other runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.seed import seed_device
+
+if TYPE_CHECKING:
+    from lightning_modules.batch.micro import Limit
+    from lightning_modules.batch.type import Batch
+    from lightning_modules.task.base import Task
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward and backward pass over one micro-batch.
+
+    Attributes:
+        task: Computes the loss.
+        network: The run's network.
+        batch: The micro-batch.
+        num_targets: Divisor of the summed loss: the targets of the whole batch.
+        scaled: Scales the loss for the backward pass.
+        before_backward: Called between the two passes.
+
+    """
+
+    task: Task
+    network: nn.Module
+    batch: Batch
+    num_targets: float | Tensor
+    scaled: Callable[[Tensor], Tensor]
+    before_backward: Callable[[], None]
+
+    def loss(self, network: object) -> Tensor:
+        """Return the loss, given the run's network or its answers to the micro-batch."""
+        output = self.task.forward(network, self.batch)
+        return self.task.loss_sum(output, self.batch) / self.num_targets
+
+
+class Alone:
+    """The passes of a run that shares them with no other."""
+
+    def seed(self, device: torch.device, seed: int) -> None:
+        """Seed the dropout of the passes that follow."""
+        seed_device(device, seed)
+
+    def share(self, limit: Limit) -> Limit:
+        """Return the run's part of what passes at once."""
+        return limit
+
+    def run(self, each: Pass) -> Tensor:
+        """Add the gradients of a micro-batch to those of the network; return its loss."""
+        loss = each.loss(each.network)
+        each.before_backward()
+        # Not Lightning's `manual_backward`, nor its wrapper of the optimizer: here they only
+        # call the hooks of all callbacks, for as long as a small network's passes take.
+        torch.autograd.backward(each.scaled(loss))
+        return loss.detach()
