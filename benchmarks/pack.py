@@ -1,10 +1,10 @@
 """LoRA trials that share their passes, against the same trials one by one.
 
 Steps of MiniLM's LoRA on random texts, in the precision that this machine chooses: the passes of K
-trials, clipping and AdamW of each. Both sides alternate, and start each round from the same weights.
-Prints milliseconds per step of all trials (medians, on a CPU of its time alone), their ratio with
-the lowest and the highest of a round, and the largest relative difference of a trial's gradients in fp32. Fails if one is above
-1e-4. The ratio is no bound: where sharing does not pay, a pack trains its trials one by one.
+trials, clipping and AdamW of each. Both sides alternate. Prints milliseconds per step of all trials
+(medians, on a CPU of its time alone), their ratio with the lowest and the highest of a round, and
+the largest relative difference of a trial's gradients in fp32. Fails if one is above 1e-4. The
+ratio is no bound: where sharing does not pay, a pack trains its trials one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -154,8 +155,8 @@ def main() -> int:
             draws = [trial.draws for trial in trials]
             times: list[tuple[float, float]] = []
             for _ in range(1 + num_rounds):  # the first one warms up
-                alone = seconds_of(lambda: one_by_one(trials, passes), trials, hardware)
-                together = seconds_of(lambda: packed.run(passes, draws), trials, hardware)
+                alone = seconds_of(partial(one_by_one, trials, passes), trials, hardware)
+                together = seconds_of(partial(packed.run, passes, draws), trials, hardware)
                 times.append((alone, together))
             medians = [1e3 * statistics.median(side) for side in zip(*times[1:], strict=True)]
             ratios = [alone / together for alone, together in times[1:]]

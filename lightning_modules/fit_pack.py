@@ -26,12 +26,17 @@ from lightning_modules.run import Run
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a pack: the arguments of its `fit`."""
+    """One run of a pack: the arguments of its `fit`, and what becomes of its result.
+
+    `ended` receives the outcome, or what `fit` raised, while the others still train. It must not
+    raise.
+    """
 
     run: Run
     folder: Path
     identity: Identity
     hooks: Hooks
+    ended: Callable[[Outcome | BaseException], None]
     checked: CheckedRows | None = None
     guards: Sequence[Guard] = ()
 
@@ -40,28 +45,28 @@ def fit_pack(
     members: Sequence[Member],
     cache: Cache,
     logs: Logs | None = None,
+    say: Callable[[str], None] = lambda text: None,
     *,
     must_pay: bool = True,
-    say: Callable[[str], None] = lambda text: None,
-) -> list[Outcome | BaseException]:
-    """Train runs together; return the outcome of each, or what its `fit` raised.
+) -> bool:
+    """Train runs together; return whether they shared their passes.
 
     Args:
-        members: The runs.
+        members: The runs, which have the same `lightning_modules.pack.key.pack_key`.
         cache: Objects kept in memory between runs, which they share.
         logs: Where their logs are opened.
+        say: Receives whether they train together, and why not.
         must_pay: Whether they train one after the other if their first steps show that this is
             faster.
-        say: Receives whether they train together, and why not.
 
     """
     meeting = Meeting(len(members), Probe(must_pay=must_pay), say)
-    results: dict[int, Outcome | BaseException] = {}
 
-    def train(number: int, member: Member, slot: Slot) -> None:
+    def train(member: Member, slot: Slot) -> None:
         with slot.working():
+            result: Outcome | BaseException
             try:
-                results[number] = fit(
+                result = fit(
                     member.run,
                     member.folder,
                     member.identity,
@@ -73,14 +78,15 @@ def fit_pack(
                     slot,
                 )
             except BaseException as error:
-                results[number] = error
+                result = error  # the caller decides
+            member.ended(result)
 
     threads = [
-        threading.Thread(target=train, args=(number, member, slot), name=f"slot-{number}")
+        threading.Thread(target=train, args=(member, slot), name=f"slot {number}")
         for number, (member, slot) in enumerate(zip(members, meeting.slots, strict=True))
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [results[number] for number in range(len(members))]
+    return meeting.refusal is None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -59,7 +58,7 @@ class Checkpointing(pl.Callback):
         )
         self._is_full = False
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
-        self._started = time.monotonic()
+        self._started = 0.0
         self._seconds_before = checkpoint.record.seconds if checkpoint else 0.0
         self._best: Kept | None = None
         """Of the last checkpoint, which is the previous one of the next."""
@@ -74,7 +73,7 @@ class Checkpointing(pl.Callback):
         self._restore_best()
         self._checkpoint = None
         # The clock starts here: starting the other ranks takes longer than a short run trains.
-        self._started = time.monotonic()
+        self._started = tuner.passes.now()
         self._interval.start()
 
     def on_train_batch_start(
@@ -89,7 +88,7 @@ class Checkpointing(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:
         if not tuner.length.num_steps:
             self._restore_sigterm()
-            self._started = time.monotonic()
+            self._started = tuner.passes.now()
 
     def on_validation_batch_start(self, trainer: pl.Trainer, tuner: Any, *_: Any) -> None:
         # A run that trains is stopped before its next step instead, where it can be resumed.
@@ -98,7 +97,7 @@ class Checkpointing(pl.Callback):
 
     def update_seconds(self, tuner: FineTuner) -> None:
         """Update the training time in the record."""
-        tuner.record.seconds = self._seconds_before + time.monotonic() - self._started
+        tuner.record.seconds = self._seconds_before + tuner.passes.now() - self._started
 
     def _restore_sigterm(self) -> None:
         # Lightning has installed a SIGTERM handler that can end the process between any two

@@ -7,7 +7,6 @@ until something waits for it anyway.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.batch.type import IGNORED
@@ -34,7 +33,7 @@ class Speed(pl.Callback):
         self, trainer: pl.Trainer, tuner: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._mark is None:
-            self._mark = time.monotonic()
+            self._mark = tuner.passes.now()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, tuner: Any, outputs: Any, batches: Any, batch_idx: int
@@ -43,7 +42,7 @@ class Speed(pl.Callback):
             tokens, targets = count(batch, reads_targets=_reads_targets(tuner.network))
             self._tokens = self._tokens + tokens
             self._targets = self._targets + targets
-        self._add_time(tuner.record)
+        self._add_time(tuner)
 
     def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:
         self.pause(tuner)
@@ -53,14 +52,14 @@ class Speed(pl.Callback):
         if self._mark is None:
             return
         self._collect(tuner.record)  # waits for the device
-        self._add_time(tuner.record)
+        self._add_time(tuner)
         self._mark = None
 
     def since_last(self, tuner: Any) -> float | None:
         """Return tokens per second since the last call; None if there were none."""
         record = tuner.record
         self._collect(record)
-        self._add_time(record)
+        self._add_time(tuner)
         tokens, seconds = (
             record.num_tokens - self._logged[0],
             record.train_seconds - self._logged[1],
@@ -73,10 +72,10 @@ class Speed(pl.Callback):
         record.num_targets += int(self._targets)
         self._tokens = self._targets = 0
 
-    def _add_time(self, record: Record) -> None:
-        now = time.monotonic()
+    def _add_time(self, tuner: Any) -> None:
+        now = tuner.passes.now()
         if self._mark is not None:
-            record.train_seconds += now - self._mark
+            tuner.record.train_seconds += now - self._mark
             self._mark = now
 
 

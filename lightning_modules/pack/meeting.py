@@ -13,6 +13,7 @@ other.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,7 @@ class Meeting:
 
     Attributes:
         slots: The place of each run.
+        refusal: Why the runs do not share passes; None while they do.
 
     """
 
@@ -49,12 +51,12 @@ class Meeting:
         self._turn = self.slots[0]
         self._changed = threading.Condition()
         self._packed: PackedNetwork | None = None
-        self._is_over = False
+        self.refusal: str | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether each run passes alone from here on."""
-        return self._is_over or len(self._living) == 1
+        return self.refusal is not None or len(self._living) == 1
 
     @property
     def num_living(self) -> int:
@@ -65,9 +67,11 @@ class Meeting:
         """Return when it is the slot's turn."""
         with self._changed:
             self._changed.wait_for(lambda: self._turn is slot)
+        slot.resume()
 
     def meet(self, slot: Slot) -> Tensor | None:
         """Wait for the slot's pass; return its loss, or None if the meeting is over."""
+        slot.pause()
         self._give_turn(self._living.index(slot) + 1)
         self.await_turn(slot)
         if not slot.is_ready:  # so all wait, and this is the first one
@@ -91,25 +95,26 @@ class Meeting:
 
     def _pass_together(self) -> None:
         slots = self._living
+        slots[0].pause()
         draws = [slot.draws for slot in slots]
         states = [each.state for each in draws]
+        began, reason = time.monotonic(), None
         try:
             losses = self._losses([slot.brought for slot in slots], draws)
-        except CannotShare as error:
-            reason = str(error)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = f"{len(slots)} at once do not fit into memory"
+        except Exception as error:  # whatever it is, the passes alone show whose it is
+            reason = _reason(error, len(slots))
         else:
             for slot, loss in zip(slots, losses, strict=True):
                 slot.loss = loss
-            if self._probe.refusal is not None:
-                self._end(self._probe.refusal)
-            return
-        for each, state in zip(draws, states, strict=True):
-            each.state = state
-        self._end(reason)
+            reason = self._probe.refusal
+        for slot in slots:
+            slot.add_seconds((time.monotonic() - began) / len(slots))
+        slots[0].resume()
+        if reason is not None:
+            self._end(reason)
+        for slot, state in zip(slots, states, strict=True):
+            if slot.loss is None:
+                slot.draws.state = state
 
     def _losses(self, passes: list[Pass], draws: list[Draws]) -> list[Tensor]:
         if self._packed is None:
@@ -125,8 +130,8 @@ class Meeting:
         return losses
 
     def _end(self, reason: str) -> None:
-        self._is_over, self._packed = True, None
-        self._say(f"the trials train one by one: {reason}")
+        self.refusal, self._packed = reason, None
+        self._say(f"{len(self._living)} trials train one by one: {reason}")
         free_memory()
 
 
@@ -139,6 +144,8 @@ class Slot(Alone):
         """Of the pass that it brought, once this is done."""
         self._meeting = meeting
         self._brought: Pass | None = None
+        self._seconds = 0.0
+        self._resumed: float | None = None
 
     @property
     def brought(self) -> Pass:
@@ -160,6 +167,23 @@ class Slot(Alone):
         finally:
             self._meeting.leave(self)
 
+    def resume(self) -> None:
+        """Count the time from here on as the run's."""
+        self._resumed = time.monotonic()
+
+    def pause(self) -> None:
+        """Count it no longer."""
+        self._seconds, self._resumed = self.now(), None
+
+    def add_seconds(self, seconds: float) -> None:
+        """Count these, too: the run's part of a shared pass."""
+        self._seconds += seconds
+
+    def now(self) -> float:
+        """Return the seconds that the run took, with its part of the shared passes."""
+        since = 0.0 if self._resumed is None else time.monotonic() - self._resumed
+        return self._seconds + since
+
     def seed(self, device: torch.device, seed: int) -> None:
         self.draws.seed(device, seed)
 
@@ -177,3 +201,11 @@ class Slot(Alone):
                 return loss
         with self.draws.drawing():
             return super().run(each)
+
+
+def _reason(error: Exception, num_runs: int) -> str:
+    if isinstance(error, CannotShare):
+        return str(error)
+    if is_out_of_memory(error):
+        return f"the passes of {num_runs} at once do not fit into memory"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

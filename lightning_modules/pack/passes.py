@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ class Pass:
 
 class Alone:
     """The passes of a run that shares them with no other."""
+
+    def now(self) -> float:
+        """Return the run's time in seconds, from any start."""
+        return time.monotonic()
 
     def seed(self, device: torch.device, seed: int) -> None:
         """Seed the dropout of the passes that follow."""

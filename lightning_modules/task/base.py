@@ -115,6 +115,9 @@ class Task(Schema):
     """Whether templates write special tokens around the texts of rows."""
     compares_in_batch: ClassVar[bool] = False
     """Whether the loss of an example depends on the others of its batch."""
+    shares_passes: ClassVar[bool] = False
+    """Whether `forward` calls the network once and uses only `logits` of what it returns, so that
+    rows of several trials can pass at once (`lightning_modules.pack`)."""
     reads_instructions: ClassVar[bool] = False
     """Whether rows may be conversations, or prompts in several columns with an answer."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()

@@ -122,6 +122,7 @@ class Generation(Task):
     final_answer: str | None
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    shares_passes: ClassVar[bool] = True
     directions: ClassVar[Mapping[str, Direction]] = {
         "perplexity": "minimize",
         "nats_per_token": "minimize",

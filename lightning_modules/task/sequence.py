@@ -36,6 +36,7 @@ class SequenceTask(Task):
     metric_direction: str | None
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    shares_passes: ClassVar[bool] = True
     cells: ClassVar[Mapping[str, cell.Cell]] = {
         "text": cell.text,
         "text_pair": cell.text,

@@ -70,6 +70,7 @@ class TokenClassification(Task):
     scheme: Scheme
 
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    shares_passes: ClassVar[bool] = True
     directions: ClassVar[Mapping[str, Direction]] = {
         "entity_f1": "maximize",
         "entity_precision": "maximize",

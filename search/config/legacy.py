@@ -44,6 +44,7 @@ LEGACY: Mapping[str, Any] = {
     "search.direction": None,
     "search.guards": [],
     "search.ask_hours": 24,
+    "search.pack": 1,
     "search.pruner.compare": ["metric"],
     "search.pruner.at_equal": "examples",
     "search.pruner.min_fraction": 0.0,

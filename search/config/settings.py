@@ -9,12 +9,16 @@ from typing import Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import Schema, positive
-from lightning_modules.trainer import Select
+from lightning_modules.trainer import AUTO, Select
 from search.pruner.base import Pruner
 from search.sampler.base import Sampler
 
 MAX_SEEDS = 100
 """Most seeds that a study's certificates can have, those that are added later included."""
+
+AUTO_PACK = 4
+"""Trials that train together with `search.pack=auto`: with more, the gain grows little
+(benchmarks/pack.py), and each waits for the slowest."""
 
 
 class Arms(Enum):
@@ -65,6 +69,10 @@ class SearchSettings(Schema):
             caller's own; None searches the configuration of a run by a metric of its task.
         ask_hours: Time after which a trial that was asked for returns to the queue, unless it is
             reported or told, in hours, > 0.
+        pack: Most trials that a worker trains together, whose passes through the frozen network are
+            one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
+            whose values depend on no result train together, e.g. those of `enqueue`; see
+            `lightning_modules.pack`.
         guards: Metrics on other data that the best trial must keep, each a name or a mapping, see
             `search.config.guard`.
         keep: Number of best trials whose weights stay on disk, > 0.
@@ -93,9 +101,15 @@ class SearchSettings(Schema):
     ask_tell: bool
     direction: str | None
     ask_hours: float
+    pack: int | str
     guards: list[Any]
     keep: int
     plugins: list[str]
+
+    @property
+    def pack_size(self) -> int:
+        """The most trials that a worker trains together."""
+        return AUTO_PACK if isinstance(self.pack, str) else self.pack
 
     def problems(self) -> Iterator[Problem]:
         yield from positive(
@@ -113,8 +127,7 @@ class SearchSettings(Schema):
             yield Problem("direction", "must be maximize or minimize", self.direction)
         if self.seed is not None and self.seed < 0:
             yield Problem("seed", "must be >= 0 or null", self.seed)
-        if self.workers < 0:
-            yield Problem("workers", "must be >= 0", self.workers)
+        yield from self._problems_of_workers()
         if self.confirm < 0 or self.confirm == 1:
             fix = "One split tells nothing of the noise between splits: set search.confirm=3."
             yield Problem("confirm", "must be 0 or >= 2", self.confirm, fix)
@@ -146,6 +159,12 @@ class SearchSettings(Schema):
             if not isinstance(values, dict):
                 fix = "Write search.enqueue=[{optimizer.lr: 7e-4}]."
                 yield Problem(f"enqueue.{number}", "must map config paths to values", values, fix)
+
+    def _problems_of_workers(self) -> Iterator[Problem]:
+        if self.workers < 0:
+            yield Problem("workers", "must be >= 0", self.workers)
+        if self.pack != AUTO and (isinstance(self.pack, str) or self.pack < 1):
+            yield Problem("pack", "must be auto or a number >= 1", self.pack)
 
 
 @dataclass(frozen=True)

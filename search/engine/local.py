@@ -71,7 +71,7 @@ class _Slot:
         process: The current worker.
         lifeline: A pipe to it; it stops when the pipe closes, also if this process dies.
         worker: Its name in the study; None until it has joined.
-        trial: The trial that it trains, or None.
+        trials: The trials that it trains.
         doing: Its last reported activity.
         last_sign: The time of its last event, by the monotonic clock.
         num_bad_starts: Workers in a row that ended before they started a trial.
@@ -86,7 +86,7 @@ class _Slot:
     lifeline: int
     num_memory_kills: int
     worker: str | None = None
-    trial: int | None = None
+    trials: set[int] = field(default_factory=set)
     doing: str = "starting"
     last_sign: float = field(default_factory=time.monotonic)
     num_bad_starts: int = 0
@@ -184,9 +184,10 @@ class LocalEngine:
             slot.doing = event.doing
             return
         if isinstance(event, Began):
-            slot.trial, slot.num_bad_starts = event.number, 0
+            slot.trials.add(event.number)
+            slot.num_bad_starts = 0
         elif isinstance(event, Ended):
-            slot.trial = None
+            slot.trials.discard(event.number)
         self._report(event)
 
     def _report(self, event: Event) -> None:
@@ -211,7 +212,7 @@ class LocalEngine:
         if self._is_over():
             slot.code = ExitCode.finished
             return
-        if code not in (ExitCode.finished, ExitCode.replace) and slot.trial is None:
+        if code not in (ExitCode.finished, ExitCode.replace) and not slot.trials:
             slot.num_bad_starts += 1
             if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
                 self._on_event(Note(f"worker {slot.number} keeps failing: {reason}"))

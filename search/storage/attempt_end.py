@@ -20,6 +20,7 @@ from search.storage.attribute import (
     CHECKPOINT,
     ENDING,
     MICRO_BATCH,
+    PACKED,
     PLACE,
     REASON,
     WORKER,
@@ -175,6 +176,7 @@ def _end_attempt(
         REASON: verdict or reason,
         ENDING: None if ending is None else ending.value,
         **({} if area is None else {ALONE: area}),
+        **({PACKED: False} if user_attribute(session, trial_id, PACKED) else {}),
     }
     set_user(storage, session, trial_id, values)
     trial.state = state
@@ -189,6 +191,9 @@ def _tried(session: Session, trial: Any, kind: FailureKind) -> tuple[FailureKind
     The kernel kills a process for the memory of the host. Only on a CPU does a smaller micro-batch
     take less of that.
     """
+    is_fault = kind in (FailureKind.crashed, FailureKind.hung)
+    if is_fault and user_attribute(session, trial.trial_id, PACKED):
+        return FailureKind.packed, None
     place = user_attribute(session, trial.trial_id, PLACE)
     if place is None:
         return kind, None

@@ -25,6 +25,7 @@ MEMORY = "memory_bytes"
 SPEED = "tokens_per_second"
 MFU = "mfu"  # the share of the device's peak
 GRADIENT_NORM = "gradient_norm"  # the mean over the steps, before clipping
+PACKED = "packed"  # whether its attempt trains together with others, in one process
 PLACE = "place"  # the memory that it uses or used last, see search.storage.place
 ALONE = "alone_in"  # the area whose memory it must have for itself, after it ran out beside others
 MICRO_BATCH = "micro_batch_size"  # of the last attempt, unless the configured one

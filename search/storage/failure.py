@@ -30,6 +30,7 @@ class FailureKind(Enum):
     hung = "hung"  # no progress for search.hang_seconds
     out_of_memory = "out of memory"  # the kernel killed its process to free memory
     crowded = "out of memory beside others"  # it has not been tried alone yet
+    packed = "together with others"  # their process crashed or hung; it trains alone next
 
 
 @dataclass(frozen=True)

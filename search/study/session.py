@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import SpaceError
 from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
+from lightning_modules.pack.key import pack_key
 from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms
@@ -27,6 +28,7 @@ from search.storage.add import add_trials
 from search.storage.attempt_end import AttemptEnd, hand_back
 from search.storage.attribute import (
     ALONE,
+    ATTEMPTS,
     BEST_EPOCH,
     CHECKPOINT,
     CHOSEN_SCORES,
@@ -41,6 +43,7 @@ from search.storage.attribute import (
     MEMORY,
     METRICS,
     MFU,
+    PACKED,
     PLACE,
     PROGRESS,
     REASON,
@@ -55,7 +58,7 @@ from search.storage.attribute import (
     constraint,
 )
 from search.storage.curve import stored_point
-from search.storage.failure import FailureKind
+from search.storage.failure import FailedAttempt, FailureKind
 from search.storage.lease import Lease, this_host
 from search.storage.location import CERTIFY
 from search.storage.place import Active, had_neighbours, may_start, place_name
@@ -164,6 +167,44 @@ class Session:
             if not (has_room and self._add(num)) and not heal(study):
                 return []
         return []
+
+    def next_pack(self, num: int) -> list[Attempt]:
+        """Claim the next trial, and up to `num` - 1 more that can train together with it.
+
+        These are waiting trials whose values are known, so that they depend on no result, and of
+        these only this worker's share.
+        """
+        first = self.next_attempt()
+        if first is None:
+            return []
+        others = list(self._mates(first, num - 1)) if num > 1 else []
+        for attempt in others and [first, *others]:
+            self._set(attempt, {PACKED: True})
+        return [first, *others]
+
+    def _mates(self, first: Attempt, num: int) -> Iterator[Attempt]:
+        """Claim and yield up to `num` waiting trials that can share the passes of `first`."""
+        plan, trials = self.study.plan, self.study.trials
+        key = None if first.micro_batch_size else pack_key(plan.run(first.values))
+        if key is None or not _may_pack(trials[first.number]):
+            return
+        waiting = [t for t in trials if t.state.name == "WAITING" and _may_pack(t)]
+        num = min(num, len(waiting) // max(1, plan.search.settings.workers))
+        alike: dict[int, int] = {}
+        for trial in waiting:
+            values = self._known_values(trial)
+            if len(alike) < num and values is not None and pack_key(plan.run(values)) == key:
+                alike[trial._trial_id] = trial.number
+        for trial_id in transaction.claim(self._tables, list(alike), self.name, num, self.place):
+            yield self._start(alike[trial_id])
+
+    def _known_values(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Return the values of a waiting trial; None if the sampler will choose some."""
+        if VALUES in trial.user_attrs:
+            return dict(trial.user_attrs[VALUES])
+        space, fixed = self.study.plan.space, trial.system_attrs.get(FIXED, {})
+        is_known = space.is_complete(fixed) and space.holds(space.by_path(fixed))
+        return space.by_path(fixed) if is_known else None
 
     def retry_alone(self, attempt: Attempt, outcome: Outcome) -> AttemptEnd | None:
         """Hand back an attempt that does not fit into memory, to be tried alone.
@@ -339,6 +380,12 @@ class Session:
                 if self._tidied.get(trial.number) is not is_kept:
                     tidy(study.folder_of(trial), keep_best=is_kept)
                     self._tidied[trial.number] = is_kept
+
+
+def _may_pack(trial: FrozenTrial) -> bool:
+    """Return whether a trial may train together with others: no attempt of it has failed."""
+    kinds = {FailedAttempt.from_dict(end).kind for end in trial.user_attrs.get(ATTEMPTS) or ()}
+    return ALONE not in trial.user_attrs and kinds <= {FailureKind.interrupted, FailureKind.killed}
 
 
 def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:

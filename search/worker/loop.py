@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 
 from lightning_modules.cache import Cache
 from lightning_modules.check import check_same_rows, load_rows
 from lightning_modules.error import UserError
 from lightning_modules.fit import fit
+from lightning_modules.fit_pack import Member, fit_pack
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.machine.memory import free_memory
 from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import Run
+from lightning_modules.trainer import AUTO
 from search.report.dashboard.page import show_trial
 from search.report.guard import guard_line
 from search.report.wandb import tags_of
@@ -67,11 +70,13 @@ def work(session: Session, interrupted: Callable[[], bool], emit: Emit) -> None:
 
 
 def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, logs: Logs) -> None:
-    """Train trials, one after the other."""
+    """Train trials: together those that can, and else one after the other."""
     cache, memory, has_freed = Cache(), _Memory(), True
+    settings = session.study.plan.search.settings
+    size = settings.pack_size
     while not interrupted():
-        attempt = session.next_attempt()
-        if attempt is None:
+        attempts = session.next_pack(size)
+        if not attempts:
             if session.study.is_over:
                 return
             # Other workers have the rest. If one dies, its trial returns to the queue. Meanwhile
@@ -82,87 +87,138 @@ def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, log
             emit(Alive("waiting for the trials of other workers"))
             time.sleep(POLL_SECONDS)
             continue
-        emit(Began(attempt.number, attempt.attempt, attempt.values))
-        for note in attempt.notes:
-            emit(Note(note))
+        for attempt in attempts:
+            emit(Began(attempt.number, attempt.attempt, attempt.values))
+            for note in attempt.notes:
+                emit(Note(note))
         has_freed = False
-        _work_on(session, attempt, interrupted, emit, cache, logs)
+        trial = _Trial(session, interrupted, emit, cache, logs)
+        if len(attempts) == 1:
+            trial.train(attempts[0])
+        elif not trial.train_together(attempts, must_pay=settings.pack == AUTO):
+            size = 1 if settings.pack == AUTO else size
         memory.check()
 
 
-def _work_on(
-    session: Session,
-    attempt: Attempt,
-    interrupted: Callable[[], bool],
-    emit: Emit,
-    cache: Cache,
-    logs: Logs,
-) -> None:
-    """Train one attempt and store how it ended."""
-    study = session.study
-    session.set_busy(True)
-    try:
-        outcome = _train(session, attempt, interrupted, emit, cache, logs)
-    except UserError as error:
-        # Not the trial's fault: it can run once the user fixes the cause.
-        session.hand_back(attempt, FailureKind.interrupted, str(error), None)
-        raise
-    except (LeaseLost, StorageGone):
-        raise
-    except Exception as error:  # the one place where a trial's failure is recorded and counted
-        log.exception("trial %d failed", attempt.number)
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        _show(study, attempt, reason)
-        emit(event_of(session.hand_back(attempt, FailureKind.failed, reason, None)))
-        raise Replace(f"an error in trial {attempt.number}") from error
-    finally:
-        with suppress(StorageGone):
-            session.set_busy(False)
-    if outcome.ending is Ending.interrupted:
-        reason = outcome.reason
-        if study.out_of_time is not None:
-            reason += f": {study.out_of_time}"
-        session.hand_back(attempt, FailureKind.interrupted, reason, outcome.seconds)
-        emit(Ended(attempt.number, Ending.interrupted, reason, None, outcome.seconds))
-        return
-    is_infeasible = outcome.ending is Ending.infeasible
-    if is_infeasible and (end := session.retry_alone(attempt, outcome)) is not None:
-        emit(event_of(end))
-        raise Replace(f"trial {attempt.number} ran out of memory")
-    _show(study, attempt)
-    session.ended(attempt, outcome)
-    for guard in outcome.guards:
-        if guard.is_broken:
-            emit(Note(f"trial {attempt.number}, {guard_line(guard)}"))
-    emit(_ended(study, attempt, outcome))
-    if is_infeasible:
-        raise Replace(f"trial {attempt.number} ran out of memory")
+@dataclass(frozen=True)
+class _Trial:
+    """Trains attempts and stores how they ended."""
 
+    session: Session
+    interrupted: Callable[[], bool]
+    emit: Emit
+    cache: Cache
+    logs: Logs
 
-def _train(
-    session: Session,
-    attempt: Attempt,
-    interrupted: Callable[[], bool],
-    emit: Emit,
-    cache: Cache,
-    logs: Logs,
-) -> Outcome:
-    study = session.study
-    name = f"{study.plan.name} trial {attempt.number}"
-    if attempt.attempt > 1:
-        name = f"{name} attempt {attempt.attempt}"
-    run = _run_of(study, attempt)
-    tags = tags_of(run.flat())
-    identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
-    hooks = _Hooks(session, attempt, run.flat()["strategy"], interrupted, emit)
-    try:
+    def train(self, attempt: Attempt) -> None:
+        """Train one attempt alone."""
+        try:
+            with self._busy():
+                member = self._member(attempt, lambda result: None)
+                outcome = fit(
+                    member.run,
+                    member.folder,
+                    member.identity,
+                    member.hooks,
+                    self.cache,
+                    member.checked,
+                    member.guards,
+                    self.logs,
+                )
+        except Exception as error:
+            self._store(attempt, error)
+        else:
+            self._store(attempt, outcome)
+
+    def train_together(self, attempts: Sequence[Attempt], *, must_pay: bool) -> bool:
+        """Train attempts that may share passes; return whether they did to the end."""
+        raised: list[BaseException] = []
+
+        def ended(attempt: Attempt, result: Outcome | BaseException) -> None:
+            try:
+                self._store(attempt, result)
+            except BaseException as error:  # raised once the others have ended
+                raised.append(error)
+
+        with self._busy():
+            members = []
+            for attempt in attempts:
+                try:
+                    members.append(self._member(attempt, partial(ended, attempt)))
+                except Exception as error:
+                    ended(attempt, error)
+            has_shared = fit_pack(members, self.cache, self.logs, self._say, must_pay=must_pay)
+        for kind in (LeaseLost, StorageGone, UserError, BaseException):
+            if of_kind := [each for each in raised if isinstance(each, kind)]:
+                raise of_kind[0]
+        return has_shared
+
+    def _say(self, text: str) -> None:
+        self.emit(Note(text))
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """Count the time inside the block as training."""
+        self.session.set_busy(True)
+        try:
+            yield
+        finally:
+            free_memory()
+            with suppress(StorageGone):
+                self.session.set_busy(False)
+
+    def _member(self, attempt: Attempt, ended: Callable[[Outcome | BaseException], None]) -> Member:
+        """Return what to train, with its rows."""
+        study = self.session.study
+        name = f"{study.plan.name} trial {attempt.number}"
+        if attempt.attempt > 1:
+            name = f"{name} attempt {attempt.attempt}"
+        run = _run_of(study, attempt)
+        tags = tags_of(run.flat())
+        identity = Identity(name, study.plan.name, study.folder, job_type="trial", tags=tags)
+        strategy = run.flat()["strategy"]
+        hooks = _Hooks(self.session, attempt, strategy, self.interrupted, self.emit)
         hooks.heartbeat("loading the data")
-        rows = load_rows(run, cache)
+        rows = load_rows(run, self.cache)
         check_same_rows(study.fingerprint_of(rows.corpus), study.data_fingerprint)
-        guards = study.plan.guards
-        return fit(run, attempt.folder, identity, hooks, cache, rows, guards, logs)
-    finally:
-        free_memory()
+        return Member(run, attempt.folder, identity, hooks, ended, rows, study.plan.guards)
+
+    def _store(self, attempt: Attempt, result: Outcome | BaseException) -> None:
+        """Store how an attempt ended, or what it raised; raise what ends the worker."""
+        session, study, emit = self.session, self.session.study, self.emit
+        if isinstance(result, UserError):
+            # Not the trial's fault: it can run once the user fixes the cause.
+            session.hand_back(attempt, FailureKind.interrupted, str(result), None)
+            raise result
+        if isinstance(result, LeaseLost | StorageGone) or not isinstance(
+            result, Exception | Outcome
+        ):
+            raise result
+        if isinstance(result, Exception):  # where a trial's failure is recorded and counted
+            log.error("trial %d failed", attempt.number, exc_info=result)
+            reason = f"{type(result).__name__}: {result}".splitlines()[0]
+            _show(study, attempt, reason)
+            emit(event_of(session.hand_back(attempt, FailureKind.failed, reason, None)))
+            raise Replace(f"an error in trial {attempt.number}") from result
+        if result.ending is Ending.interrupted:
+            reason = result.reason
+            if study.out_of_time is not None:
+                reason += f": {study.out_of_time}"
+            session.hand_back(attempt, FailureKind.interrupted, reason, result.seconds)
+            emit(Ended(attempt.number, Ending.interrupted, reason, None, result.seconds))
+            return
+        is_infeasible = result.ending is Ending.infeasible
+        if is_infeasible and (end := session.retry_alone(attempt, result)) is not None:
+            emit(event_of(end))
+            raise Replace(f"trial {attempt.number} ran out of memory")
+        _show(study, attempt)
+        session.ended(attempt, result)
+        for guard in result.guards:
+            if guard.is_broken:
+                emit(Note(f"trial {attempt.number}, {guard_line(guard)}"))
+        emit(_ended(study, attempt, result))
+        if is_infeasible:
+            raise Replace(f"trial {attempt.number} ran out of memory")
 
 
 def _run_of(study: Study, attempt: Attempt) -> Run:
