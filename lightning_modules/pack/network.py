@@ -33,6 +33,8 @@ from lightning_modules.pack.passes import Pass
 
 ADAPTER = "default"
 """PEFT's name of the adapter of a run."""
+ORIGINAL = ".original_module."
+"""PEFT's name of a head as it was loaded, of which a run trains a copy."""
 
 
 class PackedNetwork:
@@ -52,8 +54,11 @@ class PackedNetwork:
         self._layout = Layout()
         self._adapters: list[_Adapters] = []
         self._heads: list[nn.Parameter] = []
+        own = list(_alike(networks))
+        for other in networks[1:]:
+            _check_frozen(networks[0], other)
         self._network: Any = sharing_copy(networks[0])
-        for path, modules in _alike(networks):
+        for path, modules in own:
             if isinstance(modules[0], LoraLinear):
                 adapters = _Adapters(modules, self._layout)
                 self._adapters.append(adapters)
@@ -64,8 +69,8 @@ class PackedNetwork:
                 self._heads += [p for head in heads for p in head.parameters() if p.requires_grad]
             else:  # dropout
                 self._network.set_submodule(path, _Each(modules, self._layout))
-        own = {id(tensor) for each in self._adapters for tensor in each.tensors}
-        if any(p.requires_grad and id(p) not in own for p in self._network.parameters()):
+        known = {id(tensor) for each in self._adapters for tensor in each.tensors}
+        if any(p.requires_grad and id(p) not in known for p in self._network.parameters()):
             raise CannotShare("something else than LoRA and a head is trained")
         self._writes = writes(networks[0].get_base_model())  # type: ignore[operator]
         self._head = output_layer(self._network) if self._writes else None
@@ -204,6 +209,20 @@ class _Each(nn.Module):
         if others or any(isinstance(each, Tensor) for each in inputs.values()):
             raise CannotShare("its head reads more than one tensor")
         return self._layout.apply(self._of_slots.__getitem__, rows, **inputs)
+
+
+def _check_frozen(one: nn.Module, other: nn.Module) -> None:
+    """Raise CannotShare if frozen weights differ, e.g. those that were drawn from other seeds."""
+    weights = dict(other.named_parameters())
+    for name, weight in one.named_parameters():
+        if weight.requires_grad or ORIGINAL in name:
+            continue
+        if name not in weights or not _are_same(weight, weights[name]):
+            raise CannotShare(f"they have different frozen weights {name}")
+
+
+def _are_same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
 def _alike(networks: Sequence[nn.Module]) -> Iterator[tuple[str, list[Any]]]:

@@ -1,0 +1,154 @@
+"""Runs that train together, against the same runs alone: weights, scores, endings, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_modules.cache import Cache
+from lightning_modules.callback.best import load_best
+from lightning_modules.fit_pack import Member, fit_pack
+from lightning_modules.hooks import Hooks
+from lightning_modules.logger.base import Identity
+from lightning_modules.outcome import Ending, Outcome
+from lightning_modules.pack.key import pack_key
+from lightning_modules.run import Run
+from tests.training import Listener, PruneAt, tiny_run, train
+
+LORA = ("strategy=lora", "strategy.lr=1e-2", "trainer.checkpoint_seconds=1000")
+OWN = (
+    ("strategy.rank=4", "data.batch_size=32", "trainer.epochs=2"),
+    ("strategy.rank=8", "data.batch_size=16", "trainer.epochs=1", "schedule=cosine"),
+    ("optimizer.lr=3e-3", "optimizer.weight_decay=0.1", "strategy.dropout=0.2"),
+)
+
+
+@pytest.fixture
+def runs(learnable: Path) -> list[Run]:
+    return [tiny_run(learnable, *LORA, "trainer.epochs=2", *own) for own in OWN]
+
+
+def train_together(
+    runs: Sequence[Run], folder: Path, hooks: Sequence[Hooks] | None = None, **settings: Any
+) -> tuple[list[Any], list[str]]:
+    """Return what became of each run, and what was said."""
+    results: dict[int, Outcome | BaseException] = {}
+    members, said = [], []
+    for number, run in enumerate(runs):
+        own = folder / str(number)
+        own.mkdir(parents=True, exist_ok=True)
+        listener = hooks[number] if hooks else Hooks()
+
+        def ended(result: Outcome | BaseException, number: int = number) -> None:
+            results[number] = result
+
+        members.append(Member(run, own, Identity("test", None, own), listener, ended))
+    settings = {"must_pay": False, **settings}
+    fit_pack(members, Cache(), None, said.append, **settings)
+    return [results[number] for number in range(len(runs))], said
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    best, expected = load_best(one), load_best(other)
+    assert best is not None and expected is not None
+    torch.testing.assert_close(dict(best.weights), dict(expected.weights), atol=1e-5, rtol=1e-4)
+
+
+def assert_same_outcome(got: Outcome, expected: Outcome) -> None:
+    assert got.ending is expected.ending, got.reason
+    assert [point.step for point in got.points] == [point.step for point in expected.points]
+    losses = [point.validation_loss for point in expected.points]
+    assert [point.validation_loss for point in got.points] == pytest.approx(losses, abs=1e-5)
+    assert got.best is not None and expected.best is not None
+    assert got.best.metrics == pytest.approx(expected.best.metrics, abs=1e-4)
+
+
+def test_each_run_ends_as_alone(runs: list[Run], here: Path) -> None:
+    assert len({pack_key(run) for run in runs}) == 1
+    together, said = train_together(runs, here / "together")
+    assert said == []  # so they shared all passes
+    for number, run in enumerate(runs):
+        alone = train(run, here / "alone" / str(number))
+        assert_same_outcome(together[number], alone)
+        assert_alike(here / "together" / str(number), here / "alone" / str(number))
+    seconds = sum(outcome.seconds for outcome in together)
+    assert 0 < seconds < 60 and all(outcome.tokens_per_second for outcome in together)
+
+
+def test_a_run_that_is_pruned_diverges_or_is_interrupted_leaves_the_others_as_they_were(
+    runs: list[Run], learnable: Path, here: Path
+) -> None:
+    diverging = tiny_run(
+        learnable, *LORA, "optimizer.lr=1e30", "trainer.max_grad_norm=null", "trainer.epochs=20"
+    )
+    pack = [runs[0], runs[1], diverging, runs[2]]
+    hooks = [Hooks(), PruneAt(1), Hooks(), Listener(stop=5)]
+    results, said = train_together(pack, here / "together", hooks)
+    endings = [Ending.finished, Ending.pruned, Ending.diverged, Ending.interrupted]
+    assert [result.ending for result in results] == endings
+    assert said == []
+    assert_same_outcome(results[0], train(runs[0], here / "alone"))
+    # The interrupted one continues alone, from the checkpoint of the pack.
+    resumed = train(runs[2], here / "together" / "3")
+    assert_same_outcome(resumed, train(runs[2], here / "whole"))
+    assert_alike(here / "together" / "3", here / "whole")
+
+
+def test_runs_continue_together_where_they_stopped(runs: list[Run], here: Path) -> None:
+    stopped, _ = train_together(runs, here / "run", [Listener(stop=3) for _ in runs])
+    assert all(outcome.ending is Ending.interrupted for outcome in stopped)
+    resumed, _ = train_together(runs, here / "run")
+    whole, _ = train_together(runs, here / "whole")
+    for number, (one, other) in enumerate(zip(resumed, whole, strict=True)):
+        assert_same_outcome(one, other)
+        assert_alike(here / "run" / str(number), here / "whole" / str(number))
+
+
+def test_what_cannot_share_passes_trains_one_by_one(
+    runs: list[Run], learnable: Path, here: Path
+) -> None:
+    other = tiny_run(learnable, *LORA, "trainer.epochs=1", "strategy.targets=query")
+    pack = [runs[0], other]
+    assert pack_key(runs[0]) != pack_key(other)
+    results, said = train_together(pack, here / "together")
+    assert said == ["2 trials train one by one: they adapt different layers"]
+    assert_same_outcome(results[0], train(runs[0], here / "alone"))
+
+
+def test_if_it_does_not_pay_is_measured_and_said(runs: list[Run], here: Path) -> None:
+    results, said = train_together(runs[:2], here / "together", must_pay=True)
+    assert all(result.ending is Ending.finished for result in results)
+    (line,) = said
+    assert line.startswith(("2 trials share their passes: ", "2 trials train one by one: their "))
+
+
+class Broken(Hooks):
+    """Raises an error at the first validation."""
+
+    def on_validation(self, point: Any) -> str | None:
+        raise ValueError("broken")
+
+
+def test_an_error_ends_its_own_run_alone(runs: list[Run], here: Path) -> None:
+    results, _ = train_together(runs[:2], here / "together", [Broken(), Hooks()])
+    assert isinstance(results[0], ValueError)
+    assert results[1].ending is Ending.finished
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("strategy=full",),
+        ("strategy=lora", "strategy.dora=true"),
+        ("strategy=lora", "strategy.init=pissa"),
+        ("strategy=lora", "trainer.compile=true"),
+        ("strategy=lora", "trainer.precision=fp16"),
+    ],
+    ids=" ".join,
+)
+def test_what_shares_no_passes_has_no_key(words: tuple[str, ...], learnable: Path) -> None:
+    assert pack_key(tiny_run(learnable, *words)) is None
