@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batch.type import Batch
 from lightning_modules.cache import Cache
+from lightning_modules.distributed.pack.draws import Draws
+from lightning_modules.distributed.pack.network import PackedNetwork
+from lightning_modules.distributed.pack.passes import Alone, Pass
 from lightning_modules.machine.hardware import Hardware, Precision, choose_hardware
 from lightning_modules.network import build_network
 from lightning_modules.optimizer.clip import clip_gradients
-from lightning_modules.pack.draws import Draws
-from lightning_modules.pack.network import PackedNetwork
-from lightning_modules.pack.passes import Alone, Pass
 from lightning_modules.run import Run
 from search.config import build_run, compose
 
@@ -82,9 +83,20 @@ def passes_of(trials: Sequence[Trial], shape: tuple[int, int], device: str) -> l
     }
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     return [
-        Pass(each.run.task, each.network, batch, num_rows, lambda loss: loss, lambda: None)
+        Pass(
+            each.network,
+            each.run.task.inputs(batch),
+            partial(loss_of, each.run, batch),
+            lambda loss: loss,
+            lambda: None,
+        )
         for each in trials
     ]
+
+
+def loss_of(run: Run, batch: Batch, network: Any) -> Tensor:
+    output = run.task.forward(network, batch)
+    return run.task.loss_sum(output, batch) / run.task.num_targets(batch)
 
 
 def one_by_one(trials: Sequence[Trial], passes: Sequence[Pass]) -> None:

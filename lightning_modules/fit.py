@@ -27,6 +27,7 @@ from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation
 from lightning_modules.check import CheckedRows, check_fit, load_rows
 from lightning_modules.datamodule import TextDataModule
+from lightning_modules.distributed.pack.passes import Alone
 from lightning_modules.export.rehearse import rehearse_export
 from lightning_modules.feature import use_features
 from lightning_modules.folder import (
@@ -62,7 +63,6 @@ from lightning_modules.outcome import (
     Stopped,
     fit_verdict,
 )
-from lightning_modules.pack.passes import Alone
 from lightning_modules.reference import read_reference, reference_of, write_reference
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded

@@ -20,6 +20,7 @@ from lightning_modules.batch.budget import probed_tokens
 from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_examples, smallest
 from lightning_modules.distributed.group import Rank, Validated
+from lightning_modules.distributed.pack.passes import Alone, Pass
 from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.machine.scaled import Scaled
@@ -28,7 +29,6 @@ from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
-from lightning_modules.pack.passes import Alone, Pass
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_of
 from lightning_modules.trainer import AUTO
@@ -324,7 +324,11 @@ class FineTuner(pl.LightningModule):
         whole = self.run.task.with_totals(batch)
         for micro in micro_batches(self.rank.share(whole), size):
             each = Pass(
-                self.run.task, self.network, micro, num_targets, self._scaled, self.before_backward
+                self.network,
+                self.run.task.inputs(micro),
+                partial(self._loss, micro, num_targets),
+                self._scaled,
+                self.before_backward,
             )
             losses.append(self.passes.run(each))
         if losses:
@@ -332,6 +336,10 @@ class FineTuner(pl.LightningModule):
         none = torch.zeros((), device=self.device)
         self._scaled(none)  # the first loss makes the scale, also on a rank without rows
         return none
+
+    def _loss(self, micro: Batch, num_targets: float | Tensor, network: Any) -> Tensor:
+        output = self.run.task.forward(network, micro)
+        return self.run.task.loss_sum(output, micro) / num_targets
 
     def _width(self, batch: Batch) -> int:
         """Return the tokens per example, with padding, of a batch."""

@@ -1,1 +1,1 @@
-"""Training one run on several devices."""
+"""What trains together: the ranks of a run on several devices, and runs in one process."""

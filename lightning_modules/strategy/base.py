@@ -137,6 +137,11 @@ class Strategy(Schema):
         return False
 
     @property
+    def shared_layers(self) -> str | None:
+        """Which layers are adapted, if other runs' adapters of them can share a pass; else None."""
+        return None
+
+    @property
     def can_recompute(self) -> bool:
         """Whether the backward pass can compute a layer again from the inputs that it had."""
         return True

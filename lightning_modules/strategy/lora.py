@@ -76,6 +76,11 @@ class Lora(PeftStrategy):
         # The others take the first directions out of the frozen weights.
         return self.init in (Init.default, Init.gaussian)
 
+    @property
+    def shared_layers(self) -> str | None:
+        is_plain = type(self) is Lora and self.keeps_frozen and not self.dora
+        return self.targets if is_plain else None
+
     def num_trained(self, size: Size) -> float:
         return self.rank * size.ends  # of all linear layers, although `targets` may name fewer
 

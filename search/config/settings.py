@@ -72,7 +72,7 @@ class SearchSettings(Schema):
         pack: Most trials that a worker trains together, whose passes through the frozen network are
             one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
             whose values depend on no result train together, e.g. those of `enqueue`; see
-            `lightning_modules.pack`.
+            `lightning_modules.distributed.pack`.
         guards: Metrics on other data that the best trial must keep, each a name or a mapping, see
             `search.config.guard`.
         keep: Number of best trials whose weights stay on disk, > 0.

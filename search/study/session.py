@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import SpaceError
 from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.pack.key import pack_key
+from lightning_modules.run import pack_key
 from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms

@@ -24,12 +24,12 @@ from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers.modeling_outputs import ModelOutput
 
+from lightning_modules.distributed.pack.draws import Draws
+from lightning_modules.distributed.pack.layout import CannotShare, Layout, Place, joined
+from lightning_modules.distributed.pack.passes import Pass
 from lightning_modules.model.head import writes
 from lightning_modules.model.output import OutputLayer, output_layer
 from lightning_modules.model.share import sharing_copy
-from lightning_modules.pack.draws import Draws
-from lightning_modules.pack.layout import CannotShare, Layout, Place, joined
-from lightning_modules.pack.passes import Pass
 
 ADAPTER = "default"
 """PEFT's name of the adapter of a run."""
@@ -87,7 +87,7 @@ class PackedNetwork:
             CannotShare: The rows cannot be joined; nothing has changed.
 
         """
-        batches = [each.task.inputs(each.batch) for each in passes]
+        batches = [each.inputs for each in passes]
         pad_token = getattr(self._network.config, "pad_token_id", None)
         rows, places = joined(batches, draws, pad_token)
         for adapters in self._adapters:

@@ -1,8 +1,8 @@
 """Several trainings at once, whose passes through one frozen network are one pass.
 
 Each is a `fit` of its own, with its folder, log, checkpoint and outcome; only its passes meet those
-of the others, see `lightning_modules.pack.meeting`. A run that ends leaves the pack. Its checkpoint
-is that of a run alone, so it resumes alone or in any pack.
+of the others, see `lightning_modules.distributed.pack.meeting`. A run that ends leaves the pack.
+Its checkpoint is that of a run alone, so it resumes alone or in any pack.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from lightning_modules.cache import Cache
 from lightning_modules.check import CheckedRows
+from lightning_modules.distributed.pack.meeting import Meeting, Slot
+from lightning_modules.distributed.pack.probe import Probe
 from lightning_modules.fit import fit
 from lightning_modules.guard.base import Guard
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.outcome import Outcome
-from lightning_modules.pack.meeting import Meeting, Slot
-from lightning_modules.pack.probe import Probe
 from lightning_modules.run import Run
 
 
@@ -52,7 +52,7 @@ def fit_pack(
     """Train runs together; return whether they shared their passes.
 
     Args:
-        members: The runs, which have the same `lightning_modules.pack.key.pack_key`.
+        members: The runs, which have the same `lightning_modules.run.pack_key`.
         cache: Objects kept in memory between runs, which they share.
         logs: Where their logs are opened.
         say: Receives whether they train together, and why not.

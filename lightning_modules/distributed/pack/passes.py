@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,6 @@ from lightning_modules.seed import seed_device
 
 if TYPE_CHECKING:
     from lightning_modules.batch.micro import Limit
-    from lightning_modules.batch.type import Batch
-    from lightning_modules.task.base import Task
 
 
 @dataclass(frozen=True)
@@ -23,26 +21,19 @@ class Pass:
     """A forward and backward pass over one micro-batch.
 
     Attributes:
-        task: Computes the loss.
         network: The run's network.
-        batch: The micro-batch.
-        num_targets: Divisor of the summed loss: the targets of the whole batch.
+        inputs: What it is called with.
+        loss: Returns the loss, given the network or what stands for it and answers these inputs.
         scaled: Scales the loss for the backward pass.
         before_backward: Called between the two passes.
 
     """
 
-    task: Task
     network: nn.Module
-    batch: Batch
-    num_targets: float | Tensor
+    inputs: Mapping[str, Tensor]
+    loss: Callable[[Any], Tensor]
     scaled: Callable[[Tensor], Tensor]
     before_backward: Callable[[], None]
-
-    def loss(self, network: object) -> Tensor:
-        """Return the loss, given the run's network or its answers to the micro-batch."""
-        output = self.task.forward(network, self.batch)
-        return self.task.loss_sum(output, self.batch) / self.num_targets
 
 
 class Alone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from torch import Tensor, nn
 
 from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.cache import Cache
+from lightning_modules.distributed.pack.draws import Draws
+from lightning_modules.distributed.pack.layout import CannotShare
+from lightning_modules.distributed.pack.network import PackedNetwork
+from lightning_modules.distributed.pack.passes import Alone, Pass
 from lightning_modules.network import build_network
-from lightning_modules.pack.draws import Draws
-from lightning_modules.pack.layout import CannotShare
-from lightning_modules.pack.network import PackedNetwork
-from lightning_modules.pack.passes import Alone, Pass
 from lightning_modules.run import Run
 from search.config import build_run, compose
 
@@ -62,9 +63,16 @@ def batch_of(task: str, num_rows: int, num_tokens: int, seed: int) -> dict[str, 
     return {**batch, "starts": starts, "labels": labels}
 
 
+def loss_of(run: Run, batch: Batch, network: Any) -> Tensor:
+    output = run.task.forward(network, batch)
+    return run.task.loss_sum(output, batch) / run.task.num_targets(batch)
+
+
 def passes_of(runs: Sequence[Run], networks: Sequence[nn.Module], batches: Any) -> list[Pass]:
     return [
-        Pass(run.task, network, batch, run.task.num_targets(batch), lambda x: x, lambda: None)
+        Pass(
+            network, run.task.inputs(batch), partial(loss_of, run, batch), lambda x: x, lambda: None
+        )
         for run, network, batch in zip(runs, networks, batches, strict=True)
     ]
 
