@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lightning_modules.error import ConfigError
-from search.config.settings import Arms, SearchSettings
+from search.config.settings import AUTO_PACK, Arms, SearchSettings
 
 VALID: dict[str, Any] = {
     "num_trials": 12,
@@ -19,6 +19,7 @@ VALID: dict[str, Any] = {
     "enqueue": [],
     "portfolio": True,
     "arms": Arms.turns,
+    "pack": 1,
     "confirm": 0,
     "certify": True,
     "certify_seeds": 3,
@@ -39,6 +40,11 @@ def test_zero_workers_is_allowed() -> None:
     assert SearchSettings(**{**VALID, "workers": 0}).workers == 0
 
 
+def test_a_pack_is_a_number_or_auto() -> None:
+    assert SearchSettings(**{**VALID, "pack": 8}).pack_size == 8
+    assert SearchSettings(**{**VALID, "pack": "auto"}).pack_size == AUTO_PACK > 1
+
+
 @pytest.mark.parametrize(
     ("key", "value", "where"),
     [
@@ -51,6 +57,8 @@ def test_zero_workers_is_allowed() -> None:
         ("certify_seeds", 1, "certify_seeds"),
         ("certify_seeds", 101, "certify_seeds"),
         ("keep", 0, "keep"),
+        ("pack", 0, "pack"),
+        ("pack", "4 trials", "pack"),
         ("max_attempts", 0, "max_attempts"),
         ("hang_seconds", 0.0, "hang_seconds"),
         ("lease_seconds", -1.0, "lease_seconds"),
