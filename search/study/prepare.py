@@ -37,6 +37,7 @@ MAY_CHANGE = (
     "search.num_trials",
     "search.max_hours",
     "search.workers",
+    "search.pack",
     "search.enqueue",
     "search.portfolio",
     "search.confirm",
