@@ -40,7 +40,7 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 # kills for hours.
 QUICK := --quick
 SPEED := worker_start language_model gpu
-SPEED_QUICK := start single finetune features frozen overhead growth memory output_layer conversations export check
+SPEED_QUICK := start single finetune features frozen overhead growth memory pack output_layer conversations export check
 SEARCH := prior
 SEARCH_QUICK := pruning selection sampler arms length certificate certificate_splits
 define measure
