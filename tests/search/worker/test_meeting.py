@@ -66,6 +66,7 @@ def assert_same_outcome(got: Outcome, expected: Outcome) -> None:
     assert got.best.metrics == pytest.approx(expected.best.metrics, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_each_run_ends_as_alone(runs: list[Run], here: Path) -> None:
     assert len({pack_key(run) for run in runs}) == 1
     together, said = train_together(runs, here / "together")
@@ -78,6 +79,7 @@ def test_each_run_ends_as_alone(runs: list[Run], here: Path) -> None:
     assert 0 < seconds < 60 and all(outcome.tokens_per_second for outcome in together)
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_pruned_diverges_or_is_interrupted_leaves_the_others_as_they_were(
     runs: list[Run], learnable: Path, here: Path
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_run_that_is_pruned_diverges_or_is_interrupted_leaves_the_others_as_th
     assert_alike(here / "together" / "3", here / "whole")
 
 
+@pytest.mark.thorough
 def test_runs_continue_together_where_they_stopped(runs: list[Run], here: Path) -> None:
     stopped, _ = train_together(runs, here / "run", [Listener(stop=3) for _ in runs])
     assert all(outcome.ending is Ending.interrupted for outcome in stopped)
@@ -107,6 +110,7 @@ def test_runs_continue_together_where_they_stopped(runs: list[Run], here: Path) 
         assert_alike(here / "run" / str(number), here / "whole" / str(number))
 
 
+@pytest.mark.thorough
 def test_what_cannot_share_passes_trains_one_by_one(
     runs: list[Run], learnable: Path, here: Path
 ) -> None:
@@ -118,6 +122,7 @@ def test_what_cannot_share_passes_trains_one_by_one(
     assert_same_outcome(results[0], train(runs[0], here / "alone"))
 
 
+@pytest.mark.thorough
 def test_if_it_does_not_pay_is_measured_and_said(runs: list[Run], here: Path) -> None:
     results, said = train_together(runs[:2], here / "together", must_pay=True)
     assert all(result.ending is Ending.finished for result in results)
@@ -132,6 +137,7 @@ class Broken(Hooks):
         raise ValueError("broken")
 
 
+@pytest.mark.thorough
 def test_an_error_ends_its_own_run_alone(runs: list[Run], here: Path) -> None:
     results, _ = train_together(runs[:2], here / "together", [Broken(), Hooks()])
     assert isinstance(results[0], ValueError)

@@ -38,6 +38,7 @@ def trained(study: Study, stop: object = never) -> list[Event]:
     return events
 
 
+@pytest.mark.thorough
 def test_a_pack_ends_with_the_results_of_one_by_one(
     prepared: Prepare,
 ) -> None:
@@ -74,6 +75,7 @@ def test_other_strategies_and_other_workers_keep_their_trials(prepared: Prepare)
     assert [each.number for each in shared.next_pack(9)] == [0, 1]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_pack_continues_from_its_checkpoints(prepared: Prepare) -> None:
     study = prepared(*QUEUED, "search.pack=4")
     events: list[Event] = []
@@ -99,6 +101,7 @@ def test_after_a_crash_trials_train_alone_and_it_counts_for_none(prepared: Prepa
     assert [(end.number, end.ending) for end in ends] == [(0, Ending.failed)]
 
 
+@pytest.mark.thorough
 def test_an_error_of_one_trial_is_its_own(
     prepared: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
