@@ -45,11 +45,15 @@ class PackedNetwork:
             trained, the ranks and the scales.
 
     Raises:
-        CannotShare: They are not alike, or train something else than LoRA and a head.
+        CannotShare: They are not alike, train something else than LoRA and a head, or compute
+            their layers again in the backward pass, when no layer knows whose rows it gets.
 
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
+        parts = (part for network in networks for part in network.modules())
+        if any(getattr(each, "gradient_checkpointing", False) is True for each in parts):
+            raise CannotShare("gradient checkpointing is on")
         self._networks = networks
         self._layout = Layout()
         self._adapters: list[_Adapters] = []

@@ -25,7 +25,7 @@ NUM_ROUNDS = 4
 MIN_GAIN = 1.05
 """How many times as fast shared passes must be: less than this is noise."""
 MAX_DIFFERENCE = 0.1
-"""The largest relative difference of all gradients of a run. Rounding in bf16 makes one of 0.01;
+"""The largest relative difference of the gradients of all runs. Rounding in bf16 makes one of 0.01;
 another row's text makes one of about 1."""
 
 

@@ -16,6 +16,7 @@ from lightning_modules.distributed.pack.draws import Draws
 from lightning_modules.distributed.pack.layout import CannotShare
 from lightning_modules.distributed.pack.network import PackedNetwork
 from lightning_modules.distributed.pack.passes import Alone, Pass
+from lightning_modules.model.recompute import recompute
 from lightning_modules.network import build_network
 from lightning_modules.run import Run
 from search.config import build_run, compose
@@ -158,6 +159,13 @@ def test_other_frozen_weights_are_refused() -> None:
     runs = [build_run(compose("train", [*FIXED, *ENCODER, f"seed={seed}"]).tree) for seed in (1, 2)]
     with pytest.raises(CannotShare, match="different frozen weights"):
         PackedNetwork(networks_of(runs))
+
+
+def test_layers_that_are_computed_again_are_refused() -> None:
+    networks = networks_of(runs_of(*ENCODER))
+    assert recompute(networks[1])  # one of them is enough: it may be the one that stays
+    with pytest.raises(CannotShare, match="gradient checkpointing"):
+        PackedNetwork(networks)
 
 
 def test_what_else_is_trained_is_refused() -> None:
