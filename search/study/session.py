@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import SpaceError
+from lightning_modules.error import SpaceError, UserError
 from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import pack_key
 from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms
+from search.plan.objective import COSTS
 from search.space.key import renewed_key
 from search.space.space import Space
 from search.storage import transaction
@@ -185,7 +186,10 @@ class Session:
     def _mates(self, first: Attempt, num: int) -> Iterator[Attempt]:
         """Claim and yield up to `num` waiting trials that can share the passes of `first`."""
         plan, trials = self.study.plan, self.study.trials
-        key = None if first.micro_batch_size else pack_key(plan.run(first.values))
+        # What a run costs is measured alone, and so is what confirms or certifies a winner.
+        if plan.composition.follows is not None or any(o.name in COSTS for o in plan.objectives):
+            return
+        key = None if first.micro_batch_size else self._pack_key(first.values)
         if key is None or not _may_pack(trials[first.number]):
             return
         waiting = [t for t in trials if t.state.name == "WAITING" and _may_pack(t)]
@@ -193,10 +197,17 @@ class Session:
         alike: dict[int, int] = {}
         for trial in waiting:
             values = self._known_values(trial)
-            if len(alike) < num and values is not None and pack_key(plan.run(values)) == key:
+            if len(alike) < num and values is not None and self._pack_key(values) == key:
                 alike[trial._trial_id] = trial.number
         for trial_id in transaction.claim(self._tables, list(alike), self.name, num, self.place):
             yield self._start(alike[trial_id])
+
+    def _pack_key(self, values: Mapping[str, Any]) -> Hashable | None:
+        """Return what trials have in common that may train together; None if this may not."""
+        try:
+            return pack_key(self.study.plan.run(values))
+        except UserError:  # it is said when the trial trains
+            return None
 
     def _known_values(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """Return the values of a waiting trial; None if the sampler will choose some."""
