@@ -112,8 +112,8 @@ class _Trial:
 
     def train(self, attempt: Attempt) -> None:
         """Train one attempt alone."""
-        try:
-            with self._busy():
+        with self._busy():
+            try:
                 member = self._member(attempt, lambda result: None)
                 outcome = fit(
                     member.run,
@@ -125,10 +125,10 @@ class _Trial:
                     member.guards,
                     self.logs,
                 )
-        except Exception as error:
-            self._store(attempt, error)
-        else:
-            self._store(attempt, outcome)
+            except Exception as error:
+                self._store(attempt, error)
+                raise
+        self._store(attempt, outcome)
 
     def train_together(self, attempts: Sequence[Attempt], *, must_pay: bool) -> bool:
         """Train attempts that may share passes; return whether they did to the end."""
@@ -147,7 +147,9 @@ class _Trial:
                     members.append(self._member(attempt, partial(ended, attempt)))
                 except Exception as error:
                     ended(attempt, error)
-            has_shared = fit_pack(members, self.cache, self.logs, self._say, must_pay=must_pay)
+            has_shared = bool(members) and fit_pack(
+                members, self.cache, self.logs, self._say, must_pay=must_pay
+            )
         for kind in (LeaseLost, StorageGone, UserError, BaseException):
             if of_kind := [each for each in raised if isinstance(each, kind)]:
                 raise of_kind[0]

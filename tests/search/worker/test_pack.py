@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from lightning_modules.error import UserError
 from lightning_modules.folder import CHECKPOINT_FILE, OUTCOME_FILE
 from lightning_modules.outcome import Ending
 from search.storage.attribute import PACKED
@@ -73,6 +76,21 @@ def test_other_strategies_and_other_workers_keep_their_trials(prepared: Prepare)
     assert [each.number for each in full.next_pack(9)] == [0]
     shared = join(prepared(*QUEUED, "search.workers=2", "study=shared"))
     assert [each.number for each in shared.next_pack(9)] == [0, 1]
+
+
+def test_with_a_cost_as_an_objective_each_trial_trains_alone(prepared: Prepare) -> None:
+    session = join(prepared(*QUEUED, "search.objectives=[accuracy,seconds]"))
+    assert [each.number for each in session.next_pack(9)] == [0]
+
+
+def test_a_changed_file_ends_the_worker_and_fails_no_trial(
+    prepared: Prepare, learnable: Path
+) -> None:
+    study = prepared(*QUEUED, "search.pack=4")
+    learnable.write_text(learnable.read_text().replace("hotel", "hostel"))
+    with pytest.raises(UserError):
+        trained(study)
+    assert [trial.state.name for trial in study.trials] == ["WAITING"] * 4
 
 
 @pytest.mark.thorough
