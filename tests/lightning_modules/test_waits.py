@@ -59,4 +59,4 @@ def test_a_step_that_reads_a_number_of_the_device_is_noticed(
 
     monkeypatch.setattr(Classification, "loss_sum", read)
     waits = waits_of("classification", here, here)
-    assert ours(waits, "training, step 2 of 6") == {"lightning_modules/module.py in _accumulate"}
+    assert ours(waits, "training, step 2 of 6") == {"lightning_modules/module.py in _loss"}
