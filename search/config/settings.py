@@ -40,6 +40,10 @@ class SearchSettings(Schema):
         workers: Processes that train; 0 trains in the calling process.
         workers_per_device: Workers that may share a GPU, > 0, each with an equal part of its
             memory; None gives each a GPU of its own while there are free ones.
+        pack: Most trials that a worker trains together, whose passes through the frozen network are
+            one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
+            whose values depend on no result train together, e.g. those of `enqueue`; see
+            `lightning_modules.distributed.pack`.
         metric: Validation metric to optimize; None uses the task's metric.
         select: By what each trial's best validation and the study's best trial are chosen; see
             `lightning_modules.trainer.Select`. None uses `trainer.select`, and with several
@@ -69,10 +73,6 @@ class SearchSettings(Schema):
             caller's own; None searches the configuration of a run by a metric of its task.
         ask_hours: Time after which a trial that was asked for returns to the queue, unless it is
             reported or told, in hours, > 0.
-        pack: Most trials that a worker trains together, whose passes through the frozen network are
-            one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
-            whose values depend on no result train together, e.g. those of `enqueue`; see
-            `lightning_modules.distributed.pack`.
         guards: Metrics on other data that the best trial must keep, each a name or a mapping, see
             `search.config.guard`.
         keep: Number of best trials whose weights stay on disk, > 0.
@@ -85,6 +85,7 @@ class SearchSettings(Schema):
     seed: int | None
     workers: int
     workers_per_device: int | None
+    pack: int | str
     metric: str | None
     select: Select | None
     objectives: list[str] | None
@@ -101,7 +102,6 @@ class SearchSettings(Schema):
     ask_tell: bool
     direction: str | None
     ask_hours: float
-    pack: int | str
     guards: list[Any]
     keep: int
     plugins: list[str]
