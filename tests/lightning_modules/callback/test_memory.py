@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.machine.memory import free_memory, return_buffers
+from lightning_modules.machine.memory import free_memory
 from lightning_modules.strategy.base import Strategy
 from tests.training import tiny_run, train
 
@@ -46,7 +46,6 @@ def test_what_a_step_holds_until_its_backward_pass_counts(learnable: Path, here:
     run = tiny_run(learnable, "trainer.max_steps=1")
     # What earlier tests left is returned now, not between the two runs.
     free_memory()
-    return_buffers()
     plain = train(run, here / "plain")
     values = {each.name: getattr(run.strategy, each.name) for each in fields(Strategy)}
     hungry = train(replace(run, strategy=Hungry(**values)), here / "hungry")
