@@ -17,8 +17,8 @@ had. The texts are SST-2, headlines of AG News, CoLA, and pairs of STS-B (the sa
 
 It takes hours. Each study is written to `benchmarks/records/certificate.jsonl` (or `--kept FILE`)
 with the commit that trained it; one that is there is not run again, and a command that was stopped
-goes on. `--kept none` reads and writes nothing. `--quick` runs one small study of each kind but
-LoRA, and keeps nothing.
+goes on. With `--kept none` no file is read or written. `--quick` runs one small study of
+each kind but LoRA, and keeps nothing.
 """
 
 from __future__ import annotations

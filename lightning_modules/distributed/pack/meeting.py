@@ -101,7 +101,7 @@ class Meeting:
         began, reason = time.monotonic(), None
         try:
             losses = self._losses([slot.brought for slot in slots], draws)
-        except Exception as error:  # whatever it is, the passes alone show whose it is
+        except Exception as error:  # each pass alone then shows whose error it is
             reason = _reason(error, len(slots))
         else:
             for slot, loss in zip(slots, losses, strict=True):
