@@ -52,30 +52,29 @@ def frozen_features(run: Run, rows: Sequence[Row], labels: Sequence[str], say: S
 
     run.model.check()
     tokenizer = run.strategy.load_tokenizer(run.model, run.task, rows)
-    device = torch.device(choose_hardware(run.trainer.device, run.trainer.precision).place(0))
+    hardware = choose_hardware(run.trainer.device, run.trainer.precision)
+    device = torch.device(hardware.place(0))
     network = build_network(run, labels, None, tokenizer).to(device).eval()
     assert isinstance(network, PooledClassifier), "the strategy has a frozen backbone"
     width, collate = network.backbone.config.hidden_size, Collate(tokenizer)
     num_layers = min(max(MAX_VALUES // (len(rows) * width), 1), MAX_LAYERS)
-    parts = []
+    features: NDArray[Any] | None = None
     for start in range(0, len(rows), NUM_TOGETHER):
         part = rows[start : start + NUM_TOGETHER]
         columns = run.task.encode(part, tokenizer, run.data.max_length, labels)
         examples = [
             dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)
         ]
-        features: NDArray[Any] | None = None
         for numbers in evaluation_batches([len(each["input_ids"]) for each in examples]):
             batch = collate([examples[number] for number in numbers])
-            with torch.no_grad():
+            with torch.no_grad(), hardware.autocast():
                 inputs = {name: each.to(device) for name, each in run.task.inputs(batch).items()}
                 found = network.pooled_layers(num_layers, **inputs).float().cpu().numpy()
             if features is None:
-                features = np.empty((len(part), *found.shape[1:]), np.float32)
-            features[numbers] = found
-        assert features is not None
-        lengths = np.linalg.norm(features, axis=2, keepdims=True)
-        features *= np.sqrt(features.shape[2]) / np.maximum(lengths, 1e-12)
-        parts.append(features)
+                features = np.empty((len(rows), *found.shape[1:]), np.float32)
+            lengths = np.linalg.norm(found, axis=2, keepdims=True)
+            found *= np.sqrt(found.shape[2]) / np.maximum(lengths, 1e-12)
+            features[np.add(numbers, start)] = found
         say("embedding texts", start + len(part), len(rows))
-    return np.concatenate(parts)
+    assert features is not None
+    return features

@@ -121,7 +121,9 @@ def find_suspects(
     logs = [_of_words(texts, labels_N), _of_characters(texts, labels_N)]
     models = "models of words and characters"
     if features is not None:
-        logs.append(_of_features(features[kept], labels_N))
+        # Without a copy where all rows are kept.
+        used = features if len(kept) == len(numbers) else features[kept]
+        logs.append(_of_features(used, labels_N))
         models = "models of frozen features, words and characters"
     logs_NC = _combined(np.stack(logs), labels_N)
     if not _says_more(logs_NC, labels_N):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -80,7 +81,8 @@ def label(cell: Any) -> str | Refused:
     if _is_empty(cell):
         return EMPTY
     if isinstance(cell, str):
-        return spelt(cell.strip())
+        # One text for all rows of a class: of a million they need 57 MB.
+        return sys.intern(spelt(cell.strip()))
     if isinstance(cell, bool | int):
         return str(cell).lower()
     if isinstance(cell, float | Decimal):

@@ -84,4 +84,5 @@ def normalized(text: str) -> str:
     >>> normalized(" Not  BAD")
     'not bad'
     """
-    return " ".join(text.casefold().split())
+    found = " ".join(text.casefold().split())
+    return text if found == text else found  # of two equal texts, one is kept in memory
