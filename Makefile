@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test test-thorough test-slow check bench bench-search docs pictures install clean
+.PHONY: sweep test test-thorough test-slow check bench bench-search race docs pictures install clean
 
 # A head on the frozen model against LoRA, certified. Few and short trials, so that it takes less
 # than 3 minutes on 2 cores.
@@ -36,11 +36,11 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 	PYTHONPATH=. $(BIN)/lint-imports
 
 # The benchmarks of speed and those of the search; QUICK= runs them whole. Not here: product.py,
-# certificate_real.py, similarity.py and record.py, which train for hours, and reliability.py, which
-# kills for hours.
+# race.py, certificate_real.py, similarity.py and record.py, which train for hours, and
+# reliability.py, which kills for hours.
 QUICK := --quick
 SPEED := worker_start language_model gpu
-SPEED_QUICK := start single finetune features frozen overhead growth memory pack output_layer conversations export check
+SPEED_QUICK := start single finetune features frozen overhead growth memory pack output_layer conversations export check wandb_faults
 SEARCH := prior
 SEARCH_QUICK := pruning selection sampler arms length certificate certificate_splits
 define measure
@@ -55,6 +55,9 @@ bench: $(INSTALLED) ## measure every claim of speed and memory on this machine
 
 bench-search: $(INSTALLED) ## replay the recorded runs: samplers, pruners, choices, the certificate
 	@$(call measure,$(SEARCH),$(SEARCH_QUICK))
+
+race: $(INSTALLED) ## four minutes each for finesweep, two users of Optuna and two linear models; 2 hours
+	$(BIN)/python benchmarks/race.py
 
 docs: $(INSTALLED) ## build the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -226,16 +226,6 @@ def without_certificate(words: Sequence[str]) -> list[str]:
     return [*words, "search.certify=false"] if is_study and not names_it else [*words]
 
 
-def wandb_records(run: Path) -> list[dict[str, Any]]:
-    """Return the records of an offline run, read by W&B's own tool."""
-    wandb = Path(sys.executable).with_name("wandb")
-    words = [wandb, "leet", "inspect", "--json", run]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    there = sorted(f"{path.relative_to(run)}" for path in run.rglob("*"))
-    assert done.returncode == 0, f"{done.stderr}{done.stdout}{there}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def run_here(*words: str, code: int = 0) -> str:
     """Run a command in this process and return what it prints.
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from faults.wandb_record import wandb_records
 
 from lightning_modules.logger.environment import CACHE, environment_of
-from tests.conftest import wandb_records
 from tests.shared import ROOT
 
 OF_ONE = {

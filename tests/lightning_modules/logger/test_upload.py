@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.wandb_record import wandb_records
+from faults.wandb_server import FAULTS, WandbServer, wandb_server
 
 from lightning_modules.logger.upload import FAILED_FILE, Uploads, forget_failure, unsent_note
-from tests.conftest import Command, wandb_records
+from tests.conftest import Command
 from tests.shared import ROOT
-from tests.wandb_server import FAULTS, WandbServer, wandb_server
 
 NUM_TRIES = 3  # of W&B's client, for the one request that asks whose the key is
 LOG = """

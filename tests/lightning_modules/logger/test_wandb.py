@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.wandb_record import wandb_records
 
 from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
@@ -19,7 +20,7 @@ from lightning_modules.logger.none import NoLogger
 from lightning_modules.logger.wandb import Mode, Wandb
 from lightning_modules.outcome import Ending
 from search.config import build_run, compose
-from tests.conftest import SmallDisk, wandb_records
+from tests.conftest import SmallDisk
 
 LOGGER = Wandb(project="tests", entity=None, mode=Mode.offline, upload_model=False)
 ROWS = [

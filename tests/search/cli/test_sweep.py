@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.wandb_record import wandb_records
 
-from tests.conftest import command, run_here, wait_until, wandb_records
+from tests.conftest import command, run_here, wait_until
 
 # An exported model is scored in fp32, so it repeats a score only if training used fp32 too.
 FIXED = ("experiment=smoke", "trainer.epochs=2", "trainer.precision=fp32")

@@ -23,14 +23,16 @@ class WandbServer:
 
     Attributes:
         fault: One of FAULTS, or None; may be changed while it runs.
+        num_healthy: Requests that it answers before it fails.
         paths: The path of each request.
         lines: The lines of each run's history, by its id.
         files: The names of the files that it got.
 
     """
 
-    def __init__(self, fault: str | None) -> None:
+    def __init__(self, fault: str | None, num_healthy: int = 0) -> None:
         self.fault = fault
+        self.num_healthy = num_healthy
         self.paths: list[str] = []
         self.lines: dict[str, list[dict[str, Any]]] = {}
         self.files: list[str] = []
@@ -58,9 +60,9 @@ class WandbServer:
 
 
 @contextmanager
-def wandb_server(fault: str | None = None) -> Iterator[WandbServer]:
+def wandb_server(fault: str | None = None, num_healthy: int = 0) -> Iterator[WandbServer]:
     """Run a server."""
-    server = WandbServer(fault)
+    server = WandbServer(fault, num_healthy)
     try:
         yield server
     finally:
@@ -88,8 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server_of
         with server.lock:
             server.paths.append(self.path)
+            is_healthy = server.fault is None or len(server.paths) <= server.num_healthy
         try:
-            if server.fault is None:
+            if server.fault is None or is_healthy:
                 self._send(200, json.dumps(self._healthy(body)))
             else:
                 self._fail(server.fault)
