@@ -10,9 +10,10 @@ answers its first requests and then hangs, as a network does that breaks in the 
 and to one that works. Each study is a command of its own; they take turns, server by server.
 
 "waits" are the seconds by the clock that the process that trains spends in W&B's calls: to open,
-log, finish and close; without those in which it waits for a core, as other programs have them. "more"
-is how many more than the offline study of the same turn had, mostly in that call, and "share" that
-number as a share of the offline study's seconds of a core, which is its time on a free machine. "core" are the seconds of all processes of the command that have ended, W&B's own included.
+log, finish and close; without those in which it waits for a core that other programs have. "more"
+is how many more than the offline study of the same turn had, "in" the call with most of them, and
+"share" that number as a share of the offline study's seconds of a core, which is its time on a free
+machine. "core" are the seconds of all processes of the command that have ended, W&B's own included.
 "records" says whether every run of the study has the same local records as offline: its entries
 with their names, and its end. At most 5 % is wanted of each server that fails.
 """
@@ -194,9 +195,8 @@ def main() -> int:
                 place = Path(folder).resolve() / f"{server.replace(' ', '-')}-{number}"
                 studies[server].append(run_study(server, num_trials, place))
     print(f"{num_trials} trials, seconds, median of {repetitions} (least to most)")
-    print(
-        f"{'server':11s} | {'waits':>6s} | {'more':^22s} | {'in':6s} | share  |  core  | requests | records"
-    )
+    head = [f"{'server':11s}", f"{'waits':>6s}", f"{'more':^22s}", f"{'in':6s}", "share "]
+    print(" | ".join([*head, " core ", "requests", "records"]))
     missed = []
     for server, found in studies.items():
         line, is_met = row(server, found, studies[OFFLINE])
