@@ -41,8 +41,8 @@ class Run:
 def pack_key(run: Run) -> Hashable | None:
     """Return what runs have in common that may share passes; None if the run shares with none.
 
-    They may differ in learning rate, batch size, length, schedule, optimizer, seed, and in the
-    rank, scale and dropout of adapters. See `lightning_modules.distributed.pack`.
+    They may differ in learning rate, batch size, length, schedule, optimizer, seed, validation
+    split, and in the rank, scale and dropout of adapters. See `lightning_modules.distributed.pack`.
     """
     task, trainer, layers = run.task, run.trainer, run.strategy.shared_layers
     if layers is None or not task.shares_passes or task.needs_reference or task.compares_in_batch:
@@ -54,7 +54,8 @@ def pack_key(run: Run) -> Hashable | None:
     if trainer.compile is not False or trainer.gradient_checkpointing is True:
         return None
     settings = (trainer.precision, trainer.device, layers, run.data.max_length)
-    return (run.model, task.cache_key, run.data.rows_key, *settings)
+    seed = run.seed if run.model.draws_weights else None
+    return (run.model, seed, task.cache_key, run.data.pool_key, *settings)
 
 
 def _flatten(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -42,10 +42,21 @@ class Data(Schema):
     @property
     def rows_key(self) -> str:
         """A text that is equal for data sets that read the same rows."""
+        return self._key(self.not_rows)
+
+    @property
+    def pool_key(self) -> str:
+        """A text that is equal for those that read the same rows, into whichever validation split.
+
+        See `draws_validation`.
+        """
+        return self._key(self.not_rows | {"validation_seed"})
+
+    def _key(self, without: frozenset[str]) -> str:
         values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in self.not_rows
+            if field.name not in without
         }
         return f"{type(self).__module__}.{type(self).__name__}({values})"
 

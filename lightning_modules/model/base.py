@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lightning_modules.error import ConfigError, Problem
 from lightning_modules.model.attention import Attention, built, chosen, eager_note, has_sdpa
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Model(Schema):
     """A language model."""
+
+    draws_weights: ClassVar[bool] = True
+    """Whether the seed of a run draws its weights; else a file has them."""
 
     @property
     @abstractmethod
@@ -205,6 +208,8 @@ class Pretrained(Model):
             fp32, except under `strategy=full` with `bf16`, where all are in bf16.
 
     """
+
+    draws_weights: ClassVar[bool] = False
 
     attention: Attention
     dtype: Dtype

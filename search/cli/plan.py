@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from search.terminal.estimate import estimate_lines
 from search.terminal.example import example_lines
 from search.terminal.need import need_lines
 
+CHOSEN = ", chosen from the results of these"
 ABOUT = """\
 Show what `finesweep sweep` would do with the same arguments: space, budget,
 first trials, files, time, memory. Everything is checked, nothing is written.
@@ -125,7 +127,8 @@ def _first_trials(ahead: Preview) -> list[str]:
         cells = [setting(values, path) for path in plan.space.paths]
         rows.append([str(at), *cells, ", ".join(words)])
     more = plan.num_trials - len(ahead.suggestions)
-    tail = [f"and {more} more, chosen from the results of these"] if more > 0 else []
+    drawn = "" if plan.search.sampler.num_independent == math.inf else CHOSEN
+    tail = [f"and {more} more{drawn}"] if more > 0 else []
     return ["", *columns(rows), *tail]
 
 

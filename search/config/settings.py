@@ -42,7 +42,7 @@ class SearchSettings(Schema):
             memory; None gives each a GPU of its own while there are free ones.
         pack: Most trials that a worker trains together, whose passes through the frozen network are
             one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
-            whose values depend on no result train together, e.g. those of `enqueue`; see
+            whose values depend on no result train together (`search.study.pack`); see
             `lightning_modules.distributed.pack`.
         metric: Validation metric to optimize; None uses the task's metric.
         select: By what each trial's best validation and the study's best trial are chosen; see

@@ -27,7 +27,7 @@ from search.machine.gpu import gpus
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Options
-from search.storage.attribute import ATTEMPT, LENGTH, MEMORY, SECONDS
+from search.storage.attribute import LENGTH, MEMORY, SECONDS, was_alone
 from search.study.reserve import reserved_before
 
 if TYPE_CHECKING:
@@ -384,12 +384,12 @@ def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:
 
 
 def _start(trials: Sequence[FrozenTrial]) -> float:
-    """Return the seconds a trial takes besides training, from trials with a single attempt."""
+    """Return the seconds a trial takes besides training, from those that were alone."""
     spans = [
         (trial.datetime_complete - trial.datetime_start).total_seconds()
         - float(trial.user_attrs[SECONDS])
         for trial in trials
-        if trial.datetime_start and trial.datetime_complete and trial.user_attrs.get(ATTEMPT) == 1
+        if trial.datetime_start and trial.datetime_complete and was_alone(trial)
     ]
     return max(0.0, median(spans)) if spans else 0.0
 

@@ -33,6 +33,14 @@ class Sampler(Schema):
         """The name to choose it by, e.g. `tpe`."""
         return type(self).__module__.rsplit(".", 1)[-1]
 
+    @property
+    def num_independent(self) -> float:
+        """How many trials, the first ones of a study, get values that depend on no result.
+
+        A worker may draw those together, before any of them has ended.
+        """
+        return 0
+
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         """Return the rule that the space breaks for this sampler, or None."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import Problem
 from lightning_modules.schema import positive
@@ -55,8 +55,6 @@ class Bayes(Sampler):
 
     """
 
-    num_startup_trials: ClassVar[int] = 1  # the default
-
     max_modelled: int
     prior_strength: float
 
@@ -64,6 +62,10 @@ class Bayes(Sampler):
         yield from positive(self, "max_modelled")
         if not self.prior_strength >= 0:
             yield Problem("prior_strength", "must be >= 0", self.prior_strength)
+
+    @property
+    def num_independent(self) -> float:
+        return 1  # the default
 
     def build(
         self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()

@@ -47,6 +47,10 @@ class Cmaes(Sampler):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "num_startup_trials")
 
+    @property
+    def num_independent(self) -> float:
+        return self.num_startup_trials
+
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         too_few = None

@@ -40,6 +40,10 @@ class Gp(Sampler):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "num_startup_trials")
 
+    @property
+    def num_independent(self) -> float:
+        return self.num_startup_trials
+
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:
         return condition(space)

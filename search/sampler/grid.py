@@ -5,6 +5,7 @@ Trial n is fixed before the study starts, so no combination is lost or repeated 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,10 @@ class Grid(Sampler):
     """Grid search."""
 
     is_finite: ClassVar[bool] = True
+
+    @property
+    def num_independent(self) -> float:
+        return math.inf
 
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:

@@ -8,6 +8,7 @@ Paper: Bousquet et al. 2017, Critical hyper-parameters, arXiv:1706.03200.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Qmc(Sampler):
     """Quasi-Monte Carlo."""
+
+    @property
+    def num_independent(self) -> float:
+        return math.inf
 
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:

@@ -5,6 +5,7 @@ Paper: Bergstra and Bengio 2012 (JMLR 13).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Random(Sampler):
     """Random search."""
+
+    @property
+    def num_independent(self) -> float:
+        return math.inf
 
     def build(
         self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()

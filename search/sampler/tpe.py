@@ -43,6 +43,10 @@ class Tpe(Sampler):
     def problems(self) -> Iterator[Problem]:
         yield from positive(self, "num_startup_trials")
 
+    @property
+    def num_independent(self) -> float:
+        return self.num_startup_trials
+
     def build(
         self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
     ) -> BaseSampler:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.outcome import Ending
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 # Optuna user attributes of a trial; stock dashboards show them.
 VALUES = "values"  # of a default that lies outside the space
@@ -58,6 +61,11 @@ SCORED = "finesweep.scored."  # with a run's number: what it scored on the rows 
 DROPPED = "finesweep.dropped."  # with a trial's number: whether it is out of consideration
 ID = "finesweep.id"  # distinguishes a study from an earlier one of the same name
 ROOT = "finesweep.root"  # the host and folder where it was started
+
+
+def was_alone(trial: FrozenTrial) -> bool:
+    """Return whether an ended trial had its worker for itself, from its start to its end."""
+    return trial.user_attrs.get(ATTEMPT) == 1 and not trial.user_attrs.get(PACKED)
 
 
 def constraint(ending: Ending) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from search.plan.certify import NUM_SIDES, certifies
 from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.plan.plan import Plan
-from search.storage.attribute import ATTEMPT, SECONDS
+from search.storage.attribute import SECONDS, was_alone
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -115,7 +115,7 @@ def run_seconds(trial: FrozenTrial) -> float:
     """Return the seconds that a worker needs to train a finished trial again."""
     trained = float(trial.user_attrs.get(SECONDS, 0.0))
     start, end = trial.datetime_start, trial.datetime_complete
-    if trial.user_attrs.get(ATTEMPT) != 1 or start is None or end is None:
+    if not was_alone(trial) or start is None or end is None:
         return trained
     return max(trained, (end - start).total_seconds())  # it also loads the data and the model
 

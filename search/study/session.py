@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import SpaceError, UserError
+from lightning_modules.error import SpaceError
 from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
-from lightning_modules.run import pack_key
 from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms
-from search.plan.objective import COSTS
 from search.space.key import renewed_key
 from search.space.space import Space
 from search.storage import transaction
@@ -29,7 +27,6 @@ from search.storage.add import add_trials
 from search.storage.attempt_end import AttemptEnd, hand_back
 from search.storage.attribute import (
     ALONE,
-    ATTEMPTS,
     BEST_EPOCH,
     CHECKPOINT,
     CHOSEN_SCORES,
@@ -59,12 +56,13 @@ from search.storage.attribute import (
     constraint,
 )
 from search.storage.curve import stored_point
-from search.storage.failure import FailedAttempt, FailureKind
+from search.storage.failure import FailureKind
 from search.storage.lease import Lease, this_host
 from search.storage.location import CERTIFY
 from search.storage.place import Active, had_neighbours, may_start, place_name
 from search.storage.retry import StorageGone
 from search.storage.trial_end import end_trial
+from search.study import pack
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.heal import heal
 from search.study.pick import whole_values
@@ -172,50 +170,49 @@ class Session:
     def next_pack(self, num: int) -> list[Attempt]:
         """Claim the next trial, and up to `num` - 1 more that can train together with it.
 
-        These are waiting trials whose values are known, so that they depend on no result, and of
-        these only this worker's share.
+        They depend on no result, and are only this worker's share of those that do not.
         """
         first = self.next_attempt()
-        if first is None:
-            return []
-        others = list(self._mates(first, num - 1)) if num > 1 else []
-        for attempt in others and [first, *others]:
-            self._set(attempt, {PACKED: True})
-        return [first, *others]
+        if first is None or num == 1 or not self._may_have_mates(first):
+            return [] if first is None else [first]
+        num_workers = max(1, self.study.plan.search.settings.workers)
+        num = min(num, 1 + pack.num_left(self.study) // num_workers)
+        found = [first]
+        while len(found) < num and (mate := self.next_mate(first)) is not None:
+            found.append(mate)
+        if len(found) > 1:
+            self._set(first, {PACKED: True})
+        return found
 
-    def _mates(self, first: Attempt, num: int) -> Iterator[Attempt]:
-        """Claim and yield up to `num` waiting trials that can share the passes of `first`."""
-        plan, trials = self.study.plan, self.study.trials
-        # What a run costs is measured alone, and so is what confirms or certifies a winner.
-        if plan.composition.follows is not None or any(o.name in COSTS for o in plan.objectives):
-            return
-        key = None if first.micro_batch_size else self._pack_key(first.values)
-        if key is None or not _may_pack(trials[first.number]):
-            return
-        waiting = [t for t in trials if t.state.name == "WAITING" and _may_pack(t)]
-        num = min(num, len(waiting) // max(1, plan.search.settings.workers))
-        alike: dict[int, int] = {}
-        for trial in waiting:
-            values = self._known_values(trial)
-            if len(alike) < num and values is not None and self._pack_key(values) == key:
-                alike[trial._trial_id] = trial.number
-        for trial_id in transaction.claim(self._tables, list(alike), self.name, num, self.place):
-            yield self._start(alike[trial_id])
+    def next_mate(self, first: Attempt) -> Attempt | None:
+        """Claim the next trial that can share the passes of `first`; None if there is none.
 
-    def _pack_key(self, values: Mapping[str, Any]) -> Hashable | None:
-        """Return what trials have in common that may train together; None if this may not."""
-        try:
-            return pack_key(self.study.plan.run(values))
-        except UserError:  # it is said when the trial trains
-            return None
+        If no trial waits that can, new ones are added and drawn. Those that cannot share its passes
+        wait with their values, never more than fit into a pack.
+        """
+        study, max_waiting = self.study, self.study.plan.search.settings.pack_size
+        key = pack.key_of(study.plan, first.values)
+        while not study.is_stopping and study.out_of_time is None and not self._active():
+            found = pack.next_fitting(study, key)
+            if found is None:
+                trials = study.trials
+                num_waiting = sum(trial.state.name == "WAITING" for trial in trials)
+                may_add = num_waiting < max_waiting and len(trials) < pack.num_foreseen(study)
+                if not (may_add and self._add(1)):
+                    return None
+            elif transaction.claim(self._tables, [found._trial_id], self.name, 1, self.place):
+                if pack.key_of(study.plan, self._values(study.trial(found.number))) == key:
+                    attempt = self._start(found.number)
+                    self._set(attempt, {PACKED: True})
+                    return attempt
+                reason = f"it cannot train together with trial {first.number}"
+                self._end(found._trial_id, FailureKind.interrupted, reason)
+        return None
 
-    def _known_values(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        """Return the values of a waiting trial; None if the sampler will choose some."""
-        if VALUES in trial.user_attrs:
-            return dict(trial.user_attrs[VALUES])
-        space, fixed = self.study.plan.space, trial.system_attrs.get(FIXED, {})
-        is_known = space.is_complete(fixed) and space.holds(space.by_path(fixed))
-        return space.by_path(fixed) if is_known else None
+    def _may_have_mates(self, first: Attempt) -> bool:
+        if first.micro_batch_size or pack.key_of(self.study.plan, first.values) is None:
+            return False
+        return pack.may_pack(self.study.trial(first.number))
 
     def retry_alone(self, attempt: Attempt, outcome: Outcome) -> AttemptEnd | None:
         """Hand back an attempt that does not fit into memory, to be tried alone.
@@ -292,13 +289,17 @@ class Session:
         """End an attempt that may be retried; return what happens to its trial."""
         if seconds is not None:
             self._set(attempt, {SECONDS: round(seconds, 3)})
-        max_attempts = self.study.plan.search.settings.max_attempts
-        end = hand_back(self._tables, attempt.trial_id, self.name, kind, reason, max_attempts)
+        end = self._end(attempt.trial_id, kind, reason)
         if end is None:  # already done by an earlier try whose answer was lost
             end = AttemptEnd(attempt.number, attempt.attempt, reason)
         if end.ending is not None:
             self._tidy()
         return end
+
+    def _end(self, trial_id: int, kind: FailureKind, reason: str) -> AttemptEnd | None:
+        """End what this worker has claimed; None if it is no longer its own."""
+        max_attempts = self.study.plan.search.settings.max_attempts
+        return hand_back(self._tables, trial_id, self.name, kind, reason, max_attempts)
 
     def _active(self) -> list[Active]:
         """Return the waiting and running trials; none if all of them may have neighbours."""
@@ -324,16 +325,20 @@ class Session:
     def _start(self, number: int) -> Attempt:
         study = self.study
         trial = study.trial(number)  # other workers may have changed it before the claim
-        values = trial.user_attrs.get(VALUES) or self._outside(trial)
         notes = list(_outside_notes(study.plan.space, trial))
+        values = self._values(trial)
+        attempt = start_attempt(self._tables, study.plan, study.folder, study.token, trial, values)
+        return replace(attempt, notes=(*notes, *attempt.notes))
+
+    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return the values of a claimed trial; if it has none, choose and store them."""
+        study = self.study
+        values = trial.user_attrs.get(VALUES) or self._outside(trial)
         if values is None:
             taken = set(self._taken(trial))
             wanted = self._seeds_left(trial)
             values = settle(study.optuna, self._tables, trial, study.plan, taken, wanted)
-        attempt = start_attempt(
-            self._tables, study.plan, study.folder, study.token, trial, dict(values)
-        )
-        return replace(attempt, notes=(*notes, *attempt.notes))
+        return dict(values)
 
     def _taken(self, trial: FrozenTrial) -> Iterator[str]:
         """Yield the keys of other trials' values, also of those that are queued with all of them.
@@ -391,12 +396,6 @@ class Session:
                 if self._tidied.get(trial.number) is not is_kept:
                     tidy(study.folder_of(trial), keep_best=is_kept)
                     self._tidied[trial.number] = is_kept
-
-
-def _may_pack(trial: FrozenTrial) -> bool:
-    """Return whether a trial may train together with others: no attempt of it has failed."""
-    kinds = {FailedAttempt.from_dict(end).kind for end in trial.user_attrs.get(ATTEMPTS) or ()}
-    return ALONE not in trial.user_attrs and kinds <= {FailureKind.interrupted, FailureKind.killed}
 
 
 def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:

@@ -6,6 +6,7 @@ has, further candidates are drawn at random; in a finite space, from the remaini
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import chain
@@ -132,6 +133,15 @@ def filled(plan: Plan, number: int, values: Mapping[str, Any]) -> dict[str, Any]
     return plan.space.suggest(_RandomTrial(chance, values))  # type: ignore[arg-type]
 
 
+def num_independent(plan: Plan, prior: Prior | None) -> float:
+    """Return for how many trials, the first ones, the sampler's values depend on no result.
+
+    What a study takes over from another one are results.
+    """
+    num_prior = len(prior["trials"]) if prior else 0
+    return plan.search.sampler.num_independent - num_prior
+
+
 def first_values(plan: Plan, prior: Prior | None) -> list[Mapping[str, Any]]:
     """Return the values by config path to try first: after the defaults the best one taken over."""
     num_defaults = len(plan.defaults)
@@ -160,7 +170,8 @@ def first_suggestions(plan: Plan, prior: Prior | None = None) -> list[dict[str, 
     study.sampler = seeded_sampler(
         plan.search.sampler, plan.space, plan.sampler_seed, view, plan.defaults_of_arms
     )
-    startup = getattr(plan.search.sampler, "num_startup_trials", NUM_SHOWN)
+    startup = num_independent(plan, prior)
+    startup = NUM_SHOWN if startup == math.inf else startup
     suggestions: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number in range(plan.num_trials):

@@ -87,12 +87,8 @@ def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, log
             emit(Alive("waiting for the trials of other workers"))
             time.sleep(POLL_SECONDS)
             continue
-        for attempt in attempts:
-            emit(Began(attempt.number, attempt.attempt, attempt.values))
-            for note in attempt.notes:
-                emit(Note(note))
         has_freed = False
-        trial = _Trial(session, interrupted, emit, cache, logs)
+        trial = _Trial(session, interrupted, emit, cache, logs, memory)
         if len(attempts) == 1:
             trial.train(attempts[0])
         elif not trial.train_together(attempts, must_pay=settings.pack == AUTO):
@@ -109,9 +105,11 @@ class _Trial:
     emit: Emit
     cache: Cache
     logs: Logs
+    memory: _Memory
 
     def train(self, attempt: Attempt) -> None:
         """Train one attempt alone."""
+        self._say_began(attempt)
         with self._busy():
             try:
                 member = self._member(attempt, lambda result: None)
@@ -131,7 +129,10 @@ class _Trial:
         self._store(attempt, outcome)
 
     def train_together(self, attempts: Sequence[Attempt], *, must_pay: bool) -> bool:
-        """Train attempts that may share passes; return whether they did to the end."""
+        """Train attempts that may share passes, and then those that can take their places.
+
+        Returns: Whether they shared passes to the end.
+        """
         raised: list[BaseException] = []
 
         def ended(attempt: Attempt, result: Outcome | BaseException) -> None:
@@ -140,20 +141,43 @@ class _Trial:
             except BaseException as error:  # raised once the others have ended
                 raised.append(error)
 
+        def member_of(attempt: Attempt) -> Member | None:
+            try:
+                return self._member(attempt, partial(ended, attempt))
+            except Exception as error:
+                ended(attempt, error)
+                return None
+
+        def next_member() -> Member | None:
+            free_memory()  # of the trial that has ended
+            if raised or self.interrupted() or self.memory.growth() is not None:
+                return None
+            try:
+                attempt = self.session.next_mate(attempts[0])
+            except Exception as error:
+                raised.append(error)
+                return None
+            if attempt is None:
+                return None
+            self._say_began(attempt)
+            return member_of(attempt)
+
+        for attempt in attempts:
+            self._say_began(attempt)
         with self._busy():
-            members = []
-            for attempt in attempts:
-                try:
-                    members.append(self._member(attempt, partial(ended, attempt)))
-                except Exception as error:
-                    ended(attempt, error)
+            members = [member for each in attempts if (member := member_of(each)) is not None]
             has_shared = bool(members) and fit_pack(
-                members, self.cache, self.logs, self._say, must_pay=must_pay
+                members, self.cache, self.logs, self._say, next_member, must_pay=must_pay
             )
         for kind in (LeaseLost, StorageGone, UserError, BaseException):
             if of_kind := [each for each in raised if isinstance(each, kind)]:
                 raise of_kind[0]
         return has_shared
+
+    def _say_began(self, attempt: Attempt) -> None:
+        self.emit(Began(attempt.number, attempt.attempt, attempt.values))
+        for note in attempt.notes:
+            self._say(note)
 
     def _say(self, text: str) -> None:
         self.emit(Note(text))
@@ -314,6 +338,11 @@ class _Memory:
 
     def check(self) -> None:
         """Raise Replace if it grows from trial to trial."""
+        if (growth := self.growth()) is not None:
+            raise Replace(growth)
+
+    def growth(self) -> str | None:
+        """Return by how much it grew, as a message; None if that is no sign of a leak."""
         import psutil
 
         memory = psutil.Process().memory_info()
@@ -323,7 +352,8 @@ class _Memory:
             self._first = held
         elif held > LEAK_FACTOR * self._first and held - self._first > LEAK_BYTES:
             grown = f"from {self._first / 2**30:.1f} to {held / 2**30:.1f} GB"
-            raise Replace(f"the worker's memory grew {grown}")
+            return f"the worker's memory grew {grown}"
+        return None
 
 
 def _ended(study: Study, attempt: Attempt, outcome: Outcome) -> Ended:

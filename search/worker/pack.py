@@ -1,8 +1,8 @@
 """Several trainings at once, whose passes through one frozen network are one pass.
 
 Each is a `fit` of its own, with its folder, log, checkpoint and outcome; only its passes meet those
-of the others, see `lightning_modules.distributed.pack.meeting`. A run that ends leaves the pack.
-Its checkpoint is that of a run alone, so it resumes alone or in any pack.
+of the others, see `lightning_modules.distributed.pack.meeting`. When a run ends, the next one takes
+its slot, if there is one. A checkpoint is that of a run alone, so it resumes alone or in any pack.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def fit_pack(
     cache: Cache,
     logs: Logs | None = None,
     say: Callable[[str], None] = lambda text: None,
+    next_member: Callable[[], Member | None] = lambda: None,
     *,
     must_pay: bool = True,
 ) -> bool:
@@ -56,6 +57,8 @@ def fit_pack(
         cache: Objects kept in memory between runs, which they share.
         logs: Where their logs are opened.
         say: Receives whether they train together, and why not.
+        next_member: Returns the run that takes the slot of one that has ended; None if there is
+            none. It must not raise. It is not asked if runs do not share passes, or if one is left.
         must_pay: Whether they train one after the other if their first steps show that this is
             faster.
 
@@ -63,26 +66,32 @@ def fit_pack(
     meeting = Meeting(len(members), Probe(must_pay=must_pay), say)
 
     def train(member: Member, slot: Slot) -> None:
+        try:
+            result: Outcome | BaseException = fit(
+                member.run,
+                member.folder,
+                member.identity,
+                member.hooks,
+                cache,
+                member.checked,
+                member.guards,
+                logs,
+                slot,
+            )
+        except BaseException as error:
+            result = error  # the caller decides
+        member.ended(result)
+
+    def train_all(first: Member, slot: Slot) -> None:
         with slot.working():
-            result: Outcome | BaseException
-            try:
-                result = fit(
-                    member.run,
-                    member.folder,
-                    member.identity,
-                    member.hooks,
-                    cache,
-                    member.checked,
-                    member.guards,
-                    logs,
-                    slot,
-                )
-            except BaseException as error:
-                result = error  # the caller decides
-            member.ended(result)
+            member: Member | None = first
+            while member is not None:
+                train(member, slot)
+                slot.renew()
+                member = None if meeting.is_over else next_member()
 
     threads = [
-        threading.Thread(target=train, args=(member, slot), name=f"slot {number}")
+        threading.Thread(target=train_all, args=(member, slot), name=f"slot {number}")
         for number, (member, slot) in enumerate(zip(members, meeting.slots, strict=True))
     ]
     for thread in threads:

@@ -5,6 +5,8 @@ passes go through the packed network as one, and each run continues with its own
 of their numbers. So what a run does between its passes is what it does alone, and a pack is as
 deterministic as a run.
 
+When a run has ended, another one may take its slot.
+
 If the networks cannot share passes, if memory runs out, or if sharing does not pay, the meeting is
 over: from there on each pass goes through its run's own network, and the runs train one after the
 other.
@@ -78,11 +80,15 @@ class Meeting:
             self._pass_together()
         return slot.loss
 
+    def renew(self) -> None:
+        """Take the networks of the next passes: one of the runs is another one."""
+        self._packed = None
+
     def leave(self, slot: Slot) -> None:
         """End the slot's part, and its turn."""
         at = self._living.index(slot)
         del self._living[at]
-        self._packed = None
+        self.renew()
         if self._living:
             self._give_turn(at)
 
@@ -166,6 +172,11 @@ class Slot(Alone):
             yield
         finally:
             self._meeting.leave(self)
+
+    def renew(self) -> None:
+        """Forget the run that has ended: the next passes are those of another one."""
+        self._brought = self.loss = None
+        self._meeting.renew()
 
     def resume(self) -> None:
         """Count the time from here on as the run's."""

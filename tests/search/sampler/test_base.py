@@ -142,6 +142,48 @@ def test_four_interleaved_workers_try_distinct_configurations(here: Path, name: 
     assert all(worker.next_attempt() is None for worker in workers)
 
 
+@each_sampler
+def test_what_is_drawn_independently_is_drawn_alike_before_and_after_results(name: str) -> None:
+    plan = plan_of(name)
+    num = min(NUM_TRIALS, plan.search.sampler.num_independent)
+    assert num >= 1
+    tried = [values_asked_at_once(plan, num), *(values_scored(plan, sign, num) for sign in (1, -1))]
+    assert tried[0] == tried[1] == tried[2]
+
+
+@pytest.mark.parametrize("name", ["bayes", "cmaes", "gp", "tpe"])
+def test_the_draw_after_the_independent_ones_depends_on_results(name: str) -> None:
+    plan = plan_of(name)
+    num = int(plan.search.sampler.num_independent) + 1
+    assert values_scored(plan, 1, num)[-1] != values_scored(plan, -1, num)[-1]
+
+
+def values_scored(plan: Plan, sign: int, num: int) -> list[dict[str, Any]]:
+    """Return the values of trials, each asked for when those before it have these scores."""
+    study = queue_of(plan)
+    tried = []
+    for _ in range(num):
+        trial = study.ask()
+        tried.append(plan.space.suggest(trial))
+        study.tell(trial, sign * tried[-1]["optimizer.lr"])
+    return tried
+
+
+def values_asked_at_once(plan: Plan, num: int) -> list[dict[str, Any]]:
+    study = queue_of(plan)
+    return [plan.space.suggest(study.ask()) for _ in range(num)]
+
+
+def queue_of(plan: Plan) -> optuna.Study:
+    """Return a study with the default in its queue."""
+    defaults = plan.defaults_of_arms
+    sampler = seeded_sampler(plan.search.sampler, plan.space, plan.sampler_seed, defaults=defaults)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for values in plan.first[: None if plan.search.sampler.is_finite else 1]:
+        study.add_trial(waiting_trial(plan.space, values))
+    return study
+
+
 ARMS = "strategy=choice(lora,full)"
 NO_NUMBERS = ("search/space=none", "data.batch_size=choice(8,16)", "strategy.rank=choice(4,8)")
 SINGLE = ("search/space=none", "data.batch_size=range(16,17)", "strategy.rank=range(4,9)")

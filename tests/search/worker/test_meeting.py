@@ -32,9 +32,13 @@ def runs(learnable: Path) -> list[Run]:
 
 
 def train_together(
-    runs: Sequence[Run], folder: Path, hooks: Sequence[Hooks] | None = None, **settings: Any
+    runs: Sequence[Run],
+    folder: Path,
+    hooks: Sequence[Hooks] | None = None,
+    num_slots: int = 9,
+    **settings: Any,
 ) -> tuple[list[Any], list[str]]:
-    """Return what became of each run, and what was said."""
+    """Return what became of each run, and what was said; the last ones wait for a slot."""
     results: dict[int, Outcome | BaseException] = {}
     members, said = [], []
     for number, run in enumerate(runs):
@@ -47,7 +51,9 @@ def train_together(
 
         members.append(Member(run, own, Identity("test", None, own), listener, ended))
     settings = {"must_pay": False, **settings}
-    fit_pack(members, Cache(), None, said.append, **settings)
+    waiting = iter(members[num_slots:])
+    first = members[:num_slots]
+    fit_pack(first, Cache(), None, said.append, lambda: next(waiting, None), **settings)
     return [results[number] for number in range(len(runs))], said
 
 
@@ -108,6 +114,39 @@ def test_runs_continue_together_where_they_stopped(runs: list[Run], here: Path) 
     for number, (one, other) in enumerate(zip(resumed, whole, strict=True)):
         assert_same_outcome(one, other)
         assert_alike(here / "run" / str(number), here / "whole" / str(number))
+
+
+class Noted(Hooks):
+    """Notes whose run begins and steps."""
+
+    def __init__(self, number: int, begun: list[int], steps: list[int]) -> None:
+        self.number = number
+        self.begun = begun
+        self.steps = steps
+
+    def on_train_start(self, *arguments: Any) -> None:
+        self.begun.append(self.number)
+
+    def on_step(self, step: int, num_steps: int) -> None:
+        self.steps.append(self.number)
+
+
+@pytest.mark.thorough
+def test_a_run_takes_the_slot_of_one_that_has_ended(runs: list[Run], here: Path) -> None:
+    order = [runs[1], runs[0], runs[2], runs[1]]
+    begun: list[int] = []
+    steps: list[int] = []
+    hooks = [Noted(number, begun, steps) for number in range(4)]
+    together, said = train_together(order, here / "together", hooks, num_slots=2)
+    assert said == [] and begun == [0, 1, 2, 3]
+    # Each of the later ones has stepped together with one that began before.
+    for number in (2, 3):
+        others = steps[steps.index(number) :]
+        assert any(each < number for each in others)
+    for number, run in enumerate(order):
+        alone = train(run, here / "alone" / str(number))
+        assert_same_outcome(together[number], alone)
+        assert_alike(here / "together" / str(number), here / "alone" / str(number))
 
 
 @pytest.mark.thorough

@@ -53,6 +53,7 @@ def test_a_pack_ends_with_the_results_of_one_by_one(
     for kind in (Prepared, Progressed, Ended):
         assert sorted(of_kind(events, kind)) == [0, 1, 2, 3]
     assert not any(isinstance(event, Note) for event in events)
+    assert all(trial.user_attrs[PACKED] for trial in study.trials)  # one in the slot of another
     for trial in study.trials:
         assert (study.folder_of(trial) / OUTCOME_FILE).is_file()
     other = prepared(*QUEUED, "study=alone")
