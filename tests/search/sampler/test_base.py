@@ -151,7 +151,7 @@ def test_what_is_drawn_independently_is_drawn_alike_before_and_after_results(nam
     assert tried[0] == tried[1] == tried[2]
 
 
-@pytest.mark.parametrize("name", ["bayes", "cmaes", "gp", "tpe"])
+@pytest.mark.parametrize("name", ["gp", "tpe"])
 def test_the_draw_after_the_independent_ones_depends_on_results(name: str) -> None:
     plan = plan_of(name)
     num = int(plan.search.sampler.num_independent) + 1
