@@ -13,6 +13,7 @@ from lightning_modules.cache import Cache
 from lightning_modules.hooks import Hooks
 from lightning_modules.machine.store import TOKENIZED
 from lightning_modules.machine.stored import stored
+from lightning_modules.rows.columns import Columns, sha256_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 ROWS_AT_ONCE = 10_000  # takes a few seconds
+_FORM = "a file for each part"
 OTHER_BYTES = 2_000_000_000
 """How much tokenized rows that are not in use may take; they are mapped, so files in memory."""
 
@@ -49,21 +51,18 @@ def tokenize(
         Stopped: Interrupted while another process tokenizes the same rows.
 
     """
-    from datasets import Dataset, concatenate_datasets, load_from_disk
+    from datasets import Dataset, concatenate_datasets
 
     hooks, cache = hooks or Hooks(), cache or Cache()
-    key = _key(digest or digest_of(rows), settings)
+    key = _key(digest or digest_of(rows), (*settings, _FORM))
 
     def make(folder: Path) -> None:
-        # Arrow needs a tenth of the memory of Python's numbers.
-        parts = [Dataset.from_dict(columns) for columns in encoded(rows, encode, hooks.heartbeat)]
-        hooks.heartbeat("writing the tokenized rows")
-        concatenate_datasets(parts).save_to_disk(str(folder))
+        for number, columns in enumerate(encoded(rows, encode, hooks.heartbeat)):
+            _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
 
     def load(folder: Path) -> Dataset:
-        dataset = load_from_disk(str(folder))
-        assert isinstance(dataset, Dataset)
-        return dataset
+        files = sorted(folder.glob("*.arrow"))
+        return concatenate_datasets([Dataset.from_file(str(path)) for path in files])
 
     def read() -> Dataset:
         return stored(TOKENIZED, key, make, load, hooks, cache)
@@ -100,6 +99,14 @@ def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
     return lengths
 
 
+def _write(dataset: Dataset, path: Path) -> None:
+    import pyarrow
+
+    table = dataset.data.table
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as to:
+        to.write_table(table)
+
+
 def _num_bytes(dataset: Dataset) -> int:
     return int(dataset.data.nbytes)
 
@@ -113,10 +120,7 @@ def _key(rows: str, settings: Sequence[str]) -> str:
 
 def digest_of(rows: Sequence[Row]) -> str:
     """Return a text that is equal for equal rows."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True).encode())
-    return digest.hexdigest()
+    return rows.sha256 if isinstance(rows, Columns) else sha256_of(rows)
 
 
 def content_of(tokenizer: PreTrainedTokenizerBase) -> str:

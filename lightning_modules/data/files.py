@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.file.form import Form
-from lightning_modules.data.read import Wanted, read_tables
+from lightning_modules.data.file.large import LARGE_BYTES
+from lightning_modules.data.kept import is_own, kept_corpus
+from lightning_modules.data.read import Wanted, paths_of, read_tables
 from lightning_modules.data.table import Table
 from lightning_modules.data.tabular import Tabular
-from lightning_modules.error import Problem
+from lightning_modules.error import ConfigError, Problem
 from lightning_modules.rows import cell
-from lightning_modules.rows.corpus import SPLITS
+from lightning_modules.rows.corpus import SPLITS, Corpus
 
 if TYPE_CHECKING:
     from lightning_modules.task.base import Task
@@ -73,6 +77,21 @@ class Files(Tabular):
     def form(self) -> Form:
         """How the files are written."""
         return Form(self.delimiter, self.quoting, self.header, self.encoding, self.columns)
+
+    def load(self, task: Task) -> Corpus:
+        if (files := self._large_files()) and is_own(self, task):
+            return kept_corpus(self, task, files, partial(super().load, task))
+        return super().load(task)
+
+    def _large_files(self) -> list[Path]:
+        """Return the files if they are there, and large; else nothing."""
+        try:
+            paths = [path for split, place in self.places() for path in paths_of(place, split)]
+        except ConfigError:
+            return []  # reported when they are read
+        if not all(path.is_file() for path in paths):
+            return []
+        return paths if sum(path.stat().st_size for path in paths) >= LARGE_BYTES else []
 
     def opener(self, task: Task) -> Callable[[str, Any], list[Table]]:
         wanted = Wanted(self.wanted(task), has_words(task))

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain
+from itertools import chain, compress
 from typing import TYPE_CHECKING
 
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.rows.columns import part_of
 from lightning_modules.rows.corpus import Row
 from lightning_modules.rows.near import LEAST, near_pairs
 
@@ -63,21 +64,24 @@ class Leaks:
 
 def find_leaks(splits: Mapping[str, Sequence[Row]], task: Task) -> Leaks:
     """Return which training rows are also in validation or test."""
+    import numpy as np
+
     train = splits["train"]
-    evaluated = [row for split in EVALUATED for row in splits.get(split, ())]
-    known = {task.identity(row) for row in evaluated}
-    equal = [number for number, row in enumerate(train) if task.identity(row) in known]
-    others = sorted(set(range(len(train))) - set(equal))
+    evaluated = [splits[split] for split in EVALUATED if split in splits]
+    known = [task.identities(rows) for rows in evaluated]
+    is_equal = np.isin(task.identities(train), np.concatenate([*known, np.empty(0, np.uint64)]))
+    equal = np.flatnonzero(is_equal).tolist()
     if task.auto_class not in LABELLING:
         return Leaks(equal, (), is_complete=True)
     texts: list[str] = []
     num_characters = 0
-    for row in chain((train[number] for number in others), evaluated):
+    for row in chain(compress(train, (~is_equal).tolist()), *evaluated):
         texts.append(task.near_key(row))
         num_characters += len(texts[-1])
         if num_characters > MAX_CHARACTERS:
             return Leaks(equal, (), is_complete=False)
-    sides = [0] * len(others) + [1] * len(evaluated)
+    others = np.flatnonzero(~is_equal).tolist()
+    sides = [0] * len(others) + [1] * sum(map(len, evaluated))
     found = near_pairs(texts, sides, max_characters=MAX_VERIFIED)
     near = {
         others[pair.first]
@@ -122,8 +126,12 @@ def without_leaks(splits: Mapping[str, Sequence[Row]], task: Task, on_leak: OnLe
         raise DataError(_refused(task.text_of(train[min(leaked)]), len(leaked)))
     if len(leaked) == len(train):
         return Kept(train, notes=[*notes, _ALL])
+    import numpy as np
+
     leaked -= set(_needed(train, leaked, task))
-    kept = [row for number, row in enumerate(train) if number not in leaked]
+    is_kept = np.ones(len(train), bool)
+    is_kept[sorted(leaked)] = False
+    kept = part_of(train, is_kept)
     number = len(leaks.equal) + len(leaks.near) - len(leaked)
     last = f", but for {number:,} that no other row has the label of" if number else ""
     return Kept(kept, f"{leaks}: left out of training{last} (data.on_leak=drop)", notes)

@@ -23,6 +23,7 @@ from lightning_modules.data.file.dialect import Cut, lines_of
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
 from lightning_modules.data.file.folder import read_folder
 from lightning_modules.data.file.form import AUTO, BY_ENDING, Form
+from lightning_modules.data.file.large import read_large
 from lightning_modules.data.file.nested import with_nested
 from lightning_modules.data.file.objects import read_json, read_jsonl
 from lightning_modules.data.file.sheet import read_sheet
@@ -90,6 +91,8 @@ def read_table(
         raise ConfigError(Problem(key, "must be a file", str(path), _existing_files(path)))
     if (archive or path).stat().st_size == 0:
         raise DataError(_nothing(path, "must not be empty", "0 bytes"))
+    if archive is None and (large := _large(path, form, wanted)) is not None:
+        return _with_rows(path, with_nested(large, wanted.columns))
     found = opened(archive or path, member)
     if not found.content:
         raise DataError(_nothing(path, "must not be empty", "0 bytes"))
@@ -107,11 +110,7 @@ def read_tables(
         DataError: Like `read_table`.
 
     """
-    paths = [
-        path
-        for each in ([place] if isinstance(place, str) else place)
-        for path in _paths(each, key)
-    ]
+    paths = paths_of(place, key)
     tables = [read_table(path, key, form, wanted) for path in paths]
     for table in tables[1:]:
         if set(table.columns) != set(tables[0].columns):
@@ -121,6 +120,12 @@ def read_tables(
             got = Verbatim(f"{', '.join(table.columns)} in {table.path}")
             raise ConfigError(Problem(key, rule, got))
     return tables
+
+
+def paths_of(place: str | Sequence[str], key: str) -> list[Path]:
+    """Return the paths of one or more files; raises ConfigError if a pattern has none."""
+    places = [place] if isinstance(place, str) else place
+    return [path for each in places for path in _paths(each, key)]
 
 
 def _paths(place: str, key: str) -> list[Path]:
@@ -142,6 +147,17 @@ def _archive(path: Path) -> tuple[Path | None, str | None]:
         if parent.suffix.lower() == ".zip" and parent.is_file():
             return parent, path.relative_to(parent).as_posix()
     return None, None
+
+
+def _large(path: Path, form: Form, wanted: Wanted) -> Table | None:
+    ending = path.suffix.lower()
+    if wanted.has_words and ending not in _TEXTS:
+        return None
+    with path.open("rb") as file:
+        start = file.read(_TAR.stop)
+    if any(map(start.startswith, _MAGIC)):
+        return None
+    return read_large(path, ending, form, wanted.columns)
 
 
 def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> Table:

@@ -7,13 +7,15 @@ file, line and column, together with the next few.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.error import ConfigError, DataError, Problem, Verbatim, nearest
 from lightning_modules.rows.cell import HALF_CHARACTER, Cell, Refused, is_whole
+from lightning_modules.rows.columns import compact
+from lightning_modules.rows.corpus import Row
 
 NUM_PROBLEMS_SHOWN = 10
 MAX_SHOWN = 200  # characters of a cell
@@ -60,8 +62,10 @@ class Table:
         cells: Mapping[str, Cell],
         check: Check | None = None,
         keys: Mapping[str, str] | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Sequence[Row]:
         """Return each row as `{field: value}`.
+
+        They are compact: of many rows, only few are dicts at once.
 
         Args:
             columns: Column name by field, e.g. `{"text": "review"}`.
@@ -90,27 +94,35 @@ class Table:
         used = dict.fromkeys(columns.values())
         raise_first([self.unusable[column] for column in used if column in self.unusable])
         problems: list[Problem] = []
-        rows: list[dict[str, Any] | None] = []
-        for number, row in enumerate(self.rows):
-            given = {field: row.get(column) for field, column in columns.items()}
-            if len(used) > 1 and all(row.get(column) == column for column in used):
-                problems.append(Problem(self.place(number), *_NAMES_AGAIN))
-                rows.append(None)
-                continue
-            values = {
-                field: cells[field](cell) if is_whole(cell) else HALF_CHARACTER
-                for field, cell in given.items()
-            }
-            refused = {field: v for field, v in values.items() if isinstance(v, Refused)}
-            if not refused and check is not None and (found := check(values)) is not None:
-                refused = dict([found])
-            for field, why in refused.items():
-                where = f"{self.place(number)}:{columns[field]}"
-                got = why.got if why.got is not None else row.get(columns[field])
-                problems.append(Problem(where, why.rule, _shown(got), why.fix))
-            rows.append(None if refused else values)
-        raise_first(problems, rows)
-        return [row for row in rows if row is not None]
+        refused: list[int] = []
+
+        def usable() -> Iterator[dict[str, Any]]:
+            for number, row in enumerate(self.rows):
+                given = {field: row.get(column) for field, column in columns.items()}
+                if len(used) > 1 and all(row.get(column) == column for column in used):
+                    problems.append(Problem(self.place(number), *_NAMES_AGAIN))
+                    refused.append(number)
+                    continue
+                values = {
+                    field: cells[field](cell) if is_whole(cell) else HALF_CHARACTER
+                    for field, cell in given.items()
+                }
+                wrong = {field: v for field, v in values.items() if isinstance(v, Refused)}
+                if not wrong and check is not None and (found := check(values)) is not None:
+                    wrong = dict([found])
+                for field, why in wrong.items():
+                    where = f"{self.place(number)}:{columns[field]}"
+                    got = why.got if why.got is not None else row.get(columns[field])
+                    problems.append(Problem(where, why.rule, _shown(got), why.fix))
+                if wrong:
+                    refused.append(number)
+                else:
+                    yield values
+
+        rows = compact(usable())
+        if problems:
+            raise_first(problems, _with_gaps(rows, refused))
+        return rows
 
     def place(self, number: int) -> str:
         """Return the file and the line of row `number`, counted from 0."""
@@ -143,6 +155,13 @@ class Table:
         rest = len(self.columns) - NUM_COLUMNS_SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
         return ", ".join(_brief(name) for name in self.columns[:NUM_COLUMNS_SHOWN]) + more
+
+
+def _with_gaps(rows: Sequence[Row], refused: Sequence[int]) -> list[Row | None]:
+    """Return rows with None in the places of those that were refused."""
+    gaps, rest = set(refused), iter(rows)
+    num_rows = len(rows) + len(gaps)
+    return [None if number in gaps else next(rest) for number in range(num_rows)]
 
 
 def names_of(tables: Sequence[Table]) -> str:

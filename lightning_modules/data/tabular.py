@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning_modules.data.base import Data
@@ -22,6 +23,7 @@ from lightning_modules.data.table import Table, names_of, raise_first
 from lightning_modules.data.templated import Templated, notes_of
 from lightning_modules.error import ConfigError, DataError, Problem
 from lightning_modules.rows import cell
+from lightning_modules.rows.columns import cells_of, joined
 from lightning_modules.rows.corpus import SPLITS, Corpus, Row
 from lightning_modules.rows.earlier import earlier
 from lightning_modules.rows.spelling import Spelling
@@ -135,8 +137,8 @@ class Tabular(Data):
 
     def rows_of(
         self, tables: Sequence[Table], task: Task, notes: list[str] | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the tables' rows by the task's fields; raises like `Table.read`.
+    ) -> Sequence[Row]:
+        """Return the tables' rows by the task's fields, compact; raises like `Table.read`.
 
         Args:
             tables: The tables.
@@ -144,25 +146,26 @@ class Tabular(Data):
             notes: How the rows are read is appended, if that is not plain.
 
         """
-        rows: list[Any] = []
+        parts: list[Sequence[Any]] = []
         problems: list[Problem] = []
         notes = [] if notes is None else notes
         frames: list[Templated] = []
         for table in tables:
             try:
-                rows += self._rows(table, task, notes, frames)
+                parts.append(self._rows(table, task, notes, frames))
             except DataError as error:
                 if error.rest is None:
                     raise
                 problems += error.every
-                rows += error.rest
-        raise_first(problems, rows)
+                parts.append(error.rest)
+        if problems:
+            raise_first(problems, list(chain.from_iterable(parts)))
         notes += notes_of(frames)
-        return rows
+        return joined(parts)
 
     def _rows(
         self, table: Table, task: Task, notes: list[str], frames: list[Templated]
-    ) -> Sequence[dict[str, Any]]:
+    ) -> Sequence[Row]:
         columns = self.columns_of(task)
         table, labels = with_labels(table, columns.get("label", ""), task)
         frame = framed(table, columns, task)
@@ -171,12 +174,13 @@ class Tabular(Data):
         try:
             rows = table.read(columns, cells, task.check_row, self._keys(task))
         except DataError as error:
-            error.rest = None if error.rest is None else frame.marked(error.rest)
+            error.rest = None if error.rest is None else frame.marked_rest(error.rest)
             raise
         frames.append(frame)
         notes += labels
         if cells.get("label") is cell.label and "label" in columns:
-            found = [row["label"] for row in rows]
+            labels_once: dict[str, str] = {}
+            found = [labels_once.setdefault(each, each) for each in cells_of(rows, "label")]
             notes += kind_notes(table, columns["label"], found)
             notes += spelling_notes(table, columns["label"], found)
         return frame.marked(rows)
@@ -213,12 +217,14 @@ class Tabular(Data):
         return Corpus(ordered, notes, every, kept.left_out)
 
     def _notes(self, splits: Mapping[str, Sequence[Row]], task: Task) -> Iterator[str]:
+        import numpy as np
+
         texts = (task.identity(row) for rows in splits.values() for row in rows)
         if not any(character.isalpha() for text in texts for character in text):
             yield f"no text in data.text={self.text} has a letter: check the name of the column"
-        trained = {task.identity(row) for row in splits["train"]}
+        trained = task.identities(splits["train"])
         for split in ("validation", "test"):
-            leaked = sum(task.identity(row) in trained for row in splits.get(split, ()))
+            leaked = int(np.isin(task.identities(splits.get(split, ())), trained).sum())
             if leaked:
                 rows = "row is" if leaked == 1 else "rows are"
                 yield f"{leaked} {split} {rows} also in train: {split} scores are too optimistic"

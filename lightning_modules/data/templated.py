@@ -13,6 +13,8 @@ from typing import Any
 
 from lightning_modules.data.table import Table, names_of
 from lightning_modules.error import ConfigError, Problem
+from lightning_modules.rows.columns import compact
+from lightning_modules.rows.corpus import Row
 from lightning_modules.text.template import ASKED, TEXT, cell_text, columns_in, filled, needed_in
 
 
@@ -38,8 +40,15 @@ class Templated:
     num_empty: Mapping[str, int] = field(default_factory=dict)
     needed: Sequence[str] = ()
 
-    def marked(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """Return rows that were read, or None for one that was not, with what wrote the prompts."""
+    def marked(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return rows that were read with what wrote their prompts, compact."""
+        if self.asked is None:
+            return rows
+        pairs = zip(rows, self.asked, strict=True)
+        return compact({**row, ASKED: each} for row, each in pairs)
+
+    def marked_rest(self, rows: Sequence[Row | None]) -> Sequence[Row | None]:
+        """Return rows of which some were refused, the others with what wrote their prompts."""
         if self.asked is None:
             return rows
         pairs = zip(rows, self.asked, strict=True)

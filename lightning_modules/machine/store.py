@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 VARIABLE = "FINESWEEP_CACHE"
-TOKENIZED, FEATURES, HUB = "tokenized", "features", "hub"
+TOKENIZED, FEATURES, ROWS, HUB = "tokenized", "features", "rows", "hub"
 """The parts of the cache."""
-BOUNDED = (TOKENIZED, FEATURES)
+BOUNDED = (TOKENIZED, FEATURES, ROWS)
 """The parts that can be made again without a network, and share `max_bytes`."""
 LIMIT = "FINESWEEP_CACHE_GB"
 DEFAULT_GB = 20.0

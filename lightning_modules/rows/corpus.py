@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
+
+from lightning_modules.rows.columns import jsons_of
 
 Row = Mapping[str, Any]
 """One row by field, e.g. `{"text": ..., "label": ...}`, with JSON values."""
@@ -37,19 +38,24 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 of all rows read, in order: equal fingerprints mean the same data."""
         splits = self.splits if self.read is None else self.read
-        return _sha256({split: map(_text, rows) for split, rows in splits.items()})
+        return _sha256({split: jsons_of(rows) for split, rows in splits.items()})
+
+    def with_fingerprint(self, fingerprint: str) -> Self:
+        """Return the corpus with a fingerprint that is known, so that no row is read for it."""
+        vars(self)["fingerprint"] = fingerprint
+        return self
 
     @cached_property
     def pool_fingerprint(self) -> str:
         """The same whichever of the training rows were taken as validation rows, in any order."""
         splits = {**(self.splits if self.read is None else self.read)}
-        pool = sorted(_text(row) for split in SPLITS[:2] for row in splits.pop(split, ()))
-        return _sha256({"pool": pool, **{name: map(_text, rows) for name, rows in splits.items()}})
+        pool = sorted(text for split in SPLITS[:2] for text in jsons_of(splits.pop(split, ())))
+        return _sha256({"pool": pool, **{name: jsons_of(rows) for name, rows in splits.items()}})
 
 
 def fingerprint_of(rows: Iterable[Row]) -> str:
     """Return the SHA-256 of rows, in order."""
-    return _sha256({"rows": map(_text, rows)})
+    return _sha256({"rows": jsons_of(rows)})
 
 
 def _sha256(texts: Mapping[str, Iterable[str]]) -> str:
@@ -59,10 +65,6 @@ def _sha256(texts: Mapping[str, Iterable[str]]) -> str:
         for text in texts[split]:
             digest.update(text.encode())
     return digest.hexdigest()
-
-
-def _text(row: Row) -> str:
-    return json.dumps(row, sort_keys=True)
 
 
 def texts_in(value: Any) -> Iterator[str]:

@@ -18,12 +18,14 @@ from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.cell import Cell, Refused
 from lightning_modules.rows.corpus import Corpus, Row, normalized
+from lightning_modules.rows.digest import digests_of
 from lightning_modules.schema import Schema, member_of
 from lightning_modules.text.length import MAX_LENGTH, NO_LIMIT, Lengths
 from lightning_modules.text.shown import Shown, labelled
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from numpy.typing import NDArray
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
@@ -242,6 +244,10 @@ class Task(Schema):
     def identity(self, row: Row) -> str:
         """Return a key that is equal for rows that differ only in case, space and label."""
         return normalized(self.text_of(row))
+
+    def identities(self, rows: Sequence[Row]) -> NDArray[Any]:
+        """Return a number for each row, (N,), equal where `identity` is (`rows.digest`)."""
+        return digests_of(rows, self.identity, f"identity of {self.cache_key}")
 
     def near_key(self, row: Row) -> str:
         """Return the normalized texts of a row, one per line: near duplicates are near in each."""

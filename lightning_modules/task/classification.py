@@ -27,6 +27,7 @@ from lightning_modules.batch.type import Batch
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.machine.transfer import to_device
 from lightning_modules.rows import cell
+from lightning_modules.rows.columns import cells_of
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import within
 from lightning_modules.task import label
@@ -114,12 +115,12 @@ class Classification(SequenceTask):
 
     def check_rows(self, rows: Sequence[Row], source: str) -> None:
         """Refuse a label column that holds no labels, before it stratifies the splits."""
-        num_labels = len({row["label"] for row in rows})
+        num_labels = len(set(cells_of(rows, "label")))
         if label.rarely_repeat(num_labels, len(rows)):
             raise DataError(self._not_labels(num_labels, len(rows), source))
 
     def unsplittable(self, rows: Sequence[Row], num_rows: int, split: str, source: str) -> Problem:
-        num_labels = len({row["label"] for row in rows})
+        num_labels = len(set(cells_of(rows, "label")))
         if 1 < num_labels == num_rows:
             return self._not_labels(num_labels, num_rows, source)
         rule = f"must have at least two different texts per label to take {split} rows from"
@@ -132,7 +133,7 @@ class Classification(SequenceTask):
         return Problem("data.label", LABELS_REPEAT, got, NAME_LABELS)
 
     def check_known(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
-        label.check_known((row["label"] for row in rows), labels)
+        label.check_known(cells_of(rows, "label"), labels)
         if self.positive is not None and self._positive not in labels:
             rule = "must be one of the model's labels"
             fix = did_you_mean(self._positive, labels)
@@ -142,12 +143,12 @@ class Classification(SequenceTask):
         return str(row["label"])
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        rows = chain.from_iterable(splits.values())
-        yield from label.conflicting((self.identity(row), row["label"]) for row in rows)
+        labels = chain.from_iterable(cells_of(rows, "label") for rows in splits.values())
+        yield from label.conflicting(map(self.identities, splits.values()), labels)
 
     def labels(self, corpus: Corpus) -> tuple[str, ...]:
         """Return the labels of the training rows: numbers by value, then texts by alphabet."""
-        counts = Counter(row["label"] for row in corpus.splits["train"])
+        counts = Counter(cells_of(corpus.splits["train"], "label"))
         problems = []
         if len(counts) < 2:
             (only,) = counts
@@ -156,7 +157,7 @@ class Classification(SequenceTask):
         elif label.rarely_repeat(len(counts), num_rows := len(corpus.splits["train"])):
             got = Verbatim(f"{len(counts)} different labels in the {num_rows} training rows")
             problems.append(Problem("data.label", LABELS_REPEAT, got, NAME_LABELS))
-        found = {split: {row["label"] for row in rows} for split, rows in corpus.splits.items()}
+        found = {split: set(cells_of(rows, "label")) for split, rows in corpus.splits.items()}
         problems.extend(label.unseen(found, counts))
         if self.positive is not None and self._positive not in counts:
             fix = did_you_mean(str(self._positive), counts)
@@ -175,7 +176,7 @@ class Classification(SequenceTask):
         """Return the task with a weight for every label, in class-number order."""
         if self.class_weights is None:
             return self
-        counts = Counter(row["label"] for row in corpus.splits["train"])
+        counts = Counter(cells_of(corpus.splits["train"], "label"))
         return replace(self, class_weights=weight_of_each(self.class_weights, counts, labels))
 
     def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[int]:

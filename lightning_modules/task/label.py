@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.error import DataError, Problem, Verbatim, did_you_mean
 from lightning_modules.rows import cell
+from lightning_modules.rows.columns import cells_of
 from lightning_modules.rows.corpus import Row
+from lightning_modules.rows.digest import digests
 from lightning_modules.rows.spelling import respelt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NUM_SHOWN = 5
 
@@ -69,20 +75,33 @@ def of_export(labels: Sequence[str], cell_type: cell.Cell | None) -> tuple[str, 
     return respelt(labels) if is_spelt else tuple(labels)
 
 
-def conflicting(splits: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield a note if some text occurs with different labels; takes (text, label) pairs."""
-    labels: dict[str, set[str]] = {}
-    for text, label in splits:
-        labels.setdefault(text, set()).add(label)
-    number = sum(len(found) > 1 for found in labels.values())
+def conflicting(
+    texts: Iterable[NDArray[Any]], labels: Iterable[str], noun: str = "labels"
+) -> Iterator[str]:
+    """Yield a note if some text occurs with different labels.
+
+    Args:
+        texts: The `identities` of rows, one array after the other.
+        labels: The label of each row, in one text.
+        noun: What messages call labels.
+
+    """
+    import numpy as np
+
+    texts_N, labels_N = np.concatenate([*texts]), digests(labels)
+    order = np.lexsort((labels_N, texts_N))
+    texts_N, labels_N = texts_N[order], labels_N[order]
+    is_same = texts_N[1:] == texts_N[:-1]
+    is_other = is_same & (labels_N[1:] != labels_N[:-1])
+    number = len(np.unique(texts_N[1:][is_other]))
     if number:
-        yield f"{number} {'text occurs' if number == 1 else 'texts occur'} with different labels"
+        yield f"{number} {'text occurs' if number == 1 else 'texts occur'} with different {noun}"
 
 
 def numbers(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
     """Return the class number of each row's label."""
     number = {label: index for index, label in enumerate(labels)}
-    return [number[row["label"]] for row in rows]
+    return [number[label] for label in cells_of(rows, "label")]
 
 
 def _by_value(label: str) -> tuple[int, float, str]:

@@ -87,8 +87,8 @@ class MultiLabelClassification(SequenceTask):
         label.check_known(_all_labels(rows), labels)
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        rows = chain.from_iterable(splits.values())
-        yield from label.conflicting((self.identity(row), repr(row["label"])) for row in rows)
+        labels = (repr(row["label"]) for row in chain.from_iterable(splits.values()))
+        yield from label.conflicting(map(self.identities, splits.values()), labels)
 
     def required(self, row: Row) -> Iterator[str]:
         yield from row["label"]

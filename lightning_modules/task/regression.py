@@ -38,6 +38,7 @@ from lightning_modules.task.base import (
     Tables,
 )
 from lightning_modules.task.both_orders import mean_of_row, sorted_pair, with_swapped
+from lightning_modules.task.label import conflicting
 from lightning_modules.task.metric.correlation import pearson, spearman
 from lightning_modules.task.sequence import SequenceTask
 
@@ -123,7 +124,8 @@ class Regression(SequenceTask):
         return ()
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        yield from _conflicts((self.identity(row), row["label"]) for row in chain(*splits.values()))
+        every = (str(row["label"] + 0.0) for row in chain(*splits.values()))  # -0.0 is 0.0
+        yield from conflicting(map(self.identities, splits.values()), every, "numbers")
         numbers = [row["label"] for row in splits["train"]]
         mean, spread = statistics.fmean(numbers), statistics.pstdev(numbers)
         far = [each for each in numbers if abs(each - mean) > FAR * spread]
@@ -331,13 +333,3 @@ def _predicted(observed: Mapping[str, Tensor], examples: Examples) -> Tensor:
 def _only(found: set[float], where: str) -> Problem:
     (only,) = found
     return Problem("data.label", ONE_NUMBER, Verbatim(f"only {only:g} {where}"), NAME_NUMBERS)
-
-
-def _conflicts(rows: Iterator[tuple[str, float]]) -> Iterator[str]:
-    """Yield a note if some text occurs with different numbers; takes (text, number) pairs."""
-    numbers: dict[str, set[float]] = {}
-    for text, each in rows:
-        numbers.setdefault(text, set()).add(each)
-    several = sum(len(found) > 1 for found in numbers.values())
-    if several:
-        yield f"{several} {'text occurs' if several == 1 else 'texts occur'} with different numbers"

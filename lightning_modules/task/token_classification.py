@@ -137,8 +137,8 @@ class TokenClassification(Task):
         yield " ".join(row["text"])
 
     def notes(self, splits: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-        rows = chain.from_iterable(splits.values())
-        yield from label.conflicting((self.identity(row), " ".join(row["label"])) for row in rows)
+        labels = (" ".join(row["label"]) for row in chain.from_iterable(splits.values()))
+        yield from label.conflicting(map(self.identities, splits.values()), labels)
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]

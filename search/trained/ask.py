@@ -43,7 +43,7 @@ def rows_to_predict(
     named: Mapping[str, str] | None = None,
     prompt: str | None = None,
     notes: list[str] | None = None,
-) -> Sequence[dict[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Return the table's rows in the task's form, without labels.
 
     Args:
@@ -91,7 +91,7 @@ def checked_rows(
     task: Task,
     prompt: str | None,
     **named: str | None,
-) -> Sequence[dict[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Return the rows in the task's form; `named` are other columns for some fields."""
     other = {name: column for name, column in named.items() if column is not None}
     into = {**columns, **other}
@@ -118,7 +118,7 @@ def first_asked(prompt: str) -> str:
 
 def _asked(
     table: Table, task: Task, columns: Mapping[str, str], prompt: str, notes: list[str] | None
-) -> Sequence[dict[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Return rows with their prompts; a column that only a part in [[...]] needs may be missing."""
     needed = [columns[name] for name in needed_in(prompt)]
     missing = [column for column in columns.values() if column not in table.columns]

@@ -25,7 +25,7 @@ NUM_EXAMINED = 20
 MAX_ABOVE = 20_000
 """Characters in which a line of names is looked for."""
 _COMMENTS = re.compile(r"#[^\r\n]*(?:\r\n?|\n)(?:(?:#[^\r\n]*)?(?:\r\n?|\n))*")
-_SEP = re.compile(r'"?sep=([^\r\n"])"?(?=[\r\n])')
+SEP = re.compile(r'"?sep=([^\r\n"])"?(?=[\r\n])')
 """Excel's own first line, which names the delimiter."""
 
 
@@ -47,13 +47,13 @@ def read_delimited(
 
     """
     text, says = content.text, ""
-    if form.delimiter != BY_ENDING and (sep := _SEP.match(text)) is not None:
+    if form.delimiter != BY_ENDING and (sep := SEP.match(text)) is not None:
         text = text[sep.end() :]  # a blank line stays, so that lines keep their numbers
         says = f", line 1 says {sep[0]}"
         form = replace(form, delimiter=sep[1]) if form.delimiter == AUTO else form
     found, notes = _below_comments(path, text, form, ending, wanted), list(content.notes)
     if found is None:
-        _check_first(path, text, form, wanted)
+        check_first(path, text, form, wanted)
         found = find_rows(text, form, str(path), ending, wanted)
     else:
         line = found.cut.lines[0]
@@ -92,8 +92,11 @@ def _below_comments(
     return found if width > 1 and (is_named or widths != {width}) else None
 
 
-def _check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:
-    """Refuse lines above the names of the columns, e.g. a title."""
+def check_first(path: Path, text: str, form: Form, wanted: Sequence[str]) -> None:
+    """Refuse lines above the names of the columns, e.g. a title; raises like `check_names_first`.
+
+    Only the first `MAX_ABOVE` characters are looked at, so the rest of the text may be missing.
+    """
     lines = lines_of(text[:MAX_ABOVE])[:NUM_EXAMINED]
     by_delimiter = [
         [[cell.strip(" \"'") for cell in line.split(delimiter)] for line in lines]
@@ -148,13 +151,8 @@ def table_of(path: Path, cut: Cut, form: Form) -> Table:
     elif (beyond := _beyond(path, cut, head)) is not None:
         notes.append(beyond)
     rows: list[dict[str, Any]] = [_row(head, cells) for cells in cut.rows[head.first :]]
-    hint = ""
-    if form.columns is None and head.first and _is_like_rows(cut):
-        names = ",".join(ascii_uppercase[: len(head.names)])
-        fix = f"name the columns: {form.prefix}columns=[{names}]"
-        if len(head.names) > len(ascii_uppercase):
-            fix = f"set {form.prefix}header=none, which names them column 1, column 2, ..."
-        hint = f"If line {cut.lines[0]} is a row, {fix}."
+    is_like_rows = form.columns is None and head.first > 0 and _is_like_rows(cut)
+    hint = no_names_hint(head.names, cut.lines[0], form) if is_like_rows else ""
     return Table(
         path,
         head.columns,
@@ -165,6 +163,14 @@ def table_of(path: Path, cut: Cut, form: Form) -> Table:
         unusable=head.unusable,
         hint=hint,
     )
+
+
+def no_names_hint(names: Sequence[str | None], line: int, form: Form) -> str:
+    """Return what to do if the line that was taken for the columns' names is a row."""
+    fix = f"name the columns: {form.prefix}columns=[{','.join(ascii_uppercase[: len(names)])}]"
+    if len(names) > len(ascii_uppercase):
+        fix = f"set {form.prefix}header=none, which names them column 1, column 2, ..."
+    return f"If line {line} is a row, {fix}."
 
 
 def _filled(path: Path, cut: Cut) -> tuple[Cut, list[str]]:
@@ -261,11 +267,18 @@ def _given_head(path: Path, cut: Cut, form: Form) -> _Head:
 def _is_like_rows(cut: Cut) -> bool:
     """Return whether the first row is hardly one of names: long, a number, or a value below."""
     return any(
-        len(cell) > MAX_NAME
-        or cell.strip().replace(".", "", 1).isdecimal()
-        or (cell.strip() and any(row[n : n + 1] == [cell] for row in cut.rows[1:]))
+        is_no_name(cell) or (cell.strip() and any(row[n : n + 1] == [cell] for row in cut.rows[1:]))
         for n, cell in enumerate(cut.rows[0][:NUM_EXAMINED])
     )
+
+
+def is_no_name(cell: str) -> bool:
+    """Return whether a cell is hardly the name of a column.
+
+    >>> is_no_name("text"), is_no_name("4.5")
+    (False, True)
+    """
+    return len(cell) > MAX_NAME or cell.strip().replace(".", "", 1).isdecimal()
 
 
 def _check_widths(path: Path, cut: Cut, head: _Head) -> None:

@@ -31,6 +31,7 @@ ROW_LIKE = 0.5
 """Share of a quoted cell's lines that may look like rows, if it is one cell."""
 MIN_SHARE = 0.9
 SURE = "sure"
+SEVERAL = "likely: other delimiters fit too"
 WITHIN_QUOTES = "likely: cells are within quotes, which are taken off"
 _QUOTES = {"none": None, "double": DOUBLE, "single": SINGLE, "escaped": DOUBLE, "backslash": None}
 _USUAL = {".csv": COMMA, ".tsv": TAB, ".tab": TAB}
@@ -58,12 +59,24 @@ def find_rows(text: str, form: Form, name: str, ending: str, wanted: Sequence[st
         DataError: Two readings fit, and nothing tells which one is meant.
 
     """
-    finder = _Finder(text, form, name, _USUAL.get(ending, TAB), tuple(wanted))
+    finder = _finder(text, form, name, ending, wanted)
     delimiter, is_alone = finder.delimiter()
     found = finder.quoting(delimiter)
-    if not is_alone and found.sure == SURE:
-        return replace(found, sure="likely: other delimiters fit too")
-    return found
+    return found if is_alone or found.sure != SURE else replace(found, sure=SEVERAL)
+
+
+def find_delimiter(
+    text: str, form: Form, name: str, ending: str, wanted: Sequence[str] = ()
+) -> tuple[str, bool]:
+    """Return the delimiter of a text, and whether no other one fits; arguments like `find_rows`.
+
+    Only the first `SAMPLE_SIZE` characters are looked at, so the rest of the text may be missing.
+    """
+    return _finder(text, form, name, ending, wanted).delimiter()
+
+
+def _finder(text: str, form: Form, name: str, ending: str, wanted: Sequence[str]) -> _Finder:
+    return _Finder(text, form, name, _USUAL.get(ending, TAB), tuple(wanted))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lightning_modules.data.file.backslash import escaped_rows
 
 DOUBLE, SINGLE = '"', "'"
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "pipes", " ": "spaces"}
-_MAX_FIELD = 2**31 - 1  # a document can exceed the module's default of 128 KiB
+MAX_FIELD = 2**31 - 1  # a document can exceed the module's default of 128 KiB
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, int, Sequence[str]
         for number, line in enumerate(lines_of(text), start=1):
             yield number, number, line.split(delimiter, most) if line else []
         return
-    csv.field_size_limit(_MAX_FIELD)
+    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,

@@ -18,7 +18,7 @@ from lightning_modules.error import DataError, Problem, Verbatim
 UTF8 = "utf-8"
 NUM_EXAMINED = 200_000
 """Bytes in which zeros are counted."""
-_MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
+MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -38,7 +38,7 @@ _UTF8_LIKE = re.compile(
     rb"(?:[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3})+"
 )
 """Overlong characters and halves of surrogate pairs too, which are no UTF-8."""
-_CONTROL = re.compile(r"[\x80-\x84\x86-\x9f]")  # U+0085 is a line end
+CONTROL = re.compile(r"[\x80-\x84\x86-\x9f]")  # U+0085 is a line end
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def decoded(content: bytes, name: str, form: Form) -> Decoded:
     """
     if form.encoding != AUTO:
         return _given(content, name, form)
-    for mark, encoding in _MARKS:
+    for mark, encoding in MARKS:
         if content.startswith(mark):
             rest = content[len(mark) :]
             return _read(rest, encoding, "its byte-order mark says so", name, form)
@@ -107,7 +107,7 @@ def _read(content: bytes, encoding: str, sure: str, name: str, form: Form) -> De
 def _given(content: bytes, name: str, form: Form) -> Decoded:
     encoding = codecs.lookup(form.encoding).name
     # A mark also says which of the two byte orders "utf-16" is.
-    marks = [(m, each) for m, each in _MARKS if content.startswith(m) and each.startswith(encoding)]
+    marks = [(m, each) for m, each in MARKS if content.startswith(m) and each.startswith(encoding)]
     mark, exact = marks[0] if marks else (b"", encoding)
     text = _strictly(content[len(mark) :], exact, name, form)
     return _checked(Decoded(text, "UTF-8" if encoding == UTF8 else form.encoding), name)
@@ -120,7 +120,7 @@ def _checked(found: Decoded, name: str) -> Decoded:
         line = found.text.count("\n", 0, at) + 1
         fix = "Remove it, or set the file's encoding."
         raise DataError(Problem(f"{name}:{line}", "must be text", Verbatim("a NUL byte"), fix))
-    if found.codec == UTF8 and (control := _CONTROL.search(found.text)) is not None:
+    if found.codec == UTF8 and (control := CONTROL.search(found.text)) is not None:
         line = found.text.count("\n", 0, control.start()) + 1
         note = (
             f"{name}:{line}: has the control character U+{ord(control[0]):04X}: was the file "

@@ -33,7 +33,7 @@ def read_jsonl(path: Path, text: str) -> Table:
         for number, line in enumerate(_lines(text), start=1):
             if line.strip():
                 try:
-                    yield number, _parsed(line)
+                    yield number, parsed(line)
                 except (ValueError, RecursionError) as error:
                     raise DataError(_not_json(path, number, error)) from None
 
@@ -55,7 +55,7 @@ def _lines(text: str) -> Iterator[str]:
 def read_json(path: Path, text: str) -> Table:
     """Return the objects of a list, or the questions of a SQuAD tree; raises like `read_jsonl`."""
     try:
-        value = _parsed(text)
+        value = parsed(text)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
         raise DataError(_not_json(path, line, error)) from None
@@ -75,7 +75,14 @@ def read_json(path: Path, text: str) -> Table:
     return _object_table(path, enumerate(value, start=1))
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It is no JSON, has a key twice, or is nested too deep.
+        RecursionError: It is nested much too deep.
+
+    """
     value = json.loads(text, object_pairs_hook=_object)
     if is_too_deep(text, value):
         raise _Deep

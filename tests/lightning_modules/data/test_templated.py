@@ -77,7 +77,7 @@ def test_an_empty_row_and_the_names_again_are_refused_with_their_place() -> None
     first, second = str(refused.value).splitlines()
     assert first.startswith("a.csv:3: must be a row, got the names of the columns again")
     assert second.startswith("a.csv:4:instruction: must not be empty")
-    assert [row and row["text"] for row in frame.marked(refused.value.rest or ())] == [
+    assert [row and row["text"] for row in frame.marked_rest(refused.value.rest or ())] == [
         "Add. (4) A:",
         None,
         None,
