@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 ROWS_AT_ONCE = 10_000  # takes a few seconds
+_PARALLEL = "TOKENIZERS_PARALLELISM"
 _FORM = "a file for each part"
 OTHER_BYTES = 2_000_000_000
 """How much tokenized rows that are not in use may take; they are mapped, so files in memory."""
@@ -57,8 +60,9 @@ def tokenize(
     key = _key(digest or digest_of(rows), (*settings, _FORM))
 
     def make(folder: Path) -> None:
-        for number, columns in enumerate(encoded(rows, encode, hooks.heartbeat)):
-            _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
+        with _on_all_cores() if len(rows) > ROWS_AT_ONCE else nullcontext():
+            for number, columns in enumerate(encoded(rows, encode, hooks.heartbeat)):
+                _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
 
     def load(folder: Path) -> Dataset:
         files = sorted(folder.glob("*.arrow"))
@@ -97,6 +101,22 @@ def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
 
     lengths: list[int] = pyarrow.compute.list_value_length(dataset.data.column(name)).to_pylist()
     return lengths
+
+
+@contextmanager
+def _on_all_cores() -> Iterator[None]:
+    """Let `tokenizers` use all cores, as other workers wait for the same rows or have theirs.
+
+    Only within the block: a process that is forked later would wait for threads that it lacks.
+    """
+    before = os.environ.get(_PARALLEL)
+    os.environ[_PARALLEL] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARALLEL)
+        if before is not None:
+            os.environ[_PARALLEL] = before
 
 
 def _write(dataset: Dataset, path: Path) -> None:

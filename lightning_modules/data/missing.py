@@ -24,13 +24,18 @@ def missing_notes(tables: Sequence[Table], columns: Mapping[str, str]) -> Iterat
         columns: Column name by field.
 
     """
+    names = list(dict.fromkeys(columns.values()))
     for table in tables:
-        for column in dict.fromkeys(columns.values()):
-            cells = (row.get(column) for row in table.rows)
-            found = Counter(cell for cell in cells if isinstance(cell, str) and cell in WORDS)
-            for word, num in found.items():
-                row, them = ("row has", "it") if num == 1 else ("rows have", "them")
+        found: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for row in table.rows:
+            for name in names:
+                cell = row.get(name)
+                if isinstance(cell, str) and cell in WORDS:
+                    found[name][cell] += 1
+        for column in names:
+            for word, num in found[column].items():
+                are, them = ("row has", "it") if num == 1 else ("rows have", "them")
                 yield (
-                    f"{table.path}: {num:,} {row} {word!r} as {column}, which is read as it is; "
+                    f"{table.path}: {num:,} {are} {word!r} as {column}, which is read as it is; "
                     f"if it says that a value is missing, remove {them}"
                 )

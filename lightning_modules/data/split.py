@@ -11,12 +11,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.rows.columns import part_of
 from lightning_modules.rows.corpus import Row
-from lightning_modules.rows.digest import digests_of
+from lightning_modules.rows.digest import digest
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
@@ -35,11 +34,9 @@ def split_off(
     """
     import numpy as np
 
-    groups = _groups_of(rows, task)
-    keys_G = _keys_of(groups, rows, task, seed, name)
-    taken_G = np.zeros(len(keys_G), bool)
-    # By a hash of each text: adding rows later moves few of the others.
-    order_G = np.lexsort((keys_G, groups.strata))
+    groups = _groups_of(rows, task, seed, name)
+    taken_G = np.zeros(len(groups.sizes), bool)
+    order_G = np.lexsort((groups.keys, groups.strata))
     _, starts = np.unique(groups.strata[order_G], return_index=True)
     for members in np.split(order_G, starts[1:]):
         sizes = groups.sizes[members]
@@ -82,6 +79,8 @@ class _Groups:
         of_row: The group of each row, (N,).
         first: The first row of each group, (G,).
         sizes: The number of rows of each group, (G,).
+        keys: What groups are sorted by, (G,): a hash of each text, so that rows added later move
+            few of the others.
         strata: The number of each group's stratum, (G,): the first by alphabet of its rows'.
         kinds: The sets of required kinds that rows have.
         kinds_of_row: The number of each row's set, (N,).
@@ -91,46 +90,34 @@ class _Groups:
     of_row: NDArray[Any]
     first: NDArray[Any]
     sizes: NDArray[Any]
+    keys: NDArray[Any]
     strata: NDArray[Any]
     kinds: Sequence[frozenset[str]]
     kinds_of_row: NDArray[Any]
 
 
-def _groups_of(rows: Sequence[Row], task: Task) -> _Groups:
+def _groups_of(rows: Sequence[Row], task: Task, seed: int, name: str) -> _Groups:
     import numpy as np
 
-    key_N = digests_of(rows, task.group, f"group of {task.cache_key}")
-    _, first_G, group_N, sizes_G = np.unique(
-        key_N, return_index=True, return_inverse=True, return_counts=True
-    )
     strata: dict[str, int] = {}
     kinds: dict[frozenset[str], int] = {}
-    stratum_N, kinds_N = array("q"), array("q")
+    key_N, sort_N, stratum_N, kinds_N = array("Q"), array("q"), array("q"), array("q")
     for row in rows:
+        text = task.group(row)
+        key_N.append(digest(text))
+        sort_N.append(seed_of(seed, "split", name, text))
         stratum_N.append(strata.setdefault(task.stratum(row), len(strata)))
         kinds_N.append(kinds.setdefault(frozenset(task.required(row)), len(kinds)))
+    _, first_G, group_N, sizes_G = np.unique(
+        np.frombuffer(key_N, np.uint64), return_index=True, return_inverse=True, return_counts=True
+    )
     rank = {stratum: place for place, stratum in enumerate(sorted(strata))}
     rank_S = np.array([rank[stratum] for stratum in strata], np.int64)
     strata_G = np.full(len(first_G), len(strata))
     np.minimum.at(strata_G, group_N, rank_S[np.frombuffer(stratum_N, np.int64)])
-    return _Groups(
-        group_N, first_G, sizes_G, strata_G, list(kinds), np.frombuffer(kinds_N, np.int64)
-    )
-
-
-def _keys_of(
-    groups: _Groups, rows: Sequence[Row], task: Task, seed: int, name: str
-) -> NDArray[Any]:
-    """Return the number by which groups are sorted, (G,): a hash of each text."""
-    import numpy as np
-
-    is_first = np.zeros(len(rows), bool)
-    is_first[groups.first] = True
-    firsts = compress(rows, is_first.tolist())
-    keys = array("q", (seed_of(seed, "split", name, task.group(row)) for row in firsts))
-    keys_G = np.empty(len(groups.first), np.int64)
-    keys_G[np.argsort(groups.first)] = np.frombuffer(keys, np.int64)
-    return keys_G
+    keys_G = np.frombuffer(sort_N, np.int64)[first_G]
+    kinds_of_row = np.frombuffer(kinds_N, np.int64)
+    return _Groups(group_N, first_G, sizes_G, keys_G, strata_G, list(kinds), kinds_of_row)
 
 
 def _keep_required(groups: _Groups, rows: Sequence[Row], task: Task, taken_G: NDArray[Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lightning_modules.rows.message import message, without_nulls
 from lightning_modules.rows.spelling import plain, spelt
 
 _EXACT = 2**53
+_HALF = re.compile("[\ud800-\udfff]")
 FIX_CELL = "Correct the row or convert the column."
 _ANSWER = '{"text": ["Oslo"], "answer_start": [12]}'
 _NO_ANSWER = '{"text": [], "answer_start": []}'
@@ -262,7 +264,7 @@ def is_whole(cell: Any) -> bool:
     (False, True)
     """
     if isinstance(cell, str):
-        return not any("\ud800" <= character <= "\udfff" for character in cell)
+        return cell.isascii() or _HALF.search(cell) is None
     if isinstance(cell, dict):
         return all(map(is_whole, cell.values()))
     return all(map(is_whole, cell)) if isinstance(cell, list) else True

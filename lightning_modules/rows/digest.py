@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def digest(text: str) -> int:
+    """Return the key of a text."""
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
 def digests(texts: Iterable[str]) -> NDArray[Any]:
     """Return the keys of texts, (N,): equal texts have equal ones."""
     import numpy as np
 
-    blake, from_bytes = hashlib.blake2b, int.from_bytes
-    found = array("Q")
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        found.append(from_bytes(blake(data, digest_size=8).digest(), "little"))
+    found = array("Q", map(digest, texts))
     return np.frombuffer(found, np.uint64) if found else np.empty(0, np.uint64)
 
 

@@ -18,6 +18,7 @@ from lightning_modules.task.own_metric import (
     is_own,
     own_score,
 )
+from lightning_modules.text.encode import read_texts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +85,7 @@ class SequenceTask(Task):
     ) -> dict[str, list[Any]]:
         texts = [row["text"] for row in rows]
         pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
-        columns = dict(tokenizer(texts, pairs, truncation=True, max_length=max_length))
+        columns = read_texts(tokenizer, texts, pairs, max_length)
         if rows and "label" in rows[0]:
             columns["labels"] = self.targets(rows, labels)
         return columns

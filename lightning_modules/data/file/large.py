@@ -150,7 +150,9 @@ def _read_jsonl(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> T
         columns.update(dict.fromkeys(value))
 
     def rows() -> Iterator[dict[str, Any]]:
-        return (json.loads(line) for line in _lines(path) if line.strip())
+        with path.open("rb") as file:
+            texts = map(bytes.decode, file)
+            yield from (json.loads(text) for text in texts if text.strip())
 
     return Table(path, list(columns), _Rows(path, len(lines), rows), _compact(lines))
 
