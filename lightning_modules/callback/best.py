@@ -48,9 +48,12 @@ class Best:
 
 
 def save_best(folder: Path, best: Best) -> None:
-    """Write the best validation's files, each atomically."""
+    """Write the best validation's files, each atomically.
+
+    A checkpoint or an outcome follows, which puts their names on the disk, too.
+    """
     for name, tensors in ((OBSERVED_FILE, best.observed), (BEST_FILE, best.weights)):
-        with replacing(folder / name, num_bytes_of(tensors)) as draft:
+        with replacing(folder / name, num_bytes_of(tensors), waits_for_name=False) as draft:
             save_file(dict(tensors), draft)
 
 

@@ -40,7 +40,11 @@ class DiskFull(OSError):
 
 @contextmanager
 def replacing(
-    path: Path, num_bytes: int | None = None, previous: Path | None = None
+    path: Path,
+    num_bytes: int | None = None,
+    previous: Path | None = None,
+    *,
+    waits_for_name: bool = True,
 ) -> Iterator[Path]:
     """Yield a temporary path; on success sync it to disk and move it to `path`.
 
@@ -50,6 +54,8 @@ def replacing(
             completely full disk also stops other processes that write there.
         previous: Where the old file is moved instead of being deleted; one of the two is complete
             at all times.
+        waits_for_name: Whether to sync the folder, too. If not, the new file can still be missing
+            after a power failure, until the next file of its folder is written that waits.
 
     Raises:
         DiskFull: The disk is too full; the draft is deleted.
@@ -64,7 +70,8 @@ def replacing(
             if previous is not None and path.exists():
                 path.replace(previous)
             draft.replace(path)
-            sync(path.parent)
+            if waits_for_name:
+                sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -140,20 +147,21 @@ def megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 100_000 else f"{num_bytes:,} bytes"
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, waits_for_name: bool = True) -> None:
     """Replace the file at `path` with `text`."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), waits_for_name=waits_for_name)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path` with `content`."""
-    with replacing(path, len(content)) as draft:
+def write_bytes(path: Path, content: bytes, *, waits_for_name: bool = True) -> None:
+    """Replace the file at `path` with `content`; see `replacing`."""
+    with replacing(path, len(content), waits_for_name=waits_for_name) as draft:
         draft.write_bytes(content)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, waits_for_name: bool = True) -> None:
     """Replace the file at `path` with `value` as indented JSON; raise ValueError for NaN."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, waits_for_name=waits_for_name)
 
 
 def _full_code(error: BaseException | None) -> int | None:

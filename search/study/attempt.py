@@ -75,6 +75,7 @@ def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
     An existing folder belongs to another study, whose storage is gone, and is deleted: its
     checkpoint must not be mistaken for this trial's. For the same reason the files of `before` are
     only taken over if it names this study. Both attempts share them until this one replaces them.
+    The attempt's configuration, which is written next, puts the names on the disk.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -84,7 +85,7 @@ def make_folder(folder: Path, study_id: str, before: Path | None) -> bool:
         for path in before.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 share(path, folder / path.name)
-    write_json(folder / IDENTITY_FILE, {"study": study_id})
+    write_json(folder / IDENTITY_FILE, {"study": study_id}, waits_for_name=False)
     return has_files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -66,6 +67,22 @@ def test_a_run_learns_and_writes_its_files(make_run: Callable[..., Run], here: P
     stored = json.loads((here / "run/outcome.json").read_text())
     assert stored["ending"] == "finished"
     assert stored["num_threads"] == outcome.num_threads == torch.get_num_threads()
+
+
+def test_all_files_and_their_names_are_on_the_disk_at_the_end(
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, folder, sync = list[int](), here / "run", os.fsync
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    train(make_run("trainer.epochs=1"), folder)
+    assert {path.stat().st_ino for path in folder.iterdir()} <= set(synced)
+    assert synced[-1] == folder.stat().st_ino
+    assert synced.count(synced[-1]) == 1  # one wait for all names: a run may be short
 
 
 @pytest.mark.thorough
