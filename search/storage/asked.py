@@ -105,7 +105,7 @@ def end(
                 return  # an earlier try worked, but its answer was lost
             _write(storage, session, trial_id, news)
             spent = _renew(session, lease, TOLD, seconds)
-            set_user(storage, session, trial_id, {SECONDS: round(spent, 3)})
+            set_user(session, trial_id, {SECONDS: round(spent, 3)})
             finish(storage, session, trial_id, state, objectives)
 
     storage.retry(write)
@@ -155,8 +155,8 @@ def _write(storage: StudyStorage, session: Session, trial_id: int, news: News) -
     locked(session, trial_id)
     for point in news.curve:
         _add(storage, session, trial_id, point, news.objective)
-    set_user(storage, session, trial_id, news.values)
-    set_system(storage, session, trial_id, news.system)
+    set_user(session, trial_id, news.values)
+    set_system(session, trial_id, news.system)
 
 
 def _add(
@@ -169,7 +169,7 @@ def _add(
     later.delete()
     before = points_of(system_attribute(session, trial_id, CURVE) or ())
     curve = extended([each for each in before if each.step < point.step], point)
-    set_system(storage, session, trial_id, {CURVE: curve})
+    set_system(session, trial_id, {CURVE: curve})
     if objective in point.metrics:
         value = point.metrics[objective]
         storage._set_trial_intermediate_value_without_commit(session, trial_id, point.step, value)

@@ -71,7 +71,7 @@ def hand_back(
 
     def end() -> AttemptEnd | None:
         with transaction(storage) as session:
-            return _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
+            return _end_attempt(session, trial_id, worker, kind, reason, max_attempts)
 
     return storage.retry(end)
 
@@ -127,7 +127,7 @@ def end_worker(
                 .order_by(TrialModel.trial_id)
             )
             ends = [
-                _end_attempt(storage, session, trial_id, worker, kind, reason, max_attempts)
+                _end_attempt(session, trial_id, worker, kind, reason, max_attempts)
                 for (trial_id,) in its_trials.all()
             ]
             return [end for end in ends if end is not None]
@@ -136,7 +136,6 @@ def end_worker(
 
 
 def _end_attempt(
-    storage: StudyStorage,
     session: Session,
     trial_id: int,
     worker: str | None,
@@ -170,7 +169,7 @@ def _end_attempt(
         state, ending = TrialState.FAIL, Ending.failed
     elif kind is FailureKind.out_of_memory and micro_batch == 1:
         state, ending, verdict = TrialState.PRUNED, Ending.infeasible, MEMORY_REASON
-        set_system(storage, session, trial_id, {constraint(ending): 1.0})
+        set_system(session, trial_id, {constraint(ending): 1.0})
     values = {
         ATTEMPTS: [end.as_dict() for end in ends],
         REASON: verdict or reason,
@@ -178,7 +177,7 @@ def _end_attempt(
         **({} if area is None else {ALONE: area}),
         **({PACKED: False} if user_attribute(session, trial_id, PACKED) else {}),
     }
-    set_user(storage, session, trial_id, values)
+    set_user(session, trial_id, values)
     trial.state = state
     if state.is_finished():
         trial.datetime_complete = datetime.now()

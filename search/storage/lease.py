@@ -77,6 +77,7 @@ class Lease:
         self._lost = threading.Event()
         self._busy_before = 0.0
         self._busy_since: float | None = None
+        self._is_busy_stored = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -139,14 +140,23 @@ class Lease:
                 raise LeaseLost("another process ended it")
         self._engine.dispose()
 
-    def set_busy(self, is_busy: bool) -> None:
-        """Start or stop counting time as training."""
+    def set_busy(self, is_busy: bool, *, at_once: bool = True) -> None:
+        """Start or stop counting time as training.
+
+        Args:
+            is_busy: Whether the worker trains from now on.
+            at_once: Whether to store it now. If not, others see it with the next renewal, unless
+                they take the worker to be idle while it trains.
+
+        """
         with self._lock:
             now = time.monotonic()
             if self._busy_since is not None:
                 self._busy_before += now - self._busy_since
             self._busy_since = now if is_busy else None
-        self._write()
+            at_once = at_once or (is_busy and not self._is_busy_stored)
+        if at_once:
+            self._write()
 
     def fence(self, engine: Engine) -> None:
         """Make every transaction of `engine` fail with LeaseLost once the lease has ended."""
@@ -188,7 +198,8 @@ class Lease:
                 busy = self._busy_before
                 if self._busy_since is not None:
                     busy += time.monotonic() - self._busy_since
-                values |= {"busy_seconds": busy, "is_busy": self._busy_since is not None}
+                is_busy = self._is_busy_stored = self._busy_since is not None
+                values |= {"busy_seconds": busy, "is_busy": is_busy}
             values["renewed"] = clock(connection)
             update = WORKERS.update().where(is_own, WORKERS.c.ended.is_(None)).values(**values)
             if connection.execute(update).rowcount == 0:

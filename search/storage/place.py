@@ -95,15 +95,21 @@ def may_start(trial_id: int | None, place: str, active: Sequence[Active]) -> boo
     )
 
 
-def active_trials(session: Session, trial_id: int) -> list[Active]:
-    """Return the waiting and running trials of a trial's study; none if all may have neighbours.
+def study_of(session: Session, trial_id: int) -> int:
+    """Return the ID of a trial's study."""
+    from optuna.storages._rdb.models import TrialModel
+
+    return int(session.query(TrialModel.study_id).filter_by(trial_id=trial_id).scalar())
+
+
+def active_trials(session: Session, study_id: int) -> list[Active]:
+    """Return the waiting and running trials of a study; none if all may have neighbours.
 
     If there are any, other claims of the study wait until the transaction ends.
     """
     from optuna.storages._rdb.models import StudyModel, TrialModel
     from optuna.trial import TrialState
 
-    study_id = session.query(TrialModel.study_id).filter_by(trial_id=trial_id).scalar()
     if not _values(session, study_id, ALONE):
         return []
     session.query(StudyModel).filter_by(study_id=study_id).with_for_update().one()

@@ -59,24 +59,55 @@ def system_attribute(session: Session, trial_id: int, key: str) -> Any:
     return None if row is None else json.loads(str(row.value_json))
 
 
-def set_user(
-    storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
-) -> None:
+def set_user(session: Session, trial_id: int, values: Mapping[str, Any]) -> None:
     """Set user attributes of a trial."""
     from optuna.storages._rdb.models import TrialUserAttributeModel as User
 
-    for name, value in values.items():
-        storage._set_trial_attr_without_commit(session, User, trial_id, name, value)
+    _set_of_trial(session, User, trial_id, values)
 
 
-def set_system(
-    storage: StudyStorage, session: Session, trial_id: int, values: Mapping[str, Any]
-) -> None:
+def set_system(session: Session, trial_id: int, values: Mapping[str, Any]) -> None:
     """Set system attributes of a trial."""
     from optuna.storages._rdb.models import TrialSystemAttributeModel as System
 
-    for name, value in values.items():
-        storage._set_trial_attr_without_commit(session, System, trial_id, name, value)
+    _set_of_trial(session, System, trial_id, values)
+
+
+def set_of_study(session: Session, study_id: int, values: Mapping[str, Any]) -> None:
+    """Set system attributes of a study."""
+    from optuna.storages._rdb.models import StudySystemAttributeModel as System
+
+    _upsert(session, System, {"study_id": study_id}, values)
+
+
+def _set_of_trial(session: Session, model: Any, trial_id: int, values: Mapping[str, Any]) -> None:
+    """Set attributes of a trial; raise UpdateFinishedTrialError if it has ended."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    trial: Any = locked(session, trial_id)
+    if trial.state.is_finished():
+        # Optuna's own check would read the trial through a second connection, which waits for
+        # this transaction to end.
+        raise UpdateFinishedTrialError(f"trial {trial.number} has ended")
+    _upsert(session, model, {"trial_id": trial_id}, values)
+
+
+def _upsert(
+    session: Session, model: Any, owner: Mapping[str, int], values: Mapping[str, Any]
+) -> None:
+    """Set attributes with one statement; Optuna's own call takes two for each of them."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    if not values:
+        return
+    is_local = session.get_bind().dialect.name == "sqlite"
+    insert: Any = (sqlite if is_local else postgresql).insert(model.__table__)
+    changes = {"value_json": insert.excluded.value_json}
+    statement = insert.on_conflict_do_update(index_elements=[*owner, "key"], set_=changes)
+    rows = [
+        {**owner, "key": name, "value_json": json.dumps(value)} for name, value in values.items()
+    ]
+    session.execute(statement, rows)
 
 
 def finish(

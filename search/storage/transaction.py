@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from search.space.key import renewed_key
 from search.storage.attribute import CURVE, FIXED, KEY, PLACE, WORKER
 from search.storage.curve import StoredPoint, extended
-from search.storage.place import active_trials, may_start
+from search.storage.place import active_trials, may_start, study_of
 from search.storage.row import (
     alone,
     locked,
@@ -31,6 +31,7 @@ from search.storage.row import (
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
     from search.storage.tables import StudyStorage
 
@@ -59,12 +60,13 @@ def claim(
     """
     from optuna.trial import TrialState
 
-    values = {WORKER: worker} if place is None else {WORKER: worker, PLACE: place}
+    values = _claimed(worker, place)
 
     def take() -> list[int]:
         taken: list[int] = []
         with transaction(storage) as session:
-            active = () if place is None else active_trials(session, trial_ids[0])
+            own = study_of(session, trial_ids[0])
+            active = () if place is None else active_trials(session, own)
             for trial_id in trial_ids:
                 if len(taken) == (1 if active else num):
                     break
@@ -73,7 +75,7 @@ def claim(
                     if place is not None and not may_start(trial_id, place, active):
                         continue
                     trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
-                    set_user(storage, session, trial_id, values)
+                    set_user(session, trial_id, values)
                 elif trial.state is not TrialState.RUNNING:
                     continue
                 elif user_attribute(session, trial_id, WORKER) != worker:
@@ -82,6 +84,58 @@ def claim(
         return taken
 
     return storage.retry(take) if trial_ids else []
+
+
+def add_claimed(
+    storage: StudyStorage,
+    study_id: int,
+    num_trials: int,
+    template: FrozenTrial,
+    num: int,
+    worker: str,
+    place: str | None,
+) -> list[int]:
+    """Add up to `num` trials that `worker` has claimed; return their numbers.
+
+    None are added while some trial must be alone in an area.
+
+    Args:
+        storage: The storage.
+        study_id: The study.
+        num_trials: It gets no more trials than this.
+        template: What the trials start with.
+        num: The maximum number to add.
+        worker: The worker's name.
+        place: The memory that they will use, see `search.storage.place`; None if it is unknown.
+
+    """
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.trial import TrialState
+
+    values, added = _claimed(worker, place), list[tuple[int, int]]()  # IDs and numbers
+
+    def add() -> list[int]:
+        with alone(storage, study_id) as session:
+            # An earlier try may have worked although its answer was lost.
+            if any(user_attribute(session, each, WORKER) == worker for each, _ in added):
+                return [number for _, number in added]
+            added.clear()
+            if place is not None and active_trials(session, study_id):
+                return []
+            count = session.query(TrialModel).filter_by(study_id=study_id).count()
+            for _ in range(min(num, num_trials - count)):
+                trial: Any = storage._get_prepared_new_trial(study_id, template, session)
+                session.flush()
+                trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
+                set_user(session, trial.trial_id, values)
+                added.append((trial.trial_id, trial.number))
+        return [number for _, number in added]
+
+    return storage.retry(add)
+
+
+def _claimed(worker: str, place: str | None) -> dict[str, str]:
+    return {WORKER: worker} if place is None else {WORKER: worker, PLACE: place}
 
 
 def reserve(
@@ -114,7 +168,7 @@ def reserve(
             if not even_if_taken and key in taken:
                 return False
             fixed = {name: value for name, (value, _) in params.items()}
-            set_system(storage, session, trial_id, {KEY: key, FIXED: fixed})
+            set_system(session, trial_id, {KEY: key, FIXED: fixed})
             rows = session.query(TrialParamModel.param_name).filter_by(trial_id=trial_id)
             settled = {row.param_name for row in rows}
             for name, (value, distribution) in params.items():
@@ -138,7 +192,7 @@ def set_attributes(storage: StudyStorage, trial_id: int, values: Mapping[str, An
 
     def write() -> None:
         with transaction(storage) as session:
-            set_user(storage, session, trial_id, values)
+            set_user(session, trial_id, values)
 
     storage.retry(write)
 
@@ -171,7 +225,7 @@ def add_validation(
                 return
             curve = extended(system_attribute(session, trial_id, CURVE) or (), point)
             storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
-            set_system(storage, session, trial_id, {CURVE: curve})
-            set_user(storage, session, trial_id, values)
+            set_system(session, trial_id, {CURVE: curve})
+            set_user(session, trial_id, values)
 
     storage.retry(write)

@@ -9,15 +9,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search.storage.row import finish, locked, set_system, set_user, transaction
+from search.storage.row import (
+    finish,
+    locked,
+    set_of_study,
+    set_system,
+    set_user,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
     from search.storage.tables import StudyStorage
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What dashboards show of a trial besides its result, as system attributes.
+
+    Attributes:
+        of_trial: The trial's.
+        of_study: The study's: Optuna's dashboard keeps notes there.
+
+    """
+
+    of_trial: Mapping[str, Any] = field(default_factory=dict)
+    of_study: Mapping[str, Any] = field(default_factory=dict)
 
 
 def end_trial(
@@ -27,6 +49,7 @@ def end_trial(
     values: Sequence[float] | None,
     user: Mapping[str, Any],
     system: Mapping[str, Any],
+    of_study: Mapping[str, Any],
 ) -> None:
     """Set a running trial's attributes, values and state.
 
@@ -38,6 +61,7 @@ def end_trial(
             intermediate value, as with Optuna's own call.
         user: User attributes to set.
         system: System attributes to set.
+        of_study: System attributes of its study to set.
 
     """
     from optuna.trial import TrialState
@@ -47,8 +71,9 @@ def end_trial(
             trial: Any = locked(session, trial_id)
             if trial.state is not TrialState.RUNNING:
                 return  # ended by an earlier try whose answer was lost
-            set_user(storage, session, trial_id, user)
-            set_system(storage, session, trial_id, system)
+            set_user(session, trial_id, user)
+            set_system(session, trial_id, system)
+            set_of_study(session, trial.study_id, of_study)
             is_pruned = state is TrialState.PRUNED
             told = _last(session, trial_id) if is_pruned and values is None else values
             finish(storage, session, trial_id, state, told or ())

@@ -31,7 +31,7 @@ def withdraw(storage: StudyStorage, trial_id: int) -> bool:
             values = {ENDING: Ending.pruned.value}
             if user_attribute(session, trial_id, ATTEMPT) is None:
                 values[REASON] = UNTRAINED  # else why its last attempt ended
-            set_user(storage, session, trial_id, values)
+            set_user(session, trial_id, values)
             trial.state, trial.datetime_complete = TrialState.PRUNED, datetime.now()
             return True
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from search.plan.plan import Plan
+from search.pruner.base import Pruner
 from search.pruner.progress import LOSS, METRIC, Mark, Progress
 from search.storage.attribute import CURVE, LENGTH, broken_guards
 from search.storage.curve import StoredPoint, points_of
@@ -39,15 +40,14 @@ def reason_to_stop(study: Study, number: int, examples: int, validation: int) ->
         return STOPPED
     if len(plan.objectives) > 1:
         return None  # worse in one objective, it may still be on the Pareto front
-    trial = study.trial(number)
+    if type(plan.search.pruner).reason_to_stop is Pruner.reason_to_stop:
+        return None  # it never prunes, so nothing is read
+    trials = {trial.number: trial for trial in study.considered}
+    trial = trials.pop(number, None) or study.trial(number)  # the budget may exclude it by now
     values = study.params_of(trial)
     arm = plan.space.options_of(values)
     # One that breaks a guard is no rival: what it scored may be what must not be reached.
-    others = [
-        other
-        for other in study.considered
-        if other.number != number and not broken_guards(other.system_attrs)
-    ]
+    others = [other for other in trials.values() if not broken_guards(other.system_attrs)]
     if SEED in plan.space.paths and any(
         other.state is TrialState.COMPLETE
         and configuration(study.params_of(other)) == configuration(values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -61,7 +61,7 @@ from search.storage.lease import Lease, this_host
 from search.storage.location import CERTIFY
 from search.storage.place import Active, had_neighbours, may_start, place_name
 from search.storage.retry import StorageGone
-from search.storage.trial_end import end_trial
+from search.storage.trial_end import Shown, end_trial
 from search.study import pack
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.heal import heal
@@ -109,6 +109,7 @@ class Session:
         self._lease = lease
         self._tables = study.tables
         self._tidied: dict[int, bool] = {}  # whether each trial's best weights were kept
+        self._lengths: dict[int, dict[str, Any]] = {}  # of attempts, not yet stored
 
     @cached_property
     def place(self) -> str | None:
@@ -126,9 +127,15 @@ class Session:
         """Whether this process has noticed that another one ended its lease."""
         return self._lease.is_lost
 
-    def set_busy(self, is_busy: bool) -> None:
-        """Start or stop counting this worker's time as training."""
-        self._tables.retry(lambda: self._lease.set_busy(is_busy))
+    def set_busy(self, is_busy: bool, *, at_once: bool = True) -> None:
+        """Start or stop counting this worker's time as training.
+
+        Args:
+            is_busy: Whether it trains from now on.
+            at_once: Whether to store it now, see `search.storage.lease`.
+
+        """
+        self._tables.retry(lambda: self._lease.set_busy(is_busy, at_once=at_once))
 
     def leave(self, reason: str = "left in order") -> None:
         """End the lease; the worker must have handed back its unfinished attempts."""
@@ -155,15 +162,19 @@ class Session:
         """
         study = self.study
         while not study.is_stopping and study.out_of_time is None:
-            waiting = {t._trial_id: t.number for t in study.trials if t.state.name == "WAITING"}
-            if 0 < len(waiting) < num and not self._active() and self._add(num - len(waiting)):
+            trials = study.trials
+            waiting = {t._trial_id: t.number for t in trials if t.state.name == "WAITING"}
+            active = _active(trials)
+            if 0 < len(waiting) < num and not active and self._add(num - len(waiting)):
                 continue  # now there are more to claim
             claimed = transaction.claim(self._tables, list(waiting), self.name, num, self.place)
             if claimed:
                 return [self._start(waiting[trial_id]) for trial_id in claimed]
+            if not active and (added := self._add_claimed(num)):
+                return [self._start(number) for number in added]
             # A trial that waits until it is alone here keeps new ones away.
-            has_room = self.place is None or may_start(None, self.place, self._active())
-            if not (has_room and self._add(num)) and not heal(study):
+            has_room = self.place is None or may_start(None, self.place, active)
+            if not (active and has_room and self._add(num)) and not heal(study):
                 return []
         return []
 
@@ -192,7 +203,7 @@ class Session:
         """
         study, max_waiting = self.study, self.study.plan.search.settings.pack_size
         key = pack.key_of(study.plan, first.values)
-        while not study.is_stopping and study.out_of_time is None and not self._active():
+        while not study.is_stopping and study.out_of_time is None and not _active(study.trials):
             found = pack.next_fitting(study, key)
             if found is None:
                 trials = study.trials
@@ -225,8 +236,11 @@ class Session:
         return self.hand_back(attempt, FailureKind.crowded, reason, outcome.seconds)
 
     def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
-        """Store how long the attempt's run is."""
-        self._set(attempt, {LENGTH: [num_examples, stable_examples]})
+        """Keep how long the attempt's run is; stored with what comes next of it.
+
+        Before its first validation nobody compares it with others.
+        """
+        self._lengths[attempt.number] = {LENGTH: [num_examples, stable_examples]}
 
     def saved(self, attempt: Attempt, step: int) -> None:
         """Store that the attempt can continue from `step`."""
@@ -236,17 +250,23 @@ class Session:
     def progress(self, attempt: Attempt, point: Point) -> str | None:
         """Store a validation; return a reason to prune the trial, or None."""
         study = self.study
-        trial = study.trial(attempt.number)
-        if point.examples not in trial.intermediate_values:
-            value = point.metrics[study.plan.default.task.metric]
-            progress = {PROGRESS: [round(point.seconds, 3), time.time()]}
-            transaction.add_validation(
-                self._tables, trial._trial_id, point.examples, value, stored_point(point), progress
-            )
+        value = point.metrics[study.plan.default.task.metric]
+        values = {PROGRESS: [round(point.seconds, 3), time.time()]}
+        values |= self._lengths.pop(attempt.number, {})
+        transaction.add_validation(
+            self._tables, attempt.trial_id, point.examples, value, stored_point(point), values
+        )
         return reason_to_stop(study, attempt.number, point.examples, point.number)
 
-    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Store the outcome of an attempt that ended by itself; its trial is over."""
+    def ended(self, attempt: Attempt, outcome: Outcome, shown: Shown | None = None) -> None:
+        """Store the outcome of an attempt that ended by itself; its trial is over.
+
+        Args:
+            attempt: The attempt.
+            outcome: Its outcome.
+            shown: What dashboards show of its trial; None changes nothing of that.
+
+        """
         from optuna.trial import TrialState
 
         assert outcome.ending is not Ending.interrupted, "that one is handed back"
@@ -266,10 +286,13 @@ class Session:
         }
         # Of a guard that holds too: where it is nearly broken may tell a sampler something.
         system: dict[str, Any] = {f"{GUARD}{each.name}": each.excess for each in outcome.guards}
+        user |= self._lengths.pop(attempt.number, {})
         if outcome.guards:
             user[GUARDS] = {each.name: asdict(each) for each in outcome.guards}
         kept = {ROW_SCORES: outcome.row_scores, CHOSEN_SCORES: outcome.chosen_scores}
         system |= {name: scores.as_dict() for name, scores in kept.items() if scores is not None}
+        shown = shown or Shown()
+        system |= shown.of_trial
         state, values = TrialState.PRUNED, None
         if outcome.ending is Ending.finished:
             state = TrialState.COMPLETE
@@ -280,7 +303,7 @@ class Session:
             system[constraint(outcome.ending)] = 1.0
         study, trial = self.study.optuna, self.study.trial(attempt.number)
         study.sampler.after_trial(study, trial, state, values)
-        end_trial(self._tables, attempt.trial_id, state, values, user, system)
+        end_trial(self._tables, attempt.trial_id, state, values, user, system, shown.of_study)
         self._tidy()
 
     def hand_back(
@@ -301,26 +324,18 @@ class Session:
         max_attempts = self.study.plan.search.settings.max_attempts
         return hand_back(self._tables, trial_id, self.name, kind, reason, max_attempts)
 
-    def _active(self) -> list[Active]:
-        """Return the waiting and running trials; none if all of them may have neighbours."""
-        trials = [trial for trial in self.study.trials if not trial.state.is_finished()]
-        if not any(trial.user_attrs.get(ALONE) for trial in trials):
-            return []
-        return [
-            Active(
-                trial._trial_id,
-                trial.state.name == "RUNNING",
-                trial.user_attrs.get(PLACE),
-                trial.user_attrs.get(ALONE),
-            )
-            for trial in trials
-        ]
-
     def _add(self, num: int) -> int:
         """Add up to `num` trials without values, within the budget; return how many."""
-        template = waiting_trial(self.study.plan.space, {})
-        num_trials = self.study.plan.num_trials
-        return add_trials(self._tables, self.study.id, num_trials, [template] * num)
+        plan, template = self.study.plan, waiting_trial(self.study.plan.space, {})
+        return add_trials(self._tables, self.study.id, plan.num_trials, [template] * num)
+
+    def _add_claimed(self, num: int) -> list[int]:
+        """Add up to `num` trials without values, claimed already; return their numbers."""
+        plan, template = self.study.plan, waiting_trial(self.study.plan.space, {})
+        whose = self.name, self.place
+        return transaction.add_claimed(
+            self._tables, self.study.id, plan.num_trials, template, num, *whose
+        )
 
     def _start(self, number: int) -> Attempt:
         study = self.study
@@ -396,6 +411,22 @@ class Session:
                 if self._tidied.get(trial.number) is not is_kept:
                     tidy(study.folder_of(trial), keep_best=is_kept)
                     self._tidied[trial.number] = is_kept
+
+
+def _active(trials: Sequence[FrozenTrial]) -> list[Active]:
+    """Return the waiting and running trials; none if all of them may have neighbours."""
+    active = [trial for trial in trials if not trial.state.is_finished()]
+    if not any(trial.user_attrs.get(ALONE) for trial in active):
+        return []
+    return [
+        Active(
+            trial._trial_id,
+            trial.state.name == "RUNNING",
+            trial.user_attrs.get(PLACE),
+            trial.user_attrs.get(ALONE),
+        )
+        for trial in active
+    ]
 
 
 def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:

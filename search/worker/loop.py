@@ -19,7 +19,7 @@ from lightning_modules.machine.memory import free_memory
 from lightning_modules.outcome import Ending, Outcome, Point
 from lightning_modules.run import Run
 from lightning_modules.trainer import AUTO
-from search.report.dashboard.page import show_trial
+from search.report.dashboard.page import show_trial, shown_of
 from search.report.guard import guard_line
 from search.report.wandb import tags_of
 from search.storage.failure import FailureKind
@@ -82,6 +82,7 @@ def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, log
             # Other workers have the rest. If one dies, its trial returns to the queue. Meanwhile
             # they can have the memory of what this one keeps.
             if not has_freed:
+                session.set_busy(False)
                 cache, has_freed = Cache(), True
                 free_memory()
             emit(Alive("waiting for the trials of other workers"))
@@ -184,14 +185,19 @@ class _Trial:
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
-        """Count the time inside the block as training."""
-        self.session.set_busy(True)
+        """Count the time inside the block as training.
+
+        The time between two trials is short, and to store its start and end takes longer. Only a
+        limit on the time of training needs it exactly.
+        """
+        is_limited = self.session.study.plan.search.settings.max_hours is not None
+        self.session.set_busy(True, at_once=is_limited)
         try:
             yield
         finally:
             free_memory()
             with suppress(StorageGone):
-                self.session.set_busy(False)
+                self.session.set_busy(False, at_once=is_limited)
 
     def _member(self, attempt: Attempt, ended: Callable[[Outcome | BaseException], None]) -> Member:
         """Return what to train, with its rows."""
@@ -223,7 +229,8 @@ class _Trial:
         if isinstance(result, Exception):  # where a trial's failure is recorded and counted
             log.error("trial %d failed", attempt.number, exc_info=result)
             reason = f"{type(result).__name__}: {result}".splitlines()[0]
-            _show(study, attempt, reason)
+            # Before its trial may end, and becomes read-only.
+            show_trial(study.optuna, study.trial(attempt.number), attempt.folder, reason)
             emit(event_of(session.hand_back(attempt, FailureKind.failed, reason, None)))
             raise Replace(f"an error in trial {attempt.number}") from result
         if result.ending is Ending.interrupted:
@@ -237,8 +244,8 @@ class _Trial:
         if is_infeasible and (end := session.retry_alone(attempt, result)) is not None:
             emit(event_of(end))
             raise Replace(f"trial {attempt.number} ran out of memory")
-        _show(study, attempt)
-        session.ended(attempt, result)
+        shown = shown_of(study.optuna, study.trial(attempt.number), attempt.folder)
+        session.ended(attempt, result, shown)
         for guard in result.guards:
             if guard.is_broken:
                 emit(Note(f"trial {attempt.number}, {guard_line(guard)}"))
@@ -252,11 +259,6 @@ def _run_of(study: Study, attempt: Attempt) -> Run:
     if attempt.micro_batch_size is None:
         return run
     return replace(run, trainer=replace(run.trainer, micro_batch_size=attempt.micro_batch_size))
-
-
-def _show(study: Study, attempt: Attempt, failure: str | None = None) -> None:
-    """Store the trial's files for dashboards, before it ends and becomes read-only."""
-    show_trial(study.optuna, study.trial(attempt.number), attempt.folder, failure)
 
 
 class _Hooks(Hooks):

@@ -20,7 +20,7 @@ def read_note(study: optuna.Study, trial_id: int | None) -> str:
     """Return the note of a trial, or of the study if `trial_id` is None; "" if there is none."""
     from search.storage.read import study_attributes
 
-    key = _part_key(trial_id)
+    _, _, key = _keys(trial_id)
     attributes = study_attributes(study._storage, study._study_id, key)
     parts: list[str] = []
     while (part := attributes.get(f"{key}{len(parts)}")) is not None:
@@ -30,24 +30,24 @@ def read_note(study: optuna.Study, trial_id: int | None) -> str:
 
 def write_note(study: optuna.Study, trial_id: int | None, text: str) -> None:
     """Replace the note of a trial, or of the study if `trial_id` is None."""
+    for name, value in note_values(study, trial_id, text).items():
+        study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def note_values(study: optuna.Study, trial_id: int | None, text: str) -> dict[str, int | str]:
+    """Return the study's system attributes that replace a note, the version first."""
     from search.storage.read import study_attributes
 
-    storage, study_id = study._storage, study._study_id
-    version, key = _version_key(trial_id), _part_key(trial_id)
-    attributes = study_attributes(storage, study_id, key) | study_attributes(
-        storage, study_id, version
-    )
-    storage.set_study_system_attr(study_id, version, int(attributes.get(version, 0)) + 1)
-    parts = [text[start : start + MAX_PART] for start in range(0, len(text), MAX_PART)]
+    start, version, key = _keys(trial_id)
+    attributes = study_attributes(study._storage, study._study_id, start)
+    parts = [text[at : at + MAX_PART] for at in range(0, len(text), MAX_PART)]
     while f"{key}{len(parts)}" in attributes:
         parts.append("")
-    for number, part in enumerate(parts):
-        storage.set_study_system_attr(study_id, f"{key}{number}", part)
+    number = int(attributes.get(version, 0)) + 1
+    return {version: number, **{f"{key}{at}": part for at, part in enumerate(parts)}}
 
 
-def _version_key(trial_id: int | None) -> str:
-    return f"dashboard:{'' if trial_id is None else f'{trial_id}:'}note_ver"
-
-
-def _part_key(trial_id: int | None) -> str:
-    return f"dashboard:{'' if trial_id is None else f'{trial_id}:'}note_str:"
+def _keys(trial_id: int | None) -> tuple[str, str, str]:
+    """Return how the names of a note's attributes begin, and those of its version and parts."""
+    start = f"dashboard:{'' if trial_id is None else f'{trial_id}:'}note_"
+    return start, f"{start}ver", f"{start}str:"

@@ -22,12 +22,13 @@ from lightning_modules.outcome import GuardScore
 from search.certificate.certificate import CERTIFICATE_FILE
 from search.machine.provenance import PROVENANCE_FILE
 from search.report.dashboard.artifact import TYPES, artifacts_of, read_outcome
-from search.report.dashboard.note import read_note, write_note
+from search.report.dashboard.note import note_values, read_note, write_note
 from search.report.guard import guard_line
 from search.report.results import TABLE_FILE
 from search.report.text import duration, number
 from search.storage import attribute as keys
 from search.storage.location import CERTIFY, CONFIRM, DATABASE
+from search.storage.trial_end import Shown
 from search.study.attempt import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def show_study(
         "**Files**, in " + _code(f"{folder}/"),
         "\n".join(files),
     ]
-    _write_note(study, None, parts)
+    write_note(study, None, _note(study, None, parts))
 
 
 def show_trial(
@@ -170,13 +171,27 @@ def show_trial(
         failure: Why the attempt failed, if it did.
 
     """
+    shown = shown_of(study, trial, folder, failure)
+    with _optional(f"trial {trial.number}"):
+        for name, value in shown.of_trial.items():
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+        for name, value in shown.of_study.items():
+            study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def shown_of(
+    study: optuna.Study, trial: FrozenTrial, folder: Path, failure: str | None = None
+) -> Shown:
+    """Return what `show_trial` stores; never raise."""
+    of_trial: dict[str, str] = {}
+    of_study: dict[str, Any] = {}
     with _optional(f"trial {trial.number}"):
         outcome = read_outcome(folder)
         pictures: dict[str, str] = {}
         for artifact in artifacts_of(study.study_name, trial.number, folder):
             name, value = artifact.attribute
             if trial.system_attrs.get(name) != value:
-                study._storage.set_trial_system_attr(trial._trial_id, name, value)
+                of_trial[name] = value
             if artifact.kind == TYPES[".png"]:
                 path = f"/artifacts/{study._study_id}/{trial._trial_id}/{artifact.id}"
                 title = Path(artifact.name).stem
@@ -184,7 +199,9 @@ def show_trial(
                 pictures[title] = f"![{title}]({path})"
         if trial.number < MAX_NOTES:
             parts = [*_ending(outcome, failure), *_repeat(study, trial)]
-            _write_note(study, trial._trial_id, [*parts, _table(pictures)] if pictures else parts)
+            text = _note(study, trial._trial_id, [*parts, _table(pictures)] if pictures else parts)
+            of_study.update(note_values(study, trial._trial_id, text))
+    return Shown(of_trial, of_study)
 
 
 @contextmanager
@@ -238,12 +255,12 @@ def _table(cells: Mapping[str, str]) -> str:
     return f"{titles}\n|{'---|' * len(cells)}\n{row}"
 
 
-def _write_note(study: optuna.Study, trial_id: int | None, parts: Sequence[str]) -> None:
-    """Replace our part of the note of a trial, or of the study if `trial_id` is None."""
+def _note(study: optuna.Study, trial_id: int | None, parts: Sequence[str]) -> str:
+    """Return the note of a trial, or of the study if `trial_id` is None, with our part replaced."""
     before = read_note(study, trial_id)
     _, mark, below = before.partition(MARK)
     theirs = below if mark else before
-    write_note(study, trial_id, "\n\n".join([*parts, MARK, theirs.strip()]))
+    return "\n\n".join([*parts, MARK, theirs.strip()])
 
 
 def _escaped(text: str) -> str:

@@ -175,6 +175,42 @@ def test_training_time_is_counted_until_the_end(storage: StudyStorage, study_id:
     assert used() == (after, 0)  # exactly the same
 
 
+def test_a_short_pause_is_stored_with_the_next_renewal(
+    storage: StudyStorage, study_id: int
+) -> None:
+    lease = lease_on(storage, study_id)
+
+    def num_busy() -> int:
+        with storage.engine.begin() as connection:
+            return used_seconds(connection, study_id)[1]
+
+    lease.set_busy(True, at_once=False)  # others take it to be idle: they must know
+    assert num_busy() == 1
+    stored = renewed(storage)
+    lease.set_busy(False, at_once=False)
+    lease.set_busy(True, at_once=False)
+    assert (num_busy(), renewed(storage)) == (1, stored)
+    lease.set_busy(False)
+    assert num_busy() == 0
+    lease.leave()
+
+
+def test_only_training_counts_with_pauses_that_are_not_stored_at_once(
+    storage: StudyStorage, study_id: int
+) -> None:
+    lease = lease_on(storage, study_id)
+    began = time.monotonic()
+    for _ in range(2):
+        lease.set_busy(True, at_once=False)
+        time.sleep(0.02)
+        lease.set_busy(False, at_once=False)
+        time.sleep(0.2)
+    lease.leave()
+    with storage.engine.begin() as connection:
+        seconds, _ = used_seconds(connection, study_id)
+    assert 0.04 <= seconds < time.monotonic() - began - 0.4
+
+
 HOST = "from search.storage.lease import this_host; print(this_host())"
 
 

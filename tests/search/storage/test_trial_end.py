@@ -34,7 +34,7 @@ def test_a_pruned_trial_gets_the_value_that_optuna_gives_it(
     study = optuna.create_study(storage=storage)
     theirs, ours = running(study, points), running(study, points)
     study.tell(theirs.number, state=TrialState.PRUNED)
-    end_trial(storage, ours._trial_id, TrialState.PRUNED, None, {}, {})
+    end_trial(storage, ours._trial_id, TrialState.PRUNED, None, {}, {}, {})
     expected, found = study.get_trials()
     assert found.values == expected.values
     assert found.state is expected.state and found.datetime_complete is not None
@@ -43,9 +43,19 @@ def test_a_pruned_trial_gets_the_value_that_optuna_gives_it(
 def test_a_repeated_call_changes_nothing(storage: StudyStorage) -> None:
     study = optuna.create_study(storage=storage, directions=["minimize", "maximize"])
     trial = running(study, [])
-    end_trial(storage, trial._trial_id, TrialState.COMPLETE, [0.1, 0.2], {"a": 1}, {"b": 2})
+
+    def end(state: TrialState, values: list[float], number: int) -> None:
+        attributes = ({name: number} for name in ("user", "system", "of study"))
+        end_trial(storage, trial._trial_id, state, values, *attributes)
+
+    end(TrialState.COMPLETE, [0.1, 0.2], 1)
     (first,) = study.get_trials()
-    end_trial(storage, trial._trial_id, TrialState.PRUNED, [0.3], {"a": 3}, {"b": 4})
+    end(TrialState.PRUNED, [0.3], 2)
     (again,) = study.get_trials()
     assert again == first
-    assert (first.values, first.user_attrs, first.system_attrs) == ([0.1, 0.2], {"a": 1}, {"b": 2})
+    assert (first.values, first.user_attrs, first.system_attrs) == (
+        [0.1, 0.2],
+        {"user": 1},
+        {"system": 1},
+    )
+    assert storage.get_study_system_attrs(study._study_id)["of study"] == 1

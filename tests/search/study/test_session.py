@@ -10,7 +10,7 @@ import pytest
 
 from lightning_modules.outcome import Ending, Outcome
 from search.storage import transaction
-from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, GUARDS, WORKER
+from search.storage.attribute import ATTEMPT, ATTEMPTS, CHECKPOINT, CURVE, GUARDS, LENGTH, WORKER
 from search.storage.curve import points_of
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
@@ -212,6 +212,16 @@ def test_a_repeated_validation_is_judged_where_it_was(here: Path) -> None:
     for number, accuracy in ((1, 0.4), (2, 0.95), (3, 0.2)):
         session.progress(attempt, point(number, accuracy))
     assert session.progress(attempt, point(2, 0.95)) is None
+
+
+def test_the_length_of_a_run_is_stored_with_its_first_validation(here: Path) -> None:
+    session = join(study_of(here, "search.num_trials=2"))
+    validated, short = begin(session), begin(session)
+    assert LENGTH not in session.study.trial(validated.number).user_attrs
+    session.progress(validated, point(1, 0.5))
+    session.ended(short, outcome(0.5))
+    lengths = [trial.user_attrs[LENGTH] for trial in session.study.trials]
+    assert lengths == [[1200, 960]] * 2
 
 
 def test_trials_of_other_arms_are_no_rivals(here: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy.event import listen
 
 from lightning_modules.error import DataError
 from lightning_modules.outcome import Ending
 from lightning_modules.task.classification import Classification
+from search.report.dashboard.note import read_note
 from search.storage.failure import FailureKind
 from search.storage.lease import LeaseLost
 from search.study.heal import end_worker
@@ -77,6 +79,36 @@ def test_a_worker_trains_until_the_budget_is_used_up(prepared: Prepare) -> None:
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
     assert [event.value for event in ended] == [trial.value for trial in study.trials]
     assert study.is_over
+
+
+def test_a_trial_writes_to_the_database_seldom(prepared: Prepare) -> None:
+    """Each time waits for the disk, and a short trial does little else."""
+    study = prepared("search.num_trials=3")
+    session, writes, events = join(study), list[str](), list[Event]()
+    changes: list[str] = []
+
+    def execute(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith(("SELECT", "BEGIN", "PRAGMA")):
+            changes.append(statement)
+
+    def commit(connection: object) -> None:
+        if changes:
+            writes.append(changes[0])
+        changes.clear()
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Ended) and event.number < 2:
+            writes.clear()  # the first trials begin with what is queued
+        events.append(event)
+
+    listen(study.tables.engine, "before_cursor_execute", execute)
+    listen(study.tables.engine, "commit", commit)
+    work(session, never, emit)
+    assert sum(isinstance(event, Progressed) for event in events) == 3  # one a trial
+    # Its claim, its values, its start, its validation, and its end with all that is shown of it.
+    assert len(writes) == 5, writes
+    note = read_note(study.optuna, study.trial(2)._trial_id)
+    assert "Finished" in note and "learning curve" in note
 
 
 def test_an_interrupted_attempt_is_handed_back(prepared: Prepare) -> None:
