@@ -18,6 +18,7 @@ from lightning_modules.batch.order import (
     TrainingBatches,
     TrainingWindows,
     evaluation_batches,
+    feature_batches,
     sorted_batches,
 )
 from lightning_modules.batch.span import MOST_BATCHES, Spans, span_sizes
@@ -89,7 +90,7 @@ class TextDataModule(pl.LightningDataModule):
                 self._batches, length, num_blocks, seed=run.seed, start=start
             )
         lengths = lengths_of(self._validation)
-        self.validation_batches = evaluation_batches(lengths)
+        self.validation_batches: Sequence[Sequence[int]] = evaluation_batches(lengths)
         if run.task.compares_in_batch:  # its losses are only alike in batches of one size
             self.validation_batches = sorted_batches(lengths, run.data.batch_size)
         self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
@@ -110,6 +111,10 @@ class TextDataModule(pl.LightningDataModule):
         self._validation = self._featured(
             self._validation, features_of(self._validation), per_token
         )
+        # Ranks share batches, and one may have had no space for features.
+        is_alone = self._run.trainer.devices == 1 and not self._run.task.compares_in_batch
+        if is_alone and isinstance(self._validation, Featured):
+            self.validation_batches = feature_batches(len(self._validation))
 
     def _featured(self, dataset: Dataset, features: Tensor | None, per_token: bool) -> Any:
         if features is None:
@@ -169,7 +174,9 @@ class TextDataModule(pl.LightningDataModule):
         """Return a batch, or each of a span, on the device, and its labels on the host too."""
         if isinstance(batch, list):
             return [self.transfer_batch_to_device(each, device, dataloader_idx) for each in batch]
-        moved: dict[str, Tensor] = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved: dict[str, Tensor] = batch
+        if device.type != "cpu":
+            moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
         return {**moved, LABELS_ON_HOST: batch["labels"]} if "labels" in batch else moved
 
     def loader(self, examples: Any, batches: Any, num_workers: int = 0) -> DataLoader[Any]:
@@ -198,14 +205,15 @@ class TextDataModule(pl.LightningDataModule):
     def _training_rows(self) -> Any:
         train = self._tokenized("train")
         unused = [name for name in train.column_names if name in self._run.task.scoring_columns]
-        return train.remove_columns(unused)
+        # Without any it would still copy and fingerprint all columns.
+        return train.remove_columns(unused) if unused else train
 
     def _tokenized(self, split: str) -> Any:
         run, tokenizer, labels = self._run, self._tokenizer, list(self._labels)
         rows = run.strategy.prepare(self._splits[split], tokenizer)
         task, max_length = run.task, run.data.max_length
         encode = task.encode_training if split == "train" else task.encode
-        settings = [task.cache_key, content_of(tokenizer), str(max_length), json.dumps(labels)]
+        settings = [task.cache_key, self._tokenizer_content(), str(max_length), json.dumps(labels)]
         if split == "train" and task.packs_training:
             settings.append("packed")
         return tokenize(
@@ -216,6 +224,14 @@ class TextDataModule(pl.LightningDataModule):
             self._cache,
             self._digest(split, rows),
         )
+
+    def _tokenizer_content(self) -> str:
+        """Return what distinguishes the tokenizer; read once, as its vocabulary takes 30 ms."""
+        tokenizer = self._tokenizer
+        if self._cache is None:
+            return content_of(tokenizer)
+        key = ("content of a tokenizer", id(tokenizer), len(tokenizer))
+        return self._cache.get_or_make(key, lambda: (content_of(tokenizer), tokenizer))[0]
 
     def _digest(self, split: str, rows: Sequence[Row]) -> str:
         """Return the digest of the rows; of a million, once and not for every run."""

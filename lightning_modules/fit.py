@@ -67,7 +67,7 @@ from lightning_modules.reference import read_reference, reference_of, write_refe
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded
 from lightning_modules.task.base import GENERATED, MISTAKES, REFERENCE, Tables
-from lightning_modules.task.jackknife import row_scores
+from lightning_modules.task.jackknife import key_of, row_scores
 from lightning_modules.task.select import chosen_by
 from lightning_modules.task.verdict import unlearnt
 from lightning_modules.text.template import own_texts
@@ -290,7 +290,7 @@ def _fit_to_rows(start: _Start) -> Run:
     strategy = run.strategy.fit_to_rows(run.model, run.task, start.checked.corpus)
     for name, state in ((STATE_FILE, strategy.state), (TASK_FILE, run.task.state)):
         if state:
-            write = partial(write_json, start.folder / name, dict(state))
+            write = partial(write_json, start.folder / name, dict(state), waits_for_name=False)
             write_when_free(start.hooks, write)
     return replace(run, strategy=strategy)
 
@@ -298,10 +298,11 @@ def _fit_to_rows(start: _Start) -> Run:
 def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
     """Return the run's tokenizer; write the labels, and a tokenizer trained on these rows."""
     folder, hooks, checked = start.folder, start.hooks, start.checked
-    write_when_free(hooks, lambda: write_json(folder / LABELS_FILE, list(checked.labels)))
     form = run.task.form_of(checked.corpus.splits["train"])
-    if form is not None:
-        write_when_free(hooks, lambda: write_json(folder / FORM_FILE, form))
+    for name, value in ((LABELS_FILE, list(checked.labels)), (FORM_FILE, form)):
+        if value is not None:
+            write = partial(write_json, folder / name, value, waits_for_name=False)
+            write_when_free(hooks, write)
     hooks.heartbeat("making the tokenizer")
     tokenizer = build_tokenizer(run, checked.corpus.splits["train"], start.cache)
     if run.strategy.trains_tokenizer:
@@ -454,11 +455,14 @@ def _row_scores(prepared: _Prepared) -> tuple[RowScores | None, RowScores | None
     start, task = prepared.start, prepared.run.task
     start.hooks.heartbeat("computing the noise of the best validation")
     observed, validation = load_observed(start.folder), prepared.data.validation
-    scores = row_scores(task, observed, validation)
+    rows = validation.rows  # kept beside the key, or other rows could get their id
+    named = ("key of rows", id(rows))
+    key, _ = start.cache.get_or_make(named, lambda: (key_of(rows), rows))
+    scores = row_scores(task, observed, validation, key)
     name = chosen_by(prepared.run.trainer.select, task)[0]
     if name == task.metric:
         return scores, None
-    return scores, row_scores(replace(task, metric=name), observed, validation)
+    return scores, row_scores(replace(task, metric=name), observed, validation, key)
 
 
 def _verdict(prepared: _Prepared) -> str:

@@ -38,6 +38,8 @@ class Featured(TorchDataset[Mapping[str, Tensor]]):
         return len(self._columns[FEATURES])
 
     def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        if isinstance(rows, range):  # no copy
+            return {name: column[rows.start : rows.stop] for name, column in self._columns.items()}
         index = torch.tensor(rows)
         return {name: column[index] for name, column in self._columns.items()}
 

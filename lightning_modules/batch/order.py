@@ -14,6 +14,8 @@ from lightning_modules.seed import seed_of
 
 CHUNK_BATCHES = 32
 NUM_EVALUATED_AT_ONCE = 64
+NUM_FEATURES_AT_ONCE = 1024
+"""Examples of a validation batch that only passes a head, which takes microseconds."""
 
 
 def epoch_batches(
@@ -41,6 +43,12 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:
     """Return the numbers of all examples in batches of similar length, for evaluation."""
     return sorted_batches(lengths, NUM_EVALUATED_AT_ONCE)
+
+
+def feature_batches(num_examples: int) -> list[range]:
+    """Return the numbers of all examples in batches for evaluation by a head alone."""
+    starts = range(0, num_examples, NUM_FEATURES_AT_ONCE)
+    return [range(start, min(start + NUM_FEATURES_AT_ONCE, num_examples)) for start in starts]
 
 
 class TrainingBatches:

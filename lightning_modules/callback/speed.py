@@ -109,7 +109,8 @@ def throughput(
     """
     if not record.num_tokens or not record.train_seconds:
         return None, None
-    flops, peak = flops_of(network), peak_of(hardware)
+    peak = peak_of(hardware)
+    flops = None if peak is None else flops_of(network)
     rate = record.num_tokens / record.train_seconds
     if flops is None or peak is None:
         return rate, None

@@ -24,6 +24,7 @@ from lightning_modules.outcome import RowScores
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_modules.rows.corpus import Row
     from lightning_modules.task.base import Examples, Task
 
 MAX_VALUES = 200
@@ -32,10 +33,19 @@ NUM_GROUPS = 50
 """Groups of rows of any other metric. The interval's width has a relative error of 10 %."""
 
 
-def row_scores(task: Task, observed: Mapping[str, Tensor], examples: Examples) -> RowScores | None:
+def row_scores(
+    task: Task, observed: Mapping[str, Tensor], examples: Examples, key: str | None = None
+) -> RowScores | None:
     """Return the contributions to `task.metric`, of at most `MAX_VALUES` groups of rows.
 
     None if there are fewer than two scored rows, or if the metric is not defined without some.
+
+    Args:
+        task: The task.
+        observed: What was kept of the network's outputs.
+        examples: The rows.
+        key: What `key_of` returns for the rows, if the caller knows it.
+
     """
     values = task.row_values(observed, examples)
     if values is not None:
@@ -62,7 +72,7 @@ def row_scores(task: Task, observed: Mapping[str, Tensor], examples: Examples) -
             return None
     if not found or not all(map(math.isfinite, found)):
         return None
-    return RowScores(_key(examples), tuple(float(f"{value:.7g}") for value in found))
+    return RowScores(key or key_of(examples.rows), tuple(float(f"{value:.7g}") for value in found))
 
 
 def pseudo_values(
@@ -88,9 +98,9 @@ def pseudo_values(
     return [num * score - (num - 1) * without(group) for group in groups]
 
 
-def _key(examples: Examples) -> str:
+def key_of(rows: Sequence[Row]) -> str:
     """Return a text that only equal rows in equal order share."""
     digest = hashlib.sha256()
-    for row in examples.rows:
+    for row in rows:
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -86,6 +86,15 @@ def run_rows(here: Path, run: Run) -> int:
     return len(splits["train"]) + len(splits["validation"])
 
 
+def test_a_validation_passes_the_head_once(make_run: Callable[..., Run], here: Path) -> None:
+    quick, slow = Reader(), Reader()
+    run = make_run("data.validation_fraction=0.45")
+    train(run, here / "quick", quick)
+    train(whole(run), here / "slow", slow)
+    passes = [sum("validating" in each for each in reader.phases) for reader in (quick, slow)]
+    assert passes == [6, 6 * 2]  # of two validations an epoch; 72 texts, 64 at once
+
+
 def test_several_labels_per_text_too(here: Path) -> None:
     rows = [
         {

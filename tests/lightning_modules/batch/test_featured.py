@@ -14,6 +14,16 @@ def test_a_batch_has_the_features_and_the_other_columns_of_its_rows() -> None:
     assert batch["labels"].tolist() == [7, 5]
 
 
+def test_a_range_of_rows_is_not_copied() -> None:
+    features = torch.arange(6.0).reshape(3, 2)
+    examples = Featured(features, {"labels": [5, 6, 7]})
+    part, same = examples.__getitems__(range(1, 3)), examples.__getitems__([1, 2])
+    assert {name: each.tolist() for name, each in part.items()} == {
+        name: each.tolist() for name, each in same.items()
+    }
+    assert part["features"].data_ptr() == features[1:].data_ptr()
+
+
 def test_a_column_of_lists_stays_one_row_per_example() -> None:
     batch = Featured(torch.zeros(2, 3), {"labels": [[0.0, 1.0], [1.0, 1.0]]}).__getitems__([1])
     assert batch["labels"].tolist() == [[1.0, 1.0]]

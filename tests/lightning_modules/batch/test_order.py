@@ -5,7 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from lightning_modules.batch.order import TrainingBatches, epoch_batches, sorted_batches
+from lightning_modules.batch.order import (
+    NUM_FEATURES_AT_ONCE,
+    TrainingBatches,
+    epoch_batches,
+    feature_batches,
+    sorted_batches,
+)
 
 LENGTHS = [random.Random(number).randint(3, 120) for number in range(1003)]
 
@@ -99,3 +105,11 @@ def test_sorted_batches_contain_every_row_once_longest_first() -> None:
 
 def test_rows_of_equal_length_stay_in_order() -> None:
     assert sorted_batches([5, 9, 5, 9], 3) == [[1, 3, 0], [2]]
+
+
+@pytest.mark.parametrize("num", [0, 1, NUM_FEATURES_AT_ONCE, NUM_FEATURES_AT_ONCE + 1])
+def test_batches_of_features_have_every_row_once_in_order(num: int) -> None:
+    batches = feature_batches(num)
+    assert [row for batch in batches for row in batch] == list(range(num))
+    assert all(0 < len(batch) <= NUM_FEATURES_AT_ONCE for batch in batches)
+    assert len(batches) == -(-num // NUM_FEATURES_AT_ONCE)
