@@ -196,16 +196,26 @@ class Overview:
         """The numbers of the trials that charts and tables show: all, or `max_shown` of them.
 
         These are the winner, the default, the best ones, the Pareto front, those that were the best
-        so far, and the others evenly.
+        so far, each at most a quarter, and the others evenly.
         """
         first = [number for number in (self.best, self.default) if number is not None]
-        before = [None, *self.best_so_far.values()]
-        steps = [n for (n, value), old in zip(self.best_so_far.items(), before, strict=False)
-                 if value != old]  # fmt: skip
         part = self.max_shown // 4
-        front = evenly(sorted(self.front), part)
-        kept = [*first, *self.ranked[:NUM_BEST], *front, *evenly(steps, part)]
+        front = sorted(self.front, key=lambda number: self.trials[number].objectives or ())
+        along = [*evenly(front, part), *evenly(self.steps, part)]
+        kept = [*first, *self.ranked[: self.num_best], *along]
         return thinned([trial.number for trial in self.trials], kept, self.max_shown)
+
+    @property
+    def num_best(self) -> int:
+        """How many of the best trials charts and tables show in any case."""
+        return min(NUM_BEST, self.max_shown // 4)
+
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """The numbers of the trials that were the best so far."""
+        before = [None, *self.best_so_far.values()]
+        values = zip(self.best_so_far.items(), before, strict=False)
+        return tuple(number for (number, value), old in values if value != old)
 
     @property
     def is_thinned(self) -> bool:

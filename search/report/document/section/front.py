@@ -21,8 +21,12 @@ def _blocks(overview: Overview) -> Iterator[Block]:
     names = [objective.short for objective in overview.objectives]
     whole = [trial for trial in overview.finished if trial.number in overview.front]
     on_it = overview.shown_of(whole)
-    yield Text(f"{len(whole)} trials are on the front of {' and '.join(names)}: no trial is better "
-               "in one without being worse in another.")  # fmt: skip
+    on = f"{len(whole):,} trials are on" if len(whole) != 1 else "1 trial is on"
+    yield Text(f"{on} the front of {' and '.join(names)}: no trial is better in one without being "
+               "worse in another.")  # fmt: skip
+    if len(on_it) < len(whole):
+        yield Text(f"So that this page stays small, {len(on_it):,} of them, evenly along the "
+                   "front, are drawn and listed.", is_note=True)  # fmt: skip
     for at in range(1, len(names)):
         yield _chart(overview, at, on_it)
     paths = overview.space.paths

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from search.report.document.block import Block, Fold, Section, Table, Text
 from search.report.overview import Overview, TrialView
 from search.report.text import duration, score, setting, short_names
-from search.report.thin import NUM_BEST
 
 
 def trials(overview: Overview) -> Section:
@@ -28,13 +29,19 @@ def trials(overview: Overview) -> Section:
 
 def _rule(overview: Overview, num_shown: int) -> str:
     """Return which trials are shown."""
-    front = "those on the front, " if len(overview.objectives) > 1 else ""
+    front = f"{_part(overview, overview.front)} on the front, "
     return (
         f"So that this page stays small, the charts and this table show {num_shown:,} of "
-        f"{len(overview.trials):,} trials: the winner, the default, the best {NUM_BEST}, {front}"
-        "those that were the best so far, and others evenly. Counts, times, importances and the "
-        "verdict are of all trials, and trials.csv has them all."
+        f"{len(overview.trials):,} trials: the winner, the default, the best {overview.num_best}, "
+        f"{front if len(overview.objectives) > 1 else ''}{_part(overview, overview.steps)} that "
+        "were the best so far, and others evenly. Counts, times, importances and the verdict are "
+        "of all trials, and trials.csv has them all."
     )
+
+
+def _part(overview: Overview, numbers: Collection[int]) -> str:
+    num = sum(number in overview.shown for number in numbers)
+    return "those" if num == len(numbers) else f"{num:,} of the {len(numbers):,}"
 
 
 def _row(overview: Overview, trial: TrialView) -> list[str]:

@@ -135,6 +135,28 @@ def test_a_large_study_shows_some_trials_and_says_which(here: Path) -> None:
     assert "60 of 60 trials ended" in html
 
 
+def test_a_large_front_is_drawn_along_its_length_and_says_so(here: Path) -> None:
+    words = ("search.objectives=[accuracy,seconds]",)
+    found = overview(study_of(here, "front", ["complete"] * 60, *words))
+    along = [(0.5 + number / 200, float(number)) for number in range(60)]
+    trials = [replace(t, objectives=each) for t, each in zip(found.trials, along, strict=True)]
+    ranked = tuple(reversed(range(60)))
+    found = replace(found, trials=tuple(trials), front=frozenset(range(60)), ranked=ranked, best=59)
+    whole = document_of(found)
+    assert "60 trials are on the front" in whole.html() and "of them, evenly" not in whole.html()
+    few = replace(found, max_shown=20)
+    assert {0, 59, *ranked[:5]} <= few.shown and few.num_best == 5
+    html = document_of(few).html()
+    assert f"{len(few.shown)} of them, evenly along the front, are drawn and listed." in html
+    assert (
+        f"the best 5, {len(few.shown)} of the 60 on the front, {len(few.shown)} of the 60 that "
+        "were the best so far, and others evenly"
+    ) in html
+    front = html[html.index('<section id="front"') :]
+    table = front[front.index("<caption>The trials on the front") :]
+    assert table[: table.index("</table>")].count("<tr") == 21
+
+
 def test_lines_that_are_left_out_of_the_parallel_coordinates_are_said(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
