@@ -26,6 +26,7 @@ from search.engine.local import LocalEngine
 from search.estimate.max_length import with_max_length
 from search.estimate.preview import preview
 from search.estimate.probe import probe as measure
+from search.machine.draft import remove_left
 from search.machine.signals import Interrupt
 from search.plan.build import build_plan
 from search.plan.length import read_rows, with_length
@@ -41,7 +42,7 @@ from search.report.dashboard.page import (
 )
 from search.report.document.write import written
 from search.report.snapshot import StudySummary
-from search.report.wandb import log_study
+from search.report.wandb import DRAFT, log_study
 from search.storage.location import study_folder, take_storage
 from search.study import certify, confirm
 from search.study.confirm import most_runs_left
@@ -204,6 +205,7 @@ def run_study(composition: Composition, words: Sequence[str], *, show: bool = Tr
     rows = check_study(planned, folder, corpus)
     fetch_models(models_of(planned), show=show)
     study = prepare_study(planned, folder, rows)
+    remove_left(folder, DRAFT)
     task = describe(
         planned,
         rows,

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_modules.logger.base import Identity, Logs
 from search.config import leaves, resolved
+from search.machine.draft import drafted
 from search.report.importance import importances
 from search.report.results import rows, status
 from search.study.study import Study
 
 log = logging.getLogger(__name__)
+
+DRAFT = ".model-"
+"""How the folder starts that has the winner's model until it is logged."""
 
 
 def log_study(
@@ -52,13 +55,13 @@ def _exported(
 ) -> Path | None:
     """Return the folder of the winner's model until the stack is closed; None if there is none."""
     try:
-        draft = stack.enter_context(TemporaryDirectory(prefix=".model-", dir=study.folder))
-        export(Path(draft) / "model")
+        draft = stack.enter_context(drafted(study.folder, DRAFT))
+        export(draft / "model")
     except Exception as error:
         log.exception("the model could not be exported")
         note(f"the model is not in W&B: {' '.join(str(error).split())}")
         return None
-    return Path(draft) / "model"
+    return draft / "model"
 
 
 def _log_study(
