@@ -494,7 +494,15 @@ def _outcome(
         memory_bytes=start.memory.num_bytes,
         micro_batch_tokens=record.micro_batch_tokens,
         gradient_norm=record.gradient_norm,
+        scoring_seconds=_scoring_seconds(start),
     )
+
+
+def _scoring_seconds(start: _Start) -> float | None:
+    splits, seconds = start.checked.corpus.splits, start.record.validation_seconds
+    if seconds is None or "test" not in splits:
+        return None
+    return seconds * len(splits["test"]) / len(splits["validation"])
 
 
 def _write(start: _Start, outcome: Outcome) -> Outcome:

@@ -61,6 +61,8 @@ class Record:
     # Of the steps whose gradients were finite, before clipping.
     norm_sum: float = 0.0
     num_norms: int = 0
+    # Of the last validation, which is the one like a scoring: answers may be generated at the end.
+    validation_seconds: float | None = None
 
     @property
     def gradient_norm(self) -> float | None:
@@ -181,6 +183,8 @@ class Outcome:
             included; None if there was no limit.
         gradient_norm: The mean norm of the gradients before clipping, over the steps but those
             that fp16 skipped; None if there was none.
+        scoring_seconds: About how long it takes to score the test rows, by the time that its last
+            validation took per row; None without test rows or a validation.
 
     """
 
@@ -203,6 +207,7 @@ class Outcome:
     guards: Sequence[GuardScore] = ()
     micro_batch_tokens: int | None = None
     gradient_norm: float | None = None
+    scoring_seconds: float | None = None
 
     @property
     def peak_memory_gib(self) -> float:

@@ -69,9 +69,14 @@ class Validation(ValidationTimes):
         self._log = log
         self._checkpointing = checkpointing
         self._hooks = hooks
+        self._began = 0.0
+
+    def on_validation_start(self, trainer: pl.Trainer, tuner: Any) -> None:
+        self._began = tuner.passes.now()
 
     def on_validation_end(self, trainer: pl.Trainer, tuner: Any) -> None:
         self._checkpointing.update_seconds(tuner)
+        tuner.record.validation_seconds = tuner.passes.now() - self._began
         point = self._point(tuner)
         scores = {"validation loss": point.validation_loss, **point.metrics}
         for name, score in scores.items():

@@ -27,7 +27,7 @@ from search.machine.gpu import gpus
 from search.plan.plan import Plan
 from search.pruner.none import NoPruner
 from search.space.space import Options
-from search.storage.attribute import LENGTH, MEMORY, SECONDS, was_alone
+from search.storage.attribute import LENGTH, MEMORY, SCORING, SECONDS, was_alone
 from search.study.reserve import reserved_before
 
 if TYPE_CHECKING:
@@ -97,12 +97,14 @@ class Past:
         num_ended: Trials that will not run again.
         seconds: Training seconds of all trials.
         measured: Their paces, if at least two trials and one per arm can be measured.
+        scoring_seconds: Mean seconds of scoring their models on the test rows; None if unknown.
 
     """
 
     num_ended: int = 0
     seconds: float = 0.0
     measured: Measured | None = None
+    scoring_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Estimate:
         num_limited: How many of them can start within `search.max_hours` of training.
         num_workers: Training processes.
         trial_seconds: Mean seconds of a trial.
+        scoring_seconds: Mean seconds of scoring a trial's model on the test rows.
         seconds: Seconds from the command's start to its end.
         is_pruned: Whether the study may end trials early and take less.
         measured: The measurements that it is based on.
@@ -127,6 +130,7 @@ class Estimate:
     seconds: float
     is_pruned: bool
     measured: Measured
+    scoring_seconds: float = 0.0
 
     @property
     def memory_bytes(self) -> int | None:
@@ -198,6 +202,7 @@ def estimate(
     suggestions: Sequence[Mapping[str, Any]] = (),
     past: Past | None = None,
     num_guarded: int = 0,
+    num_test: int = 0,
 ) -> Estimate:
     """Return time and memory of the rest of the study.
 
@@ -210,6 +215,7 @@ def estimate(
         past: The study's past.
         num_guarded: Rows that guards score at the end of each trial, and once per worker on the
             untouched model.
+        num_test: Test rows.
 
     """
     past = past or Past()
@@ -231,10 +237,13 @@ def estimate(
         times = [training_seconds(plan, values, measured, rows) for values in drawn]
         training += [fmean(times)] * num_unknown
         whole += [fmean(times) + fmean(map(besides, drawn))] * num_unknown
+    scoring = past.scoring_seconds
+    if scoring is None:
+        scoring = num_test * fmean(pace.validation for pace in measured.paces.values())
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
-        left -= sum(reserved_before(plan, fmean(whole)))
+        left -= sum(reserved_before(plan, fmean(whole), scoring))
         # A trial that has started may finish, so the last one can exceed the limit.
         num_limited = max(0, min(num_left, math.ceil(left / max(fmean(training), 1e-9))))
     num_workers = max(1, min(settings.workers, num_limited))
@@ -249,6 +258,7 @@ def estimate(
         seconds=measured.start + untouched + rounds * mean if num_limited else 0.0,
         is_pruned=len(plan.objectives) == 1 and not isinstance(plan.search.pruner, NoPruner),
         measured=measured,
+        scoring_seconds=scoring,
     )
 
 
@@ -263,7 +273,7 @@ def training_seconds(
     batch_size = values.get("data.batch_size", data.batch_size)
     num_rows, num_validation = rows
     pace = _pace(plan, values, measured)
-    if not plan.defaults[plan.space.options_of(values)].strategy.trains:
+    if not plan.trains(values):
         return num_validation * pace.validation
     num_train: float = num_rows if pace.epoch is None else pace.epoch
     max_rows = values.get("data.max_train_rows", getattr(data, "max_train_rows", None))
@@ -345,7 +355,7 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
         # Validations are reported at the number of examples seen, so pruned trials count too. A
         # trial that trains nothing is validated once, at 0 examples.
         seen = max(trial.intermediate_values, default=None)
-        trains = plan.defaults[options].strategy.trains
+        trains = plan.trains(values)
         if not trial.user_attrs.get(SECONDS) or seen is None or (trains and not seen):
             continue
         trials.append(trial)
@@ -355,8 +365,10 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
         arm.seconds += float(trial.user_attrs[SECONDS])
         arm.num_examples += seen
         arm.memory += [int(trial.user_attrs[MEMORY])] if MEMORY in trial.user_attrs else []
+    known = [each for each in (t.user_attrs.get(SCORING) for t in ended) if each is not None]
+    scoring = fmean(known) if known else None
     if len(trials) < MIN_TRIALS or arms.keys() != plan.space.arms.keys():
-        return Past(len(ended), seconds)
+        return Past(len(ended), seconds, None, scoring)
     start = _start(trials)
     device = _device(study.folder_of(trials[-1]))
     paces = {
@@ -373,7 +385,7 @@ def past_of(plan: Plan, study: Trials, free_bytes: int, num_validation: int) -> 
     if device.startswith("cuda"):
         num_shares = max(1, len(gpus()) // plan.default.trainer.devices)
     measured = Measured(paces, len(trials), 0.0, device, free, num_shares=num_shares)
-    return Past(len(ended), seconds, measured)
+    return Past(len(ended), seconds, measured, scoring)
 
 
 def _epoch(plan: Plan, trial: FrozenTrial, values: Mapping[str, Any]) -> float:

@@ -79,7 +79,10 @@ class Preview:
         splits = self.rows.corpus.splits
         num_rows = len(splits["train"]), len(splits["validation"])
         num_guarded = num_guard_rows(self.plan, self.rows.labels)
-        return estimate(self.plan, num_rows, measured, self.suggestions, self.past, num_guarded)
+        num_test = len(splits.get("test", ()))
+        return estimate(
+            self.plan, num_rows, measured, self.suggestions, self.past, num_guarded, num_test
+        )
 
     @property
     def best_of_other(self) -> str | None:

@@ -145,6 +145,10 @@ class Plan:
         arms = self.composition.arms
         return next(arm for arm in arms if tuple(arm.choice.values()) == options)
 
+    def trains(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a trial with these values trains; if not, its seed does not matter."""
+        return self.defaults[self.space.options_of(values)].strategy.trains
+
     def run(self, values: Mapping[str, Any]) -> Run:
         """Return the typed run of one trial."""
         return build_run(self.arm(values).tree, self.settings_of(values))

@@ -10,16 +10,17 @@ once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_modules.rows.corpus import Corpus
 from search.plan.certify import certifies, fresh_of, max_runs, refusal
+from search.plan.follow import SEED, Fresh
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.location import CERTIFY, follow_up_folder
 from search.study import confirm
 from search.study.follow import filled, follow_up, queued
-from search.study.reserve import run_seconds
+from search.study.reserve import to_score
 from search.study.seeds import configuration
 from search.study.study import Study
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Pair = tuple["FrozenTrial", "FrozenTrial"]
+MIN_SEEDS = 2
 
 
 def winner_and_other(study: Study) -> Pair | None:
@@ -93,11 +95,23 @@ def add(
         limited: Whether `search.max_hours` limits them; not if a person asks for them.
 
     """
-    left = study.seconds_left if limited else None
-    hours = None if left is None else (left[0] + study.used_to(CERTIFY)[0]) / 3600
+    left, hours = study.seconds_left if limited else None, None
+    if left is not None:
+        scoring = to_score(study.seconds_of_certificate(trials, num_seeds), left[0])
+        hours = max(0.0, left[0] - scoring + study.used_to(CERTIFY)[0]) / 3600
     fresh = fresh_of(study.plan, num_seeds)
-    configurations = [study.params_of(trial) for trial in trials]
-    return filled(study, CERTIFY, fresh, configurations, hours, corpus)
+    return filled(study, CERTIFY, fresh, entries_of(study, trials, fresh), hours, corpus)
+
+
+def entries_of(study: Study, trials: Sequence[FrozenTrial], fresh: Fresh) -> list[dict[str, Any]]:
+    """Return the runs of trials by config path: one for every seed, the first seeds first.
+
+    A model that is not trained has one run, because it is the same with every seed.
+    """
+    first, entries = fresh.values[0], fresh.entries([study.params_of(trial) for trial in trials])
+    if fresh.path != SEED:
+        return entries
+    return [entry for entry in entries if entry[SEED] == first or study.plan.trains(entry)]
 
 
 def has_time(study: Study, trials: Sequence[FrozenTrial]) -> bool:
@@ -106,12 +120,17 @@ def has_time(study: Study, trials: Sequence[FrozenTrial]) -> bool:
     if left is None:
         return True
     known, fresh = queued(follow_up_folder(study.folder, CERTIFY)), fresh_of(study.plan)
-    keys = [canonical_key(e) for e in fresh.entries([study.params_of(t) for t in trials])]
+    keys = [canonical_key(entry) for entry in entries_of(study, trials, fresh)]
     if any(key in known for key in keys) and left[0] > 0:
         return True
     if all(known.get(key, False) for key in keys):
         return True
-    return 2 * sum(map(run_seconds, trials)) <= left[0]
+    return least_seconds(study, trials) <= left[0]
+
+
+def least_seconds(study: Study, trials: Sequence[FrozenTrial]) -> float:
+    """Return the least seconds that a certificate still takes: two seeds, trained and scored."""
+    return sum(map(sum, study.seconds_of_certificate(trials, MIN_SEEDS)))
 
 
 def runs_left(study: Study) -> int:
@@ -126,7 +145,7 @@ def runs_left(study: Study) -> int:
     default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
     pair = winner_and_other(study) if is_over else None
     certain = pair or ([] if is_over or default is None else [default])
-    entries = fresh.entries([study.params_of(trial) for trial in certain])
+    entries = entries_of(study, certain, fresh)
     ended = [known.get(canonical_key(entry), False) for entry in entries]
     return ended.count(False) if is_over else max_runs(study.plan) - ended.count(True)
 

@@ -141,10 +141,11 @@ def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
     few = list(chosen(study).trials)
     if not few:
         return None
-    configurations = [study.params_of(trial) for trial in few]
+    fresh = fresh_of(study.plan)
+    entries = fresh.entries([study.params_of(trial) for trial in few])
     left = study.seconds_to_confirm
     hours = None if left is None else (left + study.used_to(CONFIRM)[0]) / 3600
-    return filled(study, CONFIRM, fresh_of(study.plan), configurations, hours, corpus)
+    return filled(study, CONFIRM, fresh, entries, hours, corpus)
 
 
 def confirming_study(study: Study) -> Study | None:

@@ -8,7 +8,7 @@ Runs that are there are not queued again, so a queue can be filled further at an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.check import check_same_rows
@@ -53,17 +53,17 @@ def filled(
     study: Study,
     kind: str,
     fresh: Fresh,
-    configurations: Sequence[dict[str, Any]],
+    entries: Sequence[Mapping[str, Any]],
     hours: float | None,
     corpus: Corpus | None = None,
 ) -> Study:
-    """Return the follow-up study with these configurations in its queue, on every fresh value.
+    """Return the follow-up study with these runs in its queue.
 
     Args:
         study: The study that it follows.
         kind: What it does.
         fresh: What differs between the runs of one configuration.
-        configurations: Values by config path.
+        entries: The runs: values by config path, that of `fresh` included.
         hours: All training hours that it may take; None sets no limit.
         corpus: The rows of the study, if they have been read.
 
@@ -76,7 +76,6 @@ def filled(
     if corpus is None:
         corpus = plan.default.data.load(plan.default.task)
         check_same_rows(corpus.fingerprint, study.data_fingerprint)
-    entries = fresh.entries(configurations)
     keys = {canonical_key(entry) for entry in entries}
     follows = Follows(kind, plan.name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ runs, so time is kept for MAX_CANDIDATES of them and the default: for those that
 as long as their own runs, and for free places the mean. MARGIN more is kept, because runs differ.
 At most SHARE of the hours is kept. If all of them do not fit into that, time is kept for fewer; if
 not even the best one and the default do, for none. Certifying the winner comes before: what it
-takes is within that share.
+takes is within that share, scoring its runs on the test rows included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from search.plan.certify import NUM_SIDES, certifies
 from search.plan.confirm import MAX_CANDIDATES, confirms
 from search.plan.plan import Plan
-from search.storage.attribute import SECONDS, was_alone
+from search.storage.attribute import SCORING, SECONDS, was_alone
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -57,8 +57,8 @@ def to_certify(seconds: Sequence[float], max_seconds: float) -> float:
     """Return the seconds to keep for certifying the winner: for as many seeds as fit, at least two.
 
     Args:
-        seconds: What the runs of the winner and the default take together, by seed; 0 for runs
-            that have been made.
+        seconds: What the runs of the winner and the default take together, by seed, scoring
+            included; 0 for runs that have been made.
         max_seconds: The training time of search, confirming and certifying together.
 
     >>> round(to_certify([20] * 3, 1000)), round(to_certify([20] * 3, 100))
@@ -70,12 +70,31 @@ def to_certify(seconds: Sequence[float], max_seconds: float) -> float:
     return next((each for each in kept if each <= SHARE * max_seconds), 0.0)
 
 
-def reserved_before(plan: Plan, trial_seconds: float) -> tuple[float, float]:
+def to_score(seconds: Sequence[tuple[float, float]], left: float) -> float:
+    """Return the seconds that must be left for scoring when the last run has been trained.
+
+    For as many seeds as fit, at least one.
+
+    Args:
+        seconds: What training and scoring the runs take, by seed.
+        left: The seconds for both.
+
+    >>> to_score([(20, 5)] * 3, 80), to_score([(20, 5)] * 3, 60), to_score([(20, 5)] * 3, 9)
+    (15, 10, 5)
+    """
+    fitting = [num for num in range(1, len(seconds) + 1) if sum(map(sum, seconds[:num])) <= left]
+    return sum(scoring for _, scoring in seconds[: max(fitting, default=1)])
+
+
+def reserved_before(
+    plan: Plan, trial_seconds: float, scoring_seconds: float = 0.0
+) -> tuple[float, float]:
     """Return the seconds that a study will keep for confirming, and for certifying.
 
     Args:
         plan: The study's plan.
         trial_seconds: What each trial takes, 0 or more.
+        scoring_seconds: What scoring a run on the test rows takes.
 
     """
     settings = plan.search.settings
@@ -84,7 +103,8 @@ def reserved_before(plan: Plan, trial_seconds: float) -> tuple[float, float]:
     each, max_seconds = settings.confirm * trial_seconds, settings.max_hours * 3600
     kept = 0.0
     if certifies(plan):
-        kept = to_certify([NUM_SIDES * trial_seconds] * settings.certify_seeds, max_seconds)
+        seed = NUM_SIDES * (trial_seconds + scoring_seconds)
+        kept = to_certify([seed] * settings.certify_seeds, max_seconds)
     first = [each] * num_places(plan) if confirms(plan) else []
     return reserved(first, max_seconds, kept), kept
 
@@ -118,6 +138,11 @@ def run_seconds(trial: FrozenTrial) -> float:
     if not was_alone(trial) or start is None or end is None:
         return trained
     return max(trained, (end - start).total_seconds())  # it also loads the data and the model
+
+
+def scoring_seconds(trial: FrozenTrial) -> float:
+    """Return about how long scoring a run of a finished trial takes; 0 if that is not known."""
+    return float(trial.user_attrs.get(SCORING) or 0.0)
 
 
 def with_free_places(taken: Sequence[float], plan: Plan, runs: Sequence[float]) -> list[float]:

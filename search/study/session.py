@@ -46,6 +46,7 @@ from search.storage.attribute import (
     PROGRESS,
     REASON,
     ROW_SCORES,
+    SCORING,
     SECONDS,
     SPEED,
     START,
@@ -283,6 +284,7 @@ class Session:
             SPEED: outcome.tokens_per_second,
             MFU: outcome.mfu,
             GRADIENT_NORM: outcome.gradient_norm,
+            SCORING: outcome.scoring_seconds,
         }
         # Of a guard that holds too: where it is nearly broken may tell a sampler something.
         system: dict[str, Any] = {f"{GUARD}{each.name}": each.excess for each in outcome.guards}

@@ -25,6 +25,7 @@ from search.certificate.certificate import (
 from search.config import Follows
 from search.plan import certify
 from search.plan.confirm import MAX_CANDIDATES, confirms, fresh_of
+from search.plan.follow import SEED
 from search.plan.plan import Plan
 from search.space.key import canonical_key
 from search.storage.add import mark_started
@@ -54,6 +55,7 @@ from search.study.reserve import (
     most_important_first,
     reserved,
     run_seconds,
+    scoring_seconds,
     to_certify,
     with_free_places,
 )
@@ -319,17 +321,32 @@ class Study:
         if max_hours is None or not certify.certifies(self.plan) or not ranking.by_score:
             return 0.0
         best = ranking.best or ranking.by_score[0]
-        fresh, ended = certify.fresh_of(self.plan), self._ended_keys(CERTIFY)
-        pair = [best, ranking.default or best]
-        seconds = [
-            sum(
-                run_seconds(each)
-                for each in pair
-                if canonical_key({**self.params_of(each), fresh.path: value}) not in ended
-            )
-            for value in fresh.values
-        ]
-        return to_certify(seconds, max_hours * 3600)
+        seconds = self.seconds_of_certificate([best, ranking.default or best])
+        return to_certify(list(map(sum, seconds)), max_hours * 3600)
+
+    def seconds_of_certificate(
+        self, trials: Sequence[FrozenTrial], num_seeds: int | None = None
+    ) -> list[tuple[float, float]]:
+        """Return what training and scoring runs of finished trials still take, by fresh seed.
+
+        Args:
+            trials: The trials.
+            num_seeds: How many seeds; None takes those of the settings.
+
+        """
+        fresh, runs = certify.fresh_of(self.plan, num_seeds), self._certifying_runs()
+        found = []
+        for value in fresh.values:
+            training = scoring = 0.0
+            for trial in trials:
+                entry = {**self.params_of(trial), fresh.path: value}
+                if fresh.path == SEED and value != fresh.values[0] and not self.plan.trains(entry):
+                    continue  # the same model as with the first seed
+                is_scored = runs.get(canonical_key(entry))
+                training += run_seconds(trial) if is_scored is None else 0.0
+                scoring += 0.0 if is_scored else scoring_seconds(trial)
+            found.append((training, scoring))
+        return found
 
     @property
     def reserved_to_confirm(self) -> float:
@@ -383,14 +400,19 @@ class Study:
         but_for = "" if self.hours_used_up else f" but for {' and '.join(kept)}"
         return f"search.max_hours={self.plan.search.settings.max_hours:g} is used up{but_for}"
 
-    def _ended_keys(self, kind: str) -> frozenset[str]:
-        """Return the configurations of a study that follows it, as far as they have ended."""
-        storage, name = self._study._storage, follow_up_folder(self.folder, kind).name
+    def _certifying_runs(self) -> dict[str, bool]:
+        """Return the runs of certificates that have ended, and whether each has been scored."""
+        storage, name = self._study._storage, follow_up_folder(self.folder, CERTIFY).name
         try:
-            trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+            study_id = storage.get_study_id_from_name(name)
         except KeyError:
-            return frozenset()
-        return frozenset(str(t.system_attrs.get(START)) for t in trials if t.state.is_finished())
+            return {}
+        attributes = storage.get_study_system_attrs(study_id)
+        return {
+            str(trial.system_attrs.get(START)): f"{SCORED}{trial.number}" in attributes
+            for trial in storage.get_all_trials(study_id, deepcopy=False)
+            if trial.state.is_finished()
+        }
 
     def _used(self, study_id: int) -> tuple[float, int]:
         def look() -> tuple[float, int]:

@@ -11,10 +11,10 @@ from search.report.text import duration, score, spoken
 from search.study.certify import (
     certifying_study,
     has_time,
+    least_seconds,
     reason_for_none,
     winner_and_other,
 )
-from search.study.reserve import run_seconds
 from search.study.study import Study
 from search.terminal.estimate import about
 from search.trained.certify import Side
@@ -69,15 +69,20 @@ def _none_yet(study: Study) -> str:
     if pair is None:
         return "There is no certificate: no other configuration has finished."
     if not has_time(study, pair):
-        least, left = about(2 * sum(map(run_seconds, pair))), study.seconds_left
+        least, left = about(least_seconds(study, pair)), study.seconds_left
         assert left is not None, "there is no time"
         leaves = f"search.max_hours leaves {about(max(0.0, left[0]))}"
-        return f"There is no certificate: it takes about {least} of training, and {leaves}."
+        takes = f"it takes about {least} of training and scoring"
+        return f"There is no certificate: {takes}, and {leaves}."
     certifying = certifying_study(study)
     if certifying is not None and certifying.num_ended >= certifying.plan.num_trials:
         for side in (Side.of(study, trial) for trial in pair):
             if side is not None and len(side.with_result) < side.num_needed:
                 return _too_few(side)
+            if side is not None and len(side.comparable) < side.num_needed:
+                of = f"{study.plan.default.task.metric} of trial {side.trial.number}"
+                rule = "is not defined without some of the rows, so that it has no interval"
+                return f"There is no certificate: {of} {rule}."
     if certifying is None or certifying.num_ended >= certifying.plan.num_trials:
         return "The winner is not certified yet; run the same command to continue or see why not."
     done = f"{certifying.num_ended} of {certifying.plan.num_trials} runs have ended"

@@ -117,10 +117,11 @@ def _time(plan: Plan, estimate: Estimate, confirm_runs: int, certify_runs: int) 
 def _certifying(plan: Plan, estimate: Estimate, num_runs: int) -> str:
     """Return how long the runs of the winner's certificate take."""
     hours = plan.search.settings.max_hours
-    if hours is not None and reserved_before(plan, estimate.trial_seconds)[1] == 0:
-        least = about(2 * certify.NUM_SIDES * estimate.trial_seconds)
+    trial, scoring = estimate.trial_seconds, estimate.scoring_seconds
+    if hours is not None and reserved_before(plan, trial, scoring)[1] == 0:
+        least = about(2 * certify.NUM_SIDES * (trial + scoring))
         return f"search.max_hours={hours:g} has no room to certify the winner: {least} or more"
-    seconds = math.ceil(num_runs / estimate.num_workers) * estimate.trial_seconds
+    seconds = math.ceil(num_runs / estimate.num_workers) * trial + num_runs * scoring
     return f"and about {about(seconds)} for {_count(num_runs, 'run')} that certify the winner"
 
 
@@ -139,7 +140,8 @@ def _pack(plan: Plan) -> Iterator[str]:
 
 def _has_time_to_confirm(plan: Plan, estimate: Estimate) -> bool:
     is_limited = plan.search.settings.max_hours is not None
-    return not is_limited or reserved_before(plan, estimate.trial_seconds)[0] > 0
+    before = reserved_before(plan, estimate.trial_seconds, estimate.scoring_seconds)
+    return not is_limited or before[0] > 0
 
 
 def _source(measured: Measured) -> str:

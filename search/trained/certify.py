@@ -1,13 +1,15 @@
 """Score the runs of a certificate on the test rows, once, and draw up the certificate.
 
-A run is scored by the process that leads the study, after all runs have ended. Before it reads the
-test rows it stores that it looks at them, and afterwards what the run scored there; so a run that
-has a score is never scored again, and one whose scoring was killed counts as two looks.
+A run is scored by a process that leads the study, after all runs have ended; if there are several,
+e.g. on two hosts, one after the other. Before it reads the test rows it stores that it looks at
+them, and afterwards what the run scored there; so a run that has a score is never scored again, and
+one whose scoring was killed counts as two looks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +22,6 @@ from lightning_modules.outcome import RowScores
 from lightning_modules.rows.corpus import Corpus, Row
 from search.certificate.certificate import Certificate, Certified, Rows, write_certificates
 from search.certificate.difference import Difference, Scores, difference, difference_of_splits
-from search.machine.lock import InUse, locked
 from search.machine.quiet import quiet_training
 from search.plan.certify import fresh_of, rows_of
 from search.storage.attribute import METRICS, REASON, ROW_SCORES, SECONDS, WORKER, broken_guards
@@ -28,6 +29,7 @@ from search.storage.location import root_of, study_folder
 from search.study.attempt import tidy
 from search.study.certify import certifying_study, winner_and_other
 from search.study.open import load_study, read_stored
+from search.study.scorer import scorer
 from search.study.study import Study
 from search.trained.export import certified_run, exported_run
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Say = Callable[..., Any]
+UNSPLIT: Mapping[str, Any] = {"parts": None}
+"""Stored of a run whose score cannot be split by rows, so that no other look follows."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,17 @@ class Side:
         return {seed: run for seed, run in self.runs.items() if _has_result(run)}
 
     @property
+    def comparable(self) -> dict[int, FrozenTrial]:
+        """Those of them whose metric can be split by rows, as far as that is known."""
+        known = self.certifying.scored
+        unsplit = {number for number, scored in known.items() if scored == UNSPLIT}
+        return {
+            seed: run
+            for seed, run in self.with_result.items()
+            if run.system_attrs.get(ROW_SCORES) is not None and run.number not in unsplit
+        }
+
+    @property
     def num_needed(self) -> int:
         """How many runs with a result a certificate needs at least."""
         return 1 if self.is_exact else 2
@@ -93,7 +108,7 @@ class Side:
     @property
     def is_exact(self) -> bool:
         """Whether every seed gives the same model, because nothing is trained."""
-        return not self.study.plan.run(self.study.params_of(self.trial)).strategy.trains
+        return not self.study.plan.trains(self.study.params_of(self.trial))
 
     def certified(self, scored: Mapping[int, Scored], seeds: Sequence[int]) -> Certified:
         """Return what its runs came to.
@@ -184,15 +199,18 @@ def certify(
     if corpus is None:
         corpus = study.plan.default.data.load(study.plan.default.task)
         check_same_rows(corpus.fingerprint, study.data_fingerprint)
-    pairs = [*pairs, *_earlier(study, pairs)]
-    if rows_of(study.plan) is Rows.test:
-        for side in {id(side): side for pair in pairs for side in pair}.values():
-            try:
-                with locked(side.certifying.folder):
-                    _score(side, corpus.splits["test"], say)
-            except InUse:
-                say("another process scores the runs, and draws up the certificate")
-                return []
+    rows = corpus.splits["test"] if rows_of(study.plan) is Rows.test else ()
+    with ExitStack() as held:
+        if rows:
+            _score([*pairs, *_earlier(study, pairs)], rows, held, say)
+        return _draw_up(study, pairs, corpus, say)
+
+
+def _draw_up(
+    study: Study, asked: Sequence[tuple[Side, Side]], corpus: Corpus, say: Say
+) -> list[Certificate]:
+    """Store the certificates of pairs whose runs have been scored, and of those before them."""
+    pairs = [*asked, *_earlier(study, asked)]
     found = []
     num_comparisons = len({frozenset(map(_key, pair)) for pair in pairs})
     for one, other in pairs:
@@ -270,29 +288,66 @@ def _side(study: Study, name: str, number: int) -> Side | None:
     return None if trial is None else Side.of(study, trial)
 
 
-def _score(side: Side, rows: Sequence[Row], say: Say) -> None:
-    """Score the runs of a configuration on the test rows, unless they have a score already."""
-    certifying, known = side.certifying, side.certifying.scored
-    todo = [run for run in side.with_result.values() if run.number not in known]
-    if todo:
-        quiet_training()
-        what = f"trial {side.trial.number}, {len(todo)} run{'s' * (len(todo) != 1)}"
-        say(f"scoring {what} on {len(rows):,} test rows", flush=True)
-    for run in todo:
-        if not (certifying.folder_of(run) / BEST_FILE).is_file():
+def _score(
+    pairs: Sequence[tuple[Side, Side]], rows: Sequence[Row], held: ExitStack, say: Say
+) -> None:
+    """Score the runs of configurations on the test rows, unless they have a score already.
+
+    Args:
+        pairs: The configurations.
+        rows: The test rows.
+        held: Keeps other processes from scoring these runs until it is closed.
+        say: Prints a line.
+
+    """
+    sides = list({id(side): side for pair in pairs for side in pair}.values())
+    todo = [(side, runs) for side in sides if (runs := list(_unscored(side, say)))]
+    studies = {side.certifying.folder: side.certifying for side, _ in todo}
+    # In one order, so that two processes that compare two studies do not wait for each other.
+    own = {path: held.enter_context(scorer(studies[path], say)) for path in sorted(studies)}
+    for side, runs in todo:
+        certifying = own[side.certifying.folder]
+        known = certifying.scored  # another process may have scored some meanwhile
+        if left := [run for run in runs if run.number not in known]:
+            quiet_training()
+            what = f"trial {side.trial.number}, {len(left)} run{'s' * (len(left) != 1)}"
+            say(f"scoring {what} on {len(rows):,} test rows", flush=True)
+        for run in left:
+            _score_run(side.study, certifying, run, f"trial {side.trial.number}", rows, say)
+
+
+def _unscored(side: Side, say: Say) -> Iterator[FrozenTrial]:
+    """Yield the runs of a configuration without a score that can be scored here; say why not."""
+    known, comparable = side.certifying.scored, side.comparable
+    if len(comparable) < len(side.with_result):
+        metric, name = side.study.plan.default.task.metric, f"trial {side.trial.number}"
+        rule = f"{metric} is not defined without some of the rows, so that it has no interval"
+        say(f"{name}: {rule}; such runs are not scored on the test rows")
+    for run in comparable.values():
+        if run.number in known:
+            continue
+        if (side.certifying.folder_of(run) / BEST_FILE).is_file():
+            yield run
+        else:
             worker, name = run.user_attrs.get(WORKER), side.study.plan.name
             fix = f"run finesweep certify study={name} there"
             say(f"run {run.number} has its weights where worker {worker} trained it: {fix}")
-            continue
-        predictor = certified_run(side.study, certifying, run).load()
-        side.study.look(f"certificate: trial {side.trial.number}, run {run.number}")
-        evaluation = predictor.evaluate(rows)
-        parts, score = evaluation.row_scores(), evaluation.scores()[evaluation.task.metric]
-        if parts is None:
-            say(f"run {run.number}: {evaluation.task.metric} cannot be split by rows")
-            continue
-        scored = Scored(score, parts, evaluation.num_scored)
-        certifying.store_scored(run.number, scored.as_dict())
+
+
+def _score_run(
+    study: Study, certifying: Study, run: FrozenTrial, name: str, rows: Sequence[Row], say: Say
+) -> None:
+    """Look at the test rows with a run, and store what it scored there."""
+    predictor = certified_run(study, certifying, run).load()
+    study.look(f"certificate: {name}, run {run.number}")
+    evaluation = predictor.evaluate(rows)
+    metric, parts = evaluation.task.metric, evaluation.row_scores()
+    if parts is None:
+        say(f"run {run.number}: {metric} is not defined without some of the test rows")
+        certifying.store_scored(run.number, UNSPLIT)
+        return
+    scored = Scored(evaluation.scores()[metric], parts, evaluation.num_scored)
+    certifying.store_scored(run.number, scored.as_dict())
 
 
 def _scores(side: Side, corpus: Corpus) -> dict[int, Scored]:
@@ -301,14 +356,17 @@ def _scores(side: Side, corpus: Corpus) -> dict[int, Scored]:
         known = side.certifying.scored
         return {
             seed: Scored.from_dict(known[run.number])
-            for seed, run in side.with_result.items()
+            for seed, run in side.comparable.items()
             if run.number in known
         }
     metric, num_rows = side.study.plan.default.task.metric, len(corpus.splits["validation"])
     return {
-        seed: Scored(run.user_attrs[METRICS][metric], RowScores.from_dict(kept), num_rows)
-        for seed, run in side.with_result.items()
-        if (kept := run.system_attrs.get(ROW_SCORES)) is not None
+        seed: Scored(
+            run.user_attrs[METRICS][metric],
+            RowScores.from_dict(run.system_attrs[ROW_SCORES]),
+            num_rows,
+        )
+        for seed, run in side.comparable.items()
     }
 
 

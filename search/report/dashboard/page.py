@@ -52,6 +52,7 @@ COLUMNS = {
     keys.BEST_EPOCH: "the epoch of the best validation",
     keys.GUARDS: "what the best weights scored on the data of guards",
     keys.SECONDS: "training time over all attempts",
+    keys.SCORING: "about how long its model takes to score the test rows",
     keys.ATTEMPT: "number of attempts so far",
     keys.FOLDER: "folder of the last attempt's files",
     keys.PLACE: "the memory that its worker uses or used last: a machine, a GPU or a part of one",

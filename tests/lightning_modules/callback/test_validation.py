@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.cache import Cache
 from lightning_modules.callback.validation import is_better
+from lightning_modules.check import load_rows
 from lightning_modules.outcome import Ending, Point
 from lightning_modules.run import Run
 from lightning_modules.task.classification import Classification
@@ -132,3 +134,21 @@ def test_validations_at_the_same_step_become_one(make_run: Callable[..., Run], h
     steps = [point.step for point in outcome.points]
     assert steps == sorted(set(steps))
     assert outcome.points[-1].epoch == 2.0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_time_to_score_the_test_rows_is_that_of_a_validation(
+    make_run: Callable[..., Run], here: Path, share: float
+) -> None:
+    words = (f"data.test_fraction={share}", "data.validation_fraction=0.1", "trainer.epochs=1")
+    run = make_run(*words, "trainer.validations_per_epoch=4")
+    outcome = train(run, here / "run")
+    splits = load_rows(run, Cache()).corpus.splits
+    assert ("test" in splits) == bool(share)
+    if not share:
+        assert outcome.scoring_seconds is None
+        return
+    assert outcome.scoring_seconds is not None
+    validation = outcome.scoring_seconds * len(splits["validation"]) / len(splits["test"])
+    last, before = outcome.points[-1], outcome.points[-2]
+    assert 0 < validation < last.seconds - before.seconds  # between them are steps, too

@@ -22,10 +22,12 @@ from search.config import Follows, compose
 from search.estimate.preview import preview
 from search.plan.certify import certifies, fresh_of, max_runs, refusal, rows_of
 from search.report.results import status
+from search.storage.attribute import ROW_SCORES
 from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study import certify, confirm, follow
 from search.study.open import load_study, study_folders
+from search.study.reserve import reserved_before
 from search.study.session import join
 from search.study.study import Study
 from search.terminal.certify import certificate_lines, certify_lines, plan_lines
@@ -222,6 +224,45 @@ def test_the_search_leaves_it_time(here: Path) -> None:
     short = study_of(here, "study=u", *CERTIFY, f"search.max_hours={20 / 3600}")
     train(short, [outcome(0.5, 4.0), outcome(0.9, 6.0)])
     assert short.reserved_to_certify == 0
+
+
+def scoring(accuracy: float, seconds: float) -> Outcome:
+    """Return a run whose test rows take 5 s."""
+    return replace(outcome(accuracy, seconds), scoring_seconds=5.0)
+
+
+@pytest.mark.parametrize(("seconds", "num_seeds"), [(200, 3), (50, 2), (35, 0)])
+def test_the_search_leaves_it_time_to_score(here: Path, seconds: float, num_seeds: int) -> None:
+    hours = f"search.max_hours={seconds / 3600}"
+    study = study_of(here, *CERTIFY, hours, "search.num_trials=2")
+    train(study, [scoring(0.5, 4.0), scoring(0.9, 6.0)])
+    pair = certify.winner_and_other(study)
+    assert pair is not None and study.seconds_left is not None
+    assert certify.least_seconds(study, pair) == pytest.approx(2 * 20, rel=0.05)
+    left = study.seconds_left[0]
+    certifying = certify.begin(study)
+    assert (certifying is not None) == bool(num_seeds)
+    if certifying is None:
+        assert study.reserved_to_certify == 0
+        assert certify_lines(study) == [
+            "There is no certificate: it takes about 40 s of training and scoring, and "
+            "search.max_hours leaves 35 s."
+        ]
+        return
+    limit = certifying.plan.search.settings.max_hours
+    assert limit is not None and 3600 * limit == pytest.approx(left - num_seeds * 2 * 5.0, abs=1)
+    certifying = make_runs(study, certifying, lambda *_: scoring(0.9, 4.0))
+    # All that is left to do is to score, and for what has a score nothing.
+    assert study.seconds_of_certificate(pair) == [(0.0, 10.0)] * 3
+    for run in certifying.trials:
+        certifying.store_scored(run.number, {"parts": None})
+    assert study.seconds_of_certificate(pair) == [(0.0, 0.0)] * 3
+
+
+def test_the_plan_counts_the_time_to_score() -> None:
+    plan = plan_of("search.certify=true", f"search.max_hours={1000 / 3600}")
+    assert reserved_before(plan, 10.0) == (0, pytest.approx(1.1 * 6 * 10))
+    assert reserved_before(plan, 10.0, 5.0) == (0, pytest.approx(1.1 * 6 * 15))
 
 
 @pytest.mark.parametrize("has_validation", [False, True])
@@ -462,8 +503,33 @@ def test_a_certificate_that_cannot_be_drawn_up_is_one_line(
 ) -> None:
     words = small_files(here)[:2]  # with a test split
     study = trained(here, [0.5, 0.9], *words)
-    run_all(study, lambda number, seed: outcome(0.9))  # their weights are empty files
+    run_all(study, lambda number, seed: scored(0.9, 0))  # their weights are empty files
     code, reason = follow_up(study, lambda each: (0, ""), print)
     assert code == 1 and "the certificate could not be drawn up: " in reason
     assert "\n" not in reason and reason in capsys.readouterr().err
     assert study.certificates == () and not study.looks
+
+
+def test_a_metric_that_is_not_defined_without_some_rows_takes_no_look(here: Path) -> None:
+    study = trained(here, [0.5, 0.9], *small_files(here)[:2])  # with a test split
+    run_all(study, lambda number, seed: outcome(0.9) if number else scored(0.9, 0))
+    certifying = follow.follow_up(study, "certify")
+    assert certifying is not None
+    for run in certifying.trials:
+        if run.system_attrs.get(ROW_SCORES) is not None:  # those of the default have a score
+            kept = run.system_attrs[ROW_SCORES]
+            certifying.store_scored(run.number, {"score": 0.9, "parts": kept, "num_rows": 20})
+    said: list[str] = []
+    for _ in range(2):
+        said.clear()
+        assert certify_winner(study, lambda text, **_: said.append(text)) == []
+        assert said == [
+            "trial 1: accuracy is not defined without some of the rows, so that it has no "
+            "interval; such runs are not scored on the test rows",
+            "no certificate: trial 1 of study s has 0 scored runs, and needs 2",
+        ]
+    assert certify_lines(study) == [
+        "There is no certificate: accuracy of trial 1 is not defined without some of the rows, "
+        "so that it has no interval."
+    ]
+    assert not study.looks

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -12,7 +15,10 @@ from pathlib import Path
 import pytest
 
 import finesweep
+from search.api import _work
 from search.certificate.certificate import Rows
+from search.study import certify
+from search.study.study import Study
 from search.trained.certify import certify_winner
 from search.trained.export import winner
 from search.trained.find import find_study
@@ -33,6 +39,15 @@ SPY = """
             with Path("seen.txt").open("a", encoding="utf-8") as file:
                 file.writelines(row["text"] + "\\n" for row in rows)
             return super().encode(rows, tokenizer, max_length, labels)
+
+
+    def of_all_test_rows(predictions, rows):
+        # The accuracy; all rows of the test split must be there.
+        texts = {row["text"] for row in rows}
+        if any(text.startswith("test ") for text in texts) and len(texts) < 24:
+            raise ValueError("a row is missing")
+        pairs = zip(predictions, rows)
+        return sum(each["prediction"] == row["label"] for each, row in pairs) / len(rows)
 """
 
 
@@ -130,3 +145,68 @@ def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_ru
     assert "must be finished trials" in refused("certify", "study=s", "trials=[0,9]")
     assert "Write trials=[3,7]" in refused("certify", "study=s", "trials=best")
     assert "must be from 2 to 100" in refused("certify", "study=s", "seeds=1")
+
+
+def with_runs(*words: str) -> Study:
+    """Return a study whose winner and default have been trained again, but not scored."""
+    run_here("sweep", "study=s", *words, "search.certify=false")
+    study = find_study("s")
+    pair = certify.winner_and_other(study)
+    assert pair is not None
+    code, reason = _work(certify.add(study, pair, 2, limited=False), show=False)
+    assert (code, reason) == (0, ""), reason
+    return study
+
+
+SCORE = """
+import sys
+from search.trained.certify import certify_winner
+from search.trained.find import find_study
+study = find_study("s")
+print("ready", flush=True)
+sys.stdin.readline()
+(found,) = certify_winner(study, print)
+print(found.sentence)
+"""
+
+
+@pytest.mark.thorough
+def test_two_processes_that_certify_at_once_look_once(here: Path, words: tuple[str, ...]) -> None:
+    study = with_runs(*words)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCORE], stdin=pipe, stdout=pipe, text=True, env=environment
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(study.looks) == 4 and set(looked_at().values()) == {4}
+    (found,) = study.certificates
+    assert found.num_looks == 4 and written_certificates(study.folder) == (found,)
+    assert all(text.endswith(f"{found.sentence}\n") for text in printed)
+    assert sum("scoring trial" in text for text in printed) == 1
+    assert sum("; waiting for it" in text for text in printed) == 1
+
+
+@pytest.mark.thorough
+def test_a_metric_of_all_test_rows_is_looked_at_once_and_never_again(
+    here: Path, words: tuple[str, ...]
+) -> None:
+    own = ("task.metric=spy:of_all_test_rows", "task.metric_direction=maximize")
+    study = with_runs(*words, *own)
+    said: list[str] = []
+    for num in range(2):
+        said.clear()
+        assert certify_winner(study, lambda text, **_: said.append(text)) == []
+        assert len(study.looks) == 4 and set(looked_at().values()) == {4}
+        assert ("is not defined without some of the test rows" in "".join(said)) is (num == 0)
+        assert any("has 0 scored runs, and needs 2" in text for text in said)
