@@ -2,10 +2,11 @@
 
 A dropped trial does not count. A trial from before its range was changed is shown with today's
 ranges, because samplers leave out a parameter whose range differs between trials. A number outside
-the new range is shown too, and `bayes` and `tpe` learn from it. A choice that is no longer in the
-range cannot be shown, nor a number that a new log scale does not have. Such a trial is left out
-whole: Optuna's samplers model those parameters alone that all trials share. The prior trials come
-from another study, see `search.study.warm`.
+the range is shown too, and `bayes` and `tpe` learn from it, also if it never was inside, e.g. a
+default or a configuration of `finesweep try`. A choice that is not in the range cannot be shown,
+nor a number that a log scale does not have. Such a trial is left out whole: Optuna's samplers
+model those parameters alone that all trials share. The prior trials come from another study, see
+`search.study.warm`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from search.space.space import Parameter, Space
-from search.storage.attribute import PRIOR, dropped_numbers
+from search.space.space import Parameter, Space, Values
+from search.storage.attribute import PRIOR, VALUES, dropped_numbers
 
 if TYPE_CHECKING:
     import optuna
@@ -60,6 +61,9 @@ def view_of(study: optuna.Study, space: Space, prior: Prior | None = None) -> Vi
 
 def in_space(trial: FrozenTrial, space: Space) -> FrozenTrial:
     """Return the trial with the ranges of the space; without parameters if one is not shown."""
+    if VALUES in trial.user_attrs:
+        # Optuna holds no parameters of a trial that was queued with a value outside its range.
+        return _with_values(copy.copy(trial), space, trial.user_attrs[VALUES])
     parameters = {n: space.parameters[n] for n in trial.params if n in space.parameters}
     if {name: p.distribution for name, p in parameters.items()} == trial.distributions:
         return trial
@@ -100,11 +104,18 @@ def prior_trials(prior: Prior, space: Space, own: Sequence[FrozenTrial]) -> list
             system_attrs=dict(each["constraints"]),
         )
         trial.number = -number
-        in_arm = space.arm_of(each["values"]).values()
-        parameters = [*(space.parameters[group] for group in space.groups), *in_arm]
-        params = {p.name: each["values"][p.path] for p in parameters}
-        trials.append(_with_params(trial, {p.name: p for p in parameters}, params))
+        trials.append(_with_values(trial, space, each["values"]))
     return trials
+
+
+def _with_values(trial: FrozenTrial, space: Space, values: Values) -> FrozenTrial:
+    """Return the trial with values by config path; without parameters if its arm is gone."""
+    arm = space.arms.get(tuple(str(values.get(group)) for group in space.groups))
+    if arm is None or not arm.keys() <= values.keys():
+        return trial
+    parameters = [*(space.parameters[group] for group in space.groups), *arm.values()]
+    params = {parameter.name: values[parameter.path] for parameter in parameters}
+    return _with_params(trial, {parameter.name: parameter for parameter in parameters}, params)
 
 
 def _with_params(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from search.sampler.base import inside
 from search.study.knowledge import view_of
-from search.study.pick import drop_trial
+from search.study.pick import drop_trial, queue_pick
 from search.study.session import join
 from search.study.study import Study
 from tests.search.study.conftest import finish, plan_of, study_of
@@ -48,3 +48,25 @@ def test_a_choice_that_is_gone_is_not_seen(here: Path) -> None:
     assert len({*sizes}) > 1
     kept = seen(study, "data.batch_size=choice(16,64)", "trainer.epochs=range(1,3)")
     assert [params["data.batch_size"] for params in kept] == [s for s in sizes if s == 16]
+
+
+def test_a_default_outside_its_range_is_seen(here: Path) -> None:
+    study = ended(here, "strategy.lr=0.5")
+    default, first, *_ = seen(study)
+    assert study.trial(0).params == {} and default == {"optimizer.lr": 0.5}
+    assert 1e-4 <= float(str(first["optimizer.lr"])) <= 1e-2
+
+
+def test_a_pick_outside_the_ranges_is_seen(here: Path) -> None:
+    words = ("trainer.epochs=range(1,4)", "search.num_trials=2")
+    study = study_of(here, *words)
+    pick = queue_pick(study, {"optimizer.lr": 0.5, "trainer.epochs": 7})
+    session = join(study)
+    finish(session, 0.6), finish(session, 0.8)
+    assert seen(study, *words)[pick.number] == {"optimizer.lr": 0.5, "trainer.epochs": 7}
+
+
+def test_a_default_that_is_no_choice_is_not_seen(here: Path) -> None:
+    words = ("data.batch_size=choice(8,32)", "data=reviews")
+    study = ended(here, *words)
+    assert len(seen(study, *words)) == len(study.trials) - 1
