@@ -45,8 +45,10 @@ SEARCH := prior
 SEARCH_QUICK := pruning selection sampler arms length certificate certificate_splits
 define measure
 	missed=; \
-	for file in $(1); do $(BIN)/python benchmarks/$$file.py || missed="$$missed $$file"; done; \
-	for file in $(2); do $(BIN)/python benchmarks/$$file.py $(QUICK) || missed="$$missed $$file"; done; \
+	timed() { echo "== $$*"; began=$$(date +%s); $(BIN)/python "benchmarks/$$1.py" $$2 || missed="$$missed $$1"; \
+	    echo "== $$1: $$(($$(date +%s) - began)) s"; }; \
+	for file in $(1); do timed $$file; done; \
+	for file in $(2); do timed $$file $(QUICK); done; \
 	test -z "$$missed" || { echo "these missed a target or failed:$$missed"; exit 1; }
 endef
 
