@@ -123,7 +123,8 @@ def _by_token(part: Any) -> Any:
                 labels[start] = label
         return {"labels": labels}
 
-    return part.map(spread, remove_columns=["starts"])
+    # In memory: it would write its file into finesweep's store.
+    return part.map(spread, remove_columns=["starts"], keep_in_memory=True)
 
 
 def _is_list(value: Any) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 10_000  # takes a few seconds
 _PARALLEL = "TOKENIZERS_PARALLELISM"
 _FORM = "a file for each part"
+_PARTS = f"{6 * '[0-9]'}.arrow"
 OTHER_BYTES = 2_000_000_000
 """How much tokenized rows that are not in use may take; they are mapped, so files in memory."""
 
@@ -65,7 +66,7 @@ def tokenize(
                 _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
 
     def load(folder: Path) -> Dataset:
-        files = sorted(folder.glob("*.arrow"))
+        files = sorted(folder.glob(_PARTS))  # `map` of a data set here writes its own beside them
         return concatenate_datasets([Dataset.from_file(str(path)) for path in files])
 
     def read() -> Dataset:

@@ -83,6 +83,15 @@ def test_the_second_call_reads_the_cache(folder: Path) -> None:
     assert len(entries(folder)) == 1
 
 
+def test_what_a_map_of_the_rows_writes_beside_them_is_not_read(folder: Path) -> None:
+    call().map(lambda row: {"more": len(row["input_ids"])})
+    (entry,) = folder.iterdir()
+    assert len(list(entry.glob("*.arrow"))) == 2
+    dataset = call()
+    assert len(dataset) == len(ROWS)
+    assert "more" not in dataset.column_names
+
+
 def test_using_a_tokenizer_does_not_change_its_cache_key(folder: Path) -> None:
     tokenizer = TINY.load_tokenizer()
     call(tokenizer=tokenizer)
