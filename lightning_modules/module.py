@@ -332,7 +332,7 @@ class FineTuner(pl.LightningModule):
             )
             losses.append(self.passes.run(each))
         if losses:
-            return torch.stack(losses).sum()
+            return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         none = torch.zeros((), device=self.device)
         self._scaled(none)  # the first loss makes the scale, also on a rank without rows
         return none

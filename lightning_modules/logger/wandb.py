@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,9 @@ class Wandb(Logger):
     def _started(self, identity: Identity, config: Mapping[str, Any]) -> wandb.Run:
         with importing():
             import wandb
+            from wandb.sdk import wandb_setup
 
-        return wandb.init(
+        run = wandb.init(
             project=self.project,
             entity=self.entity,
             name=identity.name,
@@ -137,11 +139,15 @@ class Wandb(Logger):
                 silent=True,
                 console="off",
                 disable_code=True,
+                x_save_requirements=False,  # done below
                 # The default is the process that imported W&B, from which workers are forked.
                 x_stats_pid=os.getpid(),
                 x_stats_disk_paths=(str(identity.folder.absolute()),),
             ),
         )
+        if wandb_setup.singleton().settings.x_save_requirements and run._interface is not None:
+            run._interface.publish_python_packages(_packages())
+        return run
 
     def resolved_mode(self) -> str:
         """Return a mode of W&B; if ours is `auto`, its environment or `wandb offline` decides."""
@@ -362,6 +368,17 @@ def _credentials() -> Any:
     return wbauth.authenticate_session(
         host=host, source="finesweep", prompt=False, update_session=False
     )
+
+
+@cache
+def _packages() -> tuple[Any, ...]:
+    """Return the installed packages as W&B lists them in each run.
+
+    Itself it would read the metadata of all of them again, for 0.1 s of a core in each trial.
+    """
+    from wandb.util import working_set
+
+    return tuple(working_set())
 
 
 def _settings(folder: Path) -> wandb.Settings:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from faults.wandb_record import wandb_records
 
@@ -68,6 +69,17 @@ def chart(folder: Path, name: str) -> dict[str, Any]:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.thorough
+def test_every_run_of_a_process_lists_the_installed_packages(here: Path) -> None:
+    lists = []
+    for name in ("one", "two"):
+        LOGGER.open(Identity(name, "s", here / name, "trial"), {}).finish({})
+        lists.append((run_folder(here / name) / "files" / "requirements.txt").read_text())
+    assert lists[0] == lists[1]
+    packages = dict(line.split("==") for line in lists[0].splitlines())
+    assert packages["optuna"] == optuna.__version__ and len(packages) > 50
 
 
 @pytest.mark.thorough
