@@ -3,6 +3,7 @@
     python benchmarks/memory.py            # every case, some minutes
     python benchmarks/memory.py --quick    # four cases
     python benchmarks/memory.py --rows     # the second table alone
+    python benchmarks/memory.py --trials   # the third table alone
 
 Each case of the first table, of 0.1 billion parameters, is a process that trains a tiny model
 first, so that everything is imported, and then two trials of the same random Llama, like a worker.
@@ -14,6 +15,11 @@ batches are small, so that the weights count.
 The second table has the most that one training step and one validation batch take over what the
 process took before. Each row has 1,024 tokens, and the model is tiny, so that the rows count: all
 at once, or in micro-batches of 8,192 tokens, as under `trainer.micro_batch_tokens=auto` on a CPU.
+
+The third table has the memory of a process that trains 200 trials one after the other, like a
+worker, with learning rates, ranks and batch sizes that differ. `--quick` trains 60. The first 20
+are not counted, in which libraries fill caches of their own. It may grow by a megabyte in 10
+trials; else the exit code is 1.
 """
 
 from __future__ import annotations
@@ -58,6 +64,9 @@ if find_spec("bitsandbytes") is None:
 QUICK = tuple(CASES)[:2]
 NUM_ROWS = (8, 16, 32, 64)
 LIMITS = {"all at once": "null", "8,192 tokens": "auto"}
+NUM_TRIALS, NUM_QUICK, NUM_FIRST = 200, 60, 20
+MAX_GROWTH = 1e5
+"""Bytes per trial."""
 SMALL = ("data.batch_size=2", "data.max_length=32", "trainer.max_steps=2", "task.num_generated=0")
 
 
@@ -180,6 +189,36 @@ def measure_rows(num_rows: int, limit: str, work: Path) -> dict[str, int]:
     return peaks
 
 
+def measure_trials(number: int, work: Path) -> dict[str, list[int]]:
+    """Train so many trials in this process; return its memory after each."""
+    from lightning_modules.cache import Cache
+    from lightning_modules.fit import fit
+    from lightning_modules.logger.base import Identity
+    from lightning_modules.machine.memory import free_memory, freeze_imports
+    from search.config import build_run, compose
+    from search.machine.quiet import import_training, quiet_process, quiet_training
+
+    quiet_process()
+    quiet_training()
+    import_training()
+    freeze_imports()
+    cache, found = Cache(), []
+    for trial in range(number):
+        words = [
+            *("data=reviews", "model=tiny", "strategy=lora", "trainer.device=cpu", "logger=none"),
+            *("trainer.max_steps=3", f"optimizer.lr={1e-4 * (1 + trial)}"),
+            *(f"strategy.rank={2 ** (trial % 4)}", f"data.batch_size={4 + trial % 8}"),
+        ]
+        folder = work / "trials" / str(trial)
+        folder.mkdir(parents=True)
+        run = build_run(compose("train", words).tree)
+        outcome = fit(run, folder, Identity(str(trial), None, folder), cache=cache)
+        assert outcome.ending.value == "finished", outcome.reason
+        free_memory()
+        found.append(_resident())
+    return {"bytes": found}
+
+
 def _resident() -> int:
     return _status("VmRSS")
 
@@ -195,7 +234,7 @@ def _status(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def in_process(work: Path, *words: str) -> dict[str, float]:
+def in_process(work: Path, *words: str) -> dict[str, Any]:
     """Measure a case in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, *words, "--work", str(work)],
@@ -204,7 +243,7 @@ def in_process(work: Path, *words: str) -> dict[str, float]:
         check=True,
         text=True,
     )
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
@@ -213,11 +252,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two cases of each table")
     parser.add_argument("--rows", action="store_true", help="the second table alone")
+    parser.add_argument("--trials", action="store_true", help="the third table alone")
     # In processes of their own:
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--num-rows", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--limit", help=argparse.SUPPRESS)
+    parser.add_argument("--num-trials", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
@@ -231,10 +272,18 @@ def main() -> None:
     if options.num_rows:
         print(json.dumps(measure_rows(options.num_rows, options.limit, options.work)))
         return
+    if options.num_trials:
+        print(json.dumps(measure_trials(options.num_trials, options.work)))
+        return
     with tempfile.TemporaryDirectory(prefix="finesweep-memory-") as work:
-        if not options.rows:
+        if not (options.rows or options.trials):
             print_cases(QUICK if options.quick else tuple(CASES), Path(work))
-        print_rows(NUM_ROWS[1::2] if options.quick else NUM_ROWS, Path(work))
+        if not options.trials:
+            print_rows(NUM_ROWS[1::2] if options.quick else NUM_ROWS, Path(work))
+        if not options.rows and not print_trials(
+            NUM_QUICK if options.quick else NUM_TRIALS, Path(work)
+        ):
+            sys.exit(1)
 
 
 def print_cases(cases: Sequence[str], work: Path) -> None:
@@ -259,6 +308,18 @@ def print_rows(numbers: Sequence[int], work: Path) -> None:
             training, validation = found["training"] / 1e6, found["validation"] / 1e6
             line = f"{num_rows:<24}{name:16}{training:>9.0f} MB{validation:>9.0f} MB"
             print(line, flush=True)
+
+
+def print_trials(number: int, work: Path) -> bool:
+    """Print the memory after trials; return whether it hardly grows."""
+    found = in_process(work, "--num-trials", str(number))["bytes"]
+    marks = [NUM_FIRST, *range(number // 4, number + 1, number // 4)]
+    print(f"\n{'after trial':24}{'memory':>10}")
+    for mark in dict.fromkeys(sorted(marks)):
+        print(f"{mark:<24}{found[mark - 1] / 1e6:>7.1f} MB")
+    growth = (found[-1] - found[NUM_FIRST - 1]) / (number - NUM_FIRST)
+    print(f"growth per trial after {NUM_FIRST}: {growth / 1e3:.1f} kB")
+    return bool(growth <= MAX_GROWTH)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from lightning_modules.batch.span import MOST_BATCHES, Spans, span_sizes
 from lightning_modules.batch.tokenize import content_of, digest_of, lengths_of, tokenize
 from lightning_modules.batch.type import LABELS_ON_HOST
 from lightning_modules.machine.lightning import pl
+from lightning_modules.rows.columns import listed
 from lightning_modules.schedule.base import Length
 from lightning_modules.task.base import Examples
 
@@ -93,7 +94,8 @@ class TextDataModule(pl.LightningDataModule):
         self.validation_batches: Sequence[Sequence[int]] = evaluation_batches(lengths)
         if run.task.compares_in_batch:  # its losses are only alike in batches of one size
             self.validation_batches = sorted_batches(lengths, run.data.batch_size)
-        self.validation = Examples(splits["validation"], labels, tokenizer, run.data.max_length)
+        scored = listed(splits["validation"])
+        self.validation = Examples(scored, labels, tokenizer, run.data.max_length)
 
     def use_features(
         self, features_of: Callable[[Dataset], Tensor | None], *, per_token: bool

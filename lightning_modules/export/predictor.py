@@ -36,6 +36,7 @@ from lightning_modules.model.tensor_file import restore_file
 from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import RowScores, read_outcome
 from lightning_modules.reference import reference_of
+from lightning_modules.rows.columns import listed
 from lightning_modules.rows.corpus import Row
 from lightning_modules.run import Run
 from lightning_modules.strategy.base import Strategy
@@ -143,7 +144,7 @@ class Predictor:
         yield from spelled_notes(own_texts(rows), self.tokenizer, "rows")
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
-        return Examples(rows, self.labels, self.tokenizer, self.max_length)
+        return Examples(listed(rows), self.labels, self.tokenizer, self.max_length)
 
     def _observe(
         self, rows: Sequence[Row], precision: Precision, encode: Callable[..., dict[str, list[Any]]]

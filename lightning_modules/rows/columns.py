@@ -10,6 +10,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -122,6 +123,11 @@ class Columns(Sequence[_Row]):
             for cells in zip(*columns, strict=True):
                 yield f"{{{', '.join(cell for cell in cells if cell is not _MISSING)}}}"
 
+    @cached_property
+    def as_list(self) -> list[_Row]:
+        """The rows as dicts that stay in memory."""
+        return list(self)
+
     @property
     def sha256(self) -> str:
         """The SHA-256 of the rows as JSON, in order."""
@@ -188,6 +194,11 @@ def joined(parts: Sequence[Sequence[_Row]]) -> Sequence[_Row]:
     return compact(chain.from_iterable(parts))
 
 
+def listed(rows: Sequence[_Row]) -> Sequence[_Row]:
+    """Return rows that are to be read by number again and again, as those that are scored."""
+    return rows.as_list if isinstance(rows, Columns) else rows
+
+
 def cells_of(rows: Sequence[_Row], field: str) -> Iterator[Any]:
     """Yield the cells of a field."""
     return rows.cells(field) if isinstance(rows, Columns) else (row[field] for row in rows)
@@ -205,6 +216,26 @@ def jsons_of(rows: Iterable[_Row]) -> Iterator[str]:
     if isinstance(rows, Columns):
         return rows.jsons()
     return (json.dumps(row, sort_keys=True) for row in rows)
+
+
+def sorted_texts(texts: Iterable[str]) -> Iterable[str]:
+    """Return ASCII texts sorted; many of them in little more memory than their characters take."""
+    rest = iter(texts)
+    first = list(islice(rest, FEW_ROWS + 1))
+    if len(first) <= FEW_ROWS:
+        return sorted(first)
+    import pyarrow
+    import pyarrow.compute
+
+    parts = [pyarrow.array(first, pyarrow.large_string())]
+    while some := list(islice(rest, ROWS_AT_ONCE)):
+        parts.append(pyarrow.array(some, pyarrow.large_string()))
+    whole = pyarrow.concat_arrays(parts)
+    del parts, first
+    order = pyarrow.compute.sort_indices(whole)
+    starts = range(0, len(order), ROWS_AT_ONCE)
+    taken = (whole.take(order.slice(start, ROWS_AT_ONCE)) for start in starts)
+    return chain.from_iterable(part.to_numpy(zero_copy_only=False).tolist() for part in taken)
 
 
 def sha256_of(rows: Iterable[_Row]) -> str:

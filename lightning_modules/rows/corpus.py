@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from lightning_modules.rows.columns import jsons_of
+from lightning_modules.rows.columns import jsons_of, sorted_texts
 
 Row = Mapping[str, Any]
 """One row by field, e.g. `{"text": ..., "label": ...}`, with JSON values."""
@@ -49,7 +49,9 @@ class Corpus:
     def pool_fingerprint(self) -> str:
         """The same whichever of the training rows were taken as validation rows, in any order."""
         splits = {**(self.splits if self.read is None else self.read)}
-        pool = sorted(text for split in SPLITS[:2] for text in jsons_of(splits.pop(split, ())))
+        pool = sorted_texts(
+            text for split in SPLITS[:2] for text in jsons_of(splits.pop(split, ()))
+        )
         return _sha256({"pool": pool, **{name: jsons_of(rows) for name, rows in splits.items()}})
 
 

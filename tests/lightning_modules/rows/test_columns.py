@@ -66,9 +66,22 @@ def test_json_of_rows_is_that_of_dicts(kept: Columns) -> None:
     assert list(jsons_of(kept)) == [json.dumps(row, sort_keys=True) for row in ROWS]
 
 
+def test_texts_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [json.dumps(row) for row in [*ROWS, *ROWS[:4]]]
+    assert list(columns.sorted_texts(iter(texts))) == sorted(texts)
+    monkeypatch.setattr(columns, "FEW_ROWS", 2)
+    monkeypatch.setattr(columns, "ROWS_AT_ONCE", 3)
+    assert list(columns.sorted_texts(iter(texts))) == sorted(texts)
+
+
 def test_a_file_of_rows_is_mapped(kept: Columns, tmp_path: Path) -> None:
     kept.write(tmp_path / "rows.arrow")
     assert Columns.read(tmp_path / "rows.arrow") == ROWS
+
+
+def test_rows_that_are_listed_are_the_same_objects_each_time(kept: Columns) -> None:
+    assert columns.listed(kept) == ROWS and columns.listed(kept) is columns.listed(kept)
+    assert columns.listed(ROWS) is ROWS
 
 
 def test_few_rows_stay_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
