@@ -64,6 +64,7 @@ def tokenize(
         with _on_all_cores() if len(rows) > ROWS_AT_ONCE else nullcontext():
             for number, columns in enumerate(encoded(rows, encode, hooks.heartbeat)):
                 _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
+        hooks.heartbeat("writing the tokenized rows")  # and their sums, until they are on the disk
 
     def load(folder: Path) -> Dataset:
         files = sorted(folder.glob(_PARTS))  # `map` of a data set here writes its own beside them
