@@ -186,6 +186,33 @@ def epoch_gain(by: str, replay: Replay) -> float:
     return float(np.mean(gains))
 
 
+@dataclass(frozen=True)
+class Ceiling:
+    """Mean gains over the default of what knows more than a study, in points."""
+
+    by_validation: float
+    by_truth: float
+    at_most: float
+
+    def __str__(self) -> str:
+        return f"{self.by_validation:+5.2f} {self.by_truth:+5.2f} {self.at_most:+5.2f} "
+
+
+def ceiling(replay: Replay) -> Ceiling:
+    """Return what the oracles gain over the default, at its epoch by the Brier score."""
+    right, costs = 100 * replay.candidates.right, replay.costs("brier")
+    chance, gains = np.random.default_rng(0), list[tuple[float, float, float]]()
+    for study, (default, *_) in enumerate(replay.trials):
+        cost = costs[:, study]
+        gain = right - right[default[cost[default].argmin()]]
+        rows = chance.permutation(np.flatnonzero(replay.is_truth[study]))
+        one, other = (gain[:, half].mean(axis=1) for half in (rows[::2], rows[1::2]))
+        by_truth = (other[one.argmax()] + one[other.argmax()]) / 2
+        mean = gain[:, rows].mean(axis=1)
+        gains.append((mean[cost.argmin()], by_truth, mean.max()))
+    return Ceiling(*map(float, np.mean(gains, axis=0)))
+
+
 def print_rules(
     found: Mapping[str, Candidates], num_rows: int, num_studies: int, length: int
 ) -> None:
@@ -197,6 +224,8 @@ def print_rules(
     for rule in RULES:
         scores = "  ".join(f"{scored(rule, each)!s:18s}" for each in replays)
         print(f"{rule!s:36s}{scores}", flush=True)
+    oracles = "  ".join(f"{ceiling(each)!s:18s}" for each in replays)
+    print(f"{'oracles: validation, truth, at most':36s}{oracles}", flush=True)
 
 
 def print_parts(

@@ -5,7 +5,8 @@ learning rate is counted from its best one, so that a study can be given any def
 
 The interpolation is a Gaussian process over log10 of learning rate, batch size and epochs; its
 scale for the learning rate and its noise are those with the smallest error when each family of
-runs, which share learning rate and batch size, is left out.
+runs, which share learning rate and batch size, is left out. It is asked between recorded runs only:
+the lengths lie between the shortest and the longest one that every family has.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Landscape:
         points: Accuracy in points by (decades above the best learning rate, batch size, length).
         noise: Standard deviation from run to run, in points.
         error: Root mean square error of the interpolation, in points; 0 of a formula.
+        beyond: Points by which its best score is above the best recorded one; 0 of a formula.
 
     """
 
@@ -48,12 +50,17 @@ class Landscape:
     points: Callable[[float, int, int], float]
     noise: float
     error: float = 0.0
+    beyond: float = 0.0
+
+    def scores(self, default: float) -> list[float]:
+        """Return the score of every setting around a default, in decades above the best rate."""
+        rates = default + np.linspace(-RANGE, RANGE, 41)
+        every = product(rates.tolist(), BATCH_SIZES, range(NUM_LENGTHS))
+        return [self.points(*each) for each in every]
 
     def top(self, default: float) -> float:
         """Return the best score in the range around a default, in decades above the best rate."""
-        rates = default + np.linspace(-RANGE, RANGE, 41)
-        every = product(rates.tolist(), BATCH_SIZES, range(NUM_LENGTHS))
-        return max(self.points(*each) for each in every)
+        return max(self.scores(default))
 
 
 def landscapes(folder: Path = RECORDS) -> list[Landscape]:
@@ -99,8 +106,10 @@ def _recorded(folder: Path) -> Iterator[Landscape]:
 
 
 def _interpolated(name: str, runs: pandas.DataFrame) -> Landscape:
-    lengths = sorted(runs["epochs"].unique())[:NUM_LENGTHS]
-    runs = runs[runs["epochs"].isin(lengths)]
+    common = set.intersection(*(set(each) for _, each in runs.groupby("point")["epochs"]))
+    # At a length that few families have, a peak 6 points above all recorded runs was extrapolated.
+    runs = runs[runs["epochs"].between(min(common), max(common))]
+    lengths = np.geomspace(min(common), max(common), NUM_LENGTHS).tolist()
     scores = 100 * runs["truth_accuracy"].to_numpy()
     place = np.log10(runs[["lr", "batch_size", "epochs"]].to_numpy())
     family = runs["point"].to_numpy()
@@ -108,13 +117,14 @@ def _interpolated(name: str, runs: pandas.DataFrame) -> Landscape:
     fit = min(fits, key=lambda each: each.error(family))
     low, high = place[:, 0].min(), place[:, 0].max()
     every = product(np.linspace(low, high, 61).tolist(), BATCH_SIZES, lengths)
-    best = max(every, key=lambda each: fit(*each))[0]
+    best = max(every, key=lambda each: fit(*each))
 
     def points(rate: float, batch_size: int, epochs: int) -> float:
         # Beyond the recorded rates the score is that of the last one.
-        return fit(min(max(best + rate, low), high), batch_size, lengths[epochs])
+        return fit(min(max(best[0] + rate, low), high), batch_size, lengths[epochs])
 
-    return Landscape(name, points, _run_noise(runs), fit.error(family))
+    beyond = fit(*best) - float(scores.max())
+    return Landscape(name, points, _run_noise(runs), fit.error(family), beyond)
 
 
 class _Fit:
@@ -124,9 +134,9 @@ class _Fit:
         self._place, self._scores, self._noise = place, scores, noise
         self._scales = np.array([scale, 0.6, 0.8])
         self._weights = self._solve(np.ones(len(scores), dtype=bool))
-        self._known: dict[tuple[float, int, int], float] = {}
+        self._known: dict[tuple[float, int, float], float] = {}
 
-    def __call__(self, rate: float, batch_size: int, epochs: int) -> float:
+    def __call__(self, rate: float, batch_size: int, epochs: float) -> float:
         """Return the score at log10 of a learning rate, a batch size and a number of epochs."""
         key = (round(rate, 2), batch_size, epochs)
         if key not in self._known:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from recorded.replay import Candidates, Replay, random_trials
-from selection import COSTS, Rule, chosen, scored
+from selection import COSTS, Rule, ceiling, chosen, scored
 
 NUM_FAMILIES, NUM_ROWS = 6, 900
 
@@ -66,3 +66,19 @@ def test_a_temperature_undoes_overconfidence(found: Candidates) -> None:
     sharp = Replay(replace(found, log_probabilities=told), trials, num_rows=200)
     assert sharp.costs("log_loss").mean() > 2 * plain.costs("log_loss").mean()
     assert np.abs(sharp.costs("calibrated_loss") - plain.costs("calibrated_loss")).max() < 0.01
+
+
+def test_oracles_see_what_a_study_does_not_try(found: Candidates) -> None:
+    only_default = [[trials[0]] for trials in random_trials(found, 5, 2, default_epochs=3)]
+    replay = Replay(found, only_default, num_rows=100)
+    assert scored(Rule("brier"), replay).gain == 0
+    most = ceiling(replay)
+    assert 10 < most.by_truth <= most.at_most
+    assert 10 < most.by_validation <= most.at_most
+
+
+def test_nothing_is_gained_where_all_are_equal(found: Candidates) -> None:
+    told = np.repeat(found.log_probabilities[:1], NUM_FAMILIES, axis=0)
+    same = replace(found, log_probabilities=told)
+    most = ceiling(Replay(same, random_trials(same, 5, 4, 3), num_rows=100))
+    assert (most.by_validation, most.by_truth, most.at_most) == (0, 0, 0)
