@@ -15,7 +15,8 @@ around the worker's own functions count each second once, in the innermost part:
 
     python benchmarks/overhead.py [--quick]   # 20 trials, one worker
 
-Prints medians over trials, in milliseconds.
+Prints medians over trials, in milliseconds of a core of the worker: waits for the disk and the work
+of W&B's own process do not count, nor does what else runs on the machine.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ STEPS = ("training_step", "validation_step", "on_validation_epoch_end")
 PARTS: dict[str, Sequence[tuple[Any, str]]] = {
     "claim": [(Session, "next_attempts")],
     "storage": [(Session, name) for name in STORED],
-    "note": [(loop, "show_trial")],
+    "note": [(loop, "show_trial"), (loop, "shown_of")],
     "prepare": [(loop, "load_rows"), (fit_module, "_check"), (fit_module, "_prepare")],
     "files": [
         *((best.BestFiles, "write_now"), (checkpoint, "write_checkpoint")),
@@ -79,7 +80,7 @@ PARTS: dict[str, Sequence[tuple[Any, str]]] = {
 
 
 class Timers:
-    """Seconds by part; a part inside another does not count for the outer one."""
+    """Seconds of a core by part; a part inside another does not count for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -90,12 +91,12 @@ class Timers:
 
         @wraps(call)
         def timed(*arguments: Any, **named: Any) -> Any:
-            began = time.monotonic()
+            began = time.process_time()
             self._inner.append(0.0)
             try:
                 return call(*arguments, **named)
             finally:
-                spent = time.monotonic() - began
+                spent = time.process_time() - began
                 self.seconds[part] += spent - self._inner.pop()
                 self._inner[-1] += spent
 
@@ -115,7 +116,7 @@ def main() -> int:
         cases = [case for case in cases if case[:2] == (SIZES[0], 1)]
     names = [*PARTS, "rest"]
     head = " | ".join([*(f"{name:>7s}" for name in names), "besides the steps"])
-    print("milliseconds, medians over trials\n trials | workers | W&B | " + head)
+    print("milliseconds of a core, medians over trials\n trials | workers | W&B | " + head)
     for size, workers, has_log in cases:
         parts = measured(size, workers, has_log=has_log)
         cells = " | ".join(f"{1000 * parts[name]:7.0f}" for name in names)
@@ -158,16 +159,16 @@ def work(folder: Path) -> list[dict[str, float]]:
             setattr(owner, name, timers.wrap(part, getattr(owner, name)))
     freeze_imports()
     trials: list[dict[str, float]] = []
-    last = time.monotonic()
+    last = time.process_time()
 
     def emit(event: Event) -> None:
         nonlocal last
         if isinstance(event, Ended):
-            spent, seconds = time.monotonic() - last, dict(timers.seconds)
+            spent, seconds = time.process_time() - last, dict(timers.seconds)
             rest = spent - sum(seconds.values())
             trials.append({**dict.fromkeys(PARTS, 0.0), **seconds, "rest": rest})
             timers.seconds.clear()
-            last = time.monotonic()
+            last = time.process_time()
 
     session = join(load_study(folder))
     loop.work(session, lambda: len(trials) >= NUM_WARM + NUM_TRIALS, emit)
