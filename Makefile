@@ -66,6 +66,7 @@ docs: $(INSTALLED) ## build the documentation as a site, in site/
 
 pictures: $(INSTALLED) ## make the pictures of the documentation, from the study of make sweep
 	$(BIN)/python docs/make_pictures.py studies/first
+	$(BIN)/python docs/make_gallery.py
 
 install: $(INSTALLED)
 

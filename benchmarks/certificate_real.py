@@ -18,7 +18,7 @@ had. The texts are SST-2, headlines of AG News, CoLA, and pairs of STS-B (the sa
 It takes hours. Each study is written to `benchmarks/records/certificate.jsonl` (or `--kept FILE`)
 with the commit that trained it; one that is there is not run again, and a command that was stopped
 goes on. With `--kept none` no file is read or written. `--quick` runs one small study of
-each kind but LoRA, and keeps nothing.
+each kind, and keeps nothing; of LoRA only with `--kind lora`.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def main() -> int:
         return 0
     kinds = {asked.kind: KINDS[asked.kind]} if asked.kind else KINDS
     if asked.quick:
-        kinds = {name: quick(kind) for name, kind in kinds.items() if kind.strategy != "lora"}
+        quickly = {name: quick(kind) for name, kind in kinds.items()}
+        kinds = {n: k for n, k in quickly.items() if asked.kind or k.strategy != "lora"}
     kept = Kept(None if asked.quick or asked.kept == "none" else Path(asked.kept))
     studies: dict[str, list[Found]] = {}
     for name, kind in kinds.items():

@@ -28,12 +28,14 @@ class Axis:
         title: What it shows, with the unit.
         is_log: Whether it is logarithmic; then all values are > 0.
         names: The names of positions 0, 1, ... of an axis that has no numbers.
+        has_margin: Whether a line ends before the edge, where its end means something.
 
     """
 
     title: str
     is_log: bool = False
     names: tuple[str, ...] = ()
+    has_margin: bool = False
 
 
 @dataclass(frozen=True)

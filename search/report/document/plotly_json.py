@@ -24,8 +24,8 @@ def plotly(chart: Chart) -> dict[str, Any]:
     return {
         "traces": traces,
         "layout": {
-            "xaxis": _axis(chart.x, [x for each in chart.series for x in each.x]),
-            "yaxis": _axis(chart.y, [y for each in chart.series for y in each.y])
+            "xaxis": _axis(chart.x, [(each, each.x) for each in chart.series]),
+            "yaxis": _axis(chart.y, [(each, each.y) for each in chart.series])
             | ({"visible": False} if chart.has_no_scale else {}),
             "height": chart.height,
             "annotations": [
@@ -36,12 +36,19 @@ def plotly(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis, shown: Sequence[float | None]) -> dict[str, Any]:
+def _axis(axis: Axis, series: Sequence[tuple[Series, Sequence[float | None]]]) -> dict[str, Any]:
+    """Return an axis; `series` has the positions of each on it."""
     values: dict[str, Any] = {"title": {"text": escape(axis.title)}, "automargin": True}
+    shown = [place for _, places in series for place in places]
     if axis.is_log:
         ticks = scale_of(axis, shown, 0, 1).ticks()
         values |= {"type": "log", "tickvals": [value for value, _ in ticks]}
         values["ticktext"] = [name for _, name in ticks]
+    seen = {place for each, places in series if not each.is_hidden for place in places} - {None}
+    # Plotly leaves no margin beside lines, and a unit on both sides of a single value.
+    if axis.has_margin or (len(seen) == 1 and not axis.is_log):
+        scale = scale_of(axis, shown, 0, 1)
+        values["range"] = [scale.low, scale.high]
     if axis.names:
         values |= {
             "tickvals": list(range(len(axis.names))),

@@ -32,6 +32,16 @@ from search.study.study import Study
 START = datetime(2026, 1, 2, 3, 4, 5)
 STATES = ("complete", "complete", "pruned")
 ROWS = 200
+SIX = "strategy=choice(lora,full,feature_extraction,bitfit,freeze,ia3)"
+KINDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "one": (["complete"], ()),
+    "twelve": (["complete", "complete", "pruned"] * 4, ()),
+    "failed": (["fail"] * 3, ()),
+    "several": (["complete"] * 8, ("search.objectives=[accuracy,seconds]",)),
+    "arms": (["complete"] * 6 + ["complete", "pruned"] * 6, (SIX, "search.arms=joint")),
+    "running": (["complete", "pruned", "running", "waiting"], ()),
+}
+"""Kinds of study: the states of its trials, and overrides."""
 
 
 def study_of(

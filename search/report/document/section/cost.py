@@ -71,7 +71,8 @@ def _timeline(overview: Overview, started: list[TrialView]) -> Figure:
             if trial.state == state and trial.worker in workers and trial.started is not None:
                 low = (trial.started - begin).total_seconds() / size
                 high = (_end(overview, trial) - begin).total_seconds() / size
-                x += [low, max(low, high - 0.003 * length / size), None]
+                gap = min(0.003 * length / size, 0.2 * (high - low))  # before the next one
+                x += [low, high - gap, None]
                 y += [float(workers.index(trial.worker))] * 2 + [None]
                 numbers += [trial.number, trial.number, None]
         return Series(_NAMES[state], x, y, _TONES[state], numbers, is_line=True, width=14)

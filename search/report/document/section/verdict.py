@@ -96,7 +96,7 @@ def _intervals(overview: Overview) -> Iterator[Block]:
         title=f"How much better than {other}",
         alt="; ".join(f"{n}: {v:.4f} ({low:.4f} to {high:.4f})" for n, (v, low, high) in
                       gains.items()) + ".",
-        x=Axis(f"gain in {overview.metric}"),
+        x=Axis(f"gain in {overview.metric}", has_margin=True),
         y=Axis("", names=names),
         series=(
             Series("no difference", [0.0, 0.0], [-0.5, len(names) - 0.5], PLAIN, is_line=True,

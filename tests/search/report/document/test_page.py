@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from search.trained.report import write_report
-from tests.search.report.document.test_write import KINDS
-from tests.search.report.synthetic import study_of
+from tests.search.report.synthetic import KINDS, study_of
 
 playwright = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).parents[4]

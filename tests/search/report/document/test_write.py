@@ -6,8 +6,8 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from search.cli import main
+from search.report.document.block import Figure
 from search.report.document.document import document_of
 from search.report.document.section import space
+from search.report.document.section.cost import cost
 from search.report.document.section.verdict import headline
 from search.report.document.write import write_files, written
 from search.report.overview import overview_of
@@ -25,17 +27,7 @@ from search.study.study import Study
 from search.trained.report import overview, write_report
 from tests.conftest import run_here
 from tests.search.certificate.test_certificate import certificate
-from tests.search.report.synthetic import study_of
-
-SIX = "strategy=choice(lora,full,feature_extraction,bitfit,freeze,ia3)"
-KINDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
-    "one": (["complete"], ()),
-    "twelve": (["complete", "complete", "pruned"] * 4, ()),
-    "failed": (["fail"] * 3, ()),
-    "several": (["complete"] * 8, ("search.objectives=[accuracy,seconds]",)),
-    "arms": (["complete"] * 6 + ["complete", "pruned"] * 6, (SIX, "search.arms=joint")),
-    "running": (["complete", "pruned", "running", "waiting"], ()),
-}
+from tests.search.report.synthetic import KINDS, study_of
 
 
 class Page(HTMLParser):
@@ -155,6 +147,20 @@ def test_a_large_front_is_drawn_along_its_length_and_says_so(here: Path) -> None
     front = html[html.index('<section id="front"') :]
     table = front[front.index("<caption>The trials on the front") :]
     assert table[: table.index("</table>")].count("<tr") == 21
+
+
+def test_short_trials_of_a_long_study_are_drawn_in_its_timeline(here: Path) -> None:
+    found = overview(study_of(here, "long", ["complete"] * 3))
+    first, second, last = found.trials
+    assert last.started is not None and last.ended is not None
+    days = timedelta(days=30)
+    later = replace(last, started=last.started + days, ended=last.ended + days)
+    section = cost(replace(found, trials=(first, second, later)))
+    (chart,) = [each.chart for each in section.blocks if isinstance(each, Figure)]
+    (series,) = chart.series
+    spans = list(zip(series.x[::3], series.x[1::3], strict=True))
+    assert len(spans) == 3
+    assert all(low is not None and high is not None and low < high for low, high in spans)
 
 
 def test_lines_that_are_left_out_of_the_parallel_coordinates_are_said(
