@@ -24,7 +24,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from lightning_modules.model.base import Pretrained
+from lightning_modules.model.pretrained import Pretrained
 from search.config import build_run, compose
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))

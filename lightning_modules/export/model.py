@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.export.unit import with_head_in_unit
 from lightning_modules.machine.file import write_json, write_text
-from lightning_modules.model.base import Pretrained
 from lightning_modules.model.based import Fetch, base_folder
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.manifest import MANIFEST, SUMS, write_sums
 from lightning_modules.model.plain import read_plainly
+from lightning_modules.model.pretrained import Pretrained
 from lightning_modules.schema import import_member, member_of
 from lightning_modules.strategy.adapter.base import PeftStrategy
 from lightning_modules.strategy.base import Strategy

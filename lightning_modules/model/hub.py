@@ -17,10 +17,10 @@ from lightning_modules.machine.hub.local import is_commit
 from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import HubError, Wanted
 from lightning_modules.machine.path import is_path, typed_path
-from lightning_modules.model.base import Pretrained
 from lightning_modules.model.based import base_folder
 from lightning_modules.model.files.folder import ModelFolder
 from lightning_modules.model.files.trust import KEY
+from lightning_modules.model.pretrained import Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)

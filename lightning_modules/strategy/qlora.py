@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
 from lightning_modules.error import ConfigError, Problem, Verbatim
-from lightning_modules.model.base import Pretrained
 from lightning_modules.model.pair import is_pair
+from lightning_modules.model.pretrained import Pretrained
 from lightning_modules.strategy.lora import Init, Lora
 
 if TYPE_CHECKING:

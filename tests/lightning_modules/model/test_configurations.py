@@ -10,11 +10,11 @@ import pytest
 import transformers
 from transformers.models.auto import modeling_auto
 
-from lightning_modules.model.base import Pretrained
 from lightning_modules.model.dtype import dtype_of
 from lightning_modules.model.end import end_tokens
 from lightning_modules.model.kind import Kind, kind_of
 from lightning_modules.model.position import num_positions
+from lightning_modules.model.pretrained import Pretrained
 from lightning_modules.model.role import name_roles
 from lightning_modules.model.size import size_of
 from lightning_modules.model.vocabulary import num_embeddings

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from lightning_modules.model.base import Attention
+from lightning_modules.model.attention import Attention
 from lightning_modules.model.dtype import Dtype
 from lightning_modules.model.hub import Hub
 
