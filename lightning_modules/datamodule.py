@@ -195,7 +195,7 @@ class TextDataModule(pl.LightningDataModule):
             collate_fn=collate,
             num_workers=num_workers,
             worker_init_fn=_ignore_signals,
-            # Only from pinned memory does a GPU copy while the host goes on.
+            # Only from pinned memory does a GPU copy while the host continues.
             pin_memory=self._is_for_cuda,
         )
 

@@ -66,7 +66,7 @@ class Trainer(Schema):
             `auto`, `metric`, `log_loss`, `cautious_log_loss`, `calibrated_log_loss`, `brier` or
             `cautious_brier`. Equal ones are told apart by the metric, then by the validation loss.
         patience: Training ends after this many validations without a better metric, > 0; None
-            never ends early. It counts the metric, whatever chooses the best validation.
+            never ends early. It counts the metric, also if `select` names something else.
         max_grad_norm: Gradients are scaled down to this norm, > 0; None leaves them unchanged.
         micro_batch_size: Maximum number of examples in one pass through the network, > 0;
             gradients are accumulated over the batch. None limits their tokens only.

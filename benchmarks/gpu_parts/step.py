@@ -34,7 +34,7 @@ def options(call: Call) -> None:
 
 
 class Watch(StepTimer):
-    """Lets torch warn of whatever makes the host wait for the card, after the first steps."""
+    """Lets torch warn of all that makes the host wait for the card, after the first steps."""
 
     def on_step(self, step: int, num_steps: int) -> None:
         if step == num_steps:

@@ -104,7 +104,7 @@ def _alike(one: Curve, other: Curve, mark: Mark) -> bool:
 
 
 class OptunaJudge:
-    """A pruner of Optuna, which hears the metric at the number of examples."""
+    """A pruner of Optuna, which gets the metric at the number of examples."""
 
     def __init__(self, make: Callable[[], Any], curves: Sequence[Curve]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)

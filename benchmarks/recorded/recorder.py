@@ -60,7 +60,7 @@ class Truth:
 
 
 class Recorder(Hooks):
-    """Hears of each validation, first the logits, then the point; asks for the truth between.
+    """Gets each validation, first the logits, then the point; asks for the truth between.
 
     Attributes:
         validations: What the table of this name has of each one.
@@ -145,7 +145,7 @@ class Recorded(Classification):
 
     recorder: Any = field(repr=False)
 
-    # Of what runs share, as tokens and weights, nothing depends on who hears.
+    # What runs share, e.g. tokens and weights, does not depend on the recorder.
     loss_settings: ClassVar[frozenset[str]] = Classification.loss_settings | {"recorder"}
 
     def observe(self, network: Any, output: Any, batch: Batch) -> dict[str, Tensor]:

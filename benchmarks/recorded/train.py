@@ -109,7 +109,7 @@ def trained_runs(family: Family, place: Place) -> Iterator[Trained]:
 
 
 def fit_recorded(run: Run, recorder: Recorder, folder: Path) -> Outcome:
-    """Train, or go on training, and tell the recorder."""
+    """Train, or continue training, and tell the recorder."""
     heard = replace(quick(run), task=Recorded(**asdict(run.task), recorder=recorder))
     return fit_plainly(heard, recorder, folder)
 

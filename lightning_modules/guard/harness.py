@@ -64,7 +64,7 @@ class Harness:
                 raise ConfigError(Problem("data", "must be a task of lm_eval", name, fix))
             try:
                 tasks = manager.load([name])["tasks"]
-            except Exception as error:  # whatever its loader raises without a network
+            except Exception as error:  # its loader raises all kinds without a network
                 rule = f"the data of task {name} must be on this machine"
                 fix = (
                     f"Download them once: HF_HUB_OFFLINE=0 lm_eval run --tasks {name} --limit 1 ..."

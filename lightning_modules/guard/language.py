@@ -42,7 +42,7 @@ class Neutral:
 
 
 def writes_text(task: Task) -> bool:
-    """Return whether the task's networks are language models, whatever else they learn."""
+    """Return whether the task's networks are language models."""
     return task.auto_class == Generation.auto_class
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return the tensor on the device; a GPU copies it after the work that it has queued.
 
-    Only from pinned memory does a GPU copy while the host goes on.
+    Only from pinned memory does a GPU copy while the host continues.
     """
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)

@@ -121,7 +121,7 @@ def probe(
         compiling = seconds()
         compiled = median(seconds() for _ in range(NUM_TIMED))
     except BaseException:
-        uncompile_layers(network)  # if memory ran out, training goes on without
+        uncompile_layers(network)  # if memory ran out, training continues without
         raise
     probed = Probed(plain, compiled, compiling, num_passes)
     if not probed.pays:

@@ -72,7 +72,7 @@ def passage(cell: Any) -> str | Refused:
 
 
 def label(cell: Any) -> str | Refused:
-    """Return a label as text, with one spelling per value, whatever the format of the file.
+    """Return a label as text, with one spelling per value in all formats of files.
 
     4, 4.0 and "4" are the same label, and so are true, "True" and "TRUE", 0.5 and "0.50", -0 and 0.
     A word that only looks like a number, e.g. 007 or 1e3, stays as it is.

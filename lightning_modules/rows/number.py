@@ -44,7 +44,7 @@ def number(cell: Any) -> float | Refused:
 
 
 def _refused_text(text: str) -> Refused | None:
-    """Return why a text is no number; None if it is one."""
+    """Return why a text is not a number; None if it is one."""
     if _COMMAS.fullmatch(text):
         fix = "Write a decimal point and no other separators, e.g. 3.5."
         return Refused("must be a number without a comma", fix)

@@ -1,4 +1,4 @@
-"""One spelling for each value of a label, whatever the format of its file."""
+"""One spelling for each value of a label, in all formats of files."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def own_score(metric: str, answers: Answers, rows: Sequence[Row]) -> float:
         if isinstance(found, str):  # float() would read it
             raise TypeError("it returned a text")
         value = float(found)
-    except (Exception, SystemExit) as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # the user's function may raise anything
         first = (str(error) or "no message").splitlines()[0]
         rule = f"{metric} must return a number"
         got = Verbatim(f"{type(error).__name__}: {first}{_line_of(error)}")

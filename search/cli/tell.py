@@ -14,7 +14,7 @@ from search.trained.loop import tell_and_write
 
 ABOUT = """\
 Tell how a trial ended that finesweep ask gave. A trial that finesweep report
-advised to stop is pruned, whatever value is told.
+advised to stop is pruned, even if a value is given.
 
   study=NAME      the study
   trial=N         the trial, as finesweep ask named it

@@ -1,6 +1,6 @@
 """Settings that studies and runs of earlier versions lack, with the behaviour of that time.
 
-Whoever adds a key to a schema, with another behaviour by default than before, adds the key here.
+If you add a key to a schema whose default changes the behaviour, add the key here, too.
 Without an entry, a stored study could not be opened, because every key of a schema must be set.
 """
 

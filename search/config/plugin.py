@@ -113,7 +113,7 @@ def _listed(config: DictConfig | Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _in_words(words: Iterable[str]) -> Iterator[str]:
-    """Yield the packages that overrides name, in whatever way."""
+    """Yield the packages that overrides name, in any notation."""
     for word in words:
         key = parse_override(word).key
         if key == PLUGINS and (names := _typed(word)) is not None:

@@ -2,7 +2,7 @@
 
 `auto` in a strategy's values stands for a value of `conf/prior.yaml`, from the first of the
 strategy's rows that fits the model. It is replaced while the configuration is composed, so runs
-and stored studies hold numbers. Whatever the user sets is left as it is.
+and stored studies hold numbers. What the user sets is left as it is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Leases of cards: which worker of this machine trains on which GPU.
 
 A worker holds a lock on a file for each of its cards, from its start to its death, when the kernel
-lets go of it. So all workers of a user on a machine know which cards are free, whatever study they
-train, whether a sweep started them or they joined, and no card stays taken by a dead one.
+lets go of it. So all workers of a user on a machine, of one study or of several, know which cards
+are free, whether a sweep started them or they joined, and no card stays taken by a dead one.
 
 A card has `search.workers_per_device` places. Without that setting it has one, and workers share
 cards only when none is free.

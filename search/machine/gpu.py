@@ -27,7 +27,7 @@ class Gpu:
     Attributes:
         variable: The environment variable that chooses it for a process.
         name: Its name there.
-        card: What identifies it on this machine, whatever it is called in that variable.
+        card: What identifies it on this machine, the same for all its names in that variable.
 
     """
 

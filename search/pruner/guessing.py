@@ -1,6 +1,6 @@
 """Whether trials have left the level of guessing, where no comparison says anything.
 
-At the start every trial answers as badly as an untrained network, whatever its settings. That level
+At the start every trial answers as badly as an untrained network. That level
 is not known from outside for every task and loss, so it is read off the study: S, the median of the
 trials' first validations. With F, the best value that any trial ever had, the compared trials have
 left it once the best of them has made a share of the way from S to F.

@@ -3,9 +3,9 @@
 For hundreds of trials over two or more numbers. Categories have no order, so they are drawn at
 random. Trials that diverged or were pruned count as bad ones, see `search.sampler.observation`.
 
-Optuna's sampler keeps its state between trials as a pickle in the database, which runs code of
-whoever can write there. Here a trial keeps the number of its generation only, and the state is
-computed again from the results: generation g is updated with its first `population_size` ended
+Optuna's sampler keeps its state between trials as a pickle in the database, which runs the code
+of anybody who can write there. Here a trial keeps the number of its generation only, and the state
+is computed again from the results: generation g is updated with its first `population_size` ended
 trials, by number.
 
 Paper: Hansen and Ostermeier 2001, Completely derandomized self-adaptation in evolution strategies.

@@ -1,9 +1,9 @@
 """Changes of a trial that a loop of the caller's own trains, each one transaction.
 
 Such a trial has a lease of its own, because it outlives the process that asked for it: the lease
-ends a fixed time after its last renewal, whatever runs (`search.storage.lease`). Each transaction
-first reads that lease, so a loop that is late can change nothing. All are safe to repeat if the
-connection breaks before the answer arrives.
+ends a fixed time after its last renewal, with or without a process (`search.storage.lease`). Each
+transaction first reads that lease, so a loop that is late can change nothing. All are safe to
+repeat if the connection breaks before the answer arrives.
 """
 
 from __future__ import annotations

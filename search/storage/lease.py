@@ -121,7 +121,7 @@ class Lease:
         self._engine.dispose()
 
     def outlive(self, seconds: float) -> None:
-        """Stop to renew the lease, and let it last `seconds` whatever becomes of this process.
+        """Stop renewing the lease, and let it last `seconds`, even if this process ends.
 
         Raises:
             LeaseLost: Another process has ended it.

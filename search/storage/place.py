@@ -142,7 +142,7 @@ def had_neighbours(storage: StudyStorage, trial_id: int) -> bool:
 def ran_beside(session: Session, trial: Any, area: str) -> bool:
     """Return whether an area had other trials since a running trial started.
 
-    A trial that was alone in the area had none, whatever waits for it now.
+    A trial that was alone in the area had none, even if others wait for it now.
     """
     from optuna.storages._rdb.models import TrialModel
     from optuna.trial import TrialState

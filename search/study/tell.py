@@ -113,7 +113,7 @@ class Told:
 def tell(study: Study, number: int, result: Result, attempt: int = 1) -> Told:
     """End a trial that was asked for.
 
-    A trial that a report advised to stop is pruned, or diverged, whatever value is told.
+    A trial that a report advised to stop is pruned, or diverged, even if a value is given.
 
     Args:
         study: The study.

@@ -82,7 +82,7 @@ class Loop:
     ) -> str:
         """Tell the end of a trial that was asked for; return how it ended, e.g. `finished`.
 
-        A trial that `report` advised to stop is pruned, whatever value is told.
+        A trial that `report` advised to stop is pruned, even if a value is given.
 
         Args:
             number: The trial's number.

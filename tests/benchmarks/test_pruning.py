@@ -30,7 +30,7 @@ def whole(*accuracies: float, truth: float = 0.5, batch_size: int = 10) -> Curve
 
 
 class Cutter:
-    """Ends the given trials after their first validation; records what it hears."""
+    """Ends the given trials after their first validation; records what it is told."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = numbers

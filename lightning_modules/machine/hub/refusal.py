@@ -32,7 +32,7 @@ def meaning_of(error: BaseException, wanted: Wanted) -> HubError | None:
         if isinstance(cause, HFValidationError):
             fix = "Write it as owner/name."
             return HubError(Problem(wanted.key, wanted.rule, wanted.name, fix), "no such name")
-        # `datasets` looks for files that need not exist, and goes on in the handler.
+        # `datasets` looks for files that need not exist, and continues in the handler.
         is_answer = isinstance(cause, HfHubHTTPError)
         if is_answer and (cause is error or not isinstance(cause, EntryNotFoundError)):
             return _refused(cause, wanted)

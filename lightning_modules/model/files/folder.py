@@ -1,9 +1,9 @@
 """A folder with a model of transformers: the one way in which its files are loaded.
 
-Whatever wrote the folder, a hub, an export or somebody else: only safetensors are read, no kernel
-of the hub runs, no code of its own unless a person typed that (`trust`), nothing is asked, and a
-file that is missing or damaged is named in one line. Training, `predict` and `evaluate` all load
-through here.
+The same rules hold for a folder from the hub, an export and any other: only safetensors are read,
+no kernel of the hub runs, no code of its own unless a person typed that (`trust`), nothing is
+asked, and a file that is missing or damaged is named in one line. Training, `predict` and
+`evaluate` all load through here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def is_code_trusted() -> bool:
 
 
 def forget_trust() -> None:
-    """Let no such code run, whatever was typed for an earlier call in this process."""
+    """Let no such code run, even if it was typed for an earlier call in this process."""
     _typed.clear()
 
 

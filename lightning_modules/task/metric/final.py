@@ -73,7 +73,7 @@ def same(one: str | None, other: str | None) -> bool:
 
 
 def _number(text: str) -> Decimal | None:
-    """Return the number that a text is, whatever its currency; None if it is none."""
+    """Return the number that a text is, with or without a currency; None if it is none."""
     text = text.strip().rstrip(".")
     sign = text[:1] if text[:1] in ("-", "+") else ""
     text = sign + text.removeprefix(sign).lstrip(_CURRENCIES).rstrip(_CURRENCIES).strip()

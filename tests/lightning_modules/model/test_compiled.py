@@ -57,7 +57,7 @@ def test_compiled_layers_train_alike(learnable: Path, here: Path) -> None:
     assert not counters["stats"]["unique_graphs"]
     compiled = train(tiny_run(learnable, *WORDS, "trainer.compile=true"), here / "compiled")
     assert compiled.ending is Ending.finished
-    # Whatever the number of layers: the first one, whose input needs no gradient, and all others,
+    # For any number of layers: the first one, whose input needs no gradient, and all others,
     # each with a mask and without; and validation.
     assert 2 <= counters["stats"]["unique_graphs"] <= 5, counters["stats"]
     for one, other in zip(plain.points, compiled.points, strict=True):

@@ -1,4 +1,4 @@
-"""A label has one spelling in whatever file it is."""
+"""A label has one spelling in files of all formats."""
 
 from __future__ import annotations
 

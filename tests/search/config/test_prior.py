@@ -49,7 +49,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     | sizes(512, 6),
     "any model": {"model_type": "bert", "architectures": ["BertModel"]},
 }
-OF_A_TASK = {"preferences", "similarity", "retrieval"}  # whatever the model
+OF_A_TASK = {"preferences", "similarity", "retrieval"}  # for any model
 OF_FULL = {"decoder to 12B": "decoder", "large decoder": "decoder", "mixture of experts": "decoder"}
 
 

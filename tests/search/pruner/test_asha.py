@@ -83,7 +83,7 @@ def test_where_a_trial_can_end_is_a_share_of_its_run(
 
 
 def test_with_a_first_rung_where_a_trial_can_end_depends_on_its_length() -> None:
-    """Studies that were begun with the rungs of counts go on with them."""
+    """Studies that began with rungs by counts keep them."""
     pruner = asha(1, 2, Axis.fraction, 0.35)
     others = [trial(each, each + 5, 2 * (each + 5), loss=0.1) for each in range(1, 5)]
     for epochs, ends in ((6, [8]), (7, [8]), (8, [8]), (9, [8, 16])):
