@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lightning_modules.error import ConfigError, Problem
-from search.api import certify_trials
 from search.cli.argument import keys, needed, parse
+from search.sweep.certify import certify_trials
 from search.terminal.certify import certificate_lines
 from search.trained.find import find_study
 

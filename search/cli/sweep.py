@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.api import run_study
 from search.cli.argument import parse
 from search.cli.compose import composed
+from search.sweep.sweep import run_study
 
 ABOUT = """\
 Run a study up to its total budget, or continue it: the same command does both.

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_modules.error import ConfigError, Problem
-from search.api import follow_up
 from search.cli.argument import keys, needed, parse
 from search.engine.local import LocalEngine
 from search.plan.name import plain_name
@@ -19,6 +18,7 @@ from search.study.ask import check_trained
 from search.study.attempt import where_is
 from search.study.open import stored
 from search.study.study import Study
+from search.sweep.follow_up import confirm_and_certify
 from search.terminal.download import fetch_models
 from search.terminal.progress import shown
 from search.trained.find import find_study
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
             return LocalEngine(each, num_workers, on_event, f"joined-{os.getpid()}").run(), ""
 
     code, _ = work(study)
-    return code or follow_up(study, work, print)[0]
+    return code or confirm_and_certify(study, work, print)[0]
 
 
 def _number(found: Mapping[str, str]) -> int:

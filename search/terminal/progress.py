@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from lightning_modules.outcome import Ending
 from search.report.results import snapshot, write_table
@@ -30,6 +31,11 @@ def shown(study: Study) -> Iterator[Callable[[Event], None]]:
             yield TableEvents(study, table)
     else:
         yield LineEvents(study)
+
+
+def printing(*, show: bool) -> Callable[..., Any]:
+    """Return `print`, or a function that takes what it takes and prints nothing."""
+    return print if show else lambda *_, **__: None
 
 
 @contextmanager

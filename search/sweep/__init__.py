@@ -1,0 +1,1 @@
+"""What `finesweep sweep` does with a study: train it, confirm and certify its winner, report it."""
