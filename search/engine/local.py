@@ -1,4 +1,4 @@
-"""Start workers, replace those that end too early, and forward their events.
+"""Watch the workers of a study: replace those that end too early, and forward their events.
 
 A worker that crashed, was killed, ran out of memory or leaked is replaced; one without progress for
 `search.hang_seconds` is first killed with all its children. Its trial returns to the queue with the
@@ -11,24 +11,16 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from lightning_modules.error import ConfigError, Problem
-from lightning_modules.machine.hardware import Device
-from lightning_modules.model.files.trust import trust_arguments
-from search.config.settings import SearchSettings
-from search.machine.allocator import allocator
-from search.machine.card import Taken, take
-from search.machine.cpu import worker_threads
-from search.machine.gpu import gpus
+from lightning_modules.error import ConfigError
+from search.engine.start import START_SECONDS, Starter
 from search.machine.process import kill_tree, num_memory_kills
 from search.machine.signals import SIGNALS, exit_code, restore_handlers
 from search.storage.failure import FailureKind
@@ -47,16 +39,13 @@ from search.worker.event import (
     event_of,
     from_line,
 )
-from search.worker.forkserver import Child, Forkserver, adopting, reap_group
+from search.worker.forkserver import Child, adopting, reap_group
 
-# -P: a folder "search" in the working folder must not shadow this package.
-_WORKER = (sys.executable, "-P", "-m", "search.worker")
 # Any other signal, e.g. from a segmentation fault, is caused by the process itself.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, *SIGNALS)
 POLL_SECONDS = 0.5
 IN_ORDER = (ExitCode.finished, ExitCode.wrong_input, ExitCode.replace)
 STILL_SECONDS = 5.0  # between checks by the engine: its own process was stopped
-START_SECONDS = 120.0  # minimum, because a worker sends no events during its imports
 CARD_SECONDS = 10.0  # until the cards of a worker that has just died are free
 MAX_BAD_STARTS = 3  # in a row for one worker: the trials are not the cause
 MAX_KILLED_STARTS = 20  # the same if they were killed from outside
@@ -105,9 +94,9 @@ class LocalEngine:
         on_event: Callable[[Event], None],
         name: str = "worker",
     ) -> None:
-        self._name = name
         self._study = study
         self._num_workers = num_workers
+        self._starter = Starter(study, num_workers, name, self._note, lambda: self._is_stopping)
         self._on_event = on_event
         self._slots: list[_Slot] = []
         self._events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
@@ -117,21 +106,16 @@ class LocalEngine:
         self._is_wrong_input = False
         self._is_away = False  # the storage did not answer during a stop
         self._looked = time.monotonic()
-        self._has_gpus = bool(found := gpus())
-        trains_on_cpu = study.plan.default.trainer.device is Device.cpu
-        self._gpus = [] if trains_on_cpu else found
-        self._forks = False
-        self._forkserver: Forkserver | None = None
         self._groups: set[int] = set()  # of workers that ended; children may remain
 
     def run(self) -> int:
         """Run until every worker has ended; return 0, 1 (failure), 2 (input), 130 or 143."""
         with self._signals(), adopting() as is_adopting:
-            self._forks = is_adopting and not self._has_gpus
+            self._starter.forks = is_adopting and not self._starter.has_gpus
             try:
                 self._watch()
             finally:
-                self._end_forkserver()
+                self._starter.close()
                 for slot in self._slots:
                     if slot.code is None:  # an error ended the watch: let the worker stop in order
                         os.close(slot.lifeline)
@@ -148,7 +132,7 @@ class LocalEngine:
                 break
             self._slots.append(slot)
         if not self._slots:
-            raise ConfigError(_no_card(len(self._gpus), self._settings.workers_per_device))
+            raise ConfigError(self._starter.no_card())
         while any(slot.code is None for slot in self._slots):
             self._receive()
             self._clear_up()
@@ -190,12 +174,15 @@ class LocalEngine:
             slot.trials.discard(event.number)
         self._report(event)
 
+    def _note(self, text: str) -> None:
+        self._on_event(Note(text))
+
     def _report(self, event: Event) -> None:
         self._on_event(event)
         reason = self._breaker.reason_to_stop(event)
         if reason is not None:
             self._has_given_up = True
-            self._on_event(Note(reason))
+            self._note(reason)
 
     def _replace(self, slot: _Slot) -> None:
         """Find out how a worker ended, return its trial, and start another in its place."""
@@ -215,7 +202,7 @@ class LocalEngine:
         if code not in (ExitCode.finished, ExitCode.replace) and not slot.trials:
             slot.num_bad_starts += 1
             if slot.num_bad_starts >= (MAX_BAD_STARTS if code > 0 else MAX_KILLED_STARTS):
-                self._on_event(Note(f"worker {slot.number} keeps failing: {reason}"))
+                self._note(f"worker {slot.number} keeps failing: {reason}")
                 slot.code = 1
                 return
         again = self._start(slot.number)
@@ -235,7 +222,7 @@ class LocalEngine:
             return False  # a worker waits for it without limit
 
     def _failure(self, slot: _Slot, code: int) -> tuple[FailureKind, str]:
-        log = f"log: {self._log(str(slot.number))}"
+        log = f"log: {self._starter.log(str(slot.number))}"
         if slot.is_hung:
             return FailureKind.hung, f"no progress for {self._longest(slot):g} s, {slot.doing}"
         if code >= 0:
@@ -258,12 +245,12 @@ class LocalEngine:
             ends = end_worker(self._study, slot.worker, kind, reason)
         except StorageGone as error:
             self._is_away = True
-            self._on_event(Note(str(error)))
+            self._note(str(error))
             return
         for end in ends:
             self._report(event_of(end))
         if not ends and not self._received:
-            self._on_event(Note(f"worker {slot.number}: {reason}"))
+            self._note(f"worker {slot.number}: {reason}")
 
     def _clear_up(self) -> None:
         """Kill workers that hang, and children of dead ones, which keep the event pipe open."""
@@ -282,91 +269,20 @@ class LocalEngine:
 
     def _longest(self, slot: _Slot) -> float:
         """Return the seconds without events after which the slot's worker counts as hung."""
-        longest = self._settings.hang_seconds
-        return longest if slot.worker is not None else max(longest, START_SECONDS)
-
-    def _log(self, of: str) -> Path:
-        return self._study.folder / "logs" / f"{self._name}-{of}.log"
+        longest = self._study.plan.search.settings.hang_seconds
+        if slot.worker is None:  # it sends no events during its imports
+            return max(longest, START_SECONDS)
+        return longest
 
     def _start(self, number: int) -> _Slot | None:
         """Start a worker and a thread that reads its events; return None if no card is free."""
-        cards = self._take_cards(number)
-        if cards is None:
+        is_replaced = number < len(self._slots)
+        started = self._starter.start(number, CARD_SECONDS if is_replaced else 0.0)
+        if started is None:
             return None
-        reading, events = os.pipe()
-        lifeline, held = os.pipe()
-        log = self._log(str(number))
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            descriptors = lifeline, output.fileno(), events
-            process = self._forked(*descriptors) or self._spawned(cards, *descriptors)
-        os.close(events)
-        os.close(lifeline)
-        cards.release()  # the worker keeps them
-        lines = os.fdopen(reading, "r")
-        threading.Thread(target=_read, args=(number, lines, self._events), daemon=True).start()
-        return _Slot(number, process, held, num_memory_kills())
-
-    def _forked(self, lifeline: int, output: int, events: int) -> Child | None:
-        """Return a worker from the forkserver; None if it is not used, hangs or has died."""
-        if not self._forks or self._is_stopping:
-            return None
-        if self._forkserver is None:
-            with self._log("forkserver").open("ab") as said:
-                command = [*_WORKER, str(self._study.folder), *trust_arguments()]
-                self._forkserver = Forkserver(command, self._environment, said)
-        latest = time.monotonic() + START_SECONDS
-        worker = self._forkserver.fork(
-            lifeline, output, events, lambda: self._is_stopping or time.monotonic() > latest
-        )
-        if worker is None:
-            self._end_forkserver()
-        return worker
-
-    def _take_cards(self, number: int) -> Taken | None:
-        """Return cards for a worker; None, with a note, if each has as many as it may have."""
-        per_device = self._settings.workers_per_device
-        num_devices = self._study.plan.default.trainer.devices
-        latest = time.monotonic() + (CARD_SECONDS if number < len(self._slots) else 0.0)
-        while (cards := take(self._gpus, num_devices, per_device)) is None:
-            if time.monotonic() > latest:
-                taken = f"all {len(self._gpus)} GPUs have search.workers_per_device={per_device}"
-                self._on_event(Note(f"worker {number} is not started: {taken}"))
-                return None
-            time.sleep(POLL_SECONDS / 5)
-        if cards.place > 0 and per_device is None:
-            names = ", ".join(gpu.card for gpu in cards.gpus)
-            self._on_event(Note(f"no GPU is free: worker {number} shares {names} with another"))
-        return cards
-
-    @property
-    def _settings(self) -> SearchSettings:
-        return self._study.plan.search.settings
-
-    def _spawned(
-        self, cards: Taken, lifeline: int, output: int, events: int
-    ) -> subprocess.Popen[bytes]:
-        """Return a worker in a new process, which must import everything first."""
-        return subprocess.Popen(
-            [*_WORKER, str(self._study.folder), str(events), *trust_arguments()],
-            stdin=lifeline,
-            stdout=output,
-            stderr=output,
-            pass_fds=[events, *cards.descriptors],
-            env={**self._environment, **cards.environment},
-            # Ctrl-C reaches only this process, which forwards it once.
-            start_new_session=True,
-        )
-
-    @property
-    def _environment(self) -> Mapping[str, str]:
-        num_threads = worker_threads(self._num_workers)
-        return {**allocator(), **os.environ, "OMP_NUM_THREADS": str(num_threads)}
-
-    def _end_forkserver(self) -> None:
-        if self._forkserver is not None:
-            self._forkserver.close()
-            self._forkserver = None
+        arguments = number, started.events, self._events
+        threading.Thread(target=_read, args=arguments, daemon=True).start()
+        return _Slot(number, started.process, started.lifeline, num_memory_kills())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -389,12 +305,6 @@ class LocalEngine:
             yield
         finally:
             restore_handlers(before)
-
-
-def _no_card(num_gpus: int, per_device: int | None) -> Problem:
-    rule = f"a worker needs a free GPU, and all {num_gpus} have that many workers"
-    fix = "Wait until others end, see `finesweep status`, or raise it."
-    return Problem("search.workers_per_device", rule, per_device, fix)
 
 
 def _name_of(number: int) -> str:
