@@ -10,7 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ class Sweep:
         running = [trial for trial in self.trials if trial.state.name == "RUNNING"]
         return [t for t in running if (t.user_attrs.get("checkpoint") or {}).get("step", 0) >= step]
 
+    @property
+    def ended(self) -> dict[int, datetime | None]:
+        """When the trials that have ended did so, by number."""
+        return {t.number: t.datetime_complete for t in self.trials if t.state.is_finished()}
+
+    def follow_up(self, kind: str) -> Sweep:
+        """Return the same sweep with a study that follows its own: `confirm` or `certify`."""
+        return replace(self, name=f"{self.name}.{kind}")
+
     def end(self, number: int | None = None, seconds: float = 300) -> str:
         """Send a signal, if one is given; return all that was printed until the end."""
         if number is not None and self.process.poll() is None:
@@ -188,6 +198,29 @@ def kill_at_random(sweep: Sweep, num_kills: int, chance: random.Random, pause: f
                 chance.choice(victims).kill()
                 killed += 1
     return killed
+
+
+def kill_in_follow_up(sweep: Sweep, runs: Sweep, num_ended: int) -> dict[int, datetime | None]:
+    """Kill a worker of a follow-up study, and the sweep itself once some more of its runs ended.
+
+    Args:
+        sweep: The sweep.
+        runs: The same with its follow-up study (`Sweep.follow_up`), of which one worker trains.
+        num_ended: How many runs have ended at least when the sweep is killed, while another trains.
+
+    Returns: When they ended, by number.
+    """
+    sweep.until(runs.under_way, 600)
+    (worker,) = runs.workers
+    worker.kill()  # the sweep replaces it
+    sweep.until(lambda: any(map(ends_of, runs.trials)), 600)
+    sweep.until(lambda: len(runs.ended) >= num_ended, 600)
+    sweep.until(runs.under_way, 600)
+    sweep.process.kill()
+    sweep.end()
+    ended = runs.ended
+    assert num_ended <= len(ended) < len(runs.trials)
+    return ended
 
 
 def ask(*words: str, code: int = 0, **more: str) -> str:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
 
-from tests.faults.conftest import Start, Sweep, ask, ends_of, status
+from tests.faults.conftest import Start, Sweep, ask, kill_in_follow_up, status
 
 CONFIRM = ("search.confirm=2", "search.portfolio=false", "search/sampler=random", "data=files")
 WEAK = "strategy.lr=1e-4"  # so that the default is not ahead of all noise
-
-
-def confirming(sweep: Sweep) -> Sweep:
-    """Return the same sweep, with the study that confirms the first few."""
-    return replace(sweep, name="s.confirm")
 
 
 def table(sweep: Sweep) -> list[dict[str, str]]:
@@ -30,27 +24,18 @@ def test_killed_while_confirming_nothing_is_lost_and_nothing_counts_twice(
 ) -> None:
     words = (*CONFIRM, WEAK, f"data.train={learnable}", "trainer.epochs=14", "search.num_trials=2")
     running = sweep(*words)
-    again = confirming(running)
-    running.until(again.under_way, 600)
-    (worker,) = again.workers
-    worker.kill()  # the sweep replaces it
-    running.until(lambda: any(map(ends_of, again.trials)), 600)
-    running.until(lambda: len([t for t in again.trials if t.state.is_finished()]) >= 2, 600)
-    running.until(again.under_way, 600)
-    running.process.kill()
-    running.end()
+    again = running.follow_up("confirm")
+    ended = kill_in_follow_up(running, again, num_ended=2)
     assert "confirming trial" in running.printed()
     state = status()
     assert (state["num_trials"], state["remaining"], state["confirmed"]) == (2, 0, None)
     assert "of 4 runs have ended; run the same command" in ask("status", "study=s")
 
-    ended = {t.number: t.datetime_complete for t in again.trials if t.state.is_finished()}
-    assert 2 <= len(ended) < 4
     printed = sweep(*words).end(seconds=900)
     assert "Mean Brier score on 2 fresh splits:" in printed
     trials = again.trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
-    assert {n: trials[n].datetime_complete for n in ended} == ended  # none was trained again
+    assert ended.items() <= again.ended.items()  # none was trained again
     assert sorted({trial.params["data.validation_seed"] for trial in trials}) == [1, 2]
     state = status()
     assert state["states"]["complete"] == state["num_trials"] == 2

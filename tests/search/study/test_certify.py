@@ -10,8 +10,7 @@ import pytest
 
 from lightning_modules.error import ConfigError
 from lightning_modules.folder import BEST_FILE
-from lightning_modules.outcome import Ending, Outcome, RowScores
-from search.api import follow_up
+from lightning_modules.outcome import Ending, Outcome
 from search.certificate.certificate import (
     CERTIFICATE_FILE,
     Certificate,
@@ -36,34 +35,25 @@ from search.trained.certify import certify as draw_certificates
 from search.trained.compare import certificates_of_trials
 from search.trained.export import certified_winner, finished_trial
 from tests.conftest import write_jsonl, written_certificates
-from tests.search.study.conftest import SPACE, begin, outcome, plan_of, study_of
+from tests.search.study.conftest import (
+    SPACE,
+    begin,
+    ended_study,
+    numbers_of,
+    outcome,
+    plan_of,
+    scored,
+    study_of,
+    train,
+    train_rest,
+)
 
 CERTIFY = ("search.certify=true", "search.portfolio=false", "search/sampler=random")
 NO_TEST = ("data=files", "data.train=my.csv", "data.test_fraction=0")
 
 
-def train(study: Study, outcomes: Sequence[Outcome]) -> None:
-    session = join(load_study(study.folder))
-    for each in outcomes:
-        attempt = begin(session)
-        (attempt.folder / BEST_FILE).touch()
-        session.ended(attempt, each)
-    session.leave()
-
-
 def trained(here: Path, accuracies: Sequence[float], *words: str) -> Study:
-    """Return a study of which all trials have ended with these accuracies."""
-    study = study_of(here, *CERTIFY, f"search.num_trials={len(accuracies)}", *words)
-    train(study, [outcome(accuracy) for accuracy in accuracies])
-    return study
-
-
-def scored(accuracy: float, noise: int) -> Outcome:
-    """Return a run with the contributions of 40 validation rows."""
-    right = round(40 * accuracy)
-    values = [1.0] * right + [0.0] * (40 - right)
-    values = values[noise:] + values[:noise]
-    return replace(outcome(accuracy), row_scores=RowScores("r", tuple(values)))
+    return ended_study(here, accuracies, *CERTIFY, *words)
 
 
 def run_all(study: Study, made: Callable[[int, int], Outcome]) -> Study:
@@ -75,15 +65,8 @@ def run_all(study: Study, made: Callable[[int, int], Outcome]) -> Study:
 
 def make_runs(study: Study, certifying: Study, made: Callable[[int, int], Outcome]) -> Study:
     """Train the waiting runs of a certificate."""
-    numbers = {study.params_of(trial)["optimizer.lr"]: trial.number for trial in study.trials}
-    path = fresh_of(study.plan).path
-    session = join(certifying)
-    while (attempt := session.next_attempt()) is not None:
-        session.began(attempt, 1200, 960)
-        (attempt.folder / BEST_FILE).touch()
-        number, seed = numbers[attempt.values["optimizer.lr"]], attempt.values[path]
-        session.ended(attempt, made(number, seed))
-    session.leave()
+    numbers, path = numbers_of(study), fresh_of(study.plan).path
+    train_rest(certifying, lambda values: made(numbers[values["optimizer.lr"]], values[path]))
     return load_study(certifying.folder)
 
 
@@ -496,18 +479,6 @@ def test_a_run_without_scores_is_said_and_not_counted(here: Path) -> None:
     assert found.problems == (
         "run 3 of trial 0 is not counted, because it has no score to compare",
     )
-
-
-def test_a_certificate_that_cannot_be_drawn_up_is_one_line(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = small_files(here)[:2]  # with a test split
-    study = trained(here, [0.5, 0.9], *words)
-    run_all(study, lambda number, seed: scored(0.9, 0))  # their weights are empty files
-    code, reason = follow_up(study, lambda each: (0, ""), print)
-    assert code == 1 and "the certificate could not be drawn up: " in reason
-    assert "\n" not in reason and reason in capsys.readouterr().err
-    assert study.certificates == () and not study.looks
 
 
 def test_a_metric_that_is_not_defined_without_some_rows_takes_no_look(here: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,44 +26,40 @@ from search.study.session import join
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines
 from search.trained.export import winner
-from tests.search.study.conftest import GUARD, begin, guarded, outcome, study_of
+from tests.search.study.conftest import (
+    GUARD,
+    begin,
+    ended_study,
+    guarded,
+    numbers_of,
+    outcome,
+    study_of,
+    train,
+    train_rest,
+)
 
 CONFIRM = ("search.confirm=2", "search.portfolio=false", "search/sampler=random")
 
 
-def train(study: Study, outcomes: Sequence[Outcome]) -> None:
-    """End the next trials of a study with these outcomes, each with weights."""
-    session = join(load_study(study.folder))
-    for each in outcomes:
-        attempt = begin(session)
-        (attempt.folder / BEST_FILE).touch()
-        session.ended(attempt, each)
-    session.leave()
-
-
 def trained(here: Path, accuracies: Sequence[float], *words: str) -> Study:
-    """Return a study of which all trials have ended with these accuracies."""
-    study = study_of(here, *CONFIRM, f"search.num_trials={len(accuracies)}", *words)
-    train(study, [outcome(accuracy) for accuracy in accuracies])
-    return study
+    return ended_study(here, accuracies, *CONFIRM, *words)
 
 
 def confirmed(study: Study, accuracy: Callable[[int, int], float]) -> Study:
     """Train the first few again, with an accuracy by trial and seed, and store the results."""
     confirming = confirm.begin(study)
     assert confirming is not None
-    numbers = {study.params_of(trial)["optimizer.lr"]: trial.number for trial in study.trials}
-    session = join(confirming)
-    while (attempt := session.next_attempt()) is not None:
-        session.began(attempt, 1200, 960)
-        number = numbers[attempt.values["optimizer.lr"]]
-        session.ended(attempt, outcome(accuracy(number, attempt.values["seed"])))
-    session.leave()
+    numbers = numbers_of(study)
+
+    def ended(values: Mapping[str, Any]) -> Outcome:
+        return outcome(accuracy(numbers[values["optimizer.lr"]], values["seed"]))
+
+    train_rest(confirming, ended)
     assert confirm.store_results(study, load_study(confirming.folder))
     return confirming
 
 
-def numbers_of(study: Study) -> list[int]:
+def candidates(study: Study) -> list[int]:
     return [trial.number for trial in confirm.candidates(study)]
 
 
@@ -73,22 +69,22 @@ def noisy(accuracy: float, values: Sequence[float]) -> Outcome:
 
 def test_the_first_three_and_the_default_are_candidates(here: Path) -> None:
     study = trained(here, [0.5, 0.6, 0.8, 0.7, 0.9])
-    assert numbers_of(study) == [4, 2, 3, 0]
+    assert candidates(study) == [4, 2, 3, 0]
     study.drop(2)
-    assert numbers_of(study) == [4, 3, 0]  # the weights of trial 1 are gone
+    assert candidates(study) == [4, 3, 0]  # the weights of trial 1 are gone
 
 
 def test_what_the_noise_parts_is_no_candidate(here: Path) -> None:
     study = study_of(here, *CONFIRM, "search.num_trials=4")
     far, near, best = [0.9, 0.8, 0.9, 0.8], [0.1, 0.5, 0.4, 0.1], [0.2, 0.3, 0.2, 0.3]
     train(study, [noisy(0.1, far), noisy(0.7, near), noisy(0.8, best), noisy(0.2, far)])
-    assert numbers_of(study) == [2, 1, 0]  # the default is always one
+    assert candidates(study) == [2, 1, 0]  # the default is always one
 
 
 def test_a_default_that_is_ahead_of_all_noise_is_not_trained_again(here: Path) -> None:
     study = study_of(here, *CONFIRM, "search.num_trials=2")
     train(study, [noisy(0.9, [0.1, 0.2, 0.1]), noisy(0.1, [0.9, 0.8, 0.9])])
-    assert numbers_of(study) == []
+    assert candidates(study) == []
     assert confirm.begin(study) is None
     assert confirm_lines(study) == [
         "Nothing is confirmed: no other trial is within the noise of the best."
@@ -100,7 +96,7 @@ def test_a_trial_without_its_weights_is_no_candidate(here: Path) -> None:
     kept = [trial.number for trial in study.trials if (study.folder_of(trial) / BEST_FILE).exists()]
     assert kept == [0, 2, 3, 4]  # all that may turn out to be the best
     (study.folder_of(study.trials[2]) / BEST_FILE).unlink()
-    assert numbers_of(study) == [4, 3, 0]
+    assert candidates(study) == [4, 3, 0]
 
 
 def test_the_best_is_what_the_fresh_runs_say(here: Path) -> None:
@@ -159,7 +155,7 @@ def test_a_grown_study_trains_only_what_is_new_among_its_first_few(here: Path) -
     assert confirm.begin(grown) is None  # the budget comes first
     assert confirm_lines(grown)[-1] == considered
     train(grown, [outcome(0.95)])
-    assert numbers_of(grown) == [5, 4, 2, 0]
+    assert candidates(grown) == [5, 4, 2, 0]
     confirming = confirm.begin(grown)
     assert confirming is not None
     assert (confirming.plan.num_trials, confirming.num_ended) == (10, 8)
@@ -197,14 +193,13 @@ def test_a_trial_that_diverges_on_a_fresh_split_is_not_the_best(here: Path) -> N
     confirming = confirm.begin(study)
     assert confirming is not None
     worst = study.params_of(study.trials[2])["optimizer.lr"]
-    session = join(confirming)
-    while (attempt := session.next_attempt()) is not None:
-        session.began(attempt, 1200, 960)
-        is_worst = attempt.values["optimizer.lr"] == worst
-        ending = Ending.diverged if is_worst else Ending.finished
-        value = 0.7 if attempt.values["optimizer.lr"] == study.plan.default.optimizer.lr else 0.9
-        session.ended(attempt, outcome(value, ending=ending))
-    session.leave()
+
+    def ended(values: Mapping[str, Any]) -> Outcome:
+        rate = values["optimizer.lr"]
+        ending = Ending.diverged if rate == worst else Ending.finished
+        return outcome(0.7 if rate == study.plan.default.optimizer.lr else 0.9, ending=ending)
+
+    train_rest(confirming, ended)
     assert confirm.store_results(study, load_study(confirming.folder))
     assert study.best is not None and study.best.number == 1
     assert rows(study)[2]["confirmed_runs"] == 0
@@ -341,7 +336,7 @@ def test_a_server_lists_the_study_alone_and_keeps_its_name(
 def test_what_breaks_a_guard_is_neither_confirmed_nor_compared_with(here: Path) -> None:
     study = study_of(here, *CONFIRM, GUARD, "search.num_trials=4")
     train(study, [guarded(0.6, 0.9), guarded(0.9, 0.9), guarded(0.8, 0.4), guarded(0.7, 0.4)])
-    assert numbers_of(study) == [2, 3]
+    assert candidates(study) == [2, 3]
     confirming = confirm.begin(study)
     assert confirming is not None
     assert [guard.name for guard in confirming.plan.guards] == ["old"]
@@ -352,13 +347,12 @@ def test_a_run_that_breaks_a_guard_on_a_fresh_split_has_no_result(here: Path) ->
     train(study, [guarded(0.6, 0.4), guarded(0.9, 0.4)])
     confirming = confirm.begin(study)
     assert confirming is not None
-    session = join(confirming)
-    rates = [study.params_of(trial)["optimizer.lr"] for trial in study.trials]
-    while (attempt := session.next_attempt()) is not None:
-        session.began(attempt, 1200, 960)
-        is_second = attempt.values["optimizer.lr"] == rates[1]
-        session.ended(attempt, guarded(0.9 if is_second else 0.6, 0.9 if is_second else 0.4))
-    session.leave()
+    second = study.params_of(study.trials[1])["optimizer.lr"]
+
+    def ended(values: Mapping[str, Any]) -> Outcome:
+        return guarded(0.9, 0.9) if values["optimizer.lr"] == second else guarded(0.6, 0.4)
+
+    train_rest(confirming, ended)
     assert confirm.store_results(study, load_study(confirming.folder))
     assert study.ranking.confirmed_costs.keys() == {0}
     assert study.best is not None and study.best.number == 0

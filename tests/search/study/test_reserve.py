@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from lightning_modules.folder import BEST_FILE
 from lightning_modules.outcome import Outcome
 from search.storage.tables import WORKERS
 from search.study import confirm
@@ -17,7 +16,7 @@ from search.study.session import join
 from search.study.study import Study
 from search.terminal.confirm import confirm_lines, started_lines
 from search.terminal.summary import _longer, _remaining
-from tests.search.study.conftest import begin, outcome, plan_of, study_of
+from tests.search.study.conftest import outcome, plan_of, study_of, train, train_rest
 
 CONFIRM = ("search.confirm=2", "search.portfolio=false", "search/sampler=random")
 
@@ -35,13 +34,7 @@ def trained(here: Path, seconds: list[float], *words: str, num_trials: int = 12)
 
 def add(study: Study, outcomes: list[Outcome]) -> None:
     """Train the next trials of a study; their workers were busy for as long as they took."""
-    session = join(load_study(study.folder))
-    for each in outcomes:
-        attempt = begin(session)
-        (attempt.folder / BEST_FILE).touch()
-        session.ended(attempt, each)
-    session.leave()
-    used(study, session.name, sum(each.seconds for each in outcomes))
+    used(study, train(study, outcomes), sum(each.seconds for each in outcomes))
 
 
 def used(study: Study, worker: str, seconds: float) -> None:
@@ -118,12 +111,8 @@ def test_the_search_stops_in_time_for_confirming(here: Path) -> None:
 
 
 def end_all(confirming: Study, accuracy: float, seconds: float) -> None:
-    session = join(load_study(confirming.folder))
-    while (attempt := session.next_attempt()) is not None:
-        session.began(attempt, 1200, 960)
-        session.ended(attempt, outcome(accuracy, seconds))
-    session.leave()
-    used(confirming, session.name, confirming.plan.num_trials * seconds)
+    worker = train_rest(confirming, lambda values: outcome(accuracy, seconds))
+    used(confirming, worker, confirming.plan.num_trials * seconds)
 
 
 def test_the_time_of_confirming_counts_and_the_rest_is_for_trials(here: Path) -> None:
