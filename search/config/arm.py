@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +26,22 @@ from search.config.word import typed_range
 from search.space.name import untagged
 
 
+class ComposedArm(NamedTuple):
+    """An arm, and what came of the overrides.
+
+    Attributes:
+        arm: The arm.
+        removed: The fixed overrides that removed their paths from its default space.
+        useless: A problem, by path, for each range of the command line that its strategy has no
+            use for.
+
+    """
+
+    arm: Arm
+    removed: list[str]
+    useless: dict[str, Problem]
+
+
 def compose_arm(
     name: str,
     base: DictConfig,
@@ -33,7 +50,7 @@ def compose_arm(
     fixed_groups: Sequence[Override],
     values: Sequence[Override],
     table: Table,
-) -> tuple[Arm, list[str], dict[str, Problem]]:
+) -> ComposedArm:
     """Compose one arm.
 
     Args:
@@ -46,8 +63,6 @@ def compose_arm(
         values: Overrides of keys.
         table: The priors.
 
-    Returns: The arm; the fixed overrides that removed their paths from its default space; and a
-        problem, by path, for each range of the command line that its strategy has no use for.
     """
     known = set(paths(base))
     here = [override for override in values if override.key in known and override.counts_in(choice)]
@@ -66,18 +81,11 @@ def compose_arm(
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     plain: Tree = {str(key): value for key, value in tree.items()}
-    removed_texts: list[str] = []
+    removed: list[str] = []
     useless: dict[str, Problem] = {}
     rest: dict[str, str] = {}
     if name == "sweep":
-        default = _default_space(config, options)
-        removed = {
-            override.key: f"{override.shown}={override.value}"
-            for override in fixed
-            if override.key in default
-        }
-        removed_texts = [removed[path] for path in default if path in removed]
-        rest = {path: text for path, text in default.items() if path not in removed}
+        rest, removed = _without_fixed(_default_space(config, options), fixed)
         space = {**rest, **inline}
         useless = _useless(config, space)
         used, open_range = take_range(
@@ -91,7 +99,16 @@ def compose_arm(
         prior = prior.without(_unread(plain, rest.keys() - inline.keys()))
     steps = steps_needed(config, table)
     arm = Arm(choice, plain, tuple(kept), prior, steps, open_length, epochs=epochs)
-    return arm, removed_texts, useless
+    return ComposedArm(arm, removed, useless)
+
+
+def _without_fixed(
+    space: Mapping[str, str], fixed: Sequence[Override]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the ranges that no override has fixed, and the overrides that have fixed others."""
+    words = {each.key: f"{each.shown}={each.value}" for each in fixed if each.key in space}
+    rest = {path: text for path, text in space.items() if path not in words}
+    return rest, [words[path] for path in space if path in words]
 
 
 def choice_words(choice: Mapping[str, str]) -> list[str]:

@@ -6,15 +6,15 @@ configuration with the ranges that exist in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.error import ConfigError, Problem, SpaceError, UserError
-from search.config.arm import choice_words, compose_arm
+from lightning_modules.error import ConfigError, SpaceError, UserError
+from search.config.arm import ComposedArm, choice_words, compose_arm
 from search.config.check import (
     SEARCHED_GROUPS,
     group_options,
@@ -49,26 +49,18 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
     """
     parsed = [parse_override(text) for text in overrides]
     with hydra_ready(config_dir):
-        # As in Hydra, the last override of a key wins.
-        is_group = {override.key: bool(group_options(override.key)) for override in parsed}
-        chosen = list(
-            {override.key: override for override in parsed if is_group[override.key]}.values()
-        )
-        values = list({(w.key, w.options): w for w in parsed if not is_group[w.key]}.values())
+        chosen, values = _last_of_each(parsed)
         problems = [problem for override in chosen for problem in group_problems(override)]
         refused = {problem.where for problem in problems}
         chosen = [override for override in chosen if override.key not in refused]
         fixed = [override for override in chosen if not override.is_range]
         base, all_options = compose_tree(name, texts_of(fixed))
-        options = {group: all_options[group] for group in SEARCHED_GROUPS if group in all_options}
         groups = _searched_groups(base, chosen)
-        impossible = list(option_problems(base, groups, {override.key for override in chosen}))
-        problems += impossible
-        if impossible:
-            groups = {}
-        if name != "sweep" and groups:
-            group = next(iter(groups))
-            raise SpaceError(range_problem(group, f"choice({','.join(groups[group])})"))
+        if impossible := list(option_problems(base, groups, {each.key for each in chosen})):
+            problems, groups = problems + impossible, {}
+        if name != "sweep":
+            _refuse_ranges((key, f"choice({','.join(groups[key])})") for key in groups)
+        options = {group: all_options[group] for group in SEARCHED_GROUPS if group in all_options}
         written_for_arms = _is_written_for_arms(base)
         default = options if groups or written_for_arms else {}
         choices = _choices(default, groups)
@@ -84,30 +76,26 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path | None = None)
         if problems:
             raise ConfigError(problems)
         if name != "sweep":
-            for override in values:
-                if override.is_range:
-                    raise SpaceError(range_problem(override.key, override.value))
+            _refuse_ranges((each.key, each.value) for each in values if each.is_range)
         table = load_table(conf_dirs(config_dir))
-        arms, removed_texts, useless = [], dict[str, None](), dict[str, Problem]()
-        for choice, arm_base in zip(choices, bases, strict=True):
-            options = {**default, **choice} if written_for_arms else choice
-            arm, removed, ignored = compose_arm(
-                name, arm_base, choice, options, fixed, values, table
+        composed = [
+            compose_arm(
+                name,
+                arm_base,
+                choice,
+                {**default, **choice} if written_for_arms else choice,
+                fixed,
+                values,
+                table,
             )
-            arms.append(arm)
-            removed_texts.update(dict.fromkeys(removed))
-            useless |= ignored
-    problems = [
-        problem for key, problem in useless.items() if not any(key in arm.space for arm in arms)
-    ]
-    if problems:
-        raise SpaceError(problems)
-    untyped = {str(each): each for arm in arms for each in number_problems(arm.tree)}
-    if untyped:
-        raise ConfigError(untyped.values())
+            for choice, arm_base in zip(choices, bases, strict=True)
+        ]
+    _check_arms(composed)
+    arms = tuple(each.arm for each in composed)
     take_min_fraction([arm.tree for arm in arms])
+    removed = dict.fromkeys(text for each in composed for text in each.removed)
     words = tuple(text for text, o in zip(overrides, parsed, strict=True) if o.key not in _NAMES)
-    return Composition(groups, tuple(arms), tuple(removed_texts), all_options, words)
+    return Composition(groups, arms, tuple(removed), all_options, words)
 
 
 def own_plugins(overrides: Sequence[str], config_dir: Path) -> tuple[str, ...]:
@@ -117,6 +105,31 @@ def own_plugins(overrides: Sequence[str], config_dir: Path) -> tuple[str, ...]:
         fixed = [each for each in chosen if not each.is_range and not any(group_problems(each))]
         return packages_of(compose_tree("sweep", texts_of(fixed))[0])
     return ()
+
+
+def _last_of_each(overrides: Sequence[Override]) -> tuple[list[Override], list[Override]]:
+    """Return the overrides of groups and those of keys; as in Hydra, the last one of each wins."""
+    is_group = {override.key: bool(group_options(override.key)) for override in overrides}
+    groups = {each.key: each for each in overrides if is_group[each.key]}
+    keys = {(each.key, each.options): each for each in overrides if not is_group[each.key]}
+    return list(groups.values()), list(keys.values())
+
+
+def _refuse_ranges(found: Iterable[tuple[str, str]]) -> None:
+    """Raise SpaceError for the first range, by key, of a command that searches nothing."""
+    for key, text in found:
+        raise SpaceError(range_problem(key, text))
+
+
+def _check_arms(composed: Sequence[ComposedArm]) -> None:
+    """Refuse ranges that no arm has a use for, and numbers that are texts."""
+    useless = {path: problem for each in composed for path, problem in each.useless.items()}
+    used = {path for each in composed for path in each.arm.space}
+    if problems := [problem for path, problem in useless.items() if path not in used]:
+        raise SpaceError(problems)
+    untyped = {str(each): each for one in composed for each in number_problems(one.arm.tree)}
+    if untyped:
+        raise ConfigError(untyped.values())
 
 
 def _as_typed(override: Override, bases: Sequence[DictConfig]) -> Override:

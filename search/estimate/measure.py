@@ -38,6 +38,7 @@ from lightning_modules.network import build_tokenizer
 from lightning_modules.outcome import Point
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.run import Run
+from lightning_modules.trainer import Trainer
 from search.config import Composition
 from search.estimate.probe import largest, too_large, untrainable
 from search.machine.quiet import quiet_process, quiet_training
@@ -93,12 +94,8 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     keep_buffers()  # as workers do
 
     default, large = plan.defaults[options], plan.run(largest(plan, options))
-    device = choose_hardware(default.trainer.device, default.trainer.precision).device.value
-    num_shares = 1
-    if device == "cuda":
-        free_bytes = torch.cuda.mem_get_info()[0]
-        num_shares = max(1, torch.cuda.device_count() // default.trainer.devices)
-    facts = {"free_bytes": free_bytes, "device": device, "num_shares": num_shares}
+    facts = _machine(default.trainer, free_bytes)
+    device = facts["device"]
     checked = check_run(default)
     if not default.strategy.trains:
         created = process.create_time()
@@ -122,27 +119,50 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
     if not pace.steps:
         raise ConfigError(untrainable(default, pace.outcome))
     num_sampled = len(sample.corpus.splits["train"]) * per_row
-    batch_size = min(default.data.batch_size, num_sampled)
     # The mean, not the median: each batch has rows of similar length, and its time depends on it.
     step = sum(pace.steps[1:]) / len(pace.steps[1:])
-    trained, validated = (per_row * len(checked.corpus.splits[s]) for s in ("train", "validation"))
+    train = step / min(default.data.batch_size, num_sampled)
+    features = _feature_costs(pace, checked, per_row)
     passed = pace.feature_seconds * pace.num_features  # the sample; all rows are passed once
-    feature_seconds = pace.feature_seconds * (trained + validated)
-    feature_bytes = pace.feature_bytes / max(1, pace.num_features) * (trained + validated)
     return {
-        "train": step / batch_size,
+        "train": train,
         "validation": _validation_seconds((pace, sample), (peak, longest))
-        or per_row * step / batch_size / BACKWARD,
-        "epoch": trained,
+        or per_row * train / BACKWARD,
+        "epoch": per_row * len(checked.corpus.splits["train"]),
         "start": max(0.0, pace.seconds - len(pace.steps) * step - sum(pace.validations) - passed),
-        "worker_start": peak.began_at - process.create_time() + feature_seconds,
-        "feature_seconds": feature_seconds,
-        "feature_bytes": round(feature_bytes),
+        "worker_start": peak.began_at - process.create_time() + features["feature_seconds"],
         "memory_bytes": memory_bytes,
         "num_at_once": peak.num_at_once,
         "num_trainable": peak.num_trainable,
         "num_parameters": peak.num_parameters,
+        **features,
         **facts,
+    }
+
+
+def _machine(trainer: Trainer, free_bytes: int) -> dict[str, Any]:
+    """Return what the machine has for the arm's runs.
+
+    Args:
+        trainer: The arm's.
+        free_bytes: Free memory at the start, for a run on the CPU.
+
+    """
+    device = choose_hardware(trainer.device, trainer.precision).device.value
+    if device != "cuda":
+        return {"free_bytes": free_bytes, "device": device, "num_shares": 1}
+    num_shares = max(1, torch.cuda.device_count() // trainer.devices)
+    free_bytes = torch.cuda.mem_get_info()[0]
+    return {"free_bytes": free_bytes, "device": device, "num_shares": num_shares}
+
+
+def _feature_costs(pace: _Try, checked: CheckedRows, per_row: float) -> dict[str, Any]:
+    """Return the seconds and bytes of all rows' features; 0 if there is no frozen part."""
+    num_rows = sum(len(checked.corpus.splits[split]) for split in ("train", "validation"))
+    num_examples = per_row * num_rows
+    return {
+        "feature_seconds": pace.feature_seconds * num_examples,
+        "feature_bytes": round(pace.feature_bytes / max(1, pace.num_features) * num_examples),
     }
 
 

@@ -102,12 +102,14 @@ def summary(
     lines += certify_lines(study)
     lines += curve_lines(study, *num_rows)
     lines += _remaining(study)
-    lines += _written(study, best)
+    return [*lines, *_written(study, best), "", *_next(study, best, words)]
+
+
+def _next(study: Study, best: FrozenTrial, words: Sequence[str]) -> list[str]:
+    """Return the commands that come next."""
     name, data = study.plan.name, study.plan.default.data
     again, repeat = _repeat(study, best)
     return [
-        *lines,
-        "",
         *_needed_storage(study),
         *_needed_plugins(study),
         again,
