@@ -15,7 +15,8 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.guard.rows import LOSS, LoadedRows, check_metric, limited
 from lightning_modules.rows.embedded import NEUTRAL
 from lightning_modules.schema import member_of
-from lightning_modules.task.generation import ANSWER_METRICS, Generation, Packing
+from lightning_modules.task.generation import Generation, Packing
+from lightning_modules.task.metric.answer import ANSWER_METRICS
 from lightning_modules.text.answered import Conversations
 
 if TYPE_CHECKING:

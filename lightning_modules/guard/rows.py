@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from lightning_modules.error import ConfigError, Problem, Verbatim, did_you_mean
 from lightning_modules.rows.corpus import fingerprint_of
 from lightning_modules.schema import member_of
-from lightning_modules.task.generation import ANSWER_METRICS, Generation
+from lightning_modules.task.generation import Generation
+from lightning_modules.task.metric.answer import ANSWER_METRICS
 
 if TYPE_CHECKING:
     from lightning_modules.guard.base import Bound, Subject

@@ -35,21 +35,18 @@ from lightning_modules.rows.cell import Refused
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.schema import countable, positive
 from lightning_modules.task.base import GENERATED, Baseline, Direction, Examples, Tables, Task
-from lightning_modules.task.metric.final import (
-    FINAL,
-    final_answer,
-    finals,
-    pattern_problems,
-)
-from lightning_modules.task.metric.rouge import exact_match, rouge, shares_entropy
-from lightning_modules.task.metric.token import token_scores
+from lightning_modules.task.metric.answer import ANSWER_METRICS, answer_scores, answer_values
+from lightning_modules.task.metric.final import FINAL, final_answer, pattern_problems
+from lightning_modules.task.metric.token import shares_entropy, token_scores
 from lightning_modules.text.answered import (
     DOCUMENT,
     Answered,
     Answers,
     Conversations,
     asked,
+    has_answers,
     marked,
+    target_text,
 )
 from lightning_modules.text.block import blocks
 from lightning_modules.text.causal import Marks, columns_of, runs_of_targets
@@ -67,7 +64,6 @@ from lightning_modules.text.written import NUM_SHOWN, decoded, reference_of, sca
 if TYPE_CHECKING:
     from torch import Tensor
 
-ANSWER_METRICS = ("rouge1", "rougeL", "exact_match", FINAL)
 CONVERSATIONS = "conversations"
 _FINAL: Mapping[str, Direction] = {FINAL: "maximize"}
 _SET_PATTERN = "For '... #### 42' set 'task.final_answer=\"#### (.+)\"'."
@@ -212,12 +208,12 @@ class Generation(Task):
                 rule = "must name the column of answers, like data.label"
                 fix = "Set task.label=COLUMN; data.label follows it."
                 raise DataError(Problem("task.label", rule, None, fix))
-            if len({_has_answers(row) for row in rows}) > 1:
+            if len({has_answers(row) for row in rows}) > 1:
                 rule = f"either all rows of {split} or none must have answers"
                 raise DataError(Problem("data.text", rule, Verbatim("both")))
-            if self.metric == FINAL and _has_answers(rows[0]):
+            if self.metric == FINAL and has_answers(rows[0]):
                 self._check_finals(rows, split)
-            if self.metric in ANSWER_METRICS and not _has_answers(rows[0]):
+            if self.metric in ANSWER_METRICS and not has_answers(rows[0]):
                 rule = f"{self.metric} must have answers to compare with"
                 fix = "Set task.label=COLUMN, or task.metric=perplexity."
                 raise DataError(Problem("task.metric", rule, Verbatim("only texts"), fix))
@@ -235,7 +231,7 @@ class Generation(Task):
     def _without_final(self, rows: Sequence[Row]) -> list[str]:
         """Return the answers in which the pattern finds nothing."""
         assert self.final_answer is not None
-        texts = [self._target_text(row) for row in rows]
+        texts = [target_text(row) for row in rows]
         return [text for text in texts if final_answer(self.final_answer, text) is None]
 
     @property
@@ -255,7 +251,7 @@ class Generation(Task):
         return text if isinstance(text, str) else contents(text)
 
     def texts(self, row: Row) -> Iterator[str]:
-        if not _has_answers(row):
+        if not has_answers(row):
             yield row["text"]
             return
         if isinstance(row["text"], str):
@@ -273,7 +269,7 @@ class Generation(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         marks = Marks(tokenizer)
-        if rows and _has_answers(rows[0]):
+        if rows and has_answers(rows[0]):
             columns = self._encode_answers(rows, tokenizer, max_length)
         else:
             columns = self._encode_documents(rows, marks, max_length)
@@ -288,7 +284,7 @@ class Generation(Task):
         self, rows: Sequence[Row], tokenizer: Any, max_length: int, labels: Sequence[str]
     ) -> dict[str, list[Any]]:
         columns = self.encode(rows, tokenizer, max_length, labels)
-        if not self.pack_answers or not rows or not _has_answers(rows[0]):
+        if not self.pack_answers or not rows or not has_answers(rows[0]):
             return columns
         return blocks(columns, max_length, Marks(tokenizer).end)
 
@@ -326,14 +322,14 @@ class Generation(Task):
 
     def may_cut(self, row: Row) -> bool:
         """Return whether rows are examples of their own; of packed texts no token is lost."""
-        return not self.packs_rows or _has_answers(row)
+        return not self.packs_rows or has_answers(row)
 
     def lengths(
         self, rows: Sequence[Row], tokenizer: Any, labels: Sequence[str]
     ) -> Iterator[Lengths]:
         columns = self.encode(rows, tokenizer, NO_LIMIT, labels)
         tokens = [len(ids) for ids in columns["input_ids"]]
-        if not _has_answers(rows[0]):
+        if not has_answers(rows[0]):
             yield Lengths("texts", MAX_LENGTH, tokens, "lose their end")
             return
         yield Lengths(
@@ -363,7 +359,7 @@ class Generation(Task):
             yield from template_notes(self.template)
         for split in ("validation", "test") if self.final_answer is not None else ():
             rows = splits.get(split) or ()
-            wrong = len(self._without_final([row for row in rows if _has_answers(row)]))
+            wrong = len(self._without_final([row for row in rows if has_answers(row)]))
             if wrong:
                 found = f"{wrong} of {len(rows)} answers of {split} have no match"
                 yield f"{found} of task.final_answer; what is written for them counts as wrong"
@@ -441,14 +437,8 @@ class Generation(Task):
 
     def score(self, observed: Mapping[str, Tensor], examples: Examples) -> dict[str, float]:
         scores = token_scores(observed)
-        if self.num_generated and _has_answers(examples.rows[0]):
-            answers = [each.content for each in self._references(examples)]
-            written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
-            scores |= rouge(written, answers)
-            scores["exact_match"] = exact_match(written, answers)
-            if self.final_answer is not None:
-                right = finals(self.final_answer, written, answers)
-                scores[FINAL] = sum(right) / len(right)
+        if self.num_generated and has_answers(examples.rows[0]):
+            scores |= answer_scores(*self._written(observed, examples), self.final_answer)
         return {name: round(value, 6) for name, value in scores.items()}
 
     def row_values(
@@ -456,14 +446,8 @@ class Generation(Task):
     ) -> Sequence[float] | None:
         if self.metric not in ANSWER_METRICS:
             return None
-        answers = [each.content for each in self._references(examples)]
-        written = decoded(observed["generated_BG"][: len(answers)], examples.tokenizer)
-        pairs = [([text], [right]) for text, right in zip(written, answers, strict=True)]
-        if self.metric == FINAL and self.final_answer is not None:
-            return finals(self.final_answer, written, answers)
-        if self.metric == "exact_match":
-            return [exact_match(*pair) for pair in pairs]
-        return [rouge(*pair)[self.metric] for pair in pairs]
+        texts = self._written(observed, examples)
+        return answer_values(self.metric, *texts, self.final_answer)
 
     def num_scored(self, observed: Mapping[str, Tensor], examples: Examples) -> int:
         """Return the number of examples: blocks of text, or answers."""
@@ -478,6 +462,14 @@ class Generation(Task):
             return token_scores({name: observed[name][list(kept)] for name in names})[self.metric]
 
         return score_of
+
+    def _written(
+        self, observed: Mapping[str, Tensor], examples: Examples
+    ) -> tuple[list[str], list[str]]:
+        """Return the answers that the network generated, and their references."""
+        references = [each.content for each in self._references(examples)]
+        generated_BG = observed["generated_BG"][: len(references)]
+        return decoded(generated_BG, examples.tokenizer), references
 
     def _references(self, examples: Examples) -> list[Answered]:
         """Return the examples that the network generated answers for."""
@@ -494,7 +486,7 @@ class Generation(Task):
         written = decoded(observed["generated_BG"][: self.num_generated], examples.tokenizer)
         if not written:
             return {}
-        if _has_answers(examples.rows[0]):
+        if has_answers(examples.rows[0]):
             pairs = [(each.question, each.content) for each in self._references(examples)]
         else:
             tokens = (observed[name][: len(written)] for name in ("prompt_BP", "followed_BG"))
@@ -508,7 +500,7 @@ class Generation(Task):
 
     def baseline(self, rows: Sequence[Row]) -> Baseline | None:
         """Return the entropy of the characters or bytes; None for metrics over tokens."""
-        texts = [self._target_text(row) for row in rows]
+        texts = [target_text(row) for row in rows]
         if self.metric == "nats_per_character":
             return Baseline("guessing by the characters' shares", shares_entropy(texts))
         if self.metric == "bits_per_byte":
@@ -528,9 +520,9 @@ class Generation(Task):
         if self.metric not in ("perplexity", "nats_per_token"):
             return self.baseline(examples.rows)
         rows = examples.rows[:NUM_GUESSED]
-        is_cut = self.packing is Packing.none or any(map(_has_answers, rows[:1]))
+        is_cut = self.packing is Packing.none or any(map(has_answers, rows[:1]))
         tokens = examples.tokenizer(
-            [self._target_text(row) for row in rows],
+            [target_text(row) for row in rows],
             add_special_tokens=False,
             truncation=is_cut and examples.max_length is not None,
             max_length=examples.max_length if is_cut else None,
@@ -539,11 +531,6 @@ class Generation(Task):
         entropy = shares_entropy(tokens["input_ids"])
         score = math.exp(entropy) if self.metric == "perplexity" else entropy
         return Baseline("guessing by the tokens' shares", score)
-
-    def _target_text(self, row: Row) -> str:
-        if "label" in row or isinstance(row["text"], str):
-            return str(row.get("label", row["text"]))
-        return contents([message for message in row["text"] if message["role"] == ASSISTANT])
 
     def constant_prediction(self, tables: Tables) -> str | None:
         written = {record["prediction"] for record in tables.get(GENERATED, ())}
@@ -592,7 +579,3 @@ class AskedGeneration(Generation):
 
     def usage_lines(self) -> str:
         return question_lines(self.template, self.max_new_tokens)
-
-
-def _has_answers(row: Row) -> bool:
-    return "label" in row or not isinstance(row["text"], str)

@@ -15,7 +15,7 @@ from lightning_modules.batch.type import IGNORED
 from lightning_modules.model.plain import Reader, unmarked
 from lightning_modules.rows.corpus import Row
 from lightning_modules.text.causal import Marks
-from lightning_modules.text.chat import ASSISTANT, Chat, Exchange
+from lightning_modules.text.chat import ASSISTANT, Chat, Exchange, contents
 from lightning_modules.text.conversation import Conversation, OnePass
 from lightning_modules.text.packing import Document
 from lightning_modules.text.shorten import SYSTEM, Parts, parts_of_messages
@@ -182,6 +182,18 @@ class Answers:
     @cached_property
     def _chat(self) -> Chat:
         return self._marks.chat(self.chat_template)
+
+
+def has_answers(row: Row) -> bool:
+    """Return whether a row has something to answer: a question's answer, or a conversation's."""
+    return "label" in row or not isinstance(row["text"], str)
+
+
+def target_text(row: Row) -> str:
+    """Return the text of a row that a network learns to write: its answers, or the whole text."""
+    if "label" in row or isinstance(row["text"], str):
+        return str(row.get("label", row["text"]))
+    return contents([message for message in row["text"] if message["role"] == ASSISTANT])
 
 
 def asked(row: Row, template: str) -> tuple[str, Parts]:

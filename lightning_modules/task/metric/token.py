@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,3 +21,18 @@ def token_scores(observed: Mapping[str, Tensor]) -> dict[str, float]:
         "nats_per_character": nats / int(observed["num_characters_B"].sum()),
         "bits_per_byte": nats / math.log(2) / int(observed["num_bytes_B"].sum()),
     }
+
+
+def shares_entropy(texts: Sequence[str] | Sequence[bytes] | Sequence[Sequence[int]]) -> float:
+    """Return the entropy of the texts' characters, bytes or tokens, in nats for each of them.
+
+    It is what a guess by their shares scores.
+
+    >>> round(shares_entropy(["ab", "ba"]), 4)
+    0.6931
+    """
+    counts: Counter[str | int] = Counter()
+    for text in texts:
+        counts.update(text)
+    total = sum(counts.values())
+    return -sum(count / total * math.log(count / total) for count in counts.values())
