@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 NUM_TRIED = 200
-"""So many rows are tokenized before a run may start."""
+"""Rows that are tokenized to check a run before it starts."""
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def free_bytes(path: Path) -> int:
 
 
 def has_space(path: Path, num_bytes: int) -> bool:
-    """Return whether so many bytes are free where `path` is, or if that is unknown."""
+    """Return whether `num_bytes` are free where `path` is, or if that is unknown."""
     return _total_bytes(path) == 0 or free_bytes(path) >= num_bytes
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHORT_TOKENS = 128
-"""Up to so many tokens a text, `eager` is faster in bf16 on a CPU.
+"""Tokens of a text up to which `eager` is faster in bf16 on a CPU.
 
 There the backward pass of torch's fused attention is slow. Forward and backward of one layer with
 12 heads of width 32 took 14 ms of a core as sdpa and 2.4 as eager for 16 texts of 24 tokens, 68 and

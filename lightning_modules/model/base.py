@@ -85,7 +85,7 @@ class Model(Schema):
         return self
 
     def attending(self, hardware: Hardware, max_length: int) -> Self:
-        """Return the model with its attention settled, for texts of at most so many tokens."""
+        """Return the model with its attention settled, for texts of at most `max_length` tokens."""
         return self
 
     def snapshot(self) -> Snapshot | None:

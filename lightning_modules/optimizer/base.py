@@ -33,7 +33,7 @@ class Optimizer(Schema):
         """Raise ConfigError if a package is missing that it needs."""
 
     def state_bytes(self, value_bytes: float) -> float:
-        """Return what it keeps per trained value of so many bytes, e.g. two moments."""
+        """Return the bytes that it keeps per trained value of `value_bytes`, e.g. two moments."""
         return 2 * value_bytes
 
     @abstractmethod

@@ -51,7 +51,7 @@ class Reading:
         sources: By split that was read, its name and its rows in the order of the file,
             with None for those that cannot be used.
         refused: What cannot be used.
-        notes: How files were read, and what else is to be said of them.
+        notes: How files were read, and warnings about them.
 
     """
 

@@ -154,7 +154,7 @@ def asked(pair: Pair, template: str) -> str:
 
 
 CutPrompt = Callable[[int, int], list[int]]
-"""Returns a prompt of at most so many tokens; its frame alone may have as many as the second."""
+"""Returns a prompt, given the most tokens that it may have, and those that its frame may have."""
 
 
 def tokens_of(

@@ -53,7 +53,7 @@ def epochs_at(lengths: Sequence[tuple[int, int]], num_rows: int) -> int:
     """Return the epochs of runs on a number of rows.
 
     Args:
-        lengths: Pairs of rows and epochs: so many epochs from so many rows on, fewest rows first.
+        lengths: Pairs of rows and epochs: from that many rows on, that many epochs; fewest first.
         num_rows: The number of rows.
 
     >>> epochs_at([(1, 150), (33, 50), (700, 2)], 40)

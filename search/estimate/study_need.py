@@ -75,7 +75,7 @@ class MemoryNeed:
         example: The most that a pass over one example takes, with which a run gets along if it
             must; None if unknown.
         batch: Those of as many examples as are configured.
-        num_examples: How many these are, at most.
+        num_examples: The most that these can be.
         num_tokens: Tokens of an example.
         host: Main memory: the process, and the model or, with a GPU, what is copied from there.
         free: Free bytes of the GPU, or else of main memory; None if unknown.

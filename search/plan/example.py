@@ -17,7 +17,7 @@ from lightning_modules.text.shown import Shown
 from search.plan.tokens import light_rows, sampled
 
 CHARACTERS_PER_TOKEN = 10
-"""Of texts that are packed, the start is enough: so many characters for each token."""
+"""Characters that are read per token of a packed text, of which only the start is needed."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Progress:
         return self.curve[-1].examples / self.num_examples if self.num_examples else 1.0
 
     def best_at(self, name: str, examples: float) -> float | None:
-        """Return the best value until so many examples, interpolated; None outside the curve."""
+        """Return the best value until that many examples, interpolated; None outside the curve."""
         found = _read(self, name, Axis.examples, examples)
         return None if found is None else found[1]
 

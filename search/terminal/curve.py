@@ -97,7 +97,7 @@ def more_rows(
 
 
 def _unpaired_error(shares: Sequence[float], num_rows: int) -> float:
-    """Return the standard error of the difference of two shares of so many rows.
+    """Return the standard error of the difference of two shares of `num_rows` rows each.
 
     >>> round(_unpaired_error([0.7, 0.8], 1000), 4)
     0.0192

@@ -64,7 +64,7 @@ def summary(
         words: The words of its command.
         baseline: The score of guessing on the validation rows.
         num_rows: Numbers of training and validation rows.
-        rows: The rows; None leaves out what is said of them.
+        rows: The rows; None leaves out the lines about them.
         files: The files of its report.
 
     """

@@ -25,7 +25,7 @@ class Dialect:
         quote: The quote around cells that hold a delimiter; None if quotes are text.
         is_escaped: Whether a backslash, and not a second quote, is before a quote in a cell; if
             there are no quotes, whether cells are those of `backslash`.
-        num_cells: The last of so many cells takes the rest of the line; None cuts everywhere.
+        num_cells: Cells of a line, of which the last takes the rest; None cuts everywhere.
 
     """
 

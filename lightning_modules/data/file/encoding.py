@@ -48,7 +48,7 @@ class Decoded:
     Attributes:
         text: The text, without a byte-order mark.
         encoding: Its encoding for people, e.g. "UTF-8".
-        notes: What must be said of it.
+        notes: What a user must know about it.
         codec: Its encoding for Python.
 
     """
