@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import finesweep
-from search.api import _work
 from search.certificate.certificate import Rows
 from search.study import certify
 from search.study.study import Study
+from search.sweep.work import train_remaining
 from search.trained.certify import certify_winner
 from search.trained.export import winner
 from search.trained.find import find_study
@@ -153,7 +153,7 @@ def with_runs(*words: str) -> Study:
     study = find_study("s")
     pair = certify.winner_and_other(study)
     assert pair is not None
-    code, reason = _work(certify.add(study, pair, 2, limited=False), show=False)
+    code, reason = train_remaining(certify.add(study, pair, 2, limited=False), show=False)
     assert (code, reason) == (0, ""), reason
     return study
 
