@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from faults.wandb_record import wandb_records
 
 from search.config import compose
 from search.plan.build import build_plan
@@ -16,7 +17,6 @@ from search.study.prepare import check_study, prepare_study
 from search.study.session import join
 from search.study.study import Study
 from search.trained.export import export_winner
-from tests.conftest import wandb_records
 
 
 def study_of(root: Path, *words: str) -> Study:
