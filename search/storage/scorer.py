@@ -1,7 +1,7 @@
-"""Which process scores the runs of a certificate: one at a time, from whatever host.
+"""Which process scores the runs of a certificate: one at a time, on any host.
 
-A scorer has the lease of a worker (`search.storage.lease`), so one that is gone makes way for the
-next.
+A scorer has the lease of a worker (`search.storage.lease`), and is followed by another one when the
+lease has ended: because it left, or because another process found it gone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING
 
 from search.storage.attribute import SCORER
-from search.storage.lease import gone_workers, present_workers
-from search.storage.row import alone
+from search.storage.lease import present_workers
+from search.storage.row import alone, set_of_study
 
 if TYPE_CHECKING:
     from search.storage.tables import StudyStorage
@@ -30,17 +30,12 @@ def become_scorer(storage: StudyStorage, study_id: int, worker: str) -> str | No
 
     def take() -> str | None:
         with alone(storage, study_id) as session:
-            row = session.query(System).filter_by(study_id=study_id, key=SCORER).one_or_none()
-            connection = session.connection()
-            gone = {name for name, _, _ in gone_workers(connection, study_id)}
+            its = session.query(System.value_json).filter_by(study_id=study_id, key=SCORER)
+            row = its.one_or_none()
             scorer = None if row is None else str(json.loads(str(row.value_json)))
-            is_here = scorer in present_workers(connection, study_id) - gone
-            if is_here and scorer != worker:
+            if scorer != worker and scorer in present_workers(session.connection(), study_id):
                 return scorer
-            if row is None:
-                session.add(System(study_id=study_id, key=SCORER, value_json=json.dumps(worker)))
-            else:
-                row.value_json = json.dumps(worker)
+            set_of_study(session, study_id, {SCORER: worker})
             return None
 
     return storage.retry(take)

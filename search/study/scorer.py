@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from search.storage.scorer import become_scorer
+from search.study.heal import heal
 from search.study.open import load_study
-from search.study.session import join
+from search.study.session import Session, join
 from search.study.study import Study
 
 POLL_SECONDS = 1.0
@@ -19,8 +20,8 @@ POLL_SECONDS = 1.0
 def scorer(certifying: Study, say: Callable[..., Any]) -> Iterator[Study]:
     """Wait until no other process scores the runs; yield their study, for this one to score them.
 
-    The time inside the block counts for `search.max_hours`. If another process ends the lease of
-    this one, which was stopped, whatever is done with the study raises LeaseLost.
+    The time inside the block counts for `search.max_hours`. If this process is stopped for so long
+    that another one ends its lease, the next read or change of the study raises LeaseLost.
 
     Args:
         certifying: The study of the runs.
@@ -30,7 +31,7 @@ def scorer(certifying: Study, say: Callable[..., Any]) -> Iterator[Study]:
     session = join(load_study(certifying.folder))
     study, said = session.study, False
     try:
-        while (other := become_scorer(study.tables, study.id, session.name)) is not None:
+        while (other := _other_scorer(session)) is not None:
             if not said:
                 name = study.plan.name
                 say(f"{other} scores the runs of study {name}; waiting for it", flush=True)
@@ -39,5 +40,12 @@ def scorer(certifying: Study, say: Callable[..., Any]) -> Iterator[Study]:
         session.set_busy(True)
         yield study
     finally:
-        session.set_busy(False)
+        session.set_busy(False, at_once=False)  # stored with the end of the lease
         session.leave()
+
+
+def _other_scorer(session: Session) -> str | None:
+    """Become the scorer of the session's study, or return the name of the worker that is."""
+    study = session.study
+    heal(study)  # ends the lease of a scorer that is gone
+    return become_scorer(study.tables, study.id, session.name)

@@ -339,6 +339,8 @@ def _score_run(
 ) -> None:
     """Look at the test rows with a run, and store what it scored there."""
     predictor = certified_run(study, certifying, run).load()
+    if run.number in certifying.scored:  # raises LeaseLost in a process that was stopped too long
+        return
     study.look(f"certificate: {name}, run {run.number}")
     evaluation = predictor.evaluate(rows)
     metric, parts = evaluation.task.metric, evaluation.row_scores()

@@ -5,10 +5,12 @@ from pathlib import Path
 import optuna
 import pytest
 
+from search.storage.attempt_end import end_worker
 from search.storage.engine import open_storage
+from search.storage.failure import FailureKind
 from search.storage.lease import Lease
 from search.storage.scorer import become_scorer
-from search.storage.tables import WORKERS, StudyStorage
+from search.storage.tables import StudyStorage
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -18,7 +20,7 @@ def storage(request: pytest.FixtureRequest, here: Path) -> StudyStorage:
     return open_storage(request.getfixturevalue("postgres").new_database())
 
 
-def test_one_worker_scores_until_it_leaves_or_is_gone(storage: StudyStorage) -> None:
+def test_one_worker_scores_until_its_lease_ends(storage: StudyStorage) -> None:
     study_id = optuna.create_study(study_name="s", storage=storage)._study_id
     first, second, third = (Lease(storage.url, study_id, 3600).join() for _ in range(3))
     assert become_scorer(storage, study_id, first.name) is None
@@ -27,10 +29,6 @@ def test_one_worker_scores_until_it_leaves_or_is_gone(storage: StudyStorage) -> 
     first.leave()
     assert become_scorer(storage, study_id, second.name) is None
     assert become_scorer(storage, study_id, third.name) == second.name
-    with storage.engine.begin() as connection:  # the second one is on a host that is lost
-        is_second = WORKERS.c.name == second.name
-        lost = {"host": "elsewhere", "lease_seconds": 0.0}
-        connection.execute(WORKERS.update().where(is_second).values(**lost))
+    end_worker(storage, second.name, FailureKind.lost, "no heartbeat", max_attempts=3)
     assert become_scorer(storage, study_id, third.name) is None
-    second.leave()
     third.leave()
