@@ -117,8 +117,8 @@ class Wandb(Logger):
     def _started(self, identity: Identity, config: Mapping[str, Any]) -> wandb.Run:
         with importing():
             import wandb
-            from wandb.sdk import wandb_setup
 
+            packages = _packages()
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -139,14 +139,14 @@ class Wandb(Logger):
                 silent=True,
                 console="off",
                 disable_code=True,
-                x_save_requirements=False,  # done below
+                **({} if packages is None else {"x_save_requirements": False}),  # done below
                 # The default is the process that imported W&B, from which workers are forked.
                 x_stats_pid=os.getpid(),
                 x_stats_disk_paths=(str(identity.folder.absolute()),),
             ),
         )
-        if wandb_setup.singleton().settings.x_save_requirements and run._interface is not None:
-            run._interface.publish_python_packages(_packages())
+        if packages is not None and run._interface is not None:
+            run._interface.publish_python_packages(packages)
         return run
 
     def resolved_mode(self) -> str:
@@ -371,14 +371,22 @@ def _credentials() -> Any:
 
 
 @cache
-def _packages() -> tuple[Any, ...]:
-    """Return the installed packages as W&B lists them in each run.
+def _packages() -> tuple[Any, ...] | None:
+    """Return the installed packages as W&B lists them in each run; None leaves that to W&B.
 
-    Itself it would read the metadata of all of them again, for 0.1 s of a core in each trial.
+    Itself it would read the metadata of all of them again, for 0.1 s of a core in each trial. It
+    does so if its settings ask for no list, or if its version lacks these private functions.
     """
-    from wandb.util import working_set
+    try:
+        from wandb.sdk import wandb_setup
+        from wandb.sdk.interface.interface import InterfaceBase
+        from wandb.util import working_set
 
-    return tuple(working_set())
+        is_wanted = wandb_setup.singleton().settings.x_save_requirements
+    except (ImportError, AttributeError):
+        return None
+    can_publish = hasattr(InterfaceBase, "publish_python_packages")
+    return tuple(working_set()) if is_wanted and can_publish else None
 
 
 def _settings(folder: Path) -> wandb.Settings:

@@ -18,7 +18,7 @@ from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, RunLog
 from lightning_modules.logger.none import NoLogger
-from lightning_modules.logger.wandb import Mode, Wandb
+from lightning_modules.logger.wandb import Mode, Wandb, _packages
 from lightning_modules.outcome import Ending
 from search.config import build_run, compose
 from tests.conftest import SmallDisk
@@ -72,12 +72,20 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_every_run_of_a_process_lists_the_installed_packages(here: Path) -> None:
+def test_every_run_of_a_process_lists_the_installed_packages(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lists = []
-    for name in ("one", "two"):
+    for name in ("one", "two", "of another version"):
+        if name == "of another version":  # of W&B, without a private function that is used
+            _packages.cache_clear()
+            with monkeypatch.context() as patch:
+                patch.delattr("wandb.util.working_set")
+                assert _packages() is None
         LOGGER.open(Identity(name, "s", here / name, "trial"), {}).finish({})
         lists.append((run_folder(here / name) / "files" / "requirements.txt").read_text())
-    assert lists[0] == lists[1]
+    _packages.cache_clear()
+    assert lists[0] == lists[1] == lists[2]
     packages = dict(line.split("==") for line in lists[0].splitlines())
     assert packages["optuna"] == optuna.__version__ and len(packages) > 50
 
@@ -263,7 +271,7 @@ from pathlib import Path
 import wandb  # like the process from which workers are forked
 
 from lightning_modules.logger.base import Identity
-from lightning_modules.logger.wandb import Mode, Wandb
+from lightning_modules.logger.wandb import Mode, Wandb, _packages
 
 worker = os.fork()
 if worker == 0:
