@@ -198,12 +198,13 @@ class Lease:
                 busy = self._busy_before
                 if self._busy_since is not None:
                     busy += time.monotonic() - self._busy_since
-                is_busy = self._is_busy_stored = self._busy_since is not None
+                is_busy = self._busy_since is not None
                 values |= {"busy_seconds": busy, "is_busy": is_busy}
             values["renewed"] = clock(connection)
             update = WORKERS.update().where(is_own, WORKERS.c.ended.is_(None)).values(**values)
             if connection.execute(update).rowcount == 0:
                 self._lost.set()
+        self._is_busy_stored = is_busy
 
 
 def clock(connection: Connection) -> float:

@@ -147,7 +147,7 @@ class Session:
     def entrust(self, seconds: float) -> None:
         """Leave the claimed attempt to a loop of the caller's own.
 
-        Its lease ends `seconds` after its last renewal, whatever becomes of this process.
+        Its lease ends `seconds` after its last renewal, with or without this process.
         """
         self._tables.retry(lambda: self._lease.outlive(seconds))
         self._tables.engine.dispose()
@@ -237,9 +237,9 @@ class Session:
         return self.hand_back(attempt, FailureKind.crowded, reason, outcome.seconds)
 
     def began(self, attempt: Attempt, num_examples: int, stable_examples: int) -> None:
-        """Keep how long the attempt's run is; stored with what comes next of it.
+        """Keep how long the attempt's run is, for its first validation or its end to store.
 
-        Before its first validation nobody compares it with others.
+        Nobody compares it with others before.
         """
         self._lengths[attempt.number] = {LENGTH: [num_examples, stable_examples]}
 
@@ -312,6 +312,7 @@ class Session:
         self, attempt: Attempt, kind: FailureKind, reason: str, seconds: float | None
     ) -> AttemptEnd:
         """End an attempt that may be retried; return what happens to its trial."""
+        self._lengths.pop(attempt.number, None)  # the next attempt tells it again
         if seconds is not None:
             self._set(attempt, {SECONDS: round(seconds, 3)})
         end = self._end(attempt.trial_id, kind, reason)
