@@ -93,7 +93,7 @@ def drawn(found: Sequence[Landscape], number: int, seed: int) -> tuple[list[Arm]
 def measured(
     way: Way, found: Sequence[Landscape], setup: tuple[int, int], studies: int, *, noisy: bool
 ) -> Score:
-    """Return what so many studies come to."""
+    """Return what `studies` studies of this kind come to."""
     number, num_trials = setup
     behind, lost = [], []
     for seed in range(studies):

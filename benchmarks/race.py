@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--text", choices=TEXTS, help="only this one")
     parser.add_argument("--minutes", type=float, help="minutes of two cores for each side")
     parser.add_argument("--by", choices=SECONDS, default="clock", help="how time is counted")
-    parser.add_argument("--seeds", type=int, help="so many seeds")
+    parser.add_argument("--seeds", type=int, help=f"seeds of each text (default {NUM_SEEDS})")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
     parser.add_argument("--kept", default=str(KEPT), help="a file of the results so far, or none")
     asked = parser.parse_args()

@@ -184,7 +184,8 @@ class Outcome:
         gradient_norm: The mean norm of the gradients before clipping, over the steps but those
             that fp16 skipped; None if there was none.
         scoring_seconds: About how long it takes to score the test rows, by the time that its last
-            validation took per row; None without test rows or a validation.
+            validation took per row, which is too short if stored features spared the frozen part;
+            None without test rows or a validation.
 
     """
 

@@ -58,8 +58,8 @@ class Way:
         arms: As `search.arms`; None gives every arm a study of its own, with equal shares.
         opens: Whether arms begin with their learning rate times 3 and divided by 3.
         halves: Whether the worse half of the arms drops out.
-        knows: Whether it tries every setting of every arm once, whatever the number of trials, so
-            that only noise can mislead it.
+        knows: Whether it tries every setting of every arm once, which takes more trials than the
+            study has, so that only noise can mislead it.
 
     """
 
