@@ -109,8 +109,12 @@ def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
 def _on_all_cores() -> Iterator[None]:
     """Let `tokenizers` use all cores, as other workers wait for the same rows or have theirs.
 
-    Only within the block: a process that is forked later would wait for threads that it lacks.
+    Only within the block, and not in a process that was forked from one in which it was run: both
+    would wait for ever for threads that a fork does not have.
     """
+    if _process_with_threads() != os.getpid():
+        yield
+        return
     before = os.environ.get(_PARALLEL)
     os.environ[_PARALLEL] = "true"
     try:
@@ -119,6 +123,12 @@ def _on_all_cores() -> Iterator[None]:
         os.environ.pop(_PARALLEL)
         if before is not None:
             os.environ[_PARALLEL] = before
+
+
+@lru_cache(maxsize=1)
+def _process_with_threads() -> int:
+    """Return the process that first asked, which starts the threads; its forks remember it."""
+    return os.getpid()
 
 
 def _write(dataset: Dataset, path: Path) -> None:

@@ -79,6 +79,7 @@ class Files(Tabular):
         return Form(self.delimiter, self.quoting, self.header, self.encoding, self.columns)
 
     def load(self, task: Task) -> Corpus:
+        self.columns_of(task)  # refuses settings that kept rows do not depend on, too
         if (files := self._large_files()) and is_own(self, task):
             return kept_corpus(self, task, files, partial(super().load, task))
         return super().load(task)

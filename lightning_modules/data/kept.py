@@ -1,20 +1,23 @@
 """The checked rows of large files, kept on disk: the next time they are mapped, not read again.
 
-They are believed only for the same files, by the SHA-256 of their contents, the same settings, and
-the same code of finesweep that reads and checks rows.
+They are believed only for the same files, by the SHA-256 of their contents, the same settings, the
+same code of finesweep that reads and checks rows, and the same versions of what it reads them with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning_modules
 from lightning_modules.cache import Cache
+from lightning_modules.data.file.unchanged import check_unchanged, state_of
 from lightning_modules.hooks import Hooks
 from lightning_modules.machine.file import DiskFull
 from lightning_modules.machine.store import ROWS
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _ABOUT = "corpus.json"
 _READING = ("data", "rows", "task", "text", "error.py", "schema.py", "seed.py")
 """The code that decides what rows are read from a file."""
+_PACKAGES = ("chardet", "numpy", "openpyxl", "pyarrow", "rensa")
+"""What it reads and compares them with, besides Python."""
 
 
 def kept_corpus(
@@ -42,10 +47,17 @@ def kept_corpus(
         files: The files.
         load: Reads and checks them.
 
+    Raises:
+        UserError: Like `load`, or a file changes meanwhile.
+
     """
+    states = [state_of(path) for path in files]
 
     def make(folder: Path) -> None:
-        _write(load(), folder)
+        corpus = load()
+        for path, state in zip(files, states, strict=True):
+            check_unchanged(path, state)  # or these are not the rows of the content in the key
+        _write(corpus, folder)
 
     settings = (data.rows_key, task.cache_key, _code(), *map(_content, files))
     key = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:32]
@@ -113,7 +125,8 @@ def _code() -> str:
     """Return the sum of the code that reads rows, so that other code reads them again."""
     folder = Path(lightning_modules.__file__).parent
     paths = [path for name in _READING for path in _sources(folder / name)]
-    digest = hashlib.sha256()
+    versions = [sys.version, *(f"{name} {version(name)}" for name in _PACKAGES)]
+    digest = hashlib.sha256("\n".join(versions).encode())
     for path in paths:
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())

@@ -27,6 +27,7 @@ from lightning_modules.quality.sample import READ, sample
 from lightning_modules.quality.script import Scripts, find_scripts
 from lightning_modules.quality.shortcut import Shortcuts, find_shortcuts
 from lightning_modules.quality.suspect import Suspects, find_suspects
+from lightning_modules.rows.columns import listed
 from lightning_modules.rows.corpus import Corpus, Row
 from lightning_modules.strategy.feature_extraction import POOLED
 
@@ -182,8 +183,10 @@ def read(data: Data, task: Task) -> Reading:
     if isinstance(data, Tabular):
         return _read_tables(data, task)
     corpus = data.load(task)
-    sources = {split: (split, rows) for split, rows in corpus.splits.items()}
-    return Reading(corpus, sources, (), corpus.notes)
+    # A row is found again by its identity, so it must not be made anew.
+    splits = {split: listed(rows) for split, rows in corpus.splits.items()}
+    sources = {split: (split, rows) for split, rows in splits.items()}
+    return Reading(replace(corpus, splits=splits), sources, (), corpus.notes)
 
 
 def _read_tables(data: Tabular, task: Task) -> Reading:

@@ -11,6 +11,9 @@ from typing import Any
 
 from lightning_modules.model.light import LightTokenizer
 
+_CALLED = ("__call__", "_switch_to_input_mode", "_encode_plus", "_convert_encoding")
+"""What a call runs; tokenizers of translation models switch to the language of the texts."""
+
 
 def read_texts(
     tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
@@ -48,6 +51,6 @@ def _is_fast(tokenizer: Any) -> bool:
     from transformers import PreTrainedTokenizerFast
 
     return isinstance(tokenizer, PreTrainedTokenizerFast) and all(
-        getattr(type(tokenizer), name) is getattr(PreTrainedTokenizerFast, name)
-        for name in ("__call__", "_encode_plus", "_convert_encoding")
+        getattr(type(tokenizer), name, None) is getattr(PreTrainedTokenizerFast, name, None)
+        for name in _CALLED
     )

@@ -42,8 +42,8 @@ from lightning_modules.data.file.dialect import (
 from lightning_modules.data.file.encoding import CONTROL, MARKS
 from lightning_modules.data.file.form import AUTO, NO_NAMES, Form
 from lightning_modules.data.file.objects import parsed
+from lightning_modules.data.file.unchanged import check_unchanged, state_of
 from lightning_modules.data.table import Table
-from lightning_modules.error import DataError, Problem, Verbatim
 
 LARGE_BYTES = 32 * 2**20
 """Smaller files are read whole, which takes at most some hundred megabytes."""
@@ -66,15 +66,18 @@ def read_large(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Ta
         wanted: Names that one of the columns should have.
 
     Raises:
-        DataError: The names of the columns are not in its first line.
+        DataError: The names of the columns are not in its first line, or the file changes.
 
     """
     if path.stat().st_size < LARGE_BYTES or form.encoding != AUTO or ending not in _READERS:
         return None
+    state = state_of(path)
     try:
-        return _READERS[ending](path, ending, form, wanted)
+        table = _READERS[ending](path, ending, form, wanted)
     except _Unusual:
         return None
+    check_unchanged(path, state)
+    return table
 
 
 class _Rows(Sequence[dict[str, Any]]):
@@ -84,17 +87,19 @@ class _Rows(Sequence[dict[str, Any]]):
         self, path: Path, num_rows: int, read: Callable[[], Iterator[dict[str, Any]]]
     ) -> None:
         self._path, self._num_rows, self._read = path, num_rows, read
-        self._state = _state_of(path)
+        self._state = state_of(path)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if _state_of(self._path) != self._state:
-            fix = "Run the command again."
-            rule = "must not change while it is read"
-            raise DataError(Problem(str(self._path), rule, Verbatim("another file"), fix))
-        return self._read()
+        check_unchanged(self._path, self._state)
+        try:
+            yield from self._read()
+        except (ValueError, csv.Error):  # it was read before
+            check_unchanged(self._path, self._state)
+            raise
+        check_unchanged(self._path, self._state)
 
     @overload
     def __getitem__(self, number: int) -> dict[str, Any]: ...
@@ -110,11 +115,6 @@ class _Rows(Sequence[dict[str, Any]]):
         if not 0 <= place < len(self):
             raise IndexError(number)
         return next(islice(self, place, None))
-
-
-def _state_of(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -199,7 +199,8 @@ def _prefix(path: Path) -> str:
     """Return the first lines of a file; more of them than the delimiter is looked for in."""
     with path.open("rb") as file:
         content = file.read(_PREFIX_BYTES)
-    whole = content[: content.rfind(b"\n") + 1]
+        is_whole = not file.read(1)
+    whole = content if is_whole else content[: content.rfind(b"\n") + 1]
     try:
         text = whole.decode()
     except UnicodeDecodeError:

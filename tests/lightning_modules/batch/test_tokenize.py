@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from lightning_modules.machine.store import cache_folder
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.task.classification import Classification
-from tests.conftest import classification
+from tests.conftest import classification, wait_until
 
 ROWS = [
     {"text": "A good hotel, and it is not far.", "label": "positive"},
@@ -180,3 +183,25 @@ def test_what_the_last_call_stored_in_a_tokenizer_does_not_count() -> None:
     assert content_of(tokenizer) == before
     tokenizer.add_tokens(["unheard"])
     assert content_of(tokenizer) != before
+
+
+def test_many_rows_are_tokenized_in_a_process_forked_from_one_that_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lightning_modules.batch.tokenize.ROWS_AT_ONCE", 4)
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # as the commands do
+    many = [{"text": f"text {number}", "label": "positive"} for number in range(12)]
+    assert len(call(many)) == 12
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            os._exit(len(call(many[1:])))
+        os._exit(1)
+    try:
+        _, status = wait_until(
+            lambda: (ended := os.waitpid(child, os.WNOHANG))[0] and ended, "the child"
+        )
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        raise
+    assert os.waitstatus_to_exitcode(status) == 11

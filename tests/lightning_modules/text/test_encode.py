@@ -53,3 +53,15 @@ def test_a_tokenizer_with_a_call_of_its_own_is_called() -> None:
 
     tokenizer.__class__ = Own
     assert "own" in read_texts(tokenizer, TEXTS, None, 8)
+
+
+def test_a_tokenizer_switches_to_the_language_of_its_inputs() -> None:
+    tokenizer = TINY.load_tokenizer()
+
+    class Own(type(tokenizer)):  # type: ignore[misc]
+        def _switch_to_input_mode(self) -> None:
+            self.truncation_side = "left"
+
+    tokenizer.__class__ = Own
+    found = read_texts(tokenizer, TEXTS, None, 8)
+    assert tokenizer.truncation_side == "left" and found == as_called(tokenizer, None, 8)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lightning_modules.data.file import large
 from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.data.table import Table
 from lightning_modules.error import DataError, UserError
+from tests.lightning_modules.data.written import Rows, Style, styles, tables, writers
+from tests.shared import DATA, needs
 
 WANTED = Wanted(("text", "label"))
 USUAL = {
@@ -53,6 +58,44 @@ UNUSUAL = {
 }
 
 
+WRITERS = writers()
+EXAMPLES = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+FORMS = st.sampled_from(
+    [Form(), Form(delimiter="ending"), Form(delimiter="semicolon"), Form(quoting="none")]
+)
+CELLS = st.sampled_from(["text", "a", "4", "1.0", "é", "it's", "'a'", "", " "]) | st.sampled_from(
+    [
+        '"a"',
+        '"a, b"',
+        '"a\nb"',
+        '"a ""b"""',
+        'a"b',
+        '"',
+        "\\N",
+        "\\t",
+        "#a",
+        *"\r\0\x85\x93\u2028\ufeff",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 1, -1, 10**30, 0.0, -0.0, 1.0, 0.1, 1e300, float("inf"), float("nan")])
+    | st.sampled_from(["1", "1.0", "", " ", "half \ud83d", "\u2028\n", "é🙂", "null"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab:"), inner),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(["text", "label", "late", "a.b", "", "a:b", "text "])
+LINES = st.dictionaries(KEYS, VALUES, max_size=4).map(json.dumps)
+ODD = st.sampled_from(["", "  ", "[1]", "{", '{"a": 1, "a": 2}', '\ufeff{"text": 1}', "1", "\f"])
+
+
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -68,29 +111,90 @@ def found(path: Path, form: Form) -> Table | list[str]:
 def shown(table: Table | list[str]) -> object:
     if isinstance(table, list):
         return table
-    rows, lines = list(table.rows), list(table.lines)
-    rest = (table.columns, table.reading, table.notes, dict(table.unusable), table.hint)
-    return rows, lines, [list(row) for row in rows], rest
+    rest = (list(table.columns), table.reading, table.notes, dict(table.unusable), table.hint)
+    # As text, which tells 1 from 1.0, and shows the order of the columns.
+    return [repr(row) for row in table.rows], list(table.lines), rest
+
+
+def read_both_ways(path: Path, form: Form) -> tuple[object, object]:
+    """Return what is found in a file if it is read whole, and if it is large."""
+    whole = shown(found(path, form))
+    with pytest.MonkeyPatch.context() as patch:
+        make_large(patch)
+        return whole, shown(found(path, form))
+
+
+def make_large(patch: pytest.MonkeyPatch) -> None:
+    """Let every file be a large one."""
+    patch.setattr(large, "LARGE_BYTES", 0)
+    patch.setattr(large, "SAMPLE_SIZE", 0)
 
 
 @pytest.fixture
 def every_file_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "LARGE_BYTES", 0)
-    monkeypatch.setattr(large, "SAMPLE_SIZE", 0)
+    make_large(monkeypatch)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """Return the text of a file that is nearly, or quite, a table."""
+    between, end = draw(st.sampled_from(",,\t;|")), draw(st.sampled_from(["\n", "\r\n"]))
+    width = draw(st.integers(1, 3))
+    names = draw(st.permutations(["text", "label", "b"]))[:width]
+    row = st.lists(CELLS, min_size=width, max_size=width)
+    odd = st.lists(CELLS, min_size=1, max_size=4)
+    rows = draw(st.lists(row, max_size=6))
+    rows += draw(st.lists(odd, max_size=1))
+    above = draw(st.sampled_from(["", "", "", "# a comment\n", "\n", "sep=;\n"]))
+    lines = [between.join(cells) for cells in (names, *rows)]
+    return above + end.join(lines) + draw(st.sampled_from(["", end, end + end]))
 
 
 @pytest.mark.parametrize(
     "form", [Form(), Form(delimiter="ending"), Form(quoting="double")], ids=str
 )
 @pytest.mark.parametrize("name", [*USUAL, *UNUSUAL])
-def test_a_file_is_read_as_if_it_was_small(
-    name: str, form: Form, tmp_path: Path, request: pytest.FixtureRequest
+def test_a_file_is_read_as_if_it_was_small(name: str, form: Form, tmp_path: Path) -> None:
+    whole, rows = read_both_ways(write(tmp_path / name, {**USUAL, **UNUSUAL}[name]), form)
+    assert rows == whole
+
+
+@EXAMPLES
+@given(tables(), styles(), st.sampled_from(sorted(WRITERS)))
+def test_random_tables_are_read_as_if_they_were_small(
+    tmp_path: Path, table: Rows, style: Style, how: str
 ) -> None:
-    path = write(tmp_path / name, {**USUAL, **UNUSUAL}[name])
-    expected = found(path, form)
-    request.getfixturevalue("every_file_is_large")
-    table = found(path, form)
-    assert shown(table) == shown(expected)
+    file = WRITERS[how](table, style)
+    whole, rows = read_both_ways(write(tmp_path / file.name, file.content), file.form)
+    assert rows == whole
+
+
+@EXAMPLES
+@given(st.sampled_from(["a.csv", "a.tsv"]), texts(), FORMS)
+def test_random_texts_are_read_as_if_they_were_small(
+    tmp_path: Path, name: str, text: str, form: Form
+) -> None:
+    whole, rows = read_both_ways(write(tmp_path / name, text), form)
+    assert rows == whole
+
+
+@EXAMPLES
+@given(st.lists(LINES | ODD, max_size=6), st.sampled_from(["\n", "\r\n", "\n\n"]))
+def test_random_objects_are_read_as_if_they_were_small(
+    tmp_path: Path, lines: list[str], end: str
+) -> None:
+    whole, rows = read_both_ways(write(tmp_path / "a.jsonl", end.join(lines)), Form())
+    assert rows == whole
+
+
+@needs(DATA)
+@pytest.mark.thorough
+def test_real_files_are_read_as_if_they_were_small() -> None:
+    paths = [path for path in DATA.rglob("*.*") if path.suffix in (".csv", ".tsv", ".jsonl")]
+    assert len(paths) > 20
+    for path in paths:
+        whole, rows = read_both_ways(path, Form())
+        assert rows == whole, path
 
 
 @pytest.mark.usefixtures("every_file_is_large")
@@ -120,3 +224,20 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     write(path, "text,label\none,a\n")
     with pytest.raises(DataError, match="must not change while it is read"):
         list(table.rows)
+
+
+@pytest.mark.usefixtures("every_file_is_large")
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize("more", ["", "{" * 70_000, '"', "\n\n"])
+def test_a_file_that_changes_while_its_rows_are_read_is_refused(
+    tmp_path: Path, name: str, more: str
+) -> None:
+    path = write(tmp_path / name, USUAL[name] + "\n")
+    rows = iter(read_table(path, "data.train", Form(), WANTED).rows)
+    next(rows)
+    with path.open("a") as file:
+        file.write(more)
+    if not more:
+        path.unlink()
+    with pytest.raises(DataError, match=f"{name}: must not change while it is read"):
+        list(rows)
