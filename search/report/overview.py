@@ -111,6 +111,7 @@ class Overview:
         ranked: The numbers of the finished trials, best first.
         chosen_by: The metrics by which the winner was chosen, each on a tie of those before.
         is_cautious: Whether another trial had to be better than the default by more than its noise.
+        keeps_default: Whether one scored better than the default, but within its noise.
         is_asked: Whether a loop of the caller's own trains, whose curves are by its own steps.
         is_over: Whether no trial will start or restart.
         command: The shell command that repeats the winner; None if there is none.
@@ -142,6 +143,7 @@ class Overview:
     ranked: tuple[int, ...]
     chosen_by: tuple[str, ...]
     is_cautious: bool
+    keeps_default: bool
     is_asked: bool
     is_over: bool
     command: str | None
@@ -272,6 +274,7 @@ def overview_of(study: Study, command: str | None = None, config: str = "") -> O
         ranked=tuple(trial.number for trial in ranking.trials),
         chosen_by=ranking.chosen_by,
         is_cautious=ranking.is_cautious,
+        keeps_default=ranking.keeps_default,
         is_asked=plan.is_asked,
         is_over=study.is_over,
         command=command,

@@ -143,6 +143,13 @@ class Ranking:
             return False  # the noise of one seed says little about a mean
         return self.plan.default.trainer.select.is_cautious
 
+    @property
+    def keeps_default(self) -> bool:
+        """Whether another trial scored better than the best, the default, but within its noise."""
+        if self.none_keeps or self.decision is not None or not self._finished:
+            return False
+        return self._is_doubtful and self.by_score[0] is not self.default
+
     @cached_property
     def confirmed_costs(self) -> Costs:
         """The costs of the confirmed trials that count, see `search.study.confirmed`."""

@@ -301,7 +301,7 @@ def _remaining(study: Study) -> list[str]:
 
 
 def _gain(study: Study, comparison: Comparison, metric: str, num_rows: int) -> list[str]:
-    if study.certificate is not None:
+    if study.certificate is not None and not study.ranking.keeps_default:
         return []  # it says more
     if comparison.best is comparison.default:
         ranking = study.ranking

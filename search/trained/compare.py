@@ -88,6 +88,10 @@ def _compared(
         if rival is None:
             assert other is not None, "its own rival was found"
             raise ConfigError(Problem("against", "must have a winner", other.plan.name))
+        if other is not None and other.folder == study.folder and rival.number == trial.number:
+            rule = f"must be a study with another winner than trial {trial.number} itself"
+            fix = "Name another study, or leave out against= to compare with the default."
+            raise ConfigError(Problem("against", rule, other.plan.name, fix))
         yield (study, trial), (other or study, rival)
 
 

@@ -75,6 +75,7 @@ def test_a_cautious_rule_keeps_the_default_within_its_noise(
     study = session.study
     assert study.best is not None and study.best.number == best
     assert study.ranking.default is not None and study.ranking.default.number == 0
+    assert study.ranking.keeps_default is (best == 0)
     assert len(study.ranking.trials) == 2
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_modules.error import ConfigError
 from search.certificate.certificate import Certificate, Verdict
 from search.study import certify
 from search.study.study import Study
@@ -109,3 +110,10 @@ def test_arms_that_train_and_that_do_not_are_compared_in_one_study(
     assert sorted(found) == sorted(named)
     assert len(found[asked[-1]].first.scores) == 1
     assert all(each.problems == () for each in found.values())
+
+
+def test_a_trial_is_not_compared_with_itself(here: Path) -> None:
+    study = trained(here, [0.5, 0.9])
+    with pytest.raises(ConfigError, match="another winner than trial 1 itself, got 's'"):
+        certificates_of_trials(study, [], 2, study, lambda _: pytest.fail("trains"), print)
+    assert study.certificates == () and not (study.folder / "s.certify").exists()

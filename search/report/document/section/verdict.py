@@ -25,14 +25,18 @@ def headline(overview: Overview) -> str:
     if certificate is not None:
         return f"{certificate.subject} is {certificate.sentence}."
     if overview.best == overview.default:
-        chosen_by = next(iter(overview.chosen_by), overview.metric)
-        num_tried = len(overview.finished) + len(overview.pruned)
-        return default_line(chosen_by, is_cautious=overview.is_cautious, num_tried=num_tried)
+        return _default_won(overview)
     if overview.gain is None:
         found = f"Trial {winner.number} is the best, with {overview.metric} "
         return f"{found}{score(overview.score(winner))}; no default has a result to compare with."
     line = gain_lines(overview.gain, overview.metric)[0]
     return f"Trial {winner.number} {line[3:]}" if line.startswith("It ") else line
+
+
+def _default_won(overview: Overview) -> str:
+    chosen_by = next(iter(overview.chosen_by), overview.metric)
+    num_tried = len(overview.finished) + len(overview.pruned)
+    return default_line(chosen_by, is_cautious=overview.is_cautious, num_tried=num_tried)
 
 
 def _blocks(overview: Overview) -> Iterator[Block]:
@@ -67,6 +71,8 @@ def _about_winner(overview: Overview, winner: TrialView) -> Iterator[Block]:
     arm = f", {winner.arm}," if winner.arm else ""
     yield Text(f"{name} is trial {winner.number}{arm} with validation {values}.")
     if overview.certificate is not None:
+        if overview.keeps_default:
+            yield Text(_default_won(overview), is_note=True)
         yield from _certified(overview.certificate)
     elif overview.best != overview.default:
         for line in gain_lines(overview.gain, overview.metric)[1:]:

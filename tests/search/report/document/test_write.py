@@ -262,6 +262,11 @@ def test_a_default_that_stays_the_best_says_by_what_rule(here: Path) -> None:
         "No trial was better than the default configuration by more than 2 standard errors of its "
         "Brier score."
     )
+    made = certificate(0.019)  # of which the verdict is the headline
+    first = replace(made.first, trial=0, is_default=True)
+    certified = replace(own, certificates=(replace(made, first=first),), keeps_default=True)
+    assert headline(own) in document_of(certified).markdown()
+    assert headline(own) not in document_of(replace(certified, keeps_default=False)).markdown()
     plain = replace(own, is_cautious=False, chosen_by=())
     assert headline(plain) == "No trial was better in accuracy than the default configuration."
     alone = overview(study_of(here, "alone", ["complete", "fail"]))
