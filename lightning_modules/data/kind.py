@@ -14,6 +14,7 @@ from lightning_modules.data.table import Table
 NUM_LABELS = 50  # a column of more labels is no list of classes, e.g. of answers
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TRUTH = ("true", "false")
+_SEVERAL = {"a number": "numbers", "a word": "words"}
 
 
 def kind_of(label: str) -> str:
@@ -36,10 +37,12 @@ def kind_notes(table: Table, column: str, labels: Sequence[str]) -> Iterator[str
     for number, label in enumerate(labels):
         if kinds[label] != first:
             others = sum(kinds[each] != first for each in labels)
+            above = _SEVERAL.get(first, first)
+            are = "is" if others == 1 else "are"
             yield (
-                f"{table.place(number)}:{column}: {label!r} is {kinds[label]}, the "
-                f"labels above it are {first}, e.g. {labels[0]!r}; {others} of {len(labels)} rows "
-                "have another kind"
+                f"{table.place(number)}:{column}: {label!r} is {kinds[label]}, but the labels "
+                f"above it are {above}, e.g. {labels[0]!r}; {others:,} of {len(labels):,} "
+                f"labels {are} of another kind"
             )
             return
 

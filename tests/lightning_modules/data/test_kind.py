@@ -15,8 +15,8 @@ def notes(*labels: str) -> list[str]:
 
 def test_a_word_after_numbers_is_told_with_its_row() -> None:
     assert notes(*["0", "1"] * 20, "positive", "1") == [
-        "a.csv:42:label: 'positive' is a word, the labels above it are a number, e.g. '0'; "
-        "1 of 42 rows have another kind"
+        "a.csv:42:label: 'positive' is a word, but the labels above it are numbers, e.g. '0'; "
+        "1 of 42 labels is of another kind"
     ]
 
 

@@ -41,7 +41,7 @@ def test_another_value_in_a_column_of_labels_is_one_line(
 
 def test_labels_that_change_their_kind_are_told_by_every_command(here: Path) -> None:
     write("text,label", *["0", "1"] * 20, "positive")
-    told = "my.csv:42:label: 'positive' is a word, the labels above it are a number, e.g. '0'"
+    told = "my.csv:42:label: 'positive' is a word, but the labels above it are numbers, e.g. '0'"
     assert told in run_here("plan", *WORDS)
     assert told in run_here("check", *WORDS[1:])
 

@@ -9,6 +9,8 @@ import pytest
 
 from lightning_modules.outcome import Ending, RowScores
 from search.study.session import join
+from search.terminal.summary import summary
+from tests.search.certificate.test_certificate import certificate
 from tests.search.study.conftest import GUARD, begin, finish, guarded, outcome, point, study_of
 
 
@@ -77,6 +79,21 @@ def test_a_cautious_rule_keeps_the_default_within_its_noise(
     assert study.ranking.default is not None and study.ranking.default.number == 0
     assert study.ranking.keeps_default is (best == 0)
     assert len(study.ranking.trials) == 2
+
+
+def test_a_summary_with_a_certificate_says_that_the_default_won_by_caution(here: Path) -> None:
+    words = ("search.num_trials=2", "search/pruner=none", "search.select=cautious_log_loss")
+    session = join(study_of(here, *words))
+    for accuracy, rows in ((0.7, (0.6, 0.6, 0.5, 0.8)), (0.8, (0.4, 0.7, 0.4, 0.9))):
+        metrics = {"accuracy": accuracy, "log_loss": sum(rows) / 4}
+        found = replace(outcome(accuracy), best=replace(point(1, accuracy), metrics=metrics))
+        session.ended(begin(session), replace(found, chosen_scores=RowScores("r", rows)))
+    made, study = certificate(0.019), session.study
+    first = replace(made.first, trial=0, is_default=True)
+    study.store_certificates([replace(made, first=first)])
+    assert study.certificate is not None
+    lines = summary(study, (), None, (600, 200))
+    assert any(line.startswith("No trial was better than the default") for line in lines)
 
 
 def test_a_trial_without_log_loss_leaves_the_metric_to_choose(here: Path) -> None:
