@@ -6,8 +6,9 @@ Both sides train all weights of all-MiniLM-L6-v2 on the same pairs, for the same
 16 pairs, with the same loss (the squared difference of cosine and score), AdamW, a rate of 2e-5
 that rises over a tenth of the steps and then falls linearly, in float32. Scored is Spearman's
 correlation of the cosines and the scores of the test pairs. Good is a difference of at most 0.02.
-The other rows are finesweep with its own defaults, as `task=similarity` and as `task=regression`
-on the pair in both orders: good is more than the cosines of the model before training have.
+The other rows are finesweep as `task=similarity` with its own defaults, and as `task=regression` on
+the pair in both orders, which trains all weights at a rate of 7e-5: good is more than the cosines
+of the model before training have.
 
 sentence-transformers is not among the requirements; install it for the benchmark:
 `pip install --no-deps 'sentence-transformers==6.2.*'`. With `--quick` it trains on
@@ -42,7 +43,10 @@ SAME = (
     *("trainer.epochs=1", "trainer.precision=fp32", "optimizer.lr=2e-5"),
     *("optimizer.weight_decay=0", "schedule=linear", "schedule.warmup_fraction=0.1"),
 )
-REGRESSION = ("task=regression", "task.metric=spearman", "task.symmetric=true")
+REGRESSION = (
+    *("task=regression", "task.metric=spearman", "task.symmetric=true"),
+    *("strategy=full", "strategy.lr=7e-5"),
+)
 
 THEIRS = """
 import json, sys
@@ -118,7 +122,7 @@ def _compare(folder: Path, num_pairs: int, *, with_regression: bool) -> int:
         _show("finesweep, symmetric regression", plain[1], f"{more:+.4f} to the first row")
     is_good = abs(same - trained) <= GOOD and min(plain) > frozen
     print(f"\n{'good' if is_good else 'NOT GOOD'}: wanted are a difference of at most {GOOD} with")
-    print("the same settings and, with the defaults, more than before training")
+    print("the same settings, and more than before training in the other two rows")
     return 0 if is_good else 1
 
 
