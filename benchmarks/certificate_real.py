@@ -43,7 +43,7 @@ SAME_RATES = (
 )
 BY_HEART = ("search/space=none", "trainer.epochs=choice(3,60)", "search.portfolio=false")
 LOW_RATE = (
-    *("search/space=none", "strategy.lr=5e-4", "optimizer.lr=choice(5e-4,1e-2)"),
+    *("search/space=none", "strategy.lr=1.5e-3", "optimizer.lr=choice(1.5e-3,1e-2)"),
     "search.portfolio=false",
 )
 
