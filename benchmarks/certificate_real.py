@@ -17,7 +17,7 @@ had. The texts are SST-2, headlines of AG News, CoLA, and pairs of STS-B (the sa
 
 It takes hours. Each study is written to `benchmarks/records/certificate.jsonl` (or `--kept FILE`)
 with the commit that trained it; one that is there is not run again, and a command that was stopped
-goes on. With `--kept none` no file is read or written. `--quick` runs one small study of
+continues. With `--kept none` no file is read or written. `--quick` runs one small study of
 each kind, and keeps nothing; of LoRA only with `--kind lora`.
 """
 

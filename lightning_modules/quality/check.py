@@ -183,7 +183,7 @@ def read(data: Data, task: Task) -> Reading:
     if isinstance(data, Tabular):
         return _read_tables(data, task)
     corpus = data.load(task)
-    # A row is found again by its identity, so it must not be made anew.
+    # A row is found again by its identity, so it must not be made again.
     splits = {split: listed(rows) for split, rows in corpus.splits.items()}
     sources = {split: (split, rows) for split, rows in splits.items()}
     return Reading(replace(corpus, splits=splits), sources, (), corpus.notes)
@@ -200,7 +200,7 @@ def _read_tables(data: Tabular, task: Task) -> Reading:
             found = opened(split, place)
             # The rows as they are in the file need as much memory as the checked ones.
             tables += (replace(table, rows=(), lines=()) for table in found)
-            # A row is found again by its identity, so it must not be made anew.
+            # A row is found again by its identity, so it must not be made again.
             sources[split] = str(place), list(data.rows_of(found, task, said))
         except DataError as error:
             refused += error.every

@@ -30,7 +30,7 @@ _MISSING: Any = object()
 
 
 class Columns(Sequence[_Row]):
-    """Rows that are made when they are asked for, each time anew; a slice of them is a list."""
+    """Rows that are made each time they are asked for; a slice of them is a list."""
 
     def __init__(self, table: pyarrow.Table) -> None:
         self._batches = [batch for batch in table.to_batches() if len(batch)]
