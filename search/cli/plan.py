@@ -27,6 +27,7 @@ from search.terminal.download import say_pending
 from search.terminal.estimate import estimate_lines
 from search.terminal.example import example_lines
 from search.terminal.need import need_lines
+from search.terminal.pack import pack_lines
 
 CHOSEN = ", chosen from the results of these"
 ABOUT = """\
@@ -77,7 +78,9 @@ def main(words: Sequence[str]) -> int:
             is_measured = estimate is not None and estimate.memory_bytes is not None
             needs = need_lines(ahead.need, is_measured=is_measured)
             runs = ahead.confirm_runs, ahead.certify_runs
-            print("\n".join([*needs, *estimate_lines(ahead.plan, estimate, *runs)]))
+            estimated = estimate_lines(ahead.plan, estimate, *runs)
+            packs = pack_lines(ahead.plan, ahead.pack, measured)
+            print("\n".join([*needs, *estimated, *packs]))
         print("\n".join([*example_lines(ahead.examples), *_first_trials(ahead)]))
         print("\n".join(_files(ahead.plan, ahead.folder, len(ahead.ended))))
     return 0

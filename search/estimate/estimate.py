@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +58,25 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class PackPace:
+    """Time and memory of runs of one arm that share their passes.
+
+    Attributes:
+        num_trials: How many runs.
+        gain: How many times as fast they are as one by one; None if measuring it took too long, or
+            if they cannot share passes.
+        refusal: Why they train one by one; None if they need not.
+        memory_bytes: Their peak memory; None if it was not measured.
+
+    """
+
+    num_trials: int
+    gain: float | None
+    refusal: str | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Measured:
     """Paces and where they come from.
 
@@ -73,6 +92,7 @@ class Measured:
         at_once: By arm, how many examples of that batch fit into memory at once, if not all do.
         feature_seconds: Seconds of `start` that frozen parts take to pass all rows, once.
         feature_bytes: What the cache keeps of their outputs.
+        packs: By arm, what it is to train `search.pack` trials together, if that was measured.
 
     """
 
@@ -87,6 +107,7 @@ class Measured:
     at_once: Mapping[Options, int] = field(default_factory=dict)
     feature_seconds: float = 0.0
     feature_bytes: int = 0
+    packs: Mapping[Options, PackPace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,7 @@ class Estimate:
                     "start_seconds": pace.start,
                     "memory_bytes": pace.memory_bytes,
                     "examples_at_once": self.measured.at_once.get(options),
+                    "pack": _as_dict(self.measured.packs.get(options)),
                 }
                 for options, pace in self.measured.paces.items()
             ],
@@ -411,6 +433,10 @@ def _device(folder: Path) -> str:
         return read_outcome(folder / OUTCOME_FILE).devices
     except FileNotFoundError:
         return "unknown"
+
+
+def _as_dict(pack: PackPace | None) -> dict[str, Any] | None:
+    return None if pack is None else asdict(pack)
 
 
 def _pace(plan: Plan, values: Mapping[str, Any], measured: Measured) -> Pace:

@@ -15,7 +15,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -56,8 +56,13 @@ NUM_COUNTED = 256
 NUM_VALIDATED = (64, 512)
 
 
-def main() -> int:
-    """Measure the arm given on standard input; write the numbers to standard output."""
+def main(measured: Callable[[Plan, Options, Path], dict[str, Any]]) -> int:
+    """Measure the arm given on standard input; write the numbers to standard output.
+
+    Args:
+        measured: Returns them as plain values, given the plan, the arm and an empty folder.
+
+    """
     request = json.load(sys.stdin)
     # Output of libraries goes to standard error.
     output = os.fdopen(os.dup(1), "w")
@@ -65,7 +70,7 @@ def main() -> int:
     plan = build_plan(Composition.from_dict(request["composition"]))
     result: dict[str, Any]
     try:
-        result = measure(plan, tuple(request["options"]), Path(request["folder"]))
+        result = measured(plan, tuple(request["options"]), Path(request["folder"]))
     except UserError as error:
         result = {"problems": [(p.where, p.rule, _got(p), p.fix) for p in error.problems]}
     with output:
@@ -101,20 +106,20 @@ def measure(plan: Plan, options: Options, folder: Path) -> dict[str, Any]:
         created = process.create_time()
         return {**_measure_untrained(default, checked, folder, device, created), **facts}
     cache = Cache()
-    per_row = _examples_per_row(default, checked, cache)
+    per_row = examples_per_row(default, checked, cache)
     # A tokenizer that is built from rows needs all of them, like in a trial: its vocabulary decides
     # the network's size. Other maximum lengths have their own tokenizer.
     build_tokenizer(large, checked.corpus.splits["train"], cache)
-    longest = _longest(large, checked, per_row)
+    longest = longest_part(large, checked, per_row)
     try:
         peak = _Try(large, longest, cache, folder / "peak", per_row, PEAK_STEPS)
     except torch.OutOfMemoryError:
         raise ConfigError(too_large(large, "out of memory")) from None
     if not peak.steps:
         raise ConfigError(untrainable(large, peak.outcome))
-    memory_bytes = _peak_bytes(device)
+    memory_bytes = peak_bytes(device)
     example_seconds = peak.steps[-1] / large.data.batch_size + peak.feature_seconds
-    sample = _sample(default, checked, per_row, example_seconds)
+    sample = sample_part(default, checked, per_row, example_seconds)
     pace = _Try(default, sample, cache, folder / "pace", per_row, NUM_STEPS[1])
     if not pace.steps:
         raise ConfigError(untrainable(default, pace.outcome))
@@ -174,7 +179,7 @@ def _validation_seconds(*tries: tuple[_Try, CheckedRows]) -> float | None:
     return None
 
 
-def _examples_per_row(run: Run, checked: CheckedRows, cache: Cache) -> float:
+def examples_per_row(run: Run, checked: CheckedRows, cache: Cache) -> float:
     """Return the mean number of training examples per row, from a sample."""
     train = checked.corpus.splits["train"]
     rows = random.Random(SAMPLE_SEED).sample(list(train), min(NUM_COUNTED, len(train)))
@@ -202,7 +207,7 @@ def _measure_untrained(
         "validation": seconds / len(rows),
         "start": max(0.0, tried.seconds - seconds),
         "worker_start": tried.began_at - created,
-        "memory_bytes": _peak_bytes(device),
+        "memory_bytes": peak_bytes(device),
         "num_at_once": None,
     }
 
@@ -296,7 +301,7 @@ class _Try(Hooks):
         return self._mark - before
 
 
-def _longest(run: Run, checked: CheckedRows, per_row: float) -> CheckedRows:
+def longest_part(run: Run, checked: CheckedRows, per_row: float) -> CheckedRows:
     """Return the longest rows: enough for two training steps and one validation batch."""
     splits = checked.corpus.splits
     num_train = math.ceil(2 * run.data.batch_size / min(per_row, 1))
@@ -313,7 +318,9 @@ def longest_rows(rows: Sequence[Row], number: int) -> list[Row]:
     return heapq.nlargest(number, rows, key=num_letters)
 
 
-def _sample(run: Run, checked: CheckedRows, per_row: float, example_seconds: float) -> CheckedRows:
+def sample_part(
+    run: Run, checked: CheckedRows, per_row: float, example_seconds: float
+) -> CheckedRows:
     """Return random rows, in whole batches, for about `PACE_SECONDS`.
 
     Args:
@@ -350,7 +357,7 @@ def _part(checked: CheckedRows, train: Sequence[Row], validation: Sequence[Row])
     return CheckedRows(Corpus(splits), checked.labels)
 
 
-def _peak_bytes(device: str) -> int:
+def peak_bytes(device: str) -> int:
     """Return the peak memory of this process: on the GPU, or else in main memory."""
     if device == "cuda":
         return int(torch.cuda.max_memory_reserved())
@@ -361,4 +368,4 @@ def _peak_bytes(device: str) -> int:
 
 if __name__ == "__main__":
     take_trust(sys.argv[1:])
-    sys.exit(main())
+    sys.exit(main(measure))

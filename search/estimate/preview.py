@@ -12,6 +12,7 @@ from lightning_modules.task.own_metric import is_own
 from search.config import Composition
 from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
 from search.estimate.max_length import with_max_length
+from search.estimate.pack import PackNeed, pack_need
 from search.estimate.study_need import StudyNeed, study_need
 from search.plan import certify as planned_certificate
 from search.plan.build import build_plan
@@ -56,6 +57,7 @@ class Preview:
         certify_runs: The most runs that certifying its winner still takes.
         need: The disk and the memory that it needs; None if unknown.
         examples: Two training examples of the default arm, as the model will read them.
+        pack: The memory of trials that share passes; None if unknown, or if none do.
 
     """
 
@@ -71,6 +73,7 @@ class Preview:
     certify_runs: int = 0
     need: StudyNeed | None = None
     examples: Sequence[Example] = ()
+    pack: PackNeed | None = None
 
     def estimate(self, measured: Measured | None) -> Estimate | None:
         """Return the study's time and memory; None if nothing was measured."""
@@ -114,6 +117,7 @@ class Preview:
             "suggestions": list(self.suggestions),
             "estimate": None if estimate is None else estimate.as_dict(tuple(plan.space.groups)),
             "need": None if self.need is None else self.need.as_dict(),
+            "pack": None if self.pack is None else self.pack.as_dict(),
             "ended": sorted(self.ended),
             "downloads": [] if rows is None else [each.as_dict() for each in downloads_of(plan)],
             "confirm_runs": self.confirm_runs,
@@ -148,6 +152,7 @@ def preview(composition: Composition) -> Preview:
     suggestions = first_suggestions(plan, prior)
     first = {canonical_key(values): values for values in first_values(plan, prior)}
     need = None if rows is None else study_need(plan, folder)
+    pack = None if rows is None else pack_need(plan)
     examples = [] if rows is None else examples_of(plan.default, rows.corpus, rows.labels)
     follow_ups = (
         max_runs(plan) if confirms(plan) else 0,
@@ -156,7 +161,18 @@ def preview(composition: Composition) -> Preview:
     if before is None:
         starts = dict(enumerate(first))
         return Preview(
-            plan, folder, rows, suggestions, starts, Past(), {}, prior, *follow_ups, need, examples
+            plan,
+            folder,
+            rows,
+            suggestions,
+            starts,
+            Past(),
+            {},
+            prior,
+            *follow_ups,
+            need,
+            examples,
+            pack,
         )
     past = Past()
     if rows is not None:
@@ -177,7 +193,7 @@ def preview(composition: Composition) -> Preview:
     known += suggestions[max(len(known), len(first)) :]
     known = known[: plan.num_trials]
     return Preview(
-        plan, folder, rows, known, starts, past, ended, prior, *follow_ups, need, examples
+        plan, folder, rows, known, starts, past, ended, prior, *follow_ups, need, examples, pack
     )
 
 

@@ -1,7 +1,8 @@
 """Measure a short run of every arm: seconds per example, start-up seconds, peak memory.
 
 Each arm runs in its own process, `python -m search.estimate.measure`, so that its peak memory is
-measured separately and freed completely.
+measured separately and freed completely. So do trials that share passes, if `search.pack` asks for
+them: `python -m search.worker.measure_pack`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ from lightning_modules.error import ConfigError, Problem, Verbatim
 from lightning_modules.model.files.trust import trust_arguments
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run
-from search.estimate.estimate import Measured, Pace
+from search.estimate.estimate import Measured, Pace, PackPace
 from search.machine.allocator import allocator
 from search.machine.cpu import worker_threads
 from search.machine.process import num_memory_kills
 from search.plan.plan import Plan
 from search.space.space import Options
+from search.study.pack import arms_that_pack
 
 # They decide the tokens per forward pass, and so the peak memory.
 SIZES = ("data.batch_size", "data.max_length", "trainer.micro_batch_size")
+
+
+MEASURE = "search.estimate.measure"
+MEASURE_PACK = "search.worker.measure_pack"
+"""The processes that measure: a worker's file trains packs, so it is started by its name."""
 
 
 class ProbeFailed(RuntimeError):
@@ -41,6 +48,8 @@ def probe(
     on_built: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Measured:
     """Measure every arm, each in its own process; leave the study's folder unchanged.
+
+    A pack of trials is measured in a process of its own as well, so that it may run out of memory.
 
     Args:
         plan: The study's plan.
@@ -63,6 +72,8 @@ def probe(
         strategy = plan.defaults[options].flat()["strategy"]
         if arm["num_parameters"]:
             on_built(strategy, arm["num_trainable"], arm["num_parameters"])
+    num_trials = plan.search.settings.pack_size
+    packing = arms_that_pack(plan) if num_trials > 1 else []
     greediest = max(results, key=lambda options: int(results[options]["memory_bytes"]))
     return Measured(
         paces={
@@ -79,6 +90,7 @@ def probe(
         busy=busy,
         sizes=sizes(plan.run(largest(plan, greediest))),
         num_shares=min(arm["num_shares"] for arm in results.values()),
+        packs={options: _measure_pack(plan, options, num_trials) for options in packing},
         at_once={
             options: arm["num_at_once"]
             for options, arm in results.items()
@@ -109,7 +121,16 @@ def sizes(run: Run) -> dict[str, int]:
     return {path: values[path], "data.max_length": values["data.max_length"]}
 
 
-def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
+def _measure_pack(plan: Plan, options: Options, num_trials: int) -> PackPace:
+    """Return what it is to train trials of the arm together."""
+    try:
+        return PackPace(num_trials, **_measure_apart(plan, options, MEASURE_PACK))
+    except ConfigError as error:  # alone they fit
+        (problem, *_) = error.problems
+        return PackPace(num_trials, None, f"they take {problem.got}", None)
+
+
+def _measure_apart(plan: Plan, options: Options, module: str = MEASURE) -> dict[str, Any]:
     request = {"composition": plan.composition.as_dict(), "options": options}
     environment = {**allocator(), **os.environ}
     if plan.search.settings.workers:
@@ -121,7 +142,7 @@ def _measure_apart(plan: Plan, options: Options) -> dict[str, Any]:
         environment["FINESWEEP_CACHE"] = str(Path(folder, "cache"))
         done = subprocess.run(
             # -P: a folder "search" in the user's working directory must not be imported.
-            [sys.executable, "-P", "-m", "search.estimate.measure", *trust_arguments()],
+            [sys.executable, "-P", "-m", module, *trust_arguments()],
             input=json.dumps({**request, "folder": folder}),
             capture_output=True,
             text=True,

@@ -205,7 +205,7 @@ def _disk(plan: Plan, needs: Mapping[Any, Need], folder: Path) -> DiskNeed:
 def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
     on_gpu, num_tokens = is_on_gpu(run, has_gpu), run.data.max_length
     example = None if need.token is None else PEAK * num_tokens * need.token
-    num_examples = _num_at_once(run, num_tokens, on_gpu=on_gpu)
+    num_examples = num_at_once(run, num_tokens, on_gpu=on_gpu)
     num_workers = max(1, plan.search.settings.workers)
     batch = None if example is None else num_examples * example
     host = PROCESS_BYTES + (
@@ -232,9 +232,18 @@ def _memory(plan: Plan, run: Run, need: Need, has_gpu: bool) -> MemoryNeed:
     )
 
 
-def _num_at_once(run: Run, num_tokens: int, *, on_gpu: bool) -> int:
-    """Return how many examples of a batch pass at once, if they fit."""
+def num_at_once(run: Run, num_tokens: int, *, on_gpu: bool, num_runs: int = 1) -> int:
+    """Return how many examples of a batch pass at once, if they fit.
+
+    Args:
+        run: The run.
+        num_tokens: Tokens of an example.
+        on_gpu: Whether it trains on a GPU.
+        num_runs: Runs that share passes, and so the limit on the tokens.
+
+    """
     trainer = run.trainer
     is_measured = on_gpu and trainer.micro_batch_tokens == AUTO
     tokens = None if is_measured else trainer.first_tokens
+    tokens = None if tokens is None else tokens // num_runs
     return Limit(trainer.micro_batch_size, tokens).size(run.data.batch_size, num_tokens)

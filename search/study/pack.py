@@ -14,6 +14,7 @@ from lightning_modules.error import UserError
 from lightning_modules.run import pack_key
 from search.plan.objective import COSTS
 from search.plan.plan import Plan
+from search.space.space import Options
 from search.storage.attribute import ALONE, ATTEMPTS, FIXED, VALUES
 from search.storage.failure import FailedAttempt, FailureKind
 from search.study.seeds import SEED
@@ -35,6 +36,12 @@ def key_of(plan: Plan, values: Mapping[str, Any]) -> Hashable | None:
         return pack_key(plan.run(values))
     except UserError:  # it is said when the trial trains
         return None
+
+
+def arms_that_pack(plan: Plan) -> list[Options]:
+    """Return the arms whose trials may share passes with others of their arm."""
+    pairs = zip(plan.space.arms, plan.defaults_of_arms, strict=True)
+    return [options for options, values in pairs if key_of(plan, values) is not None]
 
 
 def may_pack(trial: FrozenTrial) -> bool:

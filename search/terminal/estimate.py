@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 from lightning_modules.machine.file import megabytes
-from lightning_modules.trainer import AUTO
 from search.estimate.estimate import Estimate, Measured
 from search.plan import certify
 from search.plan.certify import certifies
@@ -14,7 +13,6 @@ from search.plan.confirm import confirms, max_runs
 from search.plan.plan import Plan
 from search.report.text import columns
 from search.space.space import Options
-from search.study.pack import key_of
 from search.study.reserve import reserved_before
 
 MUCH = 0.2  # share of the CPU that other programs use
@@ -41,14 +39,11 @@ def estimate_lines(
     if certify_runs is None:
         certify_runs = certify.max_runs(plan) if certifies(plan) else 0
     if estimate is None:
-        how = "time and memory: measure them with finesweep plan ... probe=true"
-        return [how, *(f"{'pack'.ljust(WIDTH)}  {text}" for text in _pack(plan))]
+        return ["time and memory: measure them with finesweep plan ... probe=true"]
     lines: list[list[str]] = []
     for name, texts in (
         ("time", _time(plan, estimate, confirm_runs, certify_runs)),
         ("memory", _memory(estimate)),
-        # Those of its own trials are what they took, in packs or not.
-        ("pack", () if estimate.measured.num_trials else _pack(plan)),
     ):
         lines += [["" if at else name.ljust(WIDTH), text] for at, text in enumerate(texts)]
     return columns(lines)
@@ -123,19 +118,6 @@ def _certifying(plan: Plan, estimate: Estimate, num_runs: int) -> str:
         return f"search.max_hours={hours:g} has no room to certify the winner: {least} or more"
     seconds = math.ceil(num_runs / estimate.num_workers) * trial + num_runs * scoring
     return f"and about {about(seconds)} for {_count(num_runs, 'run')} that certify the winner"
-
-
-def _pack(plan: Plan) -> Iterator[str]:
-    """Yield a line on trials that train together, for which time and memory do not account."""
-    pack = plan.search.settings.pack
-    if pack == 1 or plan.is_asked:
-        return
-    if all(key_of(plan, values) is None for values in plan.defaults_of_arms):
-        yield f"search.pack={pack}: these trials cannot share passes, so each trains alone"
-        return
-    time = "less time" if pack == AUTO else "more or less time"
-    together = f"trials that share passes take {time}, and more memory"
-    yield f"search.pack={pack} is not counted: {together}"
 
 
 def _has_time_to_confirm(plan: Plan, estimate: Estimate) -> bool:

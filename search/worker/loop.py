@@ -167,8 +167,12 @@ class _Trial:
             self._say_began(attempt)
         with self._busy():
             members = [member for each in attempts if (member := member_of(each)) is not None]
-            has_shared = bool(members) and fit_pack(
-                members, self.cache, self.logs, self._say, next_member, must_pay=must_pay
+            has_shared = (
+                bool(members)
+                and fit_pack(
+                    members, self.cache, self.logs, self._say, next_member, must_pay=must_pay
+                ).refusal
+                is None
             )
         for kind in (LeaseLost, StorageGone, UserError, BaseException):
             if of_kind := [each for each in raised if isinstance(each, kind)]:

@@ -41,6 +41,20 @@ class Member:
     guards: Sequence[Guard] = ()
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """What became of a pack.
+
+    Attributes:
+        refusal: Why its runs trained one by one, from some pass on; None if they did not.
+        gain: How many times as fast shared passes are; None if it was not measured.
+
+    """
+
+    refusal: str | None
+    gain: float | None
+
+
 def fit_pack(
     members: Sequence[Member],
     cache: Cache,
@@ -49,8 +63,8 @@ def fit_pack(
     next_member: Callable[[], Member | None] = lambda: None,
     *,
     must_pay: bool = True,
-) -> bool:
-    """Train runs together; return whether they shared their passes.
+) -> Sharing:
+    """Train runs together.
 
     Args:
         members: The runs, which have the same `lightning_modules.run.pack_key`.
@@ -63,7 +77,8 @@ def fit_pack(
             faster.
 
     """
-    meeting = Meeting(len(members), Probe(must_pay=must_pay), say)
+    probe = Probe(must_pay=must_pay)
+    meeting = Meeting(len(members), probe, say)
 
     def train(member: Member, slot: Slot) -> None:
         try:
@@ -98,4 +113,4 @@ def fit_pack(
         thread.start()
     for thread in threads:
         thread.join()
-    return meeting.refusal is None
+    return Sharing(meeting.refusal, probe.gain)

@@ -68,18 +68,6 @@ def test_pruning_workers_arms_and_a_busy_machine_are_mentioned() -> None:
     ]
 
 
-def test_packs_are_not_counted_and_that_is_said() -> None:
-    rest = "is not counted: trials that share passes take"
-    output = lines("search.pack=auto")
-    assert output[-1] == f"pack    search.pack=auto {rest} less time, and more memory"
-    assert lines("search.pack=8")[-1].endswith(f"{rest} more or less time, and more memory")
-    assert lines("search.pack=8", num_trials=3)[-1].startswith("memory")  # these were in packs
-    alone = "pack    search.pack=8: these trials cannot share passes, so each trains alone"
-    assert lines("search.pack=8", "strategy=full")[-1] == alone
-    assert lines("search.pack=8", "search.objectives=[accuracy,seconds]")[-1] == alone
-    assert estimate_lines(plan_of("search.pack=8", "strategy=full"), None)[-1] == alone
-
-
 def test_an_arm_without_training_has_no_training_time() -> None:
     output = lines("model=minilm", "strategy=choice(prompting,lora)")
     assert output[1] == "        measured: lora 0.031 s per training example"
