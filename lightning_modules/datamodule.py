@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.batch.block import Blocks, Windows, are_blocks, collate_batch
 from lightning_modules.batch.collate import Collate
-from lightning_modules.batch.featured import Featured, TokenFeatured
+from lightning_modules.batch.featured import Featured, Features, TokenFeatured
 from lightning_modules.batch.order import (
     TrainingBatches,
     TrainingWindows,
@@ -76,6 +76,7 @@ class TextDataModule(pl.LightningDataModule):
         if run.trainer.max_steps is not None:
             num_steps = min(num_steps, run.trainer.max_steps)
         self.length = Length(num_steps, steps_per_epoch)
+        self.frozen_seconds = 0.0  # of the validation rows' features, without which a pass takes it
         self._start = start
         self._batches: Any = TrainingBatches(
             lengths,
@@ -98,34 +99,33 @@ class TextDataModule(pl.LightningDataModule):
         self.validation = Examples(scored, labels, tokenizer, run.data.max_length)
 
     def use_features(
-        self, features_of: Callable[[Dataset], Tensor | None], *, per_token: bool
+        self, features_of: Callable[[Dataset], Features | None], *, per_token: bool
     ) -> None:
         """Give batches the column `features`, in the same order as before.
 
         Args:
-            features_of: Returns the features of examples, (N, D); or None, then they stay as they
-                are.
-            per_token: Whether it returns those of tokens, (S, D). Otherwise they replace what the
-                network reads.
+            features_of: Returns the features of examples; or None, then they stay as they are.
+            per_token: Whether it returns those of tokens, (S, D). Otherwise, (N, D), they replace
+                what the network reads.
 
         """
         self._train = self._featured(self._train, features_of(self._train), per_token)
-        self._validation = self._featured(
-            self._validation, features_of(self._validation), per_token
-        )
+        features = features_of(self._validation)
+        self._validation = self._featured(self._validation, features, per_token)
+        self.frozen_seconds = 0.0 if features is None else features.seconds
         # Ranks share batches, and one may have had no space for features.
         is_alone = self._run.trainer.devices == 1 and not self._run.task.compares_in_batch
         if is_alone and isinstance(self._validation, Featured):
             self.validation_batches = feature_batches(len(self._validation))
 
-    def _featured(self, dataset: Dataset, features: Tensor | None, per_token: bool) -> Any:
+    def _featured(self, dataset: Dataset, features: Features | None, per_token: bool) -> Any:
         if features is None:
             return dataset
         if per_token:
             lengths, collate = lengths_of(dataset), Collate(self._tokenizer)
-            return TokenFeatured(features, lengths, dataset, collate)
+            return TokenFeatured(features.values, lengths, dataset, collate)
         names = [name for name in dataset.column_names if name in self._run.task.not_inputs]
-        return Featured(features, {name: dataset[name][:] for name in names})
+        return Featured(features.values, {name: dataset[name][:] for name in names})
 
     @property
     def examples(self) -> dict[str, Any]:

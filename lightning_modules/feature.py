@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.batch.block import Windows
+from lightning_modules.batch.featured import Features
 from lightning_modules.batch.micro import Limit, micro_batches, num_examples
 from lightning_modules.batch.order import evaluation_batches
 from lightning_modules.batch.tokenize import lengths_of
@@ -93,13 +94,13 @@ def use_features(
     stem.start(found)
     content = cache.get_or_make(("content", *same), stem.content)
 
-    def features_of(dataset: Dataset) -> Tensor | None:
+    def features_of(dataset: Dataset) -> Features | None:
         inputs = ("inputs", dataset._fingerprint, run.task.not_inputs)
         examples = cache.get_or_make(inputs, partial(_content_of, dataset, run.task.not_inputs))
         key = _key(content, examples, hardware.precision, place)
         make = partial(_Reader(stem, run, place, hardware, hooks).write, data, dataset)
 
-        def read() -> Tensor | None:
+        def read() -> Features | None:
             try:
                 return stored(FEATURES, key, make, load_features, hooks, cache)
             except (_TooLarge, DiskFull) as error:
@@ -164,9 +165,9 @@ class _Reader:
                     values = each[: sizes[row]] if self._stem.per_token else each
                     raw = values.contiguous().flatten().view(torch.uint8).numpy()
                     os.pwrite(file.fileno(), raw.data, starts[row] * row_bytes)
-        shape = {"dtype": dtype, "shape": [starts[-1], width]}
-        (folder / SHAPE_FILE).write_text(json.dumps(shape))
         seconds = time.monotonic() - began
+        shape = {"dtype": dtype, "shape": [starts[-1], width], "seconds": seconds}
+        (folder / SHAPE_FILE).write_text(json.dumps(shape))
         self._hooks.on_features(len(lengths), seconds, row_bytes * starts[-1])
 
     def _parts(
@@ -206,8 +207,8 @@ def _check_size(folder: Path, num_bytes: int, num_rows: int) -> None:
         raise _TooLarge(f"{needs}, more than is free where {folder.parent} is")
 
 
-def load_features(folder: Path) -> Tensor:
-    """Return the features of an entry of the cache, mapped into memory.
+def load_features(folder: Path) -> Features:
+    """Return an entry of the cache, its values mapped into memory.
 
     Raises:
         FileNotFoundError: Another process has removed it.
@@ -217,7 +218,8 @@ def load_features(folder: Path) -> Tensor:
     # torch.from_file has the same mapping, but its error does not say that there is no such file.
     with (folder / FILE).open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return torch.frombuffer(content, dtype=getattr(torch, found["dtype"])).view(found["shape"])
+    values = torch.frombuffer(content, dtype=getattr(torch, found["dtype"])).view(found["shape"])
+    return Features(values, found.get("seconds", 0.0))  # earlier versions did not store them
 
 
 def _key(content: str, examples: str, precision: Precision, place: torch.device) -> str:
@@ -247,5 +249,5 @@ def _content_of(dataset: Dataset, not_inputs: frozenset[str]) -> str:
     return digest.hexdigest()
 
 
-def _size(features: Tensor | None) -> int:
-    return 0 if features is None else int(features.nbytes)
+def _size(features: Features | None) -> int:
+    return 0 if features is None else int(features.values.nbytes)

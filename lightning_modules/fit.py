@@ -253,6 +253,7 @@ def _prepare(start: _Start) -> _Prepared:
     values = _reference(start, run, network, data, tokenizer)
     data.add_column(REFERENCE, values)
     use_features(data, run, network, start.hardware, start.cache, hooks)
+    start.record.frozen_seconds = data.frozen_seconds
     return _Prepared(start, run, tokenizer, data, network, counts, values)
 
 
@@ -499,9 +500,10 @@ def _outcome(
 
 
 def _scoring_seconds(start: _Start) -> float | None:
-    splits, seconds = start.checked.corpus.splits, start.record.validation_seconds
-    if seconds is None or "test" not in splits:
+    splits, record = start.checked.corpus.splits, start.record
+    if record.validation_seconds is None or "test" not in splits:
         return None
+    seconds = record.validation_seconds + record.frozen_seconds  # scoring runs the whole network
     return seconds * len(splits["test"]) / len(splits["validation"])
 
 

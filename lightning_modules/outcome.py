@@ -63,6 +63,8 @@ class Record:
     num_norms: int = 0
     # Of the last validation, which is the one like a scoring: answers may be generated at the end.
     validation_seconds: float | None = None
+    # What that validation would have taken besides, if its rows had no features in the cache.
+    frozen_seconds: float = 0.0
 
     @property
     def gradient_norm(self) -> float | None:
@@ -184,8 +186,8 @@ class Outcome:
         gradient_norm: The mean norm of the gradients before clipping, over the steps but those
             that fp16 skipped; None if there was none.
         scoring_seconds: About how long it takes to score the test rows, by the time that its last
-            validation took per row, which is too short if stored features spared the frozen part;
-            None without test rows or a validation.
+            validation took per row, and that the frozen part took for its features, if there are
+            any; None without test rows or a validation.
 
     """
 

@@ -6,6 +6,7 @@ Shapes: N examples, S tokens of all examples, T tokens of the longest example of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 """Name of the column."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a frozen part makes of examples.
+
+    Attributes:
+        values: One entry per example, (N, D), or the vectors of their tokens, (S, D); on the CPU.
+        seconds: How long the frozen part took for all of them, when it read them; 0 if unknown.
+
+    """
+
+    values: Tensor
+    seconds: float = 0.0
 
 
 class Featured(TorchDataset[Mapping[str, Tensor]]):

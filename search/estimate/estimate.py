@@ -243,10 +243,12 @@ def estimate(
     past = past or Past()
     # Measured trials took the time for their own, which is in what they took besides training.
     num_unmeasured = 0 if measured.num_trials else num_guarded
+    # Validations read stored features. What scores other rows runs the frozen part for each.
+    frozen = measured.feature_seconds / len(measured.paces) / sum(rows)
 
     def besides(values: Mapping[str, Any]) -> float:
         pace = _pace(plan, values, measured)
-        return pace.start + num_unmeasured * pace.validation
+        return pace.start + num_unmeasured * (pace.validation + frozen)
 
     settings = plan.search.settings
     num_left = max(0, plan.num_trials - past.num_ended)
@@ -261,7 +263,7 @@ def estimate(
         whole += [fmean(times) + fmean(map(besides, drawn))] * num_unknown
     scoring = past.scoring_seconds
     if scoring is None:
-        scoring = num_test * fmean(pace.validation for pace in measured.paces.values())
+        scoring = num_test * (fmean(pace.validation for pace in measured.paces.values()) + frozen)
     num_limited = num_left
     if settings.max_hours is not None and num_left:
         left = settings.max_hours * 3600 - past.seconds
@@ -271,7 +273,8 @@ def estimate(
     num_workers = max(1, min(settings.workers, num_limited))
     mean = fmean(whole) if whole else 0.0
     rounds = math.ceil(num_limited / num_workers)
-    untouched = num_unmeasured * max(pace.validation for pace in measured.paces.values())
+    slowest = max(pace.validation for pace in measured.paces.values())
+    untouched = num_unmeasured * (slowest + frozen)
     return Estimate(
         num_trials=num_left,
         num_limited=num_limited,

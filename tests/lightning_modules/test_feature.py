@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -133,6 +134,31 @@ def test_another_worker_reads_them_from_the_disk(
     assert len(list(cache_of_its_own.iterdir())) == 2  # training and validation rows
 
 
+class SlowReader(Reader):
+    """Makes the reading of each set of rows take at least as long as `SLOW_SECONDS`."""
+
+    def heartbeat(self, doing: str) -> None:
+        if doing.startswith("computing features, example 0 "):
+            time.sleep(SLOW_SECONDS)
+
+
+SLOW_SECONDS = 0.5
+
+
+def test_scoring_counts_the_frozen_part_that_validations_on_stored_features_spare(
+    make_run: Callable[..., Run], here: Path
+) -> None:
+    run = make_run("data.test_fraction=0.3")
+    train(run, here / "first", SlowReader(), Cache())
+    second = Reader()
+    outcome = train(run, here / "second", second, Cache())
+    assert second.num_read == 0
+    splits = load_rows(run, Cache()).corpus.splits
+    assert outcome.scoring_seconds is not None
+    num_validation, num_test = len(splits["validation"]), len(splits["test"])
+    assert outcome.scoring_seconds * num_validation / num_test > SLOW_SECONDS
+
+
 def test_damaged_features_are_computed_again(
     make_run: Callable[..., Run], here: Path, cache_of_its_own: Path
 ) -> None:
@@ -165,7 +191,7 @@ def test_features_that_another_worker_has_removed_are_missing_not_broken(
 ) -> None:
     train(make_run(), here / "run")
     entry = next(cache_of_its_own.iterdir())
-    assert load_features(entry).ndim == 2
+    assert load_features(entry).values.ndim == 2
     (entry / FEATURES).unlink()
     with pytest.raises(FileNotFoundError):
         load_features(entry)

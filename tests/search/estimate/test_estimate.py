@@ -106,6 +106,19 @@ def test_rows_of_guards_take_as_long_as_validation_rows() -> None:
     assert estimate(plan, ROWS, ended, num_guarded=1000).seconds == pytest.approx(without.seconds)
 
 
+def test_rows_without_stored_features_take_the_frozen_part_too() -> None:
+    plan = plan_of("search.num_trials=4", "trainer.epochs=1", "search.workers=1")
+    measured = measured_of(plan, PACE, feature_seconds=400.0)  # 0.5 s for each of 800 rows
+    found = estimate(plan, ROWS, measured, num_guarded=10, num_test=100)
+    assert found.scoring_seconds == pytest.approx(100 * (PACE.validation + 0.5))
+    spared = estimate(plan, ROWS, replace(measured, feature_seconds=0.0), num_guarded=10)
+    assert found.trial_seconds == pytest.approx(spared.trial_seconds + 10 * 0.5)
+    assert found.seconds == pytest.approx(spared.seconds + 5 * 10 * 0.5)  # once untouched, too
+    # What earlier trials took for scoring has the frozen part.
+    past = Past(num_ended=1, scoring_seconds=7.0)
+    assert estimate(plan, ROWS, measured, past=past, num_test=100).scoring_seconds == 7.0
+
+
 def test_a_grid_is_counted_exactly() -> None:
     words = ("search/sampler=grid", "optimizer.lr=1e-3", "data.batch_size=8")
     plan = plan_of(*words, "trainer.epochs=choice(1,2,6)", "trainer.validations_per_epoch=1")
