@@ -18,7 +18,6 @@ few validation rows, which is larger, is the matter of `selection.py`.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -34,6 +33,7 @@ from arms_parts.study import Arm, Chosen, Way, run_study
 from record import load_records
 from recorded.replay import candidates, cells
 from selection import RANGES
+from shared_parts.argument import parser_of
 
 from search.config.settings import Arms
 
@@ -148,8 +148,7 @@ def rows_of_named() -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few studies")
+    parser = parser_of(__doc__, "few studies")
     parser.add_argument("--formulas", action="store_true", help="use no recorded runs")
     parser.add_argument("--studies", type=int, help="studies of each cell")
     asked = parser.parse_args()

@@ -15,7 +15,6 @@ minutes of one core.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import sys
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from certificate_parts.world import WORLDS, World
 from numpy.typing import NDArray
+from shared_parts.argument import parser_of
 
 from search.certificate.difference import Scores, difference
 from search.study.gain import half_width
@@ -115,8 +115,7 @@ def bootstrapped(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="200 rows, few verdicts in a cell")
+    parser = parser_of(__doc__, "200 rows, few verdicts in a cell")
     parser.add_argument("--verdicts", type=int, help="of each half of a cell")
     asked = parser.parse_args()
     num = asked.verdicts or (100 if asked.quick else NUM_VERDICTS)

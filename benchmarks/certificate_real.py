@@ -23,16 +23,17 @@ each kind, and keeps nothing; of LoRA only with `--kind lora`.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from certificate_parts.study import HERE, TEXTS, Found, Size, found
+from shared_parts.argument import add_data, add_kept, parser_of
+from shared_parts.data import is_there
+from shared_parts.kept import Results
 
-DATA = HERE.parents[1] / "shared" / "data"
 KEPT = HERE / "records" / "certificate.jsonl"
 LEAST_HELD, LEAST_NULL = 23 / 26, 0.95
 
@@ -91,27 +92,16 @@ def quick(kind: Kind) -> Kind:
     return replace(kind, num=1, size=small)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The studies that have been run, in a file of JSON lines; None keeps nothing."""
+def studied(kept: Results, name: str, kind: Kind, seed: int, data: Path) -> Found:
+    """Return a study of the file, or run it and write it there."""
+    text = kind.texts[seed % len(kind.texts)]
+    cell = {"kind": name, "text": text, "strategy": kind.strategy, "seed": seed}
+    cell |= {**asdict(kind.size), "words": list(kind.size.words)}
 
-    path: Path | None
+    def run() -> dict[str, Any]:
+        return asdict(found(text, kind.strategy, seed, kind.size, data, kind.leak))
 
-    def found(self, name: str, kind: Kind, seed: int, data: Path) -> Found:
-        """Return a study of the file, or run it and write it there."""
-        text = kind.texts[seed % len(kind.texts)]
-        cell = {"kind": name, "text": text, "strategy": kind.strategy, "seed": seed}
-        cell |= {**asdict(kind.size), "words": list(kind.size.words)}
-        if self.path is not None and self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                kept = json.loads(line)
-                if kept["cell"] == cell:
-                    return Found(**kept["found"])
-        new = found(text, kind.strategy, seed, kind.size, data, kind.leak)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell, "found": asdict(new)}) + "\n")
-        return new
+    return Found(**kept.get_or_run(cell, run))
 
 
 def row(name: str, text: str, seed: int, study: Found) -> str:
@@ -152,24 +142,22 @@ def targets(studies: dict[str, list[Found]]) -> list[tuple[str, bool]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one small study of each kind")
+    parser = parser_of(__doc__, "one small study of each kind")
     parser.add_argument("--kind", choices=sorted(KINDS), help="only this one")
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
-    parser.add_argument("--kept", default=str(KEPT), help="a file of the studies that were run")
+    add_data(parser)
+    add_kept(parser, KEPT)
     asked = parser.parse_args()
-    if not asked.data.is_dir():
-        print(f"{asked.data} is not there: nothing measured")
+    if not is_there(asked.data):
         return 0
     kinds = {asked.kind: KINDS[asked.kind]} if asked.kind else KINDS
     if asked.quick:
         quickly = {name: quick(kind) for name, kind in kinds.items()}
         kinds = {n: k for n, k in quickly.items() if asked.kind or k.strategy != "lora"}
-    kept = Kept(None if asked.quick or asked.kept == "none" else Path(asked.kept))
+    kept = Results(None if asked.quick else asked.kept, "found")
     studies: dict[str, list[Found]] = {}
     for name, kind in kinds.items():
         for seed in range(kind.num):
-            study = kept.found(name, kind, seed, asked.data)
+            study = studied(kept, name, kind, seed, asked.data)
             studies.setdefault(name, []).append(study)
             print(row(name, kind.texts[seed % len(kind.texts)], seed, study), flush=True)
     reached = targets(studies)

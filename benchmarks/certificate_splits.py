@@ -13,7 +13,6 @@ are equal. The splits share their rows, so the interval is made too wide rather 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import sys
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from shared_parts.argument import parser_of
 
 from search.certificate.difference import difference_of_splits
 
@@ -76,8 +76,7 @@ def simulated(cell: Cell, num: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few verdicts in a cell")
+    parser = parser_of(__doc__, "few verdicts in a cell")
     num = NUM_QUICK if parser.parse_args().quick else NUM_VERDICTS
     print(f"{2 * num} verdicts per cell; coverage and false 'better', in per cent")
     print("splits |  rows | share | deviation | coverage | false")

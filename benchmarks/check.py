@@ -26,6 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shared_parts.argument import parser_of
+from shared_parts.data import DATA
+
 from lightning_modules.quality.check import check_data
 from lightning_modules.quality.finding import Say, quiet
 from lightning_modules.quality.report import Report
@@ -36,7 +39,7 @@ from search.config import build_run, compose
 from search.machine.quiet import quiet_process, quiet_training
 
 ROOT = Path(__file__).parents[1]
-SST2 = ROOT.parent / "shared" / "data" / "sst2"
+SST2 = DATA / "sst2"
 SPLITS = ("train", "validation", "test")
 NUM_NEAR, NUM_FLIPPED, NUM_CONFLICTS = 40, 40, 10
 NUM_SUSPECTS = 200
@@ -194,9 +197,8 @@ def measure(folder: Path) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rows", type=int, help="only the second table, for so many rows")
+    parser = parser_of(__doc__, "plant once, and read 20,000 rows")
+    parser.add_argument("--rows", type=int, help="rows of the second table, alone")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     quiet_process()

@@ -11,12 +11,13 @@ answer by answer.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from shared_parts.argument import parser_of
 
 from lightning_modules.batch.order import epoch_batches
 from lightning_modules.batch.type import IGNORED
@@ -63,8 +64,7 @@ def counts(words: Sequence[str], rows: Sequence[dict[str, Any]], tokenizer: Any)
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="300 conversations")
+    parser = parser_of(__doc__, "300 conversations")
     rows = list(conversations(300 if parser.parse_args().quick else 2000))
     texts = [message["content"] for row in rows for message in row["text"]]
     tokenizer = train_tokenizer([*texts, "<|user|>\n"], Vocabulary.bpe, 4000, Kind.decoder)

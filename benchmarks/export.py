@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from gpu_parts.call import ROOT, Call
+from shared_parts.argument import parser_of
 
 CASES = (("100m", "lora"), ("100m", "full"), ("1b", "lora"))
 NUM_QUICK = 2
@@ -121,8 +122,7 @@ def in_process(mode: str, size: str, strategy: str, work: Path) -> str:
 
 def main() -> None:
     """Print a table of the cases."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the small model")
+    parser = parser_of(__doc__, "the small model")
     parser.add_argument("--mode", choices=("train", "measure"), help=argparse.SUPPRESS)
     parser.add_argument("--size", help=argparse.SUPPRESS)
     parser.add_argument("--strategy", help=argparse.SUPPRESS)

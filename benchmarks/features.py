@@ -12,7 +12,6 @@ how far their validation losses are apart.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
@@ -21,6 +20,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared_parts.argument import parser_of
 
 import lightning_modules
 from lightning_modules.cache import Cache
@@ -115,8 +116,7 @@ def measure(words: Sequence[Sequence[str]], folder: Path) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="three trials of each, on few rows")
+    parser = parser_of(__doc__, "three trials of each, on few rows")
     is_quick = parser.parse_args().quick
     num_trials = NUM_QUICK if is_quick else NUM_TRIALS
     quiet_process()

@@ -24,7 +24,6 @@ the loss after 64 trials, it counts with the time of these.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -46,8 +45,10 @@ from finetune_parts.replay import (
     plan_of,
     seconds_to,
 )
-from record import DATA, load_records
+from record import load_records
 from recorded.text import Place
+from shared_parts.argument import parser_of
+from shared_parts.data import DATA, is_there
 
 from lightning_modules.machine.hardware import Device, Precision, choose_hardware
 from search.config import build_run, compose
@@ -162,14 +163,10 @@ def table(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "10 studies, 1 measurement, 112 of 280 rows")
     parser.add_argument("--strategy", choices=STRATEGIES, help="only this one")
     asked = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"{DATA} is not there: nothing measured")
+    if not is_there(DATA):
         return 0
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")

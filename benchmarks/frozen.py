@@ -18,7 +18,6 @@ costs without the start.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -31,10 +30,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared_parts.argument import parser_of
+from shared_parts.data import DATA, is_there
+
 from search.config import build_run, compose
 
 HERE = Path(__file__).resolve().parent
-SST2 = HERE.parents[1] / "shared" / "data" / "sst2"
+SST2 = DATA / "sst2"
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 NUM_ROWS = 1000
 NUM_TRIALS, NUM_QUICK_TRIALS = 100, 12
@@ -44,11 +46,9 @@ DOCUMENTED_TIMES, CLEVER_TIMES = 200.0, 3.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="12 trials, of which 2 are measured")
+    parser = parser_of(__doc__, "12 trials, of which 2 are measured")
     asked = parser.parse_args()
-    if not SST2.is_dir():
-        print(f"{SST2} is not there: nothing measured")
+    if not is_there(SST2):
         return 0
     num_trials = NUM_QUICK_TRIALS if asked.quick else NUM_TRIALS
     num_measured = NUM_QUICK_MEASURED if asked.quick else NUM_MEASURED

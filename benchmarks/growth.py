@@ -10,7 +10,6 @@ and scores, of one that a worker's session has made.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from shared_parts.argument import parser_of
 
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.config import compose
@@ -52,8 +53,7 @@ FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="without 10,000 trials")
+    parser = parser_of(__doc__, "without 10,000 trials")
     asked = parser.parse_args()
     print("processor milliseconds, medians")
     print(f"{'trials':>7s} | {'claim':>7s} | {'validation':>10s} | {'end':>7s} | {'status':>7s}")

@@ -9,10 +9,10 @@ end of its training, so that a run that is too long loses too. `docs/search.md` 
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from record import load_records
+from shared_parts.argument import parser_of
 
 if TYPE_CHECKING:
     import pandas
@@ -22,8 +22,7 @@ NUM_ROWS = 400
 
 def main() -> None:
     """Print a table for each strategy."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the same, as nothing is trained")
+    parser = parser_of(__doc__, "the same, as nothing is trained")
     parser.parse_args()
     runs = ended()
     for strategy, of_strategy in runs.groupby("strategy"):

@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpu_parts.call import ROOT, Call
+from shared_parts.argument import parser_of
 
 from lightning_modules.machine.memory import keep_buffers
 
@@ -249,8 +250,7 @@ def in_process(work: Path, *words: str) -> dict[str, Any]:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two cases of each table")
+    parser = parser_of(__doc__, "two cases of each table")
     parser.add_argument("--rows", action="store_true", help="the second table alone")
     parser.add_argument("--trials", action="store_true", help="the third table alone")
     # In processes of their own:

@@ -7,7 +7,6 @@ the chunked loss is slower by more than a tenth.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 import transformers
+from shared_parts.argument import parser_of
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -93,8 +93,7 @@ def cpu_seconds(side: Loss, network: Any, ids: Tensor, labels: Tensor) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small vocabulary, three rounds")
+    parser = parser_of(__doc__, "a small vocabulary, three rounds")
     quick = parser.parse_args().quick
     num_logits, num_rounds = (8_000, 3) if quick else (32_000, 5)
     is_slower = False

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from growth import copy_trials, one_trial
+from shared_parts.argument import parser_of
 
 import lightning_modules.fit as fit_module
 from lightning_modules.callback import best, checkpoint
@@ -104,8 +105,7 @@ class Timers:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="20 trials and one worker")
+    parser = parser_of(__doc__, "20 trials and one worker")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.work is not None:

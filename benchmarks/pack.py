@@ -9,7 +9,6 @@ ratio is no bound: where sharing does not pay, a pack trains its trials one by o
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from shared_parts.argument import parser_of
 from torch import Tensor, nn
 
 from lightning_modules.batch.type import Batch
@@ -146,8 +146,7 @@ def _now(hardware: Hardware) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer trials, shapes and rounds")
+    parser = parser_of(__doc__, "fewer trials, shapes and rounds")
     parser.add_argument("words", nargs="*", help="e.g. model=tiny")
     given = parser.parse_args()
     sizes, shapes, num_rounds = SIZES, SHAPES, NUM_ROUNDS

@@ -32,6 +32,7 @@ from typing import Any
 
 from check import rows_of
 from gpu_parts.call import ROOT
+from shared_parts.argument import parser_of
 
 BEGAN = "FINESWEEP_BENCHMARK_BEGAN"
 FIRST_SECONDS, AGAIN_SECONDS, MAX_BYTES = 60, 10, 4 * 2**30
@@ -130,11 +131,10 @@ def line(name: str, found: dict[str, Any]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=TARGET_ROWS)
+    parser = parser_of(__doc__, "50,000 rows")
+    parser.add_argument("--rows", type=int, default=TARGET_ROWS, help="rows of the file")
     parser.add_argument("--csv", action="store_true", help="a CSV file in place of JSONL")
     parser.add_argument("--folder", type=Path, help="where to write; else a temporary folder")
-    parser.add_argument("--quick", action="store_true", help="50,000 rows")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     if given.train is not None:

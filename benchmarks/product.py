@@ -19,7 +19,6 @@ reads and writes nothing.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import json
@@ -36,11 +35,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from shared_parts.argument import add_data, add_kept, parser_of
+from shared_parts.data import is_there
+from shared_parts.kept import Results
+
 from search.config import compose
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[1] / "shared" / "data"
 KEPT = HERE / "records" / "product.jsonl"
 TEXTS = ("sst2", "ag_news_headlines")
 NUM_SEEDS = {"feature_extraction": 10, "lora": 3}
@@ -191,19 +193,12 @@ class Kept:
         """Return the pair of the file, or train it and write it there."""
         cell = {"text": text, "strategy": strategy, "seed": seed, **asdict(self.size)}
         cell["words"] = list(self.size.words)
-        lines = [] if self.path is None or not self.path.exists() else _lines(self.path)
-        for line in lines:
-            if line["cell"] == cell:
-                return Pair(**line["pair"])
-        pair = compared(text, strategy, seed, self.size, data, self.studies)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell, "pair": asdict(pair)}) + "\n")
-        return pair
+        results = Results(self.path, "pair")
 
+        def train() -> dict[str, Any]:
+            return asdict(compared(text, strategy, seed, self.size, data, self.studies))
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return Pair(**results.get_or_run(cell, train))
 
 
 def row(text: str, strategy: str, pairs: Sequence[Pair]) -> tuple[str, bool]:
@@ -228,26 +223,22 @@ def row(text: str, strategy: str, pairs: Sequence[Pair]) -> tuple[str, bool]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="2 seeds of frozen heads, 3 trials")
+    parser = parser_of(__doc__, "2 seeds of frozen heads, 3 trials")
     parser.add_argument("--strategy", choices=sorted(NUM_SEEDS), help="only this one")
     parser.add_argument("--text", choices=TEXTS, help="only this one")
     parser.add_argument("--seeds", type=int, help="seeds of each cell")
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
-    parser.add_argument(
-        "--kept", default=str(KEPT), help="a file of the pairs that have been trained"
-    )
+    add_data(parser)
+    add_kept(parser, KEPT)
     parser.add_argument("--studies", type=Path, help="where the studies stay")
     asked = parser.parse_args()
-    if not asked.data.is_dir():
-        print(f"{asked.data} is not there: nothing measured")
+    if not is_there(asked.data):
         return 0
     size = Size(int(compose("sweep", ["model=tiny"]).tree["search"]["num_trials"]))
     strategies = [asked.strategy] if asked.strategy else list(NUM_SEEDS)
     if asked.quick:
         strategies = ["feature_extraction"]
         size = Size(QUICK_TRIALS, QUICK_TRUE_ROWS, QUICK_WORDS)
-    kept = Kept(None if asked.kept == "none" else Path(asked.kept), size, asked.studies)
+    kept = Kept(asked.kept, size, asked.studies)
     head = [f"{'text':18s}", f"{'strategy':18s}", "seeds", " product", "  random", "difference"]
     few, many = size.num_trials, 2 * size.num_trials
     print(f"{few} trials against {many}; accuracy on held-out rows, in points")

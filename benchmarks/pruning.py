@@ -14,7 +14,6 @@ misses one of the two, the exit code is 1.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from pruned.curve import Curve, Group, groups
 from pruned.rule import BeforeJudge, Rule, ours, stock
 from pruned.study import CHOICES, Result, replay
 from record import load_records
+from shared_parts.argument import parser_of
 
 from search.config import compose
 from search.plan.build import build_plan
@@ -166,10 +166,7 @@ def _word(value: float, most: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="not Optuna's rules; one trial at once"
-    )
+    parser = parser_of(__doc__, "not Optuna's rules; one trial at once")
     parser.add_argument("--each", action="store_true", help="a table for each text")
     asked = parser.parse_args()
     found = list(groups(load_records(), least=NUM_TRIALS + 3))

@@ -27,8 +27,6 @@ or level with the first within its interval. What was run is in `benchmarks/reco
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import subprocess
 import sys
@@ -42,9 +40,11 @@ import numpy as np
 from race_parts.budget import Budget
 from race_parts.side import OURS, SIDES, raced
 from race_parts.text import TEXTS, held_out, write_files
+from shared_parts.argument import add_data, add_kept, parser_of
+from shared_parts.data import is_there
+from shared_parts.kept import Results
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[1] / "shared" / "data"
 KEPT = HERE / "records" / "race.jsonl"
 MINUTES, NUM_SEEDS = 4.0, 2
 QUICK_MINUTES, QUICK_TEXT = 1.0, "reviews"
@@ -85,16 +85,8 @@ class Kept:
     def result(self, text: str, side: str, seed: int) -> Result:
         """Return a result of the file, or run the side and write it there."""
         cell = {"text": text, "side": side, "seed": seed, **asdict(self.budget)}
-        if self.path is not None and self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                kept = json.loads(line)
-                if kept["cell"] == cell:
-                    return Result(**kept["result"])
-        new = self._run(text, side, seed)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell, "result": asdict(new)}) + "\n")
-        return new
+        results = Results(self.path, "result")
+        return Result(**results.get_or_run(cell, lambda: asdict(self._run(text, side, seed))))
 
     def _run(self, text: str, side: str, seed: int) -> Result:
         with tempfile.TemporaryDirectory() as name:
@@ -147,24 +139,20 @@ def table(text: str, results: Mapping[str, Sequence[Result]], num_rows: int) -> 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "one text, 1 seed, a minute; keeps nothing")
     parser.add_argument("--text", choices=TEXTS, help="only this one")
     parser.add_argument("--minutes", type=float, help="minutes of two cores for each side")
     parser.add_argument("--by", choices=SECONDS, default="clock", help="how time is counted")
     parser.add_argument("--seeds", type=int, help=f"seeds of each text (default {NUM_SEEDS})")
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
-    parser.add_argument("--kept", default=str(KEPT), help="a file of the results so far, or none")
+    add_data(parser)
+    add_kept(parser, KEPT)
     asked = parser.parse_args()
-    if not asked.data.is_dir():
-        print(f"{asked.data} is not there: nothing measured")
+    if not is_there(asked.data):
         return 0
     texts = [asked.text or QUICK_TEXT] if asked.quick or asked.text else list(TEXTS)
     num_seeds = asked.seeds or (1 if asked.quick else NUM_SEEDS)
     minutes = asked.minutes or (QUICK_MINUTES if asked.quick else MINUTES)
-    path = None if asked.quick or asked.kept == "none" else Path(asked.kept)
+    path = None if asked.quick else asked.kept
     kept = Kept(path, asked.data.resolve(), Budget(minutes, asked.by))
     print(f"{minutes:g} minutes by the {asked.by}, {num_seeds} seeds; accuracy, finesweep's lead")
     behind = []

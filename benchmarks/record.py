@@ -26,9 +26,9 @@ from pathlib import Path
 from recorded.job import PLANS, Family, families
 from recorded.table import RECORDS, Records, load_records, pack
 from recorded.text import Place
+from shared_parts.argument import add_data
 
 __all__ = ["RECORDS", "Records", "load_records"]
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def train(place: Place, strategies: Sequence[str], num_processes: int, minutes: float) -> int:
@@ -72,12 +72,15 @@ def show(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("command", nargs="?", choices=("show", "train", "check", "pack"))
+    commands = ("show", "train", "check", "pack")
+    parser.add_argument("command", nargs="?", choices=commands, help="the default is show")
     parser.add_argument("work", nargs="?", type=Path, help="the work folder")
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the texts")
+    add_data(parser)
     parser.add_argument("--records", type=Path, default=RECORDS, help="the folder of the tables")
-    parser.add_argument("--strategies", nargs="+", choices=PLANS, default=[*PLANS])
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--strategies", nargs="+", choices=PLANS, default=[*PLANS], help="only these"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="families at once")
     parser.add_argument("--minutes", type=float, default=100, help="no family begins later")
     asked = parser.parse_args()
     if asked.command in (None, "show"):

@@ -17,7 +17,6 @@ suggestion at 100 trials; returns 1 if a target is missed.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
@@ -25,6 +24,8 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from shared_parts.argument import parser_of
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -80,8 +81,7 @@ CASES = (
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer problems")
+    parser = parser_of(__doc__, "fewer problems")
     quick = parser.parse_args(words).quick
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")

@@ -14,7 +14,6 @@ space, lengths do not.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from record import load_records
 from recorded.length import default_epochs
 from recorded.replay import NUM_SPLITS, Candidates, Replay, candidates, cells, random_trials
+from shared_parts.argument import parser_of
 
 from search.plan.confirm import MAX_CANDIDATES
 from search.study.confirmed import decide
@@ -243,8 +243,7 @@ def print_parts(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer studies, 100 rows alone")
+    parser = parser_of(__doc__, "fewer studies, 100 rows alone")
     asked = parser.parse_args()
     records = load_records()
     num_studies, sizes = (40, (100,)) if asked.quick else (150, NUM_VALIDATION)

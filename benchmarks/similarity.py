@@ -17,7 +17,6 @@ every third pair, and leaves out the regression, which needs more.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -25,11 +24,14 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from shared_parts.argument import parser_of
+from shared_parts.data import DATA as TEXTS
+
 from lightning_modules.model.pretrained import Pretrained
 from search.config import build_run, compose
 
 FINESWEEP = str(Path(sys.executable).with_name("finesweep"))
-PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "stsb"
+PAIRS = TEXTS / "stsb"
 QUICK = 3
 """With --quick, every third pair is trained on."""
 GOOD = 0.02
@@ -86,8 +88,7 @@ print(json.dumps({"before": before, "after": spearman()}))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "every third pair")
     quick = parser.parse_args().quick
     if not PAIRS.is_dir():
         print("skipped: the pairs of the STS benchmark are not here")

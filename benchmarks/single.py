@@ -19,7 +19,6 @@ texts, nor of frozen weights, which compute once).
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -28,7 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from single_parts.case import CASES, DATA, make_run
+from shared_parts.argument import parser_of
+from shared_parts.data import DATA, is_there
+from single_parts.case import CASES, make_run
+from single_parts.job import Job
 from single_parts.side import Side, Stopwatch, Took
 
 from lightning_modules.batch.type import IGNORED
@@ -51,13 +53,13 @@ class Work:
     """What both sides train.
 
     Attributes:
-        job: What the sides are told.
+        job: What the sides are asked for.
         num_tokens: Tokens of the training rows without padding, over all epochs.
         flops: Operations that these take; None if that is not known.
 
     """
 
-    job: dict[str, Any]
+    job: Job
     num_tokens: int
     flops: float | None
 
@@ -88,23 +90,23 @@ def work(name: str, num_rows: int, folder: Path, words: Sequence[str]) -> Work:
         num_tokens += num_targets
     epochs = int(run.trainer.epochs)
     flat = run.flat()
-    job = {
-        "name": name,
-        "num_rows": num_rows,
-        "words": list(words),
-        "model": run.model.location(),
-        "auto_class": task.auto_class,
-        "task_type": _task_type(task.auto_class),
-        "num_labels": len(checked.labels),
-        "strategy": flat["strategy"],
-        "rank": flat.get("strategy.rank"),
-        "alpha": flat.get("strategy.alpha"),
-        "lr": run.optimizer.lr,
-        "batch_size": run.data.batch_size,
-        "epochs": epochs,
-        "examples": str(examples),
-        "bf16": hardware.precision is Precision.bf16,
-    }
+    job = Job(
+        name=name,
+        num_rows=num_rows,
+        words=tuple(words),
+        model=run.model.location(),
+        auto_class=task.auto_class,
+        task_type=_task_type(task.auto_class),
+        num_labels=len(checked.labels),
+        strategy=flat["strategy"],
+        rank=flat.get("strategy.rank"),
+        alpha=flat.get("strategy.alpha"),
+        lr=run.optimizer.lr,
+        batch_size=run.data.batch_size,
+        epochs=epochs,
+        examples=str(examples),
+        bf16=hardware.precision is Precision.bf16,
+    )
     flops = None
     if found is not None:
         flops = num_tokens * found.per_token + num_targets * found.per_target
@@ -190,7 +192,7 @@ def measure(
     return ratios
 
 
-def trained(sides: tuple[Side, Side], job: dict[str, Any], number: int) -> tuple[Took, Took]:
+def trained(sides: tuple[Side, Side], job: Job, number: int) -> tuple[Took, Took]:
     """Train a run on both sides, in an order that changes from run to run."""
     if number % 2:
         theirs = sides[1].train(job)
@@ -204,16 +206,12 @@ def described(ratios: Sequence[float]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "160 rows, 3 runs of each side")
     parser.add_argument("--case", choices=CASES, help="only this one")
     parser.add_argument("words", nargs="*", help="overrides of finesweep's runs")
-    parser.add_argument("--rows", type=int, help="so many training rows")
+    parser.add_argument("--rows", type=int, help="training rows of each run")
     asked = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"{DATA} is not there: nothing measured")
+    if not is_there(DATA):
         return 0
     quiet_process()
     quiet_training()

@@ -15,7 +15,6 @@ less, of pairs that ran one after the other.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -25,6 +24,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared_parts.argument import parser_of
 
 import lightning_modules
 from search.config import build_run, compose
@@ -92,10 +93,7 @@ def first_steps() -> Mapping[str, Sequence[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "3 times")
     repetitions = NUM_QUICK if parser.parse_args().quick else REPETITIONS
     steps = first_steps()
     every = {**{name: words for name, (words, _) in COMMANDS.items()}, **steps}

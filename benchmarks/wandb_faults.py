@@ -39,6 +39,7 @@ from typing import Any
 
 from faults.wandb_record import wandb_records
 from faults.wandb_server import FAULTS, wandb_server
+from shared_parts.argument import parser_of
 
 from lightning_modules.logger.upload import FINISH_SECONDS
 from lightning_modules.logger.wandb import WandbLog, WandbLogs
@@ -182,10 +183,7 @@ def row(server: str, studies: Sequence[Study], offline: Sequence[Study]) -> tupl
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
+    parser = parser_of(__doc__, "6 trials, 1 study of each server")
     parser.add_argument("--server", choices=SERVERS[1:], help="only this one, against offline")
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()

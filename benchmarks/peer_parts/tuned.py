@@ -13,6 +13,7 @@ import torch
 import transformers
 from datasets import load_from_disk
 from peft import LoraConfig, get_peft_model
+from single_parts.job import Job
 from single_parts.side import Stopwatch, Took, serve
 from transformers import (
     AutoTokenizer,
@@ -38,22 +39,22 @@ class Timed(TrainerCallback):
         self.watch.stop()
 
 
-def train(job: dict[str, Any]) -> Took:
+def train(job: Job) -> Took:
     """Train a run; return what it took."""
-    tokenizer = AutoTokenizer.from_pretrained(job["model"])
-    model, data = network(job, tokenizer), load_from_disk(job["examples"])
+    tokenizer = AutoTokenizer.from_pretrained(job.model)
+    model, data = network(job, tokenizer), load_from_disk(job.examples)
     collate: Any = DataCollatorWithPadding(tokenizer)
-    if "Sequence" not in job["auto_class"]:  # labels are lists
+    if "Sequence" not in job.auto_class:  # labels are lists
         collate = DataCollatorForSeq2Seq(tokenizer, model=model)
     timed = Timed()
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=job["batch_size"],
+            per_device_train_batch_size=job.batch_size,
             per_device_eval_batch_size=64,
-            num_train_epochs=job["epochs"],
-            learning_rate=job["lr"],
-            bf16=job["bf16"],
+            num_train_epochs=job.epochs,
+            learning_rate=job.lr,
+            bf16=job.bf16,
             train_sampling_strategy="group_by_length",
             eval_strategy="epoch",
             prediction_loss_only=True,
@@ -74,24 +75,24 @@ def train(job: dict[str, Any]) -> Took:
     return timed.watch.took
 
 
-def network(job: dict[str, Any], tokenizer: Any) -> Any:
+def network(job: Job, tokenizer: Any) -> Any:
     """Return the model with what is trained."""
-    if job["auto_class"] == SEQ2SEQ:
-        model = EncoderDecoderModel.from_encoder_decoder_pretrained(job["model"], job["model"])
+    if job.auto_class == SEQ2SEQ:
+        model = EncoderDecoderModel.from_encoder_decoder_pretrained(job.model, job.model)
         model.config.decoder_start_token_id = tokenizer.cls_token_id
         model.config.pad_token_id = tokenizer.pad_token_id
     else:
-        labels = {"num_labels": job["num_labels"]} if job["num_labels"] else {}
-        model = getattr(transformers, job["auto_class"]).from_pretrained(job["model"], **labels)
-    if job["strategy"] == "feature_extraction":
+        labels = {"num_labels": job.num_labels} if job.num_labels else {}
+        model = getattr(transformers, job.auto_class).from_pretrained(job.model, **labels)
+    if job.strategy == "feature_extraction":
         model.base_model.requires_grad_(False)
-    if job["strategy"] == "lora":
+    if job.strategy == "lora":
         adapters = LoraConfig(
-            r=job["rank"],
-            lora_alpha=job["alpha"],
+            r=job.rank,
+            lora_alpha=job.alpha,
             target_modules="all-linear",
             exclude_modules=["classifier"],  # the head is trained itself
-            task_type=job["task_type"],
+            task_type=job.task_type,
         )
         model = get_peft_model(model, adapters)
     return model

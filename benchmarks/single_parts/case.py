@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from shared_parts.data import DATA
+
 from lightning_modules.run import Run
 from search.config import build_run, compose
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 NUM_VALIDATION = 64
 DECODER = "decoder"
 FEWEST_TEXTS = ("task.num_generated=1", "task.max_new_tokens=3")

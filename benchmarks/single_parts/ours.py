@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from single_parts.case import make_run
+from single_parts.job import Job
 from single_parts.side import Stopwatch, Took, serve
 
 from lightning_modules.cache import Cache
@@ -32,9 +32,9 @@ class Timed(Hooks):
         return None
 
 
-def train(job: dict[str, Any]) -> Took:
+def train(job: Job) -> Took:
     """Train a run; return what it took. Nothing is kept from an earlier one."""
-    run, timed = make_run(job["name"], job["num_rows"], Path.cwd(), job["words"]), Timed()
+    run, timed = make_run(job.name, job.num_rows, Path.cwd(), job.words), Timed()
     with TemporaryDirectory(dir=Path.cwd()) as name:
         outcome = fit(run, Path(name), Identity("single", None, Path(name)), timed, Cache())
     assert outcome.ending is Ending.finished, outcome.reason

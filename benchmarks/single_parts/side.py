@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+
+from single_parts.job import Job
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 
@@ -74,10 +75,10 @@ class Side:
                 text=True,
             )
 
-    def train(self, job: dict[str, Any]) -> Took:
+    def train(self, job: Job) -> Took:
         """Train the job's run there."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.write(job.line() + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
@@ -89,9 +90,9 @@ class Side:
         self._process.communicate()
 
 
-def serve(train: Callable[[dict[str, Any]], Took]) -> None:
+def serve(train: Callable[[Job], Took]) -> None:
     """Answer each job on the standard input with what it took, until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     for line in sys.stdin:
-        print(json.dumps(astuple(train(json.loads(line)))), file=answers, flush=True)
+        print(json.dumps(astuple(train(Job.of(line)))), file=answers, flush=True)

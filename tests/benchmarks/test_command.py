@@ -26,7 +26,7 @@ def test_every_named_file_exists(variable: str) -> None:
 @pytest.mark.parametrize("name", [name for variable in QUICK for name in named(variable)])
 def test_what_is_run_quickly_has_the_word(name: str) -> None:
     text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
-    assert re.search(r'add_argument\(\s*"--quick"', text)
+    assert "parser_of(__doc__, " in text
 
 
 def test_the_page_names_every_file_and_no_other() -> None:
