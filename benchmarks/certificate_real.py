@@ -115,7 +115,7 @@ def row(name: str, text: str, seed: int, study: Found) -> str:
     return " | ".join(cells)
 
 
-def is_false(study: Found) -> bool:
+def prefers_winner(study: Found) -> bool:
     """Return whether a winner was called better than the default."""
     return study.verdict == "better" and not study.is_default
 
@@ -130,14 +130,14 @@ def targets(studies: dict[str, list[Found]]) -> list[tuple[str, bool]]:
             (f"{held} of {len(both)} intervals hold the truth", held >= LEAST_HELD * len(both))
         )
     if null := studies.get("null"):
-        right = sum(not is_false(each) for each in null)
+        right = sum(not prefers_winner(each) for each in null)
         lines.append(
             (f"{right} of {len(null)} null studies say so", right >= LEAST_NULL * len(null))
         )
     for each in studies.get("leak", []):
-        lines.append((f"leak: {each.sentence}", not is_false(each)))
+        lines.append((f"leak: {each.sentence}", not prefers_winner(each)))
     for each in studies.get("gain", []):
-        lines.append((f"gain: {each.sentence}", is_false(each)))
+        lines.append((f"gain: {each.sentence}", prefers_winner(each)))
     return lines
 
 
