@@ -95,16 +95,12 @@ class Certified:
         return stdev(self.scores) if len(self.scores) > 1 else None
 
     @property
-    def median_run(self) -> int:
-        """The number of the run of median validation score; of two in the middle the lower one.
-
-        That one is exported: the best of several would be luck.
-        """
-        return self.from_median[0]
-
-    @property
     def from_median(self) -> list[int]:
-        """The numbers of the runs, that of median validation score first, then those nearest it."""
+        """The numbers of the runs, that of median validation score first, then those nearest it.
+
+        Of two in the middle the lower one is the first. That one is exported: the best of several
+        would be luck.
+        """
         middle = median_low(self.validation)
         scored = zip(self.runs, self.validation, strict=True)
         return [run for run, _ in sorted(scored, key=lambda each: abs(each[1] - middle))]

@@ -140,9 +140,9 @@ def test_how_much_was_selection() -> None:
 
 
 def test_the_exported_run_has_the_median_validation_score() -> None:
-    assert side(3, 0.8).median_run == 8
+    assert side(3, 0.8).from_median[0] == 8
     pair = replace(side(3, 0.8), validation=(0.9, 0.7), runs=(4, 5))
-    assert pair.median_run == 5
+    assert pair.from_median[0] == 5
     assert replace(pair, validation=(0.9, 0.7, 0.8), runs=(4, 5, 6)).from_median == [6, 4, 5]
     assert side(3, 0.8).spread == pytest.approx(0.01)
 

@@ -322,10 +322,10 @@ def test_weights_stay_of_what_may_be_exported(here: Path, keep: int) -> None:
 
     assert len(held()) == 6
     (found,) = certify_winner(study, print)
-    medians = {found.first.median_run, found.second.median_run}
+    medians = {found.first.from_median[0], found.second.from_median[0]}
     assert held() == (medians if keep == 3 else set(range(6)))
     won = certified_winner(study)
-    assert won is not None and won[1].number == found.first.median_run
+    assert won is not None and won[1].number == found.first.from_median[0]
     for number in set(range(6)) - held():
         with pytest.raises(ConfigError, match="keeps those of one run of each configuration"):
             finished_trial(certifying, number)
@@ -384,7 +384,7 @@ def test_a_verdict_on_another_trial_leaves_the_winner_its_own(here: Path) -> Non
     assert "trial 1 is better" in lines and "trial 2 is better" in lines
     assert "not certified yet" not in lines
     won = certified_winner(again)
-    assert won is not None and won[1].number == again.certificates[0].first.median_run
+    assert won is not None and won[1].number == again.certificates[0].first.from_median[0]
 
 
 def test_a_verdict_on_another_trial_alone_is_shown_too(here: Path) -> None:

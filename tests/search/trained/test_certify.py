@@ -110,7 +110,7 @@ def test_the_test_rows_are_sealed_until_the_certificate_and_read_once_by_each_ru
     assert same.difference == found.difference and len(study.looks) == 4
 
     # What is exported, and repeated, is the certified run of median validation score.
-    run = found.first.median_run
+    run = found.first.from_median[0]
     assert winner(study).folder == study.folder / f"s.certify/trials/{run:04d}/attempt-1"
     assert winner(study).origin == f"study s, certified run {run}"
     command = next(line for line in again.splitlines() if " train " in line and " seed=" in line)
