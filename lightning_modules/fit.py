@@ -84,6 +84,7 @@ def fit(
     identity: Identity,
     hooks: Hooks | None = None,
     cache: Cache | None = None,
+    *,
     checked: CheckedRows | None = None,
     guards: Sequence[Guard] = (),
     logs: Logs | None = None,

@@ -265,7 +265,7 @@ class _Try(Hooks):
             Identity("probe", None, folder),
             self,
             cache,
-            part,
+            checked=part,
         )
         self.seconds = time.monotonic() - start
 

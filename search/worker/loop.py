@@ -120,9 +120,9 @@ class _Trial:
                     member.identity,
                     member.hooks,
                     self.cache,
-                    member.checked,
-                    member.guards,
-                    self.logs,
+                    checked=member.checked,
+                    guards=member.guards,
+                    logs=self.logs,
                 )
             except Exception as error:
                 self._store(attempt, error)

@@ -88,10 +88,10 @@ def fit_pack(
                 member.identity,
                 member.hooks,
                 cache,
-                member.checked,
-                member.guards,
-                logs,
-                slot,
+                checked=member.checked,
+                guards=member.guards,
+                logs=logs,
+                passes=slot,
             )
         except BaseException as error:
             result = error  # the caller decides

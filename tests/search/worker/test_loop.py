@@ -126,7 +126,7 @@ def test_an_interrupted_attempt_is_handed_back(prepared: Prepare) -> None:
 def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
     prepared: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(*arguments: object) -> None:
+    def breaks(*arguments: object, **named: object) -> None:
         raise RuntimeError("no such luck\nand more")
 
     monkeypatch.setattr(loop, "fit", breaks)

@@ -46,7 +46,7 @@ def test_a_worker_that_lost_its_lease_rejoins_and_finishes(prepared: Prepare) ->
 def test_failures_in_a_row_stop_the_worker(
     prepared: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(*arguments: object) -> None:
+    def breaks(*arguments: object, **named: object) -> None:
         raise RuntimeError("no such luck")
 
     monkeypatch.setattr(loop, "fit", breaks)
