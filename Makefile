@@ -42,7 +42,7 @@ QUICK := --quick
 SPEED := worker_start language_model gpu
 SPEED_QUICK := start single finetune features frozen overhead growth memory preparation pack output_layer conversations export check wandb_faults
 SEARCH := prior
-SEARCH_QUICK := pruning selection sampler arms length certificate certificate_splits
+SEARCH_QUICK := pruning selection sampler arms length trunk certificate certificate_splits
 define measure
 	missed=; \
 	timed() { echo "== $$*"; began=$$(date +%s); $(BIN)/python "benchmarks/$$1.py" $$2 || missed="$$missed $$1"; \

@@ -92,7 +92,9 @@ class TextDataModule(pl.LightningDataModule):
                 self._batches, length, num_blocks, seed=run.seed, start=start
             )
         lengths = lengths_of(self._validation)
-        self.validation_batches: Sequence[Sequence[int]] = evaluation_batches(lengths)
+        self.validation_batches: Sequence[Sequence[int]] = evaluation_batches(
+            lengths, run.task.num_written(len(lengths))
+        )
         if run.task.compares_in_batch:  # its losses are only alike in batches of one size
             self.validation_batches = sorted_batches(lengths, run.data.batch_size)
         scored = listed(splits["validation"])

@@ -31,6 +31,7 @@ from lightning_modules.optimizer.clip import clip_gradients
 from lightning_modules.outcome import Ending, Record, Stopped
 from lightning_modules.schedule.base import Length
 from lightning_modules.seed import seed_of
+from lightning_modules.text.writing import Writing
 from lightning_modules.trainer import AUTO
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class FineTuner(pl.LightningModule):
         self._num_validated = 0.0
         self._validation_limit: Limit | None = None
         self._is_parted = False
+        self._writing = Writing(self.passes.now)
         self._is_limit_known = record.micro_batch_tokens is not None
         if not self._is_limit_known:
             record.micro_batch_tokens = run.trainer.first_tokens
@@ -91,6 +93,7 @@ class FineTuner(pl.LightningModule):
         return self.run.optimizer.build(self.network)
 
     def on_train_start(self) -> None:
+        self._writing.start()
         # transformers returns networks in evaluation mode.
         self.network.train()
         self._start_recomputing()
@@ -201,6 +204,9 @@ class FineTuner(pl.LightningModule):
         self.observed = in_row_order(parts, self._validation_batches)
         num_targets = sum(each.num_targets for each in gathered)
         self.validation_loss = sum(each.loss_sum for each in gathered) / num_targets
+        num_validated = sum(map(len, self._validation_batches))
+        for note in self._writing.notes(self.run.task.num_written(num_validated)):
+            self.hooks.warn(note)
         # Given NaN or infinite outputs, some metrics would raise and others mislead.
         is_finite = math.isfinite(self.validation_loss)
         self.scores = self.run.task.scores(self.observed, self._validation) if is_finite else {}
@@ -210,7 +216,8 @@ class FineTuner(pl.LightningModule):
         for micro in micro_batches(batch, size):
             output = self.run.task.forward(self.network, micro)
             loss_sum += self.run.task.loss_sum(output, micro).item()
-            parts.append(self.run.task.observe(self.network, output, micro))
+            with self._writing.measured():
+                parts.append(self.run.task.observe(self.network, output, micro))
         return loss_sum, joined(parts)
 
     def _backward(self, batch: Batch) -> Tensor:

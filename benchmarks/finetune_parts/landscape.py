@@ -29,6 +29,7 @@ class Recorded:
         marks: Its validations, twice in an epoch.
         num_examples: Examples in the whole run.
         stable_examples: Examples until a longer run would differ.
+        truth: The accuracy on held-out rows at the end of the run.
 
     """
 
@@ -36,6 +37,7 @@ class Recorded:
     marks: tuple[Mark, ...]
     num_examples: int
     stable_examples: int
+    truth: float
 
     @property
     def batch_size(self) -> int:
@@ -50,7 +52,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Landscape:
-    """All recorded runs of a strategy on a text that the default space holds."""
+    """Recorded runs of a strategy on a text."""
 
     strategy: str
     text: str
@@ -66,13 +68,16 @@ class Landscape:
         return min(self.runs, key=distance)
 
 
-def landscapes(records: Records, strategy: str, num_rows: int = 400) -> Iterator[Landscape]:
-    """Yield the landscape of each text."""
+def landscapes(
+    records: Records, strategy: str, num_rows: int = 400, *, in_space: bool = True
+) -> Iterator[Landscape]:
+    """Yield the landscape of each text, of the lengths that the default space holds or of all."""
     runs = records.runs
     chosen = (runs["strategy"] == strategy) & (runs["num_rows"] == num_rows) & (runs["seed"] == 0)
     runs = runs[chosen & (runs["ending"] == "finished")]
-    sizes = zip(runs["num_train"], runs["epochs"], strict=True)
-    runs = runs[[is_in_space(strategy, num_train, epochs) for num_train, epochs in sizes]]
+    if in_space:
+        sizes = zip(runs["num_train"], runs["epochs"], strict=True)
+        runs = runs[[is_in_space(strategy, num_train, epochs) for num_train, epochs in sizes]]
     by_run = dict(iter(records.validations.groupby("run")))
     for text, of_text in runs.groupby("text"):
         labels = records.labels(text, num_rows, "validation")
@@ -100,4 +105,4 @@ def _recorded(run: Any, validations: Any, labels: Any) -> Recorded:
     num_steps, num_examples = int(run["num_steps"]), marks[-1].examples
     stable = num_examples * (num_steps - round(share * num_steps)) // num_steps
     values = {LEARNING_RATE: run["lr"], BATCH_SIZE: run["batch_size"], EPOCHS: run["epochs"]}
-    return Recorded(values, marks, num_examples, int(stable))
+    return Recorded(values, marks, num_examples, int(stable), float(points[-1]["truth_accuracy"]))

@@ -65,12 +65,13 @@ class Part:
         return cost.trial_seconds(self.run.batch_size, mark.step, num_validated)
 
 
-def plan_of(strategy: str, rows: Path) -> Plan:
-    """Return the plan of a sweep that minimizes the validation loss."""
+def plan_of(strategy: str, rows: Path, *more: str) -> Plan:
+    """Return the plan of a sweep that minimizes the validation loss, with more overrides."""
     words = [
         *("study=replayed", "model=minilm", "data=files", f"data.train={rows}", "logger=none"),
         *(f"strategy={strategy}", f"search.num_trials={NUM_TRIALS}"),
         *("search.metric=log_loss", "search.select=log_loss"),
+        *more,
     ]
     composition = compose("sweep", words)
     return build_plan(with_length(composition, read_rows(composition)))
@@ -121,7 +122,7 @@ def our_study(landscape: Landscape, plan: Plan, seed: int, until: float) -> Iter
         drafts = candidates(study, trial._trial_id, plan, taken.__contains__)
         values = next(each for each in drafts if canonical_key(each) not in taken)
         taken.add(canonical_key(values))
-        _store(study, trial._trial_id, plan, values)
+        store(study, trial._trial_id, plan, values)
         run = landscape.nearest(values)
         reached, is_pruned = _trained(plan, trial, run, seen)
         seen.append((run, reached, not is_pruned))
@@ -154,7 +155,8 @@ def _trained(
     return len(run.marks), False
 
 
-def _store(study: optuna.Study, trial_id: int, plan: Plan, values: dict[str, Any]) -> None:
+def store(study: optuna.Study, trial_id: int, plan: Plan, values: dict[str, Any]) -> None:
+    """Store the values of a trial that was asked for."""
     for name, value in plan.space.by_name(values).items():
         distribution: BaseDistribution = plan.space.parameters[name].distribution
         internal = distribution.to_internal_repr(value)

@@ -40,9 +40,17 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
 
 
-def evaluation_batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the numbers of all examples in batches of similar length, for evaluation."""
-    return sorted_batches(lengths, NUM_EVALUATED_AT_ONCE)
+def evaluation_batches(lengths: Sequence[int], num_first: int = 0) -> list[list[int]]:
+    """Return the numbers of all examples in batches of similar length, for evaluation.
+
+    Args:
+        lengths: The number of tokens of each.
+        num_first: How many of the first examples are in batches of their own.
+
+    """
+    first = sorted_batches(lengths[:num_first], NUM_EVALUATED_AT_ONCE)
+    others = sorted_batches(lengths[num_first:], NUM_EVALUATED_AT_ONCE)
+    return [*first, *([num_first + row for row in batch] for batch in others)]
 
 
 def feature_batches(num_examples: int) -> list[range]:

@@ -376,6 +376,14 @@ class Task(Schema):
         """Return the encoded validation rows with any columns that validation adds."""
         return examples
 
+    def num_written(self, num_examples: int) -> int:
+        """Return for how many of the first validation examples the network writes a text.
+
+        These are in batches of their own. A text takes one pass per token, for one example or for
+        many, so those of a few examples in each batch would take many times as long.
+        """
+        return 0
+
     def with_totals(self, batch: Batch) -> Batch:
         """Return a whole batch with columns that its micro-batches need to know about all of it."""
         return batch

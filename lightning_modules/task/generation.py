@@ -384,6 +384,9 @@ class Generation(Task):
             raise ConfigError(Problem("task.pack_answers", rule, True, fix))
         yield f"{name} lets the documents of a block see each other, as with task.packing=stream"
 
+    def num_written(self, num_examples: int) -> int:
+        return min(num_examples, self.num_generated)
+
     def forward(self, network: Any, batch: Batch) -> Any:
         """Return the targets' losses; None without targets, when `observe` only generates."""
         from lightning_modules.text.loss import target_losses

@@ -173,6 +173,9 @@ class TextToText(Task):
         chosen = [number < self.num_generated for number in range(len(examples))]
         return examples.add_column("is_generated", chosen)
 
+    def num_written(self, num_examples: int) -> int:
+        return min(num_examples, self.num_generated or num_examples)
+
     def width(self, batch: Batch) -> int:
         return super().width(batch) + (batch["labels"].shape[1] if "labels" in batch else 0)
 

@@ -23,7 +23,7 @@ def recorded(*losses: float, lr: float = 1e-3, batch_size: int = 16) -> Recorded
         for number, loss in enumerate(losses, 1)
     )
     values = {LEARNING_RATE: lr, BATCH_SIZE: batch_size, EPOCHS: len(losses) // 2}
-    return Recorded(values, marks, 80 * len(losses), 80 * len(losses))
+    return Recorded(values, marks, 80 * len(losses), 80 * len(losses), 0.8)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import torch
 
+from lightning_modules.batch.featured import Features
 from lightning_modules.cache import Cache
 from lightning_modules.check import check_run
 from lightning_modules.datamodule import TextDataModule
@@ -113,7 +114,7 @@ def test_steps_on_features_share_a_span_unless_ranks_share_them(
     make_data: Callable[..., TextDataModule], devices: int, num_spans: int
 ) -> None:
     data = make_data("trainer.epochs=3", f"trainer.devices={devices}")
-    data.use_features(lambda dataset: torch.zeros(len(dataset), 4), per_token=False)
+    data.use_features(lambda rows: Features(torch.zeros(len(rows), 4)), per_token=False)
     assert data.length.num_steps == 21
     assert len(data.train_dataloader()) == num_spans
 
@@ -137,3 +138,12 @@ def test_a_data_worker_ends_by_a_signal_of_its_process_alone(
     worker.terminate()  # as Python does at its end, which then waits
     worker.join(10)
     assert worker.exitcode == 0
+
+
+def test_rows_that_texts_are_written_for_are_validated_together(
+    make_data: Callable[..., TextDataModule],
+) -> None:
+    words = ("task=generation", "model.kind=decoder", "task.packing=none")
+    first, *others = make_data(*words, "task.num_generated=5").validation_batches
+    assert sorted(first) == [0, 1, 2, 3, 4] and others
+    assert len(make_data(*words, "task.num_generated=0").validation_batches) == 1

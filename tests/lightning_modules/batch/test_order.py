@@ -9,6 +9,7 @@ from lightning_modules.batch.order import (
     NUM_FEATURES_AT_ONCE,
     TrainingBatches,
     epoch_batches,
+    evaluation_batches,
     feature_batches,
     sorted_batches,
 )
@@ -113,3 +114,13 @@ def test_batches_of_features_have_every_row_once_in_order(num: int) -> None:
     assert [row for batch in batches for row in batch] == list(range(num))
     assert all(0 < len(batch) <= NUM_FEATURES_AT_ONCE for batch in batches)
     assert len(batches) == -(-num // NUM_FEATURES_AT_ONCE)
+
+
+@pytest.mark.parametrize("num_first", [0, 20, 70, 1003, 5000])
+def test_the_first_examples_have_batches_of_their_own(num_first: int) -> None:
+    batches = evaluation_batches(LENGTHS, num_first)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(LENGTHS)))
+    assert all(min(batch) >= num_first or max(batch) < num_first for batch in batches)
+    num_first = min(num_first, len(LENGTHS))
+    others = len(LENGTHS) - num_first
+    assert len(batches) == -(-num_first // 64) + -(-others // 64)
