@@ -12,7 +12,6 @@ from functools import partial
 from lightning_modules.cache import Cache
 from lightning_modules.check import check_same_rows, load_rows
 from lightning_modules.error import UserError
-from lightning_modules.fit import fit
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.machine.memory import free_memory
@@ -90,10 +89,9 @@ def _work_all(session: Session, interrupted: Callable[[], bool], emit: Emit, log
             continue
         has_freed = False
         trial = _Trial(session, interrupted, emit, cache, logs, memory)
-        if len(attempts) == 1:
-            trial.train(attempts[0])
-        elif not trial.train_together(attempts, must_pay=settings.pack == AUTO):
-            size = 1 if settings.pack == AUTO else size
+        had_to_part = trial.train(attempts, must_pay=settings.pack == AUTO)
+        if had_to_part and settings.pack == AUTO:
+            size = 1
         memory.check()
 
 
@@ -108,31 +106,10 @@ class _Trial:
     logs: Logs
     memory: _Memory
 
-    def train(self, attempt: Attempt) -> None:
-        """Train one attempt alone."""
-        self._say_began(attempt)
-        with self._busy():
-            try:
-                member = self._member(attempt, lambda result: None)
-                outcome = fit(
-                    member.run,
-                    member.folder,
-                    member.identity,
-                    member.hooks,
-                    self.cache,
-                    checked=member.checked,
-                    guards=member.guards,
-                    logs=self.logs,
-                )
-            except Exception as error:
-                self._store(attempt, error)
-                raise
-        self._store(attempt, outcome)
+    def train(self, attempts: Sequence[Attempt], *, must_pay: bool) -> bool:
+        """Train one attempt, or several that may share passes and those that can take their places.
 
-    def train_together(self, attempts: Sequence[Attempt], *, must_pay: bool) -> bool:
-        """Train attempts that may share passes, and then those that can take their places.
-
-        Returns: Whether they shared passes to the end.
+        Returns: Whether several had to train one by one.
         """
         raised: list[BaseException] = []
 
@@ -167,17 +144,15 @@ class _Trial:
             self._say_began(attempt)
         with self._busy():
             members = [member for each in attempts if (member := member_of(each)) is not None]
-            has_shared = (
-                bool(members)
-                and fit_pack(
-                    members, self.cache, self.logs, self._say, next_member, must_pay=must_pay
-                ).refusal
-                is None
+            sharing = (
+                fit_pack(members, self.cache, self.logs, self._say, next_member, must_pay=must_pay)
+                if members
+                else None
             )
         for kind in (LeaseLost, StorageGone, UserError, BaseException):
             if of_kind := [each for each in raised if isinstance(each, kind)]:
                 raise of_kind[0]
-        return has_shared
+        return sharing is not None and sharing.refusal is not None
 
     def _say_began(self, attempt: Attempt) -> None:
         self.emit(Began(attempt.number, attempt.attempt, attempt.values))

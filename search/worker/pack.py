@@ -1,4 +1,4 @@
-"""Several trainings at once, whose passes through one frozen network are one pass.
+"""Several trainings at once, whose passes through one frozen network are one pass; or a single one.
 
 Each is a `fit` of its own, with its folder, log, checkpoint and outcome; only its passes meet those
 of the others, see `lightning_modules.distributed.pack.meeting`. When a run ends, the next one takes
@@ -15,6 +15,7 @@ from pathlib import Path
 from lightning_modules.cache import Cache
 from lightning_modules.check import CheckedRows
 from lightning_modules.distributed.pack.meeting import Meeting, Slot
+from lightning_modules.distributed.pack.passes import Alone
 from lightning_modules.distributed.pack.probe import Probe
 from lightning_modules.fit import fit
 from lightning_modules.guard.base import Guard
@@ -28,8 +29,8 @@ from lightning_modules.run import Run
 class Member:
     """One run of a pack: the arguments of its `fit`, and what becomes of its result.
 
-    `ended` receives the outcome, or what `fit` raised, while the others still train. It must not
-    raise.
+    `ended` receives the outcome, or what `fit` raised, while the others still train. What it raises
+    is raised when they have ended.
     """
 
     run: Run
@@ -64,46 +65,40 @@ def fit_pack(
     *,
     must_pay: bool = True,
 ) -> Sharing:
-    """Train runs together.
+    """Train runs together, or a single one alone, in this thread.
 
     Args:
-        members: The runs, which have the same `lightning_modules.run.pack_key`.
+        members: One run of any kind, or several of one `lightning_modules.run.pack_key`.
         cache: Objects kept in memory between runs, which they share.
         logs: Where their logs are opened.
         say: Receives whether they train together, and why not.
         next_member: Returns the run that takes the slot of one that has ended; None if there is
-            none. It must not raise. It is not asked if runs do not share passes, or if one is left.
+            none. It is not asked if runs do not share passes, or if one is left.
         must_pay: Whether they train one after the other if their first steps show that this is
             faster.
 
+    Raises:
+        BaseException: What `ended` or `next_member` raised first, after all runs have ended; no
+            run takes a slot any more.
+
     """
+    if len(members) == 1:
+        _train(members[0], cache, logs, Alone())
+        return Sharing(None, None)
     probe = Probe(must_pay=must_pay)
     meeting = Meeting(len(members), probe, say)
-
-    def train(member: Member, slot: Slot) -> None:
-        try:
-            result: Outcome | BaseException = fit(
-                member.run,
-                member.folder,
-                member.identity,
-                member.hooks,
-                cache,
-                checked=member.checked,
-                guards=member.guards,
-                logs=logs,
-                passes=slot,
-            )
-        except BaseException as error:
-            result = error  # the caller decides
-        member.ended(result)
+    raised: list[BaseException] = []
 
     def train_all(first: Member, slot: Slot) -> None:
-        with slot.working():
-            member: Member | None = first
-            while member is not None:
-                train(member, slot)
-                slot.renew()
-                member = None if meeting.is_over else next_member()
+        try:
+            with slot.working():
+                member: Member | None = first
+                while member is not None:
+                    _train(member, cache, logs, slot)
+                    slot.renew()
+                    member = None if meeting.is_over or raised else next_member()
+        except BaseException as error:  # nobody would see it in this thread
+            raised.append(error)
 
     threads = [
         threading.Thread(target=train_all, args=(member, slot), name=f"slot {number}")
@@ -113,4 +108,24 @@ def fit_pack(
         thread.start()
     for thread in threads:
         thread.join()
+    if raised:
+        raise raised[0]
     return Sharing(meeting.refusal, probe.gain)
+
+
+def _train(member: Member, cache: Cache, logs: Logs | None, passes: Alone) -> None:
+    try:
+        result: Outcome | BaseException = fit(
+            member.run,
+            member.folder,
+            member.identity,
+            member.hooks,
+            cache,
+            checked=member.checked,
+            guards=member.guards,
+            logs=logs,
+            passes=passes,
+        )
+    except BaseException as error:
+        result = error  # the caller decides
+    member.ended(result)

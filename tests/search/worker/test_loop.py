@@ -20,7 +20,7 @@ from search.storage.lease import LeaseLost
 from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import join
-from search.worker import loop
+from search.worker import pack
 from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed
 from search.worker.loop import Replace, work
 from tests.search.worker.conftest import Prepare
@@ -129,7 +129,7 @@ def test_an_error_counts_as_a_failed_attempt_and_the_process_is_replaced(
     def breaks(*arguments: object, **named: object) -> None:
         raise RuntimeError("no such luck\nand more")
 
-    monkeypatch.setattr(loop, "fit", breaks)
+    monkeypatch.setattr(pack, "fit", breaks)
     study = prepared("search.num_trials=1", "search.max_attempts=2")
     session, events = join(study), list[Event]()
     with pytest.raises(Replace, match="an error in trial 0"):

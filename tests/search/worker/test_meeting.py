@@ -183,6 +183,26 @@ def test_an_error_ends_its_own_run_alone(runs: list[Run], here: Path) -> None:
     assert results[1].ending is Ending.finished
 
 
+@pytest.mark.thorough
+def test_what_the_caller_raises_about_a_result_is_raised_when_all_have_ended(
+    runs: list[Run], here: Path
+) -> None:
+    ended: list[Outcome | BaseException] = []
+
+    def refuse(result: Outcome | BaseException) -> None:
+        ended.append(result)
+        raise LookupError(f"result {len(ended)}")
+
+    members = []
+    for number, run in enumerate(runs[:2]):
+        own = here / str(number)
+        own.mkdir()
+        members.append(Member(run, own, Identity("test", None, own), Hooks(), refuse))
+    with pytest.raises(LookupError, match="result 1"):
+        fit_pack(members, Cache(), next_member=lambda: members[0], must_pay=False)
+    assert len(ended) == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -7,7 +7,7 @@ import pytest
 from search.storage.failure import FailureKind
 from search.study.heal import end_worker, heal
 from search.study.open import load_study
-from search.worker import loop
+from search.worker import pack
 from search.worker.breaker import MAX_FAILURES
 from search.worker.event import Ended, Event, Joined, Note, Prepared
 from search.worker.worker import work_here
@@ -49,7 +49,7 @@ def test_failures_in_a_row_stop_the_worker(
     def breaks(*arguments: object, **named: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(loop, "fit", breaks)
+    monkeypatch.setattr(pack, "fit", breaks)
     study = prepared("search.num_trials=9", "search.max_attempts=1")
     events: list[Event] = []
     assert work_here(study.folder, events.append) == 1
