@@ -17,7 +17,7 @@ from search.study.certify import (
 )
 from search.study.study import Study
 from search.terminal.estimate import about
-from search.trained.certify import Side
+from search.trained.side import Side
 
 
 def plan_lines(plan: Plan, num_runs: int | None = None) -> Iterator[str]:

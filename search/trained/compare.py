@@ -13,7 +13,8 @@ from search.study.ask import check_trained
 from search.study.certify import add, winner_and_other
 from search.study.follow import refuse_follow_up
 from search.study.study import Study
-from search.trained.certify import Say, Side, certify
+from search.trained.certify import Say, certify
+from search.trained.side import Side
 
 if TYPE_CHECKING:
     from pathlib import Path

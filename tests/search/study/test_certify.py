@@ -30,10 +30,11 @@ from search.study.reserve import reserved_before
 from search.study.session import join
 from search.study.study import Study
 from search.terminal.certify import certificate_lines, certify_lines, plan_lines
-from search.trained.certify import Side, certify_winner
 from search.trained.certify import certify as draw_certificates
+from search.trained.certify import certify_winner
 from search.trained.compare import certificates_of_trials
 from search.trained.export import certified_winner, finished_trial
+from search.trained.side import Side
 from tests.conftest import write_jsonl, written_certificates
 from tests.search.study.conftest import (
     SPACE,
