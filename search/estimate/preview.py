@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lightning_modules.check import CheckedRows
 from lightning_modules.task.own_metric import is_own
 from search.config import Composition
-from search.estimate.estimate import Estimate, Measured, Past, estimate, past_of
+from search.estimate.estimate import Estimate, Measured, Past, estimate
 from search.estimate.max_length import with_max_length
 from search.estimate.pack import PackNeed, pack_need
+from search.estimate.past import past_of
 from search.estimate.study_need import StudyNeed, study_need
 from search.plan import certify as planned_certificate
 from search.plan.build import build_plan
