@@ -39,7 +39,7 @@ from typing import Any
 from growth import copy_trials, one_trial
 from shared_parts.argument import parser_of
 
-import lightning_modules.fit as fit_module
+import lightning_modules.fit.training as fit_module
 from lightning_modules.callback import best, checkpoint
 from lightning_modules.logger import wandb
 from lightning_modules.machine.memory import freeze_imports
@@ -67,7 +67,7 @@ PARTS: dict[str, Sequence[tuple[Any, str]]] = {
     "claim": [(Session, "next_attempts")],
     "storage": [(Session, name) for name in STORED],
     "note": [(loop, "show_trial"), (loop, "shown_of")],
-    "prepare": [(loop, "load_rows"), (fit_module, "_check"), (fit_module, "_prepare")],
+    "prepare": [(loop, "load_rows"), (fit_module, "start_of"), (fit_module, "prepare")],
     "files": [
         *((best.BestFiles, "write_now"), (checkpoint, "write_checkpoint")),
         *((fit_module, "_write"), (fit_module, "review")),

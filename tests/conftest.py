@@ -37,7 +37,7 @@ LONGEST = (
     "tests/test_readme.py",
     "tests/search/cli/test_sweep.py",
     "tests/search/cli/test_dashboard.py",
-    "tests/lightning_modules/test_fit.py",
+    "tests/lightning_modules/fit/test_training.py",
     "tests/lightning_modules/export/test_model.py",
 )
 

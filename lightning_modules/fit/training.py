@@ -7,70 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from torch import nn
 
-from lightning_modules.batch.micro import Limit
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import BestFiles, load_best, load_observed
 from lightning_modules.callback.checkpoint import Checkpointing
-from lightning_modules.callback.checkpoint_file import Checkpoint, load_checkpoint
-from lightning_modules.callback.memory import PeakMemory
 from lightning_modules.callback.review import review
 from lightning_modules.callback.speed import Speed, throughput
 from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation
-from lightning_modules.check import CheckedRows, check_fit, load_rows
+from lightning_modules.check import CheckedRows
 from lightning_modules.datamodule import TextDataModule
 from lightning_modules.distributed.pack.passes import Alone
-from lightning_modules.export.rehearse import rehearse_export
-from lightning_modules.feature import use_features
-from lightning_modules.folder import (
-    FORM_FILE,
-    LABELS_FILE,
-    OUTCOME_FILE,
-    STATE_FILE,
-    TASK_FILE,
-    TOKENIZER_FOLDER,
-)
+from lightning_modules.fit.prepare import Prepared, Start, prepare, start_of
+from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.guard.base import Guard
 from lightning_modules.guard.score import Guarded, logged_guards
 from lightning_modules.hooks import Hooks
-from lightning_modules.launch.leader import Followers
 from lightning_modules.logger.base import Identity, Logs, RunLog
 from lightning_modules.machine.disk import write_when_free
 from lightning_modules.machine.file import write_json
-from lightning_modules.machine.hardware import Hardware, choose_hardware
-from lightning_modules.machine.memory import free_memory, is_out_of_memory, unless_out_of_memory
-from lightning_modules.model.attention import attention_notes
+from lightning_modules.machine.memory import free_memory, is_out_of_memory
 from lightning_modules.model.held import holds
-from lightning_modules.model.plain import spelled_notes
-from lightning_modules.model.state import count_parameters, restore_state
+from lightning_modules.model.state import restore_state
 from lightning_modules.module import FineTuner
-from lightning_modules.network import build_network, build_tokenizer
 from lightning_modules.outcome import (
     UNTRAINED,
     Ending,
     GuardScore,
     Outcome,
-    Record,
     RowScores,
     Stopped,
     fit_verdict,
 )
-from lightning_modules.reference import read_reference, reference_of, write_reference
 from lightning_modules.run import Run
 from lightning_modules.seed import seeded
-from lightning_modules.task.base import GENERATED, MISTAKES, REFERENCE, Tables
+from lightning_modules.task.base import GENERATED, MISTAKES, Tables
 from lightning_modules.task.jackknife import key_of, row_scores
 from lightning_modules.task.select import chosen_by
 from lightning_modules.task.verdict import unlearnt
-from lightning_modules.text.template import own_texts
 from lightning_modules.trainer import lightning_trainer
 
 NUM_LOGGED_ROWS = 20
@@ -111,9 +91,9 @@ def fit(
         UserError: The data or the model cannot be used.
 
     """
-    start = _check(run, folder, hooks or Hooks(), cache or Cache(), checked)
+    start = start_of(run, folder, hooks or Hooks(), cache or Cache(), checked)
     try:
-        prepared = _prepare(start)
+        prepared = prepare(start)
     except Stopped as stop:
         return _write(start, _outcome(start, stop.ending, stop.reason, (0, 0)))
     with _started(logs, start, identity) as opened:
@@ -121,7 +101,7 @@ def fit(
 
 
 @contextmanager
-def _started(logs: Logs | None, start: _Start, identity: Identity) -> Iterator[Logs]:
+def _started(logs: Logs | None, start: Start, identity: Identity) -> Iterator[Logs]:
     """Yield the caller's logs, or the run's own, which are closed at the end."""
     if logs is not None:
         yield logs
@@ -135,7 +115,7 @@ def _started(logs: Logs | None, start: _Start, identity: Identity) -> Iterator[L
 
 
 def _train_and_review(
-    prepared: _Prepared,
+    prepared: Prepared,
     identity: Identity,
     guards: Sequence[Guard],
     logs: Logs,
@@ -162,164 +142,14 @@ def _train_and_review(
     return _finish(prepared, log, ending, reason, scores)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """A run that passed its checks, and the checkpoint that it starts from."""
-
-    run: Run
-    folder: Path
-    hooks: Hooks
-    cache: Cache
-    checked: CheckedRows
-    hardware: Hardware
-    followers: Followers
-    memory: PeakMemory
-    checkpoint: Checkpoint | None
-    record: Record
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A run with its network and its batches."""
-
-    start: _Start
-    run: Run
-    tokenizer: PreTrainedTokenizerBase
-    data: TextDataModule
-    network: nn.Module
-    num_parameters: tuple[int, int]
-    reference: Mapping[str, Tensor]
-
-
-def _check(
-    run: Run, folder: Path, hooks: Hooks, cache: Cache, checked: CheckedRows | None
-) -> _Start:
-    if checked is None:
-        hooks.heartbeat("loading the data")
-        checked = load_rows(run, cache)
-    check_fit(run, checked.corpus)
-    task = run.task.fit_to_model(run.model).fit_to_rows(checked.corpus, checked.labels)
-    run = replace(run, task=task)
-    num_devices = run.trainer.devices
-    hardware = choose_hardware(run.trainer.device, run.trainer.precision, num_devices)
-    run = replace(run, model=run.model.attending(hardware, run.data.max_length))
-    hardware.use_tensor_cores()  # also for what is computed before the training
-    followers = cache.get_or_make(("followers", num_devices), lambda: Followers(num_devices))
-    followers.start()  # they import while this process prepares
-    memory = PeakMemory(hardware.device)
-    checkpoint = load_checkpoint(folder, hooks.warn)
-    return _Start(
-        run,
-        folder,
-        hooks,
-        cache,
-        checked,
-        hardware,
-        followers,
-        memory,
-        checkpoint,
-        checkpoint.record if checkpoint else Record(),
-    )
-
-
-def _prepare(start: _Start) -> _Prepared:
-    """Load, adapt and count the network; raise Stopped if it does not fit into memory."""
-    checked, hooks = start.checked, start.hooks
-    run = _fit_to_rows(start)
-    tokenizer = _tokenizer(start, run)
-    splits, labels, step = checked.corpus.splits, checked.labels, start.record.step
-    data = write_when_free(
-        hooks,
-        lambda: TextDataModule(run, splits, labels, tokenizer, step, hooks, start.cache),
-    )
-    if run.strategy.trains_tokenizer or run.model.light_tokenizer() is None:  # else it was said
-        for note in spelled_notes(own_texts(splits["train"]), tokenizer, "training rows"):
-            hooks.warn(note)
-    for note in run.task.encoding_notes(splits["train"], tokenizer):
-        hooks.warn(note)
-    hooks.heartbeat("loading the model")
-    network = unless_out_of_memory(
-        lambda: build_network(run, labels, start.cache, tokenizer, start.hardware)
-    )
-    if network is None:
-        raise Stopped(Ending.infeasible, "the network does not fit into memory")
-    tried = ("export", run.model, run.strategy.cache_key, run.task.cache_key)
-    start.cache.get_or_make(tried, lambda: rehearse_export(network, tokenizer, run.model.name))
-    said = set(run.model.notes())  # before the first trial
-    for note in attention_notes(network, getattr(run.model, "attention", None)):
-        if note not in said:
-            hooks.warn(note)
-    counts = count_parameters(network)
-    hooks.on_network(*counts)
-    values = _reference(start, run, network, data, tokenizer)
-    data.add_column(REFERENCE, values)
-    use_features(data, run, network, start.hardware, start.cache, hooks)
-    start.record.frozen_seconds = data.frozen_seconds
-    return _Prepared(start, run, tokenizer, data, network, counts, values)
-
-
-def _reference(
-    start: _Start,
-    run: Run,
-    network: nn.Module,
-    data: TextDataModule,
-    tokenizer: PreTrainedTokenizerBase,
-) -> dict[str, Tensor]:
-    """Return what the untouched network says of each example; nothing if that is not needed."""
-    if not run.task.needs_reference or run.strategy.keeps_base:
-        return {}
-    if (kept := read_reference(start.folder)) is not None:
-        return kept
-    hooks = start.hooks
-
-    def heartbeat(doing: str) -> None:
-        hooks.heartbeat(f"computing the reference, {doing}")
-        if hooks.interrupted():
-            raise Stopped(Ending.interrupted, "interrupted before the first step")
-
-    limit = Limit(tokens=run.trainer.first_tokens)
-    values = {
-        split: reference_of(run.task, network, part, tokenizer, start.hardware, limit, heartbeat)
-        for split, part in data.examples.items()
-    }
-    write_when_free(hooks, lambda: write_reference(start.folder, values))
-    return values
-
-
-def _fit_to_rows(start: _Start) -> Run:
-    """Fit the run's strategy to the rows, write its and the task's state, and return the run."""
-    run = start.run
-    strategy = run.strategy.fit_to_rows(run.model, run.task, start.checked.corpus)
-    for name, state in ((STATE_FILE, strategy.state), (TASK_FILE, run.task.state)):
-        if state:
-            write = partial(write_json, start.folder / name, dict(state), waits_for_name=False)
-            write_when_free(start.hooks, write)
-    return replace(run, strategy=strategy)
-
-
-def _tokenizer(start: _Start, run: Run) -> PreTrainedTokenizerBase:
-    """Return the run's tokenizer; write the labels, and a tokenizer trained on these rows."""
-    folder, hooks, checked = start.folder, start.hooks, start.checked
-    form = run.task.form_of(checked.corpus.splits["train"])
-    for name, value in ((LABELS_FILE, list(checked.labels)), (FORM_FILE, form)):
-        if value is not None:
-            write = partial(write_json, folder / name, value, waits_for_name=False)
-            write_when_free(hooks, write)
-    hooks.heartbeat("making the tokenizer")
-    tokenizer = build_tokenizer(run, checked.corpus.splits["train"], start.cache)
-    if run.strategy.trains_tokenizer:
-        write_when_free(hooks, lambda: tokenizer.save_pretrained(folder / TOKENIZER_FOLDER))
-    return tokenizer
-
-
-def _open_log(prepared: _Prepared, identity: Identity, logs: Logs) -> RunLog:
+def _open_log(prepared: Prepared, identity: Identity, logs: Logs) -> RunLog:
     start = prepared.start
     start.hooks.heartbeat("opening the log")
     config = {**start.run.flat(), "num_trainable": prepared.num_parameters[0]}
     return logs.open(identity, config, start.hooks.warn)
 
 
-def _train(prepared: _Prepared, log: RunLog, files: BestFiles, passes: Alone) -> tuple[Ending, str]:
+def _train(prepared: Prepared, log: RunLog, files: BestFiles, passes: Alone) -> tuple[Ending, str]:
     """Train; return how it ended, and the reason in words."""
     start, run, data = prepared.start, prepared.run, prepared.data
     held = ", frozen weights in bf16" if holds(prepared.network) else ""
@@ -376,7 +206,7 @@ def _lengths(run: Run, data: TextDataModule) -> tuple[int, int]:
     return num_examples, num_examples * run.schedule.stable_steps(length) // length.num_steps
 
 
-def _callbacks(prepared: _Prepared, log: RunLog, files: BestFiles) -> list[Any]:
+def _callbacks(prepared: Prepared, log: RunLog, files: BestFiles) -> list[Any]:
     start, data, trainer = prepared.start, prepared.data, prepared.run.trainer
     steps = data.length.validation_steps(trainer.validations_per_epoch)
     speed = Speed()
@@ -390,7 +220,7 @@ def _callbacks(prepared: _Prepared, log: RunLog, files: BestFiles) -> list[Any]:
     ]
 
 
-def _review(prepared: _Prepared, log: RunLog) -> None:
+def _review(prepared: Prepared, log: RunLog) -> None:
     """Write the task's tables about the best validation, and log them."""
     start = prepared.start
     start.hooks.heartbeat("reviewing the best validation")
@@ -405,13 +235,13 @@ def _log_tables(log: RunLog, tables: Tables) -> None:
             log.table(f"validation/{name}", shown)
 
 
-def _guarded(prepared: _Prepared, guards: Sequence[Guard]) -> Guarded:
+def _guarded(prepared: Prepared, guards: Sequence[Guard]) -> Guarded:
     start, run = prepared.start, prepared.run
     labels, tokenizer = start.checked.labels, prepared.tokenizer
     return Guarded(run, guards, labels, tokenizer, start.hardware, start.cache, start.hooks)
 
 
-def _best_network(prepared: _Prepared) -> nn.Module:
+def _best_network(prepared: Prepared) -> nn.Module:
     """Return the run's network with the weights of the best validation."""
     best = load_best(prepared.start.folder)
     assert best is not None, "a finished run has been validated"
@@ -420,7 +250,7 @@ def _best_network(prepared: _Prepared) -> nn.Module:
 
 
 def _finish(
-    prepared: _Prepared, log: RunLog, ending: Ending, reason: str, guards: Sequence[GuardScore]
+    prepared: Prepared, log: RunLog, ending: Ending, reason: str, guards: Sequence[GuardScore]
 ) -> Outcome:
     """Close the log; write and return the outcome."""
     start = prepared.start
@@ -452,7 +282,7 @@ def _finish(
     return _write(start, outcome)
 
 
-def _row_scores(prepared: _Prepared) -> tuple[RowScores | None, RowScores | None]:
+def _row_scores(prepared: Prepared) -> tuple[RowScores | None, RowScores | None]:
     """Return what the validation rows contribute to the metric, and to what chose the epoch."""
     start, task = prepared.start, prepared.run.task
     start.hooks.heartbeat("computing the noise of the best validation")
@@ -467,7 +297,7 @@ def _row_scores(prepared: _Prepared) -> tuple[RowScores | None, RowScores | None
     return scores, row_scores(replace(task, metric=name), observed, validation, key)
 
 
-def _verdict(prepared: _Prepared) -> str:
+def _verdict(prepared: Prepared) -> str:
     """Return in words how well the run fits, by its curve and its best scores."""
     record, run = prepared.start.record, prepared.run
     if not run.strategy.trains:
@@ -477,9 +307,7 @@ def _verdict(prepared: _Prepared) -> str:
     return fit_verdict(record.points, found)
 
 
-def _outcome(
-    start: _Start, ending: Ending, reason: str, num_parameters: tuple[int, int]
-) -> Outcome:
+def _outcome(start: Start, ending: Ending, reason: str, num_parameters: tuple[int, int]) -> Outcome:
     record, hardware = start.record, start.hardware
     return Outcome(
         ending=ending,
@@ -500,7 +328,7 @@ def _outcome(
     )
 
 
-def _scoring_seconds(start: _Start) -> float | None:
+def _scoring_seconds(start: Start) -> float | None:
     splits, record = start.checked.corpus.splits, start.record
     if record.validation_seconds is None or "test" not in splits:
         return None
@@ -508,7 +336,7 @@ def _scoring_seconds(start: _Start) -> float | None:
     return seconds * len(splits["test"]) / len(splits["validation"])
 
 
-def _write(start: _Start, outcome: Outcome) -> Outcome:
+def _write(start: Start, outcome: Outcome) -> Outcome:
     """Write and return the outcome; return an interrupted one if the disk stayed full."""
     try:
         write = partial(write_json, start.folder / OUTCOME_FILE, outcome.as_dict())
