@@ -62,9 +62,6 @@ def main(words: Sequence[str]) -> int:
             ahead.certify_runs,
         )
         print("\n".join(about), flush=True)
-    if wants_probe and ahead.plan.is_asked:
-        fix = "Its trials are trained by a loop of yours."
-        raise ConfigError(Problem("probe", "must be false if search.ask_tell is true", True, fix))
     try:
         measured = probe(ahead.plan, _say_arm, _say_built) if wants_probe else ahead.past.measured
     except ProbeFailed as error:

@@ -57,12 +57,16 @@ def probe(
         on_built: Called with each arm's strategy and its numbers of trained and all parameters.
 
     Raises:
-        UserError: Data or model cannot be used, or a batch does not fit into memory.
+        UserError: Data or model cannot be used, a batch does not fit into memory, or a loop of the
+            user's own trains the trials.
         ProbeFailed: A process failed.
 
     """
     import psutil
 
+    if plan.is_asked:
+        fix = "Its trials are trained by a loop of yours."
+        raise ConfigError(Problem("probe", "must be false if search.ask_tell is true", True, fix))
     busy = psutil.cpu_percent(interval=0.5) / 100
     results: dict[Options, dict[str, Any]] = {}
     for options in plan.defaults:
