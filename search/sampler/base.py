@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning_modules.schema import Schema
+from lightning_modules.error import Problem
+from lightning_modules.schema import Schema, positive
 from lightning_modules.seed import seed_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,25 @@ class Sampler(Schema):
             number: The trial's number.
             defaults: The default of each arm by config path; none in a free study.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSampler(Sampler):
+    """A sampler whose model is used once some trials have ended.
+
+    Attributes:
+        num_startup_trials: Trials before the model is used, > 0.
+
+    """
+
+    num_startup_trials: int
+
+    def problems(self) -> Iterator[Problem]:
+        yield from positive(self, "num_startup_trials")
+
+    @property
+    def num_independent(self) -> float:
+        return self.num_startup_trials
 
 
 def trial_seed(seed: int, number: int) -> int:

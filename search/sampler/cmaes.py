@@ -13,13 +13,11 @@ Paper: Hansen and Ostermeier 2001, Completely derandomized self-adaptation in ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import Problem
-from lightning_modules.schema import positive
-from search.sampler.base import Sampler, condition, several, trial_seed
+from search.sampler.base import ModelSampler, condition, several, trial_seed
 from search.sampler.observation import AllFinished, signs_of
 
 if TYPE_CHECKING:
@@ -34,22 +32,13 @@ GENERATION = "cma:generation"  # a trial's system attribute, also Optuna's name 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cmaes(Sampler):
+class Cmaes(ModelSampler):
     """CMA-ES.
 
     Attributes:
         num_startup_trials: Finished random trials before the first generation, > 0.
 
     """
-
-    num_startup_trials: int
-
-    def problems(self) -> Iterator[Problem]:
-        yield from positive(self, "num_startup_trials")
-
-    @property
-    def num_independent(self) -> float:
-        return self.num_startup_trials
 
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:

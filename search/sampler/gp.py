@@ -8,13 +8,11 @@ Paper: Jones et al. 1998, Efficient global optimization; Optuna's implementation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import Problem
-from lightning_modules.schema import positive
-from search.sampler.base import Sampler, condition, trial_seed
+from search.sampler.base import ModelSampler, condition, trial_seed
 from search.sampler.observation import AllFinished
 
 if TYPE_CHECKING:
@@ -27,22 +25,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gp(Sampler):
+class Gp(ModelSampler):
     """Gaussian process.
 
     Attributes:
         num_startup_trials: Trials drawn at random before the model is used, > 0.
 
     """
-
-    num_startup_trials: int
-
-    def problems(self) -> Iterator[Problem]:
-        yield from positive(self, "num_startup_trials")
-
-    @property
-    def num_independent(self) -> float:
-        return self.num_startup_trials
 
     @classmethod
     def refusal(cls, space: Space, num_objectives: int) -> str | None:

@@ -10,13 +10,11 @@ Papers: Bergstra et al. 2011 (NeurIPS); Watanabe 2023, arXiv:2304.11127.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import Problem
-from lightning_modules.schema import positive
-from search.sampler.base import Sampler, trial_seed
+from search.sampler.base import ModelSampler, trial_seed
 from search.sampler.sobol import sobol_point, value_at
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tpe(Sampler):
+class Tpe(ModelSampler):
     """TPE.
 
     Attributes:
@@ -37,15 +35,6 @@ class Tpe(Sampler):
             point n of a scrambled Sobol sequence.
 
     """
-
-    num_startup_trials: int
-
-    def problems(self) -> Iterator[Problem]:
-        yield from positive(self, "num_startup_trials")
-
-    @property
-    def num_independent(self) -> float:
-        return self.num_startup_trials
 
     def build(
         self, space: Space, seed: int, number: int, defaults: Sequence[Values] = ()
