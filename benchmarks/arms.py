@@ -8,7 +8,7 @@ at its best setting. It is near if that arm is at most 1 point behind: an accura
 2,000 rows that are the truth of recorded runs has a standard error of 0.97 points. What a study
 loses is the score of the best setting of all arms, minus that of the trial that it chooses, both
 without noise. "Every setting" is the ceiling: each one of each arm tried once, so only the noise
-of the scores can mislead.
+of the scores can mislead. Where studies in turn lose the best arm is counted as well.
 
 The scores of the first table are exact; those of the second have the noise from run to run. That of
 few validation rows, which is larger, is the matter of `selection.py`.
@@ -22,7 +22,8 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ from selection import RANGES
 from shared_parts.argument import parser_of
 
 from search.config.settings import Arms
+from search.study.turn import NUM_OPENING
 
 WAYS = (
     Way("in turn"),
@@ -66,12 +68,14 @@ class Score:
         found: Share of them whose arm is at most `TIE` points behind the best one.
         near: The same for `NEAR` points.
         lost: Mean points lost.
+        misses: How many studies of the others are lost where, see `place_of_miss`.
 
     """
 
     found: float
     near: float
     lost: float
+    misses: Mapping[str, int]
 
     def __str__(self) -> str:
         return f"{100 * self.found:5.1f} % {100 * self.near:5.1f} % {self.lost:6.3f}"
@@ -95,14 +99,31 @@ def measured(
 ) -> Score:
     """Return what `studies` studies of this kind come to."""
     number, num_trials = setup
-    behind, lost = [], []
+    behind, lost, misses = [], [], Counter[str]()
     for seed in range(studies):
         arms, tops = drawn(found, number, seed)
         chosen: Chosen = run_study(way, arms, num_trials, seed, noisy=noisy)
         behind.append(max(tops) - tops[chosen.arm])
         lost.append(max(tops) - chosen.score)
+        if behind[-1] > TIE:
+            misses[place_of_miss(chosen, tops)] += 1
     shares = (statistics.mean(each <= most for each in behind) for most in (TIE, NEAR))
-    return Score(*shares, statistics.mean(lost))
+    return Score(*shares, statistics.mean(lost), misses)
+
+
+def place_of_miss(chosen: Chosen, tops: Sequence[float]) -> str:
+    """Return where a study lost the best arm, with the arms that tie with it.
+
+    At the last choice, if a trial of it was better without noise than the chosen one; at the cut,
+    if it was not continued after its opening; otherwise inside the arm, whose trials were too few.
+    """
+    best = {arm for arm, top in enumerate(tops) if max(tops) - top <= TIE}
+    if any(arm in best and score > chosen.score for arm, score in chosen.trials):
+        return "at the last choice"
+    num_trials = Counter(arm for arm, _ in chosen.trials)
+    if all(num_trials[arm] <= NUM_OPENING for arm in best):
+        return "at the cut"
+    return "inside the arm"
 
 
 def share_of_close_arms(found: Sequence[Landscape], number: int, studies: int) -> float:
@@ -115,7 +136,7 @@ def rows(
     found: Sequence[Landscape], setups: Sequence[tuple[int, int]], studies: int
 ) -> Iterator[str]:
     """Yield the lines of both tables."""
-    missed = []
+    missed, places = [], list[str]()
     for noisy in (False, True):
         yield f"\n{'with' if noisy else 'without'} noise: best arm found, near, points lost"
         names = (f"{arms} arms, {trials}" for arms, trials in setups)
@@ -125,11 +146,16 @@ def rows(
             for setup in setups:
                 score = measured(way, found, setup, studies, noisy=noisy)
                 cells.append(str(score))
-                if way == WAYS[0] and noisy and score.found < TARGETS[setup[0]]:
+                if way != WAYS[0] or not noisy:
+                    continue
+                lost = ", ".join(f"{num} {place}" for place, num in sorted(score.misses.items()))
+                places.append(f"in turn, {setup[0]} arms, {setup[1]} trials: lost {lost or 'none'}")
+                if score.found < TARGETS[setup[0]]:
                     missed.append(f"{setup[0]} arms, {setup[1]} trials: {100 * score.found:.1f} %")
             yield " | ".join([f"{way.name:28s}", *cells])
+    yield "\n" + "\n".join(places)
     wanted = ", ".join(f"{100 * share:.0f} % of {arms} arms" for arms, share in TARGETS.items())
-    yield f"\nwanted in turn, with noise: {wanted}; missed: {'; '.join(missed) or 'none'}"
+    yield f"wanted in turn, with noise: {wanted}; missed: {'; '.join(missed) or 'none'}"
 
 
 def rows_of_named() -> Iterator[str]:

@@ -73,10 +73,18 @@ class Way:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best trial of a study: its arm, and its score without noise."""
+    """The best trial of a study.
+
+    Attributes:
+        arm: Its arm.
+        score: Its score without noise.
+        trials: Arm and score without noise of every trial of the study.
+
+    """
 
     arm: int
     score: float
+    trials: tuple[tuple[int, float], ...] = ()
 
 
 def run_study(way: Way, arms: Sequence[Arm], num_trials: int, seed: int, *, noisy: bool) -> Chosen:
@@ -93,7 +101,7 @@ def run_study(way: Way, arms: Sequence[Arm], num_trials: int, seed: int, *, nois
         )
     ]
     _, chosen = max(trials, key=lambda trial: trial[0])
-    return chosen
+    return replace(chosen, trials=tuple((each.arm, each.score) for _, each in trials))
 
 
 def _best_of_all(arms: Sequence[Arm], seed: int, *, noisy: bool) -> Chosen:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arms import WAYS, drawn
+from arms import WAYS, drawn, place_of_miss
 from arms_parts.landscape import NUM_LANDSCAPES, RANGE, formulas, landscapes
 from arms_parts.named import named
-from arms_parts.study import run_study
+from arms_parts.study import Chosen, run_study
 from recorded.replay import Candidates
 
 
@@ -28,6 +28,21 @@ def test_without_noise_the_ceiling_is_the_best_arm_at_its_best() -> None:
         chosen = run_study(way, arms, 12, seed, noisy=False)
         assert chosen.arm == int(np.argmax(tops))
         assert chosen.score == pytest.approx(max(tops))
+
+
+@pytest.mark.parametrize(
+    ("best", "place"),
+    [
+        ([0.1, 0.2, 0.3], "at the cut"),  # its opening alone
+        ([0.1, 0.2, 0.3, 0.4], "inside the arm"),
+        ([0.1, 0.2, 0.6], "at the last choice"),  # better than the chosen trial, without noise
+    ],
+)
+def test_a_miss_is_at_the_cut_inside_the_arm_or_at_the_last_choice(
+    best: list[float], place: str
+) -> None:
+    trials = [(0, 0.5), (0, 0.4), *((1, score) for score in best)]
+    assert place_of_miss(Chosen(0, 0.5, tuple(trials)), tops=[0.5, 0.9]) == place
 
 
 def strategy(skill: float, seed: int) -> Candidates:
