@@ -71,12 +71,25 @@ class OutputLayer:
         return hidden_BTD
 
 
+class StandIn:
+    """What is called in place of a network whose pass is done, and answers with its part of it.
+
+    Attributes:
+        stands_for: The network.
+
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.stands_for = network
+
+
 _found: WeakKeyDictionary[nn.Module, OutputLayer | None] = WeakKeyDictionary()
 
 
-def output_layer(network: nn.Module) -> OutputLayer | None:
+def output_layer(network: nn.Module | StandIn) -> OutputLayer | None:
     """Return a network's output layer; None if its logits are not known to come from one."""
-    network = getattr(network, "stands_for", network)  # of rows that have passed, see `pack`
+    if isinstance(network, StandIn):
+        network = network.stands_for
     if network not in _found:
         _found[network] = _find(network)
     return _found[network]

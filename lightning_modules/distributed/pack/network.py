@@ -28,7 +28,7 @@ from lightning_modules.distributed.pack.draws import Draws
 from lightning_modules.distributed.pack.layout import CannotShare, Layout, Place, joined
 from lightning_modules.distributed.pack.passes import Pass
 from lightning_modules.model.head import writes
-from lightning_modules.model.output import OutputLayer, output_layer
+from lightning_modules.model.output import OutputLayer, StandIn, output_layer
 from lightning_modules.model.share import sharing_copy
 
 ADAPTER = "default"
@@ -123,11 +123,11 @@ class PackedNetwork:
         return self._head.hidden(self._network, {**rows, "use_cache": False})
 
 
-class _Answers:
+class _Answers(StandIn):
     """Stands for the network of a run whose rows have passed; called as that, it answers them."""
 
     def __init__(self, network: nn.Module, place: Place, answers: Any) -> None:
-        self.stands_for = network
+        super().__init__(network)
         self._place = place
         self._answers = answers
 
