@@ -7,13 +7,14 @@ deterministic as a run.
 
 When a run has ended, another one may take its slot.
 
-If the networks cannot share passes, if memory runs out, or if sharing does not pay, the meeting is
-over: from there on each pass goes through its run's own network, and the runs train one after the
-other.
+If the networks cannot share passes, if memory runs out, if a shared pass fails, or if sharing does
+not pay, the meeting is over: from there on each pass goes through its run's own network, and the
+runs train one after the other.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from lightning_modules.batch.micro import Limit
     from lightning_modules.distributed.pack.probe import Probe
+
+log = logging.getLogger(__name__)
 
 
 class Meeting:
@@ -107,7 +110,7 @@ class Meeting:
         began, reason = time.monotonic(), None
         try:
             losses = self._losses([slot.brought for slot in slots], draws)
-        except Exception as error:  # each pass alone then shows whose error it is
+        except Exception as error:  # each pass alone then raises it in the run whose it is
             reason = _reason(error, len(slots))
         else:
             for slot, loss in zip(slots, losses, strict=True):
@@ -215,8 +218,10 @@ class Slot(Alone):
 
 
 def _reason(error: Exception, num_runs: int) -> str:
+    """Return in one line why runs do not share a pass; log what is no limit but a fault."""
     if isinstance(error, CannotShare):
         return str(error)
     if is_out_of_memory(error):
         return f"the passes of {num_runs} at once do not fit into memory"
+    log.error("a shared pass of %d trials failed", num_runs, exc_info=error)
     return f"{type(error).__name__}: {error}".splitlines()[0]

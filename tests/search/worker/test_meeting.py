@@ -11,6 +11,7 @@ import torch
 
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best
+from lightning_modules.distributed.pack.network import PackedNetwork
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome
@@ -167,6 +168,25 @@ def test_if_it_does_not_pay_is_measured_and_said(runs: list[Run], here: Path) ->
     assert all(result.ending is Ending.finished for result in results)
     (line,) = said
     assert line.startswith(("2 trials share their passes: ", "2 trials train one by one: their "))
+
+
+@pytest.mark.thorough
+def test_a_fault_of_a_shared_pass_is_logged_and_fails_no_run(
+    runs: list[Run],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(*_: object) -> None:
+        raise IndexError("no such row\nand more")
+
+    monkeypatch.setattr(PackedNetwork, "run", fails)
+    results, said = train_together(runs[1:], here)
+    assert said == ["2 trials train one by one: IndexError: no such row"]
+    assert [result.ending for result in results] == [Ending.finished] * 2
+    (record,) = (each for each in caplog.records if each.levelname == "ERROR")
+    assert record.getMessage() == "a shared pass of 2 trials failed"
+    assert record.exc_info is not None and record.exc_info[0] is IndexError
 
 
 class Broken(Hooks):
