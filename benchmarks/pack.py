@@ -21,11 +21,11 @@ import torch
 from shared_parts.argument import parser_of
 from torch import Tensor, nn
 
+from lightning_modules.batch.passes import Alone, Pass
 from lightning_modules.batch.type import Batch
 from lightning_modules.cache import Cache
-from lightning_modules.distributed.pack.draws import Draws
-from lightning_modules.distributed.pack.network import PackedNetwork
-from lightning_modules.distributed.pack.passes import Alone, Pass
+from lightning_modules.fit.pack.draws import Draws
+from lightning_modules.fit.pack.network import PackedNetwork
 from lightning_modules.machine.hardware import Hardware, Precision, choose_hardware
 from lightning_modules.network import build_network
 from lightning_modules.optimizer.clip import clip_gradients

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from lightning_modules.batch.budget import probed_tokens
 from lightning_modules.batch.join import in_row_order, joined
 from lightning_modules.batch.micro import Limit, is_small, micro_batches, num_examples, smallest
+from lightning_modules.batch.passes import Alone, Pass
 from lightning_modules.distributed.group import Rank, Validated
-from lightning_modules.distributed.pack.passes import Alone, Pass
 from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.machine.scaled import Scaled

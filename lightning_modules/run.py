@@ -42,7 +42,7 @@ def pack_key(run: Run) -> Hashable | None:
     """Return what runs have in common that may share passes; None if the run shares with none.
 
     They may differ in learning rate, batch size, length, schedule, optimizer, seed, validation
-    split, and in the rank, scale and dropout of adapters. See `lightning_modules.distributed.pack`.
+    split, and in the rank, scale and dropout of adapters. See `lightning_modules.fit.pack`.
     """
     task, trainer, layers = run.task, run.trainer, run.strategy.shared_layers
     if layers is None or not task.shares_passes or task.needs_reference or task.compares_in_batch:

@@ -1,1 +1,1 @@
-"""From rows to batches: tokenize, order, pad, and split to fit into memory."""
+"""From rows to batches: tokenize, order, pad, split to fit into memory, and pass them."""

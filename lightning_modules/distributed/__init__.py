@@ -1,1 +1,1 @@
-"""What trains together: the ranks of a run on several devices, and runs in one process."""
+"""What the ranks of a run do together, each a process with a device of its own."""

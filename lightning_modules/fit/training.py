@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from lightning_modules.batch.passes import Alone
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import BestFiles, load_best, load_observed
 from lightning_modules.callback.checkpoint import Checkpointing
@@ -23,7 +24,6 @@ from lightning_modules.callback.step import Steps
 from lightning_modules.callback.validation import Validation
 from lightning_modules.check import CheckedRows
 from lightning_modules.datamodule import TextDataModule
-from lightning_modules.distributed.pack.passes import Alone
 from lightning_modules.fit.prepare import Prepared, Start, prepare, start_of
 from lightning_modules.folder import OUTCOME_FILE
 from lightning_modules.guard.base import Guard

@@ -119,7 +119,7 @@ class Task(Schema):
     """Whether the loss of an example depends on the others of its batch."""
     shares_passes: ClassVar[bool] = False
     """Whether `forward` calls the network once and uses only `logits` of what it returns, so that
-    rows of several trials can pass at once (`lightning_modules.distributed.pack`)."""
+    rows of several trials can pass at once (`lightning_modules.fit.pack`)."""
     reads_instructions: ClassVar[bool] = False
     """Whether rows may be conversations, or prompts in several columns with an answer."""
     loss_settings: ClassVar[frozenset[str]] = frozenset()

@@ -43,7 +43,7 @@ class SearchSettings(Schema):
         pack: Most trials that a worker trains together, whose passes through the frozen network are
             one, >= 1; `auto` is AUTO_PACK of them if their first steps are faster so. Only trials
             whose values depend on no result train together (`search.study.pack`); see
-            `lightning_modules.distributed.pack`.
+            `lightning_modules.fit.pack`.
         metric: Validation metric to optimize; None uses the task's metric.
         select: By what each trial's best validation and the study's best trial are chosen; see
             `lightning_modules.trainer.Select`. None uses `trainer.select`, and with several

@@ -2,7 +2,7 @@
 
 Each arm runs in its own process, `python -m search.estimate.measure`, so that its peak memory is
 measured separately and freed completely. So do trials that share passes, if `search.pack` asks for
-them: `python -m search.worker.measure_pack`.
+them: `python -m search.estimate.measure_pack`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SIZES = ("data.batch_size", "data.max_length", "trainer.micro_batch_size")
 
 
 MEASURE = "search.estimate.measure"
-MEASURE_PACK = "search.worker.measure_pack"
-"""The processes that measure: a worker's file trains packs, so it is started by its name."""
+MEASURE_PACK = "search.estimate.measure_pack"
+"""The processes that measure."""
 
 
 class ProbeFailed(RuntimeError):

@@ -12,6 +12,7 @@ from functools import partial
 from lightning_modules.cache import Cache
 from lightning_modules.check import check_same_rows, load_rows
 from lightning_modules.error import UserError
+from lightning_modules.fit.pack.pack import Member, fit_pack
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.machine.memory import free_memory
@@ -28,7 +29,6 @@ from search.study.attempt import Attempt
 from search.study.session import Session
 from search.study.study import Study
 from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed, event_of
-from search.worker.pack import Member, fit_pack
 
 ALIVE_SECONDS = 1.0  # between heartbeats in one phase of an attempt
 POLL_SECONDS = 1.0  # between checks for a trial that was returned

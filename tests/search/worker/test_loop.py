@@ -12,6 +12,7 @@ import torch
 from sqlalchemy.event import listen
 
 from lightning_modules.error import DataError
+from lightning_modules.fit.pack import pack
 from lightning_modules.outcome import Ending
 from lightning_modules.task.classification import Classification
 from search.report.dashboard.note import read_note
@@ -20,7 +21,6 @@ from search.storage.lease import LeaseLost
 from search.study.heal import end_worker
 from search.study.open import load_study
 from search.study.session import join
-from search.worker import pack
 from search.worker.event import Alive, Began, Ended, Event, Note, Prepared, Progressed
 from search.worker.loop import Replace, work
 from tests.search.worker.conftest import Prepare

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lightning_modules.fit.pack import pack
 from search.storage.failure import FailureKind
 from search.study.heal import end_worker, heal
 from search.study.open import load_study
-from search.worker import pack
 from search.worker.breaker import MAX_FAILURES
 from search.worker.event import Ended, Event, Joined, Note, Prepared
 from search.worker.worker import work_here

@@ -1,7 +1,7 @@
 """Several trainings at once, whose passes through one frozen network are one pass; or a single one.
 
 Each is a `fit` of its own, with its folder, log, checkpoint and outcome; only its passes meet those
-of the others, see `lightning_modules.distributed.pack.meeting`. When a run ends, the next one takes
+of the others, see `lightning_modules.fit.pack.meeting`. When a run ends, the next one takes
 its slot, if there is one. A checkpoint is that of a run alone, so it resumes alone or in any pack.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_modules.batch.passes import Alone
 from lightning_modules.cache import Cache
 from lightning_modules.check import CheckedRows
-from lightning_modules.distributed.pack.meeting import Meeting, Slot
-from lightning_modules.distributed.pack.passes import Alone
-from lightning_modules.distributed.pack.probe import Probe
 from lightning_modules.fit import fit
+from lightning_modules.fit.pack.meeting import Meeting, Slot
+from lightning_modules.fit.pack.probe import Probe
 from lightning_modules.guard.base import Guard
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs

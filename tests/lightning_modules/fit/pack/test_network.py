@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batch.passes import Alone, Pass
 from lightning_modules.batch.type import IGNORED, Batch
 from lightning_modules.cache import Cache
-from lightning_modules.distributed.pack.draws import Draws
-from lightning_modules.distributed.pack.layout import CannotShare
-from lightning_modules.distributed.pack.network import PackedNetwork
-from lightning_modules.distributed.pack.passes import Alone, Pass
+from lightning_modules.fit.pack.draws import Draws
+from lightning_modules.fit.pack.layout import CannotShare
+from lightning_modules.fit.pack.network import PackedNetwork
 from lightning_modules.model.recompute import recompute
 from lightning_modules.network import build_network
 from lightning_modules.run import Run

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.distributed.pack.draws import Draws
-from lightning_modules.distributed.pack.network import PackedNetwork
-from lightning_modules.distributed.pack.passes import Alone, Pass
+from lightning_modules.batch.passes import Alone, Pass
+from lightning_modules.fit.pack.draws import Draws
+from lightning_modules.fit.pack.network import PackedNetwork
 
 NUM_ROUNDS = 4
 """The first of them is not measured."""

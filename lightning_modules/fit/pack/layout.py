@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.distributed.pack.draws import Draws
+from lightning_modules.fit.pack.draws import Draws
 
 if TYPE_CHECKING:
     from lightning_modules.batch.type import Batch

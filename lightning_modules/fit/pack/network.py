@@ -24,9 +24,9 @@ from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers.modeling_outputs import ModelOutput
 
-from lightning_modules.distributed.pack.draws import Draws
-from lightning_modules.distributed.pack.layout import CannotShare, Layout, Place, joined
-from lightning_modules.distributed.pack.passes import Pass
+from lightning_modules.batch.passes import Pass
+from lightning_modules.fit.pack.draws import Draws
+from lightning_modules.fit.pack.layout import CannotShare, Layout, Place, joined
 from lightning_modules.model.head import writes
 from lightning_modules.model.output import OutputLayer, StandIn, output_layer
 from lightning_modules.model.share import sharing_copy

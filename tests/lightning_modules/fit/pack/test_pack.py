@@ -11,12 +11,12 @@ import torch
 
 from lightning_modules.cache import Cache
 from lightning_modules.callback.best import load_best
-from lightning_modules.distributed.pack.network import PackedNetwork
+from lightning_modules.fit.pack.network import PackedNetwork
+from lightning_modules.fit.pack.pack import Member, fit_pack
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.outcome import Ending, Outcome
 from lightning_modules.run import Run, pack_key
-from search.worker.pack import Member, fit_pack
 from tests.training import Listener, PruneAt, tiny_run, train
 
 LORA = ("strategy=lora", "strategy.lr=1e-2", "trainer.checkpoint_seconds=1000")

@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lightning_modules.distributed.pack.draws import Draws
-from lightning_modules.distributed.pack.layout import CannotShare
-from lightning_modules.distributed.pack.network import PackedNetwork
-from lightning_modules.distributed.pack.passes import Alone, Pass
+from lightning_modules.batch.passes import Alone, Pass
+from lightning_modules.fit.pack.draws import Draws
+from lightning_modules.fit.pack.layout import CannotShare
+from lightning_modules.fit.pack.network import PackedNetwork
 from lightning_modules.machine.memory import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
 
     from lightning_modules.batch.micro import Limit
-    from lightning_modules.distributed.pack.probe import Probe
+    from lightning_modules.fit.pack.probe import Probe
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Measure trials that share passes in this process: `python -m search.worker.measure_pack`.
+"""Measure trials that share passes in this process: `python -m search.estimate.measure_pack`.
 
 As many copies of an arm's default as `search.pack` allows train together on a few random rows, to
 see how much faster that is. Then copies with the arm's largest sizes do on its longest rows, for
@@ -16,7 +16,8 @@ from typing import Any
 
 from lightning_modules.cache import Cache
 from lightning_modules.check import CheckedRows, check_run
-from lightning_modules.distributed.pack.probe import NUM_ROUNDS
+from lightning_modules.fit.pack.pack import Member, Sharing, fit_pack
+from lightning_modules.fit.pack.probe import NUM_ROUNDS
 from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity
 from lightning_modules.logger.none import NoLogger
@@ -32,7 +33,6 @@ from search.estimate.probe import largest
 from search.machine.quiet import quiet_process, quiet_training
 from search.plan.plan import Plan
 from search.space.space import Options
-from search.worker.pack import Member, Sharing, fit_pack
 
 MAX_SECONDS = 60.0
 """After which the steps end. Those on random rows are then unmeasured."""
