@@ -1,13 +1,13 @@
 """What many rows cost before the first step of `finesweep train`: the first time, and again.
 
-    python benchmarks/preparation.py [--rows 1000000] [--csv] [--folder DIR] [--quick]
+    python benchmarks/preparation.py [--rows 1000000] [--long 1] [--csv] [--folder DIR] [--quick]
 
 Writes a file of rows, the first words of a sentence of SST-2 and the last ones of another, so that
 nearly all differ, and trains on it with an empty cache and once more, each time in a process of its
 own that ends after its first optimizer step. Printed are the seconds until then, those of the
 processor, and the most memory that the process had, in all and without the pages of files that it
 has mapped, which the system takes back when others need them. Test and validation rows are drawn
-from the file, a twentieth each.
+from the file, a twentieth each. `--long 4` joins four such texts to one.
 
 The target for a million rows is a minute the first time and 10 s the second, on 2 cores, and 4 GiB
 for a gigabyte of CSV; it ends with exit code 1 above it. `--quick` has 50,000 rows.
@@ -40,25 +40,28 @@ TARGET_ROWS = 1_000_000
 FIELDS = ("text", "label")
 
 
-def many_rows(number: int) -> Iterator[dict[str, str]]:
-    """Yield so many rows, of two sentences each."""
+def many_rows(number: int, num_joined: int = 1) -> Iterator[dict[str, str]]:
+    """Yield so many rows, each of so many texts, which are of two sentences each."""
     draw = random.Random(0)
     rows = [(row["text"].split(), row["label"]) for row in rows_of("train")]
     for _ in range(number):
-        (one, label), (other, _) = draw.choice(rows), draw.choice(rows)
-        text = " ".join(one[: -(-len(one) // 2)] + other[len(other) // 2 :])
-        yield {"text": text, "label": label}
+        texts = []
+        for _ in range(num_joined):
+            (one, label), (other, _) = draw.choice(rows), draw.choice(rows)
+            texts.append(" ".join(one[: -(-len(one) // 2)] + other[len(other) // 2 :]))
+        yield {"text": " ".join(texts), "label": label}
 
 
-def write(path: Path, number: int) -> None:
+def write(path: Path, number: int, num_joined: int = 1) -> None:
     """Write rows as JSONL or CSV, by the path's ending."""
+    rows = many_rows(number, num_joined)
     with path.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
             writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(many_rows(number))
+            writer.writerows(rows)
         else:
-            file.writelines(json.dumps(row) + "\n" for row in many_rows(number))
+            file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def train(path: Path) -> None:
@@ -133,6 +136,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = parser_of(__doc__, "50,000 rows")
     parser.add_argument("--rows", type=int, default=TARGET_ROWS, help="rows of the file")
+    parser.add_argument("--long", type=int, default=1, help="texts that are joined to one")
     parser.add_argument("--csv", action="store_true", help="a CSV file in place of JSONL")
     parser.add_argument("--folder", type=Path, help="where to write; else a temporary folder")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
@@ -143,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> int:
     number = 50_000 if given.quick else given.rows
     with tempfile.TemporaryDirectory(prefix="finesweep-rows-", dir=given.folder) as name:
         path = Path(name, f"rows.{'csv' if given.csv else 'jsonl'}")
-        write(path, number)
+        write(path, number, given.long)
         num_bytes = path.stat().st_size
         print(f"{number:,} rows, {num_bytes / 1e6:,.0f} MB of {path.suffix}")
         print(f"{'until a step':16}{'seconds':>9}{'of the processor':>17}{'memory':>13}{'own':>17}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.cache import Cache
 from lightning_modules.hooks import Hooks
+from lightning_modules.machine.parallel import on_all_cores
 from lightning_modules.machine.store import TOKENIZED
 from lightning_modules.machine.stored import stored
 from lightning_modules.rows.columns import Columns, sha256_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 ROWS_AT_ONCE = 10_000  # takes a few seconds
-_PARALLEL = "TOKENIZERS_PARALLELISM"
 _FORM = "a file for each part"
 _PARTS = f"{6 * '[0-9]'}.arrow"
 OTHER_BYTES = 2_000_000_000
@@ -61,7 +60,7 @@ def tokenize(
     key = _key(digest or digest_of(rows), (*settings, _FORM))
 
     def make(folder: Path) -> None:
-        with _on_all_cores() if len(rows) > ROWS_AT_ONCE else nullcontext():
+        with on_all_cores(hooks.warn) if len(rows) > ROWS_AT_ONCE else nullcontext():
             for number, columns in enumerate(encoded(rows, encode, hooks.heartbeat)):
                 _write(Dataset.from_dict(columns), folder / f"{number:06d}.arrow")
         hooks.heartbeat("writing the tokenized rows")  # and their sums, until they are on the disk
@@ -103,32 +102,6 @@ def lengths_of(dataset: Dataset, name: str = "input_ids") -> list[int]:
 
     lengths: list[int] = pyarrow.compute.list_value_length(dataset.data.column(name)).to_pylist()
     return lengths
-
-
-@contextmanager
-def _on_all_cores() -> Iterator[None]:
-    """Let `tokenizers` use all cores, as other workers wait for the same rows or have theirs.
-
-    Only within the block, and not in a process that was forked from one in which it was run: both
-    would wait for ever for threads that a fork does not have.
-    """
-    if _process_with_threads() != os.getpid():
-        yield
-        return
-    before = os.environ.get(_PARALLEL)
-    os.environ[_PARALLEL] = "true"
-    try:
-        yield
-    finally:
-        os.environ.pop(_PARALLEL)
-        if before is not None:
-            os.environ[_PARALLEL] = before
-
-
-@lru_cache(maxsize=1)
-def _process_with_threads() -> int:
-    """Return the process that first asked, which starts the threads; its forks remember it."""
-    return os.getpid()
 
 
 def _write(dataset: Dataset, path: Path) -> None:

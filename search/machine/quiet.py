@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 
+from lightning_modules.machine import parallel
 from lightning_modules.machine.memory import importing
 
 
@@ -43,7 +44,7 @@ _TRAINING = r"(pytorch_lightning|lightning_fabric|torchmetrics|torch|transformer
 
 
 def _set_variables() -> None:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault(parallel.VARIABLE, parallel.OFF)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lightning_modules.batch.tokenize import content_of, lengths_of, tokenize
+from lightning_modules.machine import parallel
 from lightning_modules.machine.store import cache_folder
 from lightning_modules.model.kind import Kind
 from lightning_modules.model.tiny import Tiny
@@ -189,7 +190,7 @@ def test_many_rows_are_tokenized_in_a_process_forked_from_one_that_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lightning_modules.batch.tokenize.ROWS_AT_ONCE", 4)
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # as the commands do
+    monkeypatch.setenv(parallel.VARIABLE, parallel.OFF)  # as the commands do
     many = [{"text": f"text {number}", "label": "positive"} for number in range(12)]
     assert len(call(many)) == 12
     child = os.fork()
