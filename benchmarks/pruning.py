@@ -1,6 +1,7 @@
 """What pruning loses and saves: pruners replayed on recorded runs, in random orders.
 
     python benchmarks/pruning.py [--quick] [--each]
+    python benchmarks/pruning.py --parts [--quick]
 
 A study takes 12 recorded runs of one strategy on one text, drawn at random, as its trials. For
 each rule: in how many studies the trial that would have been chosen without pruning is pruned, what
@@ -10,6 +11,9 @@ Brier score, as in the product, or by its best accuracy; one or four trials trai
 The default should lose at most 5 % of the best trials and need at most 70 % of the training, chosen
 by the Brier score and one trial at once. It is printed for each strategy whether it does, and if it
 misses one of the two, the exit code is 1.
+
+`--parts` shows what the default would do if it compared trials by a fixed part of the validation
+rows, with as many of each class; a trial is still chosen by all of them.
 """
 
 from __future__ import annotations
@@ -39,6 +43,9 @@ NUM_STUDIES = {True: 100, False: 25}
 NUM_OF_SLOW = 10
 """Studies of each text for Optuna's rules, which take a hundred times as long."""
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.7)
+PARTS, PARTS_OF_ROWS = (1.0, 0.5, 0.25), 400
+NUM_PARTS_STUDIES = ((100, 5), (20, 2))
+"""Of each text, and draws of the part: whole and quick."""
 MOST_LOST = 0.05
 MOST_BUDGET = 0.70
 DEFAULT = "forecast"
@@ -161,14 +168,38 @@ def targets(measured: Mapping[str, Sequence[Result]]) -> int:
     return int(is_missed)
 
 
+def parts(num_studies: int, num_draws: int) -> None:
+    """Print what the default does if it sees a fixed, stratified part of the validation rows."""
+    print(f"{DEFAULT} on a part of the validation rows, {num_draws} draws of it")
+    print(f"{'':28s} {'the best':>8s} {'points':>8s} {'training':>8s}")
+    print(f"{'part':28s} {'is lost':>8s} {'lost':>8s} {'done':>8s}")
+    records = load_records()
+    for share in PARTS:
+        found: dict[str, list[Result]] = {}
+        for seed in range(num_draws if share < 1 else 1):
+            for group in groups(records, NUM_TRIALS + 3, share if share < 1 else None, seed):
+                if group.num_rows == PARTS_OF_ROWS:
+                    rule = rules(group.strategy)[1]
+                    found.setdefault(group.strategy, []).extend(
+                        replay(study, rule, 1, PRODUCTS_CHOICE)
+                        for study in studies(group, num_studies, NUM_TRIALS)
+                    )
+        for strategy, results in sorted(found.items()):
+            print(line(f"{strategy}, {share:.0%}", results), flush=True)
+
+
 def _word(value: float, most: float) -> str:
     return "met" if value <= most else "missed"
 
 
 def main() -> int:
     parser = parser_of(__doc__, "not Optuna's rules; one trial at once")
+    parser.add_argument("--parts", action="store_true", help="on a part of the validation rows")
     parser.add_argument("--each", action="store_true", help="a table for each text")
     asked = parser.parse_args()
+    if asked.parts:
+        parts(*NUM_PARTS_STUDIES[asked.quick])
+        return 0
     found = list(groups(load_records(), least=NUM_TRIALS + 3))
     if not found:
         sys.exit("too few runs are recorded")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Curve:
         num_examples: Examples in the whole run.
         stable_examples: Examples until a longer run would differ.
         truth: The metric on held-out rows at the end of the run.
+        compared: What a pruner sees of its validations; None if it sees all of their rows.
 
     """
 
@@ -36,10 +37,11 @@ class Curve:
     num_examples: int
     stable_examples: int
     truth: float
+    compared: tuple[Mark, ...] | None = None
 
     def progress(self, number: int, num_validations: int) -> Progress:
         """Return what a pruner knows of it as trial `number` after its first validations."""
-        marks = self.marks[:num_validations]
+        marks = (self.compared or self.marks)[:num_validations]
         return Progress(number, marks, self.num_examples, self.stable_examples)
 
 
@@ -53,10 +55,19 @@ class Group:
     curves: Sequence[Curve]
 
 
-def groups(records: Records, least: int) -> Iterator[Group]:
-    """Yield the groups of at least so many finished runs with the first seed.
+def groups(
+    records: Records, least: int, share: float | None = None, seed: int = 0
+) -> Iterator[Group]:
+    """Yield the groups of finished runs with the first seed.
 
     Runs that are shorter than those of the default space are left out.
+
+    Args:
+        records: The records.
+        least: The fewest runs of a group.
+        share: The share of the validation rows of each class that a pruner sees; None: all.
+        seed: Which rows these are.
+
     """
     runs = records.runs
     runs = runs[(runs["seed"] == 0) & (runs["ending"] == "finished")]
@@ -65,13 +76,31 @@ def groups(records: Records, least: int) -> Iterator[Group]:
     by_run = dict(iter(records.validations.groupby("run")))
     for (strategy, text, num_rows), chosen in runs.groupby(["strategy", "text", "num_rows"]):
         labels = records.labels(text, num_rows, "validation")
-        curves = [curve(run, by_run[run["run"]], labels) for _, run in chosen.iterrows()]
+        part = None if share is None else stratified(labels, share, seed)
+        curves = [curve(run, by_run[run["run"]], labels, part) for _, run in chosen.iterrows()]
         if len(curves) >= least:
             yield Group(strategy, text, num_rows, curves)
 
 
-def curve(run: Any, validations: pandas.DataFrame, labels: np.ndarray) -> Curve:
-    """Return a run's curve; `labels` are those of the validation rows."""
+def stratified(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Return the numbers of a share of the rows of each class, drawn at random."""
+    rng = np.random.default_rng(seed)
+    rows = (np.flatnonzero(labels == each) for each in np.unique(labels))
+    return np.concatenate([rng.permutation(own)[: max(1, round(share * len(own)))] for own in rows])
+
+
+def curve(
+    run: Any, validations: pandas.DataFrame, labels: np.ndarray, part: np.ndarray | None = None
+) -> Curve:
+    """Return a run's curve.
+
+    Args:
+        run: The run's row of the table.
+        validations: Its validations.
+        labels: The classes of the validation rows.
+        part: The numbers of the rows that a pruner sees; None: all.
+
+    """
     points = validations.sort_values("number").to_dict("records")
     marks = tuple(
         Mark(
@@ -89,7 +118,25 @@ def curve(run: Any, validations: pandas.DataFrame, labels: np.ndarray) -> Curve:
     settings = json.loads(run["settings"])
     decay_steps = round(settings["schedule.decay_fraction"] * run["num_steps"])
     stable = marks[-1].examples * (run["num_steps"] - decay_steps) // run["num_steps"]
-    return Curve(marks, marks[-1].examples, int(stable), points[-1]["truth_accuracy"])
+    compared = None
+    if part is not None:
+        compared = tuple(
+            replace(mark, values=scores(point["logits"][part], labels[part]))
+            for mark, point in zip(marks, points, strict=True)
+        )
+    truth = points[-1]["truth_accuracy"]
+    return Curve(marks, marks[-1].examples, int(stable), truth, compared)
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return what a validation of these rows says, larger is better; logits (N, C)."""
+    shifted = logits.astype(float) - logits.max(axis=1, keepdims=True).astype(float)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return {
+        LOSS: float(log_probabilities[np.arange(len(labels)), labels].mean()),
+        METRIC: float((logits.argmax(axis=1) == labels).mean()),
+        BRIER: -brier(logits, labels),
+    }
 
 
 def brier(logits: np.ndarray, labels: np.ndarray) -> float:
