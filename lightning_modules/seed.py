@@ -7,7 +7,7 @@ the same numbers as an uninterrupted one, and no run affects another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,22 @@ def seed_of(seed: int, *names: str | int) -> int:
     """
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seeds_of(seed: int, *names: str | int) -> Callable[[str], int]:
+    """Return a function from a text to `seed_of(seed, *names, text)`, for many texts.
+
+    >>> seeds_of(0, "part")("a text") == seed_of(0, "part", "a text")
+    True
+    """
+    start = hashlib.sha256("/".join(str(part) for part in (seed, *names, "")).encode())
+
+    def of(text: str) -> int:
+        digest = start.copy()
+        digest.update(text.encode())
+        return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+    return of
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,8 @@ def kept_corpus(
 ) -> Corpus:
     """Return the corpus of some files; `load` reads it the first time.
 
+    Its notes say if the kept rows were damaged, or cannot be kept.
+
     Args:
         data: The data set, of finesweep's own code.
         task: The task, of finesweep's own code.
@@ -61,10 +64,26 @@ def kept_corpus(
 
     settings = (data.rows_key, task.cache_key, _code(), *map(_content, files))
     key = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:32]
+    said = _Said()
     try:
-        return stored(ROWS, key, make, _read, Hooks(), Cache())
-    except DiskFull:
-        return load()
+        corpus = stored(ROWS, key, make, _read, said, Cache())
+    except DiskFull as error:
+        said.warn(f"{error.path.parent} has no space for the checked rows: each process reads them")
+        corpus = load()
+    if not said.notes:
+        return corpus
+    fingerprint = corpus.fingerprint
+    return replace(corpus, notes=(*corpus.notes, *said.notes)).with_fingerprint(fingerprint)
+
+
+class _Said(Hooks):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def is_own(*objects: object) -> bool:

@@ -18,7 +18,7 @@ from lightning_modules.data.kind import kind_notes, spelling_notes
 from lightning_modules.data.leak import OnLeak, without_leaks
 from lightning_modules.data.missing import missing_notes
 from lightning_modules.data.multi import label_columns, with_labels
-from lightning_modules.data.split import split_off, stratified_part
+from lightning_modules.data.split import Pool, stratified_part
 from lightning_modules.data.table import Table, names_of, raise_first
 from lightning_modules.data.templated import Templated, notes_of
 from lightning_modules.error import ConfigError, DataError, Problem
@@ -239,18 +239,25 @@ class Tabular(Data):
 
     def _take_missing(self, splits: dict[str, Sequence[Row]], task: Task) -> None:
         num_rows = len(splits["train"])
-        for split in ("test", "validation"):
-            fraction: float = getattr(self, f"{split}_fraction")
-            if split in splits or fraction == 0:
-                continue
-            rows = splits["train"]
+        fractions = {"test": self.test_fraction, "validation": self.validation_fraction}
+        fractions = {
+            split: share for split, share in fractions.items() if split not in splits and share
+        }
+        if not fractions:
+            return
+        pool = Pool(splits["train"], task, {split: self._seed_of(split) for split in fractions})
+        for split, fraction in fractions.items():
+            rows = pool.rows
             share = fraction * num_rows / len(rows)  # of all rows, including those already taken
-            seed = self.split_seed
-            if split == "validation" and self.validation_seed is not None:
-                seed = self.validation_seed
-            splits["train"], splits[split] = split_off(rows, task, share, seed, split)
+            splits[split] = pool.take(share, split)
             if not splits[split]:
                 raise DataError(task.unsplittable(rows, num_rows, split, str(self.train)))
+        splits["train"] = pool.rows
+
+    def _seed_of(self, split: str) -> int:
+        if split == "validation" and self.validation_seed is not None:
+            return self.validation_seed
+        return self.split_seed
 
     def _limited(self, rows: Sequence[Row], task: Task) -> Sequence[Row]:
         if self.max_train_rows is None or self.max_train_rows >= len(rows):

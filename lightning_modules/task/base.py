@@ -17,6 +17,7 @@ from lightning_modules.batch.type import LABELS_ON_HOST, Batch
 from lightning_modules.error import Problem, Verbatim, did_you_mean
 from lightning_modules.model.kind import Kind
 from lightning_modules.rows.cell import Cell, Refused
+from lightning_modules.rows.columns import Columns
 from lightning_modules.rows.corpus import Corpus, Row, normalized
 from lightning_modules.rows.digest import digests_of
 from lightning_modules.schema import Schema, member_of
@@ -247,7 +248,11 @@ class Task(Schema):
 
     def identities(self, rows: Sequence[Row]) -> NDArray[Any]:
         """Return a number for each row, (N,), equal where `identity` is (`rows.digest`)."""
-        return digests_of(rows, self.identity, f"identity of {self.cache_key}")
+        return digests_of(rows, self.identity, self._identity_name)
+
+    @property
+    def _identity_name(self) -> str:
+        return f"identity of {self.cache_key}"
 
     def near_key(self, row: Row) -> str:
         """Return the normalized texts of a row, one per line: near duplicates are near in each."""
@@ -256,6 +261,12 @@ class Task(Schema):
     def group(self, row: Row) -> str:
         """Return a key that is equal for rows that must go to the same split."""
         return self.identity(row)
+
+    def known_groups(self, rows: Sequence[Row], group_N: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of rows' groups, (N,); rows remember them if they are identities."""
+        if isinstance(rows, Columns) and type(self).group is Task.group:
+            return rows.values(self._identity_name, lambda: group_N)
+        return group_N
 
     def stratum(self, row: Row) -> str:
         """Return the row's stratum: every split gets the same share of each stratum."""

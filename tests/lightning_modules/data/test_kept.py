@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from lightning_modules.data import files, kept, tabular
 from lightning_modules.data.file import large
 from lightning_modules.error import UserError
+from lightning_modules.machine.file import DiskFull
 from lightning_modules.machine.store import ROWS, cache_folder
 from lightning_modules.rows import columns
 from lightning_modules.rows.columns import Columns
@@ -161,7 +163,27 @@ def test_a_damaged_entry_is_made_again(here: Path) -> None:
     (entry,) = (cache_folder() / ROWS).iterdir()
     for path in entry.glob("*.arrow"):
         path.write_bytes(path.read_bytes()[:-20] + bytes(20))
+    made = load()
+    assert made.notes[-1].startswith(f"{entry} is damaged, and is made again: ")
+    assert as_read(replace(made, notes=made.notes[:-1])) == expected
     assert as_read(load()) == expected
+
+
+def test_it_is_said_if_rows_are_not_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jsonl(here / "train.jsonl", EVERY)
+    monkeypatch.setenv("FINESWEEP_CACHE_GB", "0.000001")
+    assert "FINESWEEP_CACHE_GB" in load().notes[-1]
+    monkeypatch.setenv("FINESWEEP_CACHE", "/dev/null/cache")
+    assert "/dev/null/cache" in load().notes[-1]
+    monkeypatch.delenv("FINESWEEP_CACHE_GB")
+
+    def full(*given: Any) -> None:
+        raise DiskFull(here / "rows", None)
+
+    monkeypatch.setattr(kept, "stored", full)
+    corpus = load()
+    assert "has no space for the checked rows" in corpus.notes[-1]
+    assert len(corpus.splits["train"]) > 40
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(

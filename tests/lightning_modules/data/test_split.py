@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
-from lightning_modules.data.split import split_off, stratified_part
-from lightning_modules.rows.corpus import normalized
+from lightning_modules.data.split import Pool, stratified_part
+from lightning_modules.rows.columns import Columns
+from lightning_modules.rows.corpus import Row, normalized
+from lightning_modules.task.base import Task
 from search.config import build_run, compose
 from tests.conftest import classification
 
@@ -17,6 +20,15 @@ ROWS = [
     {"text": f"review {number}", "label": "rare" if number % 10 == 0 else "common"}
     for number in range(200)
 ]
+
+
+def split_off(
+    rows: list, task: Task, fraction: float, seed: int, name: str
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Return the rows that are left, and those that are taken."""
+    pool = Pool(rows, task, {name: seed})
+    taken = pool.take(fraction, name)
+    return pool.rows, taken
 
 
 def texts(rows: list) -> set[str]:
@@ -141,3 +153,22 @@ def test_a_row_with_a_unique_required_kind_stays_in_train(seed: int) -> None:
     random.Random(seed).shuffle(rows)
     again, _ = split_off(rows, task, 0.3, seed, "test")
     assert texts(again) == texts(kept)
+
+
+def test_splits_are_those_that_are_taken_from_what_others_left() -> None:
+    kept, test = split_off(ROWS, TASK, 0.2, 3, "test")
+    kept, validation = split_off(list(kept), TASK, 0.3, 4, "validation")
+    for rows in (ROWS, Columns.of(ROWS)):
+        pool = Pool(rows, TASK, {"test": 3, "validation": 4})
+        assert pool.take(0.2, "test") == test
+        assert pool.take(0.3, "validation") == validation
+        assert pool.rows == kept
+
+
+def test_columns_remember_what_their_texts_are_known_by() -> None:
+    rows = Columns.of([*ROWS, {"text": " REVIEW  1", "label": "common"}])
+    pool = Pool(rows, TASK, {"test": 0})
+    fresh = TASK.identities(list(rows))
+    assert TASK.identities(rows).tolist() == fresh.tolist() and fresh[-1] == fresh[1]
+    taken = Columns.of(list(pool.take(0.3, "test")))
+    assert TASK.identities(taken).tolist() == TASK.identities(list(taken)).tolist()
