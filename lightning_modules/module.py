@@ -85,6 +85,7 @@ class FineTuner(pl.LightningModule):
         self._validation_limit: Limit | None = None
         self._is_parted = False
         self._writing = Writing(self.passes.now)
+        self._training: list[nn.Module] = []  # during a validation, what is in that mode otherwise
         self._is_limit_known = record.micro_batch_tokens is not None
         if not self._is_limit_known:
             record.micro_batch_tokens = run.trainer.first_tokens
@@ -117,6 +118,19 @@ class FineTuner(pl.LightningModule):
     def on_train_batch_start(self, batches: Sequence[Batch], batch_idx: int) -> None:
         # Runs after the callbacks, so the ranks proceed only once these have made their decisions.
         self.rank.proceed()
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Do nothing: each step has already freed its gradients."""
+
+    def on_validation_model_eval(self) -> None:
+        # Lightning's own way walks over all modules five times.
+        self._training = [module for module in self.network.modules() if module.training]
+        for module in self._training:
+            module.training = False
+
+    def on_validation_model_train(self) -> None:
+        for module in self._training:
+            module.training = True
 
     def on_validation_start(self) -> None:
         self.rank.proceed()

@@ -9,6 +9,7 @@ its device without copying the frozen weights, and the next run finds them as th
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ def sharing_copy(network: N) -> N:
     scales = (getattr(each, "quant_state", None) for each in network.parameters())
     # The scales of 4-bit weights, 3 % of their bytes. Their layers refer to them, too.
     shared |= {id(each): each for each in scales if each is not None}
+    # Each module has a dozen of dictionaries, nearly all empty. `deepcopy` takes ten times as long.
+    held = (value for module in network.modules() for value in vars(module).values())
+    shared |= {id(each): type(each)() for each in held if type(each) in _PLAIN and not each}
     return copy.deepcopy(network, shared)
+
+
+_PLAIN = (dict, OrderedDict)
 
 
 def own_trained(adapted: nn.Module, original: nn.Module) -> None:

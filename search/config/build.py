@@ -51,8 +51,17 @@ GROUPS: Mapping[str, type[Schema]] = {
 }
 
 
-def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
+def build_run(
+    tree: Tree,
+    values: Mapping[str, Any] | None = None,
+    known: Mapping[str, Schema] | None = None,
+) -> Run:
     """Return the typed run of `tree`, after setting `values` by config path.
+
+    Args:
+        tree: The tree.
+        values: Values by config path.
+        known: The objects of groups that are built already, which the tree may lack.
 
     Raises:
         ConfigError: Lists every unknown key, wrong type and broken rule.
@@ -60,9 +69,11 @@ def build_run(tree: Tree, values: Mapping[str, Any] | None = None) -> Run:
     """
     config = _with_values(tree, values or {})
     plugins = packages_of(tree)  # not of a trial's values, which nobody has checked
-    built: dict[str, Any] = {}
+    built: dict[str, Any] = dict(known or {})
     problems: list[Problem] = []
     for key, base in GROUPS.items():
+        if key in built:
+            continue
         try:
             built[key] = _build(config.get(key), base, key, plugins)
         except UserError as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from search.config.build import Tree
 from search.config.prior import Prior
+from search.config.template import Template
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Arm:
     decided: tuple[str, ...] = ()
     lengths: tuple[tuple[int, int], ...] = ()
     epochs: int = 2
+
+    @cached_property
+    def template(self) -> Template:
+        """The tree, for the runs of its trials."""
+        return Template(self.tree)
 
     @property
     def space(self) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from lightning_modules.guard.base import Guard
 from lightning_modules.run import Run
 from lightning_modules.seed import seed_of
 from lightning_modules.task.select import chosen_by
-from search.config import Arm, Composition, Tree, build_run
+from search.config import Arm, Composition, Tree
 from search.config.length import EPOCHS, ROWS, epochs_at
 from search.config.settings import Arms, Search
 from search.plan.free import free_seed
@@ -151,7 +151,7 @@ class Plan:
 
     def run(self, values: Mapping[str, Any]) -> Run:
         """Return the typed run of one trial."""
-        return build_run(self.arm(values).tree, self.settings_of(values))
+        return self.arm(values).template.run(self.settings_of(values))
 
     def settings_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a trial's values without its choices of group options.

@@ -37,10 +37,17 @@ def alone(storage: StudyStorage, study_id: int) -> Iterator[Session]:
 
 
 def locked(session: Session, trial_id: int) -> TrialModel:
-    """Return a trial's row, which no other transaction changes meanwhile."""
+    """Return a trial's row, which no other transaction changes meanwhile.
+
+    A transaction asks for it once, however often it is needed.
+    """
     from optuna.storages._rdb.models import TrialModel
 
-    return session.query(TrialModel).filter_by(trial_id=trial_id).with_for_update().one()
+    held: dict[int, TrialModel] = session.info.setdefault("locked", {})
+    if trial_id not in held:
+        asked = session.query(TrialModel).filter_by(trial_id=trial_id).with_for_update()
+        held[trial_id] = asked.one()
+    return held[trial_id]
 
 
 def user_attribute(session: Session, trial_id: int, key: str) -> Any:
@@ -108,6 +115,22 @@ def _upsert(
         {**owner, "key": name, "value_json": json.dumps(value)} for name, value in values.items()
     ]
     session.execute(statement, rows)
+
+
+def add_value(session: Session, trial_id: int, step: int, value: float) -> bool:
+    """Add an intermediate value of a `locked` trial; False if it has one at `step`."""
+    from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
+    from sqlalchemy import insert, select
+
+    same = select(Value.step).where(Value.trial_id == trial_id, Value.step == step)
+    if session.execute(same).first() is not None:
+        return False
+    stored, kind = Value.intermediate_value_to_stored_repr(value)
+    row: dict[str, Any] = {"trial_id": trial_id, "step": step, "intermediate_value": stored}
+    row["intermediate_value_type"] = kind
+    table: Any = Value.__table__
+    session.execute(insert(table).values(row))
+    return True
 
 
 def finish(

@@ -20,6 +20,7 @@ from search.storage.attribute import CURVE, FIXED, KEY, PLACE, WORKER
 from search.storage.curve import StoredPoint, extended
 from search.storage.place import active_trials, may_start, study_of
 from search.storage.row import (
+    add_value,
     alone,
     locked,
     set_system,
@@ -216,15 +217,13 @@ def add_validation(
         values: User attributes to set.
 
     """
-    from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
 
     def write() -> None:
         with transaction(storage) as session:
             locked(session, trial_id)
-            if session.query(Value).filter_by(trial_id=trial_id, step=step).count():
+            if not add_value(session, trial_id, step, value):
                 return
             curve = extended(system_attribute(session, trial_id, CURVE) or (), point)
-            storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
             set_system(session, trial_id, {CURVE: curve})
             set_user(session, trial_id, values)
 

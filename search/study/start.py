@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_modules.machine.file import write_text
-from search.config import run_tree, to_yaml
 from search.plan.plan import Plan
 from search.storage import transaction
 from search.storage.attribute import (
@@ -55,7 +54,7 @@ def start_attempt(
     folder = inside(study_folder, relative)
     last = trial.user_attrs.get(FOLDER, relative)
     before = None if last == relative else inside(study_folder, last)
-    config = to_yaml(run_tree(plan.arm(values).tree, plan.settings_of(values)))
+    config = plan.arm(values).template.text(plan.settings_of(values))
 
     def prepare() -> bool:
         has_files = make_folder(folder, study_id, before)

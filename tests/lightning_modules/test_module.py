@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_modules.folder import BEST_FILE
 from lightning_modules.model.dropout import disable_dropout
+from lightning_modules.module import FineTuner
 from lightning_modules.optimizer.base import Optimizer
 from lightning_modules.outcome import Ending
 from lightning_modules.run import Run
@@ -79,6 +80,23 @@ def test_micro_batches_of_any_size_give_the_same_gradients(
         for expected, actual in zip(whole, split, strict=True):
             for one, other in zip(expected, actual, strict=True):
                 torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_validations_are_in_evaluation_mode_and_the_steps_after_them_are_not(
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[tuple[str, set[bool]]] = []
+    for name, do in (("_step", FineTuner._step), ("_validate", FineTuner._validate)):
+
+        def seen(tuner: Any, batch: Any, name: str = name, do: Any = do) -> None:
+            modes.append((name, {module.training for module in tuner.network.modules()}))
+            do(tuner, batch)
+
+        monkeypatch.setattr(FineTuner, name, seen)
+    train(make_run("trainer.epochs=2"), here / "run")
+    assert all(of_modules == {name == "_step"} for name, of_modules in modes)
+    names = [name for name, _ in modes]
+    assert "_step" in names[names.index("_validate") :]
 
 
 def test_gradients_are_clipped_to_their_norm_once_per_batch(

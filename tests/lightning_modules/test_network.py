@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_modules.cache import Cache
 from lightning_modules.folder import BEST_FILE
+from lightning_modules.model.share import sharing_copy
 from lightning_modules.model.tiny import Tiny
 from lightning_modules.module import FineTuner
 from lightning_modules.network import build_network, build_tokenizer
@@ -48,6 +49,18 @@ def test_training_a_network_leaves_the_cached_one_unchanged(learnable: Path, str
     assert equal(values(second), before)
     assert places(first, trained=True).isdisjoint(places(second, trained=True))
     assert places(first, trained=False) == places(second, trained=False)
+
+
+def test_a_copy_has_dictionaries_of_its_own() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    copied = sharing_copy(network)
+    for one, other in zip(network.modules(), copied.modules(), strict=True):
+        held = {name: value for name, value in vars(one).items() if isinstance(value, dict)}
+        assert len(held) > 5
+        for name, value in held.items():
+            copied_value = vars(other)[name]
+            assert copied_value is not value and type(copied_value) is type(value)
+            assert copied_value.keys() == value.keys()
 
 
 def places(network: torch.nn.Module, *, trained: bool) -> set[int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 from lightning_modules.error import ConfigError
+from lightning_modules.machine.hardware import choose_hardware
+from lightning_modules.trainer import lightning_trainer
 from tests.training import tiny_run
 
 
@@ -38,3 +41,20 @@ def test_data_workers_are_optional_but_not_negative(learnable: Path) -> None:
     assert replace(trainer, num_data_workers=0).num_data_workers == 0
     with pytest.raises(ConfigError, match="num_data_workers: must be >= 0, got -1"):
         replace(trainer, num_data_workers=-1)
+
+
+def test_only_the_first_trainer_reads_the_metadata_of_all_packages(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tiny_run(learnable).trainer
+    hardware = choose_hardware(trainer.device, trainer.precision, 1)
+    lightning_trainer(hardware, [])
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("looked at the installed packages again")
+
+    monkeypatch.setattr(importlib.metadata, "distributions", refuse)
+    monkeypatch.setattr(importlib.metadata.Distribution, "discover", refuse)
+    with pytest.raises(AssertionError, match="again"):
+        importlib.metadata.entry_points(group="other")
+    lightning_trainer(hardware, [])

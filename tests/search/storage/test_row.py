@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import optuna
@@ -8,7 +9,7 @@ from faults.postgres import Postgres
 from optuna.trial import TrialState
 
 from search.storage.engine import open_storage
-from search.storage.row import set_of_study, set_system, set_user, transaction
+from search.storage.row import add_value, set_of_study, set_system, set_user, transaction
 from search.storage.tables import StudyStorage
 
 VALUES = {"a": 1, "b": [None, 0.5, "x"], "Größe": {"c": True}}
@@ -45,3 +46,13 @@ def test_an_ended_trial_keeps_its_attributes(storage: StudyStorage) -> None:
         with pytest.raises(optuna.exceptions.UpdateFinishedTrialError), transaction(storage) as own:
             change(own, trial._trial_id, VALUES)
     assert study.get_trials()[0].user_attrs == {}
+
+
+def test_a_step_keeps_its_first_value(storage: StudyStorage) -> None:
+    study = optuna.create_study(storage=storage)
+    ask = study.ask()
+    for step, value, is_new in ((1, 0.5, True), (1, 0.7, False), (2, math.nan, True)):
+        with transaction(storage) as session:
+            assert add_value(session, ask._trial_id, step, value) is is_new
+    stored = study.get_trials()[0].intermediate_values
+    assert stored[1] == 0.5 and math.isnan(stored[2]) and len(stored) == 2
