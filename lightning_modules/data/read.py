@@ -151,6 +151,8 @@ def _archive(path: Path) -> tuple[Path | None, str | None]:
 
 def _large(path: Path, form: Form, wanted: Wanted) -> Table | None:
     ending = path.suffix.lower()
+    if ending in ARROW:
+        return read_large(path, ending, form, wanted.columns)
     if wanted.has_words and ending not in _TEXTS:
         return None
     with path.open("rb") as file:

@@ -132,7 +132,7 @@ def _keys_of(rows: Sequence[Row], task: Task, seeds: Mapping[str, int]) -> _Keys
 
     strata: dict[str, int] = {}
     kinds: dict[frozenset[str], int] = {}
-    group_N, stratum_N, kind_N = array("Q"), array("q"), array("q")
+    group_N, stratum_N, kind_N = array("Q"), array("i"), array("i")
     draws = [(array("q"), seeds_of(seed, "split", name)) for name, seed in seeds.items()]
     for row in rows:
         text = task.group(row)
@@ -145,9 +145,9 @@ def _keys_of(rows: Sequence[Row], task: Task, seeds: Mapping[str, int]) -> _Keys
     return _Keys(
         task.known_groups(rows, np.frombuffer(group_N, np.uint64)),
         {name: np.frombuffer(keys, np.int64) for name, (keys, _) in zip(seeds, draws, strict=True)},
-        np.frombuffer(stratum_N, np.int64),
+        np.frombuffer(stratum_N, np.int32),
         np.array([place[stratum] for stratum in strata], np.int64),
-        np.frombuffer(kind_N, np.int64),
+        np.frombuffer(kind_N, np.int32),
         list(kinds),
     )
 

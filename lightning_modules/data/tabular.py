@@ -245,13 +245,13 @@ class Tabular(Data):
         }
         if not fractions:
             return
-        pool = Pool(splits["train"], task, {split: self._seed_of(split) for split in fractions})
+        # Taken out, so that what is no longer needed of a large file is freed.
+        pool = Pool(splits.pop("train"), task, {split: self._seed_of(split) for split in fractions})
         for split, fraction in fractions.items():
-            rows = pool.rows
-            share = fraction * num_rows / len(rows)  # of all rows, including those already taken
+            share = fraction * num_rows / len(pool.rows)  # of all rows, including those taken
             splits[split] = pool.take(share, split)
             if not splits[split]:
-                raise DataError(task.unsplittable(rows, num_rows, split, str(self.train)))
+                raise DataError(task.unsplittable(pool.rows, num_rows, split, str(self.train)))
         splits["train"] = pool.rows
 
     def _seed_of(self, split: str) -> int:

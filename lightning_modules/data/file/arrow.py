@@ -2,31 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.table import Table
 from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.rows.columns import ROWS_AT_ONCE
 
 
 def read_arrow(path: Path, content: bytes, ending: str) -> Table:
     """Return the rows of a file that is of the format of `ending`; raise DataError otherwise."""
     import pyarrow
 
-    kind, read = _READERS[ending]
+    with _raising(path, ending):
+        table = _WHOLE[ending](pyarrow.BufferReader(content))
+        rows = _rows_of(table)
+    return Table(path, table.column_names, rows, range(1, len(rows) + 1))
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A file whose rows are read some at a time.
+
+    Attributes:
+        columns: The columns' names.
+        num_rows: How many rows it has.
+        rows: Reads them from the first on; raises DataError.
+
+    """
+
+    columns: Sequence[str]
+    num_rows: int
+    rows: Callable[[], Iterator[dict[str, Any]]]
+
+
+def open_batches(path: Path, ending: str) -> Batches:
+    """Return a file of which few rows are in memory at once; raises like `read_arrow`."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with _raising(path, ending):
+            for part in _IN_PARTS[ending](path)[2]:
+                yield from _rows_of(part)
+
+    with _raising(path, ending):
+        columns, num_rows, _ = _IN_PARTS[ending](path)
+    return Batches(columns, num_rows, rows)
+
+
+@contextmanager
+def _raising(path: Path, ending: str) -> Iterator[None]:
+    """Raise DataError if the file is not of the format of `ending`."""
+    import pyarrow
+
     try:
-        table = read(pyarrow.BufferReader(content))
-        rows = table.to_pylist()
+        yield
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         reason = Verbatim((str(error).splitlines() or [type(error).__name__])[0])
-        raise DataError(Problem(f"{path}", f"must be {kind} file", reason)) from None
+        raise DataError(Problem(f"{path}", f"must be {_KINDS[ending]} file", reason)) from None
+
+
+def _rows_of(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table, or of a part of it."""
+    import pyarrow
+
+    rows: list[dict[str, Any]] = table.to_pylist()
     decimals = [field.name for field in table.schema if pyarrow.types.is_decimal(field.type)]
     for row in rows if decimals else ():
         for name in decimals:
             row[name] = _number(row[name])
-    return Table(path, table.column_names, rows, range(1, len(rows) + 1))
+    return rows
+
+
+_Parts = tuple[Sequence[str], int, Iterable[Any]]
+"""The columns' names, the number of rows, and parts of a table."""
+
+
+def _parquet_parts(path: Path) -> _Parts:
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(path)
+    return file.schema_arrow.names, file.metadata.num_rows, file.iter_batches(ROWS_AT_ONCE)
+
+
+def _arrow_parts(path: Path) -> _Parts:
+    """Map a file into memory; what is compressed in it takes memory, but no Python objects."""
+    import pyarrow
+
+    table = _arrow(pyarrow.memory_map(str(path)))
+    return table.column_names, len(table), table.to_batches(ROWS_AT_ONCE)
 
 
 def _parquet(file: Any) -> Any:
@@ -45,12 +112,18 @@ def _arrow(file: Any) -> Any:
         return reader.read_all()
 
 
-_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    ".parquet": ("a Parquet", _parquet),
-    ".arrow": ("an Arrow", _arrow),
-    ".feather": ("a Feather", _arrow),
+_KINDS = {".parquet": "a Parquet", ".arrow": "an Arrow", ".feather": "a Feather"}
+_WHOLE: Mapping[str, Callable[[Any], Any]] = {
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
 }
-ARROW = tuple(_READERS)
+_IN_PARTS: Mapping[str, Callable[[Path], _Parts]] = {
+    ".parquet": _parquet_parts,
+    ".arrow": _arrow_parts,
+    ".feather": _arrow_parts,
+}
+ARROW = tuple(_KINDS)
 """Endings of files of columns."""
 
 

@@ -1,6 +1,7 @@
-"""Large files in the usual forms, read row by row: JSONL, and CSV or TSV with names, in UTF-8.
+"""Large files in the usual forms, read row by row.
 
-A row is parsed each time that it is asked for, so that a file of gigabytes takes no memory. What is
+These are JSONL, and CSV or TSV with names, in UTF-8, and the columns of Parquet and Arrow. A row is
+parsed each time that it is asked for, so that a file of gigabytes takes no memory. What is
 not usual, and every mistake, is left to the readers of whole files (`data.read`), which say what it
 is: then `read_large` returns None.
 """
@@ -11,12 +12,14 @@ import csv
 import json
 import re
 from array import array
+from codecs import lookup
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
+from lightning_modules.data.file.arrow import ARROW, open_batches
 from lightning_modules.data.file.delimited import (
     NUM_EXAMINED,
     SEP,
@@ -39,11 +42,12 @@ from lightning_modules.data.file.dialect import (
     Dialect,
     fits_header,
 )
-from lightning_modules.data.file.encoding import CONTROL, MARKS
+from lightning_modules.data.file.encoding import CONTROL, MARKS, UTF8
 from lightning_modules.data.file.form import AUTO, NO_NAMES, Form
 from lightning_modules.data.file.objects import parsed
 from lightning_modules.data.file.unchanged import check_unchanged, state_of
 from lightning_modules.data.table import Table
+from lightning_modules.error import DataError
 
 LARGE_BYTES = 32 * 2**20
 """Smaller files are read whole, which takes at most some hundred megabytes."""
@@ -69,7 +73,9 @@ def read_large(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Ta
         DataError: The names of the columns are not in its first line, or the file changes.
 
     """
-    if path.stat().st_size < LARGE_BYTES or form.encoding != AUTO or ending not in _READERS:
+    if path.stat().st_size < LARGE_BYTES or ending not in _READERS:
+        return None
+    if ending not in ARROW and form.encoding != AUTO and lookup(form.encoding).name != UTF8:
         return None
     state = state_of(path)
     try:
@@ -186,12 +192,22 @@ def _read_delimited(path: Path, ending: str, form: Form, wanted: Sequence[str]) 
     return Table(path, names, _Rows(path, len(lines), rows), lines, reading, hint=hint)
 
 
+def _read_columns(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Table:
+    try:
+        found = open_batches(path, ending)
+    except DataError:
+        raise _Unusual from None
+    rows = _Rows(path, found.num_rows, found.rows)
+    return Table(path, found.columns, rows, range(1, found.num_rows + 1))
+
+
 _READERS: Mapping[str, Callable[[Path, str, Form, Sequence[str]], Table]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
     ".tab": _read_delimited,
+    **dict.fromkeys(ARROW, _read_columns),
 }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 from lightning_modules.data.table import Table
 
@@ -18,8 +18,32 @@ def with_nested(table: Table, wanted: Sequence[str]) -> Table:
     found = [name for name in wanted if name not in existing and _is_nested(table, name)]
     if not found:
         return table
-    rows = [{**row, **{name: value_at(row, name) for name in found}} for row in table.rows]
-    return replace(table, columns=[*table.columns, *found], rows=rows)
+    return replace(table, columns=[*table.columns, *found], rows=_Rows(table.rows, found))
+
+
+class _Rows(Sequence[Mapping[str, Any]]):
+    """Rows with the columns within others, which are looked up when a row is asked for."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+        self._rows, self._names = rows, names
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return map(self._row, self._rows)
+
+    @overload
+    def __getitem__(self, number: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Mapping[str, Any]]: ...
+    def __getitem__(self, number: int | slice) -> Mapping[str, Any] | list[Mapping[str, Any]]:
+        if isinstance(number, slice):
+            return list(map(self._row, self._rows[number]))
+        return self._row(self._rows[number])
+
+    def _row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**row, **{name: value_at(row, name) for name in self._names}}
 
 
 def value_at(row: Mapping[str, Any], path: str) -> Any:

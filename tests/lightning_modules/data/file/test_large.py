@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_modules.data.file import large
+from lightning_modules.data.file import arrow, large
 from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.data.table import Table
@@ -184,6 +188,68 @@ def test_random_objects_are_read_as_if_they_were_small(
     tmp_path: Path, lines: list[str], end: str
 ) -> None:
     whole, rows = read_both_ways(write(tmp_path / "a.jsonl", end.join(lines)), Form())
+    assert rows == whole
+
+
+SOME = {
+    "text": pyarrow.array(["one", None, "Größe", "one"]).dictionary_encode(),
+    "label": pyarrow.array([Decimal("1.00"), Decimal("2.50"), None, Decimal("3.10")]),
+    "at": pyarrow.array([0, 1, 2, 3], pyarrow.timestamp("us")),
+    "messages": [[{"role": "user", "content": "Hi."}], [], None, [{"role": "a", "content": "b"}]],
+    "score": [1.0, 2.5, None, 4.0],
+}
+
+
+@pytest.mark.parametrize("wanted", [WANTED, Wanted(("messages.0.content",), has_words=True)])
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "b.arrow", "a.feather"])
+def test_columns_are_read_as_if_they_were_small(
+    name: str, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow, "ROWS_AT_ONCE", 3)
+    path, table = tmp_path / name, pyarrow.table(SOME)
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(table, path, row_group_size=2)
+    elif name == "a.feather":
+        pyarrow.feather.write_feather(table, str(path), compression="zstd", chunksize=2)
+    elif name == "a.arrow":
+        with pyarrow.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+    else:
+        with pyarrow.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    whole = read_table(path, "data.train", Form(), wanted)
+    make_large(monkeypatch)
+    rows = read_table(path, "data.train", Form(encoding="cp1252"), wanted)
+    assert shown(rows) == shown(whole)
+    assert not isinstance(rows.rows, list) and rows.rows[3] == whole.rows[3]
+    assert rows.rows[1:] == list(whole.rows[1:])
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather"])
+def test_broken_columns_are_refused_as_if_they_were_small(name: str, tmp_path: Path) -> None:
+    whole, rows = read_both_ways(write(tmp_path / name, b"PAR1 and no more" * 9), Form())
+    assert rows == whole and name in str(whole)
+    parquet = tmp_path / "b.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": [f"text {n}" for n in range(99)]}), parquet)
+    content = bytearray(parquet.read_bytes())
+    content[4:60] = bytes(56)
+    parquet.write_bytes(content)
+    assert isinstance(found(parquet, Form()), list)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(DataError, match="must be a Parquet file"),
+    ):
+        make_large(patch)
+        list(read_table(parquet, "data.train", Form(), WANTED).rows)
+
+
+@pytest.mark.usefixtures("every_file_is_large")
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "cp1252"])
+def test_a_file_that_is_said_to_be_utf8_is_read_row_by_row(encoding: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", USUAL["a.csv"])
+    table = large.read_large(path, ".csv", Form(encoding=encoding), WANTED.columns)
+    assert (table is None) == (encoding == "cp1252")
+    whole, rows = read_both_ways(path, Form(encoding=encoding))
     assert rows == whole
 
 
