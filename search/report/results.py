@@ -279,7 +279,7 @@ def _state(study: Study) -> str:
     for kind in FOLLOW_UPS:
         if study.used_to(kind)[1]:
             return f"{kind}ing"
-    return "done" if study.num_ended >= study.plan.num_trials else "stopped"
+    return "done" if study.has_all_trials else "stopped"
 
 
 def _reason(trial: FrozenTrial, dropped: frozenset[int]) -> str | None:

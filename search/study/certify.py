@@ -56,8 +56,7 @@ def is_due(study: Study) -> bool:
     """Return whether no more trials start nor are confirmed, so the winner can be certified."""
     if not certifies(study.plan) or study.is_stopping:
         return False
-    is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
-    return is_over and not confirm.is_pending(study)
+    return study.is_used_up and not confirm.is_pending(study)
 
 
 def begin(study: Study, corpus: Corpus | None = None) -> Study | None:
@@ -142,7 +141,7 @@ def runs_left(study: Study) -> int:
     if not certifies(study.plan):
         return 0
     fresh, known = fresh_of(study.plan), queued(follow_up_folder(study.folder, CERTIFY))
-    default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
+    default, is_over = study.ranking.default, study.has_all_trials
     pair = winner_and_other(study) if is_over else None
     certain = pair or ([] if is_over or default is None else [default])
     entries = entries_of(study, certain, fresh)

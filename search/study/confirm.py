@@ -96,7 +96,7 @@ def most_runs_left(study: Study) -> int:
     if not confirms(study.plan):
         return 0
     fresh, known = fresh_of(study.plan), queued(follow_up_folder(study.folder, CONFIRM))
-    default, is_over = study.ranking.default, study.num_ended >= study.plan.num_trials
+    default, is_over = study.ranking.default, study.has_all_trials
     certain = chosen(study).trials if is_over else [default] if default is not None else []
     keys = map(canonical_key, fresh.entries([study.params_of(trial) for trial in certain]))
     ended = [known.get(key, False) for key in keys]
@@ -107,7 +107,7 @@ def is_due(study: Study) -> bool:
     """Return whether no more trials start, so that the first few can be confirmed."""
     if not confirms(study.plan) or study.is_stopping or study.hours_used_up:
         return False
-    return study.num_ended >= study.plan.num_trials or study.out_of_time is not None
+    return study.is_used_up
 
 
 def is_pending(study: Study) -> bool:

@@ -274,10 +274,19 @@ class Study:
         return sum(canonical_key(values) not in queued for values in first)
 
     @property
+    def has_all_trials(self) -> bool:
+        """Whether as many trials have ended as the budget has."""
+        return self.num_ended >= self.plan.num_trials
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no trial will start or restart, because trials or hours are used up."""
+        return self.has_all_trials or self.out_of_time is not None
+
+    @property
     def is_over(self) -> bool:
-        """Whether no trial will start or restart."""
-        has_all = self.num_ended >= self.plan.num_trials
-        return has_all or self.is_stopping or self.out_of_time is not None
+        """Whether no trial will start or restart, for that reason or because it is stopped."""
+        return self.has_all_trials or self.is_stopping or self.out_of_time is not None
 
     @property
     def seconds_left(self) -> tuple[float, int] | None:

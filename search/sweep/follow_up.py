@@ -64,7 +64,7 @@ def _certify(study: Study, work: Work, say: Say, corpus: Corpus | None) -> tuple
         say("\n".join(lines), flush=True)
         code, reason = work(certifying)
     # More may have ended than this process knows of: another one may have added to the queue.
-    is_over = certifying.num_ended >= certifying.plan.num_trials or certifying.hours_used_up
+    is_over = certifying.has_all_trials or certifying.hours_used_up
     return _draw_up(study, say, corpus) if code == 0 and is_over else (code, reason)
 
 

@@ -58,8 +58,7 @@ def started_lines(study: Study, certifying: Study) -> Iterator[str]:
 def certify_lines(study: Study) -> list[str]:
     """Return the certificates of a study, and how far that of its winner is if it is asked for."""
     lines = [line for each in study.certificates for line in certificate_lines(each)]
-    is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
-    is_due = certifies(study.plan) and is_over and study.best is not None
+    is_due = certifies(study.plan) and study.is_used_up and study.best is not None
     return [*lines, _none_yet(study)] if is_due and study.certificate is None else lines
 
 
@@ -75,7 +74,7 @@ def _none_yet(study: Study) -> str:
         takes = f"it takes about {least} of training and scoring"
         return f"There is no certificate: {takes}, and {leaves}."
     certifying = certifying_study(study)
-    if certifying is not None and certifying.num_ended >= certifying.plan.num_trials:
+    if certifying is not None and certifying.has_all_trials:
         for side in (Side.of(study, trial) for trial in pair):
             if side is not None and len(side.with_result) < side.num_needed:
                 return _too_few(side)
@@ -83,7 +82,7 @@ def _none_yet(study: Study) -> str:
                 of = f"{study.plan.default.task.metric} of trial {side.trial.number}"
                 rule = "is not defined without some of the rows, so that it has no interval"
                 return f"There is no certificate: {of} {rule}."
-    if certifying is None or certifying.num_ended >= certifying.plan.num_trials:
+    if certifying is None or certifying.has_all_trials:
         return "The winner is not certified yet; run the same command to continue or see why not."
     done = f"{certifying.num_ended} of {certifying.plan.num_trials} runs have ended"
     name = certifying.plan.name

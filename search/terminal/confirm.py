@@ -58,7 +58,7 @@ def started_lines(study: Study, confirming: Study) -> Iterator[str]:
 
 def confirm_lines(study: Study) -> list[str]:
     """Return what confirming the first few came to; nothing if it is not done or not yet time."""
-    is_over = study.num_ended >= study.plan.num_trials or study.out_of_time is not None
+    is_over = study.is_used_up
     if not confirms(study.plan) or (not is_over and study.ranking.decision is None):
         return []
     confirming = confirming_study(study) if is_over else None
