@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import SpaceError
 from lightning_modules.machine.hardware import Device
 from lightning_modules.outcome import Ending, Outcome, Point
 from search.machine.gpu import gpus
 from search.machine.process import Process
 from search.plan.confirm import MAX_CANDIDATES, confirms
-from search.space.key import renewed_key
-from search.space.space import Space
 from search.storage import transaction
 from search.storage.add import add_trials
 from search.storage.attempt_end import AttemptEnd, hand_back
@@ -31,12 +28,10 @@ from search.storage.attribute import (
     CHECKPOINT,
     CHOSEN_SCORES,
     ENDING,
-    FIXED,
     FOLDER,
     GRADIENT_NORM,
     GUARD,
     GUARDS,
-    KEY,
     LENGTH,
     MEMORY,
     METRICS,
@@ -49,10 +44,8 @@ from search.storage.attribute import (
     SCORING,
     SECONDS,
     SPEED,
-    START,
     THREADS,
     TRAINABLE,
-    VALUES,
     VERDICT,
     constraint,
 )
@@ -66,12 +59,11 @@ from search.storage.trial_end import Shown, end_trial
 from search.study import pack
 from search.study.attempt import Attempt, tidy, where_is
 from search.study.heal import heal
-from search.study.pick import whole_values
 from search.study.progress import reason_to_stop
-from search.study.seeds import SEED, seeds_left
 from search.study.start import start_attempt
 from search.study.study import Study
-from search.study.suggest import filled, settle, waiting_trial
+from search.study.suggest import waiting_trial
+from search.study.values import outside_notes, values_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -213,7 +205,7 @@ class Session:
                 if not (may_add and self._add(1)):
                     return None
             elif transaction.claim(self._tables, [found._trial_id], self.name, 1, self.place):
-                if pack.key_of(study.plan, self._values(study.trial(found.number))) == key:
+                if pack.key_of(study.plan, values_of(study, study.trial(found.number))) == key:
                     attempt = self._start(found.number)
                     self._set(attempt, {PACKED: True})
                     return attempt
@@ -343,52 +335,10 @@ class Session:
     def _start(self, number: int) -> Attempt:
         study = self.study
         trial = study.trial(number)  # other workers may have changed it before the claim
-        notes = list(_outside_notes(study.plan.space, trial))
-        values = self._values(trial)
+        notes = list(outside_notes(study.plan.space, trial))
+        values = values_of(study, trial)
         attempt = start_attempt(self._tables, study.plan, study.folder, study.token, trial, values)
         return replace(attempt, notes=(*notes, *attempt.notes))
-
-    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Return the values of a claimed trial; if it has none, choose and store them."""
-        study = self.study
-        values = trial.user_attrs.get(VALUES) or self._outside(trial)
-        if values is None:
-            taken = set(self._taken(trial))
-            wanted = self._seeds_left(trial)
-            values = settle(study.optuna, self._tables, trial, study.plan, taken, wanted)
-        return dict(values)
-
-    def _taken(self, trial: FrozenTrial) -> Iterator[str]:
-        """Yield the keys of other trials' values, also of those that are queued with all of them.
-
-        A queued trial that another worker has just claimed has no key of its own yet.
-        """
-        for other in self.study.trials:
-            key = other.system_attrs.get(KEY, other.system_attrs.get(START))
-            if key is not None and other.number != trial.number:
-                yield renewed_key(key)
-
-    def _seeds_left(self, trial: FrozenTrial) -> list[dict[str, Any]]:
-        """Return configurations that have begun, with the seeds that they lack."""
-        study, space = self.study, self.study.plan.space
-        if SEED not in space.paths or FIXED in trial.system_attrs:
-            return []
-        begun = [
-            (other, study.params_of(other))
-            for other in study.trials
-            if KEY in other.system_attrs or VALUES in other.user_attrs
-        ]
-        return list(seeds_left(space, begun, study.dropped))
-
-    def _outside(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        """Return and store the values of a queued trial that a changed range no longer holds."""
-        plan = self.study.plan
-        start = plan.space.by_path(trial.system_attrs.get(FIXED, {}))
-        if KEY in trial.system_attrs or plan.space.holds(start):
-            return None
-        values = filled(plan, trial.number, start) if plan.is_free else whole_values(plan, start)
-        transaction.set_attributes(self._tables, trial._trial_id, {VALUES: values})
-        return values
 
     def _set(self, attempt: Attempt, values: Mapping[str, Any]) -> None:
         transaction.set_attributes(self._tables, attempt.trial_id, values)
@@ -430,14 +380,3 @@ def _active(trials: Sequence[FrozenTrial]) -> list[Active]:
         )
         for trial in active
     ]
-
-
-def _outside_notes(space: Space, trial: FrozenTrial) -> Iterator[str]:
-    """Yield a message for each value of a queued trial that a changed range no longer holds."""
-    start = space.by_path(trial.system_attrs.get(FIXED, {}))
-    try:
-        space.by_name(start)
-    except SpaceError as error:
-        for problem in error.problems:
-            queued = f"trial {trial.number} was queued with {problem.where}={problem.got}"
-            yield f"{queued} and keeps it; since then, the range has changed: it {problem.rule}"
