@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lightning_modules.data.file.arrow import ARROW, read_arrow
 from lightning_modules.data.file.conll import read_conll
-from lightning_modules.data.file.container import PACKED, Opened, opened
+from lightning_modules.data.file.container import PACKED, BrokenError, Opened, opened, source_of
 from lightning_modules.data.file.delimited import check_names_first, read_delimited, table_of
 from lightning_modules.data.file.dialect import Cut, lines_of
 from lightning_modules.data.file.encoding import UTF8, Decoded, decoded
@@ -91,7 +91,7 @@ def read_table(
         raise ConfigError(Problem(key, "must be a file", str(path), _existing_files(path)))
     if (archive or path).stat().st_size == 0:
         raise DataError(_nothing(path, "must not be empty", "0 bytes"))
-    if archive is None and (large := _large(path, form, wanted)) is not None:
+    if (large := _large(path, archive or path, member, form, wanted)) is not None:
         return _with_rows(path, with_nested(large, wanted.columns))
     found = opened(archive or path, member)
     if not found.content:
@@ -149,17 +149,19 @@ def _archive(path: Path) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _large(path: Path, form: Form, wanted: Wanted) -> Table | None:
-    ending = path.suffix.lower()
-    if ending in ARROW:
-        return read_large(path, ending, form, wanted.columns)
-    if wanted.has_words and ending not in _TEXTS:
+def _large(path: Path, file: Path, member: str | None, form: Form, wanted: Wanted) -> Table | None:
+    try:
+        source = source_of(path, file, member)
+        if wanted.has_words and source.ending not in (*_TEXTS, *ARROW):
+            return None
+        if source.ending not in ARROW:
+            with source.open() as stream:
+                start = stream.read(_TAR.stop)
+            if any(map(start.startswith, _MAGIC)):
+                return None
+    except (BrokenError, DataError):  # said when it is read whole
         return None
-    with path.open("rb") as file:
-        start = file.read(_TAR.stop)
-    if any(map(start.startswith, _MAGIC)):
-        return None
-    return read_large(path, ending, form, wanted.columns)
+    return read_large(source, form, wanted.columns)
 
 
 def _parsed(path: Path, found: Opened, key: str, form: Form, wanted: Wanted) -> Table:

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -45,6 +46,114 @@ class Opened:
     content: bytes
     name: str
     notes: tuple[str, ...] = ()
+
+
+class BrokenError(Exception):
+    """A container is broken, or unpacks to too much; `opened` says what."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or what is in a container, that is read from its start again and again.
+
+    Attributes:
+        path: What messages call it.
+        file: The file on the disk.
+        name: The name within the container, whose ending says what the bytes are.
+        open: Returns the bytes; raises `BrokenError`, and what is read from does so, too.
+        notes: What was left out.
+
+    """
+
+    path: Path
+    file: Path
+    name: str
+    open: Callable[[], IO[bytes]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> str:
+        """The ending of its name, e.g. ".csv"."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is in a container."""
+        return self.file.suffix.lower() in PACKED
+
+
+def source_of(path: Path, file: Path, member: str | None = None) -> Source:
+    """Return a file as a source.
+
+    Args:
+        path: What messages call it.
+        file: The file.
+        member: The file in a .zip to read; None if it has one only.
+
+    Raises:
+        BrokenError: It is a broken container.
+        DataError: A .zip has several files.
+
+    """
+    ending = file.suffix.lower()
+    if ending == ".zip":
+        return _source_in_zip(path, file, member)
+    unpack = _UNPACKERS.get(ending)
+    if unpack is None:
+        return Source(path, file, file.name, lambda: file.open("rb"))
+    return Source(path, file, file.stem, partial(_stream, file, unpack))
+
+
+def _source_in_zip(path: Path, file: Path, member: str | None) -> Source:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = [each for each in archive.infolist() if _is_data(each.filename)]
+            info, notes = _chosen(file, infos, member)
+    except (*_BROKEN, NotImplementedError) as error:
+        raise BrokenError from error
+    name = PurePosixPath(info.filename).name
+
+    def unpack(packed: IO[bytes]) -> IO[bytes]:
+        return zipfile.ZipFile(packed).open(info)
+
+    return Source(path, file, name, partial(_stream, file, unpack), notes)
+
+
+def _stream(file: Path, unpack: Callable[[IO[bytes]], IO[bytes]]) -> IO[bytes]:
+    packed = file.open("rb")
+    try:
+        unpacked = unpack(packed)
+    except (*_BROKEN, NotImplementedError, RuntimeError) as error:  # the last one if encrypted
+        packed.close()
+        raise BrokenError from error
+    limit = _limit(file.stat().st_size)
+    return io.BufferedReader(_Unpacked(unpacked, packed, limit), _CHUNK)
+
+
+class _Unpacked(io.RawIOBase):
+    """Unpacked bytes; at most `limit` of them."""
+
+    def __init__(self, stream: IO[bytes], packed: IO[bytes], limit: int) -> None:
+        self._stream, self._packed, self._left = stream, packed, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            found = self._stream.read(len(buffer))
+        except _BROKEN as error:
+            raise BrokenError from error
+        self._left -= len(found)
+        if self._left < 0:
+            raise BrokenError
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._packed.close()
+        super().close()
 
 
 def opened(path: Path, member: str | None = None) -> Opened:
@@ -144,7 +253,7 @@ def is_about(name: str) -> bool:
 
 def _limited(path: Path, stream: IO[bytes], packed_size: int) -> bytes:
     """Return all bytes of a stream; refuse more than the packed ones can honestly hold."""
-    limit = max(MAX_UNCHECKED, MAX_RATIO * packed_size)
+    limit = _limit(packed_size)
     found = bytearray()
     while chunk := stream.read(_CHUNK):
         found += chunk
@@ -152,3 +261,7 @@ def _limited(path: Path, stream: IO[bytes], packed_size: int) -> bytes:
             rule = f"must unpack to at most {limit / 2**20:,.0f} MiB"
             raise DataError(Problem(str(path), rule, Verbatim("more"), "Unpack it."))
     return bytes(found)
+
+
+def _limit(packed_size: int) -> int:
+    return max(MAX_UNCHECKED, MAX_RATIO * packed_size)

@@ -1,25 +1,27 @@
 """Large files in the usual forms, read row by row.
 
-These are JSONL, and CSV or TSV with names, in UTF-8, and the columns of Parquet and Arrow. A row is
-parsed each time that it is asked for, so that a file of gigabytes takes no memory. What is
-not usual, and every mistake, is left to the readers of whole files (`data.read`), which say what it
-is: then `read_large` returns None.
+These are JSONL, and CSV or TSV with names, in UTF-8, each also within a container, and the columns
+of Parquet and Arrow. A row is parsed each time that it is asked for, so that a file of gigabytes
+takes no memory. What is not usual, and every mistake, is left to the readers of whole files
+(`data.read`), which say what it is: then `read_large` returns None.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from array import array
 from codecs import lookup
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 from lightning_modules.data.file.arrow import ARROW, open_batches
+from lightning_modules.data.file.container import BrokenError, Source
 from lightning_modules.data.file.delimited import (
     NUM_EXAMINED,
     SEP,
@@ -52,20 +54,24 @@ from lightning_modules.error import DataError
 LARGE_BYTES = 32 * 2**20
 """Smaller files are read whole, which takes at most some hundred megabytes."""
 _WIDE_JIS = "\x1b$"
+PACKED_TIMES = 8
+"""How many times as large as a container its text is taken to be."""
 _PREFIX_BYTES = 8 * SAMPLE_SIZE
 _LONE_RETURN = re.compile(r"\r(?!\n)")
+
+
+_Read = Callable[[Source, Form, Sequence[str]], Table]
 
 
 class _Unusual(Exception):
     """The file is not of the usual form."""
 
 
-def read_large(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Table | None:
+def read_large(source: Source, form: Form, wanted: Sequence[str]) -> Table | None:
     """Return the rows of a large file of the usual form; None of another.
 
     Args:
-        path: The file.
-        ending: Its ending, e.g. ".csv".
+        source: The file.
         form: What the user says of it.
         wanted: Names that one of the columns should have.
 
@@ -73,17 +79,24 @@ def read_large(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Ta
         DataError: The names of the columns are not in its first line, or the file changes.
 
     """
-    if path.stat().st_size < LARGE_BYTES or ending not in _READERS:
+    times = PACKED_TIMES if source.is_packed else 1
+    if source.file.stat().st_size * times < LARGE_BYTES:
         return None
-    if ending not in ARROW and form.encoding != AUTO and lookup(form.encoding).name != UTF8:
+    read: _Read | None
+    if source.ending in ARROW:
+        read = None if source.is_packed else _read_columns
+    else:
+        is_utf8 = form.encoding == AUTO or lookup(form.encoding).name == UTF8
+        read = _TEXTS.get(source.ending) if is_utf8 else None
+    if read is None:
         return None
-    state = state_of(path)
+    state = state_of(source.file)
     try:
-        table = _READERS[ending](path, ending, form, wanted)
-    except _Unusual:
+        table = read(source, form, wanted)
+    except (_Unusual, BrokenError):
         return None
-    check_unchanged(path, state)
-    return table
+    check_unchanged(source.file, state)
+    return table if not source.notes else replace(table, notes=(*source.notes, *table.notes))
 
 
 class _Rows(Sequence[dict[str, Any]]):
@@ -102,7 +115,7 @@ class _Rows(Sequence[dict[str, Any]]):
         check_unchanged(self._path, self._state)
         try:
             yield from self._read()
-        except (ValueError, csv.Error):  # it was read before
+        except (ValueError, csv.Error, BrokenError):  # it was read before
             check_unchanged(self._path, self._state)
             raise
         check_unchanged(self._path, self._state)
@@ -123,9 +136,9 @@ class _Rows(Sequence[dict[str, Any]]):
         return next(islice(self, place, None))
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(source: Source) -> Iterator[str]:
     r"""Yield the lines with their ends; only "\n" ends one. Raises `_Unusual`."""
-    with path.open("rb") as file:
+    with source.open() as file:
         for number, line in enumerate(file):
             if number == 0 and any(line.startswith(mark) for mark, _ in MARKS):
                 raise _Unusual
@@ -140,10 +153,10 @@ def _lines(path: Path) -> Iterator[str]:
             yield text
 
 
-def _read_jsonl(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Table:
+def _read_jsonl(source: Source, form: Form, wanted: Sequence[str]) -> Table:
     columns: dict[str, None] = {}
     lines = array("Q")
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(_lines(source), start=1):
         if not line.strip():
             continue
         try:
@@ -156,27 +169,29 @@ def _read_jsonl(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> T
         columns.update(dict.fromkeys(value))
 
     def rows() -> Iterator[dict[str, Any]]:
-        with path.open("rb") as file:
+        with source.open() as file:
             texts = map(bytes.decode, file)
             yield from (json.loads(text) for text in texts if text.strip())
 
-    return Table(path, list(columns), _Rows(path, len(lines), rows), _compact(lines))
+    found = _Rows(source.file, len(lines), rows)
+    return Table(source.path, list(columns), found, _compact(lines))
 
 
-def _read_delimited(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Table:
+def _read_delimited(source: Source, form: Form, wanted: Sequence[str]) -> Table:
     if form.columns is not None or form.header == NO_NAMES or form.quoting != AUTO:
         raise _Unusual
-    start = _prefix(path)
+    path = source.path
+    start = _prefix(source)
     if start.startswith("#") or SEP.match(start):
         raise _Unusual
     check_first(path, start, form, wanted)
-    delimiter, is_alone = find_delimiter(start, form, str(path), ending, wanted)
+    delimiter, is_alone = find_delimiter(start, form, str(path), source.ending, wanted)
     if delimiter == SPACE:
         raise _Unusual
-    unquoted = _unquoted(path, delimiter)
-    if SINGLE in unquoted.quotes and not unquoted.fits and _fits(path, delimiter, SINGLE):
+    unquoted = _unquoted(source, delimiter)
+    if SINGLE in unquoted.quotes and not unquoted.fits and _fits(source, delimiter, SINGLE):
         raise _Unusual
-    found = _quoted(path, delimiter)
+    found = _quoted(source, delimiter)
     if unquoted.fits and DOUBLE in unquoted.quotes and unquoted.num_rows != len(found.lines) + 1:
         raise _Unusual
     names = found.names
@@ -185,35 +200,35 @@ def _read_delimited(path: Path, ending: str, form: Form, wanted: Sequence[str]) 
     hint = no_names_hint(names, found.first, form) if found.is_like_rows else ""
 
     def rows() -> Iterator[dict[str, Any]]:
-        cells = (cells for _, cells in _cut(path, delimiter, DOUBLE) if cells)
+        cells = (cells for _, cells in _cut(source, delimiter, DOUBLE) if cells)
         return (dict(zip(names, each, strict=True)) for each in islice(cells, 1, None))
 
     lines = _compact(found.lines)
-    return Table(path, names, _Rows(path, len(lines), rows), lines, reading, hint=hint)
+    each = _Rows(source.file, len(lines), rows)
+    return Table(path, names, each, lines, reading, hint=hint)
 
 
-def _read_columns(path: Path, ending: str, form: Form, wanted: Sequence[str]) -> Table:
+def _read_columns(source: Source, form: Form, wanted: Sequence[str]) -> Table:
     try:
-        found = open_batches(path, ending)
+        found = open_batches(source.file, source.ending)
     except DataError:
         raise _Unusual from None
-    rows = _Rows(path, found.num_rows, found.rows)
-    return Table(path, found.columns, rows, range(1, found.num_rows + 1))
+    rows = _Rows(source.file, found.num_rows, found.rows)
+    return Table(source.path, found.columns, rows, range(1, found.num_rows + 1))
 
 
-_READERS: Mapping[str, Callable[[Path, str, Form, Sequence[str]], Table]] = {
+_TEXTS: Mapping[str, _Read] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
     ".tab": _read_delimited,
-    **dict.fromkeys(ARROW, _read_columns),
 }
 
 
-def _prefix(path: Path) -> str:
+def _prefix(source: Source) -> str:
     """Return the first lines of a file; more of them than the delimiter is looked for in."""
-    with path.open("rb") as file:
+    with source.open() as file:
         content = file.read(_PREFIX_BYTES)
         is_whole = not file.read(1)
     whole = content if is_whole else content[: content.rfind(b"\n") + 1]
@@ -242,13 +257,13 @@ class _Unquoted:
     quotes: frozenset[str]
 
 
-def _unquoted(path: Path, delimiter: str) -> _Unquoted:
+def _unquoted(source: Source, delimiter: str) -> _Unquoted:
     """Return how a file is cut without quoting; raise `_Unusual` if a tab needs a closer look."""
     header: list[str] | None = None
     fits, num_rows = True, 0
     quotes: set[str] = set()
     within: list[bool | None] = []  # of each column, whether all cells are within single quotes
-    for ended in _lines(path):
+    for ended in _lines(source):
         line = ended.removesuffix("\n").removesuffix("\r")
         if "\r" in line:
             raise _Unusual
@@ -279,9 +294,9 @@ def _is_within(cell: str) -> bool:
     return len(cell) >= 2 and cell[0] == SINGLE == cell[-1]
 
 
-def _fits(path: Path, delimiter: str, quote: str) -> bool:
+def _fits(source: Source, delimiter: str, quote: str) -> bool:
     """Return whether each row has a cell for each name if `quote` is around cells."""
-    rows = (cells for _, cells in _cut(path, delimiter, quote) if cells)
+    rows = (cells for _, cells in _cut(source, delimiter, quote) if cells)
     try:
         header = next(rows, [])
         return all(fits_header(cells, header) for cells in rows)
@@ -307,8 +322,8 @@ class _Quoted:
     is_like_rows: bool
 
 
-def _quoted(path: Path, delimiter: str) -> _Quoted:
-    rows = ((line, cells) for line, cells in _cut(path, delimiter, DOUBLE) if cells)
+def _quoted(source: Source, delimiter: str) -> _Quoted:
+    rows = ((line, cells) for line, cells in _cut(source, delimiter, DOUBLE) if cells)
     lines = array("Q")
     try:
         first, header = next(rows, (0, [""]))
@@ -329,10 +344,10 @@ def _quoted(path: Path, delimiter: str) -> _Quoted:
     return _Quoted(names, first, lines, is_like_rows)
 
 
-def _cut(path: Path, delimiter: str, quote: str) -> Iterator[tuple[int, list[str]]]:
+def _cut(source: Source, delimiter: str, quote: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row's first line and cells; raises csv.Error."""
     csv.field_size_limit(MAX_FIELD)
-    with path.open(encoding="utf-8", newline="") as file:
+    with io.TextIOWrapper(source.open(), encoding="utf-8", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, quotechar=quote, strict=True)
         start = 1
         for cells in reader:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_modules.data.file import arrow, large
+from lightning_modules.data.file import arrow, container, large
+from lightning_modules.data.file.container import source_of
 from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.data.table import Table
@@ -247,7 +252,7 @@ def test_broken_columns_are_refused_as_if_they_were_small(name: str, tmp_path: P
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "cp1252"])
 def test_a_file_that_is_said_to_be_utf8_is_read_row_by_row(encoding: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", USUAL["a.csv"])
-    table = large.read_large(path, ".csv", Form(encoding=encoding), WANTED.columns)
+    table = large.read_large(source_of(path, path), Form(encoding=encoding), WANTED.columns)
     assert (table is None) == (encoding == "cp1252")
     whole, rows = read_both_ways(path, Form(encoding=encoding))
     assert rows == whole
@@ -269,8 +274,74 @@ def test_only_usual_files_are_read_row_by_row(name: str, tmp_path: Path) -> None
     path = write(tmp_path / name, {**USUAL, **UNUSUAL}[name])
     if name in ("title.csv", "pickle.csv"):  # refused
         return
-    table = large.read_large(path, path.suffix, Form(), WANTED.columns)
+    table = large.read_large(source_of(path, path), Form(), WANTED.columns)
     assert (table is not None) == (name in USUAL)
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+def packed(folder: Path, ending: str, files: dict[str, str | bytes]) -> Path:
+    """Write a container of files, of the first one if it holds one only; return its path."""
+    contents = {
+        name: text if isinstance(text, bytes) else text.encode() for name, text in files.items()
+    }
+    name, content = next(iter(contents.items()))
+    path = folder / f"{name}{ending}"
+    if ending == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for each, inner in contents.items():
+                archive.writestr(each, inner)
+    else:
+        path.write_bytes(PACKERS[ending](content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        *((name, ".gz") for name in [*USUAL, *UNUSUAL]),
+        *((name, ending) for name in ("a.csv", "quote.csv") for ending in (".bz2", ".xz", ".zip")),
+    ],
+)
+def test_what_is_packed_is_read_as_if_it_was_small(
+    name: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path, ending, {name: {**USUAL, **UNUSUAL}[name], "LICENSE": "MIT"})
+    for each in [path, path / name] if ending == ".zip" else [path]:
+        whole, rows = read_both_ways(each, Form())
+        assert rows == whole
+    make_large(monkeypatch)
+    if name in USUAL:
+        table = read_table(path, "data.train", Form(), WANTED)
+        assert not isinstance(table.rows, list) and table.rows[-1] == list(table.rows)[-1]
+        assert table.notes == ((f"{path}: read {name}, not LICENSE",) if ending == ".zip" else ())
+
+
+@pytest.mark.parametrize("ending", [*PACKERS, ".zip"])
+@pytest.mark.parametrize("how", ["cut", "damaged", "text", "bomb"])
+def test_a_broken_container_is_refused_as_if_it_was_small(
+    ending: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "text,label\n" + "".join(f"a text {n * n},{n % 2}\n" for n in range(999))
+    path = packed(tmp_path, ending, {"a.csv": text})
+    content = path.read_bytes()
+    if how == "bomb":
+        monkeypatch.setattr(container, "MAX_UNCHECKED", 9)
+        monkeypatch.setattr(container, "MAX_RATIO", 1)
+    else:
+        middle = bytes(each ^ 255 for each in content[900:1000])
+        broken = {"cut": content[:900], "damaged": content[:900] + middle + content[1000:]}
+        path.write_bytes(broken.get(how, text.encode()))
+    whole, rows = read_both_ways(path, Form())
+    assert rows == whole and isinstance(whole, list)
+
+
+@pytest.mark.usefixtures("every_file_is_large")
+def test_a_container_of_columns_is_read_whole(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one"]}), tmp_path / "a.parquet")
+    path = packed(tmp_path, ".gz", {"a.parquet": (tmp_path / "a.parquet").read_bytes()})
+    assert read_table(path, "data.train", Form(), WANTED).rows == [{"text": "one"}]
 
 
 @pytest.mark.usefixtures("every_file_is_large")
