@@ -14,16 +14,20 @@ around the worker's own functions count each second once, in the innermost part:
 - rest: everything else, mostly Lightning's Trainer.
 
     python benchmarks/overhead.py [--quick]   # 20 trials, one worker
+    python benchmarks/overhead.py --profile   # the same trials by function, without W&B
 
 Prints medians over trials, in milliseconds of a core of the worker: waits for the disk and the work
-of W&B's own process do not count, nor does what else runs on the machine.
+of W&B's own process do not count, nor does what else runs on the machine. The profile's times are
+some three times as long as without it.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import os
+import pstats
 import statistics
 import subprocess
 import sys
@@ -106,10 +110,17 @@ class Timers:
 
 def main() -> int:
     parser = parser_of(__doc__, "20 trials and one worker")
+    parser.add_argument("--profile", action="store_true", help="by function, without W&B")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.work is not None and asked.profile:
+        profile(asked.work)
+        return 0
     if asked.work is not None:
         print(json.dumps(work(asked.work)))
+        return 0
+    if asked.profile:
+        outputs(SIZES[0], 1, ["logger=none"], ["--profile"])
         return 0
     cases = list(product(SIZES, (1, 2), (False, True)))
     if asked.quick:
@@ -129,6 +140,15 @@ def main() -> int:
 def measured(size: int, workers: int, *, has_log: bool) -> dict[str, float]:
     """Return the seconds of each part of a trial."""
     logger = ["logger.mode=offline"] if has_log else ["logger=none"]
+    found = outputs(size, workers, logger)
+    trials = [trial for output in found for trial in json.loads(output.splitlines()[-1])]
+    return {name: statistics.median(trial[name] for trial in trials) for name in (*PARTS, "rest")}
+
+
+def outputs(
+    size: int, workers: int, logger: Sequence[str], how: Sequence[str] = ()
+) -> Sequence[str]:
+    """Return what workers print that train trials in a study which has `size` of them."""
     with tempfile.TemporaryDirectory() as root:
         plan = build_plan(compose("sweep", [*WORDS, *logger]))
         folder = study_folder(Path(root), plan.name)
@@ -138,15 +158,13 @@ def measured(size: int, workers: int, *, has_log: bool) -> dict[str, float]:
             one_trial(session, 0.5 + number / 100)
         session.leave()
         copy_trials(load_study(folder), size)
-        command = [sys.executable, __file__, "--work", str(folder)]
+        command = [sys.executable, __file__, "--work", str(folder), *how]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         running = [
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=root)
             for _ in range(workers)
         ]
-        outputs = [process.communicate()[0] for process in running]
-    trials = [trial for output in outputs for trial in json.loads(output.splitlines()[-1])]
-    return {name: statistics.median(trial[name] for trial in trials) for name in (*PARTS, "rest")}
+        return [process.communicate()[0] for process in running]
 
 
 def work(folder: Path) -> list[dict[str, float]]:
@@ -174,6 +192,27 @@ def work(folder: Path) -> list[dict[str, float]]:
     loop.work(session, lambda: len(trials) >= NUM_WARM + NUM_TRIALS, emit)
     session.leave()
     return trials[NUM_WARM:]
+
+
+def profile(folder: Path) -> None:
+    """Print where the seconds of a core of a few trials are, of all of them together."""
+    quiet_process()
+    quiet_training()
+    freeze_imports()
+    profiler, num_ended = cProfile.Profile(time.process_time), 0
+
+    def emit(event: Event) -> None:
+        nonlocal num_ended
+        num_ended += isinstance(event, Ended)
+        if isinstance(event, Ended) and num_ended == NUM_WARM:
+            profiler.enable()
+
+    session = join(load_study(folder))
+    loop.work(session, lambda: num_ended >= NUM_WARM + NUM_TRIALS, emit)
+    profiler.disable()
+    session.leave()
+    for order in ("cumulative", "tottime"):
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats(order).print_stats(60)
 
 
 if __name__ == "__main__":
