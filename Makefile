@@ -40,7 +40,7 @@ check: $(INSTALLED) ## check lint, format, types and import rules
 # reliability.py, which kills for hours.
 QUICK := --quick
 SPEED := worker_start language_model gpu
-SPEED_QUICK := start single finetune features frozen overhead growth memory preparation pack output_layer conversations export check wandb_faults
+SPEED_QUICK := start single finetune features heads frozen overhead growth memory preparation pack output_layer conversations export check wandb_faults
 SEARCH := prior
 SEARCH_QUICK := pruning selection sampler arms length trunk certificate certificate_splits
 define measure

@@ -10,7 +10,9 @@ around the worker's own functions count each second once, in the innermost part:
 - prepare: its rows, tokens, features, network and checks;
 - files: its outcome, tables, best weights and checkpoints, written and synced;
 - log: W&B, offline;
-- steps: training and validation batches, the only part that is no overhead;
+- pass: forward and backward passes, no overhead;
+- update: clipping and the optimizer's updates, no overhead;
+- steps: the rest of training and validation batches, no overhead;
 - rest: everything else, mostly Lightning's Trainer.
 
     python benchmarks/overhead.py [--quick]   # 20 trials, one worker
@@ -44,6 +46,7 @@ from growth import copy_trials, one_trial
 from shared_parts.argument import parser_of
 
 import lightning_modules.fit.training as fit_module
+from lightning_modules.batch.passes import Alone
 from lightning_modules.callback import best, checkpoint
 from lightning_modules.logger import wandb
 from lightning_modules.machine.memory import freeze_imports
@@ -66,6 +69,8 @@ WORDS = (
     "optimizer.lr=tag(log,interval(1e-4,1e-2))",
 )
 STORED = ("began", "progress", "saved", "ended", "hand_back", "set_busy")
+WORK = ("pass", "update", "steps")
+"""The parts that are no overhead."""
 STEPS = ("training_step", "validation_step", "on_validation_epoch_end")
 PARTS: dict[str, Sequence[tuple[Any, str]]] = {
     "claim": [(Session, "next_attempts")],
@@ -80,6 +85,8 @@ PARTS: dict[str, Sequence[tuple[Any, str]]] = {
         (wandb.WandbLogs, "open"),
         *((wandb.WandbLog, name) for name in ("log", "table", "line", "bars", "finish")),
     ],
+    "pass": [(Alone, "run")],
+    "update": [(FineTuner, "_update")],
     "steps": [(FineTuner, name) for name in STEPS],
 }
 
@@ -131,7 +138,7 @@ def main() -> int:
     for size, workers, has_log in cases:
         parts = measured(size, workers, has_log=has_log)
         cells = " | ".join(f"{1000 * parts[name]:7.0f}" for name in names)
-        besides = sum(parts.values()) - parts["steps"]
+        besides = sum(parts.values()) - sum(parts[name] for name in WORK)
         shown = "on " if has_log else "off"
         print(f"{size:7d} | {workers:7d} | {shown} | {cells} | {1000 * besides:17.0f}", flush=True)
     return 0
