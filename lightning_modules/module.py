@@ -25,6 +25,7 @@ from lightning_modules.machine.lightning import pl
 from lightning_modules.machine.memory import memory_of, unless_out_of_memory
 from lightning_modules.machine.scaled import Scaled
 from lightning_modules.model.compiled import compile_layers, has_compiler, probe
+from lightning_modules.model.mode import switch
 from lightning_modules.model.recompute import recompute
 from lightning_modules.model.state import trained_tensors
 from lightning_modules.optimizer.clip import clip_gradients
@@ -85,7 +86,7 @@ class FineTuner(pl.LightningModule):
         self._validation_limit: Limit | None = None
         self._is_parted = False
         self._writing = Writing(self.passes.now)
-        self._training: list[nn.Module] = []  # during a validation, what is in that mode otherwise
+        self._end_evaluation: Callable[[], None] = lambda: None
         self._is_limit_known = record.micro_batch_tokens is not None
         if not self._is_limit_known:
             record.micro_batch_tokens = run.trainer.first_tokens
@@ -123,14 +124,11 @@ class FineTuner(pl.LightningModule):
         """Do nothing: each step has already freed its gradients."""
 
     def on_validation_model_eval(self) -> None:
-        # Lightning's own way walks over all modules five times.
-        self._training = [module for module in self.network.modules() if module.training]
-        for module in self._training:
-            module.training = False
+        self._end_evaluation = switch(self, training=False)
 
     def on_validation_model_train(self) -> None:
-        for module in self._training:
-            module.training = True
+        # Lightning's own way sets flags, and no class notices that training continues.
+        self._end_evaluation()
 
     def on_validation_start(self) -> None:
         self.rank.proceed()

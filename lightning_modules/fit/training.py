@@ -246,7 +246,9 @@ def _best_network(prepared: Prepared) -> nn.Module:
     best = load_best(prepared.start.folder)
     assert best is not None, "a finished run has been validated"
     restore_state(prepared.network, best.weights)
-    return prepared.network
+    # A validation that ended the run left it in evaluation mode, in which modules may keep what
+    # they computed of its last weights.
+    return prepared.network.train()
 
 
 def _finish(

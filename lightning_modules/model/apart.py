@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lightning_modules.machine.memory import is_out_of_memory
-from lightning_modules.model.output import evaluating, keeping_no_casts
+from lightning_modules.model.mode import evaluating
+from lightning_modules.model.output import keeping_no_casts
 
 SIZE = 8
 _SAME, _CLOSE = 1e-6, 0.2

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lightning_modules.machine.memory import is_out_of_memory
 from lightning_modules.model.head import writes
+from lightning_modules.model.mode import evaluating
 
 # How configurations call a factor of the logits. Some divide by it, others multiply.
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
@@ -197,18 +198,6 @@ def _with_inputs(layer: nn.Module, change: Step) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         handle.remove()
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Switch dropout off while the context is open."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def keeping_no_casts(like: Tensor) -> torch.autocast:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.machine.memory import is_out_of_memory
-from lightning_modules.model.output import evaluating
+from lightning_modules.model.mode import evaluating, switch
 from lightning_modules.model.part import backbone_of, stacks_of
 
 TOLERANCE = 1e-4
@@ -166,14 +166,11 @@ class LayersStem(Stem):
         self._num_outputs = len(output)
 
     def _read_training(self, inputs: dict[str, Tensor]) -> Tensor:
-        training = [module for module in self.network.modules() if module.training]
-        self.network.train()
+        restore = switch(self.network, training=True)
         try:
             return self.read(**inputs)
         finally:
-            self.network.eval()
-            for module in training:
-                module.training = True
+            restore()
 
     def _take(self, network: nn.Module, args: Any, inputs: dict[str, Any]) -> Any:
         self._features = inputs.pop("features", None)
