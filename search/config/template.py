@@ -81,14 +81,16 @@ class Template:
         return {key: _mentioned(value, self.tree) for key, value in self.tree.items()}
 
 
-_NESTED = re.compile(r"\$\{[^}]*\$\{")
+_ANY = re.compile(r"\$\{[^}]*\$\{|\$\{\s*(?!oc\.)[^}:]*:")
+"""References that may yield any key: what an inner reference yields may be its name, and a resolver
+that is not OmegaConf's own may read the whole tree."""
 
 
 def _mentioned(value: Any, tree: Tree) -> set[str]:
     """Return the keys of the tree whose names the references in `value` have: too many at most."""
     found: set[str] = set()
     for text in _texts_of(value):
-        if _NESTED.search(text):  # what the inner reference yields may be the name of any key
+        if _ANY.search(text):
             return set(tree)
         if "${" in text:
             found |= tree.keys() & set(re.findall(r"\w+", text))

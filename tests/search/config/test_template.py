@@ -3,11 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from lightning_modules.error import ConfigError
 from search.config import build_run, compose, run_tree, to_yaml
 from search.config.template import Template
 
+OmegaConf.register_new_resolver(
+    "tests.tenth", lambda *_, _root_: _root_.data.batch_size / 10, replace=True
+)
 REFERRING = ("data=files", "data.train=t.csv", "data.validation=v.csv")
 CASES: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "values of several groups": (
@@ -33,6 +37,22 @@ CASES: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "a nested reference": (
         ('optimizer.lr="${${oc.env:NAMED}.lr}"',),
         [{"strategy.lr": 0.1}, {"strategy.lr": 0.2}],
+    ),
+    "a resolver that reads the whole tree": (
+        ('optimizer.lr="${tests.tenth:batch}"',),
+        [{"data.batch_size": 4}, {"data.batch_size": 8}, {"strategy.lr": 0.1}, {}],
+    ),
+    "a value that such a resolver computes": (
+        (),
+        [{"optimizer.lr": "${ tests.tenth:}", "data.batch_size": size} for size in (4, 8)],
+    ),
+    "a relative reference": (
+        ('optimizer.lr="${..strategy.lr}"',),
+        [{"strategy.lr": 0.1}, {"strategy.lr": 0.2}, {"optimizer.lr": "${.weight_decay}"}],
+    ),
+    "several values of a group at once": (
+        (),
+        [{"strategy": {"rank": rank, "lr": 0.1 / rank}} for rank in (4, 8)],
     ),
     "text that looks like a reference": (
         (),
