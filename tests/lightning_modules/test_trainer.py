@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,29 @@ def test_only_the_first_trainer_reads_the_metadata_of_all_packages(
     with pytest.raises(AssertionError, match="again"):
         importlib.metadata.entry_points(group="other")
     lightning_trainer(hardware, [])
+
+
+def test_callbacks_that_packages_declare_are_used_also_if_installed_later(
+    learnable: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tiny_run(learnable).trainer
+    hardware = choose_hardware(trainer.device, trainer.precision, 1)
+
+    def names() -> list[str]:
+        callbacks: Any = lightning_trainer(hardware, []).callbacks  # type: ignore[attr-defined]
+        return [type(each).__name__ for each in callbacks]
+
+    monkeypatch.syspath_prepend(str(here))
+    assert "Own" not in names()
+    (here / "own_callback.py").write_text(
+        "from pytorch_lightning import Callback\n\nclass Own(Callback):\n    pass\n"
+    )
+    declared = here / "own_callback-1.0.dist-info"
+    declared.mkdir()
+    (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: own-callback\nVersion: 1.0\n")
+    (declared / "entry_points.txt").write_text(
+        "[pytorch_lightning.callbacks_factory]\nown = own_callback:Own\n"
+    )
+    assert [names().count("Own") for _ in range(2)] == [1, 1]
+    shutil.rmtree(declared)
+    assert "Own" not in names()
