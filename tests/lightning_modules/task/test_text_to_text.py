@@ -162,15 +162,21 @@ def test_a_resumed_run_generates_the_same_texts(make_run: Callable[..., Run], he
 
 @pytest.mark.thorough
 def test_num_generated_limits_the_texts_to_the_first_rows(
-    make_run: Callable[..., Run], here: Path
+    make_run: Callable[..., Run], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = ("trainer.epochs=1", "trainer.validations_per_epoch=1", "task.max_new_tokens=5")
     some = train(make_run(*short, "task.num_generated=7"), here / "some")
     every = train(make_run(*short), here / "every")
     assert table(here / "some", "scoring")[0]["num_generated"] == 7
     assert table(here / "some", "generated") == table(here / "every", "generated")[:7]
+    # Other batches have other sums, in fp32.
     for one, other in zip(some.points, every.points, strict=True):
         assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5)
+    monkeypatch.setattr(TextToText, "num_written", lambda task, num_examples: 7)
+    alike = train(make_run(*short), here / "alike")  # writes every text, in the batches of `some`
+    assert table(here / "alike", "generated") == table(here / "every", "generated")
+    for one, other in zip(some.points, alike.points, strict=True):
+        assert one.validation_loss == other.validation_loss
 
 
 def test_the_loss_equals_that_of_the_architecture(make_run: Callable[..., Run]) -> None:
