@@ -7,9 +7,11 @@ its slot, if there is one. A checkpoint is that of a run alone, so it resumes al
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lightning_modules.batch.passes import Alone
@@ -23,6 +25,8 @@ from lightning_modules.hooks import Hooks
 from lightning_modules.logger.base import Identity, Logs
 from lightning_modules.outcome import Outcome
 from lightning_modules.run import Run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def fit_pack(
 
     Raises:
         BaseException: What `ended` or `next_member` raised first, after all runs have ended; no
-            run takes a slot any more.
+            run takes a slot any more. What they raised besides is logged.
 
     """
     if len(members) == 1:
@@ -89,25 +93,34 @@ def fit_pack(
     meeting = Meeting(len(members), probe, say)
     raised: list[BaseException] = []
 
-    def train_all(first: Member, slot: Slot) -> None:
+    def take_part(slot: Slot, work: Callable[[], None]) -> None:
         try:
             with slot.working():
-                member: Member | None = first
-                while member is not None:
-                    _train(member, cache, logs, slot)
-                    slot.renew()
-                    member = None if meeting.is_over or raised else next_member()
+                work()
         except BaseException as error:  # nobody would see it in this thread
             raised.append(error)
 
-    threads = [
-        threading.Thread(target=train_all, args=(member, slot), name=f"slot {number}")
-        for number, (member, slot) in enumerate(zip(members, meeting.slots, strict=True))
-    ]
-    for thread in threads:
-        thread.start()
+    def train_all(first: Member, slot: Slot) -> None:
+        member: Member | None = first
+        while member is not None:
+            _train(member, cache, logs, slot)
+            slot.renew()
+            member = None if meeting.is_over or raised else next_member()
+
+    threads = []
+    for number, (member, slot) in enumerate(zip(members, meeting.slots, strict=True)):
+        work = partial(train_all, member, slot)
+        thread = threading.Thread(target=take_part, args=(slot, work), name=f"slot {number}")
+        try:
+            thread.start()
+        except RuntimeError as error:  # e.g. the system allows no more threads; others wait for it
+            take_part(slot, partial(member.ended, error))
+        else:
+            threads.append(thread)
     for thread in threads:
         thread.join()
+    for other in raised[1:]:
+        log.error("another run of a pack raised", exc_info=other)
     if raised:
         raise raised[0]
     return Sharing(meeting.refusal, probe.gain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ def test_an_error_ends_its_own_run_alone(runs: list[Run], here: Path) -> None:
 
 @pytest.mark.thorough
 def test_what_the_caller_raises_about_a_result_is_raised_when_all_have_ended(
-    runs: list[Run], here: Path
+    runs: list[Run], here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended: list[Outcome | BaseException] = []
 
@@ -221,6 +222,26 @@ def test_what_the_caller_raises_about_a_result_is_raised_when_all_have_ended(
     with pytest.raises(LookupError, match="result 1"):
         fit_pack(members, Cache(), next_member=lambda: members[0], must_pay=False)
     assert len(ended) == 2
+    (other,) = (each.exc_info for each in caplog.records if each.levelname == "ERROR")
+    assert other and str(other[1]) == "result 2"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_run_whose_thread_cannot_start_fails_alone(
+    runs: list[Run], here: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == f"slot {number}":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    results, _ = train_together(runs[:2], here)
+    assert str(results[number]) == "can't start new thread"
+    assert results[1 - number].ending is Ending.finished
 
 
 @pytest.mark.parametrize(
