@@ -7,6 +7,7 @@ Each mirrors a command and takes the same overrides, in Hydra's grammar. A user'
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import nullcontext
 from dataclasses import fields
 from functools import partial
@@ -24,7 +25,6 @@ from search.machine.signals import Interrupt
 from search.report import results
 from search.report.snapshot import StudySummary
 from search.storage.location import take_storage
-from search.study.open import load_study, study_folders
 from search.study.resume import compose_study
 from search.sweep.sweep import run_study
 from search.sweep.work import INTERRUPTED
@@ -257,6 +257,8 @@ def check(*overrides: str, config_dir: str | Path | None = None, show: bool = Tr
 def status(*overrides: str) -> pd.DataFrame:
     """Return a row per study in this folder, or on the server that FINESWEEP_STORAGE names.
 
+    A study that cannot be read has none: a line on standard error says why.
+
     Args:
         overrides: `"search.plugins=[my_package]"`, if a study uses code from there.
 
@@ -265,9 +267,11 @@ def status(*overrides: str) -> pd.DataFrame:
 
     for word in take_typed("status", _words(*overrides)):
         raise ConfigError(Problem("overrides", "status takes search.plugins alone", word))
-    studies = [load_study(folder) for folder in study_folders(Path())]
+    summaries, unread = results.summarize_all(Path())
+    for line in unread:
+        print(line, file=sys.stderr)
     columns = [each.name for each in fields(StudySummary)]
-    return pd.DataFrame([vars(results.summarize(study)) for study in studies], columns=columns)
+    return pd.DataFrame([vars(summary) for summary in summaries], columns=columns)
 
 
 def _named(key: str, name: str) -> str:

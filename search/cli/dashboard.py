@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def main(words: Sequence[str]) -> int:
     found = keys(parsed.overrides, known)
     port = _port(found.get("port", PORT))
     with _opened(found.get("study"), port) as server:
+        for line in server.unread:
+            print(line, file=sys.stderr)
         print(server.page)
         print("Ctrl-C ends the dashboard, not the study.", flush=True)
         server.serve_forever()

@@ -8,14 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.error import UserError
 from search.cli.argument import keys, parse
 from search.report.guard import guard_lines
-from search.report.results import rows, snapshot, status, summarize
+from search.report.results import rows, snapshot, status, summarize_all
 from search.report.text import columns, duration, score, setting, study_list
 from search.study.follow import DOES
 from search.study.heal import heal
-from search.study.open import load_study, study_folders
 from search.study.study import Study
 from search.terminal.certify import certify_lines
 from search.terminal.confirm import confirm_lines
@@ -54,12 +52,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    summaries, unread = [], []
-    for folder in study_folders(Path()):
-        try:
-            summaries.append(summarize(load_study(folder)))
-        except UserError as error:  # a damaged study must not hide the others
-            unread.append(f"{folder.name}: {error.problems[0]}")
+    summaries, unread = summarize_all(Path())
     if as_json:
         print(json.dumps([vars(summary) for summary in summaries], indent=2))
     else:

@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_modules.error import UserError
 from lightning_modules.machine.file import write_text
 from search.plan.confirm import confirms
 from search.report.gains import gains
@@ -20,6 +22,7 @@ from search.storage import attribute as keys
 from search.storage.location import CERTIFY, CONFIRM, FOLLOW_UPS
 from search.study.confirmed import means
 from search.study.gain import Gain, gain_of_means, gain_over
+from search.study.open import load_study, study_folders
 from search.study.study import Study
 
 if TYPE_CHECKING:
@@ -271,6 +274,17 @@ def summarize(study: Study) -> StudySummary:
         objectives=tuple(objective.name for objective in study.plan.objectives),
         age_seconds=max(0.0, time.time() - changed),
     )
+
+
+def summarize_all(root: Path) -> tuple[list[StudySummary], list[str]]:
+    """Return the line of each study under `root`, and of each that cannot be read, why."""
+    summaries, unread = [], []
+    for folder in study_folders(root):
+        try:
+            summaries.append(summarize(load_study(folder)))
+        except UserError as error:  # a damaged study must not hide the others
+            unread.append(f"{folder.name}: {error.problems[0]}")
+    return summaries, unread
 
 
 def _state(study: Study) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from lightning_modules.error import ConfigError, Problem, Verbatim
+
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
@@ -30,6 +32,7 @@ _PASSING = ("08", "53", "57P", "40", "58")
 # Messages of libpq, which have no class, about errors that do not pass.
 _REFUSALS = ("authentication failed", "no password supplied", "does not exist", "pg_hba.conf")
 _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 5, 6, 10, 13, 14
+_SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 _FULL_BYTES = 1_000_000
 
 
@@ -61,6 +64,7 @@ class Retry:
 
         Raises:
             StorageGone: It was not available in time.
+            ConfigError: Its file is damaged, which no waiting mends.
 
         """
         start, wait = time.monotonic(), FIRST_WAIT_SECONDS
@@ -71,6 +75,8 @@ class Retry:
             except Exception as error:
                 trouble = trouble_of(error, self.storage)
                 if trouble is None:
+                    if (damage := _damage_of(error)) is not None:
+                        raise ConfigError(not_of_studies(self.storage, damage)) from None
                     raise
                 waited = time.monotonic() - start
                 longest = STOPPING_SECONDS if self.is_stopping() else self.max_seconds
@@ -90,16 +96,12 @@ class Retry:
 
 def trouble_of(error: BaseException, storage: str) -> str | None:
     """Return a message if the error is temporary or can be fixed meanwhile, else None."""
-    from sqlalchemy.exc import DBAPIError, PendingRollbackError
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _full(Path(getattr(error, "path", None) or error.filename or storage))
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, DBAPIError | PoolTimeout):
-        # If reading trials fails, Optuna retries in the broken transaction, which hides the cause.
-        is_second = isinstance(cause, PendingRollbackError)
-        cause = cause.__context__ if is_second else cause.__cause__
+    cause = _cause(error)
     if isinstance(cause, PoolTimeout):
         return f"{storage} has no free connection"
     if not isinstance(cause, DBAPIError):
@@ -108,6 +110,31 @@ def trouble_of(error: BaseException, storage: str) -> str | None:
     if code is not None:
         return _trouble_of_sqlite(code & 0xFF, storage)
     return _trouble_of_server(cause, storage)
+
+
+def not_of_studies(storage: str, reason: str) -> Problem:
+    """Return the problem of a storage that is no database of studies, or one that is damaged."""
+    return Problem("study", f"{storage} must be a database of studies", Verbatim(reason))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the database's own error, or that of the pool of connections; None for any other."""
+    from sqlalchemy.exc import DBAPIError, PendingRollbackError
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError | PoolTimeout):
+        # If reading trials fails, Optuna retries in the broken transaction, which hides the cause.
+        is_second = isinstance(cause, PendingRollbackError)
+        cause = cause.__context__ if is_second else cause.__cause__
+    return cause
+
+
+def _damage_of(error: BaseException) -> str | None:
+    """Return SQLite's message if its file is damaged, else None."""
+    own = getattr(_cause(error), "orig", None)
+    code = getattr(own, "sqlite_errorcode", 0)
+    return str(own) if code & 0xFF in (_SQLITE_CORRUPT, _SQLITE_NOTADB) else None
 
 
 def _trouble_of_server(error: DBAPIError, storage: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.error import ConfigError, Problem, Verbatim
+from lightning_modules.error import ConfigError, Problem
 from search.config import Composition, Follows, Tree, check_named, completed
 from search.plan.build import build_plan
 from search.plan.plan import Plan
@@ -27,7 +27,7 @@ from search.storage.location import (
     storage_of,
     study_folder,
 )
-from search.storage.retry import Retry
+from search.storage.retry import Retry, not_of_studies
 from search.study.attempt import where_is
 from search.study.knowledge import Prior, view_of
 from search.study.study import Study
@@ -127,8 +127,7 @@ def read_stored(folder: Path, retry: Retry | None = None) -> Stored | None:
     except KeyError:
         return None  # killed after creating the tables but before the study
     except DatabaseError as error:
-        rule = f"{shown(url)} must be a database of studies"
-        raise ConfigError(Problem("study", rule, Verbatim(str(error.orig)))) from None
+        raise ConfigError(not_of_studies(shown(url), str(error.orig))) from None
     if PLAN not in attributes:
         return None
     composition = Composition.from_dict(attributes[PLAN])

@@ -31,6 +31,7 @@ from search.study.open import load_study
 from search.trained.ask import table_of
 from search.trained.export import certified_winner
 from tests.conftest import run_here, write_jsonl
+from tests.search.report.synthetic import study_of
 
 SMALL = ("experiment=smoke", "logger=none", "trainer.precision=fp32")
 TINY = (*SMALL, "trainer.epochs=3", "data.batch_size=8")  # enough to learn its one word
@@ -374,6 +375,19 @@ def test_where_nothing_is_status_is_empty(here: Path) -> None:
     frame = finesweep.status()
     assert len(frame) == 0 and "num_trials" in frame.columns
     assert list(here.iterdir()) == []
+
+
+def test_status_leaves_out_a_damaged_study_and_says_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        study_of(here, name, ["complete"])
+    (here / "studies" / "b" / "study.db").write_bytes(b"no database" * 99)
+    assert list(finesweep.status()["study"]) == ["a"]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("b: study: ")
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == error
 
 
 NORMS = """

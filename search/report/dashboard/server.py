@@ -193,7 +193,7 @@ def build_app_of_all(root: Path) -> Access:
     _log_errors_alone()
 
     def find() -> Sequence[Path]:
-        return [folder for folder in study_folders(root) if read_stored(folder) is not None]
+        return _readable(root)[0]
 
     # Studies of one server share its connections.
     read = cache(lambda url: get_storage(_read_only(url)))
@@ -209,6 +209,18 @@ def build_app_of_all(root: Path) -> Access:
         return app(request, answer)  # type: ignore[no-any-return]
 
     return Access(with_pictures, wsgi(writing, artifacts))
+
+
+def _readable(root: Path) -> tuple[list[Path], list[str]]:
+    """Return the folders of the studies under `root`, and of each that cannot be read, why."""
+    found, unread = [], []
+    for folder in study_folders(root):
+        try:
+            if read_stored(folder) is not None:
+                found.append(folder)
+        except ConfigError as error:  # a damaged study must not hide the others
+            unread.append(f"{folder.name}: {error.problems[0]}")
+    return found, unread
 
 
 def _log_errors_alone() -> None:
@@ -243,12 +255,14 @@ class Server(ThreadingMixIn, WSGIServer):
 
     Attributes:
         page: The address of its first page.
+        unread: Why each of the studies that it does not show cannot be read.
 
     """
 
     daemon_threads = True
     request_queue_size = 64  # a browser opens several connections at once
     page: str
+    unread: Sequence[str] = ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing if the browser has disconnected."""
@@ -290,6 +304,7 @@ def open_dashboard_of_all(root: Path, port: int) -> Server:
     server = _listening(port)
     server.set_app(build_app_of_all(root))
     server.page = f"http://{HOST}:{server.server_port}/dashboard"
+    server.unread = _readable(root)[1]
     return server
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lightning_modules.error import ConfigError
 from lightning_modules.outcome import Ending, Outcome, Point, RowScores
 from search.config import compose
 from search.plan.build import build_plan
@@ -18,6 +21,7 @@ from search.report.results import (
     snapshot,
     status,
     summarize,
+    summarize_all,
     write_table,
 )
 from search.report.text import gain_lines
@@ -26,6 +30,7 @@ from search.storage.failure import FailureKind
 from search.storage.location import study_folder
 from search.study.attempt import Attempt
 from search.study.gain import Gain
+from search.study.open import load_study
 from search.study.prepare import check_study, prepare_study
 from search.study.session import Session, join
 from tests.search.report.synthetic import study_of
@@ -169,6 +174,30 @@ def test_a_study_is_summarized_for_the_list(here: Path) -> None:
     summary = summarize(session.study)
     assert (summary.state, summary.num_ended, summary.best) == ("done", 2, 0.7)
     assert 0 <= summary.age_seconds < 60 < time.time()
+
+
+def test_a_study_that_cannot_be_read_hides_no_other(here: Path) -> None:
+    """A file that is no database, one that ends early, and one whose page of trials is damaged."""
+    for name in "abcd":
+        study_of(here, name, ["complete"])
+    files = {name: here / "studies" / name / "study.db" for name in "abcd"}
+    with closing(sqlite3.connect(files["d"])) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'trials'"
+        (page,) = database.execute(query).fetchone()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = files["d"].read_bytes()
+    for path in here.glob("studies/*/study.db-*"):
+        path.unlink()
+    files["b"].write_bytes(b"no database" * 99)
+    files["c"].write_bytes(content[: len(content) // 2])
+    files["d"].write_bytes(content[: (page - 1) * size] + b"\xff" * size + content[page * size :])
+    summaries, unread = summarize_all(here)
+    assert [summary.study for summary in summaries] == ["a"]
+    assert [line.split(": ")[:2] for line in unread] == [[name, "study"] for name in "bcd"]
+    assert all("must be a database of studies, got " in line for line in unread)
+    with pytest.raises(ConfigError, match="got database disk image is malformed"):
+        status(load_study(files["d"].parent))
 
 
 def test_no_cell_of_the_table_is_a_formula(here: Path) -> None:

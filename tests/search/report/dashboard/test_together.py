@@ -140,6 +140,21 @@ def test_nothing_but_notes_can_be_written(server: Server, method: str, path: str
     assert ask(server, method, path, {})[0] == 403
 
 
+def test_a_damaged_study_hides_no_other(here: Path) -> None:
+    study_of(here, "a", ["complete"])
+    (here / "studies" / "b").mkdir()
+    (here / "studies" / "b" / "study.db").write_bytes(b"no database" * 99)
+    with open_dashboard_of_all(here, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            summaries = json.loads(ask(server, "GET", "/api/studies")[1])["study_summaries"]
+        finally:
+            server.shutdown()
+    assert [each["study_name"] for each in summaries] == ["a"]
+    (line,) = server.unread
+    assert line.startswith("b: study: ") and line.endswith("got file is not a database.")
+
+
 def test_a_folder_without_studies_says_so(here: Path) -> None:
     with pytest.raises(ConfigError, match="there must be a study here, got none"):
         open_dashboard_of_all(here, 0)
