@@ -65,7 +65,7 @@ def missing(name: str, folder: Path) -> Problem:
     if (folder / STUDY_FILE).is_file():
         fix = f"Its trials are on a server: set {VARIABLE}."
         return Problem("study", "must have its storage here", name, fix)
-    names = [path.name for path in study_folders(Path())]
+    names = [path.name for path in study_folders(Path()) if path != folder]  # maybe without a study
     fix = (
         did_you_mean(name, names) if names else "There is none yet; start one with finesweep sweep."
     )

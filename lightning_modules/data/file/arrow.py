@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.table import Table
-from lightning_modules.error import DataError, Problem, Verbatim
+from lightning_modules.error import DataError, Problem, reason_of
 from lightning_modules.rows.columns import ROWS_AT_ONCE
 
 
@@ -61,8 +61,8 @@ def _raising(path: Path, ending: str) -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
-        reason = Verbatim((str(error).splitlines() or [type(error).__name__])[0])
-        raise DataError(Problem(f"{path}", f"must be {_KINDS[ending]} file", reason)) from None
+        rule = f"must be {_KINDS[ending]} file"
+        raise DataError(Problem(f"{path}", rule, reason_of(error))) from None
 
 
 def _rows_of(table: Any) -> list[dict[str, Any]]:

@@ -432,6 +432,7 @@ def test_a_very_long_document_is_read() -> None:
 def test_a_file_that_is_not_parquet_is_refused(content: bytes) -> None:
     (line,) = refused("a.parquet", content)
     assert line.startswith("a.parquet: must be a Parquet file, got ")
+    assert line.endswith(".") and not line.endswith("..")
 
 
 def squad(*questions: Any, **paragraph: Any) -> dict[str, Any]:
