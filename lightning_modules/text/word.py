@@ -24,6 +24,8 @@ MAX_SHARE_NEW = 0.5
 """Most different words, as a share of all; texts in a language without spaces have more."""
 MAX_WORDS = 200_000
 """Most words whose tokens are kept, in some 40 MB."""
+MAX_CHARACTERS = 20
+"""Of a word that is kept; links, or sentences without spaces, are longer, and seldom come again."""
 _PLAIN = r"(?:\\[^\w\s]|[^\\\s.^$\[\](){}*+?])"
 _WITHIN_WORDS = re.compile(rf"{_PLAIN}\(\?={_PLAIN}*\)")
 """A character before others, none of which is a space."""
@@ -44,13 +46,15 @@ def read_words(backend: Any, texts: Sequence[str]) -> list[list[int]] | None:
     new = [each for each in dict.fromkeys(chain.from_iterable(words)) if each not in known]
     if len(new) > MAX_SHARE_NEW * sum(map(len, words)):
         return None
-    if len(known) + len(new) > MAX_WORDS:
-        known = dict(known)  # forgets the new ones
     found = backend.encode_batch(new, add_special_tokens=False)
-    known.update(zip(new, (tuple(each.ids) for each in found), strict=True))
+    read = dict(zip(new, (tuple(each.ids) for each in found), strict=True))
+    tokens = {**known, **read}
+    short = (each for each in new if len(each) <= MAX_CHARACTERS)
+    room = max(MAX_WORDS - len(known), 0)
+    known.update((each, read[each]) for each in islice(short, room))
     most, before, after = around.num_tokens, around.before, around.after
     return [
-        [*before, *islice(chain.from_iterable(map(known.__getitem__, each)), most), *after]
+        [*before, *islice(chain.from_iterable(map(tokens.__getitem__, each)), most), *after]
         for each in words
     ]
 
@@ -101,13 +105,20 @@ def _reads_words(backend: str) -> bool:
     kinds = [
         (each or {}).get("type") for each in (first, content["pre_tokenizer"], content["model"])
     ]
-    # A token with a space may begin in one word and end in another.
-    spelled = [token["content"] for token in content["added_tokens"]]
     return (
         kinds == ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
         and all(map(_is_within_words, rules))
-        and not any(" " in token for token in spelled)
+        and not any(_may_have_space(token, rules) for token in content["added_tokens"])
     )
+
+
+def _may_have_space(token: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether an added token may begin in one word and end in another.
+
+    Of a normalized one, any white space is a space, e.g. the line end that models of dialogues add,
+    and a rule may write one.
+    """
+    return any(map(str.isspace, token["content"])) or (bool(rules) and token["normalized"])
 
 
 def _is_within_words(rule: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
@@ -82,6 +82,38 @@ def test_more_words_than_are_kept_are_read(monkeypatch: pytest.MonkeyPatch) -> N
         expected = dict(tokenizer(texts, truncation=True, max_length=9))
         assert read_texts(tokenizer, texts, None, 9) == expected
         assert read_words(tokenizer.backend_tokenizer, texts) == expected["input_ids"]
+
+
+def test_long_words_are_read_and_not_kept() -> None:
+    tokenizer = bert(lowercase=True)
+    texts = [f"{'ab' * number} c" for number in range(1, 99)]
+    expected = dict(tokenizer(texts, truncation=True, max_length=64))
+    assert read_texts(tokenizer, texts, None, 64) == expected
+    backend = tokenizer.backend_tokenizer
+    kept = word._known(backend.to_str(), backend.encode_special_tokens)
+    assert set(kept) == {"c", *("ab" * number for number in range(1, word.MAX_CHARACTERS // 2 + 1))}
+
+
+@pytest.mark.parametrize("token", ["\n", "\t", "\u3000", "a\u00a0", "a b"])
+def test_an_added_token_with_white_space_is_read_as_in_a_call(token: str) -> None:
+    tokenizer = bert(lowercase=True)
+    tokenizer.add_tokens([token])
+    texts = ["a b a", "a\nb  c", "\ta \u3000b\u00a0c"]
+    expected = dict(tokenizer(texts, truncation=True, max_length=16))
+    assert len(tokenizer) - 1 in expected["input_ids"][0]
+    assert read_texts(tokenizer, texts, None, 16) == expected
+
+
+def test_an_added_token_that_a_rule_writes_a_space_into_is_read_as_in_a_call() -> None:
+    tokenizer = bert(lowercase=True)
+    backend = tokenizer.backend_tokenizer
+    rule = normalizers.Replace(Regex("a(?=b)"), "a ")
+    backend.normalizer = normalizers.Sequence([backend.normalizer, rule])
+    tokenizer.add_tokens(["abc"])
+    texts = ["abc", "a bc"]
+    expected = dict(tokenizer(texts, truncation=True, max_length=16))
+    assert all(len(tokenizer) - 1 in each for each in expected["input_ids"])
+    assert read_texts(tokenizer, texts, None, 16) == expected
 
 
 @pytest.mark.parametrize("what", ["spaces", "left", "model", "rule", "few", "new"])
