@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,15 @@ def read_arrow(path: Path, content: bytes, ending: str) -> Table:
     with _raising(path, ending):
         table = _WHOLE[ending](pyarrow.BufferReader(content))
         rows = _rows_of(table)
-    return Table(path, table.column_names, rows, range(1, len(rows) + 1))
+    names = table.column_names
+    return Table(path, names, rows, range(1, len(rows) + 1), unusable=repeated(path, names))
+
+
+def repeated(path: Path, names: Sequence[str]) -> dict[str, Problem]:
+    """Return the names that several columns have, of which a row has the last, as unusable."""
+    rule, fix = "column names must be unique", "Rename one."
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    return {name: Problem(f"{path}", rule, name, fix) for name in twice}
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,12 @@ def _raising(path: Path, ending: str) -> Iterator[None]:
 
 
 def _rows_of(table: Any) -> list[dict[str, Any]]:
-    """Return the rows of a table, or of a part of it."""
+    """Return the rows of a table, or of a part of it; raise ArrowInvalid if it is damaged."""
     import pyarrow
 
+    # Wrong offsets may end the process. Not of dates: JavaScript writes the time of day, too.
+    kinds = enumerate(table.schema.types)
+    table.select([n for n, kind in kinds if kind != pyarrow.date64()]).validate(full=True)
     rows: list[dict[str, Any]] = table.to_pylist()
     decimals = [field.name for field in table.schema if pyarrow.types.is_decimal(field.type)]
     for row in rows if decimals else ():
@@ -99,7 +111,7 @@ def _arrow_parts(path: Path) -> _Parts:
 def _parquet(file: Any) -> Any:
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(file)
+    return pyarrow.parquet.ParquetFile(file).read()
 
 
 def _arrow(file: Any) -> Any:

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
-from lightning_modules.data.file.arrow import ARROW, open_batches
+from lightning_modules.data.file.arrow import ARROW, open_batches, repeated
 from lightning_modules.data.file.container import BrokenError, Source
 from lightning_modules.data.file.delimited import (
     NUM_EXAMINED,
@@ -214,7 +214,8 @@ def _read_columns(source: Source, form: Form, wanted: Sequence[str]) -> Table:
     except DataError:
         raise _Unusual from None
     rows = _Rows(source.file, found.num_rows, found.rows)
-    return Table(source.path, found.columns, rows, range(1, found.num_rows + 1))
+    lines, unusable = range(1, found.num_rows + 1), repeated(source.path, found.columns)
+    return Table(source.path, found.columns, rows, lines, unusable=unusable)
 
 
 _TEXTS: Mapping[str, _Read] = {

@@ -23,6 +23,7 @@ from lightning_modules.data.file.form import Form
 from lightning_modules.data.read import Wanted, read_table
 from lightning_modules.data.table import Table
 from lightning_modules.error import DataError, UserError
+from lightning_modules.rows import cell
 from tests.lightning_modules.data.written import Rows, Style, styles, tables, writers
 from tests.shared import DATA, needs
 
@@ -246,6 +247,55 @@ def test_broken_columns_are_refused_as_if_they_were_small(name: str, tmp_path: P
     ):
         make_large(patch)
         list(read_table(parquet, "data.train", Form(), WANTED).rows)
+
+
+def write_columns(table: pyarrow.Table, path: Path) -> None:
+    """Write a Parquet file, or one of Arrow's."""
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+        return
+    with pyarrow.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_columns_of_one_name_are_refused_if_they_are_used(
+    name: str, is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cells = tmp_path / name, {"text": cell.text, "label": cell.text}
+    values = [pyarrow.array(["one", "two"])] * 3
+    write_columns(pyarrow.Table.from_arrays(values, ["text", "text", "label"]), path)
+    if is_large:
+        make_large(monkeypatch)
+    table = read_table(path, "data.train", Form(), WANTED)
+    assert len(table.read({"label": "label"}, cells)) == 2
+    with pytest.raises(DataError, match=r"column names must be unique, got 'text'\. Rename one"):
+        table.read({"text": "text", "label": "label"}, cells)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_wrong_offsets_are_refused(
+    is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.arrow"
+    write_columns(pyarrow.table({"text": ["one", "two", "three"]}), path)
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 3, 6, 11))
+    assert path.read_bytes().count(offsets) == 1
+    wrong = b"".join(n.to_bytes(4, "little") for n in (0, 9, 6, 11))
+    path.write_bytes(path.read_bytes().replace(offsets, wrong))
+    if is_large:
+        make_large(monkeypatch)
+    with pytest.raises(DataError, match=r"a\.arrow: must be an Arrow file"):
+        list(read_table(path, "data.train", Form(), WANTED).rows)
+
+
+def test_dates_with_a_time_of_day_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrow"
+    dates = pyarrow.array([1, 2], pyarrow.int64()).view(pyarrow.date64())
+    write_columns(pyarrow.table({"text": ["one", "two"], "at": dates}), path)
+    whole, rows = read_both_ways(path, Form())
+    assert rows == whole and not isinstance(whole, list)
 
 
 @pytest.mark.usefixtures("every_file_is_large")
