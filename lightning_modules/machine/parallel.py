@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 VARIABLE = "TOKENIZERS_PARALLELISM"
-OFF = "off"
-"""What commands set it to, which means no, too, and is not the `false` that users write."""
+OFF = "oFF"
+"""What commands set it to, which means no, too, and is not the `false` or `off` of users."""
 _NO = ("", "off", "false", "f", "no", "n", "0")
 
 

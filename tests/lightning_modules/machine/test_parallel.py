@@ -16,6 +16,9 @@ from lightning_modules.machine.parallel import OFF, VARIABLE, on_all_cores
         (OFF, "true", 0),
         ("false", "false", 1),
         ("0", "0", 1),
+        ("off", "off", 1),
+        ("OFF", "OFF", 1),
+        ("", "", 1),
         ("true", "true", 0),
     ],
 )
