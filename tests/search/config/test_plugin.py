@@ -334,10 +334,14 @@ def test_the_packages_of_a_study_may_change(trace: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_from_python(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_python(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finesweep.status().empty
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("s: search.plugins: study s imports stranger, ")
     for call in (
         lambda: finesweep.open(study="s"),
-        finesweep.status,
         lambda: finesweep.train(study="s", trial=0, show=False),
         lambda: finesweep.sweep("s", num_trials=2, show=False),
         lambda: finesweep.plan("s"),
