@@ -382,6 +382,8 @@ def test_status_leaves_out_a_damaged_study_and_says_so(
 ) -> None:
     for name in ("a", "b"):
         study_of(here, name, ["complete"])
+    for path in (here / "studies" / "b").glob("study.db*"):
+        path.unlink()
     (here / "studies" / "b" / "study.db").write_bytes(b"no database" * 99)
     assert list(finesweep.status()["study"]) == ["a"]
     error = capsys.readouterr().err

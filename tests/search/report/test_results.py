@@ -183,12 +183,15 @@ def test_a_study_that_cannot_be_read_hides_no_other(here: Path) -> None:
     files = {name: here / "studies" / name / "study.db" for name in "abcd"}
     with closing(sqlite3.connect(files["d"])) as database:
         (size,) = database.execute("PRAGMA page_size").fetchone()
+        whole = here / "whole.db"
+        database.execute(f"VACUUM INTO '{whole}'")
+    with closing(sqlite3.connect(whole)) as database:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'trials'"
         (page,) = database.execute(query).fetchone()
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    content = files["d"].read_bytes()
-    for path in here.glob("studies/*/study.db-*"):
-        path.unlink()
+    content = whole.read_bytes()
+    for name in "bcd":  # new files: connections of this process may have the old ones open
+        for path in files[name].parent.glob("study.db*"):
+            path.unlink()
     files["b"].write_bytes(b"no database" * 99)
     files["c"].write_bytes(content[: len(content) // 2])
     files["d"].write_bytes(content[: (page - 1) * size] + b"\xff" * size + content[page * size :])
