@@ -122,6 +122,6 @@ def _may_have_space(token: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]
 
 
 def _is_within_words(rule: Mapping[str, Any]) -> bool:
-    """Return whether a normalizer changes a word whatever is beside it (`model.plain`)."""
+    """Return whether a normalizer changes each word on its own (`model.plain`)."""
     pattern = rule.get("pattern", {}).get("Regex", "")
     return rule["type"] == "Replace" and _WITHIN_WORDS.fullmatch(pattern) is not None
